@@ -1,0 +1,1 @@
+"""Owns the HTTP surface: authentication, admission, relaying frames, errors, the model list."""

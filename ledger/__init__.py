@@ -1,0 +1,1 @@
+"""Owns the books: keys, balances, holds, settlement, prices, audit."""

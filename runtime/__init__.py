@@ -1,0 +1,1 @@
+"""Owns what every service stands on: settings, the guarded bus connection, logging, metrics, a service's life."""

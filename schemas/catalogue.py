@@ -1,0 +1,59 @@
+"""Owns the models: what callers may name, who serves it, at which prices, and what each model can do."""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from schemas.pricing import Price
+
+
+class Lifecycle(StrEnum):
+    """Where a model stands with its provider, by its provider's own announcements."""
+
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
+class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a model can do, as data: translation, refusals and the bound of a prompt all follow from this row."""
+
+    chat: bool = True
+    completions: bool = False  # the upstream has /v1/completions itself; else it is emulated over chat
+    stream: bool = True
+    tools: bool = True
+    images: bool = False
+    audio_in: bool = False
+    files: bool = False
+    remote_images: bool = False  # the provider fetches image URLs: their size cannot be bounded before a hold
+    json_schema: bool = False
+    json_object: bool = False
+    n_max: int = 1
+    logprobs: bool = False
+    stop_max: int = 4
+    limit_field: str = "max_tokens"  # what the provider calls the output limit
+    overhead_tokens: int = 0  # the provider's hidden prompt for tools and formats
+    image_tokens_max: int = 0  # most tokens of one image
+    file_tokens_max: int = 0
+    audio_tokens_max: int = 0
+
+
+class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One row of the catalogue. `id` is what callers write, `upstream` what the provider is asked for."""
+
+    id: str
+    pool: str
+    upstream: str
+    provider: str
+    context: int
+    max_output: int
+    prices: tuple[Price, ...] = ()
+    rate: Decimal = Decimal("0.60")
+    created: int = 0
+    owned_by: str = ""
+    lifecycle: Lifecycle = Lifecycle.ACTIVE
+    shutdown_date: date | None = None
+    successor: str | None = None
+    capabilities: Capabilities = Capabilities()

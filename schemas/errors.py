@@ -1,0 +1,158 @@
+"""Owns the errors a caller can see: one closed table of statuses, types and codes, and OpenAI's envelope."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+class WireError(Struct, frozen=True, array_like=True, omit_defaults=True):
+    """An error on its way to a caller: from a worker in a frame, or made in the edge.
+
+    `retry_after_s` becomes `Retry-After`; `should_retry` becomes `x-should-retry` (left out when None).
+    """
+
+    status: int
+    type: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: float | None = None
+    should_retry: bool | None = None
+
+    def body(self) -> bytes:
+        """OpenAI's error envelope, all four keys present."""
+        return _encode({"error": self.fields()})
+
+    def event(self) -> bytes:
+        """The same as one event of a stream: SDKs raise on it."""
+        return b"data: " + self.body() + b"\n\n"
+
+    def fields(self) -> dict[str, Any]:
+        """The four keys of the envelope's inner object."""
+        return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+
+
+_encode = msgspec.json.Encoder().encode
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+UNAVAILABLE = "service_unavailable_error"
+RETRY_LATER_S = 1.0
+
+
+def invalid(message: str, *, param: str | None = None, code: str | None = None) -> WireError:
+    """400: the caller's body cannot be served as it is."""
+    return WireError(400, INVALID_REQUEST, message, code, param)
+
+
+def unsupported_parameter(param: str, message: str) -> WireError:
+    """400: this model cannot honour a parameter at all."""
+    return invalid(message, param=param, code="unsupported_parameter")
+
+
+def unsupported_value(param: str, message: str) -> WireError:
+    """400: this model cannot honour the value of a parameter."""
+    return invalid(message, param=param, code="unsupported_value")
+
+
+def missing_key() -> WireError:
+    """401: no bearer key was sent."""
+    return WireError(
+        401, INVALID_REQUEST,
+        "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'.",
+    )
+
+
+def bad_key() -> WireError:
+    """401: malformed, unknown or revoked; which of them is nobody's business."""
+    return WireError(
+        401, INVALID_REQUEST, "Incorrect API key provided. Check the key, or ask its issuer for a new one.", "invalid_api_key"
+    )
+
+
+def insufficient_balance(message: str) -> WireError:
+    """402: the key's balance does not cover the call; retrying cannot help."""
+    return WireError(402, "billing_error", message, "insufficient_balance", should_retry=False)
+
+
+def provider_denied(model: str) -> WireError:
+    """403: the key may not use this model's provider."""
+    return WireError(
+        403, "permission_error", f"This key may not use the provider of the model `{model}`. Ask its issuer to allow it.",
+        "model_not_allowed", "model",
+    )
+
+
+def model_not_found(model: str, successor: str | None = None) -> WireError:
+    """404: no such model, or its provider says that it is gone."""
+    if successor:
+        message = f"The model `{model}` was retired by its provider. Use `{successor}` instead."
+    else:
+        message = f"The model `{model}` does not exist. GET /v1/models lists the models that can be used."
+    return WireError(404, INVALID_REQUEST, message, "model_not_found", "model")
+
+
+def unknown_path(method: str, path: str) -> WireError:
+    """404: no such route."""
+    return WireError(404, INVALID_REQUEST, f"Unknown request URL: {method} {path}. See docs/http-api.md for the routes.")
+
+
+def wrong_method(method: str, path: str) -> WireError:
+    """405: the route exists, the method does not."""
+    return WireError(405, INVALID_REQUEST, f"Not allowed to {method} on {path}.", "method_not_allowed")
+
+
+def request_timeout() -> WireError:
+    """408: the request's body took too long to arrive."""
+    return WireError(408, INVALID_REQUEST, "The request body took too long to arrive.", "request_timeout")
+
+
+def too_large(limit_bytes: int) -> WireError:
+    """413: a body above the limit."""
+    return WireError(
+        413, INVALID_REQUEST, f"The request body is larger than {limit_bytes} bytes.", "request_too_large", should_retry=False
+    )
+
+
+def saturated(message: str, *, retry_after_s: float = RETRY_LATER_S) -> WireError:
+    """429: pool, upstream or gateway has no room now."""
+    return WireError(429, "rate_limit_error", message, "rate_limit_exceeded", retry_after_s=retry_after_s)
+
+
+def internal() -> WireError:
+    """500: our fault, with nothing told."""
+    return WireError(500, SERVER_ERROR, "The gateway had an error while processing the request.")
+
+
+def upstream_failed(
+    message: str = "The upstream provider failed. Retry with backoff.", *, code: str = "upstream_error",
+    retry_after_s: float | None = RETRY_LATER_S,
+) -> WireError:
+    """502: the upstream failed or answered nonsense."""
+    return WireError(502, SERVER_ERROR, message, code, retry_after_s=retry_after_s)
+
+
+def upstream_auth() -> WireError:
+    """502: the upstream refused our own credentials: never the caller's 401."""
+    return WireError(
+        502, SERVER_ERROR, "The upstream provider refused the gateway's credentials. Retry later.", "upstream_auth",
+        retry_after_s=30.0,
+    )
+
+
+def unavailable(message: str, *, code: str | None = None, retry_after_s: float = RETRY_LATER_S) -> WireError:
+    """503: a part of the gateway that every call needs is away."""
+    return WireError(503, UNAVAILABLE, message, code, retry_after_s=retry_after_s)
+
+
+def overloaded() -> WireError:
+    """503: the upstream says that it is overloaded."""
+    return unavailable("The upstream provider is overloaded.", code="server_is_overloaded")
+
+
+def upstream_timeout() -> WireError:
+    """504: the upstream did not answer in time."""
+    return WireError(
+        504, SERVER_ERROR, "The upstream provider did not answer in time.", "upstream_timeout", retry_after_s=RETRY_LATER_S
+    )

@@ -1,0 +1,1 @@
+"""Owns the command and the supervisor behind `tokn up`."""

@@ -1,0 +1,1 @@
+"""Owns the pools: accounts, upstream calls, provider families, metering."""

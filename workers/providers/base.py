@@ -1,0 +1,113 @@
+"""Owns the seam between a worker and a provider family: what a family must do, and nothing of how calls are run.
+
+A family is one module with one class that satisfies `Family`. It does no I/O: the worker sends what `Exchange.request`
+builds, and feeds the exchange what came back. Adding a family is that module, a folder of fixtures, and a line in
+`workers/providers/__init__.py`.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from msgspec import Struct
+
+from runtime.settings import AccountSettings
+from schemas.catalogue import Model
+from schemas.errors import WireError
+from schemas.pricing import TokenUsage
+from schemas.wire import Job
+
+
+class UpstreamRequest(Struct, frozen=True):
+    """One HTTP call to make. `url` is sent byte for byte: it may be signed."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Action(StrEnum):
+    """What a failed try means for the account and for the call."""
+
+    STOP = "stop"  # the request itself is at fault, or was served: no other account can help
+    NEXT = "next"  # this account or this moment: the next account may serve it
+    COOL = "cool"  # as NEXT, and leave the account alone for `cool_s`
+    REFUSED = "refused"  # as NEXT, and the account's credentials are refused
+    SPENT = "spent"  # as NEXT, and the account has no credit left at its provider
+    GONE = "gone"  # the provider says that this model no longer exists
+
+
+class Fault(Struct, frozen=True):
+    """A failed try, in the caller's words and with what to do about it."""
+
+    error: WireError
+    action: Action
+    cool_s: float | None = None
+    unbilled: bool = True  # the provider bills nothing for this failure
+
+
+class Exchange(Protocol):
+    """One upstream call of one job: builds the request, then reads one answer, plain or streamed. Not reusable.
+
+    After an answer or a stream has been read: `usage` is the provider's last word, cumulative (None if it has said
+    nothing), `output_bytes` counts content, reasoning and tool arguments seen, `uplifts` the service tier and region
+    that served, `finished` whether the answer's terminal event was seen, `fault` why not, and `thoughts` the
+    signatures to keep, by tool-call id.
+    """
+
+    usage: TokenUsage | None
+    output_bytes: int
+    uplifts: tuple[str, ...]
+    finished: bool
+    fault: Fault | None
+    thoughts: dict[str, str]
+
+    def request(self, account: AccountSettings) -> UpstreamRequest:
+        """The call to make with one account's credentials; called again for each further try."""
+        ...
+
+    def answer(self, body: bytes) -> bytes:
+        """The caller's JSON body for a whole 2xx answer. Sets `fault` and returns b"" if it is not one."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """The caller's SSE events, whole and joined, for some bytes of a 2xx stream, cut anywhere; b"" for none yet.
+
+        Never `[DONE]`. On an error event or nonsense, returns what came before it and sets `fault`.
+        """
+        ...
+
+    def close(self) -> bytes:
+        """The caller's last events at the upstream's end of file. Sets `fault` if the terminal event is missing."""
+        ...
+
+
+class Family(Protocol):
+    """One provider family, made once per worker."""
+
+    bills_abandoned: ClassVar[bool]  # the provider bills the whole answer though we hang up: drain instead
+
+    def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
+        """The exchanges that serve a job: one, or one per prompt of an emulated completion, run in order.
+
+        `thoughts` holds the signatures known for the tool-call ids that `thought_ids` named. Raises RefusedError for
+        what should have been refused before the hold.
+        """
+        ...
+
+    def thought_ids(self, job: Job) -> list[str]:
+        """Tool-call ids in the job's history whose signatures this family wants."""
+        ...
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+        """What a non-2xx answer means. Messages are scrubbed of keys, ARNs, account and project ids."""
+        ...
+
+
+class RefusedError(Exception):
+    """A job that this family cannot serve as it is."""
+
+    def __init__(self, error: WireError) -> None:
+        super().__init__(error.message)
+        self.error = error
