@@ -59,7 +59,8 @@ def unsupported_value(param: str, message: str) -> WireError:
 def missing_key() -> WireError:
     """401: no bearer key was sent."""
     return WireError(
-        401, INVALID_REQUEST,
+        401,
+        INVALID_REQUEST,
         "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'.",
     )
 
@@ -67,7 +68,10 @@ def missing_key() -> WireError:
 def bad_key() -> WireError:
     """401: malformed, unknown or revoked; which of them is nobody's business."""
     return WireError(
-        401, INVALID_REQUEST, "Incorrect API key provided. Check the key, or ask its issuer for a new one.", "invalid_api_key"
+        401,
+        INVALID_REQUEST,
+        "Incorrect API key provided. Check the key, or ask its issuer for a new one.",
+        "invalid_api_key",
     )
 
 
@@ -79,8 +83,11 @@ def insufficient_balance(message: str) -> WireError:
 def provider_denied(model: str) -> WireError:
     """403: the key may not use this model's provider."""
     return WireError(
-        403, "permission_error", f"This key may not use the provider of the model `{model}`. Ask its issuer to allow it.",
-        "model_not_allowed", "model",
+        403,
+        "permission_error",
+        f"This key may not use the provider of the model `{model}`. Ask its issuer to allow it.",
+        "model_not_allowed",
+        "model",
     )
 
 
@@ -95,7 +102,9 @@ def model_not_found(model: str, successor: str | None = None) -> WireError:
 
 def unknown_path(method: str, path: str) -> WireError:
     """404: no such route."""
-    return WireError(404, INVALID_REQUEST, f"Unknown request URL: {method} {path}. See docs/http-api.md for the routes.")
+    return WireError(
+        404, INVALID_REQUEST, f"Unknown request URL: {method} {path}. See docs/http-api.md for the routes."
+    )
 
 
 def wrong_method(method: str, path: str) -> WireError:
@@ -111,7 +120,11 @@ def request_timeout() -> WireError:
 def too_large(limit_bytes: int) -> WireError:
     """413: a body above the limit."""
     return WireError(
-        413, INVALID_REQUEST, f"The request body is larger than {limit_bytes} bytes.", "request_too_large", should_retry=False
+        413,
+        INVALID_REQUEST,
+        f"The request body is larger than {limit_bytes} bytes.",
+        "request_too_large",
+        should_retry=False,
     )
 
 
@@ -126,7 +139,9 @@ def internal() -> WireError:
 
 
 def upstream_failed(
-    message: str = "The upstream provider failed. Retry with backoff.", *, code: str = "upstream_error",
+    message: str = "The upstream provider failed. Retry with backoff.",
+    *,
+    code: str = "upstream_error",
     retry_after_s: float | None = RETRY_LATER_S,
 ) -> WireError:
     """502: the upstream failed or answered nonsense."""
@@ -136,7 +151,10 @@ def upstream_failed(
 def upstream_auth() -> WireError:
     """502: the upstream refused our own credentials: never the caller's 401."""
     return WireError(
-        502, SERVER_ERROR, "The upstream provider refused the gateway's credentials. Retry later.", "upstream_auth",
+        502,
+        SERVER_ERROR,
+        "The upstream provider refused the gateway's credentials. Retry later.",
+        "upstream_auth",
         retry_after_s=30.0,
     )
 
@@ -154,5 +172,9 @@ def overloaded() -> WireError:
 def upstream_timeout() -> WireError:
     """504: the upstream did not answer in time."""
     return WireError(
-        504, SERVER_ERROR, "The upstream provider did not answer in time.", "upstream_timeout", retry_after_s=RETRY_LATER_S
+        504,
+        SERVER_ERROR,
+        "The upstream provider did not answer in time.",
+        "upstream_timeout",
+        retry_after_s=RETRY_LATER_S,
     )

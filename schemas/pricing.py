@@ -70,7 +70,9 @@ class Price(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _INPUT_CLASSES = ("input", "cached", "cache_write", "cache_write_1h", "input_audio")
 _OUTPUT_CLASSES = ("output", "reasoning", "output_audio")
-_CLASSES = tuple((name, "input") for name in _INPUT_CLASSES) + tuple((name, "output") for name in _OUTPUT_CLASSES)
+_CLASSES = tuple((name, "input") for name in _INPUT_CLASSES) + tuple(
+    (name, "output") for name in _OUTPUT_CLASSES
+)
 _USD = Decimal(1_000_000_000)
 _ONE = Decimal(1)
 
@@ -83,7 +85,7 @@ def price_on(rows: tuple[Price, ...], day: date) -> Price | None:
 
 def _class_price(tier: PriceTier, name: str, base: str) -> Decimal:
     own: Decimal | None = getattr(tier, name)
-    return own if own is not None else getattr(tier, base)  # type: ignore[no-any-return]
+    return own if own is not None else getattr(tier, base)
 
 
 def _tier(price: Price, prompt_tokens: int) -> PriceTier:
@@ -151,7 +153,9 @@ def bound(prompt_max: int, price: Price, rate: Decimal) -> Bound:
         EXACT.multiply(EXACT.multiply(dearest_in, NANO_PER_TOKEN), Decimal(prompt_max)),
         EXACT.multiply(price.request, _USD),
     )
-    return Bound(EXACT.multiply(fixed, share), EXACT.multiply(EXACT.multiply(dearest_out, NANO_PER_TOKEN), share))
+    return Bound(
+        EXACT.multiply(fixed, share), EXACT.multiply(EXACT.multiply(dearest_out, NANO_PER_TOKEN), share)
+    )
 
 
 def _dearest_uplift(price: Price) -> Decimal:
@@ -169,7 +173,9 @@ def check_price(price: Price) -> str | None:
         return "its tiers must start at 0 and ascend"
     amounts = [price.request, *price.uplifts.values()]
     for tier in price.tiers:
-        amounts += [value for key, value in structs.asdict(tier).items() if key != "above" and value is not None]
+        amounts += [
+            value for key, value in structs.asdict(tier).items() if key != "above" and value is not None
+        ]
     if any(not amount.is_finite() or amount < 0 for amount in amounts):
         return "its prices must be finite and not negative"
     return None

@@ -138,7 +138,10 @@ def is_frames_inbox(subject: str) -> bool:
     """Whether a job's reply subject is a frame inbox: a worker writes to nothing else."""
     parts = subject.split(".")
     return (
-        len(parts) == 5 and parts[0] == "_INBOX" and parts[2] == "f" and parts[4].isdecimal()
+        len(parts) == 5
+        and parts[0] == "_INBOX"
+        and parts[2] == "f"
+        and parts[4].isdecimal()
         and all(is_token(part) for part in (parts[1], parts[3]))
     )
 
@@ -163,18 +166,28 @@ PERMISSIONS: dict[Role, Permissions] = {
     ),
     Role.WORKER: Permissions(
         publish=(
-            "_INBOX.*.f.>", "beat.*.*", *(ledger(verb) for verb in WORKER_VERBS),
-            f"$KV.{THOUGHTS_BUCKET}.>", f"$JS.API.STREAM.INFO.{_KV}", f"$JS.API.DIRECT.GET.{_KV}.>",
+            "_INBOX.*.f.>",
+            "beat.*.*",
+            *(ledger(verb) for verb in WORKER_VERBS),
+            f"$KV.{THOUGHTS_BUCKET}.>",
+            f"$JS.API.STREAM.INFO.{_KV}",
+            f"$JS.API.DIRECT.GET.{_KV}.>",
         ),
         subscribe=(f"pool.* {WORKERS_QUEUE}", "worker.*", f"{reply_prefix(Role.WORKER)}.>"),
     ),
     Role.USAGE: Permissions(publish=("usage.*",), subscribe=(f"{reply_prefix(Role.USAGE)}.>",)),
     Role.LEDGER: Permissions(
         publish=(
-            "_INBOX.*.r.>", "$JS.API.INFO", f"$JS.ACK.{USAGE_STREAM}.{USAGE_CONSUMER}.>",
-            f"$JS.API.STREAM.CREATE.{USAGE_STREAM}", f"$JS.API.STREAM.UPDATE.{USAGE_STREAM}",
-            f"$JS.API.STREAM.INFO.{USAGE_STREAM}", f"$JS.API.STREAM.MSG.GET.{USAGE_STREAM}",
-            f"$JS.API.STREAM.CREATE.{_KV}", f"$JS.API.STREAM.UPDATE.{_KV}", f"$JS.API.STREAM.INFO.{_KV}",
+            "_INBOX.*.r.>",
+            "$JS.API.INFO",
+            f"$JS.ACK.{USAGE_STREAM}.{USAGE_CONSUMER}.>",
+            f"$JS.API.STREAM.CREATE.{USAGE_STREAM}",
+            f"$JS.API.STREAM.UPDATE.{USAGE_STREAM}",
+            f"$JS.API.STREAM.INFO.{USAGE_STREAM}",
+            f"$JS.API.STREAM.MSG.GET.{USAGE_STREAM}",
+            f"$JS.API.STREAM.CREATE.{_KV}",
+            f"$JS.API.STREAM.UPDATE.{_KV}",
+            f"$JS.API.STREAM.INFO.{_KV}",
             f"$JS.API.CONSUMER.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
             f"$JS.API.CONSUMER.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}.>",
             f"$JS.API.CONSUMER.DURABLE.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",

@@ -14,7 +14,9 @@ from schemas.errors import WireError
 from schemas.pricing import NO_USAGE, Price, TokenUsage
 
 VERSION = 1
-FRAME_BYTES_MAX = 256 * 1024  # payload of one frame, of one request part, and of a body that travels inside its job
+FRAME_BYTES_MAX = (
+    256 * 1024
+)  # payload of one frame, of one request part, and of a body that travels inside its job
 WINDOW_BYTES_MAX = 1024 * 1024  # frame payload in flight for one attempt, beyond what the edge has consumed
 REQUEST_BYTES_MAX = 32 * 1024 * 1024
 BEAT_INTERVAL_S = 1.0
@@ -47,7 +49,9 @@ class Job(Struct, frozen=True, array_like=True):
     include_usage: bool  # the caller asked for usage in a stream
     include_cost: bool  # the caller asked for `cost` in usage objects: priced with `price` and `rate`
     limit: int  # granted output tokens per choice; the charge is bounded by it
-    write_limit: bool  # the caller set none and the balance affords less than the model's own: send `limit` upstream
+    write_limit: (
+        bool  # the caller set none and the balance affords less than the model's own: send `limit` upstream
+    )
     prompt_max: int  # bound on prompt tokens
     text_bytes: int  # bytes of the prompt's text, for estimates
     choices: int
