@@ -5,9 +5,9 @@ builds, and feeds the exchange what came back. Adding a family is that module, a
 `workers/providers/__init__.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -103,6 +103,23 @@ class Family(Protocol):
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """What a non-2xx answer means. Messages are scrubbed of keys, ARNs, account and project ids."""
         ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A family that must fetch credentials (a cloud's chain): the worker awaits this before it takes jobs."""
+
+    async def prepare(self, accounts: Sequence[AccountSettings]) -> None:
+        """Fetches what these accounts need and keeps it fresh from then on, off the path of calls. Never raises."""
+        ...
+
+
+class AccountError(Exception):
+    """Raised by `Exchange.request`: this account cannot make the call now. Nothing was sent."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.error.message)
+        self.fault = fault
 
 
 class RefusedError(Exception):
