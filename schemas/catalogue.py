@@ -34,6 +34,14 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: bool = False
     stop_max: int = 4
     limit_field: str = "max_tokens"  # what the provider calls the output limit
+    sampling: bool = True  # temperature, top_p and penalties are honoured, not only their defaults
+    json_with_tools: bool = True  # a JSON answer may be asked for beside tools
+    efforts: tuple[str, ...] = ()  # the values of reasoning_effort that can be honoured; none: it is refused
+    thinking: str = ""  # how reasoning_effort is put: "level", "budget" (tokens), or the family's one way
+    thinking_min: int = 0  # the smallest budget; below it, only "none" where `efforts` has it
+    thinking_max: int = 0  # the largest budget
+    signatures: bool = False  # tool calls of the running turn must carry their thought signatures
+    service_tiers: tuple[str, ...] = ()  # honoured beside auto and default, which always are
     overhead_tokens: int = 0  # the provider's hidden prompt for tools and formats
     image_tokens_max: int = 0  # most tokens of one image
     file_tokens_max: int = 0
