@@ -1,0 +1,236 @@
+"""Owns an OpenAI-compatible upstream whose answer each request scripts itself, in its unknown field `x_script`.
+
+It runs in a thread of its own, so that tests of every kind can use it, and remembers every call as it came in.
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+API_KEY = "sk-upstream-canary-0123456789abcdefghij"
+CREATED = 1_763_769_600
+
+
+class Script(msgspec.Struct, frozen=True):
+    """How to answer. `cut` breaks the connection after so many chunks; `gate` waits for `Upstream.open_gate`."""
+
+    prompt: int = 7
+    cached: int = 0
+    words: int = 5
+    completion: int | None = None  # tokens reported, if not one a word
+    reasoning: int = 0
+    pace_s: float = 0.0
+    status: int = 200
+    retry_after: str = ""
+    cut: int | None = None
+    gate: bool = False
+    tag: str = ""
+
+
+class Call:
+    """One request as it came in, and what became of it. Times are time.monotonic(); 0.0 means not yet."""
+
+    def __init__(self, path: str, headers: dict[str, str], body: bytes, script: Script) -> None:
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.script = script
+        self.chunks = 0
+        self.finished = False
+        self.closed_at = 0.0
+
+
+class _Fields(msgspec.Struct, frozen=True):
+    """What of a request decides the answer; the rest is taken as it comes."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    x_script: Script = Script()
+
+
+_decode = msgspec.json.Decoder(_Fields).decode
+
+
+class Upstream:
+    """The server. `base_url` goes into a pool's account; use as a context manager."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.waiting = 0
+        self._loop = asyncio.new_event_loop()
+        self._gate = asyncio.Event()
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._up.wait(10)
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def open_gate(self) -> None:
+        """Lets every call that waits at the gate go on, and none that comes later."""
+
+        def pulse() -> None:
+            self._gate.set()
+            self._gate = asyncio.Event()
+
+        self._loop.call_soon_threadsafe(pulse)
+
+    def named(self, tag: str) -> list[Call]:
+        """The calls whose script carries a tag."""
+        return [call for call in self.calls if call.script.tag == tag]
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+        self._loop.run_until_complete(site.start())
+        self.port = int(runner.addresses[0][1])
+        self._up.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        if request.headers.get("Authorization") != f"Bearer {API_KEY}":
+            return _error(401, "Incorrect API key provided: sk-upst****", "invalid_api_key")
+        try:
+            fields = _decode(body)
+        except msgspec.MsgspecError as problem:
+            return _error(400, f"not a request: {problem}", None)
+        call = Call(request.path, dict(request.headers), body, fields.x_script)
+        self.calls.append(call)
+        try:
+            return await self._play(request, call, fields)
+        except (asyncio.CancelledError, ConnectionError):
+            call.closed_at = time.monotonic()
+            raise
+
+    async def _play(self, request: web.Request, call: Call, fields: _Fields) -> web.StreamResponse:
+        script = call.script
+        if script.gate:
+            self.waiting += 1
+            try:
+                await self._gate.wait()
+            finally:
+                self.waiting -= 1
+        if script.status != 200:
+            return _error(
+                script.status, f"scripted {script.status} for {API_KEY}", "scripted", script.retry_after
+            )
+        legacy = call.path.endswith("/completions") and not call.path.endswith("/chat/completions")
+        if fields.stream:
+            return await self._stream(request, call, fields, legacy=legacy)
+        await asyncio.sleep(script.pace_s)
+        text = "".join(f"w{index} " for index in range(script.words))
+        if legacy:
+            choice: dict[str, Any] = {"text": text}
+        else:
+            choice = {"message": {"role": "assistant", "content": text, "refusal": None}}
+        choice |= {"index": 0, "logprobs": None, "finish_reason": "stop"}
+        call.finished = True
+        return web.json_response(
+            _envelope(fields.model, legacy=legacy, chunk=False)
+            | {"choices": [choice], "usage": _usage(script)}
+        )
+
+    async def _stream(
+        self, request: web.Request, call: Call, fields: _Fields, *, legacy: bool
+    ) -> web.StreamResponse:
+        script = call.script
+        reported = bool((fields.stream_options or {}).get("include_usage"))
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await answer.prepare(request)
+        envelope = _envelope(fields.model, legacy=legacy, chunk=True)
+        if reported:
+            envelope["usage"] = None
+        for index in range(script.words):
+            if script.cut == index:
+                assert request.transport is not None
+                request.transport.abort()
+                return answer
+            content = {"text": f"w{index} "} if legacy else {"delta": {"content": f"w{index} "}}
+            if index == 0 and not legacy:
+                content["delta"] = {"role": "assistant", "content": "w0 "}
+            await answer.write(
+                _event(envelope | {"choices": [{"index": 0, "finish_reason": None, **content}]})
+            )
+            call.chunks += 1
+            if script.pace_s:
+                await asyncio.sleep(script.pace_s)
+        last = {"text": ""} if legacy else {"delta": {}}
+        await answer.write(_event(envelope | {"choices": [{"index": 0, "finish_reason": "stop", **last}]}))
+        if reported:
+            await answer.write(_event(envelope | {"choices": [], "usage": _usage(script)}))
+        await answer.write(b"data: [DONE]\n\n")
+        call.finished = True
+        with contextlib.suppress(ConnectionError):
+            await answer.write_eof()
+        return answer
+
+
+def pool_toml(base_url: str, *, max_inflight: int = 256, rate: str = "0.60", more: str = "") -> str:
+    """A tokn.toml with one pool, `openai`, on this upstream, and the model `priced`: 2.50 in, 1.25 cached, 10.00 out."""
+    return f"""
+[pools.openai]
+provider = "openai"
+rate = {rate}
+[[pools.openai.accounts]]
+id = "main"
+api_key = "{API_KEY}"
+base_url = "{base_url}"
+max_inflight = {max_inflight}
+
+[[models]]
+id = "priced"
+pool = "openai"
+upstream = "priced-upstream"
+input = 2.50
+cached_input = 1.25
+output = 10.00
+context = 128000
+max_output = 16384
+{more}
+"""
+
+
+def _envelope(model: str, *, legacy: bool, chunk: bool) -> dict[str, Any]:
+    kind = "text_completion" if legacy else "chat.completion.chunk" if chunk else "chat.completion"
+    return {"id": "chatcmpl-scripted", "object": kind, "created": CREATED, "model": model}
+
+
+def _usage(script: Script) -> dict[str, Any]:
+    completion = script.words if script.completion is None else script.completion
+    return {
+        "prompt_tokens": script.prompt,
+        "completion_tokens": completion,
+        "total_tokens": script.prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": script.cached},
+        "completion_tokens_details": {"reasoning_tokens": script.reasoning},
+    }
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+def _error(status: int, message: str, code: str | None, retry_after: str = "") -> web.Response:
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    error = {"message": message, "type": "scripted_error", "param": None, "code": code}
+    return web.json_response({"error": error}, status=status, headers=headers)
