@@ -33,6 +33,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     n_max: int = 1
     logprobs: bool = False
     stop_max: int = 4
+    stop_pattern: str = ""  # what a stop sequence must match as a whole; empty: anything
     limit_field: str = "max_tokens"  # what the provider calls the output limit
     sampling: bool = True  # temperature, top_p and penalties are honoured, not only their defaults
     json_with_tools: bool = True  # a JSON answer may be asked for beside tools
@@ -41,6 +42,9 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thinking_min: int = 0  # the smallest budget; below it, only "none" where `efforts` has it
     thinking_max: int = 0  # the largest budget
     signatures: bool = False  # tool calls of the running turn must carry their thought signatures
+    serial_tools: bool = True  # parallel_tool_calls=false is honoured
+    forced_tools: bool = True  # tool_choice may name a function, or require one
+    cache_points: int = 0  # how many cache_control breakpoints are honoured; 0: they are ignored
     service_tiers: tuple[str, ...] = ()  # honoured beside auto and default, which always are
     overhead_tokens: int = 0  # the provider's hidden prompt for tools and formats
     image_tokens_max: int = 0  # most tokens of one image
