@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 from schemas.catalogue import Capabilities, Lifecycle, Model
+from schemas.gemini import GEMINI_1
 from schemas.pricing import Price, PriceTier
 
 
@@ -40,21 +41,6 @@ _ANTHROPIC = Capabilities(
     image_tokens_max=1_600,
     stop_max=8_191,
     file_tokens_max=200_000,
-)
-_GEMINI = Capabilities(
-    images=True,
-    audio_in=True,
-    files=True,
-    json_schema=True,
-    json_object=True,
-    n_max=8,
-    logprobs=True,
-    stop_max=5,
-    limit_field="maxOutputTokens",
-    overhead_tokens=400,
-    image_tokens_max=5_200,
-    file_tokens_max=1_000_000,
-    audio_tokens_max=1_000_000,
 )
 _TITAN = Capabilities(tools=False, limit_field="maxTokenCount", stop_max=4, overhead_tokens=32)
 
@@ -186,7 +172,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.RETIRED,
         shutdown_date=date(2025, 9, 24),
         successor="gemini-3.8-flash",
-        capabilities=_GEMINI,
+        capabilities=GEMINI_1,
     ),
     Model(
         id="gemini-1.5-flash-latest",
@@ -205,7 +191,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.RETIRED,
         shutdown_date=date(2025, 9, 24),
         successor="gemini-3.5-flash-lite",
-        capabilities=_GEMINI,
+        capabilities=GEMINI_1,
     ),
     Model(
         id="amazon.titan-text-express-v1",
