@@ -1,0 +1,97 @@
+"""Owns how metrics leave a process: one registry, its text, and a small HTTP server for services without one."""
+
+import asyncio
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from runtime.bus import Bus
+
+REGISTRY = CollectorRegistry()
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_HEAD_BYTES_MAX = 8 * 1024
+_HEAD_TIMEOUT_S = 5.0
+_CONNECTIONS_MAX = 16
+
+
+def text() -> bytes:
+    """All metrics of this process in Prometheus' text format."""
+    return generate_latest(REGISTRY)
+
+
+class _BusCollector(Collector):
+    """Shows the counters that buses keep as plain integers, so that the hot path never touches a metric."""
+
+    def __init__(self) -> None:
+        self.buses: list[Bus] = []
+
+    def collect(self) -> Iterator[Metric]:
+        connected = GaugeMetricFamily("tokn_bus_connected", "1 while connected to NATS", labels=["role"])
+        events = CounterMetricFamily(
+            "tokn_bus_events", "What happened on a connection", labels=["role", "event"]
+        )
+        for bus in self.buses:
+            role = bus.role.value
+            connected.add_metric([role], float(bus.connected))
+            for name, count in bus.counts().items():
+                events.add_metric([role, name], count)
+        yield connected
+        yield events
+
+
+_BUSES = _BusCollector()
+REGISTRY.register(_BUSES)
+
+
+def watch_bus(bus: Bus) -> None:
+    """Adds a connection's counters to this process's metrics: one connection a role."""
+    _BUSES.buses = [other for other in _BUSES.buses if other.role is not bus.role] + [bus]
+
+
+class MetricsServer:
+    """Serves `GET /metrics` and `GET /healthz`, one request a connection."""
+
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+        self.port: int = server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Stops listening."""
+        self._server.close()
+        await self._server.wait_closed()
+
+
+async def serve_metrics(host: str, port: int) -> MetricsServer:
+    """Starts the server; port 0 takes a free one. Raises OSError if it cannot listen."""
+    room = asyncio.Semaphore(_CONNECTIONS_MAX)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with room, asyncio.timeout(_HEAD_TIMEOUT_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_response(head))
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+
+    return MetricsServer(await asyncio.start_server(answer, host, port, limit=_HEAD_BYTES_MAX))
+
+
+def _response(head: bytes) -> bytes:
+    method, _, rest = head.partition(b" ")
+    path = rest.partition(b" ")[0].partition(b"?")[0]
+    if method != b"GET":
+        status, kind, body = b"405 Method Not Allowed", "text/plain", b"only GET\n"
+    elif path == b"/metrics":
+        status, kind, body = b"200 OK", CONTENT_TYPE, text()
+    elif path == b"/healthz":
+        status, kind, body = b"200 OK", "text/plain", b"ok\n"
+    else:
+        status, kind, body = b"404 Not Found", "text/plain", b"GET /metrics or /healthz\n"
+    lines = f"content-type: {kind}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+    return b"HTTP/1.1 " + status + b"\r\n" + lines + body

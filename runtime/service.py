@@ -1,0 +1,85 @@
+"""Owns the life of a service process: event loop, signals, metrics, logging and exit codes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from runtime import log
+from runtime.settings import Settings, SettingsError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 3  # a supervisor does not restart on it
+
+_logger = log.get_logger("runtime.service")
+
+
+def end_process() -> None:
+    """Ends this process now: its bus connection is closed for good, and only a restart helps. Give it to `Bus.connect`."""
+    _logger.critical("the bus connection is closed for good; ending the process")
+    sys.stderr.flush()
+    os._exit(EXIT_FAILED)
+
+
+def run_service(
+    name: str,
+    settings: Settings,
+    serve: Callable[[asyncio.Event], Awaitable[None]],
+    *,
+    announce: Callable[[int], None] | None = None,
+) -> int:
+    """Runs a service until SIGTERM or SIGINT, and answers with its exit code.
+
+    With `announce` the process serves its metrics itself, at `settings.metrics_port`, and tells the port. A second
+    signal cancels what the first one has not stopped.
+    """
+    log.configure(name)
+    try:
+        uvloop.run(_run(settings, serve, announce))
+    except SettingsError as error:
+        sys.stderr.write(f"tokn {name}: {error}\n")
+        return EXIT_CONFIGURATION
+    except asyncio.CancelledError:
+        return EXIT_FAILED
+    except Exception:
+        _logger.exception("the service failed")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def _run(
+    settings: Settings,
+    serve: Callable[[asyncio.Event], Awaitable[None]],
+    announce: Callable[[int], None] | None,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(serve(stop))
+
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    async with contextlib.AsyncExitStack() as stack:
+        if announce is not None:
+            # Late: prometheus-client is not needed by commands that only talk to a ledger.
+            from runtime.metrics import serve_metrics  # noqa: PLC0415
+
+            try:
+                metrics = await serve_metrics(settings.metrics_host, settings.metrics_port)
+            except OSError as error:
+                task.cancel()
+                raise SettingsError(
+                    f"cannot serve metrics on {settings.metrics_host}:{settings.metrics_port}: {error.strerror}"
+                ) from None
+            stack.push_async_callback(metrics.close)
+            announce(metrics.port)
+        await task
