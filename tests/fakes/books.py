@@ -1,0 +1,48 @@
+"""Owns a look into the ledger's SQLite file from outside, for what no command shows."""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+MAGIC = b"SQLite format 3\x00"
+
+
+def path_of(data: Path) -> Path:
+    """The one SQLite file in a data folder."""
+    (found,) = [
+        path for path in data.rglob("*") if path.is_file() and path.open("rb").read(len(MAGIC)) == MAGIC
+    ]
+    return found
+
+
+@contextlib.contextmanager
+def opened(data: Path) -> Iterator[sqlite3.Connection]:
+    """The books, for reading only."""
+    with contextlib.closing(sqlite3.connect(f"file:{path_of(data)}?mode=ro", uri=True, timeout=5)) as books:
+        yield books
+
+
+def lowest_available_nano(books: sqlite3.Connection) -> int:
+    """The least that any caller's account has left, beyond what is held."""
+    query = "SELECT min(posted_nano - held_nano) FROM accounts WHERE kind IN ('metered', 'playground')"
+    return int(books.execute(query).fetchone()[0])
+
+
+def unexplained(data: Path, upstream_calls: dict[str, int]) -> list[str]:
+    """Request ids with more calls at the upstream than bills, rows of our cost, or an expired hold account for."""
+    found = []
+    with opened(data) as books:
+        for request_id, made in upstream_calls.items():
+            rows = books.execute(
+                "SELECT attempt, max(tries) FROM usage WHERE request_id = ? GROUP BY attempt", (request_id,)
+            ).fetchall()
+            explained = sum(max(1, len(json.loads(tries or "[]"))) for _, tries in rows)
+            states = [
+                state
+                for (state,) in books.execute("SELECT state FROM holds WHERE request_id = ?", (request_id,))
+            ]
+            if explained < made and states != ["expired"]:
+                found.append(f"{request_id}: {made} calls, rows {rows}, hold {states}")
+    return found

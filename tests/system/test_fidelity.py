@@ -1,0 +1,133 @@
+"""Owns what an upstream receives against what the caller sent, over the whole path."""
+
+import json
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.system
+
+# What DESIGN.md 3.1 and 4 let the gateway write, or take away.
+WRITTEN = {"model", "stream_options", "max_tokens", "max_completion_tokens"}
+PRICED = WRITTEN | {"n", "best_of", "messages", "prompt", "stream", "tools", "functions", "usage", "x_script"}
+# Fields whose form the gateway may judge: a random value in one of them is rightly a 400.
+JUDGED = {"response_format", "modalities", "audio", "prediction", "web_search_options", "moderation", "store"}
+
+_spaces = st.sampled_from(["", " ", "\n", "\t ", "\r\n"])
+_numbers = st.one_of(
+    st.integers().map(str),
+    st.sampled_from(
+        ["1.0000000000000000000001", "0.1e-7", "-0.0", "1E400", "12345678901234567890123.5", "1e0"]
+    ),
+    st.decimals(allow_nan=False, allow_infinity=False).map(lambda number: f"{number:f}"),
+)
+_strings = st.one_of(
+    st.text(st.characters(codec="utf-8"), max_size=12).map(json.dumps),
+    st.text(st.characters(codec="utf-8"), max_size=12).map(lambda text: json.dumps(text, ensure_ascii=False)),
+)
+_leaves = st.one_of(_numbers, _strings, st.sampled_from(["null", "true", "false"]))
+
+
+def _array(items: list[tuple[str, str]]) -> str:
+    return "[" + ",".join(f"{space}{item}{space}" for space, item in items) + "]"
+
+
+def _object(fields: list[tuple[str, str, str]]) -> str:
+    return "{" + ",".join(f"{space}{name}{space}:{value}" for space, name, value in fields) + "}"
+
+
+# JSON as text, so that spaces, duplicate keys, escapes and every digit of a number are the test's own.
+_values = st.recursive(
+    _leaves,
+    lambda inner: st.one_of(
+        st.lists(st.tuples(_spaces, inner), max_size=4).map(_array),
+        st.lists(st.tuples(_spaces, _strings, inner), max_size=4).map(_object),
+    ),
+    max_leaves=12,
+)
+_deep = st.integers(min_value=50, max_value=400).map(lambda depth: "[" * depth + "]" * depth)
+_names = st.one_of(
+    st.sampled_from(
+        ["temperature", "seed", "user", "metadata", "x_new", "reasoning_effort", "top_p", "logit_bias"]
+    ),
+    st.text(st.characters(codec="utf-8"), max_size=10),
+).filter(lambda name: name not in PRICED | JUDGED)
+# None is a plain call; else the text of a stream's options, empty for none.
+_options = st.sampled_from([None, "", "null", "{}", '{"new_one": 1.50}'])
+_fields = st.lists(st.tuples(_names, st.one_of(_values, _deep)), max_size=6)
+
+_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def body_of(fields: list[tuple[str, str]]) -> bytes:
+    """A body with these fields, in this order, as they are."""
+    text = ",".join(f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in fields)
+    return ("{" + text + "}").encode()
+
+
+@pytest.fixture(scope="module")
+def client(tokn):
+    """A connection with the deployment's key."""
+    headers = {"Authorization": f"Bearer {tokn.key}", "Content-Type": "application/json"}
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=30) as opened:
+        yield opened
+
+
+def received(upstream, client, body: bytes) -> dict[str, Any]:
+    """The top level of what the upstream got for a body, values as raw bytes."""
+    upstream.calls.clear()
+    answer = client.post("/v1/chat/completions", content=body)
+    assert answer.status_code == 200, (answer.text, body)
+    (only,) = upstream.calls
+    return {name: bytes(value) for name, value in _raw(only.body).items()}
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(fields=_fields, options=_options)
+def test_upstream_receives_what_the_caller_sent(upstream, client, fields, options):
+    """Every value arrives byte for byte and in order; only the model and the stream's usage option are written."""
+    sent = [("model", '"priced"'), ("messages", '[{"role":"user","content":"h\\u00e9llo 😀"}]'), *fields]
+    if options is not None:
+        sent.append(("stream", "true"))
+        if options:
+            sent.append(("stream_options", options))
+    got = received(upstream, client, body_of(sent))
+    wanted = {name: value.encode() for name, value in sent}
+    wanted["model"] = b'"priced-upstream"'
+    if options is not None:
+        read = json.loads(got["stream_options"])
+        given_options = json.loads(options or "null") or {}
+        assert {**given_options, "include_usage": True} == {
+            name: value
+            for name, value in read.items()
+            if name != "include_obfuscation" or name in given_options
+        }
+        wanted["stream_options"] = got["stream_options"]
+    assert got == wanted
+    assert list(got)[: len(wanted)] == list(wanted)
+
+
+def test_duplicate_keys_are_priced_and_sent_alike(tokn, upstream, client):
+    """Of two models in one body the last is priced, and is the one the upstream is asked for."""
+    body = b'{"model":"no-such","model":"priced","messages":[{"role":"user","content":"a"}],"n":9,"n":1}'
+    got = received(upstream, client, body)
+    assert got["model"] == b'"priced-upstream"'
+    assert got["n"] == b"1"
+
+
+def test_nothing_of_the_caller_but_the_body_reaches_the_upstream(tokn, upstream, client):
+    """The caller's key, cookies, addresses and own headers stay in the gateway."""
+    upstream.calls.clear()
+    client.post(
+        "/v1/chat/completions",
+        json={"model": "priced", "messages": [{"role": "user", "content": "a"}]},
+        headers={"Cookie": "canary-cookie", "X-Forwarded-For": "192.0.2.7", "X-Canary": "canary-header"},
+    )
+    (only,) = upstream.calls
+    text = "\n".join(f"{name}: {value}" for name, value in only.headers.items())
+    for word in (tokn.key, "canary-cookie", "192.0.2.7", "canary-header"):
+        assert word not in text
