@@ -6,6 +6,7 @@ import msgspec
 from msgspec import structs
 
 from runtime.tables import Table
+from schemas.bedrock import bedrock_capabilities
 from schemas.builtin import BUILTIN
 from schemas.catalogue import Capabilities, Lifecycle, Model
 from schemas.gemini import gemini_capabilities
@@ -108,6 +109,8 @@ def _family(provider: str, upstream: str) -> Capabilities:
     """What a model can do unless its row says otherwise: what is known of it, else the family's first built-in model."""
     if provider == "gemini":
         return gemini_capabilities(upstream)
+    if provider == "bedrock":
+        return bedrock_capabilities(upstream)
     return next((model.capabilities for model in BUILTIN if model.provider == provider), Capabilities())
 
 

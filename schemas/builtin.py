@@ -6,6 +6,7 @@ Prices, windows and lifecycles are PROTOCOLS.md D1's; each provider's own announ
 from datetime import date
 from decimal import Decimal
 
+from schemas.bedrock import TITAN
 from schemas.catalogue import Capabilities, Lifecycle, Model
 from schemas.gemini import GEMINI_1
 from schemas.pricing import Price, PriceTier
@@ -42,7 +43,6 @@ _ANTHROPIC = Capabilities(
     stop_max=8_191,
     file_tokens_max=200_000,
 )
-_TITAN = Capabilities(tools=False, limit_field="maxTokenCount", stop_max=4, overhead_tokens=32)
 
 SANDBOX_MODEL = "tokn-sandbox"
 
@@ -206,7 +206,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.RETIRED,
         shutdown_date=date(2025, 8, 15),
         successor="amazon.nova-micro-v1:0",
-        capabilities=_TITAN,
+        capabilities=TITAN,
     ),
     Model(
         id=SANDBOX_MODEL,
