@@ -48,23 +48,40 @@ class Fault(Struct, frozen=True):
 
 
 class Exchange(Protocol):
-    """One upstream call of one job: builds the request, then reads one answer, plain or streamed. Not reusable.
+    """One upstream call of one job: builds the request, then reads one answer, plain or streamed. Not reusable."""
 
-    After an answer or a stream has been read: `usage` is the provider's last word, cumulative (None if it has said
-    nothing), `output_bytes` counts content, reasoning and tool arguments seen, `uplifts` the service tier and region
-    that served, `finished` whether the answer's terminal event was seen, `fault` why not, and `thoughts` the
-    signatures to keep, by tool-call id.
-    """
+    @property
+    def usage(self) -> TokenUsage | None:
+        """The provider's last word so far, cumulative; None if it has said nothing."""
+        ...
 
-    usage: TokenUsage | None
-    output_bytes: int
-    uplifts: tuple[str, ...]
-    finished: bool
-    fault: Fault | None
-    thoughts: dict[str, str]
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of content, reasoning and tool arguments seen so far."""
+        ...
+
+    @property
+    def uplifts(self) -> tuple[str, ...]:
+        """The service tier and region that served."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer's terminal event was seen."""
+        ...
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why the answer is not one, or not complete."""
+        ...
+
+    @property
+    def thoughts(self) -> dict[str, str]:
+        """The signatures to keep, by tool-call id."""
+        ...
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
-        """The call to make with one account's credentials; called again for each further try."""
+        """The call to make with one account's credentials; called again for each further try, which starts afresh."""
         ...
 
     def answer(self, body: bytes) -> bytes:
@@ -91,6 +108,8 @@ class Family(Protocol):
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """The exchanges that serve a job: one, or one per prompt of an emulated completion, run in order.
 
+        Of several, the caller's bytes are joined in order and the usages summed; for a plain answer all but the last
+        return b"" from `answer`, and the last one renders the whole.
         `thoughts` holds the signatures known for the tool-call ids that `thought_ids` named. Raises RefusedError for
         what should have been refused before the hold.
         """

@@ -1,0 +1,352 @@
+"""Owns a rig for tests of workers: a real bus, an edge and a ledger that follow a script, and the worker itself."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nats
+from nats.js.api import StreamConfig
+
+from runtime.bus import Bus, Message
+from runtime.settings import AccountSettings, PoolSettings, Settings
+from schemas import books, subjects
+from schemas.catalogue import Capabilities, Model
+from schemas.pricing import Price, PriceTier
+from schemas.subjects import LedgerVerb, Role
+from schemas.usage import UsageEvent, decode_batch
+from schemas.wire import (
+    Accept,
+    Alive,
+    Beat,
+    Bounce,
+    Cancel,
+    Control,
+    Credit,
+    Data,
+    End,
+    Failed,
+    Frame,
+    Job,
+    Part,
+    Route,
+    decode_beat,
+    decode_frame,
+    encode,
+)
+from tests.fakes.nats import NatsServer
+from tests.fakes.openai import API_KEY
+from workers import app
+
+DEADLINE_S = 10.0
+PRICE = Price(id="test", tiers=(PriceTier(input=Decimal(1), output=Decimal(2)),))
+
+
+def model(name: str = "m", pool: str = "openai", **more: Any) -> Model:
+    """A model of the catalogue."""
+    capabilities = more.pop("capabilities", Capabilities())
+    return Model(
+        id=name,
+        pool=pool,
+        provider=more.pop("provider", "openai"),
+        upstream=more.pop("upstream", f"up-{name}"),
+        context=128_000,
+        max_output=4_096,
+        prices=(PRICE,),
+        capabilities=capabilities,
+        **more,
+    )
+
+
+def account(base_url: str, name: str = "a", **more: Any) -> AccountSettings:
+    """An account at a fake upstream."""
+    return AccountSettings(id=name, base_url=base_url, api_key=API_KEY, **more)
+
+
+def settings(server: NatsServer, pools: tuple[PoolSettings, ...], models: tuple[Model, ...]) -> Settings:
+    """The settings of a worker."""
+    return Settings(
+        nats=server.settings(),
+        database_url="",
+        pepper="",
+        rate=Decimal("0.60"),
+        pools=pools,
+        models=models,
+        host="127.0.0.1",
+        port=0,
+        public_url="",
+        metrics_port=0,
+        data=None,
+        source="test",
+    )
+
+
+def job(body: dict[str, Any] | bytes, *, request_id: str = "", **more: Any) -> Job:
+    """A job with plausible figures."""
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    decoded: dict[str, Any] = body if isinstance(body, dict) else {}
+    stream = bool(decoded.get("stream"))
+    fields: dict[str, Any] = {
+        "v": 1,
+        "request_id": request_id or subjects.new_id("r"),
+        "attempt": 1,
+        "route": Route.CHAT,
+        "model": "m",
+        "upstream": "up-m",
+        "stream": stream,
+        "include_usage": bool((decoded.get("stream_options") or {}).get("include_usage")),
+        "include_cost": False,
+        "limit": 4_096,
+        "write_limit": False,
+        "prompt_max": 1_000,
+        "text_bytes": 40,
+        "choices": 1,
+        "hold_list_nano": 1_000_000,
+        "deadline_s": 30.0,
+        "published_ms": int(time.time() * 1000),
+        "body": raw,
+        "body_bytes": len(raw),
+        "price": PRICE,
+        "rate": Decimal("0.60"),
+    }
+    return Job(**(fields | more))
+
+
+async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Waits until a condition holds."""
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"not in time: {what}"
+        await asyncio.sleep(0.005)
+
+
+class Answered:
+    """What an edge has heard of one attempt."""
+
+    def __init__(self, edge: "Edge", call: Job) -> None:
+        self.job = call
+        self.frames: list[Frame] = []
+        self.times: list[float] = []
+        self.worker_id = ""
+        self.next_seq = 0
+        self.gap = False
+        self.credit = True
+        self.ended = asyncio.Event()
+        self._edge = edge
+
+    @property
+    def data(self) -> bytes:
+        """The caller's bytes so far, the end frame's included."""
+        return b"".join(frame.data for frame in self.frames if isinstance(frame, Data | End))
+
+    @property
+    def last(self) -> Frame:
+        """The last frame."""
+        return self.frames[-1]
+
+    @property
+    def failed(self) -> Failed:
+        """The last frame, which must be a failure."""
+        assert isinstance(self.last, Failed), self.last
+        return self.last
+
+    def hear(self, message: Message) -> None:
+        """One frame: duplicates are dropped, a gap is noted, credit is given."""
+        frame = decode_frame(message.data)
+        if isinstance(frame, Bounce):
+            self.frames.append(frame)
+            self.ended.set()
+            return
+        if isinstance(frame, Alive):
+            self.frames.append(frame)
+            self.times.append(time.monotonic())
+            return
+        if frame.seq < self.next_seq:
+            return
+        self.gap = self.gap or frame.seq > self.next_seq
+        self.next_seq = frame.seq + 1
+        self.frames.append(frame)
+        self.times.append(time.monotonic())
+        if isinstance(frame, Accept):
+            self.worker_id = frame.worker_id
+            assert message.reply == subjects.control(frame.worker_id)
+            self._edge.send_parts(self)
+        if self.credit:
+            self.give_credit()
+        if isinstance(frame, End | Failed):
+            self.ended.set()
+
+    def give_credit(self) -> None:
+        """Says that everything so far was consumed."""
+        self.control(Credit(self.job.request_id, self.job.attempt, self.next_seq - 1))
+
+    def cancel(self) -> None:
+        """The caller has left."""
+        self.control(Cancel(self.job.request_id, self.job.attempt))
+
+    def control(self, message: Control) -> None:
+        """Tells the worker something."""
+        self._edge.bus.publish(subjects.control(self.worker_id), encode(message))
+
+    async def end(self, deadline_s: float = DEADLINE_S) -> "Answered":
+        """Waits for the last frame."""
+        await asyncio.wait_for(self.ended.wait(), deadline_s)
+        return self
+
+
+class Edge:
+    """The edge's half of the protocol, as a script."""
+
+    def __init__(self, bus: Bus, edge_id: str) -> None:
+        self.bus = bus
+        self.edge_id = edge_id
+        self.calls: dict[tuple[str, int], Answered] = {}
+        self.beats: list[Beat] = []
+        self.bodies: dict[str, list[bytes]] = {}
+
+    async def start(self) -> None:
+        """Listens to frames and beats."""
+        await self.bus.subscribe(subjects.frames_all(self.edge_id), self._on_frame)
+        await self.bus.subscribe(subjects.BEATS, lambda message: self.beats.append(decode_beat(message.data)))
+
+    def _on_frame(self, message: Message) -> None:
+        name = subjects.parse_frames(message.subject)
+        if name in self.calls:
+            self.calls[name].hear(message)
+
+    def offer(self, call: Job, pool: str = "openai", reply: str = "") -> Answered:
+        """Publishes a job."""
+        answered = Answered(self, call)
+        self.calls[call.request_id, call.attempt] = answered
+        inbox = reply or subjects.frames(self.edge_id, call.request_id, call.attempt)
+        self.bus.publish(subjects.pool(pool), encode(call), inbox)
+        return answered
+
+    async def call(self, call: Job, pool: str = "openai") -> Answered:
+        """Offers a job and waits for its last frame."""
+        return await self.offer(call, pool).end()
+
+    def send_parts(self, answered: Answered) -> None:
+        """The parts of a body that did not travel in its job."""
+        for index, data in enumerate(self.bodies.get(answered.job.request_id, [])):
+            answered.control(Part(answered.job.request_id, answered.job.attempt, index, data))
+
+
+class Ledger:
+    """The ledger's half: it remembers events and renewals, and answers with the credit it was told."""
+
+    def __init__(self) -> None:
+        self.events: list[UsageEvent] = []
+        self.batches: list[int] = []
+        self.renewed: list[str] = []
+        self.credit_nano: dict[str, int | None] = {}
+
+    async def start(self, server: NatsServer, bus: Bus) -> Any:
+        """Makes the streams as an administrator, answers verbs as a ledger. The client, to be closed."""
+        client = await nats.connect(server.admin_url)
+        jetstream = client.jetstream()
+        await jetstream.add_stream(StreamConfig(name=subjects.USAGE_STREAM, subjects=[subjects.USAGES]))
+        await client.subscribe(subjects.USAGES, cb=self._on_usage)
+        await bus.subscribe(
+            subjects.ledger(LedgerVerb.RENEW), self._on_renew(bus), queue=subjects.LEDGER_QUEUE
+        )
+        await bus.subscribe(
+            subjects.ledger(LedgerVerb.INVENTORY), self._on_inventory(bus), queue=subjects.LEDGER_QUEUE
+        )
+        return client
+
+    async def _on_usage(self, message: Any) -> None:
+        batch = decode_batch(message.data)
+        self.batches.append(len(batch.events))
+        self.events += batch.events
+
+    def _on_renew(self, bus: Bus) -> Callable[[Message], None]:
+        def hear(message: Message) -> None:
+            self.renewed += msgspec.msgpack.decode(message.data, type=books.Renew).request_ids
+            bus.publish(message.reply, books.encode(books.Done()))
+
+        return hear
+
+    def _on_inventory(self, bus: Bus) -> Callable[[Message], None]:
+        def hear(message: Message) -> None:
+            bus.publish(message.reply, books.encode(books.InventoryReply(self.credit_nano)))
+
+        return hear
+
+    def of(self, call: Job) -> list[UsageEvent]:
+        """The events of one attempt."""
+        return [
+            event
+            for event in self.events
+            if event.request_id == call.request_id and event.attempt == call.attempt
+        ]
+
+    async def event(self, call: Job) -> UsageEvent:
+        """The one event of an attempt, once it is there."""
+        await until(lambda: self.of(call), "a usage event")
+        events = self.of(call)
+        assert len(events) == 1
+        return events[0]
+
+
+class Rig:
+    """Everything, started."""
+
+    def __init__(self, server: NatsServer, edge: Edge, ledger: Ledger) -> None:
+        self.server = server
+        self.edge = edge
+        self.ledger = ledger
+        self.stop = asyncio.Event()
+        self.worker: asyncio.Task[None] | None = None
+
+    def beat(self, pool: str = "openai") -> Beat | None:
+        """The last beat of a pool."""
+        return next((beat for beat in reversed(self.edge.beats) if beat.pool == pool), None)
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    pools: tuple[PoolSettings, ...],
+    models: tuple[Model, ...] = (model(),),
+    *,
+    folder: Path | None = None,
+    grace_s: float = 5.0,
+    credit_nano: dict[str, int | None] | None = None,
+) -> AsyncIterator[Rig]:
+    """A bus, a ledger, an edge and a worker for these pools, started; stopped in order afterwards."""
+    with NatsServer(folder) as server:
+        loop = asyncio.get_running_loop()
+        closed = loop.create_future()
+        buses = [
+            await Bus.connect(server.settings(role), role, name="test", on_closed=lambda: None)
+            for role in (Role.EDGE, Role.LEDGER)
+        ]
+        ledger = Ledger()
+        ledger.credit_nano = credit_nano or {}
+        admin = await ledger.start(server, buses[1])
+        edge = Edge(buses[0], "e1")
+        await edge.start()
+        made = Rig(server, edge, ledger)
+        configured = settings(server, pools, models)
+        made.worker = asyncio.create_task(
+            app.serve(configured, tuple(pool.name for pool in pools), made.stop, grace_s=grace_s)
+        )
+        try:
+            await until(
+                lambda: made.worker.done() or all(made.beat(pool.name) for pool in pools),
+                "the worker's beats",
+            )
+            if made.worker.done():
+                await made.worker
+            yield made
+        finally:
+            closed.cancel()
+            made.stop.set()
+            await asyncio.wait_for(made.worker, 20)
+            for bus in buses:
+                await bus.close()
+            await admin.close()

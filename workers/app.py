@@ -1,0 +1,121 @@
+"""Owns the life of a worker process: its connections, its pools, and a stop that loses nothing."""
+
+import asyncio
+import contextlib
+
+from runtime.bus import Bus
+from runtime.log import get_logger
+from runtime.metrics import REGISTRY, watch_bus
+from runtime.service import end_process
+from runtime.settings import AccountSettings, PoolSettings, Settings, SettingsError
+from schemas import subjects
+from schemas.subjects import Role
+from workers import upkeep
+from workers.accounts import Accounts
+from workers.calls import Calls
+from workers.meter import Meter
+from workers.pool import Pool
+from workers.providers import UnknownProviderError, family
+from workers.providers.base import Family, Prepared
+from workers.providers.sandbox import Sandbox
+from workers.serving import Counts, Serving
+from workers.telemetry import WorkerCollector
+from workers.upstream import HttpUpstream, Upstream
+
+GRACE_S = 30.0  # for calls in flight, after SIGTERM
+ACKS_S = 10.0  # for the last usage events, after that
+PREPARE_S = 10.0  # for a family's credentials
+
+
+async def serve(
+    settings: Settings, pools: tuple[str, ...], stop: asyncio.Event, *, grace_s: float = GRACE_S
+) -> None:
+    """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
+    chosen = [_settings(settings, name) for name in pools]
+    worker_id = subjects.new_id("w")
+    async with contextlib.AsyncExitStack() as stack:
+        bus = await Bus.connect(settings.nats, Role.WORKER, name=worker_id, on_closed=end_process)
+        stack.push_async_callback(bus.close)
+        usage = await Bus.connect(settings.nats, Role.USAGE, name=f"{worker_id} usage", on_closed=end_process)
+        stack.push_async_callback(usage.close)
+        http = HttpUpstream()
+        stack.push_async_callback(http.aclose)
+        calls = Calls(bus)
+        served = [
+            Pool(await _serving(pool, settings, http, Meter(usage, pool.name, worker_id), bus), calls)
+            for pool in chosen
+        ]
+        _show(stack, bus, usage, served)
+        await bus.subscribe(subjects.control(worker_id), calls.on_control)
+        tasks = [
+            asyncio.create_task(upkeep.tick(calls, served), name="tick"),
+            asyncio.create_task(upkeep.renew_leases(bus, calls), name="leases"),
+            *(asyncio.create_task(upkeep.follow_inventory(bus, pool), name="inventory") for pool in served),
+        ]
+        stack.push_async_callback(_cancel, tasks)
+        for pool in served:
+            await pool.start()
+        get_logger("workers.app").info("serving", worker_id=worker_id, pools=list(pools))
+        await stop.wait()
+        await _finish(calls, served, grace_s)
+
+
+async def _finish(calls: Calls, pools: list[Pool], grace_s: float) -> None:
+    await asyncio.gather(*(pool.leave() for pool in pools))
+    if not await calls.finished(grace_s):
+        calls.stop_all()
+        await calls.finished(ACKS_S)
+    unacked = sum(await asyncio.gather(*(pool.serving.meter.drain(ACKS_S) for pool in pools)))
+    if unacked:
+        get_logger("workers.app").error("usage events were not acknowledged before the end", unacked=unacked)
+
+
+def _settings(settings: Settings, name: str) -> PoolSettings:
+    for pool in settings.pools:
+        if pool.name == name:
+            return pool
+    known = ", ".join(pool.name for pool in settings.pools) or "none"
+    raise SettingsError(f"{settings.source}: there is no [pools.{name}]; the pools are: {known}")
+
+
+async def _serving(pool: PoolSettings, settings: Settings, http: Upstream, meter: Meter, bus: Bus) -> Serving:
+    try:
+        made: Family = family(pool.provider)
+    except UnknownProviderError:
+        raise SettingsError(f"[pools.{pool.name}] provider: {pool.provider!r} is not known") from None
+    accounts = pool.accounts
+    upstream = http
+    if isinstance(made, Sandbox):
+        upstream = made.upstream(pool.words_per_s)
+        accounts = accounts or (AccountSettings(id="sandbox"),)
+    if isinstance(made, Prepared):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PREPARE_S):
+                await made.prepare(accounts)
+    return Serving(
+        pool=pool.name,
+        provider=pool.provider,
+        worker_id=meter.worker_id,
+        control=subjects.control(meter.worker_id),
+        bus=bus,
+        family=made,
+        upstream=upstream,
+        accounts=Accounts(accounts),
+        models={model.id: model for model in settings.models if model.pool == pool.name},
+        meter=meter,
+        counts=Counts(),
+    )
+
+
+def _show(stack: contextlib.AsyncExitStack, bus: Bus, usage: Bus, pools: list[Pool]) -> None:
+    collector = WorkerCollector(pools)
+    REGISTRY.register(collector)
+    stack.callback(REGISTRY.unregister, collector)
+    watch_bus(bus)
+    watch_bus(usage)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

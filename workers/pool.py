@@ -1,0 +1,202 @@
+"""Owns a pool's consumer: which jobs this worker takes, when it leaves the queue group, and what its beats say."""
+
+import asyncio
+import time
+
+import msgspec
+
+from runtime.bus import BusError, Message, Subscription
+from runtime.log import get_logger
+from schemas import subjects
+from schemas.errors import WireError, model_not_found
+from schemas.wire import BEAT_INTERVAL_S, VERSION, AccountState, Beat, Bounce, Job, decode_job, encode
+from workers.accounts import Account
+from workers.call import Call
+from workers.calls import Calls
+from workers.parts import Parts
+from workers.serving import Serving
+
+CALLS_MAX = 1024  # in one pool of one worker, whatever its accounts allow
+REJOIN_SHARE = 0.9  # a worker that was full comes back when so much of its capacity is in use, or less
+PARTS_BYTES_MAX = 256 * 1024 * 1024  # bodies under reassembly, all calls of this pool
+
+_logger = get_logger("workers.pool")
+
+
+class Pool:
+    """Takes jobs of one pool while there is room, and says each second what it can serve."""
+
+    def __init__(self, serving: Serving, calls: Calls) -> None:
+        self.serving = serving
+        self._calls = calls
+        self._capacity = min(CALLS_MAX, serving.accounts.capacity)
+        self._inflight = 0
+        self._parts_bytes = 0
+        self._stopping = False
+        self._full = False
+        self._subscription: Subscription | None = None
+        self._gate: asyncio.Task[None] | None = None
+        self._beat_at = 0.0
+        self._beat_now = False
+
+    @property
+    def inflight(self) -> int:
+        """Calls of this pool that are accepted and not settled."""
+        return self._inflight
+
+    @property
+    def _accepting(self) -> bool:
+        return not (self._stopping or self._full or self.serving.meter.full)
+
+    def on_job(self, message: Message) -> None:
+        """One job: the handler of the queue group's subscription."""
+        serving = self.serving
+        if not subjects.is_frames_inbox(message.reply):
+            serving.counts.invalid_jobs += 1
+            return  # nothing is ever written to another subject, or a job could forge a bill
+        try:
+            job = decode_job(message.data)
+        except msgspec.MsgspecError:
+            serving.counts.invalid_jobs += 1
+            _logger.warning("a job cannot be read", size=len(message.data))
+            return
+        if job.v < VERSION or subjects.parse_frames(message.reply) != (job.request_id, job.attempt):
+            serving.counts.invalid_jobs += 1
+            return
+        if self._calls.is_stale(job.request_id, job.attempt):
+            return
+        account, error = self._account(job)
+        if account is None:
+            self._bounce(message.reply, error)
+        else:
+            self._take(job, message.reply, account)
+
+    def _account(self, job: Job) -> tuple[Account | None, WireError | None]:
+        if not self._accepting or self._inflight >= self._capacity or not Parts.acceptable(job):
+            return None, None
+        if job.parts and self._parts_bytes + job.body_bytes > PARTS_BYTES_MAX:
+            return None, None
+        now = time.monotonic()
+        accounts = self.serving.accounts
+        account = accounts.pick(job.upstream, job.hold_list_nano, set(), now)
+        if account is not None:
+            return account, None
+        model = self.serving.models.get(job.model)
+        if model is not None and accounts.gone(job.upstream, now):
+            return None, model_not_found(job.model, model.successor)
+        return None, accounts.refusal(job.hold_list_nano, now)
+
+    def _bounce(self, reply: str, error: WireError | None) -> None:
+        self.serving.counts.bounced += 1
+        try:
+            self.serving.bus.publish(reply, encode(Bounce(self.serving.worker_id, error)))
+        except BusError:
+            return  # the edge hears nothing, and offers the job again
+
+    def _take(self, job: Job, reply: str, account: Account) -> None:
+        self.serving.counts.accepted += 1
+        self._inflight += 1
+        if job.parts:
+            self._parts_bytes += job.body_bytes
+        account.take(job.hold_list_nano)
+        task = self._calls.add(Call(self.serving, job, reply, account))
+        task.add_done_callback(lambda _task: self._given_back(job))
+        if self._inflight >= self._capacity:
+            self._full = True
+            self._changed()
+
+    def _given_back(self, job: Job) -> None:
+        self._inflight -= 1
+        if job.parts:
+            self._parts_bytes -= job.body_bytes
+        if self._full and self._inflight <= self._capacity * REJOIN_SHARE:
+            self._full = False
+            self._changed()
+
+    def _changed(self) -> None:
+        self._beat_now = True
+        if self._gate is None or self._gate.done():
+            self._gate = asyncio.create_task(self._follow(), name=f"gate {self.serving.pool}")
+
+    async def _follow(self) -> None:
+        # Joins or leaves the queue group until it agrees with whether we take jobs.
+        while (self._subscription is not None) != self._accepting:
+            try:
+                if self._accepting:
+                    subject = f"pool.{self.serving.pool}"
+                    self._subscription = await self.serving.bus.subscribe(
+                        subject, self.on_job, queue=subjects.WORKERS_QUEUE
+                    )
+                else:
+                    subscription, self._subscription = self._subscription, None
+                    if subscription is not None:
+                        await subscription.leave()
+            except BusError as error:
+                _logger.warning(
+                    "cannot join the queue group", pool=self.serving.pool, error=type(error).__name__
+                )
+                return  # the next tick tries again
+
+    async def start(self) -> None:
+        """Joins the queue group and says so."""
+        await self._follow()
+        self.beat(time.monotonic())
+
+    def tick(self, now: float) -> None:
+        """Beats, and the gate; to be called several times a second."""
+        serving = self.serving
+        serving.accounts.tick(now)
+        serving.meter.tick(now)
+        if (self._subscription is not None) != self._accepting:
+            self._changed()
+        if self._beat_now or now - self._beat_at >= BEAT_INTERVAL_S:
+            self.beat(now)
+
+    def beat(self, now: float) -> None:
+        """Says what this worker can do now."""
+        self._beat_at, self._beat_now = now, False
+        serving = self.serving
+        try:
+            serving.bus.publish(subjects.beat(serving.pool, serving.worker_id), encode(self._describe(now)))
+        except BusError:
+            self._beat_now = True
+
+    def _describe(self, now: float) -> Beat:
+        serving = self.serving
+        accounts = [account.beat(now) for account in serving.accounts.all]
+        usable = any(account.state is AccountState.OK for account in accounts)
+        why_not = "; ".join(
+            f"account {account.id}: {account.state.value} ({account.reason})" for account in accounts
+        )
+        models: list[str] = []
+        gone: list[str] = []
+        missing: dict[str, str] = {}
+        for model in serving.models.values():
+            if serving.accounts.gone(model.upstream, now):
+                gone.append(model.id)
+                missing[model.id] = f"the provider says that {model.upstream} no longer exists"
+            elif usable:
+                models.append(model.id)
+            else:
+                missing[model.id] = why_not or "the pool has no accounts"
+        return Beat(
+            VERSION,
+            serving.worker_id,
+            serving.pool,
+            serving.provider,
+            self._inflight,
+            self._capacity,
+            self._accepting,
+            tuple(models),
+            tuple(gone),
+            tuple(accounts),
+            missing,
+        )
+
+    async def leave(self) -> None:
+        """Takes no further jobs: those already on their way are bounced."""
+        self._stopping = True
+        self.beat(time.monotonic())
+        if self._gate is not None and not self._gate.done():
+            await self._gate
+        await self._follow()

@@ -1,0 +1,28 @@
+"""Owns the table of provider families: adding one is its module and a line here."""
+
+from importlib import import_module
+
+from workers.providers.base import Family
+
+# Modules are imported only by pools that need them: botocore alone costs 40 MB and half a second.
+_FAMILIES = {
+    "openai": ("workers.providers.openai", "OpenAI"),
+    "anthropic": ("workers.providers.anthropic", "Anthropic"),
+    "gemini": ("workers.providers.gemini", "Gemini"),
+    "bedrock": ("workers.providers.bedrock", "Bedrock"),
+    "sandbox": ("workers.providers.sandbox", "Sandbox"),
+}
+
+
+class UnknownProviderError(Exception):
+    """A pool names a provider that has no family."""
+
+
+def family(provider: str) -> Family:
+    """A new instance of a provider's family. Raises UnknownProviderError."""
+    try:
+        module, name = _FAMILIES[provider]
+    except KeyError:
+        raise UnknownProviderError(provider) from None
+    made: Family = getattr(import_module(module), name)()
+    return made

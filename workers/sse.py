@@ -1,0 +1,84 @@
+"""Owns the framing of server-sent events: bytes cut anywhere in, the data of whole events out."""
+
+EVENT_BYTES_MAX = 8 * 1024 * 1024  # one event: above any audio chunk or image that a provider sends
+
+
+class EventTooLargeError(Exception):
+    """An upstream sent an event, or a line, that does not end within EVENT_BYTES_MAX."""
+
+
+class EventReader:
+    """Splits a stream into the data of its events. LF, CR and CRLF line ends, comments and other fields as in SSE.
+
+    Works on bytes, so a character that is cut between two reads is never decoded in halves.
+    """
+
+    __slots__ = ("_data", "_rest", "_scanned")
+
+    def __init__(self) -> None:
+        self._rest = b""  # what has come of a line that has not ended
+        self._scanned = 0  # bytes of it that are known to hold no line end
+        self._data: list[bytes] = []  # data lines of the event under way
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data of each event that these bytes complete, in order. Raises EventTooLargeError."""
+        if not self._rest and not self._data and data.endswith(b"\n\n") and b"\r" not in data:
+            return self._whole(data)
+        return self._general(data)
+
+    def end(self) -> bytes:
+        """The data of an event that lacks its blank line at the end of file: servers do so after their last one."""
+        lines = (
+            self._data
+            if not self._rest
+            else [*self._data, self._rest.rstrip(b"\r").removeprefix(b"data:").strip()]
+        )
+        return b"\n".join(lines)
+
+    def _whole(self, data: bytes) -> list[bytes]:
+        # The usual case: the read holds whole events of one data line each.
+        events: list[bytes] = []
+        for block in data.split(b"\n\n"):
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(block[6:])
+            elif block:
+                events += self._general(block + b"\n\n")
+        return events
+
+    def _general(self, data: bytes) -> list[bytes]:
+        buffer = self._rest + data
+        events: list[bytes] = []
+        start = 0
+        position = self._scanned
+        while True:
+            end = _line_end(buffer, position)
+            if end < 0:
+                break
+            line = buffer[start:end]
+            if buffer[end] == 13:  # CR
+                if end + 1 == len(buffer):
+                    break  # an LF may follow: wait for it
+                position = end + 2 if buffer[end + 1] == 10 else end + 1
+            else:
+                position = end + 1
+            start = position
+            self._line(line, events)
+        self._rest = buffer[start:]
+        self._scanned = max(0, len(self._rest) - 1)
+        if len(self._rest) + sum(map(len, self._data)) > EVENT_BYTES_MAX:
+            raise EventTooLargeError
+        return events
+
+    def _line(self, line: bytes, events: list[bytes]) -> None:
+        if not line:
+            if self._data:
+                events.append(b"\n".join(self._data))
+                self._data = []
+        elif line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+
+
+def _line_end(buffer: bytes, start: int) -> int:
+    line_feed = buffer.find(b"\n", start)
+    carriage = buffer.find(b"\r", start, line_feed if line_feed >= 0 else len(buffer))
+    return carriage if carriage >= 0 else line_feed

@@ -1,0 +1,221 @@
+"""Owns HTTP to providers: one client, bounded connections, exact request paths, and what a failure proves."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+import aiohttp
+import httpx
+import yarl
+
+from workers.providers.base import UpstreamRequest
+
+CONNECTIONS_MAX = 2048
+CONNECT_S = 10.0  # DNS, TCP and TLS together
+KEEPALIVE_S = 15.0
+ERROR_BODY_BYTES_MAX = 64 * 1024
+ANSWER_BYTES_MAX = 64 * 1024 * 1024  # a plain answer: above any audio or batch of choices
+_READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading from the socket at twice this
+_CALLS_OWN = httpx.Timeout(None)  # each call has its own deadlines, which end its task
+_TARGET = "target"
+
+
+class UpstreamError(Exception):
+    """A call without an answer. `sent` False proves that the provider cannot have served it."""
+
+    def __init__(self, message: str, *, sent: bool, timeout: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.timeout = timeout
+
+
+class Answer(Protocol):
+    """The head of an answer, and its body as it comes."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes:
+        """The bytes that have come since the last read, at least one; b"" at the end. Raises UpstreamError."""
+        ...
+
+    def close(self) -> None:
+        """Gives the connection back if the body was read to its end, else hangs up at once."""
+        ...
+
+
+class Upstream(Protocol):
+    """Makes calls of providers."""
+
+    async def open(self, request: UpstreamRequest) -> Answer:
+        """Sends a request and waits for the head of its answer. Raises UpstreamError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        ...
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while data := await self.read():
+            yield data
+
+    async def read(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise httpx.ReadError(type(error).__name__) from error
+
+    def close(self) -> None:
+        self._response.close()
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """httpx on aiohttp's connections (httpx's own collapse at 64 callers).
+
+    It sends the path of `extensions["target"]` byte for byte, since that may be what was signed, and it reports as a
+    connect error only what happened before any byte was sent: a server that hangs up on a reused connection may have
+    served the call.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends one request; the answer's body is read as it comes, never decompressed."""
+        target = request.extensions.get(_TARGET) or str(request.url)
+        try:
+            response = await self._session.request(
+                request.method,
+                yarl.URL(target, encoded=True),
+                headers=request.headers.multi_items(),
+                data=request.content or None,
+                allow_redirects=False,
+            )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise httpx.ConnectTimeout(type(error).__name__) from error
+        except aiohttp.ClientConnectorError as error:
+            raise httpx.ConnectError(type(error).__name__) from error
+        except aiohttp.InvalidURL as error:
+            raise httpx.UnsupportedProtocol(type(error).__name__) from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise httpx.ReadError(type(error).__name__) from error
+        body = _Body(response)
+        return httpx.Response(
+            response.status, headers=response.raw_headers, stream=body, extensions={"body": body}
+        )
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._session.close()
+
+
+class HttpAnswer:
+    """An answer over HTTP."""
+
+    __slots__ = ("_body", "headers", "status")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._body: _Body = response.extensions["body"]
+
+    async def read(self) -> bytes:
+        """The bytes that have come since the last read; b"" at the end. Raises UpstreamError."""
+        try:
+            return await self._body.read()
+        except httpx.HTTPError as error:
+            raise UpstreamError(str(error), sent=True) from error
+
+    def close(self) -> None:
+        """Gives the connection back if the body was read to its end, else hangs up at once."""
+        self._body.close()
+
+
+class HttpUpstream:
+    """The one HTTP client of a worker process: no proxies from the environment, no cookies, no redirects."""
+
+    def __init__(self) -> None:
+        connector = aiohttp.TCPConnector(
+            limit=CONNECTIONS_MAX,
+            keepalive_timeout=KEEPALIVE_S,
+            ttl_dns_cache=60,
+            ssl=httpx.create_ssl_context(),
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(connect=CONNECT_S, sock_connect=CONNECT_S),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER_BYTES,
+            trust_env=False,
+        )
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(session), timeout=_CALLS_OWN, trust_env=False, follow_redirects=False
+        )
+
+    async def open(self, request: UpstreamRequest) -> Answer:
+        """Sends a request and waits for the head of its answer. Raises UpstreamError."""
+        made = httpx.Request(
+            request.method,
+            request.url,
+            # Compressed answers are refused, not unpacked: there is nothing to bomb.
+            headers={"Accept-Encoding": "identity", "User-Agent": "tokn", **request.headers},
+            content=request.body,
+            extensions={_TARGET: request.url},
+        )
+        try:
+            response = await self._client.send(made, stream=True)
+        except (
+            httpx.ConnectTimeout,
+            httpx.ConnectError,
+            httpx.UnsupportedProtocol,
+            httpx.InvalidURL,
+        ) as error:
+            timeout = isinstance(error, httpx.ConnectTimeout)
+            raise UpstreamError(f"cannot connect: {error}", sent=False, timeout=timeout) from error
+        except httpx.HTTPError as error:
+            raise UpstreamError(f"no answer: {error}", sent=True) from error
+        answer = HttpAnswer(response)
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            answer.close()
+            raise UpstreamError("compressed answer", sent=True)
+        return answer
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._client.aclose()
+
+
+async def read_all(answer: Answer, limit_bytes: int) -> bytes:
+    """The whole body of an answer. Raises UpstreamError if it is larger, or ends early."""
+    pieces: list[bytes] = []
+    size = 0
+    while data := await answer.read():
+        size += len(data)
+        if size > limit_bytes:
+            answer.close()
+            raise UpstreamError("answer too large", sent=True)
+        pieces.append(data)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def read_some(answer: Answer, limit_bytes: int) -> bytes:
+    """The start of a body, for an error's message: never raises, never waits for more than it wants."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while size < limit_bytes and (data := await answer.read()):
+            pieces.append(data)
+            size += len(data)
+    except UpstreamError:
+        pass
+    answer.close()
+    return b"".join(pieces)[:limit_bytes]
