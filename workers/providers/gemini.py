@@ -134,7 +134,10 @@ class GeminiExchange:
 
     def _take(self, chunk: wire.Chunk) -> bytes:
         if chunk.error is not None:
-            self._fail(fault_of_event(chunk.error))
+            fault = fault_of_event(chunk.error)
+            # A failure after output was served is billed; one that came instead of an answer is not.
+            served = self.usage is not None or self._render.output_bytes > 0
+            self._fail(msgspec.structs.replace(fault, unbilled=fault.unbilled and not served))
             return b""
         if chunk.usage_metadata is not None:
             self._totals = wire.merge_usage(self._totals, chunk.usage_metadata)
