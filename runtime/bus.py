@@ -5,6 +5,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +31,11 @@ CONNECT_TIMEOUT_S = 2.0
 PING_INTERVAL_S = 1.0
 PINGS_MAX = 3  # a server that is silent for PING_INTERVAL_S * (PINGS_MAX + 1) is left
 SUBSCRIBE_TIMEOUT_S = 5.0
+_SECONDS: dict[str, Any] = {  # the library's annotations say int, but it only adds and compares them
+    "reconnect_time_wait": RECONNECT_INTERVAL_S,
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "ping_interval": PING_INTERVAL_S,
+}
 _QUIET_S = 5.0  # a connection that cannot be made is logged this often
 
 _logger = get_logger("runtime.bus")
@@ -167,16 +173,27 @@ class Bus:
             bus._open(settings, role.value if password else None, password, name)
         )
         try:
-            await asyncio.wait({connecting, bus._refused}, return_when=asyncio.FIRST_COMPLETED)
+            outcomes: set[asyncio.Future[Any]] = {connecting, bus._refused}
+            await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
-                raise SettingsError(f"[nats] credentials: {settings.url} refuses the role {role.value!r}")
+                problem = f"[nats] credentials: {settings.url} refuses the role {role.value!r}"
+                raise SettingsError(problem)  # noqa: TRY301  the clean-up below is for every failure
             await connecting
-            await bus.subscribe(f"{bus._inbox}*", bus._on_reply)
+            await bus._listen_for_replies()
         except BaseException:
             connecting.cancel()
             await bus.close()
             raise
         return bus
+
+    async def _listen_for_replies(self) -> None:
+        while True:
+            try:
+                await self.subscribe(f"{self._inbox}*", self._on_reply)
+            except (BusDown, BusTimeout):
+                await asyncio.sleep(RECONNECT_INTERVAL_S)
+            else:
+                return
 
     async def _open(self, settings: NatsSettings, user: str | None, password: str, name: str) -> None:
         await self.client.connect(
@@ -191,14 +208,12 @@ class Bus:
             closed_cb=self._closed,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_INTERVAL_S,  # type: ignore[arg-type]  a number of seconds
-            connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]
-            ping_interval=PING_INTERVAL_S,  # type: ignore[arg-type]
             max_outstanding_pings=PINGS_MAX,
             pending_size=PENDING_BYTES_MAX,
             inbox_prefix=reply_prefix(self.role),
             dont_randomize=False,
             no_echo=False,
+            **_SECONDS,
         )
         self._came_up()
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, cast
 
 import msgspec
@@ -11,7 +12,7 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 _LIBRARY_LEVELS = {"httpx": logging.WARNING, "nats": logging.ERROR, "asyncio": logging.WARNING}
 
 
-def _render(_logger: object, _name: str, event: dict[str, Any]) -> str:
+def _render(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
     return _encode(event).decode()
 
 

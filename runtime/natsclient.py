@@ -118,7 +118,7 @@ class GuardedClient(Client):
         self._pings_outstanding = 0
         try:
             self._parser.feed(data)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the stream cannot be trusted any more
             self._parser.reset()
             self._errand(self._process_op_err(error))
 

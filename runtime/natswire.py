@@ -161,11 +161,12 @@ class PushTransport(Transport):
         """Opens a connection; one left over from a failed attempt is dropped."""
         del buffer_size
         self.abort()
+        if uri.hostname is None or uri.port is None:
+            raise ConnectionError("an address without a host or a port")
+        host, port = uri.hostname, uri.port
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(connect_timeout):
-            _, self._socket = await loop.create_connection(
-                lambda: _Socket(self._on_writable), uri.hostname, uri.port
-            )
+            _, self._socket = await loop.create_connection(lambda: _Socket(self._on_writable), host, port)
 
     async def connect_tls(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: float
@@ -199,24 +200,27 @@ class PushTransport(Transport):
         return self._socket is not None and self._socket.writable
 
     def write(self, payload: bytes) -> None:
+        """Gives bytes to the socket; dropped once the connection is lost."""
         socket = self._opened()
         if not socket.lost.done() and socket.transport is not None:
             socket.transport.write(payload)
 
     def writelines(self, payload: list[bytes]) -> None:
+        """As `write`, without joining first."""
         socket = self._opened()
         if not socket.lost.done() and socket.transport is not None:
             socket.transport.writelines(payload)
 
     async def read(self, buffer_size: int) -> bytes:
+        """Never used."""
         raise NotImplementedError("bytes are pushed")
 
     async def readline(self) -> bytes:
+        """One line of the greeting."""
         return await self._opened().line()
 
     async def drain(self) -> None:
-        # Writing never waits: what the socket does not take stays in the client's bounded buffer.
-        return
+        """Returns at once: what the socket does not take stays in the client's bounded buffer."""
 
     def close(self) -> None:
         """Closes; a peer that reads nothing any more cannot hold it up."""
@@ -234,6 +238,7 @@ class PushTransport(Transport):
         self._socket = None
 
     async def wait_closed(self) -> None:
+        """Waits for the end of the connection, and drops it after CLOSE_TIMEOUT_S."""
         if self._socket is None:
             return
         done, _ = await asyncio.wait([self._socket.lost], timeout=CLOSE_TIMEOUT_S)
@@ -241,6 +246,7 @@ class PushTransport(Transport):
             self.abort()
 
     def at_eof(self) -> bool:
+        """Whether the connection is lost."""
         return self._socket is None or self._socket.lost.done()
 
     def __bool__(self) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 from runtime.natsserver import ServerOptions, binary, render
 from runtime.settings import NatsSettings
@@ -79,7 +80,7 @@ class NatsServer:
         self._process = None
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -87,7 +88,7 @@ class NatsServer:
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
-        """kill -9, then start again on the same port and store."""
+        """Kill -9, then start again on the same port and store."""
         self.kill()
         self.start()
 
@@ -107,7 +108,7 @@ class NatsServer:
         if self._own:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> "NatsServer":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,22 @@
+"""Owns the entry point of the `tokn` command."""
+
+import sys
+
+SERVICES = ("edge", "worker", "ledger")
+
+
+def main() -> int:
+    """Runs the command in `sys.argv` and answers with its exit code."""
+    words = sys.argv[1:]
+    # Children of `tokn up` take this short way: they never load the command's own libraries.
+    if len(words) > 1 and words[0] in SERVICES and words[1] == "--handed-settings":
+        from tokn.services import run_handed  # noqa: PLC0415
+
+        return run_handed(words[0], words[2:])
+    from tokn.cli import run  # noqa: PLC0415
+
+    return run(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Owns talking to a ledger as a command: finding one, asking it, and saying why nothing answers."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runtime.bus import Bus, BusError, PayloadTooLarge
+from runtime.settings import NatsSettings, load
+from schemas import books
+from schemas.subjects import LedgerVerb, Role, ledger
+from tokn.errors import NoLedgerError, RefusedError
+from tokn.folder import Folder
+
+CONNECT_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 15.0
+AUDIT_TIMEOUT_S = 600.0
+PAGE_ROWS = 100
+_decode = msgspec.msgpack.Decoder(books.Rows).decode
+
+
+def find(config: Path | None, data: Path) -> NatsSettings:
+    """Where the ledger is: by a file that names a NATS server, else by the data folder of a running `tokn up`.
+
+    Raises NoLedgerError, SettingsError.
+    """
+    run = Folder(data).read_run()
+    if config is None and run is not None:
+        passwords = {Role.COMMAND.value: run.command_password} if run.command_password else {}
+        return NatsSettings(url=run.nats_url, passwords=passwords)
+    settings = load(config, credentials=False)
+    if settings.nats.url:
+        return settings.nats
+    if config is not None and run is not None:
+        # The file is of an embedded deployment: the folder knows its server.
+        return find(None, data)
+    raise NoLedgerError(
+        f"no tokn up runs on {data.absolute()}: start it, or name its folder with --data or TOKN_DATA,"
+        " or a deployment with --config"
+    )
+
+
+class Ledger:
+    """A ledger as one command sees it: each request is one short connection."""
+
+    def __init__(self, nats: NatsSettings) -> None:
+        self._nats = nats
+
+    def ask(self, verb: LedgerVerb, request: Any) -> books.Rows:
+        """The ledger's rows. Raises RefusedError, NoLedgerError, SettingsError."""
+        return asyncio.run(self._ask(verb, request))
+
+    def pages(self, limit: int, request: books.UsageQuery | books.KeyList) -> Iterator[dict[str, Any]]:
+        """Up to `limit` rows, page by page."""
+        rest = limit
+        while rest > 0:
+            size = min(rest, PAGE_ROWS)
+            verb = LedgerVerb.USAGE if isinstance(request, books.UsageQuery) else LedgerVerb.KEY_LIST
+            reply = self.ask(verb, msgspec.structs.replace(request, limit=size))
+            yield from reply.rows[:rest]
+            rest -= len(reply.rows)
+            if not reply.cursor or not reply.rows:
+                return
+            place = "before" if isinstance(request, books.UsageQuery) else "after"
+            request = msgspec.structs.replace(request, **{place: reply.cursor})
+
+    async def _ask(self, verb: LedgerVerb, request: Any) -> books.Rows:
+        timeout_s = AUDIT_TIMEOUT_S if verb is LedgerVerb.AUDIT else REPLY_TIMEOUT_S
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                bus = await Bus.connect(self._nats, Role.COMMAND, name="tokn command", on_closed=lambda: None)
+        except TimeoutError:
+            raise NoLedgerError(f"NATS does not answer at {self._nats.url}") from None
+        except BusError as error:
+            raise NoLedgerError(f"NATS at {self._nats.url}: {error}") from None
+        try:
+            reply = _decode(await bus.request(ledger(verb), books.encode(request), timeout_s))
+        except PayloadTooLarge as error:
+            raise RefusedError(str(error)) from None
+        except BusError as error:
+            raise NoLedgerError(
+                f"no ledger answers at {self._nats.url} ({error}): is `tokn ledger` running?"
+            ) from None
+        finally:
+            await bus.close()
+        if reply.problem:
+            raise RefusedError(reply.problem)
+        return reply

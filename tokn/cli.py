@@ -1,0 +1,351 @@
+"""Owns the commands of `tokn`: their options, what they ask for, and their exit codes."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
+from runtime.settings import PROVIDERS, SettingsError
+from schemas import books, keys
+from schemas.money import AmountError, usd_to_nano
+from schemas.subjects import LedgerVerb, new_id
+from tokn import show
+from tokn.errors import NoLedgerError, RefusedError
+from tokn.settings import DATA_DEFAULT, variable
+
+EXIT_USAGE = 2
+EXIT_NO_LEDGER = 4
+AUDIT_FINDINGS_SHOWN = 50
+
+app = typer.Typer(
+    name="tokn",
+    help="Metered access to pools of LLM provider credit through one OpenAI-compatible API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(key_app, name="key")
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration file. Left out: ./tokn.toml if it is there."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help=f"The data folder of tokn up. Left out: TOKN_DATA, else ./{DATA_DEFAULT}.",
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="JSON for programs: amounts in nano-dollars, unix times.")
+]
+
+
+def _folder(data: Path | None) -> Path:
+    return data or Path(variable("TOKN_DATA") or DATA_DEFAULT)
+
+
+def run(words: list[str]) -> int:
+    """Runs one command and answers with its exit code. All that fails says one line on standard error."""
+    try:
+        app(args=words, prog_name="tokn")
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else EXIT_FAILED
+    except SettingsError as error:
+        return _fail(words, str(error), EXIT_CONFIGURATION)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return EXIT_FAILED
+    except NoLedgerError as error:
+        return _fail(words, str(error), EXIT_NO_LEDGER)
+    except RefusedError as error:
+        return _fail(words, str(error), EXIT_FAILED)
+    return 0
+
+
+def _fail(words: list[str], why: str, code: int) -> int:
+    command = " ".join(["tokn", *(word for word in words[:1] if not word.startswith("-"))])
+    sys.stderr.write(f"{command}: {' '.join(why.splitlines())}\n")
+    return code
+
+
+# Running.
+
+
+@app.command()
+def up(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. [127.0.0.1]", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on. [8000]", show_default=False)
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Run everything on this machine: nats-server, ledger, workers, edge.
+
+    The first start prints a key with 5 USD and a curl line. Ctrl-C stops it in order.
+    """
+    from tokn.up import up as run_up  # noqa: PLC0415
+
+    raise typer.Exit(run_up(config, _folder(data), host, port))
+
+
+@app.command()
+def edge(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on.", show_default=False)
+    ] = None,
+) -> None:
+    """Run one edge: the HTTP surface. Needs [nats] url in the configuration."""
+    from tokn.services import run_standalone  # noqa: PLC0415
+
+    raise typer.Exit(run_standalone("edge", config, host=host, port=port))
+
+
+@app.command()
+def worker(
+    pools: Annotated[list[str], typer.Argument(metavar="POOL...", help="The pools to serve.")],
+    config: Config = None,
+) -> None:
+    """Run one worker for one pool or several. Needs [nats] url in the configuration."""
+    from tokn.services import run_standalone  # noqa: PLC0415
+
+    raise typer.Exit(run_standalone("worker", config, pools=tuple(pools)))
+
+
+@app.command()
+def ledger(
+    config: Config = None,
+    data: Data = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the schema as PostgreSQL SQL, and end.")] = False,
+) -> None:
+    """Run one ledger: keys, balances, prices, bills. Needs [nats] url in the configuration."""
+    if sql:
+        from ledger.sql import render  # noqa: PLC0415
+
+        sys.stdout.write(render())
+        raise typer.Exit
+    from tokn.services import run_standalone  # noqa: PLC0415
+
+    raise typer.Exit(run_standalone("ledger", config, data=data))
+
+
+# Asking the ledger.
+
+
+def _ledger(config: Path | None, data: Path | None) -> Any:
+    from tokn.books import Ledger, find  # noqa: PLC0415
+
+    return Ledger(find(config, _folder(data)))
+
+
+def _nano(text: str, *, least: int, what: str) -> int:
+    try:
+        amount = usd_to_nano(text)
+    except AmountError as error:
+        raise typer.BadParameter(str(error), param_hint=what) from None
+    if amount < least:
+        raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
+    return amount
+
+
+def _providers(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in PROVIDERS]
+    if unknown or not names:
+        raise typer.BadParameter(f"choose from {', '.join(PROVIDERS)}", param_hint="--providers")
+    return names
+
+
+def _one(reply: books.Rows) -> dict[str, Any]:
+    return dict(reply.rows[0])
+
+
+def _print_one(row: dict[str, Any], as_json: bool, title: str) -> None:
+    if as_json:
+        show.json_lines([row])
+    else:
+        show.fields(row, title=title)
+
+
+@key_app.command("create")
+def key_create(  # noqa: PLR0917  Typer calls it by name
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    profile: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
+    balance: Annotated[str, typer.Option(metavar="USD", help="The opening balance.")] = "0",
+    providers: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Only these providers. Left out: all.", show_default=False),
+    ] = None,
+    playground: Annotated[
+        bool, typer.Option("--playground", help="Draw on the profile's playground credits.")
+    ] = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it. It is shown only now: the ledger keeps a hash."""
+    key = keys.generate()
+    request = books.KeyCreate(
+        books.VERSION,
+        keys.digest(key),
+        name,
+        profile,
+        _nano(balance, least=0, what="--balance"),
+        _providers(providers),
+        playground,
+    )
+    row = _one(_ledger(config, data).ask(LedgerVerb.KEY_CREATE, request))
+    made = {"id": row.pop("id"), "key": key, **row}
+    _print_one(made, as_json, "New key (shown only now)")
+
+
+@key_app.command("list")
+def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """List all keys, oldest first."""
+    rows = _ledger(config, data).pages(sys.maxsize, books.KeyList(books.VERSION))
+    if as_json:
+        show.json_lines(rows)
+    else:
+        columns = ("id", "name", "profile", "providers", "status", "posted_nano", "created")
+        show.table(rows, columns, title="Keys", empty="No keys yet. Make one: tokn key create --balance 5")
+
+
+@key_app.command("show")
+def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Show one key."""
+    request = books.KeyRef(books.VERSION, key_id)
+    _print_one(_one(_ledger(config, data).ask(LedgerVerb.KEY_SHOW, request)), as_json, "Key")
+
+
+@key_app.command("revoke")
+def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
+    request = books.KeyRef(books.VERSION, key_id)
+    _print_one(_one(_ledger(config, data).ask(LedgerVerb.KEY_REVOKE, request)), as_json, "Revoked")
+
+
+@app.command()
+def credit(
+    words: Annotated[list[str], typer.Argument(metavar="ID USD", help="A key's id and an amount.")],
+    playground: Annotated[
+        str | None,
+        typer.Option(
+            "--playground", metavar="PROFILE", help="Credit this profile's playground: PROFILE USD."
+        ),
+    ] = None,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add to a key's balance, or to a profile's playground credits."""
+    if len(words) != (1 if playground is not None else 2):
+        raise typer.BadParameter("give ID USD, or --playground PROFILE USD")
+    request = books.Credit(
+        books.VERSION,
+        new_id("credit_"),
+        _nano(words[-1], least=1, what="USD"),
+        key_id="" if playground is not None else words[0],
+        profile=playground or "",
+    )
+    _print_one(_one(_ledger(config, data).ask(LedgerVerb.CREDIT, request)), as_json, "Balance")
+
+
+@app.command()
+def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Show a key's balance: posted, held by calls in flight, available."""
+    request = books.KeyRef(books.VERSION, key_id)
+    _print_one(_one(_ledger(config, data).ask(LedgerVerb.BALANCE, request)), as_json, "Balance")
+
+
+@app.command()
+def usage(
+    key: Annotated[str, typer.Option("--key", metavar="ID", help="Only this key's calls.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many calls at most.")] = 100,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show calls and what they were billed, newest first."""
+    rows = _ledger(config, data).pages(limit, books.UsageQuery(books.VERSION, key_id=key))
+    if as_json:
+        show.json_lines(rows)
+        return
+    columns = (
+        "request_id",
+        "model",
+        "outcome",
+        "known",
+        "prompt_tokens",
+        "completion_tokens",
+        "billed_nano",
+        "created",
+    )
+    show.table(rows, columns, title="Calls", empty="No calls yet.")
+
+
+@app.command()
+def pools(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Show each pool's workers, accounts and models, and why a model is missing."""
+    rows = _ledger(config, data).ask(LedgerVerb.POOLS, books.PoolsQuery()).rows
+    if as_json:
+        show.json_lines(rows)
+        return
+    columns = ("name", "provider", "workers", "inflight", "capacity", "models")
+    show.table(rows, columns, title="Pools", empty="No pools are known to the ledger.")
+    accounts = [{"pool": row["name"], **account} for row in rows for account in row.get("accounts", ())]
+    show.table(accounts, ("pool", "id", "state", "credit_nano"), title="Accounts", empty="No accounts.")
+    missing = [
+        {"pool": row["name"], "model": model, "why": why}
+        for row in rows
+        for model, why in (row.get("missing") or {}).items()
+    ]
+    if missing:
+        show.table(missing, ("pool", "model", "why"), title="Missing models", empty="")
+
+
+@app.command()
+def audit(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Prove the books. Exit code 0 only if they balance."""
+    row = _one(_ledger(config, data).ask(LedgerVerb.AUDIT, books.AuditQuery()))
+    if as_json:
+        show.json_lines([row])
+    else:
+        findings = row.get("findings", [])
+        show.fields({name: value for name, value in row.items() if name != "findings"}, title="Audit")
+        show.table(
+            findings[:AUDIT_FINDINGS_SHOWN],
+            ("invariant", "request_id", "detail"),
+            title=f"{len(findings)} findings",
+            empty="The books balance." if row["ok"] else "No details.",
+        )
+    raise typer.Exit(0 if row["ok"] else EXIT_FAILED)
+
+
+@app.command("first-key", hidden=True)
+def first_key(usd: str, config: Config = None, data: Data = None) -> None:
+    """Make a key if there is none, and print it as JSON: the start of `tokn up` calls this."""
+    asked = _ledger(config, data)
+    key = ""
+    if not asked.ask(LedgerVerb.KEY_LIST, books.KeyList(books.VERSION, limit=1)).rows:
+        key = keys.generate()
+        amount = _nano(usd, least=0, what="USD")
+        request = books.KeyCreate(books.VERSION, keys.digest(key), "first", "default", amount, None, False)
+        asked.ask(LedgerVerb.KEY_CREATE, request)
+    show.json_lines([{"key": key}])

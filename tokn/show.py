@@ -1,0 +1,66 @@
+"""Owns what commands print: JSON lines for programs, tables for people."""
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from schemas.money import nano_to_usd
+
+_encode = msgspec.json.Encoder().encode
+
+
+def json_lines(rows: Iterable[dict[str, Any]]) -> None:
+    """One object a line, nothing else."""
+    for row in rows:
+        sys.stdout.write(_encode(row).decode() + "\n")
+    sys.stdout.flush()
+
+
+def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: str, empty: str) -> None:
+    """Rows for people: amounts in USD, times in UTC. A column `x_nano` is headed `x USD`."""
+    from rich.console import Console  # noqa: PLC0415  it is large, and programs never need it
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console()
+    drawn = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        right = column.endswith(("_nano", "_tokens")) or column in {"workers", "inflight", "capacity"}
+        drawn.add_column(_heading(column), justify="right" if right else "left", overflow="fold")
+    count = 0
+    for row in rows:
+        drawn.add_row(*(cell(column, row.get(column)) for column in columns))
+        count += 1
+    console.print(drawn if count else empty)
+
+
+def fields(row: dict[str, Any], *, title: str) -> None:
+    """One row for people, a field a line."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    drawn = Table(title=title, title_justify="left", show_header=False)
+    for column, value in row.items():
+        drawn.add_row(_heading(column), cell(column, value))
+    Console().print(drawn)
+
+
+def _heading(column: str) -> str:
+    if column.endswith("_nano"):
+        return column.removesuffix("_nano").replace("_", " ") + " USD"
+    return column.removesuffix("_tokens").replace("_", " ")
+
+
+def cell(column: str, value: Any) -> str:
+    """One value as people read it."""
+    if value is None:
+        return "all" if column == "providers" else "-"
+    if column.endswith("_nano"):
+        return nano_to_usd(value)
+    if column == "created" and isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, list | tuple):
+        return ", ".join(str(one) for one in value)
+    return str(value)

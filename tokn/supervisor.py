@@ -1,0 +1,83 @@
+"""Owns keeping children alive: restarts with growing pauses, an end in order, and one exit code for all."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from runtime.log import get_logger
+from runtime.service import EXIT_CONFIGURATION, EXIT_OK
+from tokn.child import Child, Program
+
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 5.0
+STEADY_S = 10.0  # a child that has lived so long starts again with the shortest pause
+
+_logger = get_logger("tokn.supervisor")
+
+
+class Supervisor:
+    """Runs programs until it is stopped, or one of them says that its configuration is wrong."""
+
+    def __init__(self, lock_fd: int, on_change: Callable[[], None]) -> None:
+        self.children: dict[str, Child] = {}
+        self.exit_code = EXIT_OK
+        self.ended = asyncio.Event()  # a child's configuration is wrong
+        self._lock_fd = lock_fd
+        self._on_change = on_change
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._stopping: set[str] = set()
+
+    async def start(self, program: Program) -> None:
+        """Starts a program and keeps it running. Raises OSError if it cannot be started at all."""
+        child = await self._spawn(program)
+        self._keepers[program.name] = asyncio.create_task(self._keep(program, child), name=program.name)
+
+    async def _spawn(self, program: Program) -> Child:
+        child = await Child.start(program, self._lock_fd)
+        self.children[program.name] = child
+        self._on_change()
+        return child
+
+    async def _keep(self, program: Program, child: Child) -> None:
+        pause_s = PAUSE_MIN_S
+        while True:
+            listening = asyncio.create_task(child.listen(self._on_change))
+            code = await child.wait()
+            listening.cancel()
+            if program.name in self._stopping:
+                return
+            if code == EXIT_CONFIGURATION:
+                self.exit_code = EXIT_CONFIGURATION
+                self.ended.set()
+                return
+            lived_s = time.monotonic() - child.started
+            pause_s = PAUSE_MIN_S if lived_s >= STEADY_S else pause_s
+            _logger.warning(
+                "a child ended; starting it again", child=program.name, code=code, pause_s=pause_s
+            )
+            await asyncio.sleep(pause_s)
+            pause_s = min(PAUSE_MAX_S, pause_s * 2)
+            child = await self._respawn(program)
+
+    async def _respawn(self, program: Program) -> Child:
+        while True:
+            try:
+                return await self._spawn(program)
+            except OSError as error:
+                _logger.exception("a child cannot be started", child=program.name, exc_info=error)
+                await asyncio.sleep(PAUSE_MAX_S)
+
+    async def stop(self, name: str) -> None:
+        """Ends one program for good."""
+        self._stopping.add(name)
+        keeper = self._keepers.pop(name, None)
+        child = self.children.get(name)
+        if keeper is None or child is None:
+            return
+        await child.stop()
+        keeper.cancel()  # it may be in its pause before a restart
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeper
+        await self.children[name].stop()  # started by its keeper in the same moment
+        del self.children[name]
