@@ -1,0 +1,171 @@
+"""Owns an edge as a whole: builds it from its settings, runs it until it is told to stop, and stops it in order."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+from uvicorn import Config, Server
+
+from edge.admission import Admission
+from edge.books import Books
+from edge.catalogue import Catalogue
+from edge.intake import Budget
+from edge.limits import LIMITS, Limits
+from edge.protocol import BoundedProtocol, bounded
+from edge.relay import Relay
+from edge.roster import Roster
+from edge.routes import Routes, State
+from runtime.bus import Bus
+from runtime.log import get_logger
+from runtime.metrics import watch_bus
+from runtime.service import end_process
+from runtime.settings import Settings, SettingsError
+from schemas.errors import unavailable
+from schemas.subjects import Role
+
+FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the ledger
+
+_logger = get_logger("edge.app")
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs an edge until `stop` is set. Raises SettingsError for a port in use or refused credentials."""
+    edge = Edge(settings, LIMITS)
+    try:
+        await edge.open()
+        await edge.run(stop)
+    finally:
+        await edge.close()
+
+
+class _Server(Server):
+    """uvicorn's server without its signal handlers: the process has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone."""
+        yield
+
+
+class Edge:
+    """One edge: `open`, `run`, `close`. `port` is where it listens, once open."""
+
+    def __init__(self, settings: Settings, limits: Limits) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._stack = contextlib.AsyncExitStack()
+        self.port = settings.port
+
+    async def open(self) -> None:
+        """Takes the port, connects to NATS, and subscribes."""
+        limits = self._limits
+        self._socket = _listen(self._settings.host, self._settings.port)
+        self._stack.callback(self._socket.close)
+        self.port = int(self._socket.getsockname()[1])
+        self.bus = await Bus.connect(self._settings.nats, Role.EDGE, name="edge", on_closed=end_process)
+        self._stack.push_async_callback(self.bus.close)
+        watch_bus(self.bus)
+        self.state = State(limits)
+        self.budget = Budget(limits.buffered_bytes)
+        self.roster = Roster(limits.overdue_s)
+        ledger = Books(self.bus, limits)
+        self.catalogue = Catalogue(ledger, limits)
+        self._stack.push_async_callback(self.catalogue.close)
+        self.relay = Relay(self.bus, ledger, self.roster, self.budget, limits)
+        await self.relay.open()
+        admission = Admission(
+            ledger=ledger,
+            catalogue=self.catalogue,
+            roster=self.roster,
+            relay=self.relay,
+            budget=self.budget,
+            limits=limits,
+        )
+        routes = Routes(
+            state=self.state,
+            bus=self.bus,
+            ledger=ledger,
+            catalogue=self.catalogue,
+            roster=self.roster,
+            relay=self.relay,
+            admission=admission,
+            budget=self.budget,
+            pools=tuple(pool.name for pool in self._settings.pools),
+        )
+        config = Config(
+            routes.router(),
+            http=bounded(limits),
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=limits.backlog,
+            timeout_keep_alive=int(limits.keep_alive_s),
+            timeout_graceful_shutdown=int(limits.grace_s + FINISH_S),
+        )
+        self.server = _Server(config)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set and calls in flight are done, or their grace period is over."""
+        serving = asyncio.create_task(self.server.serve(sockets=[self._socket]))
+        ticking = asyncio.create_task(self._tick())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({serving, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if ticking.done():
+                await ticking  # it never ends by itself: this raises what ended it
+            self.state.stopping = True
+            self.server.should_exit = True
+            await asyncio.wait({serving}, timeout=self._limits.grace_s)
+            if not serving.done():
+                _logger.warning("the grace period is over; calls are ended", calls=len(self.relay))
+                self.relay.end_all(unavailable("The gateway is being restarted. Retry with backoff."))
+            await serving
+            await self.relay.close(FINISH_S)
+        finally:
+            for task in (serving, ticking, stopping):
+                task.cancel()
+            await asyncio.wait({serving, ticking, stopping})
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            now = time.monotonic()
+            self.catalogue.refresh(now)
+            self.relay.tick(now)
+            moment = loop.time()
+            for connection in list(self.server.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.sweep(moment)
+            await asyncio.sleep(self._limits.tick_s)
+
+    async def close(self) -> None:
+        """Leaves NATS and the port."""
+        await self._stack.aclose()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket's address, taken. Raises SettingsError."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --port."
+        ) from None
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,51 @@
+"""Owns every bound and deadline of an edge, in one place and with its unit in its name."""
+
+from msgspec import Struct
+
+from schemas import wire
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """The bounds of one edge. Tests shorten the times; deployments keep them."""
+
+    # What callers may send, and how slowly.
+    head_bytes: int = 32 * 1024
+    head_s: float = 10.0
+    body_s: float = 60.0
+    body_bytes: int = wire.REQUEST_BYTES_MAX
+    early_bytes: int = 64 * 1024  # a larger body is read only for a key that is known
+    buffered_bytes: int = 256 * 1024 * 1024  # bodies and plain answers in memory, all callers together
+    requests: int = 4096  # being answered at once
+    connections: int = 8192
+    backlog: int = 2048
+    keep_alive_s: float = 75.0
+    stall_s: float = 120.0  # a reader who takes nothing for so long has left
+
+    # How long parts of the gateway may take.
+    tick_s: float = 0.5
+    ledger_s: float = 5.0  # a ledger may be restarted meanwhile
+    ledger_try_s: float = 2.0
+    bus_s: float = 15.0  # a call that nothing was sent of waits so long for NATS to come back
+    catalogue_s: float = 5.0  # how old the catalogue may be
+    catalogue_gap_s: float = 1.0  # unknown models refresh it at most this often
+    ready_s: float = 1.0
+
+    # One call.
+    attempts: int = 3
+    bounces: int = 3  # offered again at once so often; then when a worker has room
+    accept_s: float = 2.0
+    full_wait_s: float = 2.0  # for a worker with room, before 429
+    first_event_s: float = 15.0  # the head of a stream waits so long for its first event
+    ping_s: float = 15.0
+    silence_s: float = wire.SILENCE_MAX_S
+    gap_s: float = 2.0  # missing frames may be resent so long
+    overdue_s: float = 3.0  # a beat older than this makes a worker suspect
+    probe_gap_s: float = 0.5
+    settled_s: float = 5.0  # connected so long, an edge believes that a pool without beats has no worker
+    call_s: float = 600.0
+    call_grace_s: float = 5.0  # the worker ends a call at its deadline; the edge does so this much later
+    left_s: float = 90.0  # a call whose caller has left is followed so long, drained ones for 60 s of it
+    grace_s: float = 25.0  # after SIGTERM, for calls in flight
+
+
+LIMITS = Limits()

@@ -1,0 +1,342 @@
+"""Owns a scripted ledger and a scripted worker for edge tests: they speak the real messages on a real nats-server."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from runtime.bus import Bus, BusError, Message, Subscription
+from schemas import books, keys, subjects, wire
+from schemas.books import (
+    Authorise,
+    CatalogueReply,
+    Done,
+    Estimate,
+    GenerationQuery,
+    GenerationReply,
+    Hold,
+    KeyQuery,
+    KeyReply,
+    Reason,
+    Reattempt,
+    Refusal,
+    Release,
+    Renew,
+)
+from schemas.builtin import BUILTIN
+from schemas.catalogue import Model
+from schemas.subjects import LedgerVerb, Role
+from schemas.wire import (
+    Accept,
+    Alive,
+    Beat,
+    Bounce,
+    Cancel,
+    Control,
+    Credit,
+    Data,
+    EarlyUsage,
+    End,
+    Failed,
+    Frame,
+    Job,
+    Part,
+    Probe,
+)
+from tests.fakes.nats import NatsServer
+
+DEADLINE_S = 10.0
+_REQUESTS = {
+    LedgerVerb.KEY: KeyQuery,
+    LedgerVerb.AUTHORISE: Authorise,
+    LedgerVerb.REATTEMPT: Reattempt,
+    LedgerVerb.RELEASE: Release,
+    LedgerVerb.ESTIMATE: Estimate,
+    LedgerVerb.RENEW: Renew,
+    LedgerVerb.GENERATION: GenerationQuery,
+}
+_control = msgspec.msgpack.Decoder(Control).decode
+
+
+async def until(condition: Callable[[], Any], within_s: float = DEADLINE_S) -> Any:
+    """The first truthy value of a condition. Raises TimeoutError."""
+    deadline = time.monotonic() + within_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {within_s} s")
+        await asyncio.sleep(0.01)
+    return value
+
+
+class ScriptedLedger:
+    """Answers an edge as a ledger would, from a few settings, and remembers what it was asked."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.key = keys.generate()
+        self.models: tuple[Model, ...] = BUILTIN
+        self.refusal: Refusal | None = None
+        self.active = True
+        self.reattempt_ok = True
+        self.receipts: dict[str, dict[str, Any]] = {}
+        self.asked: list[tuple[LedgerVerb, Any]] = []
+        self.silent = False
+        self._subscription: Subscription | None = None
+
+    async def open(self) -> "ScriptedLedger":
+        """Starts to answer."""
+        self._subscription = await self.bus.subscribe("ledger.*", self._on_message, subjects.LEDGER_QUEUE)
+        return self
+
+    async def leave(self) -> None:
+        """Stops to answer, as a ledger that is restarted."""
+        assert self._subscription is not None
+        await self._subscription.unsubscribe()
+
+    def of(self, verb: LedgerVerb) -> list[Any]:
+        """What was asked with one verb."""
+        return [message for asked, message in self.asked if asked is verb]
+
+    def _on_message(self, message: Message) -> None:
+        verb = LedgerVerb(message.subject.removeprefix("ledger."))
+        kind = _REQUESTS.get(verb)
+        request = msgspec.msgpack.decode(message.data, type=kind) if kind else None
+        self.asked.append((verb, request))
+        if not self.silent:
+            self.bus.publish(message.reply, books.encode(self._answer(verb, request)))
+
+    def _answer(self, verb: LedgerVerb, request: Any) -> Any:
+        known = self.active and getattr(request, "digest", b"") == keys.digest(self.key)
+        if verb is LedgerVerb.KEY:
+            return KeyReply(known, "key_1" if known else "")
+        if verb is LedgerVerb.CATALOGUE:
+            return CatalogueReply(self.models)
+        if verb is LedgerVerb.GENERATION:
+            return GenerationReply(known, self.receipts.get(request.request_id) if known else None)
+        if verb is LedgerVerb.REATTEMPT:
+            return Done(self.reattempt_ok)
+        if verb is LedgerVerb.AUTHORISE:
+            return self._authorise(request) if known else Refusal(Reason.UNKNOWN_KEY)
+        return Done()
+
+    def _authorise(self, request: Authorise) -> Hold | Refusal:
+        if self.refusal is not None:
+            return self.refusal
+        model = next(model for model in self.models if model.id == request.model)
+        return Hold(
+            request_id=request.request_id,
+            token="token",
+            key_id="key_1",
+            amount_nano=1,
+            list_nano=1,
+            limit=request.limit or model.max_output,
+            limited=False,
+            pool=model.pool,
+            provider=model.provider,
+            upstream=model.upstream,
+            price=model.prices[0],
+            rate=model.rate,
+        )
+
+
+class Attempt:
+    """One job as a scripted worker has it: sends frames, and remembers what the edge sends."""
+
+    def __init__(self, worker: "ScriptedWorker", job: Job, inbox: str) -> None:
+        self.worker = worker
+        self.job = job
+        self.inbox = inbox
+        self.seq = 0
+        self.cancelled = asyncio.Event()
+        self.credits: list[int] = []
+        self.parts: list[Part] = []
+
+    def send(self, frame: Frame) -> None:
+        """Sends any frame."""
+        with contextlib.suppress(BusError):
+            self.worker.bus.publish(self.inbox, wire.encode(frame), subjects.control(self.worker.id))
+
+    def accept(self) -> None:
+        """The first frame."""
+        self.send(Accept(0, self.worker.id))
+
+    def bounce(self, error: Any = None) -> None:
+        """The only frame of a job that is not taken."""
+        self.send(Bounce(self.worker.id, error))
+
+    def data(self, data: bytes) -> None:
+        """Bytes for the caller."""
+        self.seq += 1
+        self.send(Data(self.seq, data))
+
+    def usage(self, usage: Any) -> None:
+        """Early usage."""
+        self.seq += 1
+        self.send(EarlyUsage(self.seq, usage))
+
+    def end(self, data: bytes = b"") -> None:
+        """The end."""
+        self.seq += 1
+        self.send(End(self.seq, data))
+
+    def fail(self, error: Any) -> None:
+        """A failure for good."""
+        self.seq += 1
+        self.send(Failed(self.seq, error))
+
+    def alive(self) -> None:
+        """A sign of life."""
+        self.send(Alive(self.seq))
+
+
+Script = Callable[[Attempt], Awaitable[None]]
+
+
+def event(text: str, **more: Any) -> bytes:
+    """One chunk of a stream."""
+    chunk = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "tokn-sandbox",
+        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+        **more,
+    }
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def completion(text: str) -> bytes:
+    """A plain answer."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    answer = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "tokn-sandbox",
+        "choices": [choice],
+    }
+    return msgspec.json.encode(answer)
+
+
+async def happy(attempt: Attempt) -> None:
+    """Accepts, and answers with two words."""
+    attempt.accept()
+    if attempt.job.stream:
+        attempt.data(event("Hello"))
+        attempt.data(event(" there"))
+        attempt.end()
+    else:
+        attempt.end(completion("Hello there"))
+
+
+class ScriptedWorker:
+    """Takes the jobs of one pool and runs `script` for each."""
+
+    def __init__(
+        self, bus: Bus, *, pool: str = "sandbox", models: tuple[str, ...] = ("tokn-sandbox",)
+    ) -> None:
+        self.bus = bus
+        self.id = subjects.new_id("w-")
+        self.pool = pool
+        self.models = models
+        self.gone: tuple[str, ...] = ()
+        self.script: Script = happy
+        self.attempts: list[Attempt] = []
+        self.accepting = True
+        self.capacity = 100
+        self.answers_probes = True
+        self.beats = True
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._jobs: Subscription | None = None
+        self._control: Subscription | None = None
+        self._beating: asyncio.Task[None] | None = None
+
+    async def open(self) -> "ScriptedWorker":
+        """Starts to beat and to take jobs."""
+        self._control = await self.bus.subscribe(subjects.control(self.id), self._on_control)
+        await self.take_jobs()
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def take_jobs(self) -> None:
+        """Joins the queue group."""
+        self._jobs = await self.bus.subscribe(subjects.pool(self.pool), self._on_job, subjects.WORKERS_QUEUE)
+
+    async def leave_jobs(self) -> None:
+        """Leaves the queue group, as a full worker does."""
+        assert self._jobs is not None
+        await self._jobs.unsubscribe()
+
+    async def die(self) -> None:
+        """Vanishes from the bus, as after a kill -9."""
+        assert self._control is not None
+        self.beats = False
+        await self.leave_jobs()
+        await self._control.unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+
+    def beat(self) -> None:
+        """Says what it can do."""
+        with contextlib.suppress(BusError):
+            beat = Beat(
+                wire.VERSION,
+                self.id,
+                self.pool,
+                self.pool,
+                0,
+                self.capacity,
+                self.accepting,
+                self.models,
+                self.gone,
+                (),
+            )
+            self.bus.publish(subjects.beat(self.pool, self.id), wire.encode(beat))
+
+    async def _beat(self) -> None:
+        while True:
+            if self.beats:
+                self.beat()
+            await asyncio.sleep(0.3)
+
+    def _on_job(self, message: Message) -> None:
+        attempt = Attempt(self, wire.decode_job(message.data), message.reply)
+        self.attempts.append(attempt)
+        task = asyncio.get_running_loop().create_task(self.script(attempt))  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_control(self, message: Message) -> None:
+        control = _control(message.data)
+        if isinstance(control, Probe):
+            if self.answers_probes:
+                self.bus.publish(message.reply, b"")
+            return
+        for attempt in self.attempts:
+            if attempt.job.request_id == control.request_id and attempt.job.attempt == control.attempt:
+                if isinstance(control, Cancel):
+                    attempt.cancelled.set()
+                elif isinstance(control, Credit):
+                    attempt.credits.append(control.through)
+                else:
+                    attempt.parts.append(control)
+
+    async def close(self) -> None:
+        """Ends its tasks."""
+        tasks = [*self._tasks, *([self._beating] if self._beating else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def connect(server: NatsServer, role: Role) -> Bus:
+    """A connection of a role."""
+
+    def closed() -> None:
+        raise AssertionError("the connection was closed for good")
+
+    return await Bus.connect(server.settings(role), role, name="test", on_closed=closed)
