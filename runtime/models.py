@@ -6,6 +6,7 @@ import msgspec
 from msgspec import structs
 
 from runtime.tables import Table
+from schemas.anthropic import anthropic_capabilities
 from schemas.bedrock import bedrock_capabilities
 from schemas.builtin import BUILTIN
 from schemas.catalogue import Capabilities, Lifecycle, Model
@@ -107,6 +108,8 @@ def _names(names: dict[str, str]) -> str:
 
 def _family(provider: str, upstream: str) -> Capabilities:
     """What a model can do unless its row says otherwise: what is known of it, else the family's first built-in model."""
+    if provider == "anthropic":
+        return anthropic_capabilities(upstream)
     if provider == "gemini":
         return gemini_capabilities(upstream)
     if provider == "bedrock":

@@ -6,6 +6,7 @@ Prices, windows and lifecycles are PROTOCOLS.md D1's; each provider's own announ
 from datetime import date
 from decimal import Decimal
 
+from schemas.anthropic import CLAUDE_3
 from schemas.bedrock import TITAN
 from schemas.catalogue import Capabilities, Lifecycle, Model
 from schemas.gemini import GEMINI_1
@@ -33,15 +34,6 @@ _OPENAI = Capabilities(
     limit_field="max_tokens",
     overhead_tokens=64,
     image_tokens_max=1_500,
-)
-_ANTHROPIC = Capabilities(
-    images=True,
-    files=True,
-    json_object=True,
-    overhead_tokens=800,
-    image_tokens_max=1_600,
-    stop_max=8_191,
-    file_tokens_max=200_000,
 )
 
 SANDBOX_MODEL = "tokn-sandbox"
@@ -117,7 +109,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.RETIRED,
         shutdown_date=date(2025, 10, 28),
         successor="claude-sonnet-4-6",
-        capabilities=_ANTHROPIC,
+        capabilities=CLAUDE_3,
     ),
     Model(
         id="claude-3-opus-20240229",
@@ -135,7 +127,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.RETIRED,
         shutdown_date=date(2026, 1, 5),
         successor="claude-opus-4-8",
-        capabilities=_ANTHROPIC,
+        capabilities=CLAUDE_3,
     ),
     Model(
         id="claude-3-haiku-20240307",
@@ -153,7 +145,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.RETIRED,
         shutdown_date=date(2026, 4, 20),
         successor="claude-haiku-4-5-20251001",
-        capabilities=_ANTHROPIC,
+        capabilities=CLAUDE_3,
     ),
     Model(
         id="gemini-1.5-pro-latest",

@@ -27,6 +27,8 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     images: bool = False
     audio_in: bool = False
     files: bool = False
+    image_types: tuple[str, ...] = ("image/jpeg", "image/png", "image/gif", "image/webp")
+    file_types: tuple[str, ...] = ()  # media types of files; none named: any
     remote_images: bool = False  # the provider fetches image URLs: their size cannot be bounded before a hold
     json_schema: bool = False
     json_object: bool = False
@@ -36,12 +38,21 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_pattern: str = ""  # what a stop sequence must match as a whole; empty: anything
     limit_field: str = "max_tokens"  # what the provider calls the output limit
     sampling: bool = True  # temperature, top_p and penalties are honoured, not only their defaults
+    penalties: bool = False  # presence and frequency penalties are honoured, where `sampling` is
+    top_k: bool = False
+    temperature_with_top_p: bool = True  # both may be other than their default
+    prefill: bool = False  # a last assistant message is continued
+    json_by_tool: bool = False  # a json_schema answer is asked for by forcing a tool
     json_with_tools: bool = True  # a JSON answer may be asked for beside tools
     efforts: tuple[str, ...] = ()  # the values of reasoning_effort that can be honoured; none: it is refused
     thinking: str = ""  # how reasoning_effort is put: "level", "budget" (tokens), or the family's one way
     thinking_min: int = 0  # the smallest budget; below it, only "none" where `efforts` has it
     thinking_max: int = 0  # the largest budget
+    thinking_exclusive: bool = (
+        False  # while it reasons: no forced tool, no sampling of the caller's, no prefill
+    )
     signatures: bool = False  # tool calls of the running turn must carry their thought signatures
+    tool_pattern: str = ""  # what a function's name must match as a whole, beyond OpenAI's rule; empty: nothing
     serial_tools: bool = True  # parallel_tool_calls=false is honoured
     forced_tools: bool = True  # tool_choice may name a function, or require one
     cache_points: int = 0  # how many cache_control breakpoints are honoured; 0: they are ignored
