@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError
-from botocore.session import Session
+from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
+from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+from botocore.credentials import Credentials, RefreshableCredentials  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from botocore.session import Session  # type: ignore[import-untyped]
 
 from runtime.settings import AccountSettings
 from schemas.errors import upstream_auth
@@ -94,9 +94,9 @@ class CredentialStore:
     def credentials(self, account: AccountSettings) -> _Signed:
         """What to sign an account's calls with. Raises AccountError if there is nothing yet."""
         if account.access_key_id:
-            return Credentials(
-                account.access_key_id, account.secret_access_key, account.session_token or None
-            )
+            token = account.session_token or None
+            made: _Signed = Credentials(account.access_key_id, account.secret_access_key, token)
+            return made
         found = self.chain(account).current()
         if found is None:
             self._wake.set()

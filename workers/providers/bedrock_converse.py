@@ -222,13 +222,13 @@ class ConverseExchange:
 
     def feed(self, data: bytes) -> bytes:
         """The caller's events for some bytes of the stream."""
-        if self.fault is not None or self.finished:
+        if self._over():
             return b""
         out: list[bytes] = []
         try:
             for head, payload in self._buffer.frames(data):
                 out.append(self._frame(head, payload))
-                if self.fault is not None or self.finished:
+                if self._over():
                     break
         except (FrameError, *_UNREADABLE):
             self.fault = NONSENSE
@@ -240,6 +240,9 @@ class ConverseExchange:
         if self.fault is None and not self.finished:
             self.fault = MALFORMED if self._reason in MALFORMED_REASONS else CUT
         return b""
+
+    def _over(self) -> bool:
+        return self.fault is not None or self.finished
 
     def _frame(self, head: Head, payload: bytes) -> bytes:
         if head.kind != "event":
@@ -276,7 +279,11 @@ class ConverseExchange:
         if delta.text is not None:
             return self._render.text(0, delta.text) if delta.text else b""
         if delta.toolUse is not None:
-            return self._render.arguments(0, delta.toolUse.input) if event.contentBlockIndex == self._tool else b""
+            return (
+                self._render.arguments(0, delta.toolUse.input)
+                if event.contentBlockIndex == self._tool
+                else b""
+            )
         if delta.reasoningContent is not None:
             self._think(event.contentBlockIndex, delta.reasoningContent)
         return b""
