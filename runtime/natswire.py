@@ -7,7 +7,7 @@ event loop's callback straight through one parser to the subscription, without a
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import ParseResult
 
 from nats.aio.transport import Transport
@@ -106,9 +106,9 @@ class _Socket(asyncio.Protocol):
         self._more = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  it is made by create_connection
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        # By what it is made of, not by its class: uvloop's transports do not inherit asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
 
     def data_received(self, data: bytes) -> None:
         if self._push is not None:
