@@ -82,14 +82,8 @@ def _check_list(tools: list[Tool], model: Model) -> set[str]:
             raise RequestError(_invalid(f"{path}.type", "It must be function."))
         if tool.function is None:
             raise RequestError(_missing(f"{path}.function"))
-        name = tool.function.name
-        if TOOL_NAME.fullmatch(name) is None:
-            raise RequestError(
-                _invalid(f"{path}.function.name", "It must be 1 to 64 of A-Z, a-z, 0-9, _ and -.")
-            )
-        if name in names:
-            raise RequestError(_invalid(f"{path}.function.name", f"`{name}` is there twice."))
-        names.add(name)
+        _check_name(tool.function.name, f"{path}.function.name", names, model)
+        names.add(tool.function.name)
         parameters = tool.function.parameters
         if not absent(parameters) and not is_schema(parameters):
             message = "It must be a JSON Schema of type object."
@@ -97,6 +91,17 @@ def _check_list(tools: list[Tool], model: Model) -> set[str]:
                 invalid(message, param=f"{path}.function.parameters", code="invalid_function_parameters")
             )
     return names
+
+
+def _check_name(name: str, path: str, names: set[str], model: Model) -> None:
+    if TOOL_NAME.fullmatch(name) is None:
+        raise RequestError(_invalid(path, "It must be 1 to 64 of A-Z, a-z, 0-9, _ and -."))
+    pattern = model.capabilities.tool_pattern
+    if pattern and re.fullmatch(pattern, name) is None:
+        message = f"The model `{model.id}` ({model.provider}) cannot name a function `{name}`: {pattern}."
+        raise RequestError(unsupported_value(path, message))
+    if name in names:
+        raise RequestError(_invalid(path, f"`{name}` is there twice."))
 
 
 def _check_choice(request: ChatRequest, names: set[str], model: Model) -> None:

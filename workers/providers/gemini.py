@@ -12,14 +12,16 @@ from msgspec import Struct
 from runtime.settings import AccountSettings
 from schemas.catalogue import Model
 from schemas.chat import ChatRequest
-from schemas.errors import invalid, upstream_auth, upstream_failed
+from schemas.errors import upstream_auth, upstream_failed
 from schemas.pricing import NO_USAGE, TokenUsage
+from schemas.prompt import RequestError
 from schemas.wire import Job, Route
 from workers.providers import gemini_answer as wire
 from workers.providers.base import Action, Exchange, Fault, RefusedError, UpstreamRequest
+from workers.providers.emulation import requests
 from workers.providers.gemini_errors import fault_of_body, fault_of_event
 from workers.providers.gemini_request import build
-from workers.render import Renderer, renderers
+from workers.render import Renderer
 from workers.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
@@ -27,7 +29,6 @@ API_VERSION: Final = "v1beta"
 THOUGHT_IDS_MAX: Final = 64  # calls whose signatures are looked up: the newest of a long history
 _VARIANT: Final = re.compile(r"-(?:latest|\d{3}|preview.*|exp.*)$")
 _encode = msgspec.json.Encoder().encode
-_decode_request = msgspec.json.Decoder(ChatRequest).decode
 
 
 def new_call_id() -> str:
@@ -273,14 +274,12 @@ class Gemini:
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
-            request = _decode_request(job.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-            raise RefusedError(invalid(f"The request body is not valid: {problem}")) from None
-        requests = [request]
-        return [
-            GeminiExchange(job, model, one, _encode(build(one, job, model, thoughts)), renderer)
-            for one, renderer in zip(requests, renderers(job, len(requests)), strict=True)
-        ]
+            return [
+                GeminiExchange(job, model, request, _encode(build(request, job, model, thoughts)), renderer)
+                for request, renderer in requests(job)
+            ]
+        except RequestError as refused:
+            raise RefusedError(refused.error) from None
 
     def thought_ids(self, job: Job) -> list[str]:
         """Ids of the history's tool calls, the newest THOUGHT_IDS_MAX of them."""

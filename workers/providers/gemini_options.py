@@ -7,9 +7,8 @@ from msgspec import Raw
 
 from schemas.catalogue import Capabilities
 from schemas.chat import ChatRequest, Function
-from schemas.errors import unsupported_value
-from schemas.wire import Job
-from workers.providers.base import RefusedError
+from schemas.toolsets import absent, choice_names
+from schemas.wire import Job, Route
 
 Json = dict[str, Any]
 
@@ -22,13 +21,7 @@ _SCHEMA_SHORT_BYTES: Final = 512  # a schema without properties is never longer
 
 def put_tools(body: Json, request: ChatRequest) -> None:
     """Declares the request's functions, in the caller's order, and which of them may be called."""
-    functions = list(request.functions or ())
-    for index, tool in enumerate(request.tools or ()):
-        if tool.function is None:
-            raise RefusedError(
-                unsupported_value(f"tools.{index}.type", "This model has function tools only.")
-            )
-        functions.append(tool.function)
+    functions = [tool.function for tool in request.tools or () if tool.function is not None]
     if not functions:
         return
     mode, allowed = _choice(request)
@@ -75,23 +68,18 @@ def _says_more(schema: Json) -> bool:
 
 def _choice(request: ChatRequest) -> tuple[str, list[str] | None]:
     """The calling mode, and the only names that may be called."""
-    choice = request.tool_choice if request.tool_choice is not None else request.function_call
-    if choice is None:
-        return "AUTO", None
-    if isinstance(choice, str):
-        return _MODES.get(choice, "AUTO"), None
-    if "allowed_tools" in choice:
-        allowed = choice["allowed_tools"]
-        names = [tool["function"]["name"] for tool in allowed["tools"]]
-        return _MODES[allowed.get("mode", "auto")], names
-    named = choice.get("function", choice)
-    return "ANY", [named["name"]]
+    choice = request.tool_choice
+    if not isinstance(choice, dict):
+        return _MODES[choice or "auto"], None
+    mode, names = choice_names(choice)
+    return _MODES[mode], names
 
 
 def generation_config(request: ChatRequest, job: Job, able: Capabilities) -> Json:
     """Limits, sampling and format; empty when the caller asked for nothing."""
     config: Json = {}
-    if job.write_limit or request.max_tokens is not None or request.max_completion_tokens is not None:
+    asked = request.max_tokens is not None or request.max_completion_tokens is not None
+    if asked or job.write_limit or job.route is Route.COMPLETIONS:  # there an absent limit is a small one
         config["maxOutputTokens"] = job.limit
     if request.n is not None and request.n > 1:
         config["candidateCount"] = request.n
@@ -117,7 +105,7 @@ def _stops(request: ChatRequest) -> list[str]:
 def _put_format(config: Json, request: ChatRequest) -> None:
     if (wanted := request.response_format) is not None and wanted.type != "text":
         config["responseMimeType"] = "application/json"
-        if wanted.json_schema is not None and bytes(wanted.json_schema.schema) not in (b"", b"null"):
+        if wanted.json_schema is not None and not absent(wanted.json_schema.schema):
             config["responseJsonSchema"] = wanted.json_schema.schema
 
 

@@ -1,10 +1,8 @@
 """Owns what a chat request becomes on its way to Gemini: the turns of the conversation and their parts."""
 
-import re
+import binascii
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
-
-import msgspec
 
 from schemas.catalogue import Model
 from schemas.chat import (
@@ -18,7 +16,9 @@ from schemas.chat import (
     TextPart,
     ToolCall,
 )
+from schemas.conversations import arguments
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
+from schemas.media import Media, data_url, file_media
 from schemas.wire import Job
 from workers.providers.base import RefusedError
 from workers.providers.gemini_options import Json, generation_config, put_tools
@@ -28,22 +28,8 @@ from workers.providers.gemini_options import Json, generation_config, put_tools
 LOST_SIGNATURE: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 # A conversation may not open with the model: a caller's that does gets this before it.
 OPENING_TEXT: Final = "."
-AUDIO_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
-IMAGE_TYPES: Final = {"image/jpg": "image/jpeg"}
-FILE_TYPES: Final = {
-    "csv": "text/csv",
-    "htm": "text/html",
-    "html": "text/html",
-    "json": "application/json",
-    "md": "text/md",
-    "pdf": "application/pdf",
-    "txt": "text/plain",
-    "xml": "text/xml",
-}
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.ASCII)
 # The API resolves references in a result as if it were a schema, and answers 400 to any that dangle.
 _REFERENCES: Final = frozenset({"$ref", "$defs"})
-_ARGUMENTS_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def build(request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str]) -> Json:
@@ -128,7 +114,7 @@ def _parts(message: Message, index: int) -> list[Json]:
     if isinstance(content, str):
         return [{"text": content}] if content else []
     return [
-        mapped for k, part in enumerate(content) if (mapped := _part(part, f"messages.{index}.content.{k}"))
+        mapped for k, part in enumerate(content) if (mapped := _part(part, f"messages[{index}].content[{k}]"))
     ]
 
 
@@ -139,39 +125,23 @@ def _part(part: Part, path: str) -> Json | None:
         case RefusalPart():
             return {"text": part.refusal} if part.refusal else None
         case ImagePart():
-            return _inline(part.image_url.url, f"{path}.image_url.url")
+            return _inline(data_url(part.image_url.url), f"{path}.image_url.url")
         case AudioPart():
-            mime = AUDIO_TYPES.get(part.input_audio.format)
-            if mime is None:
-                message = (
-                    f"Audio of the format `{part.input_audio.format}` is not supported. Send wav or mp3."
-                )
-                raise RefusedError(unsupported_value(f"{path}.input_audio.format", message))
-            return {"inlineData": {"mimeType": mime, "data": part.input_audio.data}}
+            audio = part.input_audio
+            return _inline(Media(f"audio/{audio.format}", audio.data), f"{path}.input_audio.data")
         case FilePart():
-            return _file(part, f"{path}.file")
+            return _inline(file_media(part.file), f"{path}.file.file_data")
 
 
-def _inline(url: str, path: str) -> Json:
-    found = _DATA_URL.match(url)
-    if found is None:
-        raise RefusedError(
-            unsupported_value(path, "This model takes data inline only: send a base64 data URL, not a link.")
-        )
-    mime = found[1].lower()
-    return {"inlineData": {"mimeType": IMAGE_TYPES.get(mime, mime), "data": url[found.end() :]}}
-
-
-def _file(part: FilePart, path: str) -> Json:
-    data = part.file.file_data
-    if data is None:
-        raise RefusedError(
-            unsupported_parameter(f"{path}.file_id", "This model takes files inline only: send `file_data`.")
-        )
-    if data.startswith("data:"):
-        return _inline(data, f"{path}.file_data")
-    ending = (part.file.filename or "").rpartition(".")[2].lower()
-    return {"inlineData": {"mimeType": FILE_TYPES.get(ending, "application/pdf"), "data": data}}
+def _inline(media: Media | None, path: str) -> Json:
+    if media is None:
+        raise RefusedError(unsupported_value(path, "This model takes media inline only, as base64 data."))
+    try:
+        binascii.a2b_base64(media.data, strict_mode=True)
+    except ValueError:
+        message = f"`{path}` is not valid base64."
+        raise RefusedError(invalid(message, param=path, code="invalid_value")) from None
+    return {"inlineData": {"mimeType": media.media_type, "data": media.data}}
 
 
 def _assistant_parts(
@@ -182,13 +152,13 @@ def _assistant_parts(
         parts.append({"text": message.refusal})
     if message.audio is not None:
         raise RefusedError(
-            unsupported_parameter(f"messages.{index}.audio", "This model has no audio of earlier answers.")
+            unsupported_parameter(f"messages[{index}].audio", "This model has no audio of earlier answers.")
         )
     for k, call in enumerate(message.tool_calls or ()):
-        parts.append(_call(call, f"messages.{index}.tool_calls.{k}", names, thoughts))
+        parts.append(_call(call, f"messages[{index}].tool_calls[{k}]", names, thoughts))
     if (old := message.function_call) is not None:
         names[old.name] = old.name
-        args = _arguments(old.arguments, f"messages.{index}.function_call.arguments")
+        args = _arguments(old.arguments, f"messages[{index}].function_call.arguments")
         parts.append({"functionCall": {"name": old.name, "args": args}})
     return parts
 
@@ -206,13 +176,11 @@ def _call(call: ToolCall, path: str, names: dict[str, str], thoughts: Mapping[st
 
 
 def _arguments(text: str, path: str) -> Json:
-    if not text.strip():
-        return {}
-    try:
-        return _ARGUMENTS_DECODER.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    decoded = arguments(text)
+    if decoded is None:
         message = "Arguments of an earlier tool call must be a JSON object."
-        raise RefusedError(invalid(message, param=path, code="invalid_value")) from None
+        raise RefusedError(invalid(message, param=path, code="invalid_value"))
+    return decoded
 
 
 def _tool_result(message: Message, index: int, names: dict[str, str]) -> Json:
@@ -222,8 +190,8 @@ def _tool_result(message: Message, index: int, names: dict[str, str]) -> Json:
         where = "tool_call_id" if message.role == "tool" else "name"
         raise RefusedError(
             invalid(
-                f"`messages.{index}.{where}` does not name a call of an earlier assistant message.",
-                param=f"messages.{index}.{where}",
+                f"`messages[{index}].{where}` does not name a call of an earlier assistant message.",
+                param=f"messages[{index}].{where}",
                 code="invalid_value",
             )
         )
@@ -236,11 +204,8 @@ def _tool_result(message: Message, index: int, names: dict[str, str]) -> Json:
 def _result(parts: list[Json]) -> Json:
     """A result that is a JSON object goes as it is, any other text as `output`."""
     text = "".join(part.get("text", "") for part in parts)
-    if not text.lstrip().startswith("{"):
-        return {"output": text}
-    try:
-        decoded = _ARGUMENTS_DECODER.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    decoded = arguments(text) if text.lstrip().startswith("{") else None
+    if decoded is None:
         return {"output": text}
     return {k: _without_references(v) for k, v in decoded.items() if k not in _REFERENCES}
 
