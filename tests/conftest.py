@@ -8,14 +8,16 @@ from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import Upstream, pool_toml
 
 
+ASKED_FOR = ("long", "containers")  # marked tests that run only when `-m` names their marker
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leaves the long runs out unless `-m` asks for them by name."""
-    if "long" in config.getoption("markexpr"):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    """Leaves out the long runs and the container tests unless `-m` asks for them by name."""
+    left_out = [name for name in ASKED_FOR if name not in config.getoption("markexpr")]
+    deselected = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.fixture(scope="module")
