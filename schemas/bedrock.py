@@ -4,9 +4,23 @@ from typing import Final
 
 from msgspec import structs
 
+from schemas.anthropic import anthropic_capabilities
 from schemas.catalogue import Capabilities
 
 _EFFORTS: Final = ("minimal", "low", "medium", "high")
+# A stop sequence of white space alone is refused by the models.
+_VISIBLE: Final = r"(?s:.*\S.*)"
+DOCUMENT_FORMATS: Final = {
+    "application/pdf": "pdf",
+    "text/csv": "csv",
+    "application/msword": "doc",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "text/html": "html",
+    "text/plain": "txt",
+    "text/markdown": "md",
+}
 
 # What Converse itself has, of a model that this table does not know: tools, but no say in whether they are used.
 PLAIN: Final = Capabilities(
@@ -14,47 +28,52 @@ PLAIN: Final = Capabilities(
     forced_tools=False,
     limit_field="maxTokens",
     stop_max=4,
+    stop_pattern=_VISIBLE,
+    file_types=tuple(DOCUMENT_FORMATS),
+    images_max=20,
+    image_bytes_max=3_750_000,
+    files_max=5,
+    file_bytes_max=4_500_000,
     overhead_tokens=800,
 )
 TITAN: Final = Capabilities(
     tools=False,
     serial_tools=False,
     forced_tools=False,
+    prefill=True,
     limit_field="maxTokenCount",
     stop_max=4,
     stop_pattern=r"\|+|User:",
     overhead_tokens=32,
 )
 _NOVA_MICRO: Final = structs.replace(
-    PLAIN, forced_tools=True, cache_points=4, service_tiers=("flex", "priority")
+    PLAIN, forced_tools=True, top_k=True, cache_points=4, service_tiers=("flex", "priority")
 )
 _NOVA: Final = structs.replace(
     _NOVA_MICRO, images=True, files=True, image_tokens_max=2_700, file_tokens_max=1_000_000
 )
 _NOVA_2: Final = structs.replace(_NOVA, efforts=("none", *_EFFORTS), thinking="level")
-_CLAUDE_3: Final = Capabilities(
-    images=True,
-    files=True,
-    limit_field="maxTokens",
-    stop_max=8_191,
-    overhead_tokens=800,
-    image_tokens_max=1_600,
-    file_tokens_max=1_000_000,
-)
-_CLAUDE_35: Final = structs.replace(_CLAUDE_3, cache_points=4)
-_CLAUDE_BUDGET: Final = structs.replace(
-    _CLAUDE_35, efforts=("none", *_EFFORTS, "xhigh", "max"), thinking="budget", thinking_min=1_024
-)
-_CLAUDE_45: Final = structs.replace(_CLAUDE_BUDGET, json_schema=True)
-_CLAUDE_EFFORT: Final = structs.replace(
-    _CLAUDE_45, efforts=("none", *_EFFORTS, "max"), thinking="effort", thinking_min=0
-)
-_CLAUDE_UNSAMPLED: Final = structs.replace(
-    _CLAUDE_EFFORT, efforts=("none", *_EFFORTS, "xhigh", "max"), sampling=False
-)
-_CLAUDE_55: Final = structs.replace(
-    _CLAUDE_UNSAMPLED, efforts=(*_EFFORTS, "xhigh", "max"), forced_tools=False
-)
+
+
+def _claude(upstream: str) -> Capabilities:
+    """A Claude is what it is at Anthropic, but for what Converse has no words for."""
+    own = anthropic_capabilities(upstream)
+    return structs.replace(
+        own,
+        limit_field="maxTokens",
+        stop_pattern=_VISIBLE,
+        file_types=PLAIN.file_types,
+        file_tokens_max=1_000_000,
+        images_max=PLAIN.images_max,
+        image_bytes_max=PLAIN.image_bytes_max,
+        files_max=PLAIN.files_max,
+        file_bytes_max=PLAIN.file_bytes_max,
+        json_object=False,
+        json_schema=own.json_schema and not own.json_by_tool,
+        json_by_tool=False,
+        service_tiers=(),
+    )
+
 
 # By the longest beginning that fits: ids end in dates and versions.
 _ROWS: Final = {
@@ -62,26 +81,8 @@ _ROWS: Final = {
     "amazon.nova-micro": _NOVA_MICRO,
     "amazon.nova-": _NOVA,
     "amazon.nova-2-": _NOVA_2,
-    "anthropic.claude-3-": _CLAUDE_3,
-    "anthropic.claude-3-5-": _CLAUDE_35,
-    "anthropic.claude-3-7-": _CLAUDE_BUDGET,
-    "anthropic.claude-sonnet-4-": _CLAUDE_BUDGET,
-    "anthropic.claude-opus-4-": _CLAUDE_BUDGET,
-    "anthropic.claude-sonnet-4-5": _CLAUDE_45,
-    "anthropic.claude-opus-4-5": _CLAUDE_45,
-    "anthropic.claude-haiku-4-5": _CLAUDE_45,
-    "anthropic.claude-sonnet-4-6": _CLAUDE_EFFORT,
-    "anthropic.claude-opus-4-6": _CLAUDE_EFFORT,
-    "anthropic.claude-opus-4-7": _CLAUDE_UNSAMPLED,
-    "anthropic.claude-opus-4-8": _CLAUDE_UNSAMPLED,
-    "anthropic.claude-sonnet-5": _CLAUDE_UNSAMPLED,
-    "anthropic.claude-opus-5": _CLAUDE_UNSAMPLED,
-    "anthropic.claude-sonnet-5-5": _CLAUDE_55,
-    "anthropic.claude-opus-5-5": _CLAUDE_55,
-    "anthropic.claude-haiku-5": structs.replace(_CLAUDE_UNSAMPLED, forced_tools=True),
 }
-
-
+_CLAUDE: Final = "anthropic."
 _GLOBAL: Final = "global"
 
 
@@ -98,6 +99,8 @@ def bedrock_capabilities(upstream: str) -> Capabilities:
     `upstream` may be a base id, the id of a cross-region profile, or an ARN of either.
     """
     _, name = _split(upstream)
+    if name.startswith(_CLAUDE):
+        return _claude(name.removeprefix(_CLAUDE))
     found = max((known for known in _ROWS if name.startswith(known)), key=len, default="")
     return _ROWS.get(found, PLAIN)
 
@@ -106,6 +109,11 @@ def region_uplifts(upstream: str) -> tuple[str, ...]:
     """Where a profile is bound to, by the name that a price row's uplifts may have: "us", "eu", "apac"."""
     region, _ = _split(upstream)
     return (region,) if region and region != _GLOBAL else ()
+
+
+def is_nova(upstream: str) -> bool:
+    """Whether a model takes the request fields of Amazon's Nova beside those of Converse."""
+    return _split(upstream)[1].startswith("amazon.nova")
 
 
 def is_titan_text(upstream: str) -> bool:

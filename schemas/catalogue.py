@@ -29,6 +29,10 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: bool = False
     image_types: tuple[str, ...] = ("image/jpeg", "image/png", "image/gif", "image/webp")
     file_types: tuple[str, ...] = ()  # media types of files; none named: any
+    images_max: int = 0  # how many in one request; 0: no bound of the model's own
+    image_bytes_max: int = 0  # of one image
+    files_max: int = 0
+    file_bytes_max: int = 0
     remote_images: bool = False  # the provider fetches image URLs: their size cannot be bounded before a hold
     json_schema: bool = False
     json_object: bool = False
@@ -52,7 +56,10 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
         False  # while it reasons: no forced tool, no sampling of the caller's, no prefill
     )
     signatures: bool = False  # tool calls of the running turn must carry their thought signatures
-    tool_pattern: str = ""  # what a function's name must match as a whole, beyond OpenAI's rule; empty: nothing
+    tool_pattern: str = (
+        ""  # what a function's name must match as a whole, beyond OpenAI's rule; empty: nothing
+    )
+    strict_tools: bool = False  # `strict` of a function is honoured; else its schema is a strong hint
     serial_tools: bool = True  # parallel_tool_calls=false is honoured
     forced_tools: bool = True  # tool_choice may name a function, or require one
     cache_points: int = 0  # how many cache_control breakpoints are honoured; 0: they are ignored

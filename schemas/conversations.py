@@ -19,7 +19,7 @@ from schemas.chat import (
     ToolCall,
 )
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
-from schemas.media import TEXT, data_url, file_media
+from schemas.media import TEXT, Media, data_url, file_media
 from schemas.prompt import RequestError
 from schemas.toolsets import TOOL_NAME
 
@@ -60,6 +60,7 @@ def check_conversation(request: ChatRequest, model: Model) -> None:
         raise RequestError(_invalid("messages", "They have no text or other content."))
     _check_end(request, model)
     _check_cache(request, model)
+    _check_media(request, model)
 
 
 def arguments(text: str) -> dict[str, Any] | None:
@@ -253,6 +254,38 @@ def _check_cache(request: ChatRequest, model: Model) -> None:
         if mark.type != "ephemeral" or mark.ttl not in (None, "5m", "1h"):
             text = "A cache breakpoint has the type ephemeral and a ttl of 5m or 1h."
             raise RequestError(unsupported_value("cache_control", text))
+
+
+def _check_media(request: ChatRequest, model: Model) -> None:
+    """How many images and files, and how large, where the model bounds them."""
+    able = model.capabilities
+    if not able.images_max and not able.files_max:
+        return
+    images = files = 0
+    for index, message in enumerate(request.messages):
+        for position, part in enumerate(message.content if isinstance(message.content, list) else ()):
+            path = f"messages[{index}].content[{position}]"
+            if isinstance(part, ImagePart):
+                images += 1
+                _check_size(data_url(part.image_url.url), f"{path}.image_url.url", able.image_bytes_max)
+            elif isinstance(part, FilePart):
+                files += 1
+                _check_size(file_media(part.file), f"{path}.file.file_data", able.file_bytes_max)
+    for count, count_max, kind in ((images, able.images_max, "images"), (files, able.files_max, "files")):
+        if count_max and count > count_max:
+            text = f"The model `{model.id}` ({model.provider}) takes at most {count_max} {kind} in a request."
+            raise RequestError(unsupported_value("messages", text))
+
+
+def _check_size(media: Media | None, where: str, bytes_max: int) -> None:
+    try:
+        size = len(binascii.a2b_base64(media.data, strict_mode=True)) if media is not None else 0
+    except (binascii.Error, ValueError):
+        size = 0
+    if not size:
+        raise RequestError(_invalid(where, "Its data must be base64."))
+    if bytes_max and size > bytes_max:
+        raise RequestError(unsupported_value(where, f"It must not be larger than {bytes_max} bytes."))
 
 
 def _unanswered(open_calls: dict[str, int]) -> WireError:

@@ -10,14 +10,15 @@ from runtime.settings import AccountSettings
 from schemas.bedrock import is_titan_text
 from schemas.catalogue import Model
 from schemas.chat import ChatRequest
-from schemas.errors import invalid
+from schemas.prompt import RequestError
 from schemas.wire import Job, Route
 from workers.providers import bedrock_request, titan
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock_auth import CredentialStore, Signer
 from workers.providers.bedrock_converse import ConverseExchange
 from workers.providers.bedrock_errors import RENEW_COOL_S, fault_of_answer
-from workers.render import Renderer, renderers
+from workers.providers.emulation import requests
+from workers.render import Renderer
 
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -35,7 +36,6 @@ class _History(Struct):
     messages: list[_KnownMessage] = []
 
 
-_decode_request = msgspec.json.Decoder(ChatRequest).decode
 _decode_history = msgspec.json.Decoder(_History).decode
 
 
@@ -59,14 +59,11 @@ class Bedrock:
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
-            request = _decode_request(job.body)
-        except _UNREADABLE as problem:
-            raise RefusedError(invalid(f"The request body is not valid: {problem}")) from None
-        requests = [request]
-        return [
-            self._exchange(one, job, model, thoughts, renderer)
-            for one, renderer in zip(requests, renderers(job, len(requests)), strict=True)
-        ]
+            return [
+                self._exchange(request, job, model, thoughts, render) for request, render in requests(job)
+            ]
+        except RequestError as refused:
+            raise RefusedError(refused.error) from None
 
     def _exchange(
         self, request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str], renderer: Renderer

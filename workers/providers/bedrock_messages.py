@@ -3,11 +3,12 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
+from schemas.bedrock import DOCUMENT_FORMATS
 from schemas.chat import (
     AudioPart,
     CacheControl,
@@ -18,41 +19,21 @@ from schemas.chat import (
     Part,
     RefusalPart,
     TextPart,
-    ToolCall,
 )
-from schemas.errors import invalid, unsupported_parameter, unsupported_value
+from schemas.conversations import arguments
+from schemas.errors import invalid, unsupported_value
+from schemas.media import Media, data_url, file_media
 from workers.providers.base import RefusedError
 
 Json = dict[str, Any]
 
-IMAGE_FORMATS: Final = {
-    "image/png": "png",
-    "image/jpeg": "jpeg",
-    "image/jpg": "jpeg",
-    "image/gif": "gif",
-    "image/webp": "webp",
-}
-DOCUMENT_FORMATS: Final = {
-    "application/pdf": "pdf",
-    "text/csv": "csv",
-    "application/msword": "doc",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "text/html": "html",
-    "text/plain": "txt",
-    "text/markdown": "md",
-    "text/x-markdown": "md",
-}
+IMAGE_FORMATS: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 # A conversation must open with the user: a caller's that does not gets this before it.
 OPENING_TEXT: Final = "."
-_DOCUMENT_ENDINGS: Final = {*DOCUMENT_FORMATS.values(), "htm"}
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.ASCII)
 _TOOL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9 ()\[\]-]+", re.ASCII)
 _SPACES: Final = re.compile(r" {2,}")
 _NAME_CHARS_MAX: Final = 180  # of the 200 that the API takes, so that a number fits behind
-_object_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Conversation:
@@ -74,13 +55,16 @@ class Conversation:
         self._names: dict[str, str] = {}
         self._documents: set[str] = set()
         for index, message in enumerate(request.messages):
-            self._message(message, f"messages.{index}")
+            self._message(message, f"messages[{index}]")
         self._settle()
+        if request.cache_control is not None:
+            last = self.turns[-1]
+            last["content"] = self._with_cache_point(last["content"], request.cache_control)
 
     def _message(self, message: Message, path: str) -> None:
         if message.role in ("system", "developer"):
             blocks = self._blocks(message, path)
-            _only(blocks, ("text", "cachePoint"), path)
+            _only_text(blocks, path)
             self.system += self._with_cache_point(blocks, message.cache_control)
             return
         if message.role == "assistant":
@@ -122,7 +106,7 @@ class Conversation:
             return _text(content)
         blocks: list[Json] = []
         for k, part in enumerate(content):
-            mapped = self._part(part, f"{path}.content.{k}")
+            mapped = self._part(part, f"{path}.content[{k}]")
             blocks += self._with_cache_point(mapped, getattr(part, "cache_control", None))
         return blocks
 
@@ -139,38 +123,19 @@ class Conversation:
             case RefusalPart():
                 return _text(part.refusal)
             case ImagePart():
-                mime, data = _inline(part.image_url.url, f"{path}.image_url.url")
-                kind = IMAGE_FORMATS.get(mime)
-                if kind is None:
-                    _refuse_type(f"{path}.image_url.url", mime, "png, jpeg, gif or webp")
-                return [{"image": {"format": kind, "source": {"bytes": data}}}]
-            case AudioPart():
-                audio = part.input_audio
-                if audio.format not in ("wav", "mp3"):
-                    _refuse_type(f"{path}.input_audio.format", audio.format, "wav or mp3")
-                return [{"audio": {"format": audio.format, "source": {"bytes": audio.data}}}]
+                return [_image(data_url(part.image_url.url), f"{path}.image_url.url")]
             case FilePart():
-                return [self._document(part, f"{path}.file")]
+                return [self._document(part, f"{path}.file.file_data")]
+            case AudioPart():
+                raise RefusedError(unsupported_value(f"{path}.type", "This model takes no audio."))
 
     def _document(self, part: FilePart, path: str) -> Json:
-        data = part.file.file_data
-        if data is None:
-            raise RefusedError(
-                unsupported_parameter(
-                    f"{path}.file_id", "This model takes files inline only: send `file_data`."
-                )
-            )
-        title, _, ending = (part.file.filename or "").rpartition(".")
-        kind: str | None = None
-        if data.startswith("data:"):
-            mime, data = _inline(data, f"{path}.file_data")
-            kind = DOCUMENT_FORMATS.get(mime)
-            if kind is None:
-                _refuse_type(f"{path}.file_data", mime, "pdf, csv, doc, docx, xls, xlsx, html, txt or md")
-        elif ending.lower() in _DOCUMENT_ENDINGS:
-            kind = "html" if ending.lower() == "htm" else ending.lower()
-        name = self._document_name(title or ending)
-        return {"document": {"format": kind or "pdf", "name": name, "source": {"bytes": data}}}
+        media = file_media(part.file)
+        kind = DOCUMENT_FORMATS.get(media.media_type) if media is not None else None
+        if media is None or kind is None:
+            raise RefusedError(unsupported_value(path, "This model takes no such file."))
+        name = self._document_name((part.file.filename or "").rpartition(".")[0] or part.file.filename or "")
+        return {"document": {"format": kind, "name": name, "source": {"bytes": media.data}}}
 
     def _document_name(self, title: str) -> str:
         """A name as the API wants it: a few characters only, and no two the same."""
@@ -183,46 +148,40 @@ class Conversation:
         return unique
 
     def _assistant(self, message: Message, path: str) -> list[Json]:
-        if message.audio is not None:
-            raise RefusedError(
-                unsupported_parameter(f"{path}.audio", "This model has no audio of earlier answers.")
-            )
         blocks = self._blocks(message, path)
         if message.refusal and not blocks:
             blocks += _text(message.refusal)
-        calls = message.tool_calls or ()
-        for k, call in enumerate(calls):
+        for k, call in enumerate(message.tool_calls or ()):
             if k == 0:
                 kept = decode_thoughts(self._thoughts.get(call.id, "")) if self._tools_sent else []
                 self.replays_all = self.replays_all and bool(kept)
                 blocks[:0] = kept
-            blocks.append(self._call(call, f"{path}.tool_calls.{k}"))
+            if call.function is not None:
+                given = call.function
+                blocks.append(self._tool_use(call.id, given.name, given.arguments, f"{path}.tool_calls[{k}]"))
         if (old := message.function_call) is not None:
-            arguments = _arguments(old.arguments, f"{path}.function_call.arguments")
-            blocks.append(self._tool_use(old.name, old.name, arguments))
+            blocks.append(self._tool_use(old.name, old.name, old.arguments, f"{path}.function_call"))
         return blocks
 
-    def _call(self, call: ToolCall, path: str) -> Json:
-        function = call.function
-        if function is None:
-            raise RefusedError(unsupported_value(f"{path}.type", "This model has function tools only."))
-        arguments = _arguments(function.arguments, f"{path}.function.arguments")
-        return self._tool_use(call.id, function.name, arguments)
-
-    def _tool_use(self, call_id: str, name: str, arguments: Raw) -> Json:
+    def _tool_use(self, call_id: str, name: str, text: str, path: str) -> Json:
         self._names[call_id] = name
+        if arguments(text) is None:
+            raise RefusedError(
+                invalid("Arguments must be a JSON object.", param=f"{path}.function.arguments")
+            )
         if not self._tools_sent:
-            return {"text": f"[Called the tool {name} with {bytes(arguments).decode()}]"}
-        return {"toolUse": {"toolUseId": tool_use_id(call_id), "name": name, "input": arguments}}
+            return {"text": f"[Called the tool {name} with {text.strip() or '{}'}]"}
+        # As they came, so that no number changes.
+        given = Raw(text.encode() if text.strip() else b"{}")
+        return {"toolUse": {"toolUseId": tool_use_id(call_id), "name": name, "input": given}}
 
     def _result(self, message: Message, path: str) -> Json:
         where = "tool_call_id" if message.role == "tool" else "name"
         asked = (message.tool_call_id if message.role == "tool" else message.name) or ""
         if asked not in self._names:
-            text = f"`{path}.{where}` does not name a call of an earlier assistant message."
-            raise RefusedError(invalid(text, param=f"{path}.{where}", code="invalid_value"))
+            raise RefusedError(invalid("It names no earlier call.", param=f"{path}.{where}"))
         content = self._blocks(message, path)
-        _only(content, ("text", "image", "document", "cachePoint"), path)
+        _only_text(content, path)
         if not self._tools_sent:
             text = "".join(block["text"] for block in content if "text" in block)
             return {"text": f"[Result of the tool {self._names[asked]}: {text}]"}
@@ -269,33 +228,13 @@ def _text(text: str) -> list[Json]:
     return [{"text": text}] if text and not text.isspace() else []
 
 
-def _inline(url: str, path: str) -> tuple[str, str]:
-    found = _DATA_URL.match(url)
-    if found is None:
-        raise RefusedError(
-            unsupported_value(path, "This model takes data inline only: send a base64 data URL, not a link.")
-        )
-    return found[1].lower(), url[found.end() :]
+def _image(media: Media | None, path: str) -> Json:
+    kind = IMAGE_FORMATS.get(media.media_type) if media is not None else None
+    if media is None or kind is None:
+        raise RefusedError(unsupported_value(path, "This model takes no such image."))
+    return {"image": {"format": kind, "source": {"bytes": media.data}}}
 
 
-def _only(blocks: list[Json], kinds: tuple[str, ...], path: str) -> None:
-    for block in blocks:
-        if not any(kind in block for kind in kinds):
-            message = "This message may hold text only."
-            raise RefusedError(unsupported_value(f"{path}.content", message))
-
-
-def _refuse_type(path: str, given: str, taken: str) -> NoReturn:
-    raise RefusedError(unsupported_value(path, f"`{given}` is not supported by this model: send {taken}."))
-
-
-def _arguments(text: str, path: str) -> Raw:
-    """A call's arguments as they came, so that no number changes."""
-    if not text.strip():
-        return Raw(b"{}")
-    try:
-        _object_decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        message = "Arguments of an earlier tool call must be a JSON object."
-        raise RefusedError(invalid(message, param=path, code="invalid_value")) from None
-    return Raw(text.encode())
+def _only_text(blocks: list[Json], path: str) -> None:
+    if any("text" not in block and "cachePoint" not in block for block in blocks):
+        raise RefusedError(unsupported_value(f"{path}.content", "This message may hold text only."))

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
+from schemas.bedrock import is_nova
 from schemas.catalogue import Capabilities, Model
-from schemas.chat import NO_JSON, ChatRequest, Function, JsonSchema
-from schemas.errors import invalid, unsupported_parameter
+from schemas.chat import ChatRequest, Function, JsonSchema
+from schemas.toolsets import absent, choice_names
 from schemas.wire import Job
-from workers.providers.base import RefusedError
 from workers.providers.bedrock_messages import Conversation, Json, cache_point
 
 # What reasoning_effort means to a model that wants a number of tokens.
@@ -27,44 +27,55 @@ METADATA_MAX: Final = 16
 
 _METADATA: Final = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}", re.ASCII)
 _NO_PARAMETERS: Final = Raw(b'{"type":"object","properties":{}}')
-_NULL: Final = b"null"
 _object_decode: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def build(request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str]) -> bytes:
-    """The body of a Converse call, plain or streamed. Raises RefusedError for what Converse has no words for."""
+    """The body of a Converse call, plain or streamed.
+
+    Raises RefusedError or RequestError for what should have been refused before the hold.
+    """
     able = model.capabilities
     tools = _tools(request)
     said = Conversation(
         request, tools_sent=tools is not None, cache_points=able.cache_points, thoughts=thoughts
     )
     body: Json = {"messages": said.turns, "inferenceConfig": _inference(request, job, able)}
-    extra: Json = {}
-    output: Json = {}
     if said.system:
         body["system"] = said.system
     if tools is not None:
         _add_cache_points(request, tools, able.cache_points - said.cache_points_used)
         body["toolConfig"] = tools
-        if request.parallel_tool_calls is False and able.serial_tools:
-            extra["tool_choice"] = _serial(tools)
+    extra = _model_fields(request, model, tools)
+    output: Json = {}
     form = request.response_format
     if form is not None and form.type == "json_schema" and form.json_schema is not None:
         output["textFormat"] = _text_format(form.json_schema)
     reasoning = _reasoning(request, job, able, replays_all=said.replays_all)
     if "effort" in reasoning:
         output["effort"] = reasoning.pop("effort")
-    extra |= reasoning
-    if output:
-        body["outputConfig"] = output
-    if extra:
-        body["additionalModelRequestFields"] = extra
+    body["outputConfig"] = output
+    body["additionalModelRequestFields"] = extra | reasoning
+    body["requestMetadata"] = _metadata(request.metadata)
     if request.service_tier is not None and request.service_tier in able.service_tiers:
         body["serviceTier"] = {"type": request.service_tier}
-    if metadata := _metadata(request.metadata):
-        body["requestMetadata"] = metadata
-    return _encode(body)
+    return _encode({name: value for name, value in body.items() if value})
+
+
+def _model_fields(request: ChatRequest, model: Model, tools: Json | None) -> Json:
+    """What is the model's own, beside what Converse has for all."""
+    able = model.capabilities
+    fields: Json = {}
+    if tools is not None and request.parallel_tool_calls is False and able.serial_tools:
+        fields["tool_choice"] = _serial(tools)
+    if request.top_k is not None and able.top_k:
+        fields |= (
+            {"inferenceConfig": {"topK": request.top_k}}
+            if is_nova(model.upstream)
+            else {"top_k": request.top_k}
+        )
+    return fields
 
 
 def stops(request: ChatRequest) -> list[str]:
@@ -88,47 +99,25 @@ def _inference(request: ChatRequest, job: Job, able: Capabilities) -> Json:
 
 def _tools(request: ChatRequest) -> Json | None:
     """The toolConfig; None for no tools, and for the choice "none", which Converse does not have."""
-    if request.functions or request.function_call is not None:
-        raise RefusedError(
-            unsupported_parameter(
-                "functions", "This model takes `tools` and `tool_choice` instead of `functions`."
-            )
-        )
     choice = request.tool_choice
     if not request.tools or choice == "none":
         return None
-    specs: list[Json] = []
-    for index, tool in enumerate(request.tools):
-        if tool.function is None:
-            raise RefusedError(unsupported_parameter(f"tools.{index}", "This model has function tools only."))
-        specs.append({"toolSpec": _tool_spec(tool.function, f"tools.{index}.function")})
-    config: Json = {"tools": specs}
-    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools") or {}
-        wanted = {_function_name(entry) for entry in allowed.get("tools") or ()}
-        config["tools"] = [spec for spec in specs if spec["toolSpec"]["name"] in wanted]
-        choice = "required" if allowed.get("mode") == "required" else "auto"
-        if not config["tools"]:
-            message = "`tool_choice.allowed_tools` names none of `tools`."
-            raise RefusedError(invalid(message, param="tool_choice", code="invalid_value"))
+    specs = [_tool_spec(tool.function) for tool in request.tools if tool.function is not None]
+    config: Json = {"tools": [{"toolSpec": spec} for spec in specs]}
+    if isinstance(choice, dict):
+        mode, names = choice_names(choice)
+        if choice.get("type") == "function":
+            config["toolChoice"] = {"tool": {"name": names[0]}}
+            return config
+        config["tools"] = [{"toolSpec": spec} for spec in specs if spec["name"] in names]
+        choice = mode
     if choice == "required":
         config["toolChoice"] = {"any": {}}
-    elif isinstance(choice, dict):
-        name = _function_name(choice)
-        if not any(spec["toolSpec"]["name"] == name for spec in specs):
-            message = "`tool_choice` names a function that is not in `tools`."
-            raise RefusedError(invalid(message, param="tool_choice", code="invalid_value"))
-        config["toolChoice"] = {"tool": {"name": name}}
     return config
 
 
-def _function_name(entry: Any) -> str:
-    function = entry.get("function") if isinstance(entry, dict) else None
-    return str(function.get("name", "")) if isinstance(function, dict) else ""
-
-
-def _tool_spec(function: Function, path: str) -> Json:
-    spec: Json = {"name": function.name, "inputSchema": {"json": _parameters(function.parameters, path)}}
+def _tool_spec(function: Function) -> Json:
+    spec: Json = {"name": function.name, "inputSchema": {"json": _parameters(function.parameters)}}
     if function.description:
         spec["description"] = function.description
     if function.strict:
@@ -136,18 +125,11 @@ def _tool_spec(function: Function, path: str) -> Json:
     return spec
 
 
-def _parameters(parameters: Raw, path: str) -> Raw | dict[str, Raw]:
+def _parameters(parameters: Raw) -> Raw | dict[str, Raw]:
     """A JSON Schema as the caller wrote it, in its order, with the type that the API insists on."""
-    raw = bytes(parameters)
-    if raw in (NO_JSON, _NULL):
+    if absent(parameters):
         return _NO_PARAMETERS
-    try:
-        schema = _object_decode(raw)
-    except msgspec.DecodeError:
-        message = "The parameters of a function must be a JSON Schema of an object."
-        raise RefusedError(
-            invalid(message, param=f"{path}.parameters", code="invalid_function_parameters")
-        ) from None
+    schema = _object_decode(parameters)
     return parameters if "type" in schema else {"type": Raw(b'"object"'), **schema}
 
 
@@ -178,9 +160,7 @@ def _serial(tools: Json) -> Json:
 
 def _text_format(schema: JsonSchema) -> Json:
     """The schema travels as a JSON text."""
-    raw = bytes(schema.schema)
-    text = '{"type":"object"}' if raw in (NO_JSON, _NULL) else raw.decode()
-    described: Json = {"schema": text, "name": schema.name}
+    described: Json = {"schema": bytes(schema.schema).decode(), "name": schema.name}
     if schema.description:
         described["description"] = schema.description
     return {"type": "json_schema", "structure": {"jsonSchema": described}}
