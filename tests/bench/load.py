@@ -1,0 +1,119 @@
+"""Owns the load generator, in a process of its own: keep-alive callers on bare asyncio; prints figures as JSON."""
+
+import asyncio
+import json
+import sys
+import time
+
+import uvloop
+
+
+class Caller(asyncio.Protocol):
+    """One connection that sends the next request when an answer has ended."""
+
+    def __init__(self, load: "Load") -> None:
+        self._load = load
+        self._head = b""
+        self._left = -1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the first request."""
+        self._transport = transport
+        self._next()
+
+    def _next(self) -> None:
+        if not self._load.take():
+            self._transport.close()
+            return
+        self._head, self._left, self._tail = b"", -1, b""
+        self._begun = time.perf_counter()
+        self._transport.write(self._load.request)
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on to the end of the answer."""
+        if self._left < 0 and not self._tail:
+            self._head += data
+            head, mark, data = self._head.partition(b"\r\n\r\n")
+            if not mark:
+                return
+            if not head.startswith(b"HTTP/1.1 200"):
+                self._load.fail(self._head)
+                self._transport.close()
+                return
+            lowered = head.lower()
+            if b"content-length:" in lowered:
+                self._left = int(lowered.partition(b"content-length:")[2].partition(b"\r\n")[0])
+            self._tail = b"-"
+        if self._left >= 0:
+            self._left -= len(data)
+            ended = self._left == 0
+        else:
+            self._tail = (self._tail + data)[-64:]
+            ended = self._tail.endswith(b"0\r\n\r\n")
+            if ended and b"[DONE]" not in self._tail:
+                self._load.fail(self._tail)
+        if ended:
+            self._load.times_s.append(time.perf_counter() - self._begun)
+            self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """One caller less."""
+        self._load.leave()
+
+
+class Load:
+    """So many requests over so many connections."""
+
+    def __init__(self, request: bytes, count: int, callers: int) -> None:
+        self.request = request
+        self.times_s: list[float] = []
+        self.failures: list[str] = []
+        self.ended = asyncio.Event()
+        self._left = count
+        self._callers = callers
+
+    def take(self) -> bool:
+        """Whether one more request is to be sent."""
+        self._left -= 1
+        return self._left >= 0
+
+    def fail(self, answer: bytes) -> None:
+        """Keeps what was wrong."""
+        self.failures.append(answer[:300].decode(errors="replace"))
+
+    def leave(self) -> None:
+        """A connection has closed."""
+        self._callers -= 1
+        if not self._callers:
+            self.ended.set()
+
+
+async def main() -> None:
+    """Runs the load that its argument describes: port, key, stream, count, callers."""
+    port, key, stream, count, callers = json.loads(sys.argv[1])
+    fields = {"model": "priced", "messages": [{"role": "user", "content": "Say fifty words, please."}]}
+    body = json.dumps(fields | ({"stream": True} if stream else {})).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    load = Load(head.encode() + body, count, callers)
+    begun = time.perf_counter()
+    loop = asyncio.get_running_loop()
+    await asyncio.gather(
+        *(loop.create_connection(lambda: Caller(load), "127.0.0.1", port) for _ in range(callers))
+    )
+    await load.ended.wait()
+    elapsed_s = time.perf_counter() - begun
+    times = sorted(load.times_s)
+    {
+        "answered": len(times),
+        "per_s": len(times) / elapsed_s,
+        "p50_ms": times[len(times) // 2] * 1_000 if times else 0,
+        "p99_ms": times[len(times) * 99 // 100] * 1_000 if times else 0,
+        "failures": load.failures[:3],
+    }
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,156 @@
+"""Owns the figure of merit: CPU per request over edge, worker, ledger and nats-server, with holds and durable bills.
+
+`python -m tests.bench.requests [--count N] [--profile]` prints a table a process, and with `--profile` the five
+functions where each spends the most. The load generator and the canned upstream are processes of their own and do
+not count.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.fakes.tokn import CHILDREN, ROOT, Tokn, process_name
+from tests.fakes.upstream import pool_toml
+
+CALLERS = 32
+WARM_UP = 400
+PROFILE_S = 10
+TARGET_MS = {"plain": 1.8, "stream of 50": 3.6}
+
+
+def canned(pace_s: float) -> tuple[subprocess.Popen[str], str]:
+    """A canned upstream and its base URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.canned", str(pace_s)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    return process, f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+
+
+def load(tokn: Tokn, key: str, *, stream: bool, count: int) -> dict[str, Any]:
+    """Runs the load generator to its end. Raises if an answer was not good."""
+    arguments = json.dumps([tokn.port, key, stream, count, CALLERS])
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.load", arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    figures: dict[str, Any] = json.loads(done.stdout)
+    if figures["failures"] or figures["answered"] != count:
+        raise RuntimeError(f"{figures}")
+    return figures
+
+
+def cpu_s(tokn: Tokn) -> Counter[str]:
+    """CPU seconds, user and system, of each kind of process so far."""
+    used: Counter[str] = Counter()
+    for process in tokn.tree()[1:]:
+        times = process.cpu_times()
+        used[process_name(process)] += times.user + times.system
+    return used
+
+
+def measure(
+    tokn: Tokn, key: dict[str, Any], *, stream: bool, count: int
+) -> tuple[Counter[str], dict[str, Any]]:
+    """CPU milliseconds a request by process, its bill applied, and the load generator's figures."""
+    load(tokn, key["key"], stream=stream, count=WARM_UP)
+    tokn.settled(key["id"], 30)
+    before = cpu_s(tokn)
+    figures = load(tokn, key["key"], stream=stream, count=count)
+    tokn.settled(key["id"], 30)
+    used = cpu_s(tokn)
+    return Counter({name: (used[name] - before[name]) * 1_000 / count for name in CHILDREN}), figures
+
+
+def top_five(stacks: str) -> tuple[int, list[tuple[str, int]]]:
+    """The functions that were innermost most often, of py-spy's raw stacks, and how many samples there were."""
+    leaves: Counter[str] = Counter()
+    for line in stacks.splitlines():
+        stack, _, samples = line.rpartition(" ")
+        leaves[stack.rpartition(";")[2]] += int(samples)
+    return sum(leaves.values()), leaves.most_common(5)
+
+
+def profile(
+    tokn: Tokn, key: dict[str, Any], *, stream: bool, count: int
+) -> dict[str, tuple[int, list[tuple[str, int]]]]:
+    """The five hottest functions of each Python process under load."""
+    with tempfile.TemporaryDirectory() as folder:
+        watchers = {}
+        for name in ("edge", "worker", "ledger"):
+            options = ["-r", "250", "-d", str(PROFILE_S), "-f", "raw", "-o", f"{folder}/{name}"]
+            watchers[name] = subprocess.Popen(
+                [
+                    str(Path(sys.executable).parent / "py-spy"),
+                    "record",
+                    *options,
+                    "--pid",
+                    str(tokn.child(name).pid),
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        while any(watcher.poll() is None for watcher in watchers.values()):
+            load(tokn, key["key"], stream=stream, count=count)
+        return {name: top_five(Path(folder, name).read_text()) for name in watchers}
+
+
+def report(title: str, by_process: Counter[str], figures: dict[str, Any]) -> float:
+    """Prints one table; the sum in milliseconds."""
+    total = sum(by_process.values())
+    f" (target {TARGET_MS[title]:.1f})" if title in TARGET_MS else ""
+    for _name in CHILDREN:
+        pass
+    return total
+
+
+def bench(
+    folder: Path, *, pace_s: float, cases: list[tuple[str, bool]], count: int, with_profile: bool
+) -> None:
+    """Measures some cases on a fresh deployment with a canned upstream."""
+    upstream, base_url = canned(pace_s)
+    try:
+        with Tokn(folder / "data", pool_toml(base_url)) as tokn:
+            for _process in tokn.tree():
+                pass
+            key = tokn.row("key", "create", "--name", "bench", "--balance", "100000")
+            for title, stream in cases:
+                calls = count // 3 if stream else count
+                report(title, *measure(tokn, key, stream=stream, count=calls))
+                if with_profile:
+                    for _samples, hottest in profile(tokn, key, stream=stream, count=calls).values():
+                        for _function, _seen in hottest:
+                            pass
+            if not tokn.audit()["ok"]:
+                raise RuntimeError("the books do not balance")
+    finally:
+        upstream.terminate()
+        psutil.wait_procs([psutil.Process(upstream.pid)], timeout=5)
+        upstream.communicate()
+
+
+def main() -> None:
+    """Measures plain calls, streams of 50 as fast as they go, and streams of 50 at 5 ms a chunk."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--count", type=int, default=6_000, help="plain calls; a third as many streams")
+    options.add_argument("--profile", action="store_true", help="then profile each case for 10 s")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [("plain", False), ("stream of 50", True)]
+        bench(Path(folder, "a"), pace_s=0.0, cases=cases, count=chosen.count, with_profile=chosen.profile)
+        paced = [("stream of 50, 5 ms a chunk", True)]
+        bench(Path(folder, "b"), pace_s=0.005, cases=paced, count=chosen.count, with_profile=False)
+
+
+if __name__ == "__main__":
+    main()
