@@ -1,0 +1,32 @@
+"""Owns the bus fixtures: a real nats-server for a module, and connections that are closed after each test."""
+
+import pytest
+
+from runtime.bus import Bus
+from schemas.subjects import Role
+from tests.fakes.nats import NatsServer
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A nats-server that runs for a module; tests that hurt it leave it running."""
+    with NatsServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def connect(server):
+    """Opens connections by role; `closed` on the function counts connections that ended for good."""
+    opened: list[Bus] = []
+
+    async def open_one(role: Role) -> Bus:
+        bus = await Bus.connect(
+            server.settings(role), role, name="test", on_closed=lambda: open_one.closed.append(role)
+        )
+        opened.append(bus)
+        return bus
+
+    open_one.closed = []
+    yield open_one
+    for bus in opened:
+        await bus.close()
