@@ -38,7 +38,7 @@ _CLAUDE_BUDGET: Final = structs.replace(
     thinking_exclusive=True,
 )
 _CLAUDE_41: Final = structs.replace(_CLAUDE_BUDGET, temperature_with_top_p=False)
-_CLAUDE_45: Final = structs.replace(_CLAUDE_41, json_by_tool=False, json_with_tools=True)
+_CLAUDE_45: Final = structs.replace(_CLAUDE_41, json_by_tool=False, json_with_tools=True, strict_tools=True)
 # From 4.6: the model decides how long it reasons, guided by an effort, and a conversation ends with the user.
 _CLAUDE_46: Final = structs.replace(
     _CLAUDE_45,

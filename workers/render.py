@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 from schemas.money import nano_to_usd
 from schemas.openai import usage_object
 from schemas.pricing import NO_USAGE, TokenUsage, charge
+from schemas.usage import estimate
 from schemas.wire import Job, Route
 
 _encode = msgspec.json.Encoder().encode
@@ -175,14 +176,14 @@ class Renderer:
 
     def refusal(self, choice: int, text: str) -> bytes:
         """A piece of a refusal in the model's own words."""
+        if not self._reply.chat:
+            return self.text(choice, text)
         opened = b"" if choice in self._choices else self.open(choice)
         self.output_bytes += len(text.encode())
         state = self._choices[choice]
         if self._reply.plain:
             state.refusal.append(text)
             return b""
-        if not self._reply.chat:
-            return opened
         return opened + self._chunk(state.index, b'{"refusal":%b}' % _encode(text))
 
     def tool(self, choice: int, call_id: str, name: str) -> bytes:
@@ -249,12 +250,21 @@ class Renderer:
         body = b'data: %b{"index":%d,"text":"","logprobs":null,"finish_reason":"%b"}%b'
         return opened + body % (self._reply.head, state.index, reason.encode(), self._reply.tail)
 
-    def end(self, usage: TokenUsage, uplifts: tuple[str, ...] = ()) -> bytes:
+    def end(self, usage: TokenUsage | None, uplifts: tuple[str, ...] = ()) -> bytes:
         """Ends this exchange. Of the last one: the usage chunk if it was asked for, or the whole plain body.
 
-        Usage is summed over the exchanges of the job.
+        Usage is summed over the exchanges of the job. None, from a provider that has reported none, is estimated by
+        the rule that bills it.
         """
         reply = self._reply
+        if usage is None:
+            usage = estimate(
+                None,
+                prompt_max=reply.job.prompt_max,
+                text_bytes=reply.job.text_bytes // reply.parts,
+                output_bytes=self.output_bytes,
+                answered=True,
+            )
         if reply.plain:
             make = _message if reply.chat else _legacy
             states = sorted(self._choices.values(), key=lambda state: state.index)

@@ -11,7 +11,6 @@ from schemas.catalogue import Model
 from schemas.chat import ChatRequest, CompletionRequest
 from schemas.pricing import TokenUsage
 from schemas.refusals import as_chats, read
-from schemas.usage import estimate
 from schemas.wire import Job, Route
 from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
 from workers.render import Renderer, renderers
@@ -40,9 +39,7 @@ def emulate(job: Job, model: Model, open_chat: Callable[[Job], list[Exchange]]) 
 
     `open_chat` opens the one exchange of a chat job. Raises RefusedError for a body that is not valid.
     """
-    return [
-        _Emulated(_chat_job(job, chat, model), chat, renderer, open_chat) for chat, renderer in requests(job)
-    ]
+    return [_Emulated(_chat_job(job, chat, model), renderer, open_chat) for chat, renderer in requests(job)]
 
 
 def _read(job: Job) -> ChatRequest | CompletionRequest:
@@ -104,11 +101,8 @@ _decode = msgspec.json.Decoder(_Answer).decode
 class _Emulated:
     """One chat exchange, told in the shape of legacy completions."""
 
-    def __init__(
-        self, job: Job, chat: ChatRequest, render: Renderer, open_chat: Callable[[Job], list[Exchange]]
-    ) -> None:
+    def __init__(self, job: Job, render: Renderer, open_chat: Callable[[Job], list[Exchange]]) -> None:
         self._job = job
-        self._prompt_bytes = sum(len(str(message.content).encode()) for message in chat.messages)
         self._render = render
         self._open_chat = open_chat
         self._restart()
@@ -192,13 +186,4 @@ class _Emulated:
         if self._ended:
             return b""
         self._ended = True
-        usage = self._chat.usage
-        if usage is None:  # a server that reports none is billed by the estimation rule: say the same
-            usage = estimate(
-                None,
-                prompt_max=self._job.prompt_max,
-                text_bytes=self._prompt_bytes,
-                output_bytes=self._chat.output_bytes,
-                answered=True,
-            )
-        return self._render.end(usage, self._chat.uplifts)
+        return self._render.end(self._chat.usage, self._chat.uplifts)
