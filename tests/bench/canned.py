@@ -95,6 +95,8 @@ async def main() -> None:
     """Serves for ever; prints the port."""
     Canned.pace_s = float(sys.argv[1])
     server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=1024)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 

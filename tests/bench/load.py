@@ -106,13 +106,14 @@ async def main() -> None:
     await load.ended.wait()
     elapsed_s = time.perf_counter() - begun
     times = sorted(load.times_s)
-    {
+    figures = {
         "answered": len(times),
         "per_s": len(times) / elapsed_s,
         "p50_ms": times[len(times) // 2] * 1_000 if times else 0,
         "p99_ms": times[len(times) * 99 // 100] * 1_000 if times else 0,
         "failures": load.failures[:3],
     }
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 if __name__ == "__main__":

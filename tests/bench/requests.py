@@ -14,9 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from tests.fakes.tokn import CHILDREN, ROOT, Tokn, process_name
+from tests.fakes.tokn import CHILDREN, ROOT, Tokn, memory_bytes, process_name
 from tests.fakes.upstream import pool_toml
 
 CALLERS = 32
@@ -105,13 +103,22 @@ def profile(
         return {name: top_five(Path(folder, name).read_text()) for name in watchers}
 
 
-def report(title: str, by_process: Counter[str], figures: dict[str, Any]) -> float:
-    """Prints one table; the sum in milliseconds."""
-    total = sum(by_process.values())
-    f" (target {TARGET_MS[title]:.1f})" if title in TARGET_MS else ""
-    for _name in CHILDREN:
-        pass
-    return total
+def say(line: str) -> None:
+    """Prints a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def report(title: str, by_process: Counter[str], figures: dict[str, Any]) -> None:
+    """Prints one table."""
+    target = f" (target {TARGET_MS[title]:.1f})" if title in TARGET_MS else ""
+    say(f"\n{title}: {sum(by_process.values()):.2f} ms CPU a request{target}")
+    for name in CHILDREN:
+        say(f"  {name:12} {by_process[name]:6.3f} ms")
+    say(
+        f"  {figures['per_s']:.0f} requests/s, p50 {figures['p50_ms']:.1f} ms, p99 {figures['p99_ms']:.1f} ms, "
+        f"{CALLERS} callers"
+    )
 
 
 def bench(
@@ -119,23 +126,25 @@ def bench(
 ) -> None:
     """Measures some cases on a fresh deployment with a canned upstream."""
     upstream, base_url = canned(pace_s)
+    folder.mkdir()
     try:
         with Tokn(folder / "data", pool_toml(base_url)) as tokn:
-            for _process in tokn.tree():
-                pass
+            say(f"idle memory of all processes: {memory_bytes(tokn.tree()) / 2**20:.0f} MB (target 300)")
+            for process in tokn.tree():
+                say(f"  {process_name(process) or 'up':12} {memory_bytes([process]) / 2**20:6.0f} MB")
             key = tokn.row("key", "create", "--name", "bench", "--balance", "100000")
             for title, stream in cases:
                 calls = count // 3 if stream else count
                 report(title, *measure(tokn, key, stream=stream, count=calls))
                 if with_profile:
-                    for _samples, hottest in profile(tokn, key, stream=stream, count=calls).values():
-                        for _function, _seen in hottest:
-                            pass
+                    for name, (samples, hottest) in profile(tokn, key, stream=stream, count=calls).items():
+                        say(f"  {name}, innermost functions of {samples} samples:")
+                        for function, seen in hottest:
+                            say(f"    {seen * 100 / max(samples, 1):4.1f} %  {function}")
             if not tokn.audit()["ok"]:
                 raise RuntimeError("the books do not balance")
     finally:
         upstream.terminate()
-        psutil.wait_procs([psutil.Process(upstream.pid)], timeout=5)
         upstream.communicate()
 
 
