@@ -97,7 +97,7 @@ class FakeGemini:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         app = web.Application(client_max_size=REQUEST_BYTES_MAX)
-        app.router.add_post("/v1beta/models/{model}:{verb}", self._answer)
+        app.router.add_post("/{version:v1|v1beta}/models/{model}:{verb}", self._answer)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)

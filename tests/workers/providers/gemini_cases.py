@@ -39,7 +39,7 @@ assert OLD.capabilities == GEMINI_1
 assert NEW.capabilities == GEMINI_3
 
 
-def job(body: dict[str, Any], *, limit: int = 65_536, **fields: Any) -> Job:
+def job(body: dict[str, Any], /, *, limit: int = 65_536, **fields: Any) -> Job:
     """A job for a chat body, as an edge would publish it."""
     whole = {"model": "M", "messages": USER} | body
     raw = json.dumps(whole).encode()
