@@ -74,17 +74,17 @@ class Parser:
                 continue
             words = data[at:eol].split()
             body = eol + 2
+            # MSG subject sid [reply] size, HMSG subject sid [reply] header-size size
+            fixed = 4 if first == 77 else 5
             try:
                 end = body + int(words[-1])
-                if first == 77:
-                    start = body
-                    reply = words[3] if len(words) == 5 else b""
-                else:
-                    start = body + int(words[-2])
-                    reply = words[3] if len(words) == 6 else b""
+                start = body if first == 77 else body + int(words[-2])
+                reply = words[3] if len(words) > fixed else b""
                 sid, subject = int(words[2]), words[1]
             except (ValueError, IndexError):
                 raise ProtocolError("a malformed message line") from None
+            if not (fixed <= len(words) <= fixed + 1 and body <= start <= end):
+                raise ProtocolError("a malformed message line")
             if end + 2 > size:
                 self._needed = end + 2 - at
                 return at

@@ -12,9 +12,11 @@ class Seen:
         self.all: list[tuple] = []
 
     def on_message(self, sid, subject, reply, headers, data) -> None:
+        """One message."""
         self.all.append((sid, subject, reply, headers, data))
 
     def on_control(self, line) -> None:
+        """One control line."""
         self.all.append((line,))
 
 
