@@ -186,6 +186,7 @@ class ConverseExchange:
         self._begun = False  # an event has come: the provider is at work
         self._reason: str | None = None
         self._tool = -1  # the block whose arguments come now
+        self._skipped: set[int] = set()
         self._reasoning: dict[int, dict[str, Any]] = {}
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
@@ -270,6 +271,7 @@ class ConverseExchange:
     def _start(self, event: _BlockStart) -> bytes:
         tool = event.start.toolUse
         if tool is None or tool.type is not None:  # the provider's own tools are not the caller's to answer
+            self._skipped.add(event.contentBlockIndex)
             return b""
         self._tool = event.contentBlockIndex
         return self._open_tool(tool)
@@ -279,11 +281,10 @@ class ConverseExchange:
         if delta.text is not None:
             return self._render.text(0, delta.text) if delta.text else b""
         if delta.toolUse is not None:
-            return (
-                self._render.arguments(0, delta.toolUse.input)
-                if event.contentBlockIndex == self._tool
-                else b""
-            )
+            if event.contentBlockIndex == self._tool:
+                return self._render.arguments(0, delta.toolUse.input)
+            if event.contentBlockIndex not in self._skipped:  # arguments of no call, or of one that has ended
+                self.fault = NONSENSE
         if delta.reasoningContent is not None:
             self._think(event.contentBlockIndex, delta.reasoningContent)
         return b""
