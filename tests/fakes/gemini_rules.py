@@ -95,8 +95,14 @@ def _check_content(content: Json, index: int) -> None:
                 raise RefusalError("Cannot fetch content from the provided URL.")
             case "functionCall" | "functionResponse" if not value.get("name"):
                 raise RefusalError(f"* {where}.{kinds[0]}.name: Name cannot be empty.")
-            case "functionResponse" if "$ref" in json.dumps(value.get("response")):
+            case "functionResponse" if _refers(value.get("response")):
                 raise RefusalError(f"* {where}.function_response.response: reference cannot be resolved.")
+
+
+def _refers(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "$ref" in value or any(map(_refers, value.values()))
+    return isinstance(value, list) and any(map(_refers, value))
 
 
 def _named(content: Json, kind: str) -> list[Json]:
