@@ -1,0 +1,128 @@
+"""Owns how a ledger is put together, started, and stopped in order."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ledger.book import Rules
+from ledger.catalogue import Catalogue
+from ledger.commit import Committer
+from ledger.consumer import Consumer
+from ledger.expiry import QUIET_S, Expiry
+from ledger.opening import write_catalogue
+from ledger.pools import Pools
+from ledger.prices import priced
+from ledger.requests import Requests
+from ledger.store import Store, StoreError
+from ledger.telemetry import Telemetry
+from ledger.writer import Writer
+from runtime.bus import Bus
+from runtime.log import get_logger
+from runtime.service import end_process
+from runtime.settings import Settings, SettingsError
+from schemas.subjects import BEATS, Role
+
+GRACE_S = 3.0  # for what is queued at a stop
+OPEN_TIMEOUT_S = 30.0  # for a database that is still starting
+_SQLITE = "sqlite:///"
+_telemetry: list[Telemetry] = []
+_logger = get_logger("ledger.app")
+
+
+async def open_store(url: str, clock: Callable[[], int] | None = None) -> Store:
+    """Opens the database of a URL and takes its tables to the newest revision. Raises SettingsError, StoreError."""
+    if url.startswith("postgresql"):
+        from ledger.postgres import PostgresStore  # noqa: PLC0415  its driver is only loaded where it is used
+
+        store: Store = await PostgresStore.open(url, clock, timeout_s=OPEN_TIMEOUT_S)
+    elif url.startswith(_SQLITE):
+        from ledger.sqlite import SqliteStore  # noqa: PLC0415
+
+        try:
+            path = Path(url.removeprefix(_SQLITE))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store = SqliteStore(path, clock)
+        except (OSError, StoreError) as error:
+            raise SettingsError(f"[ledger] database_url: cannot open {url}: {error}") from None
+    else:
+        raise SettingsError("[ledger] database_url: must be sqlite:///<path> or postgresql+asyncpg://…")
+    try:
+        await store.migrate()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+async def serve(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    rules: Rules = Rules(),  # noqa: B008  frozen
+    quiet_s: float = QUIET_S,
+    clock: Callable[[], int] | None = None,
+) -> None:
+    """Runs a ledger until `stop` is set, then commits what is queued and ends. Raises SettingsError."""
+    if not settings.pepper:
+        raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
+    models = await priced(settings, datetime.now(UTC).date())
+    async with contextlib.AsyncExitStack() as stack:
+        store = await open_store(settings.database_url, clock)
+        stack.push_async_callback(store.close)
+        await write_catalogue(store, models, settings.pools)
+        telemetry = _the_telemetry()
+        committer = Committer(store, Catalogue(models), settings.pepper.encode(), telemetry, rules)
+        bus = await _connect(settings, stop)
+        if bus is None:
+            return
+        stack.push_async_callback(bus.close)
+        writer = Writer(committer, telemetry)
+        writing = asyncio.ensure_future(writer.run())
+        stack.callback(writing.cancel)
+        consumer = Consumer(bus, writer, telemetry)
+        await consumer.start()
+        pools = Pools(settings.pools, models)
+        await bus.subscribe(BEATS, pools.on_beat)
+        requests = Requests(bus, writer, consumer, pools, telemetry)
+        expiry = Expiry(bus, writer, consumer, quiet_s)
+        tasks = [
+            asyncio.ensure_future(work) for work in (consumer.run(), consumer.watch_forever(), expiry.run())
+        ]
+        for task in tasks:
+            stack.callback(task.cancel)
+        unlisten = await requests.listen()
+        _logger.info("ready", database=store.dialect, models=len(models))
+        stopping = asyncio.ensure_future(stop.wait())
+        stack.callback(stopping.cancel)
+        done, _ = await asyncio.wait([stopping, writing, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for failed in done - {stopping}:
+            failed.result()
+            raise RuntimeError("a part of the ledger ended by itself")
+        await unlisten()
+        consumer.stop()
+        writer.stop()
+        await asyncio.wait([writing], timeout=GRACE_S)
+
+
+async def _connect(settings: Settings, stop: asyncio.Event) -> Bus | None:
+    connecting = asyncio.ensure_future(
+        Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
+    )
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([connecting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            connecting.cancel()
+            return None
+        return await connecting
+    finally:
+        stopping.cancel()
+
+
+def _the_telemetry() -> Telemetry:
+    # A process registers its metrics once; tests run several ledgers in one.
+    if not _telemetry:
+        _telemetry.append(Telemetry())
+    return _telemetry[0]

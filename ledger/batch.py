@@ -1,0 +1,248 @@
+"""Owns how a batch's rows are loaded and its changes written: set by set, locked in one order everywhere.
+
+The order is holds, callers' accounts, new rows, all other accounts, stream position, each sorted by its key: ledgers
+that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
+they are locked for the shortest time.
+"""
+
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from ledger.book import Book
+from ledger.position import advance
+from ledger.rows import Account, AccountKind, Hold, Key, Profile, Usage, account_kind, playground_id
+from ledger.statements import (
+    ACCOUNTS,
+    HOLDS,
+    KEYS,
+    PARKED,
+    PROFILES,
+    RANGES,
+    SET_BALANCES,
+    SET_CREDITS,
+    SET_HOLDS,
+    SET_STATUS,
+    SET_USAGE,
+    TRANSFERS,
+    USAGE,
+    columns,
+)
+from ledger.store import Row, Transaction
+
+_HOLDS_SQL = f"SELECT {columns(HOLDS)} FROM holds WHERE "  # noqa: S608  made of our own column names, as all below
+_USAGE_SQL = f"SELECT {columns(USAGE)} FROM usage WHERE request_id "  # noqa: S608
+_KEYS_SQL = f"SELECT {columns(KEYS)} FROM api_keys WHERE "  # noqa: S608
+_ACCOUNTS_SQL = f"SELECT {columns(ACCOUNTS)} FROM accounts WHERE id "  # noqa: S608
+_PROFILES_SQL = f"SELECT {columns(PROFILES)} FROM profiles WHERE id "  # noqa: S608
+_DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608
+_DIFFERENCE_SQL = (
+    "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
+    "ON CONFLICT (id) DO UPDATE SET posted_nano = accounts.posted_nano + excluded.posted_nano"
+)
+_OPEN = "state IN ('open', 'estimated')"
+
+
+class Wanted(Struct):
+    """Names of the rows that a batch needs. Requests bring their holds, usage and accounts along."""
+
+    request_ids: set[str]
+    digests: set[str]
+    key_ids: set[str]
+    profiles: set[str]
+    deposits: set[str]  # request ids of credits
+
+
+class Applied(Struct, frozen=True):
+    """Stream sequences whose events a batch applies."""
+
+    identity: str
+    sequences: tuple[int, ...]
+
+
+def wanted() -> Wanted:
+    """Nothing yet."""
+    return Wanted(set(), set(), set(), set(), set())
+
+
+async def load(tx: Transaction, book: Book, names: Wanted) -> None:
+    """Fills a book with what a batch wants, locked where it will be changed."""
+    if names.request_ids:
+        for row in await tx.fetch(
+            f"{_HOLDS_SQL}request_id {tx.among} ORDER BY request_id{tx.locked}", tx.array(names.request_ids)
+        ):
+            hold = Hold(*row)
+            book.holds[hold.request_id] = hold
+        await _load_usage(tx, book, names.request_ids)
+    if names.digests:
+        await _load_keys(tx, book, "digest", names.digests)
+    if names.key_ids:
+        await _load_keys(tx, book, "id", names.key_ids)
+    if names.deposits:
+        for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
+            book.deposits[row[0]] = tuple(row)  # type: ignore[assignment]  the columns of a Transfer
+    await load_accounts(tx, book, names.profiles)
+    await _load_prices(tx, book)
+
+
+async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> None:
+    # An open hold on its first attempt has no usage yet, which is what nearly all events meet.
+    known = [
+        request_id
+        for request_id in request_ids
+        if (hold := book.holds.get(request_id)) is None or hold.state != "open" or hold.attempt > 1
+    ]
+    if known:
+        for row in await tx.fetch(_USAGE_SQL + tx.among, tx.array(known)):
+            usage = Usage(*row)
+            book.usage[usage.request_id, usage.slot] = usage
+
+
+async def _load_keys(tx: Transaction, book: Book, column: str, values: set[str]) -> None:
+    for row in await tx.fetch(f"{_KEYS_SQL}{column} {tx.among}", tx.array(values)):
+        key = book.keys.setdefault(row[0], Key(*row))
+        book.keys_by_digest[key.digest] = key
+
+
+async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None:
+    """Loads and locks the callers' accounts of a book's holds and keys, and those of some profiles."""
+    ids = {hold.account_id for hold in book.holds.values()}
+    ids.update(key.account_id for key in book.keys.values())
+    ids.update(playground_id(profile) for profile in profiles)
+    if not ids:
+        return
+    for row in await tx.fetch(f"{_ACCOUNTS_SQL}{tx.among} ORDER BY id{tx.locked}", tx.array(ids)):
+        book.accounts[row[0]] = Account(*row)
+    profiles = profiles | {
+        account.id.partition(":")[2]
+        for account in book.accounts.values()
+        if account.kind == AccountKind.PLAYGROUND
+    }
+    if profiles:
+        for row in await tx.fetch(_PROFILES_SQL + tx.among, tx.array(profiles)):
+            book.profiles[row[0]] = Profile(*row)
+
+
+async def _load_prices(tx: Transaction, book: Book) -> None:
+    unknown = {hold.price_ref for hold in book.holds.values() if hold.price_ref not in book.catalogue.prices}
+    if unknown:
+        rows = await tx.fetch(f"SELECT ref, body FROM prices WHERE ref {tx.among}", tx.array(unknown))  # noqa: S608
+        book.catalogue.learn([(row[0], row[1]) for row in rows])
+
+
+async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -> list[Hold]:
+    """Loads holds whose lease ended before a moment; those that another ledger has locked are left out."""
+    found = await tx.fetch(
+        f"{_HOLDS_SQL}{_OPEN} AND lease_ms < $1 ORDER BY request_id LIMIT $2{tx.locked_free}",
+        before_ms,
+        limit,
+    )
+    lapsed = [Hold(*row) for row in found]
+    for hold in lapsed:
+        book.holds[hold.request_id] = hold
+    await _load_usage(tx, book, set(book.holds))
+    await load_accounts(tx, book, set())
+    await _load_prices(tx, book)
+    return lapsed
+
+
+async def renew(tx: Transaction, request_ids: set[str], lease_ms: int, unless_after_ms: int) -> None:
+    """Sets the leases of open holds to a moment, except those that already last longer than another."""
+    inner = (
+        f"SELECT request_id FROM holds WHERE request_id {tx.among} AND state = 'open' "  # noqa: S608
+        f"AND lease_ms < $2 ORDER BY request_id{tx.locked}"
+    )
+    await tx.execute(
+        f"UPDATE holds SET lease_ms = $3 WHERE request_id IN ({inner})",  # noqa: S608
+        tx.array(request_ids),
+        unless_after_ms,
+        lease_ms,
+    )
+
+
+async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
+    """Writes a book's changes."""
+    if book.new_profiles:
+        await tx.insert(PROFILES, _sorted(book.new_profiles))
+    if book.new_accounts:
+        await tx.insert(ACCOUNTS, _sorted(book.new_accounts))
+    if book.new_keys:
+        await tx.insert(KEYS, _sorted(book.new_keys))
+    if book.changed_keys:
+        await tx.update(
+            SET_STATUS, [(key.status, key.revoked_ms, key.id) for key in book.changed_keys.values()]
+        )
+    if book.changed_accounts:
+        await tx.update(
+            SET_BALANCES,
+            [(row.posted_nano, row.held_nano, row.id) for row in book.changed_accounts.values()],
+        )
+    if book.changed_profiles:
+        await tx.update(
+            SET_CREDITS, [(row.playground_credits_usd, row.id) for row in book.changed_profiles.values()]
+        )
+    if book.changed_holds:
+        await tx.update(
+            SET_HOLDS,
+            [
+                (row.held_nano, row.attempt, row.state, row.lease_ms, row.closed_ms, row.request_id)
+                for row in book.changed_holds.values()
+            ],
+        )
+    if book.changed_usage:
+        await tx.update(SET_USAGE, [_usage_update(row) for row in book.changed_usage.values()])
+    await _save_new(tx, book)
+    for account_id, difference in sorted(book.differences.items()):
+        await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id).value, difference)
+    if applied is not None:
+        await _save_position(tx, applied, book.now_ms)
+
+
+async def _save_new(tx: Transaction, book: Book) -> None:
+    if book.new_holds:
+        await tx.insert(HOLDS, _sorted(book.new_holds))
+    if book.new_usage:
+        await tx.insert(USAGE, [astuple(row) for row in book.new_usage.values()])
+    if book.transfers:
+        await tx.insert(TRANSFERS, book.transfers)
+    if book.parked:
+        await tx.insert(PARKED, [astuple(row) for row in book.parked])
+
+
+def _sorted(rows: dict[str, Account] | dict[str, Profile] | dict[str, Key] | dict[str, Hold]) -> list[Row]:
+    return [astuple(rows[key]) for key in sorted(rows)]
+
+
+def _usage_update(row: Usage) -> Row:
+    # The two key columns stand first in the row, and last in the update.
+    values = astuple(row)
+    return (*values[2:], *values[:2])
+
+
+async def _save_position(tx: Transaction, applied: Applied, now_ms: int) -> None:
+    identity = applied.identity
+    found = await tx.fetch(
+        f"SELECT applied_seq FROM stream_positions WHERE identity = $1{tx.locked}",  # noqa: S608
+        identity,
+    )
+    if not found:
+        await tx.execute(
+            "INSERT INTO stream_positions (identity, applied_seq, current, opened_ms, detail) "
+            "VALUES ($1, $2, $3, $4, $5)",
+            identity,
+            0,
+            True,
+            now_ms,
+            "",
+        )
+    ahead = await tx.fetch("SELECT first_seq, last_seq FROM stream_ranges WHERE identity = $1", identity)
+    position = found[0][0] if found else 0
+    reached, rest = advance(position, [(row[0], row[1]) for row in ahead], applied.sequences)
+    if reached != position:
+        await tx.execute(
+            "UPDATE stream_positions SET applied_seq = $2 WHERE identity = $1", identity, reached
+        )
+    if ahead:
+        await tx.execute("DELETE FROM stream_ranges WHERE identity = $1", identity)
+    if rest:
+        await tx.insert(RANGES, [(identity, first, last) for first, last in rest])

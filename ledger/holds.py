@@ -1,0 +1,130 @@
+"""Owns what ends or carries on a hold other than a worker's event: release, reattempt, estimate, expiry."""
+
+from msgspec import structs
+
+from ledger.book import Book
+from ledger.rows import Hold, State, Usage
+from ledger.settlement import (
+    ATTEMPT_MAX,
+    TOKENS_MAX,
+    caller_charge,
+    charge_call,
+    estimate_event,
+    estimated_cost,
+    list_charge,
+    usage_row,
+)
+from schemas.books import Done, Estimate, Reattempt, Release
+from schemas.pricing import NO_USAGE, TokenUsage
+from schemas.usage import Outcome
+
+_BILL = 0
+_OK = Done()
+
+
+def _refused(hold: Hold | None, token: str) -> Done | None:
+    if hold is None:
+        return Done(ok=False, detail="there is no such hold")
+    if hold.token != token:
+        return Done(ok=False, detail="the token is not the hold's")
+    return None
+
+
+def _sane(usage: TokenUsage, attempt: int) -> bool:
+    return 1 <= attempt <= ATTEMPT_MAX and all(0 <= tokens <= TOKENS_MAX for tokens in structs.astuple(usage))
+
+
+def release(book: Book, request: Release) -> Done:
+    """Ends an open hold unused."""
+    hold = book.holds.get(request.request_id)
+    refused = _refused(hold, request.token)
+    if refused is not None or hold is None:
+        return refused or _OK
+    if hold.state == State.OPEN:
+        book.set_held(hold, 0, State.RELEASED)
+        return _OK
+    return Done(ok=hold.state == State.RELEASED, detail=hold.state)
+
+
+def reattempt(book: Book, request: Reattempt) -> Done:
+    """Makes another attempt the current one, and the one before it our cost."""
+    hold = book.holds.get(request.request_id)
+    refused = _refused(hold, request.token)
+    if refused is not None or hold is None:
+        return refused or _OK
+    if hold.state != State.OPEN:
+        return Done(ok=False, detail=hold.state)
+    if not _sane(request.replaced, request.attempt):
+        return Done(ok=False, detail="a number is out of range")
+    if request.attempt <= hold.attempt:
+        return Done(ok=request.attempt == hold.attempt and hold.attempt > 1, detail="not a later attempt")
+    replaced = request.attempt - 1
+    if (hold.request_id, replaced) not in book.usage:
+        event = estimate_event(hold, request.replaced, replaced, Outcome.FAILED)
+        price = book.catalogue.prices[hold.price_ref]
+        row = usage_row(book, hold, event, slot=replaced, list_nano=list_charge(request.replaced, price, ()))
+        row.cost_final = False
+        estimated_cost(book, hold, row, request.replaced, replaced)
+        book.add_usage(row)
+    hold.attempt = request.attempt
+    hold.lease_ms = book.now_ms + book.rules.lease_ms
+    book.touch(hold)
+    return _OK
+
+
+def estimate(book: Book, request: Estimate) -> Done:
+    """Settles the current attempt by the edge's estimate.
+
+    The rest of the hold stays for a while for the worker's report. A failed call bills nothing, whatever is reported.
+    """
+    hold = book.holds.get(request.request_id)
+    refused = _refused(hold, request.token)
+    if refused is not None or hold is None:
+        return refused or _OK
+    if hold.state != State.OPEN:
+        bill = book.usage.get((hold.request_id, _BILL))
+        ours = bill is not None and bill.attempt == request.attempt and not bill.cost_final
+        return Done(ok=ours and hold.state != State.EXPIRED, detail=hold.state)
+    if not _sane(request.usage, request.attempt) or request.attempt < hold.attempt:
+        return Done(ok=False, detail="not the current attempt")
+    outcome = Outcome.FAILED if request.failed else Outcome.OK
+    billed = NO_USAGE if request.failed else request.usage
+    price = book.catalogue.prices[hold.price_ref]
+    event = structs.replace(
+        estimate_event(hold, billed, request.attempt, outcome),
+        first_byte_ms=request.first_byte_ms,
+        duration_ms=request.duration_ms,
+        finished_ms=book.now_ms,
+    )
+    row = usage_row(book, hold, event, slot=_BILL, list_nano=list_charge(billed, price, ()))
+    row.bill_final, row.cost_final = request.failed, False
+    _settle_estimate(book, hold, row, billed)
+    hold.attempt = request.attempt
+    estimated_cost(book, hold, row, request.usage, request.attempt)
+    book.add_usage(row)
+    return _OK
+
+
+def _settle_estimate(book: Book, hold: Hold, row: Usage, billed: TokenUsage) -> None:
+    price = book.catalogue.prices[hold.price_ref]
+    owed = caller_charge(billed, hold, price, ())
+    paid = min(owed, hold.amount_nano)
+    if row.bill_final:
+        book.set_held(hold, 0, State.SETTLED)
+    else:
+        hold.lease_ms = book.now_ms + book.rules.grace_ms
+        book.set_held(hold, hold.amount_nano - paid, State.ESTIMATED)
+    charge_call(book, hold, row, owed, paid, 0)
+
+
+def expire(book: Book, hold: Hold) -> bool:
+    """Ends a hold whose lease has run out. True if the call expired, False if an estimate's grace ended."""
+    if hold.state == State.ESTIMATED:
+        book.set_held(hold, 0, State.SETTLED)
+        return False
+    event = estimate_event(hold, NO_USAGE, hold.attempt, Outcome.EXPIRED)
+    row = usage_row(book, hold, event, slot=_BILL, list_nano=0)
+    row.bill_final = row.cost_final = False
+    book.add_usage(row)
+    book.set_held(hold, 0, State.EXPIRED)
+    return True

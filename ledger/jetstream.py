@@ -1,0 +1,188 @@
+"""Owns the ledger's streams on NATS: the stream of usage events with its consumer, and the bucket of thought signatures."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from runtime.bus import Bus
+from schemas.subjects import THOUGHTS_BUCKET, USAGE_CONSUMER, USAGE_STREAM, USAGES
+
+TIMEOUT_S = 5.0
+MAX_AGE_S = 14 * 86_400
+MAX_BYTES = 2 * 1024 * 1024 * 1024
+DUPLICATE_WINDOW_S = 600
+ACK_WAIT_S = 30
+ACK_PENDING_MAX = 1_000  # messages handed out and not yet acknowledged, over all ledgers
+THOUGHTS_AGE_S = 86_400
+THOUGHTS_MAX_BYTES = 256 * 1024 * 1024
+_NANO = 1_000_000_000
+_NAME_IN_USE = 10_058
+_encode = msgspec.json.Encoder().encode
+
+
+class StreamProblem(Exception):  # noqa: N818  the name says what is the case
+    """JetStream refused: what it said."""
+
+
+class _Error(Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class StreamState(Struct):
+    """What a stream holds."""
+
+    messages: int = 0
+    bytes: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+
+
+class _Settings(Struct):
+    max_bytes: int = 0
+
+
+class Stream(Struct):
+    """A stream. `created` is its identity: a stream that was lost and made again has another."""
+
+    created: str
+    state: StreamState
+    config: _Settings
+
+
+class _Floor(Struct, frozen=True):
+    stream_seq: int = 0
+
+
+class Consumer(Struct):
+    """The durable consumer: everything up to `ack_floor` is acknowledged."""
+
+    ack_floor: _Floor = _Floor()
+    num_pending: int = 0
+    num_ack_pending: int = 0
+
+
+class _Answer(Struct):
+    error: _Error | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_stream = msgspec.json.Decoder(Stream).decode
+_decode_consumer = msgspec.json.Decoder(Consumer).decode
+
+
+async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
+    reply = await bus.request(f"$JS.API.{api}", _encode(body) if body is not None else b"", TIMEOUT_S)
+    error = _decode_answer(reply).error
+    if error is not None:
+        raise StreamProblem(f"{api}: {error.description} ({error.code}/{error.err_code})")
+    return reply
+
+
+async def ensure_streams(bus: Bus, replicas: int = 1) -> Stream:
+    """Makes or updates both streams and the consumer. Raises StreamProblem, BusError."""
+    usage = {
+        "name": USAGE_STREAM,
+        "subjects": [USAGES],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_age": MAX_AGE_S * _NANO,
+        "max_bytes": MAX_BYTES,
+        "max_msgs": -1,
+        "max_consumers": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": DUPLICATE_WINDOW_S * _NANO,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
+    thoughts = {
+        "name": f"KV_{THOUGHTS_BUCKET}",
+        "subjects": [f"$KV.{THOUGHTS_BUCKET}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_age": THOUGHTS_AGE_S * _NANO,
+        "max_bytes": THOUGHTS_MAX_BYTES,
+        "max_msgs": -1,
+        "max_consumers": -1,
+        "max_msgs_per_subject": 1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": 120 * _NANO,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "deny_delete": True,
+    }
+    for config in (usage, thoughts):
+        await _make(bus, config)
+    stream = await usage_stream(bus)
+    await ensure_consumer(bus)
+    return stream
+
+
+async def _make(bus: Bus, config: dict[str, Any]) -> None:
+    try:
+        await _ask(bus, f"STREAM.CREATE.{config['name']}", config)
+    except StreamProblem as problem:
+        if f"/{_NAME_IN_USE})" not in str(problem):
+            raise
+        await _ask(bus, f"STREAM.UPDATE.{config['name']}", config)
+
+
+async def ensure_consumer(bus: Bus, start_seq: int = 1) -> None:
+    """Makes the durable consumer unless there is one."""
+    where: dict[str, Any] = {"deliver_policy": "all"}
+    if start_seq > 1:
+        where = {"deliver_policy": "by_start_sequence", "opt_start_seq": start_seq}
+    try:
+        await consumer(bus)
+    except StreamProblem:
+        config = {
+            "durable_name": USAGE_CONSUMER,
+            "ack_policy": "explicit",
+            "ack_wait": ACK_WAIT_S * _NANO,
+            "max_deliver": -1,
+            "max_ack_pending": ACK_PENDING_MAX,
+            "replay_policy": "instant",
+            **where,
+        }
+        await _ask(
+            bus,
+            f"CONSUMER.DURABLE.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
+            {"stream_name": USAGE_STREAM, "config": config},
+        )
+
+
+async def reset_consumer(bus: Bus, start_seq: int) -> None:
+    """Makes the consumer anew, to deliver from a sequence on."""
+    await _ask(bus, f"CONSUMER.DELETE.{USAGE_STREAM}.{USAGE_CONSUMER}")
+    await ensure_consumer(bus, start_seq)
+
+
+async def usage_stream(bus: Bus) -> Stream:
+    """The stream as it is. Raises StreamProblem, BusError."""
+    return _decode_stream(await _ask(bus, f"STREAM.INFO.{USAGE_STREAM}"))
+
+
+async def consumer(bus: Bus) -> Consumer:
+    """The consumer as it is. Raises StreamProblem, BusError."""
+    return _decode_consumer(await _ask(bus, f"CONSUMER.INFO.{USAGE_STREAM}.{USAGE_CONSUMER}"))
+
+
+def next_request(batch: int, expires_s: float) -> tuple[str, bytes]:
+    """Subject and payload that ask for so many messages."""
+    body = {"batch": batch, "expires": int(expires_s * _NANO)}
+    return f"$JS.API.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}", _encode(body)
+
+
+def stream_sequence(ack_subject: str) -> int:
+    """The stream sequence in a message's ack subject; 0 if it is not one."""
+    parts = ack_subject.split(".")
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…, or with <domain>.<account hash> after ACK.
+    at = 5 if len(parts) == 9 else 7
+    return int(parts[at]) if len(parts) >= 9 and parts[at].isdecimal() else 0

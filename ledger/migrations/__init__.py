@@ -1,0 +1,1 @@
+"""Owns the history of the tables. Files are named by their revision, and the highest is the newest."""

@@ -1,0 +1,171 @@
+"""Owns what the books show: keys, balances, calls, receipts, inventory. Reads only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ledger.authorise import ACTIVE, providers_of
+from ledger.keys import balance_row, key_row, missing
+from ledger.rows import Account, Hold, Key, Usage
+from ledger.statements import ACCOUNTS, HOLDS, KEYS, USAGE, Table
+from ledger.store import Row, Store
+from schemas.books import KeyList, KeyReply, Rows, UsageQuery
+from schemas.money import nano_to_usd
+
+PAGE_MAX = 1_000
+_BILL = 0
+_tries = msgspec.json.Decoder(list[Any]).decode
+
+
+def _columns(table: Table, alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in table.columns)
+
+
+_KEY_SQL = (
+    f"SELECT {_columns(KEYS, 'k')}, {_columns(ACCOUNTS, 'a')} "  # noqa: S608  our own names, as all below
+    "FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE "
+)
+_KEYS_WIDTH = len(KEYS.columns)
+_USAGE_SQL = f"SELECT {_columns(USAGE, 'u')}, u.seq FROM usage u WHERE u.slot = 0 "  # noqa: S608
+_RECEIPT_SQL = (
+    f"SELECT {_columns(HOLDS, 'h')}, {_columns(USAGE, 'u')} FROM holds h "  # noqa: S608
+    "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 WHERE h.request_id = $1"
+)
+
+
+async def key(store: Store, digest: str) -> KeyReply:
+    """Whether a key lives, and what it may use."""
+    found = await _find_key(store, "digest", digest)
+    if found is None or found[0].status != ACTIVE:
+        return KeyReply(active=False)
+    return KeyReply(active=True, key_id=found[0].id, providers=providers_of(found[0]))
+
+
+async def _find_key(store: Store, column: str, value: str) -> tuple[Key, Account] | None:
+    rows = await store.fetch(f"{_KEY_SQL}k.{column} = $1", value)
+    return _key_of(rows[0]) if rows else None
+
+
+def _key_of(row: Row) -> tuple[Key, Account]:
+    return Key(*row[:_KEYS_WIDTH]), Account(*row[_KEYS_WIDTH:])
+
+
+async def key_show(store: Store, key_id: str) -> Rows:
+    """One key."""
+    found = await _find_key(store, "id", key_id)
+    return missing(f"key {key_id}") if found is None else Rows((key_row(*found),))
+
+
+async def balance(store: Store, key_id: str) -> Rows:
+    """One key's balance."""
+    found = await _find_key(store, "id", key_id)
+    return missing(f"key {key_id}") if found is None else Rows((balance_row(key_id, found[1]),))
+
+
+async def key_list(store: Store, query: KeyList) -> Rows:
+    """A page of keys, oldest first."""
+    limit = min(max(query.limit, 1), PAGE_MAX)
+    if query.after:
+        rows = await store.fetch(
+            f"{_KEY_SQL}(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1) "
+            "ORDER BY k.created_ms, k.id LIMIT $2",
+            query.after,
+            limit,
+        )
+    else:
+        rows = await store.fetch(f"{_KEY_SQL}1 = 1 ORDER BY k.created_ms, k.id LIMIT $1", limit)
+    found = [_key_of(row) for row in rows]
+    cursor = found[-1][0].id if len(found) == limit else ""
+    return Rows(tuple(key_row(*one) for one in found), cursor=cursor)
+
+
+async def usage(store: Store, query: UsageQuery) -> Rows:
+    """A page of calls, newest first."""
+    limit = min(max(query.limit, 1), PAGE_MAX)
+    before = query.before or 2**62
+    if query.key_id:
+        rows = await store.fetch(
+            f"{_USAGE_SQL}AND u.key_id = $1 AND u.seq < $2 ORDER BY u.seq DESC LIMIT $3",
+            query.key_id,
+            before,
+            limit,
+        )
+        if not rows and await _find_key(store, "id", query.key_id) is None:
+            return missing(f"key {query.key_id}")
+    else:
+        rows = await store.fetch(f"{_USAGE_SQL}AND u.seq < $1 ORDER BY u.seq DESC LIMIT $2", before, limit)
+    cursor = rows[-1][-1] if len(rows) == limit else 0
+    return Rows(tuple(usage_row(Usage(*row[:-1])) for row in rows), cursor=cursor)
+
+
+def usage_row(row: Usage) -> dict[str, Any]:
+    """A call as commands show it: tokens in OpenAI's two sums and the classes within them."""
+    return {
+        "request_id": row.request_id,
+        "key_id": row.key_id,
+        "model": row.model,
+        "provider": row.provider,
+        "pool": row.pool,
+        "outcome": row.outcome,
+        "known": row.known,
+        "prompt_tokens": row.input + row.cached + row.cache_write + row.cache_write_1h + row.input_audio,
+        "cached_tokens": row.cached,
+        "cache_write_tokens": row.cache_write + row.cache_write_1h,
+        "completion_tokens": row.output + row.reasoning + row.output_audio,
+        "reasoning_tokens": row.reasoning,
+        "list_nano": row.list_nano,
+        "billed_nano": row.billed_nano,
+        "uncollected_nano": row.uncollected_nano,
+        "created": row.created_ms // 1000,
+    }
+
+
+async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
+    """All about one ended call of a key; None if it has no such call."""
+    rows = await store.fetch(_RECEIPT_SQL, request_id)
+    width = len(HOLDS.columns)
+    hold = Hold(*rows[0][:width]) if rows else None
+    if hold is None or hold.key_id != key_id:
+        return None
+    bill = Usage(*rows[0][width:])
+    prices = await store.fetch("SELECT body FROM prices WHERE ref = $1", hold.price_ref)
+    return {
+        **usage_row(bill),
+        "id": hold.request_id,
+        "tokens": {
+            name: getattr(bill, name)
+            for name in (
+                *("input", "cached", "cache_write", "cache_write_1h", "input_audio"),
+                *("output", "reasoning", "output_audio"),
+            )
+        },
+        "upstream": hold.upstream,
+        "rate": hold.rate,
+        "list_usd": nano_to_usd(bill.list_nano),
+        "cost_usd": nano_to_usd(bill.billed_nano),
+        "held_nano": hold.amount_nano,
+        "price_ref": hold.price_ref,
+        "price": msgspec.json.decode(prices[0][0]) if prices else None,
+        "uplifts": msgspec.json.decode(bill.uplifts),
+        "attempts": bill.attempt,
+        "tries": [_try_row(one) for one in _tries(bill.tries)],
+        "queued_ms": bill.queued_ms,
+        "first_byte_ms": bill.first_byte_ms,
+        "duration_ms": bill.duration_ms,
+    }
+
+
+def _try_row(one: Sequence[Any]) -> dict[str, Any]:
+    # Which account served is the operator's business; a caller sees how the tries went.
+    return {"upstream": one[1], "outcome": one[2], "status": one[3]}
+
+
+async def inventory(store: Store, pool: str) -> dict[str, int | None]:
+    """Credit left by account of a pool; None is unlimited."""
+    rows = await store.fetch(
+        "SELECT u.pool, u.id, u.limited, a.posted_nano FROM upstream_accounts u "
+        "LEFT JOIN accounts a ON a.id = 'upstream:' || u.pool || ':' || u.id WHERE u.pool = $1",
+        pool,
+    )
+    return {row[1]: (row[3] or 0) if row[2] else None for row in rows}

@@ -1,0 +1,189 @@
+"""Owns the rows of the books as plain mutable structs: one field a column, in the order of the table."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class State(StrEnum):
+    """Where a hold stands. Only `open` and `estimated` still hold money."""
+
+    OPEN = "open"
+    ESTIMATED = "estimated"  # settled by an edge's estimate; the rest stays held for a worker's report
+    SETTLED = "settled"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class Kind(StrEnum):
+    """What a transfer is for."""
+
+    DEPOSIT = "deposit"
+    CHARGE = "charge"  # line 0 the first charge, line 1 its correction
+    UNCOLLECTED = (
+        "uncollected"  # what a call cost beyond its hold, or beyond the balance after its hold was gone
+    )
+    COST = "cost"  # one line a try at an upstream
+    COST_ESTIMATE = "cost_estimate"  # line 0 the estimate, line 1 takes it back
+    OPENING = "opening"  # an upstream account's first credit
+
+
+class AccountKind(StrEnum):
+    """Kinds of accounts. Only the first two belong to callers, and may never go below what is held."""
+
+    METERED = "metered"
+    PLAYGROUND = "playground"
+    UPSTREAM = "upstream"
+    SYSTEM = "system"
+
+
+DEPOSITS = "deposits"
+REVENUE = "revenue"
+COST_OF_GOODS = "cost_of_goods"
+UNCOLLECTED = "uncollected"
+UNALLOCATED = "unallocated"  # estimated costs whose upstream account is not known
+UPSTREAM_DEPOSITS = "upstream_deposits"
+
+
+def metered_id(key_id: str) -> str:
+    """The account of a key's metered balance."""
+    return f"key:{key_id}"
+
+
+def playground_id(profile: str) -> str:
+    """The account of a profile's playground credits."""
+    return f"playground:{profile}"
+
+
+def upstream_id(pool: str, account: str) -> str:
+    """The account of an upstream account's remaining credit."""
+    return f"upstream:{pool}:{account}"
+
+
+def account_kind(account_id: str) -> AccountKind:
+    """The kind of an account, by its id."""
+    prefix = account_id.partition(":")[0]
+    match prefix:
+        case "key":
+            return AccountKind.METERED
+        case "playground":
+            return AccountKind.PLAYGROUND
+        case "upstream":
+            return AccountKind.UPSTREAM
+    return AccountKind.SYSTEM
+
+
+class Account(Struct):
+    """Balance of one account: what was credited minus what was debited, and the part of it that holds reserve."""
+
+    id: str
+    kind: str
+    posted_nano: int
+    held_nano: int
+
+    @property
+    def available_nano(self) -> int:
+        """What new holds may take."""
+        return self.posted_nano - self.held_nano
+
+
+class Profile(Struct):
+    """Who owns keys. `playground_credits_usd` is its playground account's balance, as a decimal number of dollars."""
+
+    id: str
+    playground_credits_usd: str
+    created_ms: int
+
+
+class Key(Struct):
+    """A caller's key: `digest` is a keyed hash (hex) of the key's own SHA-256; `providers` is JSON, empty for all."""
+
+    id: str
+    digest: str
+    name: str
+    profile: str
+    account_id: str
+    providers: str
+    playground: bool
+    status: str
+    created_ms: int
+    revoked_ms: int
+
+
+class Hold(Struct):
+    """One call's reservation. `token_limit` is per choice; `price_ref` and `rate` are pinned for good."""
+
+    request_id: str
+    token: str
+    key_id: str
+    account_id: str
+    model: str
+    pool: str
+    provider: str
+    upstream: str
+    price_ref: str
+    rate: str
+    amount_nano: int
+    list_nano: int
+    held_nano: int
+    token_limit: int
+    limited: bool
+    prompt_max: int
+    choices: int
+    attempt: int
+    state: str
+    lease_ms: int
+    created_ms: int
+    closed_ms: int
+
+
+class Usage(Struct):
+    """What one attempt of a call used. Slot 0 is the call's bill, slot n its attempt n as our cost.
+
+    `bill_final` and `cost_final` say that no later report changes that side. `uplifts` and `tries` are JSON.
+    """
+
+    request_id: str
+    slot: int
+    attempt: int
+    key_id: str
+    model: str
+    provider: str
+    pool: str
+    outcome: str
+    known: str
+    bill_final: bool
+    cost_final: bool
+    input: int
+    cached: int
+    cache_write: int
+    cache_write_1h: int
+    input_audio: int
+    output: int
+    reasoning: int
+    output_audio: int
+    uplifts: str
+    list_nano: int
+    billed_nano: int
+    uncollected_nano: int
+    cost_nano: int
+    tries: str
+    queued_ms: int
+    first_byte_ms: int
+    duration_ms: int
+    finished_ms: int
+    created_ms: int
+
+
+class Parked(Struct):
+    """An event that could not be applied, kept for a person: msgpack of the event, or the message as it came."""
+
+    request_id: str
+    attempt: int
+    reason: str
+    payload: bytes
+    created_ms: int
+
+
+# request_id, kind, attempt, line, debit, credit, amount_nano, created_ms
+Transfer = tuple[str, str, int, int, str, str, int, int]

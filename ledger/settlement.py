@@ -1,0 +1,296 @@
+"""Owns settlement: what a usage event does to its hold, the caller's balance, and our own costs."""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from ledger.book import Book
+from ledger.rows import (
+    COST_OF_GOODS,
+    REVENUE,
+    UNALLOCATED,
+    UNCOLLECTED,
+    Hold,
+    Kind,
+    Parked,
+    State,
+    Usage,
+    upstream_id,
+)
+from schemas.money import NANO_MAX
+from schemas.pricing import NO_USAGE, Price, TokenUsage, charge
+from schemas.subjects import is_token
+from schemas.usage import Known, Outcome, Try, UsageEvent
+
+TOKENS_MAX = 10**10  # of one class in one call: beyond it a report is nonsense, and prices could overflow
+ATTEMPT_MAX = 2**31
+MILLISECONDS_MAX = 2**53
+_BILL = 0  # the slot of a call's only bill
+_FIRST, _CORRECTION = 0, 1  # lines of a charge
+_LIST = Decimal(1)
+_encode = msgspec.json.Encoder().encode
+_encode_event = msgspec.msgpack.Encoder().encode
+
+Settled = Literal["billed", "corrected", "cost", "duplicate", "parked"]
+
+
+def problem(event: UsageEvent) -> str | None:
+    """Why an event cannot be believed, or None. Nothing but this guards the books against a mad worker."""
+    if not is_token(event.request_id):
+        return "the request id is not one"
+    if not 1 <= event.attempt <= ATTEMPT_MAX:
+        return "the attempt is out of range"
+    for usage in (event.usage, *(one.usage for one in event.tries)):
+        if usage is not NO_USAGE and not all(
+            0 <= tokens <= TOKENS_MAX for tokens in msgspec.structs.astuple(usage)
+        ):
+            return "a number of tokens is out of range"
+    for milliseconds in (event.queued_ms, event.first_byte_ms, event.duration_ms, event.finished_ms):
+        if not -MILLISECONDS_MAX <= milliseconds <= MILLISECONDS_MAX:
+            return "a time is out of range"
+    return None
+
+
+def settle(book: Book, event: UsageEvent) -> Settled:
+    """Applies one event. The same event again changes nothing, in any order with others, for ever."""
+    hold = book.holds.get(event.request_id)
+    if hold is None:
+        return _orphan(book, event)
+    if hold.state == State.OPEN:
+        if event.attempt < hold.attempt:
+            return _our_cost(book, hold, event)
+        return _bill(book, hold, event)
+    bill = book.usage.get((event.request_id, _BILL))
+    if bill is None or not _is_of(hold, bill, event):
+        return _our_cost(book, hold, event)
+    if bill.cost_final:
+        return "duplicate"
+    return _correct(book, hold, bill, event)
+
+
+def _is_of(hold: Hold, bill: Usage, event: UsageEvent) -> bool:
+    # A later attempt may bill an expired call: the ledger does not hear of attempts after a bounce.
+    return event.attempt == bill.attempt or (hold.state == State.EXPIRED and event.attempt > bill.attempt)
+
+
+def list_charge(usage: TokenUsage, price: Price, uplifts: tuple[str, ...]) -> int:
+    """List price of some usage; nothing at all costs nothing, whatever the fee of a request is."""
+    return 0 if usage == NO_USAGE else charge(usage, price, _LIST, uplifts)
+
+
+def caller_charge(usage: TokenUsage, hold: Hold, price: Price, uplifts: tuple[str, ...]) -> int:
+    """What a caller owes for some usage, at the price and rate that the hold pinned."""
+    return 0 if usage == NO_USAGE else charge(usage, price, Decimal(hold.rate), uplifts)
+
+
+def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
+    price = book.catalogue.prices[hold.price_ref]
+    owed = caller_charge(event.usage, hold, price, event.uplifts)
+    at_list = list_charge(event.usage, price, event.uplifts)
+    row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
+    charge_call(book, hold, row, owed, min(owed, hold.amount_nano), _FIRST)
+    hold.attempt = event.attempt
+    book.set_held(hold, 0, State.SETTLED)
+    row.cost_nano = _book_tries(book, event, hold, price, at_list)
+    book.add_usage(row)
+    return "billed"
+
+
+def charge_call(book: Book, hold: Hold, row: Usage, owed_nano: int, paid_nano: int, line: int) -> None:
+    """Moves what a call's bill lacks: `paid_nano` in all by the caller, the rest of what is owed uncollected."""
+    rest = owed_nano - paid_nano
+    for kind, source, difference in (
+        (Kind.CHARGE, hold.account_id, paid_nano - row.billed_nano),
+        (Kind.UNCOLLECTED, UNCOLLECTED, rest - row.uncollected_nano),
+    ):
+        book.move(
+            difference,
+            debit=source,
+            credit=REVENUE,
+            request_id=hold.request_id,
+            kind=kind,
+            attempt=row.attempt,
+            line=line,
+        )
+    row.billed_nano, row.uncollected_nano = paid_nano, rest
+
+
+def _correct(book: Book, hold: Hold, bill: Usage, event: UsageEvent) -> Settled:
+    """A report for a call that was estimated or has expired."""
+    price = book.catalogue.prices[hold.price_ref]
+    _take_back_estimate(book, bill)
+    at_list = list_charge(event.usage, price, event.uplifts)
+    bill.attempt = event.attempt
+    bill.cost_nano = _book_tries(book, event, hold, price, at_list)
+    bill.cost_final = True
+    bill.tries = _encode(event.tries).decode()
+    if not bill.bill_final:
+        owed = caller_charge(event.usage, hold, price, event.uplifts)
+        paid = min(owed, hold.amount_nano)
+        if paid > bill.billed_nano:
+            # What this hold still reserves is for this very charge.
+            account = book.accounts[hold.account_id]
+            paid = min(paid, bill.billed_nano + account.available_nano + hold.held_nano)
+        _fill(bill, event, at_list)
+        # The hold goes first, so that what it reserved is there to be charged.
+        book.set_held(hold, 0, State.SETTLED)
+        charge_call(book, hold, bill, owed, paid, _CORRECTION)
+        bill.bill_final = True
+    book.touch_usage(bill)
+    return "corrected"
+
+
+def _fill(row: Usage, event: UsageEvent, list_nano: int) -> None:
+    for name, tokens in zip(TokenUsage.__struct_fields__, msgspec.structs.astuple(event.usage), strict=True):
+        setattr(row, name, tokens)
+    row.outcome, row.known = event.outcome.value, event.known.value
+    row.uplifts = _encode(event.uplifts).decode()
+    row.list_nano = list_nano
+    row.queued_ms, row.first_byte_ms = event.queued_ms, event.first_byte_ms
+    row.duration_ms, row.finished_ms = event.duration_ms, event.finished_ms
+
+
+def _our_cost(book: Book, hold: Hold, event: UsageEvent) -> Settled:
+    """An attempt that does not bill: replaced, or its hold was released."""
+    price = book.catalogue.prices[hold.price_ref]
+    at_list = list_charge(event.usage, price, event.uplifts)
+    row = book.usage.get((event.request_id, event.attempt))
+    if row is not None:
+        if row.cost_final:
+            return "duplicate"
+        _take_back_estimate(book, row)
+        _fill(row, event, at_list)
+        row.tries = _encode(event.tries).decode()
+        row.cost_final = True
+        book.touch_usage(row)
+    else:
+        row = usage_row(book, hold, event, slot=event.attempt, list_nano=at_list)
+        book.add_usage(row)
+    row.cost_nano = _book_tries(book, event, hold, price, at_list)
+    return "cost"
+
+
+def _orphan(book: Book, event: UsageEvent) -> Settled:
+    """An event whose hold is not in the books: they were restored from a backup. Our cost, and parked for a person."""
+    if (event.request_id, event.attempt) in book.usage:
+        return "duplicate"
+    row = usage_row(book, None, event, slot=event.attempt, list_nano=0)
+    row.cost_nano = _book_tries(book, event, None, None, 0)
+    book.add_usage(row)
+    book.parked.append(
+        Parked(
+            event.request_id,
+            event.attempt,
+            "no hold with this request id",
+            _encode_event(event),
+            book.now_ms,
+        )
+    )
+    return "parked"
+
+
+def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, list_nano: int) -> Usage:
+    """A row for an event, with no money moved yet."""
+    usage = event.usage
+    return Usage(
+        event.request_id,
+        slot,
+        event.attempt,
+        hold.key_id if hold is not None else "",
+        hold.model if hold is not None else "",
+        hold.provider if hold is not None else event.provider,
+        hold.pool if hold is not None else event.pool,
+        event.outcome.value,
+        event.known.value,
+        True,
+        True,
+        usage.input,
+        usage.cached,
+        usage.cache_write,
+        usage.cache_write_1h,
+        usage.input_audio,
+        usage.output,
+        usage.reasoning,
+        usage.output_audio,
+        _encode(event.uplifts).decode() if event.uplifts else "[]",
+        list_nano,
+        0,
+        0,
+        0,
+        _encode(event.tries).decode(),
+        event.queued_ms,
+        event.first_byte_ms,
+        event.duration_ms,
+        event.finished_ms,
+        book.now_ms,
+    )
+
+
+def _book_tries(book: Book, event: UsageEvent, hold: Hold | None, price: Price | None, at_list: int) -> int:
+    """Takes each try off its upstream account's credit at list price. Returns the sum."""
+    total = 0
+    for line, one in enumerate(event.tries):
+        cost = _try_cost(book, event, hold, price, one, at_list)
+        total += cost
+        book.move(
+            cost,
+            debit=upstream_id(event.pool, one.account),
+            credit=COST_OF_GOODS,
+            request_id=event.request_id,
+            kind=Kind.COST,
+            attempt=event.attempt,
+            line=line,
+        )
+    return total
+
+
+def _try_cost(
+    book: Book, event: UsageEvent, hold: Hold | None, price: Price | None, one: Try, at_list: int
+) -> int:
+    if hold is None or one.upstream != hold.upstream:
+        price = book.catalogue.upstream_price(event.provider, one.upstream, book.now_ms) or price
+    elif one.usage == event.usage and one.uplifts == event.uplifts:
+        return at_list  # the usual case: the one try is the call
+    return 0 if price is None else min(list_charge(one.usage, price, one.uplifts), NANO_MAX)
+
+
+def estimated_cost(book: Book, hold: Hold, row: Usage, usage: TokenUsage, attempt: int) -> None:
+    """Books an attempt's cost by an estimate, since nobody has said which upstream account it went to."""
+    price = book.catalogue.prices[hold.price_ref]
+    row.cost_nano = min(list_charge(usage, price, ()), NANO_MAX)
+    book.move(
+        row.cost_nano,
+        debit=UNALLOCATED,
+        credit=COST_OF_GOODS,
+        request_id=hold.request_id,
+        kind=Kind.COST_ESTIMATE,
+        attempt=attempt,
+        line=_FIRST,
+    )
+
+
+def _take_back_estimate(book: Book, row: Usage) -> None:
+    book.move(
+        -row.cost_nano,
+        debit=UNALLOCATED,
+        credit=COST_OF_GOODS,
+        request_id=row.request_id,
+        kind=Kind.COST_ESTIMATE,
+        attempt=row.attempt,
+        line=_CORRECTION,
+    )
+
+
+def estimate_event(hold: Hold, usage: TokenUsage, attempt: int, outcome: Outcome) -> UsageEvent:
+    """What an edge estimates, in the form of an event without tries."""
+    return UsageEvent(
+        request_id=hold.request_id,
+        attempt=attempt,
+        worker_id="",
+        pool=hold.pool,
+        provider=hold.provider,
+        outcome=outcome,
+        known=Known.ESTIMATED,
+        usage=usage,
+    )

@@ -1,0 +1,197 @@
+"""Owns the one writer of a ledger: it commits together what has arrived while the last commit was under way.
+
+There is no timer: a command that finds the writer idle is committed at once, and the busier the ledger, the larger its
+commits. While commands wait, a commit takes few events, so that a backlog of settlements never holds up a call.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from ledger.commit import Command, Committer, Delivery
+from ledger.store import StoreDown, StoreError
+from ledger.telemetry import Telemetry
+from runtime.log import get_logger
+from schemas.books import Authorise, Done, Reason, Refusal, Renew
+
+COMMANDS_MAX = 512  # in one commit
+EVENTS_MAX = 256  # in one commit, while no command waits
+EVENTS_BESIDE_COMMANDS_MAX = 100
+WAITING_MAX = 20_000  # commands that wait; beyond it they are turned away
+COMMAND_AGE_MAX_S = 5.0  # whoever sent an older command has given it up
+RETRY_PAUSE_S = 0.2
+
+_logger = get_logger("ledger.writer")
+
+
+class _Waiting(Struct, frozen=True, eq=False):
+    command: Command
+    answer: Callable[[Any], None]
+    since: float
+
+
+class _Work(Struct, frozen=True, eq=False):
+    delivery: Delivery
+    done: Callable[[], None]
+
+
+class Writer:
+    """Takes commands and deliveries; `run` commits them. Callbacks run after the commit, and must not block."""
+
+    def __init__(self, committer: Committer, telemetry: Telemetry) -> None:
+        self.committer = committer
+        self._telemetry = telemetry
+        self._commands: deque[_Waiting] = deque()
+        self._works: deque[_Work] = deque()
+        self._renewals: list[tuple[set[str], Callable[[Any], None]]] = []
+        self._errands: deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    @property
+    def waiting(self) -> int:
+        """Commands that wait."""
+        return len(self._commands)
+
+    def submit(self, command: Command, answer: Callable[[Any], None]) -> None:
+        """Queues a command. No answer comes if its sender has given up, or if the command itself cannot be done."""
+        if len(self._commands) >= WAITING_MAX:
+            self._telemetry.turned_away.inc()
+            if isinstance(command, Authorise):
+                answer(Refusal(Reason.BACKLOG))
+            return
+        self._commands.append(_Waiting(command, answer, time.monotonic()))
+        self._wake.set()
+
+    def renew(self, request: Renew, answer: Callable[[Any], None]) -> None:
+        """Queues a renewal of leases."""
+        if len(self._renewals) < WAITING_MAX:
+            self._renewals.append((set(request.request_ids), answer))
+            self._wake.set()
+
+    def apply(self, delivery: Delivery, done: Callable[[], None]) -> None:
+        """Queues a delivery; `done` is called once it is durable. The consumer bounds how many there are."""
+        self._works.append(_Work(delivery, done))
+        self._wake.set()
+
+    async def between(self, errand: Callable[[], Awaitable[Any]]) -> Any:
+        """Runs something that writes, between two commits."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._errands.append((errand, future))
+        self._wake.set()
+        return await future
+
+    def stop(self) -> None:
+        """Ends `run` once everything queued is committed."""
+        self._closing = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commits until stopped."""
+        while True:
+            if not (self._commands or self._works or self._renewals or self._errands):
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+            try:
+                await self._step()
+            except StoreError as error:
+                _logger.warning("the database does not answer", error=str(error))
+                self._telemetry.failures.inc()
+                self._drop_old()
+                await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _step(self) -> None:
+        if self._commands or self._works:
+            await self._commit_some()
+        if self._renewals:
+            await self._commit_renewals()
+        if self._errands:
+            errand, future = self._errands.popleft()
+            try:
+                result = await errand()
+            except Exception as error:  # noqa: BLE001  the errand's sender hears of it
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(result)
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - COMMAND_AGE_MAX_S
+        while self._commands and self._commands[0].since < oldest:
+            self._commands.popleft()
+
+    async def _commit_renewals(self) -> None:
+        renewals, self._renewals = self._renewals, []
+        try:
+            await self.committer.renew(set().union(*(ids for ids, _ in renewals)))
+        except StoreError:
+            self._renewals = (renewals + self._renewals)[:WAITING_MAX]
+            raise
+        for _, answer in renewals:
+            answer(Done())
+
+    async def _commit_some(self) -> None:
+        commands = [self._commands.popleft() for _ in range(min(len(self._commands), COMMANDS_MAX))]
+        budget = EVENTS_BESIDE_COMMANDS_MAX if commands else EVENTS_MAX
+        works: list[_Work] = []
+        while self._works and (not works or budget >= len(self._works[0].delivery.events)):
+            if works and works[0].delivery.identity != self._works[0].delivery.identity:
+                break
+            work = self._works.popleft()
+            budget -= len(work.delivery.events)
+            works.append(work)
+        try:
+            answers = await self.committer.commit(
+                [one.command for one in commands], [one.delivery for one in works]
+            )
+        except StoreDown:
+            self._commands.extendleft(reversed(commands))
+            self._works.extendleft(reversed(works))
+            raise
+        except Exception as error:  # noqa: BLE001  one item must not take the others of its batch down
+            _logger.warning("a batch failed; its parts are committed one by one", error=repr(error))
+            self._telemetry.failures.inc()
+            await self._one_by_one(commands, works)
+            return
+        for waiting, answer in zip(commands, answers, strict=True):
+            waiting.answer(answer)
+        for work in works:
+            work.done()
+
+    async def _one_by_one(self, commands: Sequence[_Waiting], works: Sequence[_Work]) -> None:
+        """Commits each part of a failed batch by itself; an event that still fails is parked."""
+        for waiting in commands:
+            try:
+                waiting.answer((await self.committer.commit([waiting.command]))[0])
+            except StoreDown:
+                self._commands.appendleft(waiting)
+            except Exception:
+                # No answer: nothing was changed, and its sender asks again or gives up.
+                _logger.exception("a command failed", command=type(waiting.command).__name__)
+        for work in works:
+            delivery = work.delivery
+            for event in delivery.events:
+                try:
+                    await self._until_up(Delivery(delivery.identity, 0, (event,)))
+                except Exception as error:
+                    _logger.exception("an event failed and is parked", request_id=event.request_id)
+                    await self.committer.park(event, repr(error)[:500])
+            rest = Delivery(delivery.identity, delivery.sequence, (), delivery.problem, delivery.payload)
+            await self._until_up(rest)
+            work.done()
+
+    async def _until_up(self, delivery: Delivery) -> None:
+        while True:
+            try:
+                await self.committer.commit([], [delivery])
+            except StoreDown:
+                await asyncio.sleep(RETRY_PAUSE_S)
+            else:
+                return
