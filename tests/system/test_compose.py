@@ -54,7 +54,9 @@ class Compose:
     def tokn(self, *arguments: str) -> str:
         """What a `tokn` command prints, run in a container of its own with the command's credentials."""
         config = ("--config", "/etc/tokn/tokn.toml")
-        return self("run", "--rm", "-T", "--no-deps", "--entrypoint", "tokn", "first-key", *arguments, *config)
+        return self(
+            "run", "--rm", "-T", "--no-deps", "--entrypoint", "tokn", "first-key", *arguments, *config
+        )
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,9 @@ def compose() -> Iterator[Compose]:
 def printed_key(compose: Compose) -> str:
     """The key that the first start prints to the log of `first-key`."""
     return wait_for(
-        lambda: (found := KEY.search(compose("logs", "--no-color", "first-key"))) and found[0], UP_S, "a printed key"
+        lambda: (found := KEY.search(compose("logs", "--no-color", "first-key"))) and found[0],
+        UP_S,
+        "a printed key",
     )
 
 
