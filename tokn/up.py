@@ -158,7 +158,7 @@ class Up:
         lines = [f"tokn is ready: {self.base_url}/v1"]
         if key:
             lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now:", f"  {key}", ""]
-            lines += ["Try it:", f"  {self._curl(key)}", ""]
+            lines += ["Try it:", "", self._curl(key), ""]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
