@@ -123,7 +123,7 @@ def test_c38_a_cut_after_any_event_is_a_fault_never_a_clean_end(after, torn_byte
     ],
 )
 def test_c33_exceptions_in_the_stream_are_classed_by_name(name, status, code, action):
-    """botocore calls all of them 400; here the first frame of a stream keeps its meaning, and may be tried again."""
+    """Botocore calls all of them 400; here the first frame of a stream keeps its meaning, and may be tried again."""
     call = exchange()
     feed(call, frames.exception(name, "said so", originalStatusCode=429))
     assert call.fault is not None
