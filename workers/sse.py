@@ -22,8 +22,11 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete, in order. Raises EventTooLargeError."""
-        if not self._rest and not self._data and data.endswith(b"\n\n") and b"\r" not in data:
-            return self._whole(data)
+        if not self._rest and not self._data:
+            if data.endswith(b"\n\n") and b"\r" not in data:
+                return self._whole(data, b"\n\n")
+            if data.endswith(b"\r\n\r\n"):
+                return self._whole(data, b"\r\n\r\n")
         return self._general(data)
 
     def end(self) -> bytes:
@@ -35,14 +38,14 @@ class EventReader:
         )
         return b"\n".join(lines)
 
-    def _whole(self, data: bytes) -> list[bytes]:
+    def _whole(self, data: bytes, gap: bytes) -> list[bytes]:
         # The usual case: the read holds whole events of one data line each.
         events: list[bytes] = []
-        for block in data.split(b"\n\n"):
-            if block.startswith(b"data: ") and b"\n" not in block:
+        for block in data.split(gap):
+            if block.startswith(b"data: ") and b"\n" not in block and b"\r" not in block:
                 events.append(block[6:])
             elif block:
-                events += self._general(block + b"\n\n")
+                events += self._general(block + gap)
         return events
 
     def _general(self, data: bytes) -> list[bytes]:

@@ -143,10 +143,13 @@ class GeminiExchange:
         if chunk.usage_metadata is not None:
             self._totals = wire.merge_usage(self._totals, chunk.usage_metadata)
             self.usage = wire.token_usage(self._totals)
-            self._note_tier(chunk.usage_metadata.traffic_type)
+            if chunk.usage_metadata.traffic_type is not None:
+                self._note_tier(chunk.usage_metadata.traffic_type)
         if chunk.model_version and chunk.model_version != self._version:
             self._note_version(chunk.model_version)
         if chunk.candidates:
+            if len(chunk.candidates) == 1:
+                return self._candidate(chunk.candidates[0])
             return b"".join([self._candidate(candidate) for candidate in chunk.candidates])
         if chunk.prompt_feedback is not None and "blockReason" in chunk.prompt_feedback:
             self._blocked = True

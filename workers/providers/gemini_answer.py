@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from schemas.pricing import TokenUsage
 
@@ -118,11 +118,11 @@ def merge_usage(known: Usage | None, told: Usage) -> Usage:
     """Running totals: what a chunk says replaces what was known; what it leaves out stays."""
     if known is None:
         return told
-    for name in Usage.__struct_fields__:
-        value = getattr(told, name)
-        if value is not None:
-            setattr(known, name, value)
-    return known
+    before, now = structs.astuple(known), structs.astuple(told)
+    for name, old, new in zip(Usage.__struct_fields__, before, now, strict=True):
+        if new is None and old is not None:
+            setattr(told, name, old)
+    return told
 
 
 def token_usage(usage: Usage) -> TokenUsage:
@@ -130,12 +130,13 @@ def token_usage(usage: Usage) -> TokenUsage:
     prompt = usage.prompt_token_count or 0
     tool_use = usage.tool_use_prompt_token_count or 0
     cached = min(usage.cached_content_token_count or 0, prompt)
-    audio = _audio(usage.prompt_tokens_details) + _audio(usage.tool_use_prompt_tokens_details)
-    audio = min(max(audio - _audio(usage.cache_tokens_details), 0), prompt + tool_use - cached)
     candidates = usage.candidates_token_count or 0
     thoughts = usage.thoughts_token_count or 0
     if thoughts and prompt + tool_use + candidates == usage.total_token_count:
         candidates = max(candidates - thoughts, 0)  # this model's count has its thoughts inside
+    audio = _audio(usage.prompt_tokens_details) + _audio(usage.tool_use_prompt_tokens_details)
+    if audio:
+        audio = min(max(audio - _audio(usage.cache_tokens_details), 0), prompt + tool_use - cached)
     audio_out = min(_audio(usage.candidates_tokens_details), candidates)
     return TokenUsage(
         input=prompt + tool_use - cached - audio,
@@ -148,7 +149,13 @@ def token_usage(usage: Usage) -> TokenUsage:
 
 
 def _audio(details: list[Modality] | None) -> int:
-    return sum(detail.token_count for detail in details or () if detail.modality == "AUDIO")
+    if not details:
+        return 0
+    count = 0
+    for detail in details:
+        if detail.modality == "AUDIO":
+            count += detail.token_count
+    return count
 
 
 def chat_logprobs(result: Logprobs, tops_max: int) -> list[dict[str, Any]]:

@@ -78,8 +78,8 @@ class _Bodies:
     def _body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"model": "M", "messages": self._messages()}
         for name, make in self._fields().items():
-            if self._often(0.12):
-                body[name] = make() if self._often(0.93) else self._one(WRONG)
+            if self._often(0.05):
+                body[name] = make() if self._often(0.97) else self._one(WRONG)
         if self._often(0.4):
             body["tools"] = self._tools()
         if self._often(0.02):
@@ -96,27 +96,25 @@ class _Bodies:
             "frequency_penalty": lambda: one((0, 1.5, -3)),
             "seed": lambda: one((0, -1, 42, 2**40, -(2**70))),
             "stop": lambda: one(("\n", "", "END", ["a"], ["a", "b", "c", "d", "e", "f"], ["", "x"], [])),
-            "n": lambda: one((0, 1, 2, 8, 9)),
+            "n": lambda: one((1, 1, 1, 2, 8, 9)),
             "max_tokens": lambda: one((0, 1, 100, 10**9)),
             "max_completion_tokens": lambda: one((1, 4096)),
             "logprobs": lambda: one((True, False)),
             "top_logprobs": lambda: one((0, 3, 20, 21)),
-            "logit_bias": lambda: one(({}, {"1": 5})),
+            "logit_bias": lambda: one(({}, {}, {"1": 5})),
             "reasoning_effort": lambda: one(
                 ("none", "minimal", "low", "medium", "high", "xhigh", "max", "huge")
             ),
             "response_format": self._response_format,
             "tool_choice": self._tool_choice,
             "parallel_tool_calls": lambda: one((True, False)),
-            "service_tier": lambda: one(("auto", "default", "flex", "priority")),
-            "modalities": lambda: one((["text"], ["text", "audio"])),
+            "service_tier": lambda: one(("auto", "default", "auto", "flex")),
+            "modalities": lambda: ["text"] if self._often() else ["text", "audio"],
             "stream": lambda: one((True, False)),
             "stream_options": lambda: one(({"include_usage": True}, {})),
             "user": lambda: "u",
             "metadata": lambda: {"a": "b"},
             "store": lambda: True,
-            "audio": lambda: {"voice": "x"},
-            "functions": lambda: [{"name": "f"}],
         }
 
     def _messages(self) -> list[Any]:
@@ -125,9 +123,9 @@ class _Bodies:
             messages.append({"role": self._one(("system", "developer")), "content": self._text_content()})
         for _ in range(self.random.randint(0, 4)):
             messages += self._one((self._user, self._assistant, self._tool_turn))()
-        if self._often(0.9):
+        if self._often(0.97):
             messages += self._user() if self._often(0.7) else self._tool_turn()
-        if self._often(0.05):
+        if self._often(0.02):
             self.random.shuffle(messages)
         return messages
 
@@ -144,13 +142,13 @@ class _Bodies:
         return [message]
 
     def _tool_turn(self) -> list[Any]:
-        ids = [f"call_{self.random.randint(0, 50)}" for _ in range(self.random.randint(1, 3))]
+        ids = [f"call_{k}" for k in self.random.sample(range(50), self.random.randint(1, 3))]
         calls = [
             {
                 "id": call_id,
-                "type": "function" if self._often(0.97) else "custom",
+                "type": "function" if self._often(0.99) else "custom",
                 "function": {
-                    "name": self._one(NAMES[:3]) if self._often() else self._one(NAMES),
+                    "name": self._one(NAMES[:3] if self._often(0.98) else NAMES),
                     "arguments": self._arguments(),
                 },
             }
@@ -159,16 +157,14 @@ class _Bodies:
         results = [
             {"role": "tool", "tool_call_id": call_id, "content": self._text_content()} for call_id in ids
         ]
-        if self._often(0.1):
-            results = results[1:]
         self.random.shuffle(results)
-        return [
-            {"role": "assistant", "content": self._one((None, "", "Let me look.")), "tool_calls": calls},
-            *results,
-        ]
+        if self._often(0.04):
+            results = results[1:]
+        content = self._one((None, "", "Let me look."))
+        return [{"role": "assistant", "content": content, "tool_calls": calls}, *results]
 
     def _arguments(self) -> str:
-        return self._one(("{}", "", '{"a":1}', '{"a":"é"}')) if self._often() else self._one(TEXTS)
+        return self._one(("{}", "", '{"a":1}', '{"a":"é"}')) if self._often(0.96) else self._one(TEXTS)
 
     def _text_content(self) -> Any:
         if self._often(0.7):
@@ -176,34 +172,30 @@ class _Bodies:
         return [{"type": "text", "text": self._one(TEXTS)} for _ in range(self.random.randint(0, 2))]
 
     def _part(self) -> Any:
-        one = self._one
+        good, one = self._often(0.93), self._one
+        if not good and self._often(0.3):
+            return one(({"type": "file", "file": {"file_id": "file-1"}}, {"type": "video", "video": 1}))
+        audio = {"data": DATA if good else one(("", "*")), "format": one(("wav", "mp3")) if good else "ogg"}
+        file = one((DATA, f"data:application/pdf;base64,{DATA}")) if good else one(URLS)
         return one(
             (
                 {"type": "text", "text": one(TEXTS)},
-                {"type": "image_url", "image_url": {"url": one(URLS), "detail": "high"}},
                 {
-                    "type": "input_audio",
-                    "input_audio": {"data": one((DATA, "", "*")), "format": one(("wav", "mp3", "ogg"))},
+                    "type": "image_url",
+                    "image_url": {"url": one(URLS[:2]) if good else one(URLS), "detail": "high"},
                 },
-                {
-                    "type": "file",
-                    "file": {"file_data": one((DATA, URLS[0], f"data:application/pdf;base64,{DATA}"))},
-                },
-                {"type": "file", "file": {"file_id": "file-1"}},
-                {"type": "video", "video": 1},
+                {"type": "input_audio", "input_audio": audio},
+                {"type": "file", "file": {"file_data": file}},
             )
         )
 
     def _tools(self) -> list[Any]:
         tools = []
-        for _ in range(self.random.randint(0, 3)):
-            function = {
-                "name": self._one(NAMES[:3]) if self._often() else self._one(NAMES),
-                "parameters": self._one(SCHEMAS),
-            }
+        for name in self.random.sample(NAMES[:3] if self._often(0.95) else NAMES, self.random.randint(1, 3)):
+            function = {"name": name, "parameters": self._one(SCHEMAS[:4] if self._often(0.95) else SCHEMAS)}
             if self._often(0.5):
                 function["description"] = self._one(TEXTS)
-            tools.append({"type": self._one(("function",) * 9 + ("custom",)), "function": function})
+            tools.append({"type": "function" if self._often(0.98) else "custom", "function": function})
         return tools
 
     def _tool_choice(self) -> Any:
