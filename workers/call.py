@@ -231,9 +231,9 @@ class Call:
                 await self._emit(out)
             if exchange.fault is not None or exchange.finished or not data:
                 return exchange.fault
-            if exchange.usage is not usage:
+            if exchange.usage is not None and _is_news(exchange.usage, usage):
                 usage = exchange.usage
-                if usage is not None and not self._muted:
+                if not self._muted:
                     self.frames.early_usage(usage)
             self._waiting_since = time.monotonic()
 
@@ -346,6 +346,11 @@ _NO_ROOM = unavailable("Every upstream account of the pool is busy. Retry with b
 _UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
 _LOST = upstream_failed("The connection to the upstream provider was lost. Retry with backoff.")
 _NOT_DURABLE = unavailable("The call could not be recorded in time. Retry with backoff.", code="not_recorded")
+
+
+def _is_news(usage: TokenUsage, told: TokenUsage | None) -> bool:
+    """Whether usage is worth a frame: another prompt, or twice the output. Some providers repeat theirs on each chunk."""
+    return told is None or usage.prompt != told.prompt or usage.completion > 2 * told.completion
 
 
 def _upstream_fault(error: UpstreamError) -> Fault:
