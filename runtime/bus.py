@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from nats.aio.client import Client
-from nats.aio.subscription import Subscription as NatsSubscription
-from nats.errors import SlowConsumerError
 
 from runtime.log import get_logger
 from runtime.natsclient import (
     HEADROOM_BYTES,
+    Client,
     GuardedClient,
+    NatsSubscription,
+    SlowConsumerError,
     direct_subscription,
     end_subscription,
     stop_subscription,

@@ -6,7 +6,11 @@ from collections.abc import MutableMapping
 from typing import Any, cast
 
 import msgspec
-import structlog
+
+from runtime.lean import without
+
+with without("rich"):
+    import structlog
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 _LIBRARY_LEVELS = {"httpx": logging.WARNING, "nats": logging.ERROR, "asyncio": logging.WARNING}

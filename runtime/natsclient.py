@@ -8,10 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from nats.aio.client import Client, Srv
-from nats.aio.subscription import Subscription as NatsSubscription
-from nats.errors import MaxPayloadError, StaleConnectionError, UnexpectedEOF
-from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR
+
+from runtime.lean import without
+
+with without("aiohttp"):
+    from nats.aio.client import Client, Srv
+    from nats.aio.subscription import Subscription as NatsSubscription
+    from nats.errors import MaxPayloadError, SlowConsumerError, StaleConnectionError, UnexpectedEOF
+    from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR
 
 from runtime.natswire import Parser, ProtocolError, PushTransport
 
@@ -19,6 +23,17 @@ HEADROOM_BYTES = (
     16 * 1024
 )  # what headers may add to a payload: the server closes a connection that goes beyond
 JOIN_BYTES_MAX = 64 * 1024  # below it one joined write is cheaper than a vector
+
+__all__ = [
+    "HEADROOM_BYTES",
+    "Client",
+    "GuardedClient",
+    "NatsSubscription",
+    "SlowConsumerError",
+    "direct_subscription",
+    "end_subscription",
+    "stop_subscription",
+]
 
 Deliver = Callable[[bytes, bytes, bytes, bytes], None]  # subject, reply, headers, data
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from typing import Protocol, cast
 from urllib.parse import ParseResult
 
-from nats.aio.transport import Transport
+from runtime.lean import without
+
+with without("aiohttp"):
+    from nats.aio.transport import Transport
 
 CONTROL_LINE_MAX = 64 * 1024  # INFO is the longest
 WRITE_HIGH_WATER_BYTES = 256 * 1024

@@ -1,6 +1,7 @@
 """Owns talking to a ledger as a command: finding one, asking it, and saying why nothing answers."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 15.0
 AUDIT_TIMEOUT_S = 600.0
 PAGE_ROWS = 100
+PATIENCE_S = 30.0
+PATIENCE_STEP_S = 0.05
 _decode = msgspec.msgpack.Decoder(books.Rows).decode
 
 
@@ -51,6 +54,17 @@ class Ledger:
     def ask(self, verb: LedgerVerb, request: Any) -> books.Rows:
         """The ledger's rows. Raises RefusedError, NoLedgerError, SettingsError."""
         return asyncio.run(self._ask(verb, request))
+
+    def ask_patiently(self, verb: LedgerVerb, request: Any) -> books.Rows:
+        """As `ask`, but waits PATIENCE_S for a ledger that is starting."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.ask(verb, request)
+            except NoLedgerError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(PATIENCE_STEP_S)
 
     def pages(self, limit: int, request: books.UsageQuery | books.KeyList) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""

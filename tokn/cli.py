@@ -340,10 +340,14 @@ def audit(config: Config = None, data: Data = None, as_json: AsJson = False) -> 
 
 @app.command("first-key", hidden=True)
 def first_key(usd: str, config: Config = None, data: Data = None) -> None:
-    """Make a key if there is none, and print it as JSON: the start of `tokn up` calls this."""
+    """Make a key if there is none, and print it as JSON: the start of `tokn up` calls this.
+
+    The ledger may still be starting: it is waited for.
+    """
     asked = _ledger(config, data)
+    listed = asked.ask_patiently(LedgerVerb.KEY_LIST, books.KeyList(books.VERSION, limit=1))
     key = ""
-    if not asked.ask(LedgerVerb.KEY_LIST, books.KeyList(books.VERSION, limit=1)).rows:
+    if not listed.rows:
         key = keys.generate()
         amount = _nano(usd, least=0, what="USD")
         request = books.KeyCreate(books.VERSION, keys.digest(key), "first", "default", amount, None, False)

@@ -100,7 +100,7 @@ class Up:
         )
 
     async def start(self) -> None:
-        """Starts everything, and returns when calls can be served."""
+        """Starts everything, and returns when each process is there."""
         if self.embedded:
             await self.supervisor.start(self._nats())
             await self._nats_answers()
@@ -109,6 +109,9 @@ class Up:
         if names:
             await self.supervisor.start(self._service("worker", *names))
         await self.supervisor.start(self._service("edge"))
+
+    async def until_ready(self) -> None:
+        """Waits until calls can be served."""
         waited_s = 0.0
         while not await self._ready():
             await asyncio.sleep(POLL_S)
@@ -152,9 +155,8 @@ class Up:
         self.folder.write(marker, b"made\n")
         return msgspec.json.decode(out, type=FirstKey).key
 
-    async def announce(self) -> None:
-        """Says on standard output where it runs; on the first start also a key and a curl line."""
-        key = await self.first_key()
+    def announce(self, key: str) -> None:
+        """Says on standard output where it runs; with a key also the key and a curl line."""
         lines = [f"tokn is ready: {self.base_url}/v1"]
         if key:
             lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now:", f"  {key}", ""]
@@ -219,7 +221,8 @@ async def _run(settings: Settings, folder: Folder) -> int:
 
     async def life() -> None:
         await deployment.start()
-        await deployment.announce()
+        key, _ = await asyncio.gather(deployment.first_key(), deployment.until_ready())
+        deployment.announce(key)
 
     starting = asyncio.create_task(life())
     ending = [asyncio.create_task(stop.wait()), asyncio.create_task(deployment.supervisor.ended.wait())]
