@@ -52,10 +52,6 @@ class Bedrock:
         """Looks up the credentials of accounts that use the AWS chain, and keeps them fresh."""
         await self._credentials.prepare(accounts)
 
-    def shut(self) -> None:
-        """Stops looking credentials up."""
-        self._credentials.close()
-
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
