@@ -1,0 +1,329 @@
+"""What holds for every family: the same conversation, no clean end for a cut stream, and the cost of a chunk."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from runtime.settings import AccountSettings
+from schemas.anthropic import anthropic_capabilities
+from schemas.bedrock import bedrock_capabilities
+from schemas.catalogue import Capabilities, Model
+from schemas.gemini import gemini_capabilities
+from schemas.openai import usage_object
+from schemas.pricing import TokenUsage
+from schemas.refusals import refuse
+from schemas.wire import Job, Route
+from tests.fakes import anthropic as anthropic_fake
+from tests.fakes import anthropic_rules, bedrock_rules, gemini_rules
+from tests.fakes import bedrock as bedrock_fake
+from tests.fakes import gemini as gemini_fake
+from tests.fakes import openai as openai_fake
+from tests.workers.providers.gemini_cases import job
+from workers.providers import family
+from workers.providers.base import Exchange
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+ACCOUNT = AccountSettings(
+    id="main", api_key="k", region="us-east-1", access_key_id="AKIDEXAMPLE", secret_access_key="secret"
+)
+CHUNKS = 50
+CPU_RATIO_MAX = 2.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a model says: a text in pieces, tool calls, and the tokens it took."""
+
+    pieces: tuple[str, ...]
+    prompt: int
+    completion: int
+    calls: tuple[tuple[str, str, dict[str, Any]], ...] = ()
+
+
+def openai_events(answer: Answer) -> list[bytes]:
+    """The answer as OpenAI streams it."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": piece} for piece in answer.pieces]
+    for index, (call_id, name, arguments) in enumerate(answer.calls):
+        function = {"name": name, "arguments": ""}
+        deltas.append(
+            {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
+        )
+        text = json.dumps(arguments, separators=(",", ":"))
+        deltas.append({"tool_calls": [{"index": index, "function": {"arguments": text}}]})
+    chunks = [openai_fake.chunk(delta, usage=None) for delta in deltas]
+    chunks.append(openai_fake.chunk({}, finish="tool_calls" if answer.calls else "stop", usage=None))
+    used = openai_fake.usage(answer.prompt, answer.completion)
+    chunks.append(openai_fake.chunk({}, usage=used) | {"choices": []})
+    return [openai_fake.event(chunk) for chunk in chunks] + [openai_fake.event("[DONE]")]
+
+
+def anthropic_events(answer: Answer) -> list[bytes]:
+    """The answer as Anthropic streams it."""
+    events = [anthropic_fake.opening(input_tokens=answer.prompt), *anthropic_fake.texts(*answer.pieces)]
+    for index, (call_id, name, arguments) in enumerate(answer.calls, 1):
+        text = json.dumps(arguments, separators=(",", ":"))
+        events += anthropic_fake.tool_use(call_id, name, "", text[:3], text[3:], index=index)
+    events += anthropic_fake.ending(
+        "tool_use" if answer.calls else "end_turn", output_tokens=answer.completion
+    )
+    return [anthropic_fake.framed(event) for event in events]
+
+
+def gemini_events(answer: Answer) -> list[bytes]:
+    """The answer as Gemini streams it, the finish reason in a trailing chunk of its own."""
+    parts: list[dict[str, Any]] = [{"text": piece} for piece in answer.pieces]
+    for index, (call_id, name, arguments) in enumerate(answer.calls):
+        signature = {} if index else {"thoughtSignature": "c2ln"}
+        parts.append({"functionCall": {"id": call_id, "name": name, "args": arguments}} | signature)
+    events: list[dict[str, Any]] = [
+        {
+            "candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}],
+            "usageMetadata": {"promptTokenCount": answer.prompt, "totalTokenCount": answer.prompt},
+            "modelVersion": "gemini-x",
+            "responseId": "r1",
+        }
+        for part in parts
+    ]
+    told = {"promptTokenCount": answer.prompt, "candidatesTokenCount": answer.completion}
+    last = {"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": "STOP", "index": 0}
+    events.append({"candidates": [last], "usageMetadata": told, "modelVersion": "gemini-x"})
+    return [gemini_fake.framed(event) for event in events]
+
+
+def bedrock_events(answer: Answer) -> list[bytes]:
+    """The answer as Bedrock streams it."""
+    event = bedrock_fake.frames.event
+    events = [event("messageStart", {"role": "assistant"})]
+    events += [
+        event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": piece}})
+        for piece in answer.pieces
+    ]
+    events.append(event("contentBlockStop", {"contentBlockIndex": 0}))
+    for index, (call_id, name, arguments) in enumerate(answer.calls, 1):
+        start = {"toolUse": {"toolUseId": call_id, "name": name}}
+        events.append(event("contentBlockStart", {"contentBlockIndex": index, "start": start}))
+        delta = {"toolUse": {"input": json.dumps(arguments, separators=(",", ":"))}}
+        events.append(event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}))
+        events.append(event("contentBlockStop", {"contentBlockIndex": index}))
+    events.append(event("messageStop", {"stopReason": "tool_use" if answer.calls else "end_turn"}))
+    used = bedrock_fake.usage(answer.prompt, answer.completion)
+    return [*events, event("metadata", {"usage": used, "metrics": {"latencyMs": 9}})]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One family under test."""
+
+    provider: str
+    upstream: str
+    able: Capabilities
+    events: Callable[[Answer], list[bytes]]
+    check: Callable[[bytes, Capabilities, str], object]
+
+    @property
+    def model(self) -> Model:
+        """Its catalogue row."""
+        return Model(
+            id="M",
+            pool=self.provider,
+            provider=self.provider,
+            upstream=self.upstream,
+            context=200_000,
+            max_output=8_192,
+            capabilities=self.able,
+        )
+
+
+_CLAUDE = "claude-opus-4-8"
+_BEDROCK = "global.anthropic.claude-opus-4-6-v1"
+CASES = (
+    Case(
+        "openai",
+        "gpt-4o",
+        Capabilities(images=True, remote_images=True, json_schema=True, json_object=True),
+        openai_events,
+        lambda raw, able, upstream: json.loads(raw),
+    ),
+    Case(
+        "anthropic",
+        _CLAUDE,
+        anthropic_capabilities(_CLAUDE),
+        anthropic_events,
+        lambda raw, able, upstream: anthropic_rules.check(raw, able),
+    ),
+    Case(
+        "gemini",
+        "gemini-x",
+        gemini_capabilities("gemini-x"),
+        gemini_events,
+        lambda raw, able, upstream: gemini_rules.check(raw, able),
+    ),
+    Case(
+        "bedrock",
+        _BEDROCK,
+        bedrock_capabilities(_BEDROCK),
+        bedrock_events,
+        lambda raw, able, upstream: bedrock_rules.check("ConverseStream", upstream, json.loads(raw)),
+    ),
+)
+every_family = pytest.mark.parametrize("case", CASES, ids=[case.provider for case in CASES])
+
+WEATHER = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+CLOCK = {
+    "type": "object",
+    "properties": {"zone": {"type": "string"}},
+    "required": ["zone"],
+    "additionalProperties": False,
+}
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "weather", "description": "Weather of a city", "parameters": WEATHER},
+    },
+    {"type": "function", "function": {"name": "clock", "description": "Time in a zone", "parameters": CLOCK}},
+]
+REPORT = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "celsius": {"type": "integer"}},
+    "required": ["city", "celsius"],
+    "additionalProperties": False,
+}
+OPENING: list[dict[str, Any]] = [
+    {"role": "system", "content": "You report the weather. Answer in JSON."},
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Which city is this, and how warm is it there?"},
+            {"type": "image_url", "image_url": {"url": PIXEL}},
+        ],
+    },
+]
+CALLS = (("call_a1", "weather", {"city": "Zürich"}), ("call_b2", "clock", {"zone": "CET"}))
+FIRST = Answer(("Let me ", "look. "), 40, 30, CALLS)
+SECOND = Answer(('{"city":"Zü', 'rich","celsius":21}'), 90, 12)
+
+
+def streamed(body: dict[str, Any], case: Case) -> Job:
+    """A streamed job for a body that the model honours."""
+    made = job(
+        {"stream": True, "stream_options": {"include_usage": True}} | body,
+        upstream=case.upstream,
+        limit=8_192,
+    )
+    assert refuse(case.model, Route.CHAT, made.body) is None
+    return made
+
+
+def opened(case: Case, of: Job, thoughts: dict[str, str]) -> Exchange:
+    """The exchange of a job, its request checked by the family's own rules."""
+    (made,) = family(case.provider).open(of, case.model, thoughts)
+    case.check(made.request(ACCOUNT).body, case.able, case.upstream)
+    return made
+
+
+def read(made: Exchange, data: bytes, size: int) -> ChatCompletion:
+    """What OpenAI's SDK makes of a stream that is read in pieces of `size` bytes."""
+    out = b""
+    for start in range(0, len(data), size):
+        out += made.feed(data[start : start + size])
+    out += b"" if made.finished else made.close()
+    assert made.fault is None
+    assert made.finished
+    state = ChatCompletionStreamState()
+    for event in out.split(b"\n\n"):
+        if event and event != b"data: [DONE]":
+            state.handle_chunk(ChatCompletionChunk.model_validate_json(event.removeprefix(b"data: ")))
+    return state.get_final_completion()
+
+
+@every_family
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+def test_the_same_conversation_gives_the_same_result(case, size):
+    """System, image, two parallel tools, their results, a JSON answer: the caller cannot tell who answered."""
+    first = opened(case, streamed({"messages": OPENING, "tools": TOOLS}, case), {})
+    said = read(first, b"".join(case.events(FIRST)), size)
+    (choice,) = said.choices
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "Let me look. "
+    calls = choice.message.tool_calls or []
+    assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [
+        (name, arguments) for _, name, arguments in CALLS
+    ]
+    assert first.usage == TokenUsage(input=40, output=30)
+    assert (said.usage.prompt_tokens, said.usage.completion_tokens, said.usage.total_tokens) == (40, 30, 70)
+
+    message = choice.message.model_dump(exclude_none=True, include={"role", "content", "tool_calls"})
+    for call in message["tool_calls"]:
+        call["function"].pop("parsed_arguments", None)
+        call.pop("index", None)
+    results = [
+        {"role": "tool", "tool_call_id": calls[1].id, "content": "12:00"},
+        {"role": "tool", "tool_call_id": calls[0].id, "content": '{"celsius":21}'},
+    ]
+    wanted = {"type": "json_schema", "json_schema": {"name": "report", "strict": True, "schema": REPORT}}
+    history = {"messages": [*OPENING, message, *results], "tools": TOOLS, "response_format": wanted}
+    of = streamed(history, case)
+    known = {
+        name: first.thoughts[name] for name in family(case.provider).thought_ids(of) if name in first.thoughts
+    }
+    second = opened(case, of, known)
+    (choice,) = (said := read(second, b"".join(case.events(SECOND)), size)).choices
+    assert choice.finish_reason == "stop"
+    assert json.loads(choice.message.content) == {"city": "Zürich", "celsius": 21}
+    assert second.usage == TokenUsage(input=90, output=12)
+    assert said.usage.total_tokens == usage_object(second.usage)["total_tokens"] == 102
+
+
+@every_family
+@pytest.mark.parametrize("answer", [FIRST, SECOND], ids=["tools", "text"])
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_c38_a_stream_cut_after_any_event_is_never_a_clean_end(case, answer, size):
+    """Every event but the last leaves a fault that may be retried, no finished answer, and what was said by then."""
+    body = {"messages": OPENING, "tools": TOOLS}
+    events = case.events(answer)
+    for count in range(len(events)):
+        made = opened(case, streamed(body, case), {})
+        data = b"".join(events[:count])
+        for start in range(0, len(data), size):
+            made.feed(data[start : start + size])
+        made.close()
+        assert not made.finished, count
+        assert made.fault is not None, count
+        assert made.fault.error.status in (502, 503, 504), count
+        if made.usage is not None:
+            assert made.usage.prompt in (0, answer.prompt)
+
+
+def _cpu_s(case: Case, events: list[bytes], rounds: int) -> float:
+    """CPU seconds of feeding one stream, an event a read."""
+    of = streamed({"messages": OPENING}, case)
+    made = [opened(case, of, {}) for _ in range(rounds)]
+    began = time.process_time()
+    for one in made:
+        for event in events:
+            one.feed(event)
+        if not one.finished:
+            one.close()
+    spent_s = time.process_time() - began
+    assert all(one.finished for one in made)
+    return spent_s / rounds
+
+
+@pytest.mark.parametrize("case", CASES[1:], ids=[case.provider for case in CASES[1:]])
+def test_cpu_of_a_translated_stream_is_within_twice_the_pass_through(case):
+    """A stream of 50 chunks costs a translated family at most twice what it costs the pass-through."""
+    answer = Answer(tuple(f"word{index} " for index in range(CHUNKS)), 40, 50)
+    mine, passed = case.events(answer), CASES[0].events(answer)
+    pairs = [(_cpu_s(case, mine, 20), _cpu_s(CASES[0], passed, 20)) for _ in range(12)]
+    ratio = min(own for own, _ in pairs) / min(other for _, other in pairs)
+    assert ratio <= CPU_RATIO_MAX, f"{case.provider}: {ratio:.2f}"
