@@ -2,6 +2,9 @@
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024  # one event: above any audio chunk or image that a provider sends
 
+_LF = 10
+_CR = 13
+
 
 class EventTooLargeError(Exception):
     """An upstream sent an event, or a line, that does not end within EVENT_BYTES_MAX."""
@@ -13,16 +16,17 @@ class EventReader:
     Works on bytes, so a character that is cut between two reads is never decoded in halves.
     """
 
-    __slots__ = ("_data", "_rest", "_scanned")
+    __slots__ = ("_after_cr", "_data", "_rest", "_scanned")
 
     def __init__(self) -> None:
+        self._after_cr = False  # the last line ended with a CR: an LF that follows belongs to it
         self._rest = b""  # what has come of a line that has not ended
         self._scanned = 0  # bytes of it that are known to hold no line end
         self._data: list[bytes] = []  # data lines of the event under way
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete, in order. Raises EventTooLargeError."""
-        if not self._rest and not self._data:
+        if not (self._rest or self._data or self._after_cr):
             if data.endswith(b"\n\n") and b"\r" not in data:
                 return self._whole(data, b"\n\n")
             if data.endswith(b"\r\n\r\n"):
@@ -31,12 +35,10 @@ class EventReader:
 
     def end(self) -> bytes:
         """The data of an event that lacks its blank line at the end of file: servers do so after their last one."""
-        lines = (
-            self._data
-            if not self._rest
-            else [*self._data, self._rest.rstrip(b"\r").removeprefix(b"data:").strip()]
-        )
-        return b"\n".join(lines)
+        events: list[bytes] = []
+        for line in (self._rest, b""):
+            self._line(line, events)
+        return b"".join(events)
 
     def _whole(self, data: bytes, gap: bytes) -> list[bytes]:
         # The usual case: the read holds whole events of one data line each.
@@ -49,25 +51,24 @@ class EventReader:
         return events
 
     def _general(self, data: bytes) -> list[bytes]:
+        if self._after_cr:
+            data = data.removeprefix(b"\n")  # the other half of a CRLF
+            self._after_cr = False
         buffer = self._rest + data
         events: list[bytes] = []
         start = 0
         position = self._scanned
-        while True:
-            end = _line_end(buffer, position)
-            if end < 0:
-                break
-            line = buffer[start:end]
-            if buffer[end] == 13:  # CR
-                if end + 1 == len(buffer):
-                    break  # an LF may follow: wait for it
-                position = end + 2 if buffer[end + 1] == 10 else end + 1
-            else:
-                position = end + 1
-            start = position
-            self._line(line, events)
+        while (end := _line_end(buffer, position)) >= 0:
+            self._line(buffer[start:end], events)
+            start = end + 1
+            if buffer[end] == _CR:
+                if start == len(buffer):
+                    self._after_cr = True
+                elif buffer[start] == _LF:
+                    start += 1
+            position = start
         self._rest = buffer[start:]
-        self._scanned = max(0, len(self._rest) - 1)
+        self._scanned = len(self._rest)
         if len(self._rest) + sum(map(len, self._data)) > EVENT_BYTES_MAX:
             raise EventTooLargeError
         return events
