@@ -98,6 +98,12 @@ class Host(Protocol):
     def reserve(self, count: int) -> bool:
         """Takes bytes from what all callers may have in memory."""
 
+    def may_follow(self) -> bool:
+        """Whether there is room for one more call whose caller has left."""
+
+    def heard(self, worker_id: str) -> bool:
+        """Whether a worker's beat is not overdue."""
+
 
 class Call:
     """One call. The answer reads `ended`, `error`, `ping_due`, `left`, and takes bytes with `take`."""
@@ -203,7 +209,10 @@ class Call:
             self._end(None, Settle.RELEASE)
         elif self.state is State.RUNNING:
             self._received_all()
+            self._seen.output_bytes()  # counted now, so that the events themselves need not be kept
             self._cancel(self._left_at)
+            if not self._host.may_follow():
+                self._end(None, Settle.WORKER)
         self._wake()
 
     # Offers.
@@ -249,13 +258,14 @@ class Call:
 
     def on_reconnect(self) -> None:
         """NATS is back: what was on its way may be lost."""
-        if self.state is State.OFFERED and not self.left:
-            self._replace()
+        now = time.monotonic()
+        if self.state is State.OFFERED:
+            self._offered = now  # a worker that has accepted says so again
         elif self.state is State.WAITING:
             self.offer()
         elif self.state is State.RUNNING:
-            self._last_frame = time.monotonic()
-            self._send_credit(self._last_frame)
+            self._last_frame = now
+            self._send_credit(now)
 
     def _replace(self) -> None:
         """The attempt is given up before the caller has seen anything of it; the next one needs the ledger's word."""
@@ -296,6 +306,8 @@ class Call:
         """One frame."""
         if self.state is State.RUNNING:
             self._last_frame = now
+            if self.left and now - self._cancel_at >= CANCEL_INTERVAL_S:
+                self._cancel(now)  # it goes on: the first one was lost
             self._on_running(frame, now)
         elif isinstance(frame, Accept):
             if self.state is State.OFFERED:
@@ -432,17 +444,21 @@ class Call:
         if self._repeats and now - self._credit_at >= wire.CREDIT_INTERVAL_S:
             self._repeats -= 1
             self._send_credit(now)
+        if self.left:
+            return  # a worker that has been told to stop has nothing more to say
         if now - self._last_frame >= self._limits.silence_s:
-            self._host.cancel(self.worker_id, self.request_id, self.attempt)
+            self._cancel(now)
             self.worker_died()
-        elif self._gap_since and now - self._gap_since >= self._limits.gap_s and not self.left:
+        elif self._gap_since and now - self._gap_since >= self._limits.gap_s:
             self._lost()
 
     def _tick_left(self, now: float) -> None:
-        if now - self._left_at >= self._limits.left_s:
+        if now - self._left_at < self._limits.left_s:
+            return
+        if self.state is State.RUNNING and not self._host.heard(self.worker_id):
+            self.worker_died()
+        else:
             self._end(None, Settle.WORKER)
-        elif self.state is State.RUNNING and now - self._cancel_at >= CANCEL_INTERVAL_S:
-            self._cancel(now)
 
     def _tick_waiting(self, now: float) -> None:
         if not self._host.connected:

@@ -44,7 +44,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     settled_s: float = 5.0  # connected so long, an edge believes that a pool without beats has no worker
     call_s: float = 600.0
     call_grace_s: float = 5.0  # the worker ends a call at its deadline; the edge does so this much later
-    left_s: float = 90.0  # a call whose caller has left is followed so long, drained ones for 60 s of it
+    left_s: float = (
+        65.0  # a call whose caller has left is followed so long: its answer may be drained for 60 s
+    )
     grace_s: float = 25.0  # after SIGTERM, for calls in flight
 
 

@@ -24,6 +24,7 @@ from schemas.wire import FRAME_BYTES_MAX, Accept, Bounce, Cancel, Credit, Job, P
 
 RENEWED_MAX = 1000  # leases in one request
 ERRANDS_MAX = 8192  # requests to the ledger and probes under way
+CALLS_MAX = 20_000  # those whose callers have left included
 CANCELLED_MAX = 4096  # stale attempts that are remembered as told to stop
 CANCEL_AGAIN_S = 1.0
 PARTS_TIMEOUT_S = 10.0
@@ -108,10 +109,6 @@ class Relay:
         told = self._cancelled.get((request_id, attempt), 0.0)
         if now - told < CANCEL_AGAIN_S or not subjects.is_token(worker_id):
             return
-        self._cancelled[request_id, attempt] = now
-        self._cancelled.move_to_end((request_id, attempt))
-        if len(self._cancelled) > CANCELLED_MAX:
-            self._cancelled.popitem(last=False)
         self.cancel(worker_id, request_id, attempt)
 
     def on_beat(self, message: Message) -> None:
@@ -152,6 +149,10 @@ class Relay:
 
     def cancel(self, worker_id: str, request_id: str, attempt: int) -> None:
         """Tells a worker to stop an attempt."""
+        self._cancelled[request_id, attempt] = time.monotonic()
+        self._cancelled.move_to_end((request_id, attempt))
+        if len(self._cancelled) > CANCELLED_MAX:
+            self._cancelled.popitem(last=False)
         self._control(worker_id, Cancel(request_id, attempt))
 
     def credit(self, worker_id: str, request_id: str, attempt: int, through: int) -> None:
@@ -205,6 +206,14 @@ class Relay:
     def reserve(self, count: int) -> bool:
         """Takes bytes from what all callers may have in memory."""
         return self._budget.take(count)
+
+    def may_follow(self) -> bool:
+        """Whether there is room for one more call whose caller has left."""
+        return len(self._calls) < CALLS_MAX
+
+    def heard(self, worker_id: str) -> bool:
+        """Whether a worker's beat is not overdue."""
+        return time.monotonic() - self._roster.last_heard(worker_id) <= self._limits.overdue_s
 
     def reattempt(self, call: Call, replaced: TokenUsage) -> None:
         """Asks the ledger for the next attempt."""

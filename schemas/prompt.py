@@ -341,7 +341,7 @@ def _prompts(fields: Fields) -> int:
         if kinds == {b'"'}:
             count = len(items)
         elif kinds == {b"["}:
-            count = len([tokens for tokens in map(_decode_tokens, items) if tokens])
+            count = len(items) if all(map(_decode_tokens, items)) else 0
         else:
             count = 1 if _decode_tokens(prompt) else 0
     except _JSON_FAULTS:

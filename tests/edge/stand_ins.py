@@ -222,6 +222,11 @@ def completion(text: str) -> bytes:
     return msgspec.json.encode(answer)
 
 
+def without_pings(stream: bytes) -> bytes:
+    """A stream without its keep-alive comments."""
+    return stream.replace(b": ping\n\n", b"")
+
+
 async def happy(attempt: Attempt) -> None:
     """Accepts, and answers with two words."""
     attempt.accept()
