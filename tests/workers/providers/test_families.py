@@ -8,19 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletionChunk
 
 from runtime.settings import AccountSettings
 from schemas.anthropic import anthropic_capabilities
 from schemas.bedrock import bedrock_capabilities
 from schemas.catalogue import Capabilities, Model
 from schemas.gemini import gemini_capabilities
-from schemas.openai import usage_object
 from schemas.pricing import TokenUsage
 from schemas.refusals import refuse
 from schemas.wire import Job, Route
 from tests.fakes import anthropic as anthropic_fake
-from tests.fakes import anthropic_rules, bedrock_rules, gemini_rules
+from tests.fakes import anthropic_rules, bedrock_rules, conversation, gemini_rules
 from tests.fakes import bedrock as bedrock_fake
 from tests.fakes import gemini as gemini_fake
 from tests.fakes import openai as openai_fake
@@ -28,7 +27,6 @@ from tests.workers.providers.gemini_cases import job
 from workers.providers import family
 from workers.providers.base import Exchange
 
-PIXEL = "data:image/png;base64,iVBORw0KGgo="
 ACCOUNT = AccountSettings(
     id="main", api_key="k", region="us-east-1", access_key_id="AKIDEXAMPLE", secret_access_key="secret"
 )
@@ -139,7 +137,7 @@ class Case(msgspec.Struct, frozen=True):
         )
 
 
-_CLAUDE = "claude-opus-4-8"
+_CLAUDE = "claude-sonnet-4-5"
 _BEDROCK = "global.anthropic.claude-opus-4-6-v1"
 CASES = (
     Case(
@@ -173,53 +171,32 @@ CASES = (
 )
 every_family = pytest.mark.parametrize("case", CASES, ids=[case.provider for case in CASES])
 
-WEATHER = {
+CALLS = Answer(
+    (),
+    conversation.CALLS_USAGE["prompt"],
+    conversation.CALLS_USAGE["completion"],
+    tuple(
+        (f"call_{index}", conversation.TOOL_NAME, json.loads(text))
+        for index, text in enumerate(conversation.ARGUMENTS)
+    ),
+)
+TALK = msgspec.structs.replace(CALLS, pieces=("Let me ", "look. "))
+ANSWER = Answer(
+    conversation.ANSWER_PIECES, conversation.ANSWER_USAGE["prompt"], conversation.ANSWER_USAGE["completion"]
+)
+# A schema: every family has those, while not each has JSON without one.
+SCHEMA = {
     "type": "object",
-    "properties": {"city": {"type": "string"}},
-    "required": ["city"],
+    "properties": {"warmest": {"type": "string"}, "degrees": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["warmest", "degrees"],
     "additionalProperties": False,
 }
-CLOCK = {
-    "type": "object",
-    "properties": {"zone": {"type": "string"}},
-    "required": ["zone"],
-    "additionalProperties": False,
-}
-TOOLS = [
-    {
-        "type": "function",
-        "function": {"name": "weather", "description": "Weather of a city", "parameters": WEATHER},
-    },
-    {"type": "function", "function": {"name": "clock", "description": "Time in a zone", "parameters": CLOCK}},
-]
-REPORT = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}, "celsius": {"type": "integer"}},
-    "required": ["city", "celsius"],
-    "additionalProperties": False,
-}
-OPENING: list[dict[str, Any]] = [
-    {"role": "system", "content": "You report the weather. Answer in JSON."},
-    {
-        "role": "user",
-        "content": [
-            {"type": "text", "text": "Which city is this, and how warm is it there?"},
-            {"type": "image_url", "image_url": {"url": PIXEL}},
-        ],
-    },
-]
-CALLS = (("call_a1", "weather", {"city": "Zürich"}), ("call_b2", "clock", {"zone": "CET"}))
-FIRST = Answer(("Let me ", "look. "), 40, 30, CALLS)
-SECOND = Answer(('{"city":"Zü', 'rich","celsius":21}'), 90, 12)
+JSON_ANSWER = {"type": "json_schema", "json_schema": {"name": "report", "strict": True, "schema": SCHEMA}}
 
 
 def streamed(body: dict[str, Any], case: Case) -> Job:
-    """A streamed job for a body that the model honours."""
-    made = job(
-        {"stream": True, "stream_options": {"include_usage": True}} | body,
-        upstream=case.upstream,
-        limit=8_192,
-    )
+    """A job for a body that the model honours."""
+    made = job(body, upstream=case.upstream, limit=500)
     assert refuse(case.model, Route.CHAT, made.body) is None
     return made
 
@@ -231,65 +208,48 @@ def opened(case: Case, of: Job, thoughts: dict[str, str]) -> Exchange:
     return made
 
 
-def read(made: Exchange, data: bytes, size: int) -> ChatCompletion:
-    """What OpenAI's SDK makes of a stream that is read in pieces of `size` bytes."""
-    out = b""
-    for start in range(0, len(data), size):
-        out += made.feed(data[start : start + size])
+def read(made: Exchange, data: bytes, size: int) -> tuple[conversation.Outcome, list[str]]:
+    """What a caller sees of a stream that is read in pieces of `size` bytes; OpenAI's SDK must accept it too."""
+    out = b"".join(made.feed(data[start : start + size]) for start in range(0, len(data), size))
     out += b"" if made.finished else made.close()
     assert made.fault is None
     assert made.finished
+    events = [event.removeprefix(b"data: ") for event in out.split(b"\n\n")]
+    chunks = [
+        ChatCompletionChunk.model_validate_json(event) for event in events if event not in (b"", b"[DONE]")
+    ]
     state = ChatCompletionStreamState()
-    for event in out.split(b"\n\n"):
-        if event and event != b"data: [DONE]":
-            state.handle_chunk(ChatCompletionChunk.model_validate_json(event.removeprefix(b"data: ")))
-    return state.get_final_completion()
+    for chunk in chunks:
+        state.handle_chunk(chunk)
+    seen, call_ids = conversation.outcome([chunk.model_dump() for chunk in chunks])
+    (choice,) = state.get_final_completion().choices
+    assert (choice.message.content or "", choice.finish_reason) == (seen.content, seen.finish_reason)
+    assert [call.id for call in choice.message.tool_calls or ()] == call_ids
+    return seen, call_ids
 
 
 @every_family
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
 def test_the_same_conversation_gives_the_same_result(case, size):
     """System, image, two parallel tools, their results, a JSON answer: the caller cannot tell who answered."""
-    first = opened(case, streamed({"messages": OPENING, "tools": TOOLS}, case), {})
-    said = read(first, b"".join(case.events(FIRST)), size)
-    (choice,) = said.choices
-    assert choice.finish_reason == "tool_calls"
-    assert choice.message.content == "Let me look. "
-    calls = choice.message.tool_calls or []
-    assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [
-        (name, arguments) for _, name, arguments in CALLS
-    ]
-    assert first.usage == TokenUsage(input=40, output=30)
-    assert (said.usage.prompt_tokens, said.usage.completion_tokens, said.usage.total_tokens) == (40, 30, 70)
-
-    message = choice.message.model_dump(exclude_none=True, include={"role", "content", "tool_calls"})
-    for call in message["tool_calls"]:
-        call["function"].pop("parsed_arguments", None)
-        call.pop("index", None)
-    results = [
-        {"role": "tool", "tool_call_id": calls[1].id, "content": "12:00"},
-        {"role": "tool", "tool_call_id": calls[0].id, "content": '{"celsius":21}'},
-    ]
-    wanted = {"type": "json_schema", "json_schema": {"name": "report", "strict": True, "schema": REPORT}}
-    history = {"messages": [*OPENING, message, *results], "tools": TOOLS, "response_format": wanted}
-    of = streamed(history, case)
-    known = {
-        name: first.thoughts[name] for name in family(case.provider).thought_ids(of) if name in first.thoughts
-    }
-    second = opened(case, of, known)
-    (choice,) = (said := read(second, b"".join(case.events(SECOND)), size)).choices
-    assert choice.finish_reason == "stop"
-    assert json.loads(choice.message.content) == {"city": "Zürich", "celsius": 21}
-    assert second.usage == TokenUsage(input=90, output=12)
-    assert said.usage.total_tokens == usage_object(second.usage)["total_tokens"] == 102
+    first = opened(case, streamed(conversation.first_request("M"), case), {})
+    seen, call_ids = read(first, b"".join(case.events(CALLS)), size)
+    assert seen == conversation.FIRST
+    of = streamed(conversation.second_request("M", call_ids) | {"response_format": JSON_ANSWER}, case)
+    wanted = family(case.provider).thought_ids(of)
+    second = opened(case, of, {name: first.thoughts[name] for name in wanted if name in first.thoughts})
+    seen, _ = read(second, b"".join(case.events(ANSWER)), size)
+    assert seen == conversation.SECOND
+    for made, answer in ((first, CALLS), (second, ANSWER)):
+        assert made.usage == TokenUsage(input=answer.prompt, output=answer.completion)
 
 
 @every_family
-@pytest.mark.parametrize("answer", [FIRST, SECOND], ids=["tools", "text"])
+@pytest.mark.parametrize("answer", [TALK, ANSWER], ids=["tools", "text"])
 @pytest.mark.parametrize("size", [1, 1_000_000])
 def test_c38_a_stream_cut_after_any_event_is_never_a_clean_end(case, answer, size):
     """Every event but the last leaves a fault that may be retried, no finished answer, and what was said by then."""
-    body = {"messages": OPENING, "tools": TOOLS}
+    body = conversation.first_request("M")
     events = case.events(answer)
     for count in range(len(events)):
         made = opened(case, streamed(body, case), {})
@@ -306,7 +266,7 @@ def test_c38_a_stream_cut_after_any_event_is_never_a_clean_end(case, answer, siz
 
 def _cpu_s(case: Case, events: list[bytes], rounds: int) -> float:
     """CPU seconds of feeding one stream, an event a read."""
-    of = streamed({"messages": OPENING}, case)
+    of = streamed(conversation.first_request("M"), case)
     made = [opened(case, of, {}) for _ in range(rounds)]
     began = time.process_time()
     for one in made:
