@@ -11,10 +11,13 @@ MAGIC = b"SQLite format 3\x00"
 
 def path_of(data: Path) -> Path:
     """The one SQLite file in a data folder."""
-    (found,) = [
-        path for path in data.rglob("*") if path.is_file() and path.open("rb").read(len(MAGIC)) == MAGIC
-    ]
+    (found,) = [path for path in data.rglob("*") if path.is_file() and _starts(path) == MAGIC]
     return found
+
+
+def _starts(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(MAGIC))
 
 
 @contextlib.contextmanager
@@ -28,6 +31,12 @@ def lowest_available_nano(books: sqlite3.Connection) -> int:
     """The least that any caller's account has left, beyond what is held."""
     query = "SELECT min(posted_nano - held_nano) FROM accounts WHERE kind IN ('metered', 'playground')"
     return int(books.execute(query).fetchone()[0])
+
+
+def held_nano(books: sqlite3.Connection, key_id: str) -> int:
+    """What a key's calls in flight hold."""
+    query = "SELECT held_nano FROM accounts JOIN api_keys ON accounts.id = account_id WHERE api_keys.id = ?"
+    return int(books.execute(query, (key_id,)).fetchone()[0])
 
 
 def unexplained(data: Path, upstream_calls: dict[str, int]) -> list[str]:

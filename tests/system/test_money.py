@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from tests.fakes.books import lowest_available_nano, opened
+from tests.fakes.books import held_nano, lowest_available_nano, opened
 from tests.fakes.caller import body, call, session, until
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import pool_toml
@@ -108,19 +108,21 @@ class Watch:
 @pytest.mark.parametrize("rounds", [50, pytest.param(500, marks=pytest.mark.long)])
 async def test_money_for_ten_admits_exactly_ten(tokn, upstream, rounds):
     """Of 200 calls at once on money for the holds of 10, exactly 10 pass, and available is never below zero."""
-    probe = tokn.row("key", "create", "--name", "probe", "--balance", "10")
-    request = body("race", stream=False, gate=True) | {"max_completion_tokens": 100}
+    request = body("race", stream=False, gate=True, prompt=1, words=1) | {"max_completion_tokens": 16_000}
+    charge_nano = by_hand(1, 0, 1)
     async with session() as client:
+        probe = tokn.row("key", "create", "--name", "probe", "--balance", "10")
         first = asyncio.create_task(call(client, tokn.url, probe["key"], request))
         await until(lambda: upstream.waiting == 1, 5, "the probe waits at the gate")
         hold_nano = (await asyncio.to_thread(tokn.balance, probe["id"]))["held_nano"]
         upstream.open_gate()
         assert (await first).complete
-        usd = Decimal(hold_nano * AFFORDED) / 1_000_000_000
-        key = tokn.row("key", "create", "--name", "race", "--balance", f"{usd:f}")
-        charge_nano = by_hand(7, 0, 5)
-        refill = f"{Decimal(charge_nano * AFFORDED) / 1_000_000_000:f}"
-        with Watch(tokn) as watch:
+        # All that the rounds spend is on top, and less than one hold: each round finds money for exactly ten.
+        spent_nano = rounds * AFFORDED * charge_nano
+        assert spent_nano < hold_nano
+        usd = Decimal(hold_nano * AFFORDED + spent_nano) / 1_000_000_000
+        key = await asyncio.to_thread(tokn.row, "key", "create", "--name", "race", "--balance", f"{usd:f}")
+        with Watch(tokn) as watch, opened(tokn.data) as books:
             for round_number in range(rounds):
                 before = len(upstream.calls)
                 racers = [
@@ -132,16 +134,15 @@ async def test_money_for_ten_admits_exactly_ten(tokn, upstream, rounds):
                     "all but ten are decided",
                 )
                 await until(lambda: upstream.waiting == AFFORDED, 5, "ten wait at the gate")
+                assert held_nano(books, key["id"]) == hold_nano * AFFORDED
                 upstream.open_gate()
                 seen = await asyncio.gather(*racers)
-                assert sorted(one.status for one in seen) == [200] * AFFORDED + [402] * (RACERS - AFFORDED), (
-                    f"round {round_number}"
-                )
+                statuses = sorted(one.status for one in seen)
+                assert statuses == [200] * AFFORDED + [402] * (RACERS - AFFORDED), f"round {round_number}"
                 assert len(upstream.calls) - before == AFFORDED
                 refused = next(one for one in seen if one.status == 402)
                 assert refused.error["code"] == "insufficient_balance"
-                await asyncio.to_thread(tokn.settled, key["id"])
-                await asyncio.to_thread(tokn.row, "credit", key["id"], refill)
+                await until(lambda: held_nano(books, key["id"]) == 0, 5, "the round is settled")
     assert watch.reads > rounds
     assert watch.lowest_nano >= 0
     assert tokn.balance(key["id"])["posted_nano"] == hold_nano * AFFORDED

@@ -81,7 +81,8 @@ def tokn(upstream, tmp_path_factory):
         for language in ("python", "node")
         for way in ("plain", "stream")
     ]
-    config = pool_toml(upstream.base_url) + "[[models]]" + model + "".join(failing)
+    legacy = model.replace('"org/model:free"', '"legacy"') + "capabilities = { completions = true }\n"
+    config = "[[models]]".join([pool_toml(upstream.base_url), model, legacy]) + "".join(failing)
     with Tokn(tmp_path_factory.mktemp("sdks") / "data", config) as running:
         yield running
 
@@ -132,21 +133,24 @@ def test_chat_stream_with_usage(sdk, tokn):
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
 
 
-def test_completions(sdk, tokn):
-    """A legacy completion carries its text and usage."""
-    body = {"model": "priced", "prompt": "hello", "max_tokens": 9, "x_script": {"words": 2}}
+@pytest.mark.parametrize(("model", "words"), [("legacy", 2), ("priced", 5)], ids=["passed-on", "over-chat"])
+def test_completions(sdk, tokn, model, words):
+    """A legacy completion carries its text and usage, whether the upstream has the route or only chat."""
+    body = {"model": model, "prompt": "hello", "max_tokens": 9}
+    if model == "legacy":
+        body["x_script"] = {"words": words}
     answer = sdk.call("completions", body, tokn.key)["ok"]
     assert answer["object"] == "text_completion"
-    assert answer["model"] == "priced"
-    assert answer["choices"][0]["text"] == "w0 w1 "
+    assert answer["model"] == model
+    assert answer["choices"][0]["text"] == "".join(f"w{index} " for index in range(words))
     assert answer["usage"]["prompt_tokens"] == 7
 
 
-def test_completions_stream(sdk, tokn):
+@pytest.mark.parametrize("model", ["legacy", "priced"], ids=["passed-on", "over-chat"])
+def test_completions_stream(sdk, tokn, model):
     """A legacy stream carries its text in chunks of the same shape."""
-    body = {"model": "priced", "prompt": "hello", "stream": True, "x_script": {"words": 3}}
-    chunks = sdk.call("completions", body, tokn.key)["ok"]
-    assert completion(chunks) == "w0 w1 w2 "
+    chunks = sdk.call("completions", {"model": model, "prompt": "hello", "stream": True}, tokn.key)["ok"]
+    assert completion(chunks) == "w0 w1 w2 w3 w4 "
     assert {chunk["object"] for chunk in chunks} == {"text_completion"}
 
 
