@@ -98,7 +98,7 @@ def stream_of(body: dict[str, Any], *, pieces: int = 3) -> list[bytes]:
             tool = block["toolUse"]
             start = {"toolUse": {"toolUseId": tool["toolUseId"], "name": tool["name"]}}
             out.append(frames.event("contentBlockStart", {"contentBlockIndex": index, "start": start}))
-            text = json.dumps(tool["input"])
+            text = json.dumps(tool["input"], separators=(",", ":"))
             deltas = [{"toolUse": {"input": part}} for part in _cut(text, pieces)]
         elif "reasoningContent" in block:
             said = block["reasoningContent"]["reasoningText"]

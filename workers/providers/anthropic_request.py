@@ -14,31 +14,12 @@ from schemas.toolsets import absent, choice_names
 from schemas.wire import Job
 from workers.providers.anthropic_messages import Conversation, Json, cache_control
 from workers.providers.base import RefusedError
+from workers.providers.claude_json import JSON_INSTRUCTION, closed
 
 BUDGET_TOKENS: Final = {"low": 1_024, "medium": 2_048, "high": 4_096, "xhigh": 8_192, "max": 16_384}
-JSON_INSTRUCTION: Final = (
-    "Answer with one JSON object and nothing else: no words and no code fence around it."
-)
-
 _SERVICE_TIERS: Final = {"auto": "auto", "default": "standard_only"}
 _NO_PARAMETERS: Final = Raw(b'{"type":"object","properties":{}}')
 _OBJECT: Final = Raw(b'"object"')
-# Keywords of JSON Schema that a schema for answers may not have; they are told to the model in words instead.
-_WORDED: Final = frozenset(
-    (
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "maxItems",
-        "uniqueItems",
-        "minProperties",
-        "maxProperties",
-    )
-)
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -149,37 +130,12 @@ def _schema(raw: Raw) -> Raw | dict[str, Raw]:
 
 def _answer_schema(asked: JsonSchema) -> Any:
     try:
-        return _closed(msgspec.json.decode(asked.schema))
+        return closed(msgspec.json.decode(asked.schema))
     except (msgspec.MsgspecError, RecursionError):
         param = "response_format.json_schema.schema"
         raise RefusedError(
             invalid("The schema cannot be read.", param=param, code="invalid_json_schema")
         ) from None
-
-
-def _closed(schema: Any) -> Any:
-    """A schema in the subset that answers may have: objects are closed, and constraints without words described."""
-    if isinstance(schema, list):
-        return [_closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed: Json = {}
-    told: list[str] = []
-    for key, value in schema.items():
-        if key in _WORDED and not isinstance(value, dict | list):
-            told.append(f"{key}: {_encode(value).decode()}")
-        elif key in ("properties", "$defs", "definitions") and isinstance(value, dict):
-            closed[key] = {name: _closed(inner) for name, inner in value.items()}
-        elif key in ("enum", "const", "default", "examples", "required"):
-            closed[key] = value
-        else:
-            closed[key] = _closed(value)
-    if closed.get("type") == "object" or "properties" in closed:
-        closed["additionalProperties"] = False
-    if told:
-        before = f"{closed['description']} " if isinstance(closed.get("description"), str) else ""
-        closed["description"] = f"{before}({', '.join(told)})"
-    return closed
 
 
 def _put_sampling(body: Json, request: ChatRequest, able: Capabilities) -> None:

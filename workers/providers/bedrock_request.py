@@ -10,9 +10,12 @@ from msgspec import Raw
 from schemas.bedrock import is_nova
 from schemas.catalogue import Capabilities, Model
 from schemas.chat import ChatRequest, Function, JsonSchema
+from schemas.errors import invalid
 from schemas.toolsets import absent, choice_names
 from schemas.wire import Job
+from workers.providers.base import RefusedError
 from workers.providers.bedrock_messages import Conversation, Json, cache_point
+from workers.providers.claude_json import JSON_INSTRUCTION, closed
 
 # What reasoning_effort means to a model that wants a number of tokens.
 BUDGET_TOKENS: Final = {
@@ -42,14 +45,15 @@ def build(request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, s
         request, tools_sent=tools is not None, cache_points=able.cache_points, thoughts=thoughts
     )
     body: Json = {"messages": said.turns, "inferenceConfig": _inference(request, job, able)}
-    if said.system:
-        body["system"] = said.system
+    form = request.response_format
+    if form is not None and form.type == "json_object":
+        said.system.append({"text": JSON_INSTRUCTION})
+    body["system"] = said.system
     if tools is not None:
         _add_cache_points(request, tools, able.cache_points - said.cache_points_used)
         body["toolConfig"] = tools
     extra = _model_fields(request, model, tools)
     output: Json = {}
-    form = request.response_format
     if form is not None and form.type == "json_schema" and form.json_schema is not None:
         output["textFormat"] = _text_format(form.json_schema)
     reasoning = _reasoning(request, job, able, replays_all=said.replays_all)
@@ -159,8 +163,14 @@ def _serial(tools: Json) -> Json:
 
 
 def _text_format(schema: JsonSchema) -> Json:
-    """The schema travels as a JSON text."""
-    described: Json = {"schema": bytes(schema.schema).decode(), "name": schema.name}
+    """The schema travels as a JSON text, its objects closed as the models want them."""
+    try:
+        text = _encode(closed(msgspec.json.decode(schema.schema))).decode()
+    except (msgspec.MsgspecError, RecursionError):
+        param = "response_format.json_schema.schema"
+        error = invalid("The schema cannot be read.", param=param, code="invalid_json_schema")
+        raise RefusedError(error) from None
+    described: Json = {"schema": text, "name": schema.name}
     if schema.description:
         described["description"] = schema.description
     return {"type": "json_schema", "structure": {"jsonSchema": described}}

@@ -19,8 +19,8 @@ from tests.workers.providers.anthropic_cases import (
 )
 from workers.providers.anthropic import Anthropic
 from workers.providers.anthropic_messages import tool_id
-from workers.providers.anthropic_request import JSON_INSTRUCTION
 from workers.providers.base import RefusedError
+from workers.providers.claude_json import JSON_INSTRUCTION
 
 PNG = "iVBORw0KGgo="
 CALLS = {

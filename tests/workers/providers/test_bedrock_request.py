@@ -19,6 +19,7 @@ from tests.workers.providers.bedrock_cases import (
     model,
 )
 from workers.providers.bedrock import Bedrock
+from workers.providers.claude_json import JSON_INSTRUCTION
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -286,7 +287,7 @@ def test_c24_a_stop_of_white_space_is_refused():
 
 
 def test_a_json_schema_travels_as_text():
-    """For models that have it, beside tools too; others refuse it, and json_object is nobody's."""
+    """For models that have it, beside tools too; others refuse it. json_object is an instruction, for all but Titan."""
     schema = {
         "type": "object",
         "properties": {"b": {"type": "string"}, "a": {}},
@@ -301,7 +302,7 @@ def test_a_json_schema_travels_as_text():
     assert text.index('"b"') < text.index('"a"')
     for upstream in (CLAUDE_3, NOVA):
         assert refused(upstream, response_format=wanted) == ("unsupported_value", "response_format.type")
-    assert refused(response_format={"type": "json_object"}) == ("unsupported_value", "response_format.type")
+    assert sent(response_format={"type": "json_object"})["system"] == [{"text": JSON_INSTRUCTION}]
 
 
 def test_efforts():
