@@ -85,7 +85,7 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
         prompt_max,
         choices,
         1,
-        State.OPEN.value,
+        State.OPEN,
         now + book.rules.lease_ms,
         now,
         0,

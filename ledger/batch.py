@@ -5,13 +5,15 @@ that share a database wait for one another, but never in a circle. The accounts 
 they are locked for the shortest time.
 """
 
+from collections.abc import Mapping
+from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from ledger.book import Book
 from ledger.position import advance
-from ledger.rows import Account, AccountKind, Hold, Key, Profile, Usage, account_kind, playground_id
+from ledger.rows import Account, AccountKind, Hold, Key, Profile, Transfer, Usage, account_kind, playground_id
 from ledger.statements import (
     ACCOUNTS,
     HOLDS,
@@ -47,6 +49,7 @@ class Wanted(Struct):
     """Names of the rows that a batch needs. Requests bring their holds, usage and accounts along."""
 
     request_ids: set[str]
+    billed: set[str]  # request ids whose usage matters too
     digests: set[str]
     key_ids: set[str]
     profiles: set[str]
@@ -62,7 +65,7 @@ class Applied(Struct, frozen=True):
 
 def wanted() -> Wanted:
     """Nothing yet."""
-    return Wanted(set(), set(), set(), set(), set())
+    return Wanted(set(), set(), set(), set(), set(), set())
 
 
 async def load(tx: Transaction, book: Book, names: Wanted) -> None:
@@ -73,14 +76,14 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
         ):
             hold = Hold(*row)
             book.holds[hold.request_id] = hold
-        await _load_usage(tx, book, names.request_ids)
+        await _load_usage(tx, book, names.billed)
     if names.digests:
         await _load_keys(tx, book, "digest", names.digests)
     if names.key_ids:
         await _load_keys(tx, book, "id", names.key_ids)
     if names.deposits:
         for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
-            book.deposits[row[0]] = tuple(row)  # type: ignore[assignment]  the columns of a Transfer
+            book.deposits[row[0]] = cast("Transfer", tuple(row))
     await load_accounts(tx, book, names.profiles)
     await _load_prices(tx, book)
 
@@ -162,40 +165,39 @@ async def renew(tx: Transaction, request_ids: set[str], lease_ms: int, unless_af
 
 async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     """Writes a book's changes."""
-    if book.new_profiles:
-        await tx.insert(PROFILES, _sorted(book.new_profiles))
-    if book.new_accounts:
-        await tx.insert(ACCOUNTS, _sorted(book.new_accounts))
-    if book.new_keys:
-        await tx.insert(KEYS, _sorted(book.new_keys))
-    if book.changed_keys:
-        await tx.update(
-            SET_STATUS, [(key.status, key.revoked_ms, key.id) for key in book.changed_keys.values()]
-        )
-    if book.changed_accounts:
-        await tx.update(
-            SET_BALANCES,
-            [(row.posted_nano, row.held_nano, row.id) for row in book.changed_accounts.values()],
-        )
-    if book.changed_profiles:
-        await tx.update(
-            SET_CREDITS, [(row.playground_credits_usd, row.id) for row in book.changed_profiles.values()]
-        )
-    if book.changed_holds:
-        await tx.update(
-            SET_HOLDS,
-            [
-                (row.held_nano, row.attempt, row.state, row.lease_ms, row.closed_ms, row.request_id)
-                for row in book.changed_holds.values()
-            ],
-        )
-    if book.changed_usage:
-        await tx.update(SET_USAGE, [_usage_update(row) for row in book.changed_usage.values()])
+    for table, new in (
+        (PROFILES, book.new_profiles),
+        (ACCOUNTS, book.new_accounts),
+        (KEYS, book.new_keys),
+    ):
+        if new:
+            await tx.insert(table, _sorted(new))
+    await _save_changed(tx, book)
     await _save_new(tx, book)
     for account_id, difference in sorted(book.differences.items()):
-        await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id).value, difference)
+        await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
         await _save_position(tx, applied, book.now_ms)
+
+
+async def _save_changed(tx: Transaction, book: Book) -> None:
+    if book.changed_keys:
+        keys = [(key.status, key.revoked_ms, key.id) for key in book.changed_keys.values()]
+        await tx.update(SET_STATUS, keys)
+    if book.changed_accounts:
+        balances = [(row.posted_nano, row.held_nano, row.id) for row in book.changed_accounts.values()]
+        await tx.update(SET_BALANCES, balances)
+    if book.changed_profiles:
+        credits_usd = [(row.playground_credits_usd, row.id) for row in book.changed_profiles.values()]
+        await tx.update(SET_CREDITS, credits_usd)
+    if book.changed_holds:
+        holds = [
+            (row.held_nano, row.attempt, row.state, row.lease_ms, row.closed_ms, row.request_id)
+            for row in book.changed_holds.values()
+        ]
+        await tx.update(SET_HOLDS, holds)
+    if book.changed_usage:
+        await tx.update(SET_USAGE, [_usage_update(row) for row in book.changed_usage.values()])
 
 
 async def _save_new(tx: Transaction, book: Book) -> None:
@@ -209,7 +211,7 @@ async def _save_new(tx: Transaction, book: Book) -> None:
         await tx.insert(PARKED, [astuple(row) for row in book.parked])
 
 
-def _sorted(rows: dict[str, Account] | dict[str, Profile] | dict[str, Key] | dict[str, Hold]) -> list[Row]:
+def _sorted(rows: Mapping[str, Struct]) -> list[Row]:
     return [astuple(rows[key]) for key in sorted(rows)]
 
 

@@ -8,7 +8,6 @@ from ledger.rows import (
     AccountKind,
     Hold,
     Key,
-    Kind,
     Parked,
     Profile,
     State,
@@ -18,6 +17,8 @@ from ledger.rows import (
 )
 from schemas.books import ESTIMATE_GRACE_S, LEASE_S
 from schemas.money import nano_to_usd
+
+_HOLDING = (State.OPEN, State.ESTIMATED)
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ class Book:
         debit: str,
         credit: str,
         request_id: str,
-        kind: Kind,
+        kind: str,
         attempt: int = 0,
         line: int = 0,
     ) -> None:
@@ -77,9 +78,7 @@ class Book:
             return
         if amount_nano < 0:
             amount_nano, debit, credit = -amount_nano, credit, debit
-        self.transfers.append(
-            (request_id, kind.value, attempt, line, debit, credit, amount_nano, self.now_ms)
-        )
+        self.transfers.append((request_id, kind, attempt, line, debit, credit, amount_nano, self.now_ms))
         self._add(debit, -amount_nano)
         self._add(credit, amount_nano)
 
@@ -106,12 +105,12 @@ class Book:
             account.held_nano += difference_nano
             self._changed(account)
 
-    def set_held(self, hold: Hold, held_nano: int, state: State) -> None:
+    def set_held(self, hold: Hold, held_nano: int, state: str) -> None:
         """Moves a hold to a state with so much still held."""
         self.reserve(self.accounts[hold.account_id], held_nano - hold.held_nano)
         hold.held_nano = held_nano
-        hold.state = state.value
-        if state not in (State.OPEN, State.ESTIMATED):
+        hold.state = state
+        if state not in _HOLDING:
             hold.closed_ms = self.now_ms
         self.touch(hold)
 
@@ -138,6 +137,6 @@ class Book:
 
     def add_account(self, account_id: str) -> Account:
         """Adds a caller's account with nothing in it."""
-        account = Account(account_id, account_kind(account_id).value, 0, 0)
+        account = Account(account_id, account_kind(account_id), 0, 0)
         self.accounts[account_id] = self.new_accounts[account_id] = account
         return account

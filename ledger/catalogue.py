@@ -7,13 +7,15 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct, structs
 
+from ledger.meter import Meter
 from schemas.catalogue import Model
 from schemas.money import EXACT
-from schemas.pricing import Bound, Price, bound, price_on
+from schemas.pricing import Bound, Price, TokenUsage, bound, price_on
 
 _encode_price = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
 _decode_price = msgspec.json.Decoder(Price).decode
 _DAY_MS = 86_400_000
+_METERS_MAX = 1_024
 _LIST = Decimal(1)
 
 
@@ -56,6 +58,7 @@ class Catalogue:
         self._offers: dict[str, Offer | None] = {}
         self._offers_day = -1
         self._lines: dict[tuple[str, Decimal, int], _Line] = {}
+        self._meters: dict[tuple[str, Decimal, tuple[str, ...]], Meter] = {}
 
     def offer(self, model_id: str, now_ms: int) -> Offer | None:
         """What a model costs now; None if there is no such model, or none yet."""
@@ -89,6 +92,18 @@ class Catalogue:
             line = self._lines[ref, rate, reached] = _line(price, rate, reached)
         fixed = EXACT.add(line.base, EXACT.multiply(line.per_prompt_token, Decimal(prompt_max)))
         return Bound(fixed, line.per_output_token)
+
+    def charges(
+        self, ref: str, usage: TokenUsage, rate: Decimal, uplifts: tuple[str, ...]
+    ) -> tuple[int, int]:
+        """`schemas.pricing.charge` of one usage at a rate and at list price: (charge, list), in nano-dollars."""
+        key = (ref, rate, uplifts)
+        meter = self._meters.get(key)
+        if meter is None:
+            if len(self._meters) >= _METERS_MAX:  # uplifts come from outside
+                self._meters.clear()
+            meter = self._meters[key] = Meter(self.prices[ref], rate, uplifts)
+        return meter.charges(usage)
 
     def list_bound(self, ref: str, price: Price, prompt_max: int) -> Bound:
         """The same bound at list price."""

@@ -140,11 +140,14 @@ def _wanted(commands: Sequence[Command], digests: Sequence[str], deliveries: Seq
             case Credit():
                 names.deposits.add(command.request_id)
                 (names.key_ids if command.key_id else names.profiles).add(command.key_id or command.profile)
-            case _:
+            case Release():
                 names.request_ids.add(command.request_id)
+            case _:
+                names.billed.add(command.request_id)
     for one in deliveries:
         for event in one.events:
-            names.request_ids.add(event.request_id)
+            names.billed.add(event.request_id)
+    names.request_ids |= names.billed
     return names
 
 

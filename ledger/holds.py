@@ -1,5 +1,7 @@
 """Owns what ends or carries on a hold other than a worker's event: release, reattempt, estimate, expiry."""
 
+from decimal import Decimal
+
 from msgspec import structs
 
 from ledger.book import Book
@@ -7,11 +9,9 @@ from ledger.rows import Hold, State, Usage
 from ledger.settlement import (
     ATTEMPT_MAX,
     TOKENS_MAX,
-    caller_charge,
     charge_call,
     estimate_event,
     estimated_cost,
-    list_charge,
     usage_row,
 )
 from schemas.books import Done, Estimate, Reattempt, Release
@@ -32,6 +32,10 @@ def _refused(hold: Hold | None, token: str) -> Done | None:
 
 def _sane(usage: TokenUsage, attempt: int) -> bool:
     return 1 <= attempt <= ATTEMPT_MAX and all(0 <= tokens <= TOKENS_MAX for tokens in structs.astuple(usage))
+
+
+def _charges(book: Book, hold: Hold, usage: TokenUsage) -> tuple[int, int]:
+    return book.catalogue.charges(hold.price_ref, usage, Decimal(hold.rate), ())
 
 
 def release(book: Book, request: Release) -> Done:
@@ -61,8 +65,8 @@ def reattempt(book: Book, request: Reattempt) -> Done:
     replaced = request.attempt - 1
     if (hold.request_id, replaced) not in book.usage:
         event = estimate_event(hold, request.replaced, replaced, Outcome.FAILED)
-        price = book.catalogue.prices[hold.price_ref]
-        row = usage_row(book, hold, event, slot=replaced, list_nano=list_charge(request.replaced, price, ()))
+        _, at_list = _charges(book, hold, request.replaced)
+        row = usage_row(book, hold, event, slot=replaced, list_nano=at_list)
         row.cost_final = False
         estimated_cost(book, hold, row, request.replaced, replaced)
         book.add_usage(row)
@@ -89,32 +93,30 @@ def estimate(book: Book, request: Estimate) -> Done:
         return Done(ok=False, detail="not the current attempt")
     outcome = Outcome.FAILED if request.failed else Outcome.OK
     billed = NO_USAGE if request.failed else request.usage
-    price = book.catalogue.prices[hold.price_ref]
+    owed, at_list = _charges(book, hold, billed)
     event = structs.replace(
         estimate_event(hold, billed, request.attempt, outcome),
         first_byte_ms=request.first_byte_ms,
         duration_ms=request.duration_ms,
         finished_ms=book.now_ms,
     )
-    row = usage_row(book, hold, event, slot=_BILL, list_nano=list_charge(billed, price, ()))
+    row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
     row.bill_final, row.cost_final = request.failed, False
-    _settle_estimate(book, hold, row, billed)
+    _settle_estimate(book, hold, row, owed)
     hold.attempt = request.attempt
     estimated_cost(book, hold, row, request.usage, request.attempt)
     book.add_usage(row)
     return _OK
 
 
-def _settle_estimate(book: Book, hold: Hold, row: Usage, billed: TokenUsage) -> None:
-    price = book.catalogue.prices[hold.price_ref]
-    owed = caller_charge(billed, hold, price, ())
+def _settle_estimate(book: Book, hold: Hold, row: Usage, owed: int) -> None:
     paid = min(owed, hold.amount_nano)
     if row.bill_final:
         book.set_held(hold, 0, State.SETTLED)
     else:
         hold.lease_ms = book.now_ms + book.rules.grace_ms
         book.set_held(hold, hold.amount_nano - paid, State.ESTIMATED)
-    charge_call(book, hold, row, owed, paid, 0)
+    charge_call(book, hold, row, owed_nano=owed, paid_nano=paid, line=0)
 
 
 def expire(book: Book, hold: Hold) -> bool:

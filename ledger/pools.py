@@ -75,7 +75,7 @@ class Pools:
 
 
 def _accounts(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str, Any]]:
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         account_id: {"id": account_id, "state": "unknown", "credit_nano": left, "inflight": 0, "capacity": 0}
         for account_id, left in credit.items()
     }

@@ -26,6 +26,7 @@ _KEY_SQL = (
     f"SELECT {_columns(KEYS, 'k')}, {_columns(ACCOUNTS, 'a')} "  # noqa: S608  our own names, as all below
     "FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE "
 )
+_AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
 _KEYS_WIDTH = len(KEYS.columns)
 _USAGE_SQL = f"SELECT {_columns(USAGE, 'u')}, u.seq FROM usage u WHERE u.slot = 0 "  # noqa: S608
 _RECEIPT_SQL = (
@@ -68,10 +69,7 @@ async def key_list(store: Store, query: KeyList) -> Rows:
     limit = min(max(query.limit, 1), PAGE_MAX)
     if query.after:
         rows = await store.fetch(
-            f"{_KEY_SQL}(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1) "
-            "ORDER BY k.created_ms, k.id LIMIT $2",
-            query.after,
-            limit,
+            f"{_KEY_SQL}{_AFTER} ORDER BY k.created_ms, k.id LIMIT $2", query.after, limit
         )
     else:
         rows = await store.fetch(f"{_KEY_SQL}1 = 1 ORDER BY k.created_ms, k.id LIMIT $1", limit)

@@ -53,7 +53,7 @@ _WRITES = {
     LedgerVerb.KEY_REVOKE,
     LedgerVerb.CREDIT,
 }
-_DECODERS = {
+_DECODERS: dict[str, tuple[LedgerVerb, Callable[[bytes], Any]]] = {
     _SUBJECT + verb.value: (verb, msgspec.msgpack.Decoder(form).decode) for verb, form in _FORMS.items()
 }
 

@@ -1,12 +1,10 @@
 """Owns the rows of the books as plain mutable structs: one field a column, in the order of the table."""
 
-from enum import StrEnum
-
 from msgspec import Struct
 
 
-class State(StrEnum):
-    """Where a hold stands. Only `open` and `estimated` still hold money."""
+class State:
+    """Where a hold stands. Only `open` and `estimated` still hold money. Plain texts, as all of these: rows hold them."""
 
     OPEN = "open"
     ESTIMATED = "estimated"  # settled by an edge's estimate; the rest stays held for a worker's report
@@ -15,7 +13,7 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
-class Kind(StrEnum):
+class Kind:
     """What a transfer is for."""
 
     DEPOSIT = "deposit"
@@ -28,7 +26,7 @@ class Kind(StrEnum):
     OPENING = "opening"  # an upstream account's first credit
 
 
-class AccountKind(StrEnum):
+class AccountKind:
     """Kinds of accounts. Only the first two belong to callers, and may never go below what is held."""
 
     METERED = "metered"
@@ -60,7 +58,7 @@ def upstream_id(pool: str, account: str) -> str:
     return f"upstream:{pool}:{account}"
 
 
-def account_kind(account_id: str) -> AccountKind:
+def account_kind(account_id: str) -> str:
     """The kind of an account, by its id."""
     prefix = account_id.partition(":")[0]
     match prefix:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 from ledger.book import Book
 from ledger.rows import (
@@ -18,8 +19,7 @@ from ledger.rows import (
     Usage,
     upstream_id,
 )
-from schemas.money import NANO_MAX
-from schemas.pricing import NO_USAGE, Price, TokenUsage, charge
+from schemas.pricing import NO_USAGE, TokenUsage, charge
 from schemas.subjects import is_token
 from schemas.usage import Known, Outcome, Try, UsageEvent
 
@@ -41,15 +41,17 @@ def problem(event: UsageEvent) -> str | None:
         return "the request id is not one"
     if not 1 <= event.attempt <= ATTEMPT_MAX:
         return "the attempt is out of range"
-    for usage in (event.usage, *(one.usage for one in event.tries)):
-        if usage is not NO_USAGE and not all(
-            0 <= tokens <= TOKENS_MAX for tokens in msgspec.structs.astuple(usage)
-        ):
-            return "a number of tokens is out of range"
-    for milliseconds in (event.queued_ms, event.first_byte_ms, event.duration_ms, event.finished_ms):
-        if not -MILLISECONDS_MAX <= milliseconds <= MILLISECONDS_MAX:
-            return "a time is out of range"
+    if not _countable(event.usage) or not all(_countable(one.usage) for one in event.tries):
+        return "a number of tokens is out of range"
+    times = (event.queued_ms, event.first_byte_ms, event.duration_ms, event.finished_ms)
+    if min(times) < -MILLISECONDS_MAX or max(times) > MILLISECONDS_MAX:
+        return "a time is out of range"
     return None
+
+
+def _countable(usage: TokenUsage) -> bool:
+    counts = astuple(usage)
+    return bool(min(counts) >= 0 and max(counts) <= TOKENS_MAX)
 
 
 def settle(book: Book, event: UsageEvent) -> Settled:
@@ -74,30 +76,23 @@ def _is_of(hold: Hold, bill: Usage, event: UsageEvent) -> bool:
     return event.attempt == bill.attempt or (hold.state == State.EXPIRED and event.attempt > bill.attempt)
 
 
-def list_charge(usage: TokenUsage, price: Price, uplifts: tuple[str, ...]) -> int:
-    """List price of some usage; nothing at all costs nothing, whatever the fee of a request is."""
-    return 0 if usage == NO_USAGE else charge(usage, price, _LIST, uplifts)
-
-
-def caller_charge(usage: TokenUsage, hold: Hold, price: Price, uplifts: tuple[str, ...]) -> int:
-    """What a caller owes for some usage, at the price and rate that the hold pinned."""
-    return 0 if usage == NO_USAGE else charge(usage, price, Decimal(hold.rate), uplifts)
+def _charges(book: Book, hold: Hold, event: UsageEvent) -> tuple[int, int]:
+    # At the price and rate that the hold pinned: what the caller owes, and list price.
+    return book.catalogue.charges(hold.price_ref, event.usage, Decimal(hold.rate), event.uplifts)
 
 
 def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
-    price = book.catalogue.prices[hold.price_ref]
-    owed = caller_charge(event.usage, hold, price, event.uplifts)
-    at_list = list_charge(event.usage, price, event.uplifts)
+    owed, at_list = _charges(book, hold, event)
     row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
-    charge_call(book, hold, row, owed, min(owed, hold.amount_nano), _FIRST)
+    charge_call(book, hold, row, owed_nano=owed, paid_nano=min(owed, hold.amount_nano), line=_FIRST)
     hold.attempt = event.attempt
     book.set_held(hold, 0, State.SETTLED)
-    row.cost_nano = _book_tries(book, event, hold, price, at_list)
+    row.cost_nano = _book_tries(book, event, hold, at_list)
     book.add_usage(row)
     return "billed"
 
 
-def charge_call(book: Book, hold: Hold, row: Usage, owed_nano: int, paid_nano: int, line: int) -> None:
+def charge_call(book: Book, hold: Hold, row: Usage, *, owed_nano: int, paid_nano: int, line: int) -> None:
     """Moves what a call's bill lacks: `paid_nano` in all by the caller, the rest of what is owed uncollected."""
     rest = owed_nano - paid_nano
     for kind, source, difference in (
@@ -118,15 +113,13 @@ def charge_call(book: Book, hold: Hold, row: Usage, owed_nano: int, paid_nano: i
 
 def _correct(book: Book, hold: Hold, bill: Usage, event: UsageEvent) -> Settled:
     """A report for a call that was estimated or has expired."""
-    price = book.catalogue.prices[hold.price_ref]
+    owed, at_list = _charges(book, hold, event)
     _take_back_estimate(book, bill)
-    at_list = list_charge(event.usage, price, event.uplifts)
     bill.attempt = event.attempt
-    bill.cost_nano = _book_tries(book, event, hold, price, at_list)
+    bill.cost_nano = _book_tries(book, event, hold, at_list)
     bill.cost_final = True
     bill.tries = _encode(event.tries).decode()
     if not bill.bill_final:
-        owed = caller_charge(event.usage, hold, price, event.uplifts)
         paid = min(owed, hold.amount_nano)
         if paid > bill.billed_nano:
             # What this hold still reserves is for this very charge.
@@ -135,16 +128,16 @@ def _correct(book: Book, hold: Hold, bill: Usage, event: UsageEvent) -> Settled:
         _fill(bill, event, at_list)
         # The hold goes first, so that what it reserved is there to be charged.
         book.set_held(hold, 0, State.SETTLED)
-        charge_call(book, hold, bill, owed, paid, _CORRECTION)
+        charge_call(book, hold, bill, owed_nano=owed, paid_nano=paid, line=_CORRECTION)
         bill.bill_final = True
     book.touch_usage(bill)
     return "corrected"
 
 
 def _fill(row: Usage, event: UsageEvent, list_nano: int) -> None:
-    for name, tokens in zip(TokenUsage.__struct_fields__, msgspec.structs.astuple(event.usage), strict=True):
+    for name, tokens in zip(TokenUsage.__struct_fields__, astuple(event.usage), strict=True):
         setattr(row, name, tokens)
-    row.outcome, row.known = event.outcome.value, event.known.value
+    row.outcome, row.known = str(event.outcome), str(event.known)
     row.uplifts = _encode(event.uplifts).decode()
     row.list_nano = list_nano
     row.queued_ms, row.first_byte_ms = event.queued_ms, event.first_byte_ms
@@ -153,8 +146,7 @@ def _fill(row: Usage, event: UsageEvent, list_nano: int) -> None:
 
 def _our_cost(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     """An attempt that does not bill: replaced, or its hold was released."""
-    price = book.catalogue.prices[hold.price_ref]
-    at_list = list_charge(event.usage, price, event.uplifts)
+    _, at_list = _charges(book, hold, event)
     row = book.usage.get((event.request_id, event.attempt))
     if row is not None:
         if row.cost_final:
@@ -167,7 +159,7 @@ def _our_cost(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     else:
         row = usage_row(book, hold, event, slot=event.attempt, list_nano=at_list)
         book.add_usage(row)
-    row.cost_nano = _book_tries(book, event, hold, price, at_list)
+    row.cost_nano = _book_tries(book, event, hold, at_list)
     return "cost"
 
 
@@ -176,7 +168,7 @@ def _orphan(book: Book, event: UsageEvent) -> Settled:
     if (event.request_id, event.attempt) in book.usage:
         return "duplicate"
     row = usage_row(book, None, event, slot=event.attempt, list_nano=0)
-    row.cost_nano = _book_tries(book, event, None, None, 0)
+    row.cost_nano = _book_tries(book, event, None, 0)
     book.add_usage(row)
     book.parked.append(
         Parked(
@@ -201,8 +193,8 @@ def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, li
         hold.model if hold is not None else "",
         hold.provider if hold is not None else event.provider,
         hold.pool if hold is not None else event.pool,
-        event.outcome.value,
-        event.known.value,
+        str(event.outcome),
+        str(event.known),
         True,
         True,
         usage.input,
@@ -227,11 +219,19 @@ def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, li
     )
 
 
-def _book_tries(book: Book, event: UsageEvent, hold: Hold | None, price: Price | None, at_list: int) -> int:
+def _book_tries(book: Book, event: UsageEvent, hold: Hold | None, at_list: int) -> int:
     """Takes each try off its upstream account's credit at list price. Returns the sum."""
     total = 0
     for line, one in enumerate(event.tries):
-        cost = _try_cost(book, event, hold, price, one, at_list)
+        if (
+            hold is not None
+            and one.upstream == hold.upstream
+            and one.usage == event.usage
+            and one.uplifts == event.uplifts
+        ):
+            cost = at_list  # the usual case: the one try is the call
+        else:
+            cost = _try_cost(book, event, hold, one)
         total += cost
         book.move(
             cost,
@@ -245,20 +245,21 @@ def _book_tries(book: Book, event: UsageEvent, hold: Hold | None, price: Price |
     return total
 
 
-def _try_cost(
-    book: Book, event: UsageEvent, hold: Hold | None, price: Price | None, one: Try, at_list: int
-) -> int:
-    if hold is None or one.upstream != hold.upstream:
-        price = book.catalogue.upstream_price(event.provider, one.upstream, book.now_ms) or price
-    elif one.usage == event.usage and one.uplifts == event.uplifts:
-        return at_list  # the usual case: the one try is the call
-    return 0 if price is None else min(list_charge(one.usage, price, one.uplifts), NANO_MAX)
+def _try_cost(book: Book, event: UsageEvent, hold: Hold | None, one: Try) -> int:
+    catalogue = book.catalogue
+    if hold is not None and one.upstream == hold.upstream:
+        return catalogue.charges(hold.price_ref, one.usage, _LIST, one.uplifts)[1]
+    price = catalogue.upstream_price(event.provider, one.upstream, book.now_ms)
+    if price is not None:
+        return 0 if one.usage == NO_USAGE else charge(one.usage, price, _LIST, one.uplifts)
+    if hold is not None:
+        return catalogue.charges(hold.price_ref, one.usage, _LIST, one.uplifts)[1]
+    return 0
 
 
 def estimated_cost(book: Book, hold: Hold, row: Usage, usage: TokenUsage, attempt: int) -> None:
     """Books an attempt's cost by an estimate, since nobody has said which upstream account it went to."""
-    price = book.catalogue.prices[hold.price_ref]
-    row.cost_nano = min(list_charge(usage, price, ()), NANO_MAX)
+    row.cost_nano = book.catalogue.charges(hold.price_ref, usage, _LIST, ())[1]
     book.move(
         row.cost_nano,
         debit=UNALLOCATED,

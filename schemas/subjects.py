@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import time
 from enum import StrEnum
 
 from msgspec import Struct
@@ -81,8 +82,11 @@ def is_token(text: str) -> bool:
 
 
 def new_id(prefix: str = "") -> str:
-    """A fresh id of 96 random bits, safe as one token of a subject."""
-    return prefix + secrets.token_hex(12)
+    """A fresh id, safe as one token of a subject: 48 bits of unix milliseconds, then 64 random bits.
+
+    Time comes first so that new rows of the books fall next to one another in their indexes, however many there are.
+    """
+    return f"{prefix}{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
 def pool(name: str) -> str:

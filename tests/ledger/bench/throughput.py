@@ -1,0 +1,121 @@
+"""Measures the books by themselves: authorisations at 32 callers, then settlement of a full backlog.
+
+python -m tests.ledger.bench.throughput [--calls N] [--keys N] [--url postgresql+asyncpg://…]
+"""
+
+import argparse
+import asyncio
+import hashlib
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from ledger.catalogue import Catalogue
+from ledger.commit import Committer, Delivery
+from ledger.postgres import PostgresStore
+from ledger.sqlite import SqliteStore
+from ledger.telemetry import Telemetry
+from ledger.writer import Writer
+from schemas.books import VERSION, Authorise, Hold, KeyCreate
+from schemas.builtin import BUILTIN
+from schemas.pricing import TokenUsage
+from schemas.subjects import new_id
+from schemas.usage import Known, Outcome, Try, UsageEvent
+
+CALLERS = 32
+BATCH = 20  # events in one message
+
+
+def _event(request_id: str) -> UsageEvent:
+    usage = TokenUsage(input=100, output=50)
+    return UsageEvent(
+        request_id,
+        1,
+        "w",
+        "openai",
+        "openai",
+        Outcome.OK,
+        Known.REPORTED,
+        usage,
+        tries=(Try("main", "gpt-4o", Outcome.OK, 200, Known.REPORTED, usage),),
+    )
+
+
+async def _ask(writer: Writer, command: Any) -> Any:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    writer.submit(command, future.set_result)
+    return await future
+
+
+async def run(calls: int, keys: int, url: str) -> None:
+    """Prints both figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = await _store(url, Path(folder))
+        await store.migrate()
+        telemetry = Telemetry(CollectorRegistry())
+        writer = Writer(Committer(store, Catalogue(BUILTIN), b"pepper", telemetry), telemetry)
+        running = asyncio.create_task(writer.run())
+        digests = [hashlib.sha256(f"{new_id()}".encode()).digest() for _ in range(keys)]
+        await asyncio.gather(
+            *(_ask(writer, KeyCreate(1, digest, "", "", 10**15, None, False)) for digest in digests)
+        )
+        ids = [new_id() for _ in range(calls)]
+        todo = iter(range(calls))
+        cpu, start = time.process_time(), time.perf_counter()
+        waits: list[float] = []
+
+        async def caller() -> None:
+            for index in todo:
+                began = time.perf_counter()
+                reply = await _ask(
+                    writer,
+                    Authorise(VERSION, ids[index], digests[index % keys], "gpt-4o", 300, 1, 100),
+                )
+                waits.append(time.perf_counter() - began)
+                assert isinstance(reply, Hold), reply
+
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        wall, used = time.perf_counter() - start, time.process_time() - cpu
+        waits.sort()
+        print(
+            f"authorise  {calls / wall:8.0f}/s  cpu {used / calls * 1e6:5.0f} us  p50 {waits[calls // 2] * 1e3:.2f} ms"
+            f"  p99 {waits[calls * 99 // 100] * 1e3:.2f} ms"
+        )
+        left = -(-calls // BATCH)
+        finished = asyncio.Event()
+
+        def done() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                finished.set()
+
+        cpu, start = time.process_time(), time.perf_counter()
+        for number, first in enumerate(range(0, calls, BATCH)):
+            writer.apply(
+                Delivery("bench", number + 1, tuple(_event(one) for one in ids[first : first + BATCH])), done
+            )
+        await finished.wait()
+        wall, used = time.perf_counter() - start, time.process_time() - cpu
+        print(f"settle     {calls / wall:8.0f}/s  cpu {used / calls * 1e6:5.0f} us")
+        writer.stop()
+        await running
+        await store.close()
+
+
+async def _store(url: str, folder: Path) -> Any:
+    if url:
+        return await PostgresStore.open(url, timeout_s=30.0)
+    return SqliteStore(folder / "books.db")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--keys", type=int, default=100)
+    parser.add_argument("--url", default="")
+    arguments = parser.parse_args()
+    asyncio.run(run(arguments.calls, arguments.keys, arguments.url))
