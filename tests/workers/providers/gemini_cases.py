@@ -97,6 +97,11 @@ def wire(events: Any) -> bytes:
     return b"".join(framed(event) for event in events)
 
 
+def said(text: str, **more: Any) -> Any:
+    """A chunk of one candidate with a text."""
+    return {"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "index": 0} | more]}
+
+
 def play(made: Exchange, data: bytes, size: int = 0) -> bytes:
     """What a caller gets of a stream that is read in pieces of `size` bytes, or whole."""
     step = size or len(data) or 1
