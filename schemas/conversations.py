@@ -53,7 +53,8 @@ def check_conversation(request: ChatRequest, model: Model) -> None:
             _check_assistant(message, path, model)
             open_calls = _calls(message, path, index, model)
         _check_content(message, path, model)
-        said = said or _says(message)
+        if message.role != "assistant":
+            said = said or message.role in _RESULTS or _has_content(message)
     if open_calls:
         raise RequestError(_unanswered(open_calls))
     if not said:
@@ -221,18 +222,29 @@ def plain_text(data: str) -> str:
     return text if text.strip() else ""
 
 
+def ends_with_assistant(messages: list[Message]) -> bool:
+    """Whether the last turn is the assistant's: messages without any content, which are not sent, do not count."""
+    last = next((message for message in reversed(messages) if _says(message)), None)
+    return last is not None and last.role == "assistant"
+
+
 def _says(message: Message) -> bool:
-    if message.role in _SYSTEM or message.role == "user":
-        content = message.content
-        if isinstance(content, str):
-            return bool(content.strip())
-        return any(not isinstance(part, TextPart) or part.text.strip() for part in content or ())
-    return message.role in _RESULTS
+    if message.role in _SYSTEM:
+        return False
+    if message.role in _RESULTS or message.tool_calls or message.function_call or message.refusal:
+        return True
+    return _has_content(message)
+
+
+def _has_content(message: Message) -> bool:
+    content = message.content
+    if isinstance(content, str):
+        return bool(content.strip())
+    return any(not isinstance(part, TextPart) or part.text.strip() for part in content or ())
 
 
 def _check_end(request: ChatRequest, model: Model) -> None:
-    last = next((m for m in reversed(request.messages) if m.role not in _SYSTEM), None)
-    if last is not None and last.role == "assistant" and not model.capabilities.prefill:
+    if ends_with_assistant(request.messages) and not model.capabilities.prefill:
         text = f"The model `{model.id}` ({model.provider}) cannot continue an assistant message: end with a user message."
         raise RequestError(unsupported_value("messages", text))
 

@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.catalogue import Capabilities, Model
 from schemas.chat import ChatRequest, CompletionRequest, Message
-from schemas.conversations import check_conversation
+from schemas.conversations import check_conversation, ends_with_assistant
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.prompt import RequestError
 from schemas.toolsets import check_tools
@@ -293,7 +293,7 @@ def _check_thinking_alone(request: ChatRequest, able: Capabilities, model: Model
         raise RequestError(
             unsupported_value("response_format", f"{_named(model)} cannot answer so while it reasons.")
         )
-    if request.messages and request.messages[-1].role == "assistant":
+    if ends_with_assistant(request.messages):
         raise RequestError(
             unsupported_value("messages", f"{_named(model)} cannot continue an answer while it reasons.")
         )

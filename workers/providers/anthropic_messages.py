@@ -42,7 +42,7 @@ class Conversation:
     def __init__(self, messages: list[Message], able: Capabilities, *, tools_sent: bool) -> None:
         self.system: list[Json] = []
         self.turns: list[Json] = []
-        self.calls_running = False  # the conversation ends amid a turn that calls tools
+        self.calls_running = False  # the last turn brings results of tools: the model's own turn goes on
         self._able = able
         self._tools_sent = tools_sent
         self._names: dict[str, str] = {}
@@ -59,10 +59,8 @@ class Conversation:
                 role, blocks = "assistant", self._assistant(message, path)
             case "tool" | "function":
                 role, blocks = "user", [self._result(message)]
-                self.calls_running = True
             case _:
                 role, blocks = "user", self._parts(message, path)
-                self.calls_running = False
         self.turns.append({"role": role, "content": self._marked(blocks, message.cache_control)})
 
     def _marked(self, blocks: list[Json], mark: CacheControl | None) -> list[Json]:
@@ -159,7 +157,7 @@ class Conversation:
         return self._mark(block, mark)
 
     def _settle(self) -> None:
-        self.system = _not_blank(self.system)
+        self.system = [block for block in self.system if block["text"].strip()]
         merged: list[Json] = []
         for turn in self.turns:
             blocks = _not_blank(turn["content"])
@@ -178,6 +176,9 @@ class Conversation:
         if merged and merged[-1]["role"] == "assistant":
             _trim_end(merged)
         self.turns = merged
+        self.calls_running = bool(merged) and any(
+            block["type"] == "tool_result" for block in merged[-1]["content"]
+        )
 
 
 def tool_id(call_id: str) -> str:
