@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections import deque
 
 import msgspec
 
 from runtime.bus import Bus, BusError, Message
 from runtime.log import get_logger
+from schemas import subjects
 from schemas.wire import Cancel, Credit, Part, decode_control
 from workers.call import Call, Stop
 from workers.frames import FrameWriter
@@ -26,7 +26,7 @@ class Calls:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._calls: dict[str, Call] = {}
-        self._lingering: deque[tuple[float, str, int, FrameWriter]] = deque()
+        self._lingering: dict[tuple[str, int], tuple[float, FrameWriter]] = {}  # oldest first
         self._lingering_bytes = 0
         self._older: set[Call] = set()  # replaced by a newer attempt, still settling
         bus.on_reconnect(self._reconnected)
@@ -63,13 +63,13 @@ class Calls:
         frames = call.frames
         if frames.settled:
             return
-        self._lingering.append((time.monotonic() + LINGER_S, call.job.request_id, call.job.attempt, frames))
+        self._lingering[call.job.request_id, call.job.attempt] = (time.monotonic() + LINGER_S, frames)
         self._lingering_bytes += frames.kept_bytes
         while len(self._lingering) > LINGERING_MAX or self._lingering_bytes > LINGERING_BYTES_MAX:
-            self._forget_oldest()
+            self._forget(next(iter(self._lingering)))
 
-    def _forget_oldest(self) -> None:
-        _, _, _, frames = self._lingering.popleft()
+    def _forget(self, name: tuple[str, int]) -> None:
+        _, frames = self._lingering.pop(name)
         self._lingering_bytes -= frames.kept_bytes
 
     def on_control(self, message: Message) -> None:
@@ -86,7 +86,7 @@ class Calls:
             return
         if isinstance(control, Credit | Cancel | Part):
             self._dispatch(control)
-        elif message.reply:
+        elif subjects.is_frames_inbox(message.reply):  # a worker writes to nothing else
             try:
                 self._bus.publish(message.reply, b"")
             except BusError:
@@ -95,13 +95,27 @@ class Calls:
     def _dispatch(self, control: Credit | Cancel | Part) -> None:
         call = self._calls.get(control.request_id)
         if call is None or call.job.attempt != control.attempt:
-            return
-        if isinstance(control, Credit):
+            if not isinstance(control, Part) and (control.request_id, control.attempt) in self._lingering:
+                self._consumed(control)
+        elif isinstance(control, Credit):
             call.frames.credit(control.through)
         elif isinstance(control, Cancel):
             call.stop(Stop.CANCELLED)
         elif call.parts is not None:
             call.parts.add(control.index, control.data)
+
+    def _consumed(self, control: Credit | Cancel) -> None:
+        # An edge that knows nothing of a finished call any more has had all of it.
+        name = (control.request_id, control.attempt)
+        _, frames = self._lingering[name]
+        if isinstance(control, Cancel):
+            self._forget(name)
+            return
+        before = frames.kept_bytes
+        frames.credit(control.through)
+        self._lingering_bytes -= before - frames.kept_bytes
+        if frames.settled:
+            self._forget(name)
 
     def _nobody_heard(self, headers: bytes) -> None:
         # The server names the subject that nobody listens on: `_INBOX.<edge>.f.<call>.<attempt>`.
@@ -109,10 +123,14 @@ class Calls:
         if start < 0:
             return
         subject = headers[start + len(_SUBJECT_HEADER) :].split(b"\r\n", 1)[0].decode(errors="replace")
-        tokens = subject.split(".")
-        call = self._calls.get(tokens[3]) if len(tokens) == 5 else None
-        if call is not None and str(call.job.attempt) == tokens[4]:
+        name = subjects.parse_frames(subject)
+        if name is None:
+            return
+        call = self._calls.get(name[0])
+        if call is not None and call.job.attempt == name[1]:
             call.frames.no_responders(time.monotonic())
+        elif name in self._lingering:
+            self._lingering[name][1].no_responders(time.monotonic())
 
     def tick(self, now: float) -> None:
         """Deadlines, keep-alives, and the end of lingering; to be called several times a second."""
@@ -120,13 +138,16 @@ class Calls:
             call.tick(now)
         for call in list(self._older):
             call.tick(now)
-        while self._lingering and self._lingering[0][0] <= now:
-            self._forget_oldest()
+        for name, (until, frames) in list(self._lingering.items()):
+            if until <= now or frames.gone:
+                self._forget(name)
+            elif frames.held:
+                frames.tick(now)
 
     def _reconnected(self) -> None:
         for call in self._calls.values():
             call.frames.reconnected()
-        for _, _, _, frames in self._lingering:
+        for _, frames in self._lingering.values():
             frames.reconnected()
 
     def stop_all(self) -> None:

@@ -78,6 +78,11 @@ class FrameWriter:
         return not self._kept
 
     @property
+    def held(self) -> bool:
+        """Whether frames wait for the bus, or for an edge that is away."""
+        return self._held
+
+    @property
     def kept_bytes(self) -> int:
         """What is kept for sending again."""
         return self._kept_bytes

@@ -1,5 +1,6 @@
 """Owns HTTP to providers: one client, bounded connections, exact request paths, and what a failure proves."""
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Protocol
@@ -16,6 +17,7 @@ KEEPALIVE_S = 15.0
 ERROR_BODY_BYTES_MAX = 64 * 1024
 ANSWER_BYTES_MAX = 64 * 1024 * 1024  # a plain answer: above any audio or batch of choices
 _READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading from the socket at twice this
+_WHOLE_BYTES_MAX = 256 * 1024  # bodies up to this are written in one piece
 _TARGET = "target"
 
 
@@ -95,7 +97,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 request.method,
                 yarl.URL(target, encoded=True),
                 headers=request.headers.multi_items(),
-                data=request.content or None,
+                data=_payload(request.content),
                 allow_redirects=False,
             )
         except aiohttp.ConnectionTimeoutError as error:
@@ -192,6 +194,13 @@ class HttpUpstream:
     async def aclose(self) -> None:
         """Closes every connection."""
         await self._transport.aclose()
+
+
+def _payload(content: bytes) -> bytes | io.BytesIO | None:
+    # aiohttp wants large bodies as a file: it then writes them in pieces.
+    if len(content) > _WHOLE_BYTES_MAX:
+        return io.BytesIO(content)
+    return content or None
 
 
 @lru_cache(maxsize=256)

@@ -85,10 +85,10 @@ def settings(server: NatsServer, pools: tuple[PoolSettings, ...], models: tuple[
     )
 
 
-def job(body: dict[str, Any] | bytes, *, request_id: str = "", **more: Any) -> Job:
+def job(content: dict[str, Any] | bytes, /, *, request_id: str = "", **more: Any) -> Job:
     """A job with plausible figures."""
-    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    decoded: dict[str, Any] = body if isinstance(body, dict) else {}
+    raw = content if isinstance(content, bytes) else msgspec.json.encode(content)
+    decoded: dict[str, Any] = content if isinstance(content, dict) else {}
     stream = bool(decoded.get("stream"))
     fields: dict[str, Any] = {
         "v": 1,
