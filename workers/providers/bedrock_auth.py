@@ -13,6 +13,7 @@ from botocore.credentials import Credentials, RefreshableCredentials  # type: ig
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 from botocore.session import Session  # type: ignore[import-untyped]
 
+from runtime.log import get_logger
 from runtime.settings import AccountSettings
 from schemas.errors import upstream_auth
 from workers.providers.base import AccountError, Action, Fault
@@ -28,7 +29,7 @@ _UNRESERVED: Final = "-_.~"
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
-_LOG = logging.getLogger("workers.bedrock")
+_logger = get_logger("workers.bedrock")
 
 
 class _Signed(Protocol):
@@ -142,7 +143,7 @@ class CredentialStore:
                     chain.refresh()
                 except (BotoCoreError, OSError, ValueError) as error:
                     # The class alone: messages of credential processes may hold what they printed.
-                    _LOG.warning("AWS credentials cannot be had: %s", type(error).__name__)
+                    _logger.warning("aws credentials cannot be had", error=type(error).__name__)
                 chain.looked = True
             if any(chain.current() is None for chain in chains):
                 self._closed.wait(RETRY_INTERVAL_S)

@@ -1,7 +1,6 @@
 import configparser
 import json
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import botocore.auth
@@ -9,6 +8,7 @@ import pytest
 
 from runtime.settings import AccountSettings
 from tests.fakes.bedrock import ACCESS_KEY, REGION, SECRET_KEY
+from tests.fakes.worker import until
 from workers.providers import bedrock_auth
 from workers.providers.base import AccountError, Action
 from workers.providers.bedrock_auth import CredentialStore, Signer
@@ -53,13 +53,6 @@ def write_profile(home, section: str, **values: str) -> None:
 
 def chained(profile: str = "") -> AccountSettings:
     return AccountSettings(id="c", region=REGION, profile=profile)
-
-
-def eventually(condition) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
 
 
 def credentials_or_none(store: CredentialStore, account: AccountSettings):
@@ -174,7 +167,7 @@ async def test_an_account_without_credentials_is_left_alone_for_a_while_and_trie
     assert caught.value.fault.error.status == 502
     assert caught.value.fault.unbilled
     write_profile(aws_home, "profile late", aws_access_key_id="AKIDLATE", aws_secret_access_key="s")
-    eventually(lambda: credentials_or_none(store, account))
+    await until(lambda: credentials_or_none(store, account), "the lookup")
     assert store.credentials(account).access_key == "AKIDLATE"
 
 
@@ -197,10 +190,12 @@ async def test_credentials_that_end_soon_are_renewed_before_calls_need_them(stor
     await store.prepare([account])
     assert store.credentials(account).access_key in ("AKID1", "AKID2")
     store._wake.set()
-    eventually(lambda: (found := credentials_or_none(store, account)) and found.access_key == "AKID2")
+    await until(
+        lambda: (found := credentials_or_none(store, account)) and found.access_key == "AKID2", "the lookup"
+    )
     seen = int(state.read_text())
     store._wake.set()
-    eventually(lambda: not store._wake.is_set())
+    await until(lambda: not store._wake.is_set(), "the lookup")
     assert store.credentials(account).access_key == "AKID2"
     assert int(state.read_text()) == seen
 
@@ -213,7 +208,7 @@ async def test_refused_credentials_are_read_again_from_their_file(store, aws_hom
     assert store.credentials(account).access_key == "AKIDOLD"
     write_profile(aws_home, "profile r", aws_access_key_id="AKIDNEW", aws_secret_access_key="s")
     assert store.spoil()
-    eventually(lambda: store.credentials(account).access_key == "AKIDNEW")
+    await until(lambda: store.credentials(account).access_key == "AKIDNEW", "the lookup")
 
 
 def test_no_chain_is_looked_up_for_accounts_with_keys_of_their_own(store):

@@ -1,11 +1,11 @@
 import json
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.settings import AccountSettings
+from tests.fakes.worker import until
 from workers.providers.base import Action
 from workers.providers.bedrock import Bedrock
 
@@ -155,8 +155,5 @@ async def test_expired_credentials_of_a_chain_are_looked_up_again(tmp_path, monk
     found = family.fault(403, {"x-amzn-errortype": "ExpiredTokenException"}, b"{}")
     assert found.action is Action.COOL
     assert found.cool_s is not None
-    deadline = time.monotonic() + 10
-    while family._credentials.credentials(account).access_key != "AKIDTWO":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    await until(lambda: family._credentials.credentials(account).access_key == "AKIDTWO", "the new key")
     family._credentials.close()

@@ -1,9 +1,7 @@
 import json
-from decimal import Decimal
 
 import pytest
 
-from schemas.pricing import PriceTier
 from schemas.refusals import refuse
 from schemas.wire import Route
 from tests.fakes.bedrock_rules import check
@@ -394,12 +392,3 @@ def test_what_converse_cannot_honour_is_refused(body, param):
         sent(**body)
     else:
         assert refused(**body)[1] == param
-
-
-def test_a_row_may_be_priced_by_tier_and_region():
-    """The names of uplifts that a price row may have: the profile's part of the world, and the tier that served."""
-    tier = PriceTier(input=Decimal(3), output=Decimal(15))
-    assert exchange(CLAUDE).uplifts == ("us",)
-    assert exchange(CLAUDE_EFFORT).uplifts == ()
-    assert exchange(CLAUDE_3).uplifts == ()
-    assert model(CLAUDE, tier, us=Decimal("1.1")).prices[0].uplifts == {"us": Decimal("1.1")}

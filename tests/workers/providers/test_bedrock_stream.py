@@ -3,12 +3,13 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from runtime.settings import AccountSettings
 from schemas.pricing import TokenUsage
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
-from tests.workers.providers.bedrock_cases import CLAUDE_EFFORT, NOVA, chunks, exchange, feed
+from tests.workers.providers.bedrock_cases import CLAUDE_EFFORT, NOVA, chunks, exchange, feed, job, model
 from workers.providers.base import Action
 from workers.providers.bedrock import Bedrock
 
@@ -266,6 +267,14 @@ def test_c15_c04_c05_c06_the_order_of_chunks():
     head = b'"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"M",'
     call = exchange()
     assert call.feed(b"".join(E3)).count(head) == len(seen)
+
+
+def test_c05_usage_is_sent_only_where_it_was_asked_for():
+    """No usage chunk, and no key of that name, unless the caller asked; the bill is the same."""
+    asked = structs.replace(job(), include_usage=False)
+    call = Bedrock().open(asked, model(), {})[0]
+    assert "usage" not in feed(call, b"".join(E3))
+    assert call.usage == TokenUsage(input=10, cached=100, cache_write=5, output=42)
 
 
 def test_c43_characters_cut_in_halves_arrive_whole():

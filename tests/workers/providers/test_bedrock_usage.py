@@ -9,7 +9,16 @@ from schemas.pricing import PriceTier, TokenUsage, charge
 from schemas.usage import estimate
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
-from tests.workers.providers.bedrock_cases import CLAUDE, TITAN, chunks, exchange, feed, model
+from tests.workers.providers.bedrock_cases import (
+    CLAUDE,
+    CLAUDE_3,
+    CLAUDE_EFFORT,
+    TITAN,
+    chunks,
+    exchange,
+    feed,
+    model,
+)
 from workers.providers.bedrock_converse import CacheDetail, Usage, token_usage
 
 RATE = Decimal("0.60")
@@ -121,6 +130,12 @@ def test_the_tier_and_the_region_that_served_are_told():
     default = exchange(CLAUDE, stream=False)
     default.answer(json.dumps(body | {"serviceTier": {"type": "default"}}).encode())
     assert default.uplifts == ("us",)
+
+
+def test_only_profiles_of_one_part_of_the_world_are_uplifted():
+    """Its name is in the profile's id; global profiles and base ids have none."""
+    found = [exchange(name).uplifts for name in (CLAUDE, CLAUDE_EFFORT, CLAUDE_3)]
+    assert found == [("us",), (), ()]
 
 
 @pytest.mark.parametrize("after", range(6))
