@@ -1,5 +1,7 @@
 """Owns how a call becomes an HTTP answer: plain in one piece, or a stream of events with pings and in-band errors."""
 
+import asyncio
+
 from edge import telemetry
 from edge.call import Call
 from edge.exchange import DONE, PING, Exchange
@@ -8,8 +10,8 @@ from schemas.errors import WireError, internal
 
 async def plain(exchange: Exchange, call: Call) -> None:
     """Answers in one piece, after the end: a body means a durable bill."""
-    while not (call.ended or call.left):
-        await call.wait()
+    if not call.ended:
+        await _end(call)
     if call.left:
         return
     if call.error is not None:
@@ -22,33 +24,82 @@ async def plain(exchange: Exchange, call: Call) -> None:
     await exchange.answer(200, body)
 
 
+async def _end(call: Call) -> None:
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def look() -> None:
+        if (call.ended or call.left) and not over.done():
+            over.set_result(None)
+
+    call.listen(look)
+    await over
+
+
 async def stream(exchange: Exchange, call: Call) -> None:
     """Answers with events. The head waits for the first of them, so that an early failure has a real status."""
-    while not call.left:
-        data = call.take()
-        if call.ended:
-            await _finish(exchange, data, call.error)
-            return
-        if not data:
-            if not call.ping_due:
-                await call.wait()
-                continue
-            data = PING
-            call.pinged()
-        if not exchange.status:
-            await exchange.open_stream()
-        await exchange.write(data)
-
-
-async def _finish(exchange: Exchange, data: bytes, error: WireError | None) -> None:
+    writer = _StreamWriter(exchange, call)
+    call.listen(writer.schedule)
+    exchange.connection.on_writable(writer.schedule)
+    try:
+        writer.schedule()
+        error = await writer.over
+    finally:
+        exchange.connection.on_writable(None)
     if error is not None:
-        if not exchange.status and not data:
-            await exchange.refuse(error)
+        await exchange.refuse(error)
+
+
+class _StreamWriter:
+    """Writes a call's events to its caller from the loop itself: no task is woken for a chunk.
+
+    What arrives in one iteration of the loop leaves as one write, and nothing is delayed beyond that. `over` is done
+    when the stream is; its value is the error that the caller gets as a status, if nothing was sent before it.
+    """
+
+    def __init__(self, exchange: Exchange, call: Call) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self.over: asyncio.Future[WireError | None] = self._loop.create_future()
+
+    def schedule(self) -> None:
+        """There may be something to write."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self.over.done():
             return
-        data += error.event()
-    if not exchange.status:
-        await exchange.open_stream()
-    await exchange.finish(data + DONE)
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001  raised where the request is handled
+            self.over.set_exception(error)
+
+    def _write(self) -> None:
+        exchange, call = self._exchange, self._call
+        if call.left:
+            self.over.set_result(None)
+        elif exchange.writable:
+            data = call.take()
+            if call.ended:
+                self._finish(data, call.error)
+            elif data or call.ping_due:
+                if not data:
+                    data = PING
+                    call.pinged()
+                exchange.write(data)
+
+    def _finish(self, data: bytes, error: WireError | None) -> None:
+        if error is not None and not data and not self._exchange.status:
+            self.over.set_result(error)
+            return
+        if error is not None:
+            data += error.event()
+        self._exchange.finish(data + DONE)
+        self.over.set_result(None)
 
 
 def measure(route: str, call: Call) -> None:

@@ -4,15 +4,14 @@ Events come in as plain method calls (frames, ticks, a caller who hangs up), so 
 What the caller is to be sent waits here until the answer takes it.
 """
 
-import asyncio
 import time
-from collections.abc import Callable
-from enum import Enum, auto
-from typing import Protocol
 
 from msgspec import structs
 
+from edge.flow import Flow, Order
+from edge.host import Host, Settle, State
 from edge.limits import Limits
+from edge.outlet import Outlet
 from edge.seen import Seen
 from schemas import usage, wire
 from schemas.books import Hold
@@ -32,84 +31,16 @@ from schemas.wire import (
     Job,
 )
 
-CREDIT_BYTES = 256 * 1024
-CREDIT_REPEATS = 3  # a credit that may have been lost is repeated so often, a second apart
 CANCEL_INTERVAL_S = 2.0
-_BUFFER_BYTES_MAX = WINDOW_BYTES_MAX + FRAME_BYTES_MAX
+_WAITING_BYTES_MAX = WINDOW_BYTES_MAX + FRAME_BYTES_MAX
 
 
-class State(Enum):
-    """Where a call stands."""
-
-    OFFERED = auto()  # a job is out, and no worker has answered
-    WAITING = auto()  # nothing is out: no worker has room, or NATS is away
-    ASKING = auto()  # the ledger is asked for a further attempt
-    RUNNING = auto()  # a worker has it
-    ENDED = auto()
-
-
-class Settle(Enum):
-    """What an end means for the books."""
-
-    WORKER = auto()  # the worker's event settles
-    RELEASE = auto()  # no worker has it, and none can
-    CHARGE = auto()  # the worker is dead: our estimate, billed
-    FAIL = auto()  # the caller saw an HTTP error: our estimate, our cost
-
-
-class Host(Protocol):
-    """What a call needs of the relay that runs it. Nothing here blocks or raises."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether NATS can be spoken to."""
-
-    @property
-    def connected_since(self) -> float:
-        """Monotonic time of the last (re)connect."""
-
-    def publish_job(self, call: "Call", job: Job) -> bool:
-        """Offers a job to the pool; False while NATS is away."""
-
-    def cancel(self, worker_id: str, request_id: str, attempt: int) -> None:
-        """Tells a worker to stop an attempt."""
-
-    def credit(self, worker_id: str, request_id: str, attempt: int, through: int) -> None:
-        """Tells a worker what has been consumed."""
-
-    def send_parts(self, call: "Call") -> None:
-        """Sends a large body to the worker that has accepted."""
-
-    def park(self, call: "Call") -> None:
-        """Has `call.offer_again` called when a worker of its pool has room."""
-
-    def serves(self, pool: str, model: str) -> bool:
-        """Whether a worker of the pool can serve the model, as far as is known."""
-
-    def deserted(self, pool: str) -> bool:
-        """Whether it is certain that a pool has no worker."""
-
-    def reattempt(self, call: "Call", replaced: TokenUsage) -> None:
-        """Asks the ledger for the next attempt, then calls `call.on_reattempt`."""
-
-    def settle(self, call: "Call", how: Settle) -> None:
-        """Takes an ended call off the list, and tells the books what its end means."""
-
-    def reserve(self, count: int) -> bool:
-        """Takes bytes from what all callers may have in memory."""
-
-    def may_follow(self) -> bool:
-        """Whether there is room for one more call whose caller has left."""
-
-    def heard(self, worker_id: str) -> bool:
-        """Whether a worker's beat is not overdue."""
-
-
-class Call:
-    """One call. The answer reads `ended`, `error`, `ping_due`, `left`, and takes bytes with `take`."""
+class Call(Outlet):
+    """One call, driven by frames, ticks and its caller; the answer sees it as an `Outlet`, and takes bytes with `take`."""
 
     def __init__(self, host: Host, limits: Limits, job: Job, hold: Hold) -> None:
         now = time.monotonic()
+        super().__init__(limits, now)
         self._host = host
         self._limits = limits
         self._job = job
@@ -130,29 +61,9 @@ class Call:
         self._offered = now
         self._waiting_since = 0.0
         self._bounces = 0
-        # What the caller's side reads.
-        self.ended = False
-        self.error: WireError | None = None
-        self.left = False
-        self.delivered = False  # bytes of the answer have been given to the caller
-        self.ping_due = False
-        self.reserved = 0
-        self.drop: Callable[[], None] | None = None  # cuts the caller's connection
-        self._chunks: list[bytes] = []
-        self._buffered = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._progress = now  # when the caller last took something
-        self._ping_at = now + limits.first_event_s
-        # The frames of the current attempt, by sequence number.
-        self._received = -1
-        self._taken = 0
-        self._consumed = 0
-        self._uncredited_bytes = 0
-        self._taken_bytes = 0
-        self._repeats = 0
-        self._credit_at = 0.0
+        # The current attempt.
+        self._flow = Flow()
         self._last_frame = now
-        self._gap_since = 0.0
         self._cancel_at = 0.0
         self._left_at = 0.0
         self._early: TokenUsage | None = None
@@ -160,42 +71,15 @@ class Call:
 
     # What the caller's side does.
 
-    async def wait(self) -> None:
-        """Until there is something to do: bytes, an end, a ping, or a caller who has left."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiter = waiter
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
     def take(self) -> bytes:
         """All bytes that wait, joined. Taking means that what was taken before has been sent."""
-        if self._taken_bytes:
-            self._consume(self._taken, self._taken_bytes)
-            self._taken_bytes = 0
-        chunks = self._chunks
-        if not chunks:
-            return b""
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._chunks = []
-        self._taken = self._received
-        self._taken_bytes = self._buffered
-        self._buffered = 0
-        self.delivered = True
-        self._progress = time.monotonic()
-        self._ping_at = self._progress + self._limits.ping_s
+        flow = self._flow
+        data = flow.take()
+        if flow.credit_due and self.state is State.RUNNING:
+            self._send_credit(time.monotonic())
+        if data:
+            self.took(time.monotonic())
         return data
-
-    def pinged(self) -> None:
-        """A ping has been sent."""
-        self.ping_due = False
-        self._ping_at = time.monotonic() + self._limits.ping_s
 
     def hang_up(self) -> None:
         """The caller has left: the worker is told at once, and the call is followed to its end."""
@@ -203,17 +87,16 @@ class Call:
             return
         self.left = True
         self._left_at = time.monotonic()
-        self._chunks = []
+        self._flow.drop()
         self.body = self.parts_body = b""
         if self.state is State.WAITING:
             self._end(None, Settle.RELEASE)
         elif self.state is State.RUNNING:
-            self._received_all()
             self._seen.output_bytes()  # counted now, so that the events themselves need not be kept
             self._cancel(self._left_at)
             if not self._host.may_follow():
                 self._end(None, Settle.WORKER)
-        self._wake()
+        self.wake()
 
     # Offers.
 
@@ -272,10 +155,8 @@ class Call:
         if self.attempt >= self._limits.attempts:
             self._end(upstream_failed("The gateway's workers failed. Retry with backoff."), Settle.FAIL)
             return
-        replaced = self.estimate() if self._received >= 0 else NO_USAGE
+        replaced = self.estimate() if self._flow.received >= 0 else NO_USAGE
         self.state = State.ASKING
-        self._chunks = []
-        self._buffered = self._taken_bytes = 0
         self._host.reattempt(self, replaced)
 
     def on_reattempt(self, ok: bool | None) -> None:
@@ -289,9 +170,8 @@ class Call:
         else:
             self.attempt += 1
             self._bounces = 0
-            self._received = -1
-            self._taken = self._consumed = self._uncredited_bytes = self._repeats = 0
-            self._gap_since = self._waiting_since = 0.0
+            self._waiting_since = 0.0
+            self._flow = Flow()
             self._early = None
             self._seen = Seen()
             self.worker_id = ""
@@ -321,7 +201,7 @@ class Call:
         self.state = State.RUNNING
         self.worker_id = frame.worker_id
         self.accepted = now
-        self._received = 0
+        self._flow.order(0)
         self._last_frame = now
         if self.left:
             self._cancel(now)
@@ -341,21 +221,24 @@ class Call:
 
     def _on_running(self, frame: Frame, now: float) -> None:
         if isinstance(frame, Alive):
-            if frame.last_seq > self._received:
+            if frame.last_seq > self._flow.received:
                 self._gap(now)
             return
         if isinstance(frame, Failed):
             self._end(frame.error, Settle.WORKER)
             return
-        if isinstance(frame, Bounce) or frame.seq <= self._received:
-            return  # resent
-        if frame.seq != self._received + 1:
-            self._gap(now)
+        if isinstance(frame, Bounce):
             return
-        self._received = frame.seq
-        self._gap_since = 0.0
+        order = self._flow.order(frame.seq)
+        if order is Order.GAP:
+            self._gap(now)
+        elif order is Order.NEXT:
+            self._on_next(frame)
+
+    def _on_next(self, frame: Accept | Data | EarlyUsage | End) -> None:
         if isinstance(frame, Data):
             self._append(frame.data)
+            self.wake()
         elif isinstance(frame, EarlyUsage):
             self._early = frame.usage
         elif isinstance(frame, End):
@@ -369,26 +252,26 @@ class Call:
         if self.stream:
             self._seen.add(data)
         if self.left:
-            self._received_all()
+            self._flow.pass_on(len(data))
             return
-        self._chunks.append(data)
-        self._buffered += len(data)
+        flow = self._flow
+        flow.append(data)
         if not self.stream:
             # Nothing is sent before the end, so the window must move on by itself.
             if not self._host.reserve(len(data)):
                 self._lost("The answer does not fit into the gateway's memory now. Retry with backoff.")
                 return
             self.reserved += len(data)
-            self._consume(self._received, len(data))
-        elif self._buffered > _BUFFER_BYTES_MAX:
+            flow.pass_on(len(data))
+            if flow.credit_due:
+                self._send_credit(time.monotonic())
+        elif flow.waiting_bytes > _WAITING_BYTES_MAX:
             self._lost("The gateway's worker sent more than it was allowed to.")
-            return
-        self._wake()
 
     def _gap(self, now: float) -> None:
         """Frames are missing: they may be resent for a while, and the worker learns what arrived."""
-        if not self._gap_since:
-            self._gap_since = now
+        if not self._flow.gap_since:
+            self._flow.gap_since = now
             self._send_credit(now)
 
     def _lost(self, message: str = "Part of the answer was lost inside the gateway.") -> None:
@@ -399,23 +282,10 @@ class Call:
         else:
             self._replace()
 
-    # Credit: absolute, so that a lost one does no harm.
-
-    def _consume(self, through: int, count: int) -> None:
-        self._consumed = through
-        self._repeats = CREDIT_REPEATS
-        self._uncredited_bytes += count
-        if self._uncredited_bytes >= CREDIT_BYTES and self.state is State.RUNNING:
-            self._send_credit(time.monotonic())
-
-    def _received_all(self) -> None:
-        self._consume(self._received, self._buffered + self._taken_bytes)
-        self._buffered = self._taken_bytes = 0
-
     def _send_credit(self, now: float) -> None:
-        self._uncredited_bytes = 0
-        self._credit_at = now
-        self._host.credit(self.worker_id, self.request_id, self.attempt, self._consumed)
+        # Absolute, so that a lost one does no harm.
+        self._flow.credited(now)
+        self._host.credit(self.worker_id, self.request_id, self.attempt, self._flow.consumed)
 
     # Time.
 
@@ -428,28 +298,26 @@ class Call:
         if self.left:
             self._tick_left(now)
             return
-        if self._stalled(now) and self.drop is not None:
-            self.drop()
-        elif now >= self._deadline:
+        if self._flow.stuck:
+            self.drop_stalled(now)
+        if now >= self._deadline:
             self._overdue(now)
         elif self.state is State.WAITING:
             self._tick_waiting(now)
         elif self.state is State.OFFERED:
             self._tick_offered(now)
-        if self.stream and now >= self._ping_at and not self.ended:
-            self.ping_due = True
-            self._wake()
+        if self.stream:
+            self.ping(now)
 
     def _tick_running(self, now: float) -> None:
-        if self._repeats and now - self._credit_at >= wire.CREDIT_INTERVAL_S:
-            self._repeats -= 1
+        if self._flow.credit_again(now, wire.CREDIT_INTERVAL_S):
             self._send_credit(now)
         if self.left:
             return  # a worker that has been told to stop has nothing more to say
         if now - self._last_frame >= self._limits.silence_s:
             self._cancel(now)
             self.worker_died()
-        elif self._gap_since and now - self._gap_since >= self._limits.gap_s:
+        elif self._flow.gap_since and now - self._flow.gap_since >= self._limits.gap_s:
             self._lost()
 
     def _tick_left(self, now: float) -> None:
@@ -480,10 +348,6 @@ class Call:
         how = Settle.RELEASE if self.state is State.WAITING else Settle.FAIL
         self._end(upstream_timeout(), Settle.WORKER if self.delivered else how)
 
-    def _stalled(self, now: float) -> bool:
-        """Whether the caller has taken nothing for too long though bytes wait for it."""
-        return bool(self._taken_bytes and self._chunks) and now - self._progress > self._limits.stall_s
-
     # Ends.
 
     def worker_died(self) -> None:
@@ -511,7 +375,7 @@ class Call:
             prompt_max=self._job.prompt_max,
             text_bytes=self._job.text_bytes,
             output_bytes=self._seen.output_bytes(),
-            answered=self.left or self._early is not None or self._received > 0,
+            answered=self.left or self._early is not None or self._flow.received > 0,
         )
 
     def _cancel(self, now: float) -> None:
@@ -525,7 +389,7 @@ class Call:
         self.ended = True
         self.error = error
         self._host.settle(self, how)
-        self._wake()
+        self.wake()
 
 
 def _no_room(model: str) -> WireError:

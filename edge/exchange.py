@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from edge.protocol import CONNECTION, VERSION_HEADER, BoundedProtocol, new_request_id
 from schemas.errors import WireError
@@ -67,7 +67,7 @@ class Exchange:
         self, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: tuple[bytes, bytes] = JSON
     ) -> None:
         """Sends a whole answer; head and body leave in one write."""
-        await self._start(status, (kind, (b"content-length", b"%d" % len(body)), *headers))
+        await self._send(self._head(status, (kind, (b"content-length", b"%d" % len(body)), *headers)))
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, error: WireError, *headers: tuple[bytes, bytes]) -> None:
@@ -81,19 +81,34 @@ class Exchange:
             extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
         await self.answer(error.status, error.body(), *extra)
 
-    async def open_stream(self) -> None:
-        """Sends the head of a stream of events."""
-        await self._start(200, STREAM_HEADERS)
+    # Streams are written from callbacks of the loop, without a task: see `edge.answer`.
 
-    async def write(self, data: bytes) -> None:
-        """Sends a piece of a stream; waits while the caller reads too slowly."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    @property
+    def writable(self) -> bool:
+        """Whether a piece of a stream can be sent now."""
+        return self.connection.writable
 
-    async def finish(self, data: bytes) -> None:
-        """Sends a stream's last piece and its end."""
-        await self._send({"type": "http.response.body", "body": data})
+    def write(self, data: bytes) -> None:
+        """Sends a piece of a stream, its head first. Only while `writable`."""
+        if not self.status:
+            self._send_now(self._head(200, STREAM_HEADERS))
+        self._send_now({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def _start(self, status: int, headers: Headers) -> None:
+    def finish(self, data: bytes) -> None:
+        """Sends a stream's last piece and its end. Only while `writable`."""
+        if not self.status:
+            self._send_now(self._head(200, STREAM_HEADERS))
+        self._send_now({"type": "http.response.body", "body": data})
+
+    def _send_now(self, message: Message) -> None:
+        # A send waits only while the connection is not writable, so it can be run to its end right here.
+        try:
+            self._send(message).__await__().send(None)
+        except StopIteration:
+            return
+        raise RuntimeError("a connection that is writable made a send wait")
+
+    def _head(self, status: int, headers: Headers) -> Message:
         self.status = status
         elapsed_ms = int((time.perf_counter() - self.started) * 1000)
         own = (
@@ -101,4 +116,4 @@ class Exchange:
             (b"openai-processing-ms", b"%d" % elapsed_ms),
             VERSION_HEADER,
         )
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+        return {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

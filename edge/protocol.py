@@ -53,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._extensions = {CONNECTION: self}
         self._on_hangup: Callable[[], None] | None = None
+        self._on_writable: Callable[[], None] | None = None
         self._head_bytes = 0
         self._hosts = 0
         self._deadline = 0.0  # loop time by which what is being received must be here; 0: nothing is
@@ -64,6 +65,15 @@ class BoundedProtocol(HttpToolsProtocol):
             callback()
         else:
             self._on_hangup = callback
+
+    @property
+    def writable(self) -> bool:
+        """Whether the socket takes more, or is gone and takes nothing: a send does not wait then."""
+        return not self.flow.write_paused
+
+    def on_writable(self, callback: Callable[[], None] | None) -> None:
+        """Calls `callback` each time the connection becomes writable again. None takes it back."""
+        self._on_writable = callback
 
     @property
     def gone(self) -> bool:
@@ -99,9 +109,17 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells the app, if it asked."""
         super().connection_lost(exc)
-        callback, self._on_hangup = self._on_hangup, None
-        if callback is not None:
-            callback()
+        hangup, self._on_hangup = self._on_hangup, None
+        writable, self._on_writable = self._on_writable, None
+        for callback in (hangup, writable):
+            if callback is not None:
+                callback()
+
+    def resume_writing(self) -> None:
+        """Tells the app, if it asked."""
+        super().resume_writing()
+        if self._on_writable is not None:
+            self._on_writable()
 
     def on_message_begin(self) -> None:
         """A request begins."""

@@ -10,7 +10,8 @@ import msgspec
 
 from edge import telemetry
 from edge.books import Books, LedgerAwayError
-from edge.call import Call, Settle, State
+from edge.call import Call
+from edge.host import Settle, State
 from edge.intake import Budget
 from edge.limits import Limits
 from edge.roster import Roster
@@ -126,7 +127,7 @@ class Relay:
         for call in list(self._calls.values()):
             call.on_reconnect()
 
-    # What calls ask for (edge.call.Host).
+    # What calls ask for (edge.host.Host).
 
     @property
     def connected(self) -> bool:

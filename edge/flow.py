@@ -1,0 +1,110 @@
+"""Owns the frames of one attempt on their way to a caller: their order, the bytes that wait, and the credit for them."""
+
+from enum import Enum, auto
+
+CREDIT_BYTES = 256 * 1024
+CREDIT_REPEATS = 3  # a credit that may have been lost is repeated so often, a second apart
+
+
+class Order(Enum):
+    """Where a frame stands in its sequence."""
+
+    NEXT = auto()
+    OLD = auto()  # sent again
+    GAP = auto()  # something before it is missing
+
+
+class Flow:
+    """One attempt's frames. Sequence numbers begin at 0 with the accept; -1 is before it."""
+
+    __slots__ = (
+        "_chunks",
+        "_repeats",
+        "_taken",
+        "_taken_bytes",
+        "_uncredited_bytes",
+        "consumed",
+        "credit_at",
+        "gap_since",
+        "received",
+        "waiting_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.received = -1  # the last frame without a gap before it
+        self.consumed = 0  # the last frame whose bytes have left this edge
+        self.waiting_bytes = 0
+        self.gap_since = 0.0
+        self.credit_at = 0.0
+        self._chunks: list[bytes] = []
+        self._taken = 0
+        self._taken_bytes = 0
+        self._uncredited_bytes = 0
+        self._repeats = 0
+
+    def order(self, seq: int) -> Order:
+        """Takes note of a frame's number."""
+        if seq <= self.received:
+            return Order.OLD
+        if seq != self.received + 1:
+            return Order.GAP
+        self.received = seq
+        self.gap_since = 0.0
+        return Order.NEXT
+
+    def append(self, data: bytes) -> None:
+        """Bytes of the last frame."""
+        self._chunks.append(data)
+        self.waiting_bytes += len(data)
+
+    def take(self) -> bytes:
+        """All bytes that wait, joined. Taking means that what was taken before has been sent."""
+        if self._taken_bytes:
+            self._consume(self._taken, self._taken_bytes)
+            self._taken_bytes = 0
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        self._taken = self.received
+        self._taken_bytes = self.waiting_bytes
+        self.waiting_bytes = 0
+        return data
+
+    def pass_on(self, count: int) -> None:
+        """Everything received so far is consumed, `count` bytes of it new, though it may wait here."""
+        self._consume(self.received, count)
+
+    def drop(self) -> None:
+        """Nobody wants the bytes that wait."""
+        self._consume(self.received, self.waiting_bytes + self._taken_bytes)
+        self._chunks = []
+        self.waiting_bytes = self._taken_bytes = 0
+
+    @property
+    def stuck(self) -> bool:
+        """Whether bytes wait behind bytes that have been taken and not been sent."""
+        return bool(self._taken_bytes and self._chunks)
+
+    def _consume(self, through: int, count: int) -> None:
+        self.consumed = through
+        self._uncredited_bytes += count
+        self._repeats = CREDIT_REPEATS
+
+    @property
+    def credit_due(self) -> bool:
+        """Whether so much has been consumed that the sender should know."""
+        return self._uncredited_bytes >= CREDIT_BYTES
+
+    def credit_again(self, now: float, interval_s: float) -> bool:
+        """Whether it is time to repeat a credit."""
+        if not self._repeats or now - self.credit_at < interval_s:
+            return False
+        self._repeats -= 1
+        return True
+
+    def credited(self, now: float) -> None:
+        """A credit has been sent."""
+        self.credit_at = now
+        self._uncredited_bytes = 0
