@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -32,13 +33,14 @@ def run_service(
     serve: Callable[[asyncio.Event], Awaitable[None]],
     *,
     announce: Callable[[int], None] | None = None,
+    log_level: int = logging.INFO,
 ) -> int:
     """Runs a service until SIGTERM or SIGINT, and answers with its exit code.
 
     With `announce` the process serves its metrics itself, at `settings.metrics_port`, and tells the port. A second
     signal cancels what the first one has not stopped.
     """
-    log.configure(name)
+    log.configure(name, level=log_level)
     try:
         uvloop.run(_run(settings, serve, announce))
     except SettingsError as error:

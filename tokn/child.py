@@ -119,6 +119,27 @@ class Child:
             self._process.send_signal(number)
 
 
+async def output(arguments: tuple[str, ...], environment: dict[str, str]) -> tuple[int, bytes]:
+    """Exit code and standard output of a short program, which ends with its caller. Raises OSError."""
+    parent = os.getpid()
+    process = await asyncio.create_subprocess_exec(
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: _die_with(parent),
+    )
+    try:
+        out, _ = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    return await process.wait(), out
+
+
 def _die_with(parent: int) -> None:
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import json
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -35,7 +36,8 @@ def run_handed(service: str, words: list[str]) -> int:
     except msgspec.MsgspecError as error:
         sys.stderr.write(f"tokn {service}: the settings on standard input cannot be read: {error}\n")
         return EXIT_CONFIGURATION
-    return _run(service, settings, tuple(words), _announce)
+    # The terminal of `tokn up` is for its key and curl line, and for what is wrong.
+    return _run(service, settings, tuple(words), _announce, logging.WARNING)
 
 
 def run_standalone(
@@ -66,7 +68,7 @@ def run_standalone(
         host=host if host is not None else settings.host,
         port=port if port is not None else settings.port,
     )
-    return _run(service, for_service(settings, service), pools, lambda _port: None)
+    return _run(service, for_service(settings, service), pools, lambda _port: None, logging.INFO)
 
 
 def _announce(port: int) -> None:
@@ -74,7 +76,13 @@ def _announce(port: int) -> None:
     sys.stdout.flush()
 
 
-def _run(service: str, settings: Settings, pools: tuple[str, ...], announce: Callable[[int], None]) -> int:
+def _run(
+    service: str,
+    settings: Settings,
+    pools: tuple[str, ...],
+    announce: Callable[[int], None],
+    log_level: int,
+) -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, f"tokn {service}".encode())
     try:
@@ -82,7 +90,8 @@ def _run(service: str, settings: Settings, pools: tuple[str, ...], announce: Cal
     except SettingsError as error:
         sys.stderr.write(f"tokn {service}: {error}\n")
         return EXIT_CONFIGURATION
-    return run_service(service, settings, serve, announce=None if service == "edge" else announce)
+    own_metrics = None if service == "edge" else announce  # an edge serves them beside its routes
+    return run_service(service, settings, serve, announce=own_metrics, log_level=log_level)
 
 
 def _serve(

@@ -18,7 +18,7 @@ from runtime.natsserver import ServerOptions, binary, render
 from runtime.service import EXIT_FAILED
 from runtime.settings import Settings, SettingsError, encode, load
 from schemas.catalogue import Lifecycle
-from tokn.child import Program, tokn_command
+from tokn.child import Program, output, tokn_command
 from tokn.folder import ChildRun, Folder, Run
 from tokn.services import HANDED, for_service
 from tokn.settings import plain_environment, worker_environment
@@ -142,15 +142,10 @@ class Up:
         if marker.exists():
             return ""
         # A process of its own, since it needs libraries that this one would then keep in memory for good.
-        process = await asyncio.create_subprocess_exec(
-            *tokn_command("first-key", FIRST_BALANCE_USD, "--data", str(self.folder.path)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            env=plain_environment(),
-        )
-        out, _ = await process.communicate()
-        if process.returncode:
-            self._logger.error("no first key was made; make one: tokn key create", code=process.returncode)
+        command = tokn_command("first-key", FIRST_BALANCE_USD, "--data", str(self.folder.path))
+        code, out = await output(command, plain_environment())
+        if code:
+            self._logger.error("no first key was made; make one: tokn key create", code=code)
             return ""
         self.folder.write(marker, b"made\n")
         return msgspec.json.decode(out, type=FirstKey).key
@@ -236,6 +231,7 @@ async def _run(settings: Settings, folder: Folder) -> int:
         return EXIT_FAILED
     finally:
         starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
         await deployment.stop()
         for task in ending:
             task.cancel()
