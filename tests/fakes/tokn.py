@@ -106,7 +106,8 @@ class Tokn:
         self._reader.start()
         try:
             wait_for(lambda: self.process.poll() is not None or self.ready(), START_S, "tokn up is ready")
-        except TimeoutError:
+        except TimeoutError as problem:
+            problem.add_note(self.log.read_text()[-4_000:])
             self.close()
             raise
         if self.process.poll() is not None:

@@ -1,7 +1,9 @@
 """Owns callers who leave: the upstream is closed at once, and they pay by the estimation rule, never above the hold."""
 
 import asyncio
+import json
 import time
+from typing import Any
 
 import pytest
 
@@ -24,8 +26,13 @@ def content_bytes(words: int) -> int:
     return sum(len(f"w{index} ") for index in range(words))
 
 
-async def hang_up(tokn, upstream, client, *, key: str, k: int, turn: int) -> tuple[str, int, int]:
-    """Leaves a stream after k chunks: request id, chunks read, chunks that the upstream had sent when it was closed."""
+def text_bytes(request: dict[str, Any]) -> int:
+    """The prompt's text as it travels: its messages, and fields that nobody here knows."""
+    return sum(len(json.dumps(request[name])) for name in ("messages", "x_script"))
+
+
+async def hang_up(tokn, upstream, client, *, key: str, k: int, turn: int) -> tuple[str, int, int, int]:
+    """Leaves a stream after k chunks: request id, prompt's bytes, chunks read, chunks sent when it was closed."""
     tag = f"leave-{k}-{turn}"
     request = body(tag, text=TEXT, words=WORDS, pace_s=PACE_S) | {"max_completion_tokens": 4_000}
     seen = await call(client, tokn.url, key, request, leave=lambda seen: seen.words >= k)
@@ -34,7 +41,7 @@ async def hang_up(tokn, upstream, client, *, key: str, k: int, turn: int) -> tup
     await until(lambda: only.closed_at, CLOSED_WITHIN_S + 1, f"the upstream of {tag} is closed")
     assert only.closed_at - left_at < CLOSED_WITHIN_S
     assert not only.finished
-    return seen.request_id, seen.words, only.chunks
+    return seen.request_id, text_bytes(request), seen.words, only.chunks
 
 
 @pytest.mark.parametrize("turns", [2, pytest.param(20, marks=pytest.mark.long)])
@@ -42,12 +49,14 @@ async def test_callers_who_hang_up(tokn, upstream, turns):
     """After k = 0 to 20 chunks: closed within 1 s, estimated, billed for at least what was read, at most the hold."""
     key = tokn.row("key", "create", "--name", "leavers", "--balance", "50")
     left: dict[str, tuple[int, int]] = {}
+    prompt_bytes: dict[str, int] = {}
     async with session() as client:
         for k in range(21):
             outcomes = await asyncio.gather(
                 *(hang_up(tokn, upstream, client, key=key["key"], k=k, turn=turn) for turn in range(turns))
             )
-            left |= {request_id: (read, sent) for request_id, read, sent in outcomes}
+            left |= {request_id: (read, sent) for request_id, _, read, sent in outcomes}
+            prompt_bytes |= {request_id: count for request_id, count, _, _ in outcomes}
     assert len(left) == 21 * turns
     await asyncio.to_thread(tokn.settled, key["id"])
     rows = {row["request_id"]: row for row in tokn.rows("usage", "--key", key["id"], "--limit", "1000")}
@@ -56,8 +65,7 @@ async def test_callers_who_hang_up(tokn, upstream, turns):
         row = rows[request_id]
         assert row["outcome"] == "cancelled"
         assert row["known"] == "estimated"
-        # Roles and separators of the prompt may count as text, nothing else.
-        assert tokens(len(TEXT)) <= row["prompt_tokens"] <= tokens(len(TEXT) + 16)
+        assert row["prompt_tokens"] == tokens(prompt_bytes[request_id])
         assert tokens(content_bytes(read)) <= row["completion_tokens"] <= tokens(content_bytes(sent))
         assert row["billed_nano"] == row["prompt_tokens"] * IN_NANO + row["completion_tokens"] * OUT_NANO
     spent = 50_000_000_000 - tokn.balance(key["id"])["posted_nano"]
@@ -80,5 +88,6 @@ async def test_leaving_a_plain_call(tokn, upstream):
     await asyncio.to_thread(tokn.settled, key["id"])
     (row,) = tokn.rows("usage", "--key", key["id"])
     assert (row["outcome"], row["known"]) == ("cancelled", "estimated")
+    assert row["prompt_tokens"] == tokens(text_bytes(request))
     assert row["completion_tokens"] in {0, 1}
     assert row["billed_nano"] == row["prompt_tokens"] * IN_NANO + row["completion_tokens"] * OUT_NANO
