@@ -82,14 +82,18 @@ class Committer:
             self.digest(command.digest) if isinstance(command, Authorise | KeyCreate) else ""
             for command in commands
         ]
-        names = _wanted(commands, digests, deliveries)
+        events = [event for one in deliveries for event in one.events]
+        problems = [problem(event) for event in events]
+        names = _wanted(commands, digests)
+        names.billed.update(event.request_id for event, why in zip(events, problems, strict=True) if why is None)
+        names.request_ids |= names.billed
         async with self.store.write() as tx:
             book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog)
             await load(tx, book, names)
             answers = [
                 _answer(book, command, digest) for command, digest in zip(commands, digests, strict=True)
             ]
-            settled = [_settle(book, event) for one in deliveries for event in one.events]
+            settled = [_settle(book, event, why) for event, why in zip(events, problems, strict=True)]
             for one in deliveries:
                 if one.problem:
                     _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
@@ -125,7 +129,7 @@ class Committer:
         self._telemetry.parked.inc()
 
 
-def _wanted(commands: Sequence[Command], digests: Sequence[str], deliveries: Sequence[Delivery]) -> Wanted:
+def _wanted(commands: Sequence[Command], digests: Sequence[str]) -> Wanted:
     names = wanted()
     for command, digest in zip(commands, digests, strict=True):
         match command:
@@ -144,10 +148,6 @@ def _wanted(commands: Sequence[Command], digests: Sequence[str], deliveries: Seq
                 names.request_ids.add(command.request_id)
             case _:
                 names.billed.add(command.request_id)
-    for one in deliveries:
-        for event in one.events:
-            names.billed.add(event.request_id)
-    names.request_ids |= names.billed
     return names
 
 
@@ -169,8 +169,7 @@ def _answer(book: Book, command: Command, digest: str) -> Any:
             return keys.credit(book, command)
 
 
-def _settle(book: Book, event: UsageEvent) -> str:
-    why = problem(event)
+def _settle(book: Book, event: UsageEvent, why: str | None) -> str:
     if why is None:
         return settle(book, event)
     _park(book, event.request_id, event.attempt, why, _encode_event(event))

@@ -26,6 +26,7 @@ from schemas.usage import Known, Outcome, Try, UsageEvent
 TOKENS_MAX = 10**10  # of one class in one call: beyond it a report is nonsense, and prices could overflow
 ATTEMPT_MAX = 2**31
 MILLISECONDS_MAX = 2**53
+NAME_CHARS_MAX = 200
 _BILL = 0  # the slot of a call's only bill
 _FIRST, _CORRECTION = 0, 1  # lines of a charge
 _LIST = Decimal(1)
@@ -43,6 +44,9 @@ def problem(event: UsageEvent) -> str | None:
         return "the attempt is out of range"
     if not _countable(event.usage) or not all(_countable(one.usage) for one in event.tries):
         return "a number of tokens is out of range"
+    for name in (event.pool, event.provider, *(one.account for one in event.tries)):
+        if len(name) > NAME_CHARS_MAX or "\x00" in name:
+            return "a name is not one"
     times = (event.queued_ms, event.first_byte_ms, event.duration_ms, event.finished_ms)
     if min(times) < -MILLISECONDS_MAX or max(times) > MILLISECONDS_MAX:
         return "a time is out of range"

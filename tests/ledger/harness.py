@@ -1,0 +1,270 @@
+"""The books in a test: a store, a clock that tests turn, and the verbs as short calls."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from ledger import reads
+from ledger.audit import audit
+from ledger.book import Rules
+from ledger.catalogue import Catalogue
+from ledger.commit import Committer, Delivery
+from ledger.opening import write_catalogue
+from ledger.store import Store
+from ledger.telemetry import Telemetry
+from ledger.writer import Writer
+from runtime.settings import AccountSettings, PoolSettings
+from schemas.books import (
+    Authorise,
+    Credit,
+    Estimate,
+    Hold,
+    KeyCreate,
+    KeyRef,
+    Reattempt,
+    Release,
+    UsageQuery,
+)
+from schemas.builtin import BUILTIN
+from schemas.catalogue import Model
+from schemas.pricing import NO_USAGE, TokenUsage, charge
+from schemas.usage import Known, Outcome, Try, UsageEvent
+
+USD = 1_000_000_000
+MODEL = "gpt-4o"  # 2.50 in, 10.00 out, 1.25 cached, at 0.60
+POOLS = (
+    PoolSettings(
+        name="openai",
+        provider="openai",
+        accounts=(AccountSettings(id="main", credit_nano=1000 * USD), AccountSettings(id="spare")),
+    ),
+)
+TABLES = (
+    "api_keys",
+    "profiles",
+    "accounts",
+    "transfers",
+    "holds",
+    "usage",
+    "models",
+    "prices",
+    "upstream_accounts",
+    "stream_positions",
+    "stream_ranges",
+    "parked_events",
+)
+
+
+class Clock:
+    """Unix milliseconds that stand still until a test turns them."""
+
+    def __init__(self) -> None:
+        self.ms = 1_795_000_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def turn(self, seconds: float) -> None:
+        """Time passes."""
+        self.ms += int(seconds * 1000)
+
+
+def digest_of(name: str) -> bytes:
+    """What an edge would send of a key."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+def event(
+    request_id: str,
+    usage: TokenUsage = NO_USAGE,
+    *,
+    attempt: int = 1,
+    outcome: Outcome = Outcome.OK,
+    known: Known = Known.REPORTED,
+    tries: Sequence[Try] | None = None,
+    account: str = "main",
+    uplifts: tuple[str, ...] = (),
+) -> UsageEvent:
+    """A worker's event; its one try used what the caller is billed for, unless told."""
+    if tries is None:
+        tries = (Try(account, MODEL, outcome, 200, known, usage, uplifts),)
+    return UsageEvent(
+        request_id=request_id,
+        attempt=attempt,
+        worker_id="w1",
+        pool="openai",
+        provider="openai",
+        outcome=outcome,
+        known=known,
+        usage=usage,
+        uplifts=uplifts,
+        tries=tuple(tries),
+        duration_ms=1200,
+        finished_ms=1_795_000_001_000,
+    )
+
+
+def price_of(model: str = MODEL) -> Any:
+    """The built-in price row of a model."""
+    return next(one for one in BUILTIN if one.id == model).prices[0]
+
+
+def billed(usage: TokenUsage, model: str = MODEL, rate: str = "0.60") -> int:
+    """What a caller pays, computed the slow way."""
+    return charge(usage, price_of(model), Decimal(rate))
+
+
+def listed(usage: TokenUsage, model: str = MODEL) -> int:
+    """List price."""
+    return charge(usage, price_of(model), Decimal(1))
+
+
+class Books:
+    """A ledger without a bus."""
+
+    def __init__(self, store: Store, clock: Clock, models: tuple[Model, ...] = BUILTIN) -> None:
+        self.store = store
+        self.clock = clock
+        self.telemetry = Telemetry(CollectorRegistry())
+        self.committer = Committer(store, Catalogue(models), b"pepper", self.telemetry, Rules())
+        self._writing: asyncio.Task[None] | None = None
+        self.writer = Writer(self.committer, self.telemetry)
+        self.sequence = 0
+
+    @classmethod
+    async def open(cls, store: Store, clock: Clock, models: tuple[Model, ...] = BUILTIN) -> "Books":
+        """Books with the catalogue written."""
+        await write_catalogue(store, models, POOLS)
+        return cls(store, clock, models)
+
+    async def do(self, command: Any) -> Any:
+        """One command in a commit of its own."""
+        return (await self.committer.commit([command]))[0]
+
+    async def key(self, name: str = "key", nano: int = 5 * USD, **fields: Any) -> str:
+        """Makes a key; returns its id."""
+        defaults = {"providers": None, "playground": False, "profile": ""} | fields
+        reply = await self.do(
+            KeyCreate(
+                1,
+                digest_of(name),
+                name,
+                defaults["profile"],
+                nano,
+                defaults["providers"],
+                defaults["playground"],
+            )
+        )
+        assert not reply.problem, reply
+        return str(reply.rows[0]["id"])
+
+    def request(
+        self,
+        request_id: str,
+        key: str = "key",
+        *,
+        model: str = MODEL,
+        prompt: int = 100,
+        choices: int = 1,
+        limit: int | None = 100,
+    ) -> Authorise:
+        """A request for a hold."""
+        return Authorise(1, request_id, digest_of(key), model, prompt, choices, limit)
+
+    async def authorise(self, request_id: str, key: str = "key", **fields: Any) -> Any:
+        """A hold or a refusal."""
+        return await self.do(self.request(request_id, key, **fields))
+
+    async def hold(self, request_id: str, key: str = "key", **fields: Any) -> Hold:
+        """A hold."""
+        reply = await self.authorise(request_id, key, **fields)
+        assert isinstance(reply, Hold), reply
+        return reply
+
+    async def settle(self, *events: UsageEvent) -> None:
+        """Applies events in one message of the stream."""
+        self.sequence += 1
+        await self.committer.commit([], [Delivery("stream", self.sequence, events)])
+
+    async def release(self, hold: Hold) -> bool:
+        """Releases a hold."""
+        return bool((await self.do(Release(1, hold.request_id, hold.token))).ok)
+
+    async def estimate(
+        self, hold: Hold, usage: TokenUsage, *, attempt: int = 1, failed: bool = False
+    ) -> bool:
+        """Settles by an edge's estimate."""
+        return bool((await self.do(Estimate(1, hold.request_id, hold.token, attempt, usage, failed))).ok)
+
+    async def reattempt(self, hold: Hold, attempt: int, replaced: TokenUsage = NO_USAGE) -> bool:
+        """Makes another attempt the current one."""
+        return bool((await self.do(Reattempt(1, hold.request_id, hold.token, attempt, replaced))).ok)
+
+    async def credit(self, request_id: str, nano: int, *, key_id: str = "", profile: str = "") -> Any:
+        """Adds to a balance."""
+        return await self.do(Credit(1, request_id, nano, key_id, profile))
+
+    async def revoke(self, key_id: str) -> Any:
+        """Revokes a key."""
+        return await self.do(KeyRef(1, key_id))
+
+    async def expire(self) -> int:
+        """Ends the holds whose lease has run out, without the guards."""
+        return await self.committer.expire(self.clock.ms)
+
+    async def balance(self, key_id: str) -> tuple[int, int]:
+        """Posted and held."""
+        row = (await reads.balance(self.store, key_id)).rows[0]
+        return row["posted_nano"], row["held_nano"]
+
+    async def account(self, account_id: str) -> int:
+        """What an account has."""
+        rows = await self.store.fetch("SELECT posted_nano FROM accounts WHERE id = $1", account_id)
+        return int(rows[0][0]) if rows else 0
+
+    async def usage(self, key_id: str = "") -> list[dict[str, Any]]:
+        """The calls, newest first."""
+        return list((await reads.usage(self.store, UsageQuery(1, key_id, 1000))).rows)
+
+    async def audit(self) -> dict[str, Any]:
+        """The proof."""
+        async with self.store.snapshot() as snapshot:
+            return await audit(snapshot, None)
+
+    async def check(self) -> dict[str, Any]:
+        """Asserts that every invariant holds."""
+        proof = await self.audit()
+        assert proof["ok"], proof["findings"]
+        return proof
+
+    async def state(self) -> list[Any]:
+        """Everything that money depends on, to compare byte for byte."""
+        accounts = await self.store.fetch("SELECT id, posted_nano, held_nano FROM accounts ORDER BY id")
+        usage = await self.store.fetch(
+            "SELECT request_id, slot, billed_nano, cost_nano, uncollected_nano, outcome, known FROM usage "
+            "ORDER BY request_id, slot"
+        )
+        return [tuple(row) for row in (*accounts, *usage)]
+
+    def start(self) -> Writer:
+        """Runs the writer."""
+        self._writing = asyncio.ensure_future(self.writer.run())
+        return self.writer
+
+    async def close(self) -> None:
+        """Ends the writer and the store."""
+        if self._writing is not None:
+            self.writer.stop()
+            await self._writing
+        await self.store.close()
+
+
+async def ask(writer: Writer, command: Any) -> Any:
+    """The answer to a command through the writer."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    writer.submit(command, future.set_result)
+    return await asyncio.wait_for(future, 30)
