@@ -50,7 +50,6 @@ class Call(Outlet):
         self.model = job.model
         self.pool = hold.pool
         self.stream = job.stream
-        self.body = job.body
         self.parts_body = b""  # a body too large for its job
         self.state = State.WAITING
         self.worker_id = ""
@@ -88,7 +87,8 @@ class Call(Outlet):
         self.left = True
         self._left_at = time.monotonic()
         self._flow.drop()
-        self.body = self.parts_body = b""
+        self._job = structs.replace(self._job, body=b"")  # it is not offered again
+        self.parts_body = b""
         if self.state is State.WAITING:
             self._end(None, Settle.RELEASE)
         elif self.state is State.RUNNING:
