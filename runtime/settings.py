@@ -67,6 +67,7 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     session_token: str = ""
     profile: str = ""
     bearer_token: str = ""
+    keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):
@@ -119,12 +120,14 @@ def load(
     config: Path | None,
     *,
     credentials: bool,
+    books: bool = True,
     data: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
     """Reads a file (None: `./tokn.toml` if there is one) and the environment.
 
-    With `credentials` False, upstream secrets are not even read. Raises SettingsError.
+    With `credentials` False, upstream secrets are not even read; with `books` False, neither are the database's address
+    and the pepper. Raises SettingsError.
     """
     variables = os.environ if environment is None else environment
     if config is None and DEFAULT_FILE.is_file():
@@ -135,8 +138,9 @@ def load(
         data = Path(named)
     nats = _nats(root.table("nats"), secrets)
     ledger = root.table("ledger")
-    database_url = secrets.resolve(ledger, "database_url") or _sqlite(data)
-    pepper = secrets.resolve(ledger, "pepper") or variables.get("TOKN_PEPPER", "")
+    resolve = secrets.resolve if books else _unread
+    database_url = resolve(ledger, "database_url") or _sqlite(data)
+    pepper = resolve(ledger, "pepper") or variables.get("TOKN_PEPPER", "")
     ledger.done()
     pricing = root.table("pricing")
     rate = read_rate(pricing)
@@ -171,6 +175,11 @@ def _sqlite(data: Path | None) -> str:
     return f"sqlite:///{data.absolute() / 'ledger.db'}" if data is not None else ""
 
 
+def _unread(table: Table, key: str) -> str:
+    table.text(key)  # it may be there, and it is somebody else's
+    return ""
+
+
 class _Secrets:
     """Resolves `env:NAME`, `file:PATH` (from the file's own folder) or the value itself."""
 
@@ -183,7 +192,7 @@ class _Secrets:
         text = table.text(key)
         if text.startswith("env:"):
             value = self._variables.get(text[4:])
-            if not value:
+            if value is None:
                 raise table.problem(key, f"the environment variable {text[4:]} is not set")
             return value
         if text.startswith("file:"):
@@ -258,9 +267,10 @@ def _account(row: Table, provider: str, secrets: _Secrets | None) -> AccountSett
     account_id = row.needed("id")
     if not is_token(account_id):
         raise row.problem("id", "is made of letters, digits, _ and -, at most 64")
+    keyed = row.has("api_key")
     found: dict[str, Any] = {}
     for key in _ACCOUNT_SECRETS:
-        found[key] = secrets.resolve(row, key) if secrets is not None else row.text(key) and ""
+        found[key] = secrets.resolve(row, key) if secrets is not None else _unread(row, key)
     credit = row.decimal("credit_usd")
     try:
         credit_nano = None if credit is None else usd_to_nano(str(credit))
@@ -284,7 +294,9 @@ def _account(row: Table, provider: str, secrets: _Secrets | None) -> AccountSett
         **found,
     )
     if secrets is not None and provider in BASE_URLS and not account.api_key:
-        raise row.problem("api_key", "is needed")
+        if not keyed:
+            raise row.problem("api_key", "is needed")
+        account = structs.replace(account, keyless=True)
     if bool(account.access_key_id) != bool(account.secret_access_key):
         raise row.problem("access_key_id", "and secret_access_key come together")
     row.done()

@@ -50,7 +50,7 @@ def run_standalone(
     port: int | None = None,
 ) -> int:
     """Runs a service from a file and the environment. Raises SettingsError."""
-    settings = load(config, credentials=service == "worker", data=data)
+    settings = load(config, credentials=service == "worker", books=service == "ledger", data=data)
     if not settings.nats.url:
         raise SettingsError(f"{settings.source}: [nats] url: is needed to run a service by itself")
     if unknown := [name for name in pools if name not in {pool.name for pool in settings.pools}]:

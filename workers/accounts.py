@@ -1,5 +1,6 @@
 """Owns a pool's upstream accounts: which one serves a call, and which are cooling, refused or spent."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -39,9 +40,11 @@ class Account:
 
     def __init__(self, settings: AccountSettings) -> None:
         self.settings = settings
-        self.state = AccountState.OK
-        self.until = 0.0  # time.monotonic() at which another state than OK ends
-        self.reason = ""
+        self.state = AccountState.REFUSED if settings.keyless else AccountState.OK
+        self.until = (
+            math.inf if settings.keyless else 0.0
+        )  # time.monotonic() at which another state than OK ends
+        self.reason = "its api_key is empty: set it and restart the worker" if settings.keyless else ""
         self.inflight = 0
         self.credit_nano = settings.credit_nano  # the ledger's figure follows
         self.gone: dict[

@@ -404,3 +404,25 @@ def test_no_text_breaks_the_reader(tmp_path_factory, text):
         pass
     except UnicodeEncodeError:
         pass  # the test's own write
+
+
+def test_a_variable_that_is_empty_leaves_its_account_out_of_use(tmp_path):
+    """Compose hands every worker every variable: an empty key is an account without one, an unset one is a mistake."""
+    path = tmp_path / "tokn.toml"
+    path.write_text(
+        '[pools.openai]\nprovider = "openai"\n[[pools.openai.accounts]]\nid = "main"\napi_key = "env:OPENAI_API_KEY"\n'
+    )
+    [account] = load(path, credentials=True, environment={"OPENAI_API_KEY": ""}).pools[0].accounts
+    assert account.keyless
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY is not set"):
+        load(path, credentials=True, environment={})
+
+
+def test_only_a_ledger_reads_where_the_books_are(tmp_path):
+    """An edge or a worker starts on a machine that does not have the database's secrets."""
+    path = tmp_path / "tokn.toml"
+    path.write_text('[ledger]\ndatabase_url = "file:not-here"\npepper = "env:NOT_SET"\n')
+    settings = load(path, credentials=True, books=False, environment={})
+    assert (settings.database_url, settings.pepper) == ("", "")
+    with pytest.raises(SettingsError, match="database_url"):
+        load(path, credentials=True, environment={})
