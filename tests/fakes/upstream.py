@@ -30,6 +30,11 @@ class Script(msgspec.Struct, frozen=True):
     retry_after: str = ""
     cut: int | None = None
     gate: bool = False
+    usage: dict[str, Any] | None = None  # reported instead of what the fields above say
+    raw: str = ""  # the whole answer's body, so many times, as this type
+    times: int = 1
+    content_type: str = "application/json"
+    location: str = ""
     tag: str = ""
 
 
@@ -130,6 +135,8 @@ class Upstream:
                 await self._gate.wait()
             finally:
                 self.waiting -= 1
+        if script.raw:
+            return await _send_raw(request, script)
         if script.status != 200:
             return _error(
                 script.status, f"scripted {script.status} for {API_KEY}", "scripted", script.retry_after
@@ -185,6 +192,17 @@ class Upstream:
         return answer
 
 
+async def _send_raw(request: web.Request, script: Script) -> web.StreamResponse:
+    headers = {"Content-Type": script.content_type} | (
+        {"Location": script.location} if script.location else {}
+    )
+    answer = web.StreamResponse(status=script.status, headers=headers)
+    await answer.prepare(request)
+    for _ in range(script.times):
+        await answer.write(script.raw.encode())
+    return answer
+
+
 def pool_toml(base_url: str, *, max_inflight: int = 256, rate: str = "0.60", more: str = "") -> str:
     """A tokn.toml with one pool, `openai`, on this upstream, and the model `priced`: 2.50 in, 1.25 cached, 10.00 out."""
     return f"""
@@ -216,6 +234,8 @@ def _envelope(model: str, *, legacy: bool, chunk: bool) -> dict[str, Any]:
 
 
 def _usage(script: Script) -> dict[str, Any]:
+    if script.usage is not None:
+        return script.usage
     completion = script.words if script.completion is None else script.completion
     return {
         "prompt_tokens": script.prompt,

@@ -1,0 +1,118 @@
+"""Owns upstreams that lie, babble or break the protocol: callers get an error of ours, and never pay above the hold."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tests.fakes.caller import body, call, session, until
+from tests.fakes.tokn import Tokn, memory_bytes
+from tests.fakes.upstream import pool_toml
+
+pytestmark = pytest.mark.system
+
+LIMIT = 100
+IN_NANO, OUT_NANO = 1_500, 6_000
+MEMORY_GROWTH_MAX_BYTES = 96 * 1024 * 1024
+LINE_OF_A_MIB = "x" * (1024 * 1024)
+
+
+@pytest.fixture
+def tokn(upstream, tmp_path):
+    """A deployment of its own for each case: a failing account is left alone for a while."""
+    with Tokn(tmp_path / "data", pool_toml(upstream.base_url)) as running:
+        yield running
+
+
+LIES = {
+    "above-the-hold": {"prompt_tokens": 10**9, "completion_tokens": 10**9, "total_tokens": 2 * 10**9},
+    "negative": {"prompt_tokens": -5_000, "completion_tokens": -5_000, "total_tokens": -10_000},
+    "huge": {"prompt_tokens": 2**70, "completion_tokens": 1, "total_tokens": 2**70 + 1},
+    "text": {"prompt_tokens": "seven", "completion_tokens": None},
+    "cached-above-prompt": {
+        "prompt_tokens": 5,
+        "completion_tokens": 5,
+        "total_tokens": 10,
+        "prompt_tokens_details": {"cached_tokens": 50},
+    },
+    "empty": {},
+}
+
+
+async def test_usage_that_lies(tokn, upstream):
+    """Whatever an upstream reports, a call costs at least nothing and at most its hold, and the books balance."""
+    async with session() as client:
+        for name, usage in LIES.items():
+            for stream in (False, True):
+                key = await asyncio.to_thread(
+                    tokn.row, "key", "create", "--name", f"{name}-{stream}", "--balance", "5"
+                )
+                request = body(f"{name}-{stream}", stream=stream, gate=True, usage=usage)
+                task = asyncio.create_task(
+                    call(client, tokn.url, key["key"], request | {"max_completion_tokens": LIMIT})
+                )
+                await until(lambda: upstream.waiting == 1, 5, "the call waits at the gate")
+                hold_nano = (await asyncio.to_thread(tokn.balance, key["id"]))["held_nano"]
+                upstream.open_gate()
+                seen = await task
+                assert seen.status in {200, 502}, seen
+                balance = await asyncio.to_thread(tokn.settled, key["id"])
+                spent_nano = 5_000_000_000 - balance["posted_nano"]
+                assert 0 <= spent_nano <= hold_nano, (name, stream)
+                if name == "above-the-hold":
+                    assert spent_nano == hold_nano
+                if seen.complete:
+                    assert spent_nano > 0, (name, stream)
+    audit = await asyncio.to_thread(tokn.audit)
+    assert audit["ok"] is True, audit
+
+
+BROKEN = {
+    "html": {"raw": "<html>busy</html>", "content_type": "text/html"},
+    "empty-object": {"raw": "{}"},
+    "cut-json": {"raw": '{"id": "x", "choices": ['},
+    "array": {"raw": "[1, 2]"},
+    "redirect": {"raw": "see there", "status": 302, "location": "http://127.0.0.1:9/elsewhere"},
+    "teapot": {"raw": "short and stout", "status": 418},
+    "nothing-streamed": {"raw": "\n\n", "content_type": "text/event-stream"},
+    "nonsense-streamed": {"raw": "data: {nonsense\n\n", "content_type": "text/event-stream"},
+    "error-first": {
+        "raw": 'data: {"error": {"message": "sk-secret-1234567890abcdef is over", "type": "x"}}\n\n',
+        "content_type": "text/event-stream",
+    },
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_answers_that_are_none(tokn, name):
+    """What is no answer is a 502 (400 where the upstream blames the request), in our words, and costs nothing."""
+    stream = BROKEN[name].get("content_type") == "text/event-stream"
+    request = body(name, stream=stream, **BROKEN[name])
+    answer = httpx.post(
+        f"{tokn.url}/v1/chat/completions",
+        json=request,
+        headers={"Authorization": f"Bearer {tokn.key}"},
+        timeout=30,
+    )
+    assert answer.status_code in ({400, 502} if name == "teapot" else {502}), answer.text
+    error = answer.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert "sk-secret" not in answer.text
+    assert "elsewhere" not in answer.text
+    assert tokn.settled(tokn.key_id())["posted_nano"] == 5_000_000_000
+    assert tokn.audit()["ok"] is True
+
+
+def test_an_endless_line_is_cut(tokn):
+    """A line of 300 MB in a stream ends the call with an error, without growing the gateway's memory by it."""
+    before = memory_bytes(tokn.tree())
+    request = body("line", stream=True, raw=LINE_OF_A_MIB, times=300, content_type="text/event-stream")
+    answer = httpx.post(
+        f"{tokn.url}/v1/chat/completions",
+        json=request,
+        headers={"Authorization": f"Bearer {tokn.key}"},
+        timeout=60,
+    )
+    assert answer.status_code == 502, answer.text[:500]
+    assert memory_bytes(tokn.tree()) - before < MEMORY_GROWTH_MAX_BYTES
+    assert tokn.audit()["ok"] is True
