@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,18 +10,42 @@ import msgspec
 from msgspec import Struct
 
 from runtime.log import get_logger
+from runtime.messages import (
+    BusDenied,
+    BusDown,
+    BusError,
+    BusFull,
+    BusRejected,
+    BusTimeout,
+    Message,
+    NoResponders,
+    PayloadTooLarge,
+    message_of,
+)
 from runtime.natsclient import (
     HEADROOM_BYTES,
     Client,
     GuardedClient,
-    NatsSubscription,
     SlowConsumerError,
-    direct_subscription,
-    end_subscription,
-    stop_subscription,
+    Subscription,
+    tls_context,
 )
 from runtime.settings import NatsSettings, SettingsError
 from schemas.subjects import Role, new_id, reply_prefix
+
+__all__ = [
+    "Bus",
+    "BusDenied",
+    "BusDown",
+    "BusError",
+    "BusFull",
+    "BusRejected",
+    "BusTimeout",
+    "Message",
+    "NoResponders",
+    "PayloadTooLarge",
+    "Subscription",
+]
 
 PENDING_BYTES_MAX = 8 * 1024 * 1024  # published and not yet taken by the socket
 REQUESTS_MAX = 16_384  # requests of one connection that wait for their reply
@@ -41,89 +64,10 @@ _QUIET_S = 5.0  # a connection that cannot be made is logged this often
 _logger = get_logger("runtime.bus")
 
 
-class BusError(Exception):
-    """A message that could not be sent or answered."""
-
-
-class BusDown(BusError):  # noqa: N818  the names are the contract of this module
-    """Not connected, or the connection was lost before the reply came. Nothing is sent later."""
-
-
-class BusFull(BusError):  # noqa: N818
-    """A bound is reached: bytes waiting for the socket, or requests waiting for replies."""
-
-
-class BusTimeout(BusError):  # noqa: N818
-    """No reply in time."""
-
-
-class BusDenied(BusError):  # noqa: N818
-    """The server refuses this subject to this role."""
-
-
-class BusRejected(BusError):  # noqa: N818
-    """JetStream did not store the message."""
-
-
-class NoResponders(BusError):  # noqa: N818
-    """Nobody listens on the subject."""
-
-
-class PayloadTooLarge(BusError):  # noqa: N818
-    """The message is larger than the server takes; it was not sent."""
-
-
-class Message(Struct):
-    """One message. `no_responders` means that nobody heard what was published with this subject as its reply.
-
-    `status` is the server's in-line status (503, and JetStream's 100, 404, 408, 409), 0 without one; `headers` is the
-    raw block.
-    """
-
-    subject: str
-    reply: str
-    data: bytes
-    no_responders: bool = False
-    status: int = 0
-    headers: bytes = b""
-
-
-def _message(subject: bytes, reply: bytes, headers: bytes, data: bytes) -> Message:
-    if not headers:
-        return Message(subject.decode(), reply.decode(), data)
-    # "NATS/1.0 503\r\n\r\n": the status stands at a fixed place.
-    digits = headers[9:12]
-    status = int(digits) if headers[8:9] == b" " and digits.isdigit() else 0
-    return Message(subject.decode(), reply.decode(), data, status == 503 and not data, status, headers)
-
-
-class Subscription:
-    """A live subscription; it is replayed after each reconnect."""
-
-    def __init__(self, client: GuardedClient, inner: NatsSubscription) -> None:
-        self._client = client
-        self._inner = inner
-
-    async def unsubscribe(self) -> None:
-        """Ends it. Messages already on their way are dropped."""
-        end_subscription(self._client, self._inner)
-
-    async def leave(self) -> None:
-        """Ends it, but handles what the server has sent already: a job on its way is bounced, not lost."""
-        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        stop_subscription(self._client, self._inner)
-        if self._client.is_connected:
-            await self._client._send_ping(pong)  # noqa: SLF001
-            await asyncio.wait([pong], timeout=SUBSCRIBE_TIMEOUT_S)
-        end_subscription(self._client, self._inner)
-
-
 class _Ack(Struct):
     """JetStream's answer to a publish."""
 
     error: dict[str, object] | None = None
-    seq: int = 0
-    duplicate: bool = False
 
 
 _decode_ack = msgspec.json.Decoder(_Ack).decode
@@ -201,7 +145,7 @@ class Bus:
             user=user,
             password=password or None,
             name=name,
-            tls=_tls(settings),
+            tls=tls_context(settings),
             error_cb=self._error,
             disconnected_cb=None,
             reconnected_cb=self._reconnected,
@@ -323,19 +267,17 @@ class Bus:
             raise ValueError(f"not a subject: {subject!r}")
 
         def deliver(subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
-            handler(_message(subject, reply, headers, data))
+            handler(message_of(subject, reply, headers, data))
 
-        subscription = Subscription(
-            self.client, inner := direct_subscription(self.client, subject, queue, deliver)
-        )
+        subscription = Subscription(self.client, subject, queue, deliver)
         seen = len(self._denials)
         try:
             await self.flush(SUBSCRIBE_TIMEOUT_S)
         except BaseException:
-            end_subscription(self.client, inner)
+            subscription.end()
             raise
         if any(f'"{subject.lower()}"' in denial for denial in self._denials[seen:]):
-            end_subscription(self.client, inner)
+            subscription.end()
             raise BusDenied(f"the role {self.role.value!r} may not subscribe to {subject}")
         return subscription
 
@@ -457,15 +399,3 @@ class Bus:
 def _expire(future: asyncio.Future[bytes] | asyncio.Future[bool]) -> None:
     if not future.done():
         future.set_exception(BusTimeout("no reply in time"))
-
-
-def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
-    if not (settings.ca or settings.cert):
-        return None
-    try:
-        context = ssl.create_default_context(cafile=settings.ca or None)
-        if settings.cert:
-            context.load_cert_chain(settings.cert, settings.key or None)
-    except OSError as error:  # an SSLError is one, too
-        raise SettingsError(f"[nats] tls: {error}") from None
-    return context

@@ -4,6 +4,7 @@ Everything that reaches into the library is in this module; each override says w
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -18,21 +19,20 @@ with without("aiohttp"):
     from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR
 
 from runtime.natswire import Parser, ProtocolError, PushTransport
+from runtime.settings import NatsSettings, SettingsError
 
-HEADROOM_BYTES = (
-    16 * 1024
-)  # what headers may add to a payload: the server closes a connection that goes beyond
+# What headers may add to a payload: the server closes a connection that goes beyond
+HEADROOM_BYTES = 16 * 1024
+LEAVE_TIMEOUT_S = 5.0
 JOIN_BYTES_MAX = 64 * 1024  # below it one joined write is cheaper than a vector
 
 __all__ = [
     "HEADROOM_BYTES",
     "Client",
     "GuardedClient",
-    "NatsSubscription",
     "SlowConsumerError",
-    "direct_subscription",
-    "end_subscription",
-    "stop_subscription",
+    "Subscription",
+    "tls_context",
 ]
 
 Deliver = Callable[[bytes, bytes, bytes, bytes], None]  # subject, reply, headers, data
@@ -215,29 +215,50 @@ class ServerError(Exception):
     """An error line of the server."""
 
 
-def direct_subscription(
-    client: GuardedClient, subject: str, queue: str, deliver: Deliver
-) -> NatsSubscription:
-    """Registers a subscription that the library replays after a reconnect and that never queues. Sends the SUB."""
-    client._sid += 1  # noqa: SLF001  the library has no other way to a subscription without a task and a queue
-    sid = client._sid  # noqa: SLF001
-    subscription = NatsSubscription(client, sid, subject, queue=queue)
-    client._subs[sid] = subscription  # noqa: SLF001
-    client.direct[sid] = deliver
-    client.enqueue(f"SUB {subject} {queue} {sid}\r\n".encode())
-    return subscription
+class Subscription:
+    """A live subscription without a task or a queue: the library replays it after each reconnect. Sends the SUB."""
+
+    def __init__(self, client: GuardedClient, subject: str, queue: str, deliver: Deliver) -> None:
+        # The library has no other way to such a subscription than its own tables.
+        client._sid += 1  # noqa: SLF001
+        self._client = client
+        self._sid = client._sid  # noqa: SLF001
+        client._subs[self._sid] = NatsSubscription(client, self._sid, subject, queue=queue)  # noqa: SLF001
+        client.direct[self._sid] = deliver
+        client.enqueue(f"SUB {subject} {queue} {self._sid}\r\n".encode())
+
+    def end(self) -> None:
+        """Ends it, here and at the server. Messages already on their way are dropped."""
+        self._stop()
+        self._client.direct.pop(self._sid, None)
+
+    async def unsubscribe(self) -> None:
+        """As `end`."""
+        self.end()
+
+    async def leave(self) -> None:
+        """Ends it, but handles what the server has sent already: a job on its way is bounced, not lost."""
+        self._stop()
+        if self._client.is_connected:
+            pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            await self._client._send_ping(pong)  # noqa: SLF001
+            await asyncio.wait([pong], timeout=LEAVE_TIMEOUT_S)
+        self.end()
+
+    def _stop(self) -> None:
+        known = self._client._subs.pop(self._sid, None)  # noqa: SLF001
+        if known is not None and self._client.is_connected:
+            self._client.enqueue(f"UNSUB {self._sid}\r\n".encode())
 
 
-def end_subscription(client: GuardedClient, subscription: NatsSubscription) -> None:
-    """Takes a direct subscription away, here and at the server."""
-    sid = subscription._id  # noqa: SLF001
-    client.direct.pop(sid, None)
-    if client._subs.pop(sid, None) is not None and client.is_connected:  # noqa: SLF001
-        client.enqueue(f"UNSUB {sid}\r\n".encode())
-
-
-def stop_subscription(client: GuardedClient, subscription: NatsSubscription) -> None:
-    """Takes a direct subscription away at the server; what is on its way is still delivered until it is ended."""
-    sid = subscription._id  # noqa: SLF001
-    if client._subs.pop(sid, None) is not None and client.is_connected:  # noqa: SLF001
-        client.enqueue(f"UNSUB {sid}\r\n".encode())
+def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
+    """The TLS of a connection, None for none. Raises SettingsError."""
+    if not (settings.ca or settings.cert):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ca or None)
+        if settings.cert:
+            context.load_cert_chain(settings.cert, settings.key or None)
+    except OSError as error:  # an SSLError is one, too
+        raise SettingsError(f"[nats] tls: {error}") from None
+    return context

@@ -511,3 +511,21 @@ async def test_roles_may_do_no_more_than_their_part(server, connect):
             bus.publish(subject, b"")
         await until(lambda bus=bus, subjects=subjects: bus.denied == len(subjects))
     assert (await streams.stream_info("USAGE")).state.last_seq == before
+
+
+async def test_leaving_a_queue_group_hands_over_what_is_on_its_way(connect):
+    """A worker that leaves its queue group still gets the jobs that the server has already sent it, and no later ones."""
+    edge, worker = await connect(Role.EDGE), await connect(Role.WORKER)
+    got: list[bytes] = []
+    subscription = await worker.subscribe("pool.p", lambda message: got.append(message.data), "workers")
+    for number in range(100):
+        edge.publish("pool.p", b"%d" % number, FRAME)
+    await edge.flush(2)
+    await subscription.leave()
+    assert len(got) == 100
+    lost: list[Message] = []
+    await edge.subscribe(FRAMES, lost.append)
+    edge.publish("pool.p", b"late", FRAME)
+    await until(lambda: lost)
+    assert lost[0].no_responders
+    assert len(got) == 100

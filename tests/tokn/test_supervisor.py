@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from tests.fakes.tokn import alive
+from tests.fakes.tokn import alive, wait_for
 from tokn import supervisor as supervising
 from tokn.child import Program
 from tokn.settings import plain_environment
@@ -45,7 +45,7 @@ async def until(condition, within_s: float = 10.0):
         await asyncio.sleep(0.01)
 
 
-SLEEP = "import time; time.sleep(600)"
+SLEEP = "import signal; signal.pause()"
 
 
 async def test_killed_child_comes_back(supervisor):
@@ -82,8 +82,8 @@ async def test_child_that_ignores_sigterm_is_killed(supervisor, tmp_path):
     """A child that does not end in its time is killed; a frozen one is woken to end."""
     ready = tmp_path / "ready"
     stubborn = (
-        f"import signal, time, pathlib; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        f"pathlib.Path({str(ready)!r}).write_text('x'); time.sleep(600)"
+        f"import signal, pathlib; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"pathlib.Path({str(ready)!r}).write_text('x'); signal.pause()"
     )
     await supervisor.start(program(stubborn, stop_s=0.3))
     await until(ready.exists)
@@ -110,8 +110,8 @@ async def test_stopped_child_stays_down(supervisor):
 async def test_child_is_handed_its_input_and_announces_its_port(supervisor):
     """Settings go in on standard input, of any size, and the metrics port comes back on standard output."""
     code = (
-        "import sys, json, time; n = len(sys.stdin.buffer.read());"
-        "print(json.dumps({'metrics_port': n}), flush=True); time.sleep(600)"
+        "import sys, json, signal; n = len(sys.stdin.buffer.read());"
+        "print(json.dumps({'metrics_port': n}), flush=True); signal.pause()"
     )
     changed: list[int] = []
     supervisor._on_change = lambda: changed.append(1)
@@ -134,7 +134,7 @@ from tokn.supervisor import Supervisor
 async def main():
     supervisor = Supervisor(os.open(os.devnull, os.O_RDONLY), lambda: None)
     for name in ("a", "b", "c"):
-        await supervisor.start(Program(name=name, arguments=(sys.executable, "-c", "import time; time.sleep(600)"),
+        await supervisor.start(Program(name=name, arguments=(sys.executable, "-c", "import signal; signal.pause()"),
             environment=dict(os.environ), stop_s=5))
     print(*[child.pid for child in supervisor.children.values()], flush=True)
     await asyncio.sleep(600)
@@ -151,7 +151,4 @@ def test_children_of_a_killed_parent_end():
     parent.kill()
     parent.wait(5)
     parent.stdout.close()
-    deadline = time.monotonic() + 5
-    while any(alive(child) for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: not any(alive(child) for child in children), 5, "the end of the children")
