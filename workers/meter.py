@@ -92,7 +92,9 @@ class Meter:
         while True:
             try:
                 await self._bus.js_publish(self._subject, data, msg_id, PUBLISH_TIMEOUT_S)
-            except BusError as error:
+            except Exception as error:  # whatever it is: an event that is dropped is a call that nobody pays
+                if not isinstance(error, BusError):
+                    _logger.exception("publishing usage events failed")
                 _logger.warning(
                     "usage events not acknowledged", error=type(error).__name__, unacked=self.unacked
                 )

@@ -209,15 +209,20 @@ def _url(text: str) -> httpx.URL:
 
 
 async def read_all(answer: Answer, limit_bytes: int) -> bytes:
-    """The whole body of an answer. Raises UpstreamError if it is larger, or ends early."""
+    """The whole body of an answer. Raises UpstreamError, hung up, if it is larger, or ends early."""
     pieces: list[bytes] = []
     size = 0
-    while data := await answer.read():
-        size += len(data)
-        if size > limit_bytes:
+    whole = False
+    try:
+        while data := await answer.read():
+            size += len(data)
+            if size > limit_bytes:
+                raise UpstreamError("answer too large", sent=True)
+            pieces.append(data)
+        whole = True
+    finally:
+        if not whole:
             answer.close()
-            raise UpstreamError("answer too large", sent=True)
-        pieces.append(data)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

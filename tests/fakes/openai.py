@@ -50,6 +50,7 @@ class Reply:
     cut: bool = False
     silent: bool = False  # no head at all: just the cut
     length: bool = False
+    promised: int = 0  # a content-length beyond what is sent
     split: int = 0  # write in pieces of so many bytes, each on its own
 
 
@@ -234,7 +235,8 @@ class FakeOpenAI:
 class _Connection(asyncio.Protocol):
     def __init__(self, fake: FakeOpenAI) -> None:
         self._fake = fake
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._head: list[str] | None = None
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._current: Received | None = None
@@ -260,19 +262,24 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        lines = head.decode("latin-1").split("\r\n")
+        if self._head is None:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            self._head = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
+            del self._buffer[: end + 4]
+        lines = self._head
         headers = {
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
         }
         length = int(headers.get("content-length", "0"))
-        if len(rest) < length:
+        if len(self._buffer) < length:
             return
-        self._buffer = rest[length:]
+        body = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        self._head = None
         method, path, _ = lines[0].split(" ", 2)
-        received = Received(method, path, headers, rest[:length], connection=self._number)
+        received = Received(method, path, headers, body, connection=self._number)
         self._current = received
         self._task = asyncio.ensure_future(self._answer(received, self._fake.reply(received)))
 
@@ -314,7 +321,8 @@ async def _wait(wait: float | asyncio.Event) -> None:
 def _head(reply: Reply) -> bytes:
     headers = {"content-type": "application/json" if reply.length else "text/event-stream", **reply.headers}
     if reply.length:
-        headers["content-length"] = str(sum(len(piece) for piece in reply.pieces if isinstance(piece, bytes)))
+        sent = sum(len(piece) for piece in reply.pieces if isinstance(piece, bytes))
+        headers["content-length"] = str(reply.promised or sent)
     else:
         headers["transfer-encoding"] = "chunked"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -42,22 +42,24 @@ EVENTS = stream(["one ", "two ", "three "], usage(7, 5))
 @pytest.mark.parametrize("reset", [True, False])
 async def test_cut_after_each_event(count: int, reset: bool) -> None:
     """A stream that is reset, or ends in order, before `[DONE]` fails; what was sent is billed by the rule."""
-    async with FakeOpenAI(lambda _: Reply(pieces=EVENTS[:count], cut=reset)) as fake:
-        async with rig(pool(account(fake.base_url))) as made:
-            call = job(STREAM, text_bytes=40)
-            answered = await made.edge.call(call)
-            assert answered.failed.error.status == 502
-            bill = await made.ledger.event(call)
-            assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
-            said = sum(len(f"{word} ") for word in ("one", "two", "three")[: max(0, count - 1)])
-            output = max(1, -(-said // 4))
-            if count == 0:
-                assert bill.usage == NO_USAGE
-            elif count == len(EVENTS) - 1:
-                assert bill.usage == TokenUsage(input=7, output=5)
-            else:
-                assert bill.usage == TokenUsage(input=10, output=output)
-            assert len(fake.received) == 1
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=EVENTS[:count], cut=reset)) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        call = job(STREAM, text_bytes=40)
+        answered = await made.edge.call(call)
+        assert answered.failed.error.status == 502
+        bill = await made.ledger.event(call)
+        assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
+        said = sum(len(f"{word} ") for word in ("one", "two", "three")[: max(0, count - 1)])
+        output = max(1, -(-said // 4))
+        if count == 0:
+            assert bill.usage == NO_USAGE
+        elif count == len(EVENTS) - 1:
+            assert bill.usage == TokenUsage(input=7, output=5)
+        else:
+            assert bill.usage == TokenUsage(input=10, output=output)
+        assert len(fake.received) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 20])
@@ -67,19 +69,21 @@ async def test_hang_up_after_chunks(count: int) -> None:
     words = [f"word{number:04d}" for number in range(count)]
     pieces = [event(chunk({"content": word})) for word in words]
     waits = [] if count else [never]
-    async with FakeOpenAI(lambda _: Reply(pieces=[*pieces, never], before=waits)) as fake:
-        async with rig(pool(account(fake.base_url))) as made:
-            call = job(STREAM)
-            answered = made.edge.offer(call)
-            await until(lambda: fake.received and answered.data.count(b"\n\n") == count, "the chunks")
-            began = time.monotonic()
-            answered.cancel()
-            await asyncio.wait_for(fake.received[0].closed.wait(), 2)
-            assert fake.received[0].closed_at - began < 1.0
-            bill = await made.ledger.event(call)
-            assert (bill.outcome, bill.known) == (Outcome.CANCELLED, Known.ESTIMATED)
-            assert bill.usage == TokenUsage(input=10, output=max(1, 2 * count))
-            assert not isinstance(answered.last, End | Failed)
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[*pieces, never], before=waits)) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        call = job(STREAM)
+        answered = made.edge.offer(call)
+        await until(lambda: fake.received and answered.data.count(b"\n\n") == count, "the chunks")
+        began = time.monotonic()
+        answered.cancel()
+        await asyncio.wait_for(fake.received[0].closed.wait(), 2)
+        assert fake.received[0].closed_at - began < 1.0
+        bill = await made.ledger.event(call)
+        assert (bill.outcome, bill.known) == (Outcome.CANCELLED, Known.ESTIMATED)
+        assert bill.usage == TokenUsage(input=10, output=max(1, 2 * count))
+        assert not isinstance(answered.last, End | Failed)
 
 
 async def test_connection_refused_goes_to_the_next_account() -> None:
@@ -105,18 +109,21 @@ async def test_hang_up_without_an_answer_is_not_tried_again(reused: bool) -> Non
     def handler(received: Received) -> Reply:
         return replies.pop()(received) if replies else Reply(silent=True, cut=True)
 
-    async with FakeOpenAI(handler) as fake, FakeOpenAI() as other:
-        async with rig(pool(account(fake.base_url), account(other.base_url, "b", max_inflight=1))) as made:
-            if reused:
-                assert isinstance((await made.edge.call(job(BODY))).last, End)
-            call = job(BODY)
-            answered = await made.edge.call(call)
-            assert answered.failed.error.status == 502
-            assert not other.received
-            assert fake.received[-1].connection == 1
-            bill = await made.ledger.event(call)
-            assert bill.usage == NO_USAGE
-            assert bill.tries[0].usage.input == 10
+    async with (
+        FakeOpenAI(handler) as fake,
+        FakeOpenAI() as other,
+        rig(pool(account(fake.base_url), account(other.base_url, "b", max_inflight=1))) as made,
+    ):
+        if reused:
+            assert isinstance((await made.edge.call(job(BODY))).last, End)
+        call = job(BODY)
+        answered = await made.edge.call(call)
+        assert answered.failed.error.status == 502
+        assert not other.received
+        assert fake.received[-1].connection == 1
+        bill = await made.ledger.event(call)
+        assert bill.usage == NO_USAGE
+        assert bill.tries[0].usage.input == 10
 
 
 async def test_errors_choose_the_next_account_or_not() -> None:
@@ -171,41 +178,45 @@ async def test_only_account_cooling_refused_and_spent() -> None:
 
 async def test_gone_model() -> None:
     """A model that its provider says is gone is a 404 that names the successor, and leaves the list."""
-    async with FakeOpenAI(lambda _: error(404, "The model does not exist", code="model_not_found")) as fake:
-        async with rig(pool(account(fake.base_url)), (model(successor="next"), model("other"))) as made:
-            wrong = (await made.edge.call(job(BODY))).failed.error
-            assert (wrong.status, wrong.code, wrong.param) == (404, "model_not_found", "model")
-            assert "`next`" in wrong.message
-            await until(lambda: made.beat().gone == ("m",), "the beat")
-            assert made.beat().models == ("other",)
-            again = (await made.edge.call(job(BODY))).last
-            assert isinstance(again, Bounce)
-            assert again.error == wrong
+    async with (
+        FakeOpenAI(lambda _: error(404, "The model does not exist", code="model_not_found")) as fake,
+        rig(pool(account(fake.base_url)), (model(successor="next"), model("other"))) as made,
+    ):
+        wrong = (await made.edge.call(job(BODY))).failed.error
+        assert (wrong.status, wrong.code, wrong.param) == (404, "model_not_found", "model")
+        assert "`next`" in wrong.message
+        await until(lambda: made.beat().gone == ("m",), "the beat")
+        assert made.beat().models == ("other",)
+        again = (await made.edge.call(job(BODY))).last
+        assert isinstance(again, Bounce)
+        assert again.error == wrong
 
 
 async def test_error_as_first_event_is_an_early_failure() -> None:
     """A 200 whose first event is an error counts as a failure before the first byte: the next account serves."""
     failing = event({"error": {"message": "busy", "type": "server_error", "code": None}})
-    async with FakeOpenAI(lambda _: Reply(pieces=[failing])) as fake, FakeOpenAI() as other:
-        async with rig(pool(account(fake.base_url), account(other.base_url, "b"))) as made:
-            call = job(STREAM)
-            answered = await made.edge.call(call)
-            assert isinstance(answered.last, End)
-            assert b"busy" not in answered.data
-            assert (await made.ledger.event(call)).usage == TokenUsage(input=7, output=4)
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[failing])) as fake,
+        FakeOpenAI() as other,
+        rig(pool(account(fake.base_url), account(other.base_url, "b"))) as made,
+    ):
+        call = job(STREAM)
+        answered = await made.edge.call(call)
+        assert isinstance(answered.last, End)
+        assert b"busy" not in answered.data
+        assert (await made.ledger.event(call)).usage == TokenUsage(input=7, output=4)
 
 
 async def test_first_byte_and_total_deadlines() -> None:
     """An upstream that never answers is hung up on when the call's time is over: 504, and our cost."""
     never = asyncio.Event()
-    async with FakeOpenAI(lambda _: Reply(before=[never])) as fake:
-        async with rig(pool(account(fake.base_url))) as made:
-            for body in (BODY, STREAM):
-                call = job(body, deadline_s=0.5)
-                answered = await made.edge.call(call)
-                assert answered.failed.error.status == 504
-                await asyncio.wait_for(fake.received[-1].closed.wait(), 1)
-                assert (await made.ledger.event(call)).usage == NO_USAGE
+    async with FakeOpenAI(lambda _: Reply(before=[never])) as fake, rig(pool(account(fake.base_url))) as made:
+        for body in (BODY, STREAM):
+            call = job(body, deadline_s=0.5)
+            answered = await made.edge.call(call)
+            assert answered.failed.error.status == 504
+            await asyncio.wait_for(fake.received[-1].closed.wait(), 1)
+            assert (await made.ledger.event(call)).usage == NO_USAGE
 
 
 @pytest.mark.parametrize(
@@ -234,46 +245,52 @@ async def test_endless_line_and_endless_body() -> None:
     """A line or a body without end is cut at its bound."""
     block = b"x" * 1_000_000
     endless: list[Any] = [block] * (ANSWER_BYTES_MAX // len(block) + 20)
-    async with FakeOpenAI(lambda _: Reply(pieces=[b"data: ", *endless])) as fake:
-        async with rig(pool(account(fake.base_url))) as made:
-            for body in (STREAM, BODY):
-                answered = await made.edge.call(job(body))
-                assert answered.failed.error.status == 502
-                await asyncio.wait_for(fake.received[-1].closed.wait(), 2)
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[b"data: ", *endless])) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        for body in (STREAM, BODY):
+            answered = await made.edge.call(job(body))
+            assert answered.failed.error.status == 502
+            await asyncio.wait_for(fake.received[-1].closed.wait(), 2)
 
 
 async def test_large_plain_answer_is_windowed() -> None:
     """An answer of several megabytes arrives whole, in frames within their bound, and never more than the window ahead."""
     text = "\u65e5" * 1_500_000
-    async with FakeOpenAI(lambda _: Reply(pieces=[plain(text, usage(7, 9))], length=True)) as fake:
-        async with rig(pool(account(fake.base_url))) as made:
-            call = job(BODY)
-            answered = made.edge.offer(call)
-            answered.credit = False
-            await until(lambda: len(answered.data) > 700_000, "the window")
-            await asyncio.sleep(0.3)
-            assert len(answered.data) <= 1024 * 1024 + 256 * 1024
-            answered.credit = True
-            answered.give_credit()
-            await answered.end()
-            assert json.loads(answered.data)["choices"][0]["message"]["content"] == text
-            assert all(
-                len(frame.data) <= 256 * 1024 for frame in answered.frames if isinstance(frame, Data | End)
-            )
-            assert isinstance(answered.frames[0], Accept)
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[plain(text, usage(7, 9))], length=True)) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        call = job(BODY)
+        answered = made.edge.offer(call)
+        answered.credit = False
+        await until(lambda: len(answered.data) > 700_000, "the window")
+        await asyncio.sleep(0.3)
+        assert len(answered.data) <= 1024 * 1024 + 256 * 1024
+        answered.credit = True
+        answered.give_credit()
+        await answered.end()
+        assert json.loads(answered.data)["choices"][0]["message"]["content"] == text
+        assert all(
+            len(frame.data) <= 256 * 1024 for frame in answered.frames if isinstance(frame, Data | End)
+        )
+        assert isinstance(answered.frames[0], Accept)
 
 
 async def test_slow_edge_pauses_the_upstream() -> None:
     """Without credit the worker stops reading: the provider is held back, and memory stays bounded."""
     pieces: list[Any] = [event(chunk({"content": "x" * 60_000}))] * 200
-    async with FakeOpenAI(lambda _: Reply(pieces=[*pieces, event("[DONE]")])) as fake:
-        async with rig(pool(account(fake.base_url))) as made:
-            answered = made.edge.offer(job(STREAM))
-            answered.credit = False
-            await until(lambda: len(answered.data) > 900_000, "the window")
-            await asyncio.sleep(0.3)
-            assert len(answered.data) < 1_500_000
-            answered.credit = True
-            answered.give_credit()
-            await answered.end()
-            assert answered.data.count(b"\n\n") == 200
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[*pieces, event("[DONE]")])) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        answered = made.edge.offer(job(STREAM))
+        answered.credit = False
+        await until(lambda: len(answered.data) > 900_000, "the window")
+        await asyncio.sleep(0.3)
+        assert len(answered.data) < 1_500_000
+        answered.credit = True
+        answered.give_credit()
+        await answered.end()
+        assert answered.data.count(b"\n\n") == 200

@@ -140,22 +140,24 @@ async def test_nats_restart_in_the_middle_of_a_stream() -> None:
     """Frames that a restart may have lost go out again: no gap, no loss, and the bill arrives."""
     gate = asyncio.Event()
     events = stream(["one ", "two "], usage(7, 2))
-    async with FakeOpenAI(lambda _: Reply(pieces=[*events[:2], gate, *events[2:]])) as fake:
-        async with rig(pool(account(fake.base_url))) as made:
-            answered = made.edge.offer(call := job(STREAM))
-            await until(lambda: b"one" in answered.data, "the first words")
-            made.server.kill()
-            await until(lambda: not made.edge.bus.connected, "the loss")
-            gate.set()
-            await until(
-                lambda: len(fake.received[0].json) and fake.received[0].written == len(events), "the rest"
-            )
-            made.server.start()
-            await answered.end()
-            assert isinstance(answered.last, End)
-            assert not answered.gap
-            assert answered.data.count(b"\n\n") == 4
-            assert (await _stored(made, call)).outcome is Outcome.OK
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[*events[:2], gate, *events[2:]])) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        answered = made.edge.offer(call := job(STREAM))
+        await until(lambda: b"one" in answered.data, "the first words")
+        made.server.kill()
+        await until(lambda: not made.edge.bus.connected, "the loss")
+        gate.set()
+        await until(
+            lambda: len(fake.received[0].json) and fake.received[0].written == len(events), "the rest"
+        )
+        made.server.start()
+        await answered.end()
+        assert isinstance(answered.last, End)
+        assert not answered.gap
+        assert answered.data.count(b"\n\n") == 4
+        assert (await _stored(made, call)).outcome is Outcome.OK
 
 
 async def _stored(made: Any, call: Any) -> Any:
@@ -268,9 +270,7 @@ async def test_credit_of_accounts() -> None:
         metered = account(fake.base_url, credit_nano=5_000_000)
         async with rig(pool(metered), credit_nano={"a": 2_500_000}) as made:
             await until(lambda: made.beat().accounts[0].state is AccountState.OK, "the beat")
-            offered = []
-            for _ in range(2):
-                offered.append(made.edge.offer(job(BODY, hold_list_nano=1_000_000)))
+            offered = [made.edge.offer(job(BODY, hold_list_nano=1_000_000)) for _ in range(2)]
             await until(lambda: len(fake.received) == 2, "two calls")
             await asyncio.sleep(1.2)
             bounced = await made.edge.call(job(BODY, hold_list_nano=1_000_000))
@@ -327,13 +327,15 @@ async def test_stop_finishes_what_it_has() -> None:
 async def test_stop_when_grace_is_over() -> None:
     """Calls that outlast the grace period fail for their callers, and are reported."""
     never = asyncio.Event()
-    async with FakeOpenAI(lambda _: Reply(pieces=[event(chunk({"content": "word0001"})), never])) as fake:
-        async with rig(pool(account(fake.base_url)), grace_s=0.3) as made:
-            answered = made.edge.offer(call := job(STREAM))
-            await until(lambda: answered.data, "the first word")
-            made.stop.set()
-            assert (await answered.end()).failed.error.status == 503
-            assert (await made.ledger.event(call)).usage == TokenUsage(input=10, output=2)
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[event(chunk({"content": "word0001"})), never])) as fake,
+        rig(pool(account(fake.base_url)), grace_s=0.3) as made,
+    ):
+        answered = made.edge.offer(call := job(STREAM))
+        await until(lambda: answered.data, "the first word")
+        made.stop.set()
+        assert (await answered.end()).failed.error.status == 503
+        assert (await made.ledger.event(call)).usage == TokenUsage(input=10, output=2)
 
 
 async def test_idle_stop_is_quick() -> None:

@@ -1,0 +1,129 @@
+"""Metering on a real stream: grouped, durable before the end, retried until acknowledged, billed once."""
+
+import asyncio
+from typing import Any
+
+from runtime.bus import BusError
+from runtime.settings import PoolSettings
+from schemas.usage import EVENTS_PER_MESSAGE_MAX, Known, Outcome, UsageBatch, UsageEvent, decode_batch
+from schemas.wire import End
+from tests.fakes.openai import FakeOpenAI, Reply, answer
+from tests.fakes.worker import account, job, rig, until
+from workers import meter as meter_module
+from workers.meter import Meter
+
+BODY: dict[str, Any] = {"model": "m", "messages": []}
+
+
+class Recorder:
+    """A bus that stores what it is told to, or fails."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, UsageBatch]] = []
+        self.failures = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def js_publish(self, subject: str, data: bytes, msg_id: str, timeout_s: float) -> None:
+        """Stores one message."""
+        assert subject == "usage.p"
+        assert timeout_s > 0
+        await self.gate.wait()
+        self.messages.append((msg_id, decode_batch(data)))
+        if self.failures:
+            self.failures -= 1
+            raise BusError("lost")
+
+
+def event(number: int) -> UsageEvent:
+    return UsageEvent(f"r{number}", 1, "w", "p", "openai", Outcome.OK, Known.REPORTED)
+
+
+async def test_events_that_wait_go_together() -> None:
+    """What comes up during a publish goes in the next message, 64 at most, each event once."""
+    bus = Recorder()
+    bus.gate.clear()
+    meter = Meter(bus, "p", "w")
+    first = meter.submit(event(0))
+    await asyncio.sleep(0)
+    rest = [meter.submit(event(number)) for number in range(1, 150)]
+    bus.gate.set()
+    assert await first
+    assert all(await asyncio.gather(*rest))
+    sizes = [len(batch.events) for _, batch in bus.messages]
+    assert sizes == [1, EVENTS_PER_MESSAGE_MAX, EVENTS_PER_MESSAGE_MAX, 21]
+    assert len({msg_id for msg_id, _ in bus.messages}) == 4
+    assert meter.unacked == 0
+
+
+async def test_retries_are_the_same_message(monkeypatch: Any) -> None:
+    """An unacknowledged message is sent again under its id, unchanged, though more events wait by then."""
+    monkeypatch.setattr(meter_module, "RETRY_MIN_S", 0.01)
+    bus = Recorder()
+    bus.failures = 3
+    meter = Meter(bus, "p", "w")
+    done = meter.submit(event(0))
+    await until(lambda: len(bus.messages) == 1, "the first try")
+    later = meter.submit(event(1))
+    assert await done
+    assert await later
+    assert bus.messages[0] == bus.messages[1] == bus.messages[2] == bus.messages[3]
+    assert [item.request_id for item in bus.messages[4][1].events] == ["r1"]
+
+
+async def test_a_caller_does_not_wait_for_ever(monkeypatch: Any) -> None:
+    """After ACK_WAIT_S the call is told that its bill is not durable; the event is still published."""
+    monkeypatch.setattr(meter_module, "ACK_WAIT_S", 5.0)
+    bus = Recorder()
+    bus.gate.clear()
+    meter = Meter(bus, "p", "w")
+    future = meter.submit(event(0))
+    meter.tick(asyncio.get_running_loop().time() - 60)
+    assert not future.done()
+    meter.tick(asyncio.get_running_loop().time() + 60)
+    assert await future is False
+    assert meter.unacked == 1
+    bus.gate.set()
+    assert await meter.drain(2) == 0
+    assert len(bus.messages) == 1
+
+
+async def test_full_buffer_stops_jobs(monkeypatch: Any) -> None:
+    """Beyond its bound the meter is full, until events are acknowledged."""
+    monkeypatch.setattr(meter_module, "EVENTS_WAITING_MAX", 3)
+    bus = Recorder()
+    bus.gate.clear()
+    meter = Meter(bus, "p", "w")
+    for number in range(3):
+        meter.submit(event(number))
+    assert meter.full
+    bus.gate.set()
+    meter.submit(event(9))
+    assert await meter.drain(2) == 0
+    assert not meter.full
+    assert sorted({item.request_id for _, batch in bus.messages for item in batch.events}) == [
+        "r0",
+        "r1",
+        "r2",
+        "r9",
+    ]
+
+
+async def test_bill_survives_a_restart_of_nats() -> None:
+    """Calls that end while NATS is away: no end frame before the bill is stored, then both, each once."""
+    gate = asyncio.Event()
+    async with FakeOpenAI(
+        lambda received: Reply(pieces=answer(received).pieces, before=[gate], length=True)
+    ) as fake:
+        pool = (PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),)),)
+        async with rig(pool) as made:
+            offered = [made.edge.offer(job(BODY)) for _ in range(8)]
+            await until(lambda: len(fake.received) == 8, "the calls")
+            made.server.kill()
+            gate.set()
+            await until(lambda: all(item.written for item in fake.received), "the answers")
+            assert not any(isinstance(item.last, End) for item in offered)
+            made.server.start()
+            for item in offered:
+                assert isinstance((await item.end()).last, End)
+                assert not item.gap
