@@ -77,7 +77,7 @@ class Usage(Struct):
     def uplifts(self) -> tuple[str, ...]:
         """Names of what changes the price: service tier, region, speed."""
         names = (self.service_tier, self.inference_geo, self.speed)
-        return tuple(name for name in names if name not in (None, "standard", "global", "not_available"))  # type: ignore[misc]
+        return tuple(name for name in names if name not in (None, "standard", "global", "not_available"))
 
 
 def _count(tokens: int | None) -> int:
