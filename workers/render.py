@@ -23,10 +23,10 @@ def add_usage(first: TokenUsage, second: TokenUsage) -> TokenUsage:
 
 
 def usage_json(job: Job, usage: TokenUsage, uplifts: tuple[str, ...] = ()) -> Raw:
-    """OpenAI's usage object as JSON, with `cost` in USD (what the call is billed) if the caller asked for it."""
+    """OpenAI's usage object as JSON, with `cost` (what the call is billed, a decimal string of USD) if the caller asked for it."""
     body = usage_object(usage)
     if job.include_cost and job.price is not None:
-        body["cost"] = Raw(nano_to_usd(charge(usage, job.price, job.rate, uplifts)).encode())
+        body["cost"] = nano_to_usd(charge(usage, job.price, job.rate, uplifts))
     return Raw(_encode(body))
 
 

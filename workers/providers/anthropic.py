@@ -144,10 +144,18 @@ class AnthropicExchange:
         return b"".join(out)
 
     def close(self) -> bytes:
-        """Nothing more: a stream that ends without its message_stop was cut."""
+        """What a last event without its blank line still says. A stream that ends without its message_stop was cut."""
+        if self._over():
+            return b""
+        out = b""
+        try:
+            if (rest := self._events.end()) and (last := wire.decode_event(rest)).type == "message_stop":
+                out = self._event(last)
+        except _UNREADABLE:
+            self.fault = CUT
         if not self._over():
             self.fault = CUT
-        return b""
+        return out
 
     def _over(self) -> bool:
         return self.finished or self.fault is not None

@@ -79,6 +79,17 @@ def test_e5_failure_after_content(size):
     assert made.output_bytes == 2
 
 
+def test_a_last_event_without_its_blank_line():
+    """A message_stop that the end of file completes is an end; half of one is a cut."""
+    made = exchange(stream_job())
+    assert made.feed(E1[:-2]) + made.close() == E1_CLIENT
+    assert made.finished
+    made = exchange(stream_job())
+    made.feed(E1[:-6])
+    made.close()
+    assert made.fault is not None
+
+
 def test_e5_first_event_is_an_error():
     """An error as the first event of a 200 is worth another account, and nothing of it is billed."""
     made = exchange(stream_job())

@@ -75,12 +75,12 @@ def _plain(made, events):
 
 
 def test_cost_for_who_asks():
-    """`cost` is the bill in USD, beside usage, for callers who asked for it."""
+    """`cost` is the bill in USD, as a decimal string, beside usage, for callers who asked for it."""
     made = exchange(
         job({"stream": True}, include_usage=True, include_cost=True, price=SONNET, rate=Decimal("0.60"))
     )
     told = chunks(play(made, opening(input_tokens=10), *texts("Hi"), *ending(output_tokens=5)))[-1]["usage"]
-    assert told["cost"] == 0.000063  # 10 x 3.00 + 5 x 15.00, a million, x 0.60
+    assert told["cost"] == "0.000063"  # 10 x 3.00 + 5 x 15.00, a million, x 0.60
 
 
 def test_uplifts_name_tier_region_and_speed():
