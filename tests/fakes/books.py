@@ -33,10 +33,11 @@ def lowest_available_nano(books: sqlite3.Connection) -> int:
     return int(books.execute(query).fetchone()[0])
 
 
-def held_nano(books: sqlite3.Connection, key_id: str) -> int:
-    """What a key's calls in flight hold."""
-    query = "SELECT held_nano FROM accounts JOIN api_keys ON accounts.id = account_id WHERE api_keys.id = ?"
-    return int(books.execute(query, (key_id,)).fetchone()[0])
+def balance(books: sqlite3.Connection, key_id: str) -> tuple[int, int]:
+    """What a key has, and what of it its calls in flight hold, in nano-dollars."""
+    query = "SELECT posted_nano, held_nano FROM accounts JOIN api_keys ON accounts.id = account_id WHERE api_keys.id = ?"
+    posted_nano, held_nano = books.execute(query, (key_id,)).fetchone()
+    return posted_nano, held_nano
 
 
 def unexplained(data: Path, upstream_calls: dict[str, int]) -> list[str]:

@@ -228,6 +228,26 @@ max_output = 16384
 """
 
 
+def pool_of_one(name: str, base_url: str) -> str:
+    """A pool with one account and one model, both of this name: a failure of it cools nobody else's account."""
+    return f"""
+[pools.{name}]
+provider = "openai"
+[[pools.{name}.accounts]]
+id = "main"
+api_key = "{API_KEY}"
+base_url = "{base_url}"
+[[models]]
+id = "{name}"
+pool = "{name}"
+upstream = "priced-upstream"
+input = 1.00
+output = 1.00
+context = 128000
+max_output = 16384
+"""
+
+
 def _envelope(model: str, *, legacy: bool, chunk: bool) -> dict[str, Any]:
     kind = "text_completion" if legacy else "chat.completion.chunk" if chunk else "chat.completion"
     return {"id": "chatcmpl-scripted", "object": kind, "created": CREATED, "model": model}

@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from tests.fakes.books import held_nano, lowest_available_nano, opened
+from tests.fakes.books import balance, lowest_available_nano, opened
 from tests.fakes.caller import body, call, session, until
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import pool_toml
@@ -69,8 +69,8 @@ async def test_a_thousand_calls_to_the_nano_dollar(tokn, upstream):
 
     async with session() as client:
         await asyncio.gather(*(caller(client) for _ in range(CALLERS)))
-    balance = tokn.settled(key["id"])
-    assert 1_000_000_000_000 - balance["posted_nano"] == expected
+    left = tokn.settled(key["id"])
+    assert 1_000_000_000_000 - left["posted_nano"] == expected
     audit = tokn.audit()
     assert audit["ok"] is True, audit["findings"]
     assert audit["open_holds"] == 0
@@ -134,7 +134,7 @@ async def test_money_for_ten_admits_exactly_ten(tokn, upstream, rounds):
                     "all but ten are decided",
                 )
                 await until(lambda: upstream.waiting == AFFORDED, 5, "ten wait at the gate")
-                assert held_nano(books, key["id"]) == hold_nano * AFFORDED
+                assert balance(books, key["id"])[1] == hold_nano * AFFORDED
                 upstream.open_gate()
                 seen = await asyncio.gather(*racers)
                 statuses = sorted(one.status for one in seen)
@@ -142,7 +142,7 @@ async def test_money_for_ten_admits_exactly_ten(tokn, upstream, rounds):
                 assert len(upstream.calls) - before == AFFORDED
                 refused = next(one for one in seen if one.status == 402)
                 assert refused.error["code"] == "insufficient_balance"
-                await until(lambda: held_nano(books, key["id"]) == 0, 5, "the round is settled")
+                await until(lambda: balance(books, key["id"])[1] == 0, 5, "the round is settled")
     assert watch.reads > rounds
     assert watch.lowest_nano >= 0
     assert tokn.balance(key["id"])["posted_nano"] == hold_nano * AFFORDED

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.node import NodeSdk
 from tests.fakes.tokn import Tokn
-from tests.fakes.upstream import API_KEY, pool_toml
+from tests.fakes.upstream import pool_of_one, pool_toml
 
 pytestmark = pytest.mark.system
 
@@ -51,32 +51,12 @@ class PythonSdk:
         return answer.model_dump(exclude_unset=True)
 
 
-def failing_pool(name: str, base_url: str) -> str:
-    """A pool with one account and one model, both of this name: a failure of it cools nobody else's account."""
-    return f"""
-[pools.{name}]
-provider = "openai"
-[[pools.{name}.accounts]]
-id = "main"
-api_key = "{API_KEY}"
-base_url = "{base_url}"
-[[models]]
-id = "{name}"
-pool = "{name}"
-upstream = "priced-upstream"
-input = 1.00
-output = 1.00
-context = 128000
-max_output = 16384
-"""
-
-
 @pytest.fixture(scope="module")
 def tokn(upstream, tmp_path_factory):
     """`tokn up` with the pool of `pool_toml`, a model whose id is a path, and a pool of its own for each failure."""
     model = pool_toml(upstream.base_url).split("[[models]]")[1].replace('"priced"', '"org/model:free"')
     failing = [
-        failing_pool(f"{kind}-{language}-{way}", upstream.base_url)
+        pool_of_one(f"{kind}-{language}-{way}", upstream.base_url)
         for kind in ("limited", "broken")
         for language in ("python", "node")
         for way in ("plain", "stream")
