@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from runtime.settings import AccountSettings
-from schemas.errors import WireError, saturated, upstream_auth
+from schemas.errors import WireError, saturated, unavailable, upstream_auth
 from schemas.wire import AccountBeat, AccountState
 from workers.providers.base import Action, Fault
 
@@ -191,6 +191,8 @@ class Accounts:
 
     def refusal(self, list_nano: int, now: float) -> WireError | None:
         """Why no account would take a call of this cost, however long it waited; None if some only lack room."""
+        if not self.all:
+            return unavailable("The pool has no upstream account.", retry_after_s=30.0)
         if any(account.usable(now) and account.covers(list_nano) for account in self.all):
             return None
         cooling = [account for account in self.all if account.state is AccountState.COOLING]
