@@ -24,7 +24,7 @@ class NatsServer:
     ...     bus = await Bus.connect(server.settings(Role.EDGE), Role.EDGE, name="t", on_closed=...)
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, more: str = "") -> None:
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="tokn-nats-"))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -32,6 +32,7 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self.admin_url = f"nats://admin:admin@127.0.0.1:{self.port}"  # a user without limits
         self._passwords = {role.value: f"{role.value}-password" for role in Role}
+        self._more = more  # further lines of its configuration
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,7 +58,7 @@ class NatsServer:
         options = ServerOptions(
             port=self.port, store=self.store, passwords=self._passwords, admin_password="admin"
         )
-        config.write_text(render(options))
+        config.write_text(render(options) + self._more)
         with (self.folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [binary(), "-c", str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -1,10 +1,18 @@
 """Owns the bus fixtures: a real nats-server for a module, and connections that are closed after each test."""
 
+import asyncio
+
 import pytest
+import uvloop
 
 from runtime.bus import Bus
 from schemas.subjects import Role
 from tests.fakes.nats import NatsServer
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Both event loops: services run on uvloop, commands on asyncio's own."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from runtime.bus import (
 )
 from runtime.natsclient import HEADROOM_BYTES
 from runtime.settings import NatsSettings, SettingsError
-from schemas.subjects import LEDGER_QUEUE, Role
+from schemas.subjects import LEDGER_QUEUE, Role, new_id
 
 FRAMES = "_INBOX.e1.f.>"
 FRAME = "_INBOX.e1.f.call.1"
@@ -448,20 +448,22 @@ async def test_jetstream_publish_is_acked_once_per_id_over_restarts(server, conn
     book, usage = await connect(Role.LEDGER), await connect(Role.USAGE)
     streams = book.client.jetstream()
     await streams.add_stream(name="USAGE", subjects=["usage.*"], max_msg_size=100_000)
+    run = new_id()
+    before = (await streams.stream_info("USAGE")).state.messages
     for number in range(20):
-        await usage.js_publish("usage.openai", b"event", f"id-{number}", 5)
-        await usage.js_publish("usage.openai", b"event", f"id-{number}", 5)
+        await usage.js_publish("usage.openai", b"event", f"{run}-{number}", 5)
+        await usage.js_publish("usage.openai", b"event", f"{run}-{number}", 5)
     with pytest.raises(BusRejected):
         await usage.js_publish("usage.openai", bytes(200_000), "too-large", 5)
     await asyncio.to_thread(server.kill)
     await until(lambda: not usage.connected and not book.connected)
     with pytest.raises(BusDown):
-        await usage.js_publish("usage.openai", b"event", "id-20", 5)
+        await usage.js_publish("usage.openai", b"event", f"{run}-20", 5)
     await asyncio.to_thread(server.start)
     await until(lambda: usage.connected and book.connected)
-    await usage.js_publish("usage.openai", b"event", "id-19", 5)
-    await usage.js_publish("usage.openai", b"event", "id-20", 5)
-    assert (await streams.stream_info("USAGE")).state.messages == 21
+    await usage.js_publish("usage.openai", b"event", f"{run}-19", 5)
+    await usage.js_publish("usage.openai", b"event", f"{run}-20", 5)
+    assert (await streams.stream_info("USAGE")).state.messages == before + 21
 
 
 async def test_pull_consumer_of_the_library_works_on_the_same_connection(server, connect):
@@ -469,8 +471,9 @@ async def test_pull_consumer_of_the_library_works_on_the_same_connection(server,
     book, usage = await connect(Role.LEDGER), await connect(Role.USAGE)
     streams = book.client.jetstream()
     await streams.add_stream(name="USAGE", subjects=["usage.*"], max_msg_size=100_000)
+    run = new_id()
     for number in range(70):
-        await usage.js_publish("usage.gemini", b"event", f"pull-{number}", 5)
+        await usage.js_publish("usage.gemini", b"event", f"{run}-{number}", 5)
     pull = await streams.pull_subscribe("usage.>", durable="ledger", stream="USAGE")
     got = 0
     while got < 70:
