@@ -1,0 +1,103 @@
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.settings import load
+from tests.fakes.tokn import TOKN, Tokn, environment
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCUMENTED_URL = "http://127.0.0.1:8000"
+PROVIDER_KEYS = {"OPENAI_API_KEY": "sk-docs", "ANTHROPIC_API_KEY": "docs", "GEMINI_API_KEY": "docs"}
+KEY_ID = "key_…"
+
+pytestmark = pytest.mark.system
+
+
+def blocks(language: str) -> list[pytest.param]:
+    """Every block of a language in the pages for users."""
+    return [
+        pytest.param(match[2], id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, match in enumerate(BLOCK.finditer(page.read_text()), 1)
+        if match[1] == language
+    ]
+
+
+def curls() -> list[pytest.param]:
+    """Every shell block that calls the gateway."""
+    return [block for block in blocks("sh") if block.values[0].startswith("curl")]
+
+
+def commands() -> list[pytest.param]:
+    """Every `tokn` line of the shell blocks, with its comment taken off."""
+    lines = [
+        line for block in blocks("sh") for line in block.values[0].splitlines() if line.startswith("tokn ")
+    ]
+    return sorted({line.split("  #")[0].strip() for line in lines})
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory) -> Iterator[Tokn]:
+    """A gateway as `make up` starts it on a machine without credentials."""
+    with Tokn(tmp_path_factory.mktemp("docs") / "data") as running:
+        yield running
+
+
+@pytest.mark.parametrize("script", curls())
+def test_every_curl_works_as_pasted(documented, script):
+    """A shell block that calls the gateway succeeds, with the reader's own key and port."""
+    here = script.replace(DOCUMENTED_URL, documented.url).replace("curl -s", "curl -fs")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", here],
+        env=environment(TOKN_API_KEY=documented.key),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert '"error"' not in done.stdout
+
+
+@pytest.mark.parametrize("script", blocks("python"))
+def test_every_python_snippet_runs(documented, script):
+    """A Python block runs as it stands, with the reader's own key and port."""
+    here = script.replace(DOCUMENTED_URL, documented.url).replace("<TOKN_API_KEY>", documented.key)
+    done = subprocess.run(
+        [sys.executable, "-c", here], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sandbox" in done.stdout
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_works(documented, line):
+    """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id."""
+    target = documented.row("key", "create", "--name", "docs", "--profile", "acme", "--balance", "1")["id"]
+    words = line.replace(KEY_ID, target).split()[1:]
+    done = subprocess.run(
+        [*TOKN, *words],
+        env=environment(TOKN_DATA=str(documented.data)),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_every_configuration_loads(tmp_path, text):
+    """A configuration block is accepted as it stands."""
+    tomllib.loads(text)
+    path = tmp_path / "tokn.toml"
+    path.write_text(text)
+    assert load(path, credentials=True, environment=PROVIDER_KEYS).models
