@@ -78,7 +78,8 @@ class Meter:
             size = min(len(self._waiting), EVENTS_PER_MESSAGE_MAX)
             self._sending = [self._waiting.popleft() for _ in range(size)]
             self._messages += 1
-            await self._publish(f"{self.worker_id}.{self._messages}")
+            # A worker has a meter a pool, all in one stream: the subject keeps their numbers apart.
+            await self._publish(f"{self._subject}.{self.worker_id}.{self._messages}")
             for _, future, _ in self._sending:
                 if not future.done():
                     future.set_result(True)
