@@ -1,6 +1,7 @@
 """Starts a real nats-server with tokn's roles for tests, and does to it what tests need: kill, pause, restart."""
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -94,9 +95,10 @@ class NatsServer:
         self.start()
 
     def pause(self) -> None:
-        """Freezes it (SIGSTOP)."""
+        """Freezes it (SIGSTOP), and returns when all its threads stand still."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         """Ends a pause."""
