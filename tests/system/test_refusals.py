@@ -3,11 +3,12 @@
 import asyncio
 import signal
 import time
+from typing import Any
 
 import pytest
 
 from tests.fakes.caller import Seen, body, call, session, until
-from tests.fakes.tokn import Tokn
+from tests.fakes.tokn import Tokn, wait_for
 from tests.fakes.upstream import pool_of_one, pool_toml
 
 pytestmark = pytest.mark.system
@@ -72,8 +73,10 @@ async def test_a_full_pool(tokn, upstream):
 async def test_the_next_account(tokn):
     """Calls go on when one of two accounts is refused by its upstream; callers notice nothing."""
     async with session() as client:
-        for index in range(6):
-            seen = await call(client, tokn.url, tokn.key, body(f"pair-{index}") | {"model": "pair"})
+        calls = (
+            call(client, tokn.url, tokn.key, body(f"pair-{index}") | {"model": "pair"}) for index in range(8)
+        )
+        for seen in await asyncio.gather(*calls):
             assert seen.complete, seen
     states = {
         account["id"]: account["state"]
@@ -121,7 +124,12 @@ async def test_a_stop_finishes_what_runs(tokn):
     assert all(seen.complete for seen in streams), streams
     assert not tokn.orphans()
     await asyncio.to_thread(tokn.start)
-    rows = {row["request_id"]: row for row in tokn.rows("usage", "--limit", "100")}
-    for seen in streams:
-        assert rows[seen.request_id]["outcome"] == "ok"
-        assert rows[seen.request_id]["completion_tokens"] == 20
+    ids = {seen.request_id for seen in streams}
+
+    def bills() -> list[dict[str, Any]]:
+        return [row for row in tokn.rows("usage", "--limit", "100") if row["request_id"] in ids]
+
+    rows = await asyncio.to_thread(
+        wait_for, lambda: len(bills()) == len(ids) and bills(), 10, "all are billed"
+    )
+    assert {(row["outcome"], row["completion_tokens"]) for row in rows} == {("ok", 20)}
