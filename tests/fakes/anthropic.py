@@ -185,6 +185,7 @@ class FakeAnthropic:
         await response.prepare(request)
         for index, event in enumerate(script.events):
             if index == script.cut:
+                await asyncio.sleep(script.pace_s)  # what was written must have left
                 assert request.transport is not None
                 request.transport.abort()
                 return response

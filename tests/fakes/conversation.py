@@ -17,6 +17,24 @@ ANSWER_PIECES = ('{"warmest":', '"Rome","degrees"', ":[4,19]}")
 CALLS_USAGE = {"prompt": 120, "completion": 30}  # what the provider is made to report
 ANSWER_USAGE = {"prompt": 180, "completion": 12}
 
+# A schema: every family has those, while not each has JSON without one.
+JSON_ANSWER = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "report",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {
+                "warmest": {"type": "string"},
+                "degrees": {"type": "array", "items": {"type": "integer"}},
+            },
+            "required": ["warmest", "degrees"],
+            "additionalProperties": False,
+        },
+    },
+}
+
 _TOOLS = [
     {
         "type": "function",

@@ -114,7 +114,7 @@ class AnthropicExchange:
         for block in message.content:
             self._open_block(block)
             if self._block == "tool_use":
-                self._fragment(bytes(block.input).decode())
+                self._fragment(msgspec.json.format(bytes(block.input), indent=-1).decode())
             self._end_block()
         self._reason = message.stop_reason
         out = self._finish()

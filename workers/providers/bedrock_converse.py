@@ -214,7 +214,7 @@ class ConverseExchange:
                 render.text(0, block.text)
             elif block.toolUse is not None and block.toolUse.type is None:
                 self._open_tool(block.toolUse)
-                render.arguments(0, bytes(block.toolUse.input).decode())
+                render.arguments(0, msgspec.json.format(bytes(block.toolUse.input), indent=-1).decode())
             elif block.reasoningContent is not None:
                 self._keep(index, block.reasoningContent)
         self.output_bytes = render.output_bytes

@@ -18,11 +18,8 @@ from schemas.gemini import gemini_capabilities
 from schemas.pricing import TokenUsage
 from schemas.refusals import refuse
 from schemas.wire import Job, Route
-from tests.fakes import anthropic as anthropic_fake
 from tests.fakes import anthropic_rules, bedrock_rules, conversation, gemini_rules
-from tests.fakes import bedrock as bedrock_fake
-from tests.fakes import gemini as gemini_fake
-from tests.fakes import openai as openai_fake
+from tests.fakes.dialects import Answer, anthropic_events, bedrock_events, gemini_events, openai_events
 from tests.workers.providers.gemini_cases import job
 from workers.providers import family
 from workers.providers.base import Exchange
@@ -32,86 +29,6 @@ ACCOUNT = AccountSettings(
 )
 CHUNKS = 50
 CPU_RATIO_MAX = 2.0
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a model says: a text in pieces, tool calls, and the tokens it took."""
-
-    pieces: tuple[str, ...]
-    prompt: int
-    completion: int
-    calls: tuple[tuple[str, str, dict[str, Any]], ...] = ()
-
-
-def openai_events(answer: Answer) -> list[bytes]:
-    """The answer as OpenAI streams it."""
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": piece} for piece in answer.pieces]
-    for index, (call_id, name, arguments) in enumerate(answer.calls):
-        function = {"name": name, "arguments": ""}
-        deltas.append(
-            {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
-        )
-        text = json.dumps(arguments, separators=(",", ":"))
-        deltas.append({"tool_calls": [{"index": index, "function": {"arguments": text}}]})
-    chunks = [openai_fake.chunk(delta, usage=None) for delta in deltas]
-    chunks.append(openai_fake.chunk({}, finish="tool_calls" if answer.calls else "stop", usage=None))
-    used = openai_fake.usage(answer.prompt, answer.completion)
-    chunks.append(openai_fake.chunk({}, usage=used) | {"choices": []})
-    return [openai_fake.event(chunk) for chunk in chunks] + [openai_fake.event("[DONE]")]
-
-
-def anthropic_events(answer: Answer) -> list[bytes]:
-    """The answer as Anthropic streams it."""
-    events = [anthropic_fake.opening(input_tokens=answer.prompt), *anthropic_fake.texts(*answer.pieces)]
-    for index, (call_id, name, arguments) in enumerate(answer.calls, 1):
-        text = json.dumps(arguments, separators=(",", ":"))
-        events += anthropic_fake.tool_use(call_id, name, "", text[:3], text[3:], index=index)
-    events += anthropic_fake.ending(
-        "tool_use" if answer.calls else "end_turn", output_tokens=answer.completion
-    )
-    return [anthropic_fake.framed(event) for event in events]
-
-
-def gemini_events(answer: Answer) -> list[bytes]:
-    """The answer as Gemini streams it, the finish reason in a trailing chunk of its own."""
-    parts: list[dict[str, Any]] = [{"text": piece} for piece in answer.pieces]
-    for index, (call_id, name, arguments) in enumerate(answer.calls):
-        signature = {} if index else {"thoughtSignature": "c2ln"}
-        parts.append({"functionCall": {"id": call_id, "name": name, "args": arguments}} | signature)
-    events: list[dict[str, Any]] = [
-        {
-            "candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}],
-            "usageMetadata": {"promptTokenCount": answer.prompt, "totalTokenCount": answer.prompt},
-            "modelVersion": "gemini-x",
-            "responseId": "r1",
-        }
-        for part in parts
-    ]
-    told = {"promptTokenCount": answer.prompt, "candidatesTokenCount": answer.completion}
-    last = {"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": "STOP", "index": 0}
-    events.append({"candidates": [last], "usageMetadata": told, "modelVersion": "gemini-x"})
-    return [gemini_fake.framed(event) for event in events]
-
-
-def bedrock_events(answer: Answer) -> list[bytes]:
-    """The answer as Bedrock streams it."""
-    event = bedrock_fake.frames.event
-    events = [event("messageStart", {"role": "assistant"})]
-    events += [
-        event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": piece}})
-        for piece in answer.pieces
-    ]
-    events.append(event("contentBlockStop", {"contentBlockIndex": 0}))
-    for index, (call_id, name, arguments) in enumerate(answer.calls, 1):
-        start = {"toolUse": {"toolUseId": call_id, "name": name}}
-        events.append(event("contentBlockStart", {"contentBlockIndex": index, "start": start}))
-        delta = {"toolUse": {"input": json.dumps(arguments, separators=(",", ":"))}}
-        events.append(event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}))
-        events.append(event("contentBlockStop", {"contentBlockIndex": index}))
-    events.append(event("messageStop", {"stopReason": "tool_use" if answer.calls else "end_turn"}))
-    used = bedrock_fake.usage(answer.prompt, answer.completion)
-    return [*events, event("metadata", {"usage": used, "metrics": {"latencyMs": 9}})]
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -173,8 +90,7 @@ every_family = pytest.mark.parametrize("case", CASES, ids=[case.provider for cas
 
 CALLS = Answer(
     (),
-    conversation.CALLS_USAGE["prompt"],
-    conversation.CALLS_USAGE["completion"],
+    TokenUsage(input=conversation.CALLS_USAGE["prompt"], output=conversation.CALLS_USAGE["completion"]),
     tuple(
         (f"call_{index}", conversation.TOOL_NAME, json.loads(text))
         for index, text in enumerate(conversation.ARGUMENTS)
@@ -182,16 +98,9 @@ CALLS = Answer(
 )
 TALK = msgspec.structs.replace(CALLS, pieces=("Let me ", "look. "))
 ANSWER = Answer(
-    conversation.ANSWER_PIECES, conversation.ANSWER_USAGE["prompt"], conversation.ANSWER_USAGE["completion"]
+    conversation.ANSWER_PIECES,
+    TokenUsage(input=conversation.ANSWER_USAGE["prompt"], output=conversation.ANSWER_USAGE["completion"]),
 )
-# A schema: every family has those, while not each has JSON without one.
-SCHEMA = {
-    "type": "object",
-    "properties": {"warmest": {"type": "string"}, "degrees": {"type": "array", "items": {"type": "integer"}}},
-    "required": ["warmest", "degrees"],
-    "additionalProperties": False,
-}
-JSON_ANSWER = {"type": "json_schema", "json_schema": {"name": "report", "strict": True, "schema": SCHEMA}}
 
 
 def streamed(body: dict[str, Any], case: Case) -> Job:
@@ -235,13 +144,15 @@ def test_the_same_conversation_gives_the_same_result(case, size):
     first = opened(case, streamed(conversation.first_request("M"), case), {})
     seen, call_ids = read(first, b"".join(case.events(CALLS)), size)
     assert seen == conversation.FIRST
-    of = streamed(conversation.second_request("M", call_ids) | {"response_format": JSON_ANSWER}, case)
+    of = streamed(
+        conversation.second_request("M", call_ids) | {"response_format": conversation.JSON_ANSWER}, case
+    )
     wanted = family(case.provider).thought_ids(of)
     second = opened(case, of, {name: first.thoughts[name] for name in wanted if name in first.thoughts})
     seen, _ = read(second, b"".join(case.events(ANSWER)), size)
     assert seen == conversation.SECOND
     for made, answer in ((first, CALLS), (second, ANSWER)):
-        assert made.usage == TokenUsage(input=answer.prompt, output=answer.completion)
+        assert made.usage == answer.usage
 
 
 @every_family
@@ -261,7 +172,7 @@ def test_c38_a_stream_cut_after_any_event_is_never_a_clean_end(case, answer, siz
         assert made.fault is not None, count
         assert made.fault.error.status in (502, 503, 504), count
         if made.usage is not None:
-            assert made.usage.prompt in (0, answer.prompt)
+            assert made.usage.prompt in (0, answer.usage.prompt)
 
 
 def _cpu_s(case: Case, events: list[bytes], rounds: int) -> float:
@@ -282,7 +193,7 @@ def _cpu_s(case: Case, events: list[bytes], rounds: int) -> float:
 @pytest.mark.parametrize("case", CASES[1:], ids=[case.provider for case in CASES[1:]])
 def test_cpu_of_a_translated_stream_is_within_twice_the_pass_through(case):
     """A stream of 50 chunks costs a translated family at most twice what it costs the pass-through."""
-    answer = Answer(tuple(f"word{index} " for index in range(CHUNKS)), 40, 50)
+    answer = Answer(tuple(f"word{index} " for index in range(CHUNKS)), TokenUsage(input=40, output=50))
     mine, passed = case.events(answer), CASES[0].events(answer)
     pairs = [(_cpu_s(case, mine, 20), _cpu_s(CASES[0], passed, 20)) for _ in range(12)]
     ratio = min(own for own, _ in pairs) / min(other for _, other in pairs)
