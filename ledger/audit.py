@@ -96,6 +96,10 @@ _CHECKS = (
         """,
     ),
 )
+_FINDINGS_SQL = " UNION ALL ".join(
+    f"SELECT '{check.invariant}', found.* FROM ({check.sql} LIMIT {FINDINGS_MAX}) AS found"  # noqa: S608  constants
+    for check in _CHECKS
+)
 _COUNTS = (
     ("open_holds", "SELECT COUNT(*) FROM holds WHERE state = 'open'"),
     ("parked", "SELECT COUNT(*) FROM parked_events"),
@@ -124,20 +128,22 @@ async def _credits(reader: Reader) -> list[dict[str, Any]]:
     ][:FINDINGS_MAX]
 
 
+async def findings(reader: Reader) -> list[dict[str, Any]]:
+    """What breaks an invariant within the books."""
+    rows = await reader.fetch(_FINDINGS_SQL)
+    found = [{"invariant": row[0], "request_id": row[1], "detail": row[2]} for row in rows]
+    return found + await _credits(reader)
+
+
 async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[str, Any]:
     """The proof, on a snapshot. `acknowledged` is the stream's identity and the consumer's ack floor, read before it."""
-    findings = [
-        {"invariant": check.invariant, "request_id": row[0], "detail": row[1]}
-        for check in _CHECKS
-        for row in await reader.fetch(f"{check.sql} LIMIT {FINDINGS_MAX}")
-    ]
-    findings += await _credits(reader)
+    found = await findings(reader)
     if acknowledged is not None:
         identity, floor = acknowledged
         rows = await reader.fetch("SELECT applied_seq FROM stream_positions WHERE identity = $1", identity)
         applied = rows[0][0] if rows else 0
         if floor > applied:
             detail = f"acknowledged through {floor}, but the books have {applied}: they were rolled back"
-            findings.append({"invariant": "I9", "request_id": "", "detail": detail})
+            found.append({"invariant": "I9", "request_id": "", "detail": detail})
     counts = {name: int((await reader.fetch(sql))[0][0]) for name, sql in _COUNTS}
-    return {"ok": not findings, "findings": findings, **counts}
+    return {"ok": not found, "findings": found, **counts}

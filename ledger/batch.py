@@ -109,7 +109,7 @@ async def _load_keys(tx: Transaction, book: Book, column: str, values: set[str])
 
 async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None:
     """Loads and locks the callers' accounts of a book's holds and keys, and those of some profiles."""
-    ids = {hold.account_id for hold in book.holds.values()}
+    ids = {hold.account_id for hold in book.holds.values() if hold.account_id}
     ids.update(key.account_id for key in book.keys.values())
     ids.update(playground_id(profile) for profile in profiles)
     if not ids:
@@ -127,7 +127,9 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
 
 
 async def _load_prices(tx: Transaction, book: Book) -> None:
-    unknown = {hold.price_ref for hold in book.holds.values() if hold.price_ref not in book.catalogue.prices}
+    unknown = {hold.price_ref
+        for hold in book.holds.values()
+        if hold.price_ref and hold.price_ref not in book.catalogue.prices}
     if unknown:
         rows = await tx.fetch(f"SELECT ref, body FROM prices WHERE ref {tx.among}", tx.array(unknown))  # noqa: S608
         book.catalogue.learn([(row[0], row[1]) for row in rows])

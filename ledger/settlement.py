@@ -61,8 +61,8 @@ def _countable(usage: TokenUsage) -> bool:
 def settle(book: Book, event: UsageEvent) -> Settled:
     """Applies one event. The same event again changes nothing, in any order with others, for ever."""
     hold = book.holds.get(event.request_id)
-    if hold is None:
-        return _orphan(book, event)
+    if hold is None or not hold.key_id:
+        return _orphan(book, event, hold)
     if hold.state == State.OPEN:
         if event.attempt < hold.attempt:
             return _our_cost(book, hold, event)
@@ -167,8 +167,18 @@ def _our_cost(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     return "cost"
 
 
-def _orphan(book: Book, event: UsageEvent) -> Settled:
-    """An event whose hold is not in the books: they were restored from a backup. Our cost, and parked for a person."""
+def _orphan(book: Book, event: UsageEvent, stone: Hold | None) -> Settled:
+    """An event whose hold is not in the books: they were restored from a backup. Our cost, and parked for a person.
+
+    A released hold without a key takes the request id for good, so that no later hold meets rows of this event.
+    """
+    if stone is None:
+        stone = Hold(
+            *(event.request_id, "", "", "", "", event.pool, event.provider, "", "", "0"),
+            *(0, 0, 0, 0, False, 0, 0),
+            *(event.attempt, State.RELEASED, 0, book.now_ms, book.now_ms),
+        )
+        book.holds[event.request_id] = book.new_holds[event.request_id] = stone
     if (event.request_id, event.attempt) in book.usage:
         return "duplicate"
     row = usage_row(book, None, event, slot=event.attempt, list_nano=0)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.books import Reason, Refusal
 from schemas.builtin import BUILTIN
 from schemas.pricing import NO_USAGE, TokenUsage
 from schemas.subjects import is_token
@@ -262,6 +263,11 @@ async def test_an_event_without_a_hold_is_parked(books: Books) -> None:
     proof = await books.check()
     assert (proof["parked"], proof["calls"]) == (1, 0)
     assert await books.account("cost_of_goods") == listed(SMALL)
+    await books.key()
+    assert await books.authorise("r1") == Refusal(Reason.ENDED)  # its id is taken for good
+    await books.settle(event("r1", LARGE, attempt=2))
+    assert await books.account("cost_of_goods") == listed(SMALL) + listed(LARGE)
+    await books.check()
 
 
 @pytest.mark.parametrize(
