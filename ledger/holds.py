@@ -8,6 +8,7 @@ from ledger.book import Book
 from ledger.rows import Hold, State, Usage
 from ledger.settlement import (
     ATTEMPT_MAX,
+    FORGIVEN,
     TOKENS_MAX,
     charge_call,
     estimate_event,
@@ -79,7 +80,8 @@ def reattempt(book: Book, request: Reattempt) -> Done:
 def estimate(book: Book, request: Estimate) -> Done:
     """Settles the current attempt by the edge's estimate.
 
-    The rest of the hold stays for a while for the worker's report. A failed call bills nothing, whatever is reported.
+    The rest of the hold stays for a while for the worker's report. A failed call bills nothing, whatever is reported,
+    and whichever comes first: an edge that never saw the end of an answer may learn only then that it was billed.
     """
     hold = book.holds.get(request.request_id)
     refused = _refused(hold, request.token)
@@ -87,6 +89,9 @@ def estimate(book: Book, request: Estimate) -> Done:
         return refused or _OK
     if hold.state != State.OPEN:
         bill = book.usage.get((hold.request_id, _BILL))
+        if request.failed and bill is not None and bill.attempt == request.attempt:
+            _forgive(book, hold, bill)
+            return _OK
         ours = bill is not None and bill.attempt == request.attempt and not bill.cost_final
         return Done(ok=ours and hold.state != State.EXPIRED, detail=hold.state)
     if not _sane(request.usage, request.attempt) or request.attempt < hold.attempt:
@@ -117,6 +122,18 @@ def _settle_estimate(book: Book, hold: Hold, row: Usage, owed: int) -> None:
         hold.lease_ms = book.now_ms + book.rules.grace_ms
         book.set_held(hold, hold.amount_nano - paid, State.ESTIMATED)
     charge_call(book, hold, row, owed_nano=owed, paid_nano=paid, line=0)
+
+
+def _forgive(book: Book, hold: Hold, bill: Usage) -> None:
+    """Takes back the bill of a call whose caller saw an error. What it cost us stays, and may still be corrected."""
+    if bill.bill_final and bill.outcome == Outcome.FAILED:
+        return
+    charge_call(book, hold, bill, owed_nano=0, paid_nano=0, line=FORGIVEN)
+    for name in TokenUsage.__struct_fields__:
+        setattr(bill, name, 0)
+    bill.outcome, bill.list_nano, bill.bill_final = str(Outcome.FAILED), 0, True
+    book.touch_usage(bill)
+    book.set_held(hold, 0, State.SETTLED)
 
 
 def expire(book: Book, hold: Hold) -> bool:

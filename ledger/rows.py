@@ -17,7 +17,7 @@ class Kind:
     """What a transfer is for."""
 
     DEPOSIT = "deposit"
-    CHARGE = "charge"  # line 0 the first charge, line 1 its correction
+    CHARGE = "charge"  # line 0 the first charge, line 1 its correction, line 2 takes all of it back
     UNCOLLECTED = (
         "uncollected"  # what a call cost beyond its hold, or beyond the balance after its hold was gone
     )
