@@ -224,11 +224,12 @@ def plain_text(data: str) -> str:
 
 def ends_with_assistant(messages: list[Message]) -> bool:
     """Whether the last turn is the assistant's: messages without any content, which are not sent, do not count."""
-    last = next((message for message in reversed(messages) if _says(message)), None)
+    last = next((message for message in reversed(messages) if says(message)), None)
     return last is not None and last.role == "assistant"
 
 
-def _says(message: Message) -> bool:
+def says(message: Message) -> bool:
+    """Whether a turn of the conversation has anything in it: blank text is nothing."""
     if message.role in _SYSTEM:
         return False
     if message.role in _RESULTS or message.tool_calls or message.function_call or message.refusal:
@@ -269,10 +270,8 @@ def _check_cache(request: ChatRequest, model: Model) -> None:
 
 
 def _check_media(request: ChatRequest, model: Model) -> None:
-    """How many images and files, and how large, where the model bounds them."""
+    """That media is base64; how many images and files, and how large, where the model bounds them."""
     able = model.capabilities
-    if not able.images_max and not able.files_max:
-        return
     images = files = 0
     for index, message in enumerate(request.messages):
         for position, part in enumerate(message.content if isinstance(message.content, list) else ()):
@@ -283,6 +282,8 @@ def _check_media(request: ChatRequest, model: Model) -> None:
             elif isinstance(part, FilePart):
                 files += 1
                 _check_size(file_media(part.file), f"{path}.file.file_data", able.file_bytes_max)
+            elif isinstance(part, AudioPart):
+                _check_size(Media("audio", part.input_audio.data), f"{path}.input_audio.data", 0)
     for count, count_max, kind in ((images, able.images_max, "images"), (files, able.files_max, "files")):
         if count_max and count > count_max:
             text = f"The model `{model.id}` ({model.provider}) takes at most {count_max} {kind} in a request."

@@ -11,6 +11,7 @@ from schemas.errors import (
     WireError,
     internal,
     model_not_found,
+    not_recorded,
     unavailable,
     upstream_failed,
     upstream_timeout,
@@ -22,7 +23,15 @@ from workers import thoughts
 from workers.accounts import Account
 from workers.frames import FrameWriter
 from workers.parts import Parts, PartsError
-from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
+from workers.providers.base import (
+    AccountError,
+    Action,
+    Exchange,
+    Fault,
+    Forgetful,
+    Headed,
+    RefusedError,
+)
 from workers.serving import Serving
 from workers.upstream import (
     ANSWER_BYTES_MAX,
@@ -185,6 +194,10 @@ class Call:
             if fault is None:
                 account.succeeded()
                 return True
+            if fault.thoughts_refused and isinstance(exchange, Forgetful) and exchange.forget_thoughts():
+                self._error = fault.error
+                tried.discard(account.settings.id)  # it is as good as any other: the request was at fault
+                continue
             account.failed(fault, job.upstream, time.monotonic())
             self._error = self._told(fault)
             if fault.action is Action.STOP or not fault.unbilled or self._answered or self._muted:
@@ -209,6 +222,8 @@ class Call:
             self._answer = answer
             status = answer.status
             if 200 <= status < 300:
+                if isinstance(exchange, Headed):
+                    exchange.head(answer.headers)
                 fault = await (self._streamed if self.job.stream else self._whole)(exchange, answer)
             else:
                 body = await read_some(answer, ERROR_BODY_BYTES_MAX)
@@ -298,7 +313,7 @@ class Call:
             if durable:
                 self.frames.end(self._plain, _total([usage for usage, _, _ in self._served]))
             else:
-                self.frames.failed(_NOT_DURABLE)
+                self.frames.failed(not_recorded())
             return
         if self._muted or self._stop in (Stop.CANCELLED, Stop.EDGE_GONE):
             await self._serving.meter.submit(self._event(Outcome.CANCELLED))
@@ -345,7 +360,6 @@ class Call:
 _NO_ROOM = unavailable("Every upstream account of the pool is busy. Retry with backoff.")
 _UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
 _LOST = upstream_failed("The connection to the upstream provider was lost. Retry with backoff.")
-_NOT_DURABLE = unavailable("The call could not be recorded in time. Retry with backoff.", code="not_recorded")
 
 
 def _is_news(usage: TokenUsage, told: TokenUsage | None) -> bool:

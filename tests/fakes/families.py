@@ -27,6 +27,24 @@ UPSTREAMS = {
 TITAN = "amazon.titan-text-express-v1"
 PROVIDERS = tuple(UPSTREAMS)
 
+# A model with service tiers, which have prices of their own: twice the input, five times the output.
+TIERED = """
+[[models]]
+id = "tiered"
+pool = "gemini"
+upstream = "gemini-tiered"
+context = 200000
+max_output = 8192
+[models.capabilities]
+service_tiers = ["priority", "flex"]
+[[models.prices]]
+input = 3.00
+output = 15.00
+[models.prices.uplifts]
+priority = 1.8
+flex = 0.5
+"""
+
 
 @contextmanager
 def stages(copies: int = 1) -> Iterator[dict[str, list[Any]]]:
@@ -76,4 +94,4 @@ def config(played: dict[str, list[Any]]) -> str:
         + model_toml(provider, provider, upstream)
         for provider, upstream in UPSTREAMS.items()
     )
-    return text + model_toml("titan", "bedrock", TITAN)
+    return text + model_toml("titan", "bedrock", TITAN) + TIERED

@@ -33,7 +33,7 @@ class Script(msgspec.Struct, frozen=True):
     """How to answer one request. `events` are the chunks of a stream; a plain answer is their sum.
 
     `cut` breaks the connection after so many events, `end` ends the body cleanly there; `pace_s` waits before each.
-    With a `status` other than 200 the answer is `error`, as a list of one if `wrapped`.
+    With a `status` other than 200 the answer is `error`, as a list of one if `wrapped`; else it has `headers`.
     """
 
     events: tuple[Any, ...] = _HELLO
@@ -43,6 +43,7 @@ class Script(msgspec.Struct, frozen=True):
     status: int = 200
     error: Any = None
     wrapped: bool = False
+    headers: dict[str, str] = {}
 
 
 def error_body(code: int, status: str, message: str, *details: Any) -> dict[str, Any]:
@@ -140,13 +141,13 @@ class FakeGemini:
         if not call.stream:
             await asyncio.sleep(script.pace_s)
             call.finished = True
-            return web.json_response(whole(script.events))
+            return web.json_response(whole(script.events), headers=script.headers)
         if request.query.get("alt") != "sse":
             return web.json_response(list(script.events))
         return await self._stream(request, call, script)
 
     async def _stream(self, request: web.Request, call: Call, script: Script) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **script.headers})
         await response.prepare(request)
         for index, event in enumerate(script.events):
             if index == script.cut:

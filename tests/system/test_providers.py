@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from schemas.pricing import TokenUsage
-from tests.fakes import conversation, dialects
+from tests.fakes import conversation, dialects, gemini
 from tests.fakes.dialects import Answer, counted
 from tests.fakes.families import (
     PROVIDERS,
@@ -19,7 +19,9 @@ from tests.fakes.families import (
     config,
     stages,
 )
+from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn, wait_for
+from workers.providers.gemini_request import LOST_SIGNATURE
 
 pytestmark = pytest.mark.system
 
@@ -189,6 +191,61 @@ def test_signatures_outlive_the_worker_that_heard_them(played, tokn, sdk):
     seen, _, _ = converse(sdk, conversation.second_request("gemini", call_ids))
     assert seen == conversation.SECOND
     assert signatures(stage.bodies[-1]) == [dialects.SIGNATURE, None]
+
+
+@every_family
+def test_a_corrupted_signature_costs_the_reasoning_not_the_call(played, sdk, http, provider):
+    """Signatures that the provider cannot read are taken out and the call made once more, unseen; others' errors stand."""
+    (stage,) = played[provider]
+    stage.play(CALLS)
+    _, call_ids, _ = converse(sdk, conversation.first_request(provider))
+    body = conversation.second_request(provider, call_ids) | {"response_format": conversation.JSON_ANSWER}
+    refusal = Error(
+        400,
+        gemini.error_body(400, "INVALID_ARGUMENT", "Corrupted thought signature."),
+        name="ValidationException",
+    )
+    before = len(stage.bodies)
+    stage.fail(refusal)
+    stage.play(REPORT)
+    if provider != "gemini":
+        stage.fail(refusal)
+        with pytest.raises(openai.BadRequestError):
+            converse(sdk, body)
+        stage.forget()
+        assert len(stage.bodies) == before + 1
+        return
+    seen, _, request_id = converse(sdk, body)
+    assert seen == conversation.SECOND
+    assert [signatures(sent) for sent in stage.bodies[before:]] == [
+        [dialects.SIGNATURE, None],
+        [LOST_SIGNATURE, None],
+    ]
+    check_bill(http, request_id, REPORT.usage)
+    stage.fail(refusal)
+    stage.fail(refusal)
+    with pytest.raises(openai.BadRequestError):
+        converse(sdk, body)
+    assert len(stage.bodies) == before + 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "factor"),
+    [("priority", "priority", "1.8"), ("priority", "standard", "1"), ("flex", "flex", "0.5")],
+)
+def test_the_tier_that_served_is_the_tier_that_is_billed(played, http, asked, served, factor):
+    """Gemini says in a header which service tier it served at: that one is billed, whatever was asked for."""
+    (stage,) = played["gemini"]
+    headers = {"x-gemini-service-tier": served}
+    stage._fake.play(gemini.Script(tuple(dialects.gemini_objects(REPORT)), headers=headers))
+    body = {"model": "tiered", "messages": SAY, "service_tier": asked}
+    answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert stage.bodies[-1]["serviceTier"] == asked
+    listed = 180 * 3_000 + 12 * 15_000
+    assert receipt(http, answer.headers["x-request-id"])["billed_nano"] == round(
+        listed * RATE * Decimal(factor)
+    )
 
 
 LEGACY = Answer(("Once ", "more"), TokenUsage(input=9, output=2))

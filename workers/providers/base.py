@@ -45,6 +45,7 @@ class Fault(Struct, frozen=True):
     action: Action
     cool_s: float | None = None
     unbilled: bool = True  # the provider bills nothing for this failure
+    thoughts_refused: bool = False  # signatures of earlier turns are at fault: it may go well without them
 
 
 class Exchange(Protocol):
@@ -97,6 +98,24 @@ class Exchange(Protocol):
 
     def close(self) -> bytes:
         """The caller's last events at the upstream's end of file. Sets `fault` if the terminal event is missing."""
+        ...
+
+
+@runtime_checkable
+class Headed(Protocol):
+    """An exchange that learns from the head of a 2xx answer: what it is billed as, where that is said there."""
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        """Takes the head in, before any byte of the answer."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """An exchange that can do without the thought signatures that its request carries."""
+
+    def forget_thoughts(self) -> bool:
+        """Takes them out of the request. False if there are none (any more): the same call would fail again."""
         ...
 
 

@@ -27,6 +27,8 @@ from workers.sse import EventReader, EventTooLargeError
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
 API_VERSION: Final = "v1beta"
 THOUGHT_IDS_MAX: Final = 64  # calls whose signatures are looked up: the newest of a long history
+TIER_HEADER: Final = "x-gemini-service-tier"
+_STANDARD: Final = "standard"
 _VARIANT: Final = re.compile(r"-(?:latest|\d{3}|preview.*|exp.*)$")
 _encode = msgspec.json.Encoder().encode
 
@@ -39,14 +41,20 @@ def new_call_id() -> str:
 class GeminiExchange:
     """One generateContent call."""
 
-    def __init__(self, job: Job, model: Model, request: ChatRequest, body: bytes, renderer: Renderer) -> None:
+    def __init__(
+        self, job: Job, model: Model, request: ChatRequest, thoughts: Mapping[str, str], renderer: Renderer
+    ) -> None:
+        self._job = job
+        self._model = model
+        self._request = request
         self._stream = job.stream
         self._upstream = model.upstream
         self._tops = request.top_logprobs or 0
         self._tiers = (
             (request.service_tier,) if request.service_tier in model.capabilities.service_tiers else ()
         )
-        self._body = body
+        self._signed = bool(thoughts)
+        self._body = _encode(build(request, job, model, thoughts))
         self._render = renderer
         self._restart()
 
@@ -75,6 +83,20 @@ class GeminiExchange:
             {"x-goog-api-key": account.api_key, "content-type": "application/json"},
             self._body,
         )
+
+    def forget_thoughts(self) -> bool:
+        """Signs the running turn with the stand-in for lost signatures, and nothing else."""
+        if not self._signed:
+            return False
+        self._signed = False
+        self._body = _encode(build(self._request, self._job, self._model, {}))
+        return True
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        """The tier that serves: another than was asked for, where that one had no room."""
+        tier = headers.get(TIER_HEADER)
+        if tier is not None:
+            self.uplifts = (tier,) if tier != _STANDARD else ()
 
     def answer(self, body: bytes) -> bytes:
         """The caller's body for a whole 2xx answer."""
@@ -278,8 +300,7 @@ class Gemini:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
             return [
-                GeminiExchange(job, model, request, _encode(build(request, job, model, thoughts)), renderer)
-                for request, renderer in requests(job)
+                GeminiExchange(job, model, request, thoughts, renderer) for request, renderer in requests(job)
             ]
         except RequestError as refused:
             raise RefusedError(refused.error) from None

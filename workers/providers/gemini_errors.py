@@ -28,6 +28,7 @@ PRECONDITION_COOL_S: Final = 600.0  # region or billing of an account: it takes 
 _BAD_KEY: Final = re.compile(
     r"API[ _]KEY[ _](INVALID|EXPIRED|NOT[ _](VALID|FOUND)|SERVICE_BLOCKED)", re.IGNORECASE
 )
+_SIGNATURE: Final = re.compile(r"thought[ _]?signature", re.IGNORECASE)
 _TOO_LONG: Final = re.compile(
     r"token count.*exceeds the maximum|exceeds the maximum number of tokens", re.IGNORECASE
 )
@@ -90,7 +91,8 @@ def _bad_request(error: _Error, delay_s: float | None) -> Fault:
         return Fault(refused, Action.COOL, delay_s or PRECONDITION_COOL_S)
     message = scrub(error.message) or "The upstream provider refused the request as invalid."
     code = "context_length_exceeded" if _TOO_LONG.search(error.message) else None
-    return Fault(invalid(message, code=code, param="messages" if code else None), Action.STOP)
+    told = invalid(message, code=code, param="messages" if code else None)
+    return Fault(told, Action.STOP, thoughts_refused=_SIGNATURE.search(error.message) is not None)
 
 
 def _no_credit(error: _Error, delay_s: float | None) -> Fault:

@@ -16,7 +16,7 @@ from schemas.chat import (
     TextPart,
     ToolCall,
 )
-from schemas.conversations import arguments
+from schemas.conversations import arguments, says
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
 from schemas.media import Media, data_url, file_media
 from schemas.wire import Job
@@ -80,6 +80,8 @@ def _conversation(messages: list[Message], thoughts: Mapping[str, str]) -> tuple
             system += _parts(message, index)
             continue
         if message.role == "assistant":
+            if not says(message):
+                continue
             role, parts = "model", _assistant_parts(message, index, names, thoughts)
         elif message.role in ("tool", "function"):
             role, parts = "user", [_tool_result(message, index, names)]
