@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from edge.faults import LEDGER_AWAY
 from edge.limits import Limits
 from runtime.bus import Bus, BusDenied, BusError, PayloadTooLarge
 from schemas import books, subjects
@@ -27,7 +28,6 @@ from schemas.books import (
     Release,
     Renew,
 )
-from schemas.errors import unavailable
 from schemas.prompt import RequestError
 from schemas.subjects import LedgerVerb
 
@@ -45,7 +45,7 @@ class LedgerAwayError(RequestError):
     """No ledger answered in time; the caller gets a 503."""
 
     def __init__(self) -> None:
-        super().__init__(unavailable("The gateway's ledger does not answer. Retry with backoff."))
+        super().__init__(LEDGER_AWAY)
 
 
 class Books:

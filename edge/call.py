@@ -8,6 +8,7 @@ import time
 
 from msgspec import structs
 
+from edge import faults
 from edge.flow import Flow, Order
 from edge.host import Host, Settle, State
 from edge.limits import Limits
@@ -15,24 +16,12 @@ from edge.outlet import Outlet
 from edge.seen import Seen
 from schemas import usage, wire
 from schemas.books import Hold
-from schemas.errors import WireError, saturated, unavailable, upstream_failed, upstream_timeout
+from schemas.errors import NOT_RECORDED, WireError, internal, upstream_timeout
 from schemas.pricing import NO_USAGE, TokenUsage
-from schemas.wire import (
-    FRAME_BYTES_MAX,
-    WINDOW_BYTES_MAX,
-    Accept,
-    Alive,
-    Bounce,
-    Data,
-    EarlyUsage,
-    End,
-    Failed,
-    Frame,
-    Job,
-)
+from schemas.wire import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Job
 
 CANCEL_INTERVAL_S = 2.0
-_WAITING_BYTES_MAX = WINDOW_BYTES_MAX + FRAME_BYTES_MAX
+_WAITING_BYTES_MAX = wire.WINDOW_BYTES_MAX + wire.FRAME_BYTES_MAX
 
 
 class Call(Outlet):
@@ -135,7 +124,7 @@ class Call(Outlet):
         if self.left:
             self._end(None, Settle.RELEASE)
         elif self._host.deserted(self.pool):
-            self._end(_no_room(self.model), Settle.RELEASE)
+            self._end(faults.no_room(self.model), Settle.RELEASE)
         else:
             self._wait(time.monotonic())
 
@@ -149,24 +138,30 @@ class Call(Outlet):
         elif self.state is State.RUNNING:
             self._last_frame = now
             self._send_credit(now)
+            if self.parts_body and not self._flow.received:
+                self._host.send_parts(self)  # some may be lost; the worker drops what it has
 
     def _replace(self) -> None:
         """The attempt is given up before the caller has seen anything of it; the next one needs the ledger's word."""
         if self.attempt >= self._limits.attempts:
-            self._end(upstream_failed("The gateway's workers failed. Retry with backoff."), Settle.FAIL)
+            self._cancel(time.monotonic())
+            self._end(faults.WORKERS_FAILED, Settle.FAIL)
             return
         replaced = self.estimate() if self._flow.received >= 0 else NO_USAGE
         self.state = State.ASKING
+        self._flow.drop()  # what waits belongs to an answer that the caller will not get
         self._host.reattempt(self, replaced)
 
     def on_reattempt(self, ok: bool | None) -> None:
         """The ledger's word on a further attempt; None if it could not be asked."""
         if self.state is not State.ASKING:
             return
-        if ok is None:
-            self._end(unavailable("The gateway's ledger does not answer. Retry with backoff."), Settle.WORKER)
-        elif not ok:
-            self._end(upstream_failed("The gateway's worker failed. Retry with backoff."), Settle.WORKER)
+        # Told to stop only now: the event of a worker that stops earlier could become the bill of an answer nobody got.
+        self._cancel(time.monotonic())
+        if not ok:
+            # Refused means that the worker's event has billed the call already, though its end was lost on its way here.
+            error = faults.LEDGER_AWAY if ok is None else faults.WORKER_FAILED
+            self._end(error, Settle.WORKER if self.left else Settle.FAIL)
         else:
             self.attempt += 1
             self._bounces = 0
@@ -224,9 +219,6 @@ class Call(Outlet):
             if frame.last_seq > self._flow.received:
                 self._gap(now)
             return
-        if isinstance(frame, Failed):
-            self._end(frame.error, Settle.WORKER)
-            return
         if isinstance(frame, Bounce):
             return
         order = self._flow.order(frame.seq)
@@ -235,7 +227,7 @@ class Call(Outlet):
         elif order is Order.NEXT:
             self._on_next(frame)
 
-    def _on_next(self, frame: Accept | Data | EarlyUsage | End) -> None:
+    def _on_next(self, frame: Accept | Data | EarlyUsage | End | Failed) -> None:
         if isinstance(frame, Data):
             self._append(frame.data)
             self.wake()
@@ -244,7 +236,17 @@ class Call(Outlet):
         elif isinstance(frame, End):
             if frame.data:
                 self._append(frame.data)
-            self._end(None, Settle.WORKER)
+            if self.state is State.RUNNING:  # else there was no room for the last bytes
+                self._complete()
+        elif isinstance(frame, Failed):
+            # An event that could not be recorded in time may still be, and would bill an answer that nobody got.
+            unseen = not (self.stream and (self.delivered or self._flow.waiting_bytes))
+            billed = frame.error.code == NOT_RECORDED and unseen and not self.left
+            self._end(frame.error, Settle.FAIL if billed else Settle.WORKER)
+
+    def _complete(self) -> None:
+        empty = not (self.stream or self.left or self._flow.waiting_bytes)
+        self._end(internal() if empty else None, Settle.FAIL if empty else Settle.WORKER)
 
     def _append(self, data: bytes) -> None:
         if not self.first_data:
@@ -259,14 +261,14 @@ class Call(Outlet):
         if not self.stream:
             # Nothing is sent before the end, so the window must move on by itself.
             if not self._host.reserve(len(data)):
-                self._lost("The answer does not fit into the gateway's memory now. Retry with backoff.")
+                self._lost(faults.NO_MEMORY)
                 return
             self.reserved += len(data)
             flow.pass_on(len(data))
             if flow.credit_due:
                 self._send_credit(time.monotonic())
         elif flow.waiting_bytes > _WAITING_BYTES_MAX:
-            self._lost("The gateway's worker sent more than it was allowed to.")
+            self._lost(faults.TOO_MUCH)
 
     def _gap(self, now: float) -> None:
         """Frames are missing: they may be resent for a while, and the worker learns what arrived."""
@@ -274,11 +276,11 @@ class Call(Outlet):
             self._flow.gap_since = now
             self._send_credit(now)
 
-    def _lost(self, message: str = "Part of the answer was lost inside the gateway.") -> None:
+    def _lost(self, error: WireError) -> None:
         """The worker lives, but its answer cannot be completed."""
-        self._cancel(time.monotonic())
         if self.delivered:
-            self._end(upstream_failed(message), Settle.WORKER)
+            self._cancel(time.monotonic())
+            self._end(error, Settle.WORKER)
         else:
             self._replace()
 
@@ -312,13 +314,14 @@ class Call(Outlet):
     def _tick_running(self, now: float) -> None:
         if self._flow.credit_again(now, wire.CREDIT_INTERVAL_S):
             self._send_credit(now)
+        if self._flow.unconfirmed:
+            self.wake()  # nothing has come since, but what was taken may have left
         if self.left:
             return  # a worker that has been told to stop has nothing more to say
         if now - self._last_frame >= self._limits.silence_s:
-            self._cancel(now)
             self.worker_died()
         elif self._flow.gap_since and now - self._flow.gap_since >= self._limits.gap_s:
-            self._lost()
+            self._lost(faults.PART_LOST)
 
     def _tick_left(self, now: float) -> None:
         if now - self._left_at < self._limits.left_s:
@@ -331,14 +334,14 @@ class Call(Outlet):
     def _tick_waiting(self, now: float) -> None:
         if not self._host.connected:
             if now - self._waiting_since >= self._limits.bus_s:
-                self._end(_bus_away(), Settle.RELEASE)
+                self._end(faults.BUS_AWAY, Settle.RELEASE)
         elif now - max(self._waiting_since, self._host.connected_since) >= self._limits.full_wait_s:
-            self._end(_no_room(self.model), Settle.RELEASE)
+            self._end(faults.no_room(self.model), Settle.RELEASE)
 
     def _tick_offered(self, now: float) -> None:
         if not self._host.connected:
             if now - self._offered >= self._limits.bus_s:
-                self._end(_bus_away(), Settle.FAIL)
+                self._end(faults.BUS_AWAY, Settle.FAIL)
         elif now - self._offered >= self._limits.accept_s:
             self._replace()
 
@@ -357,7 +360,8 @@ class Call(Outlet):
         if self.left:
             self._end(None, Settle.CHARGE)
         elif self.delivered:
-            self._end(upstream_failed("The gateway's worker failed. Retry with backoff."), Settle.CHARGE)
+            self._cancel(time.monotonic())  # it may only be frozen
+            self._end(faults.WORKER_FAILED, Settle.CHARGE)
         else:
             self._replace()
 
@@ -379,8 +383,9 @@ class Call(Outlet):
         )
 
     def _cancel(self, now: float) -> None:
-        self._cancel_at = now
-        self._host.cancel(self.worker_id, self.request_id, self.attempt)
+        if self.worker_id:
+            self._cancel_at = now
+            self._host.cancel(self.worker_id, self.request_id, self.attempt)
 
     def _end(self, error: WireError | None, how: Settle) -> None:
         if self.state is State.ENDED:
@@ -390,11 +395,3 @@ class Call(Outlet):
         self.error = error
         self._host.settle(self, how)
         self.wake()
-
-
-def _no_room(model: str) -> WireError:
-    return saturated(f"No worker has room for the model `{model}` now. Retry with backoff.")
-
-
-def _bus_away() -> WireError:
-    return unavailable("The gateway's bus does not answer. Retry with backoff.")

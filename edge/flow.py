@@ -87,6 +87,11 @@ class Flow:
         """Whether bytes wait behind bytes that have been taken and not been sent."""
         return bool(self._taken_bytes and self._chunks)
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether bytes have been taken that are not known to have been sent."""
+        return self._taken_bytes > 0
+
     def _consume(self, through: int, count: int) -> None:
         self.consumed = through
         self._uncredited_bytes += count

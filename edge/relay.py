@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from edge.host import Settle, State
 from edge.intake import Budget
 from edge.limits import Limits
 from edge.roster import Roster
-from runtime.bus import Bus, BusError, BusFull, Message, NoResponders, Subscription
+from runtime.bus import Bus, BusDown, BusError, BusFull, Message, NoResponders, Subscription
 from runtime.log import get_logger
 from schemas import books, subjects, wire
 from schemas.books import Estimate, Hold, Reattempt
@@ -180,6 +180,8 @@ class Relay:
                     break
                 except BusFull:
                     await self._bus.room(PARTS_TIMEOUT_S)
+                except BusDown:
+                    return  # all of them are sent again after the reconnect
 
     def park(self, call: Call) -> None:
         """Has the call offered again when a worker of its pool has room."""
@@ -239,22 +241,33 @@ class Relay:
             self._errand(self._estimate(call, failed=how is Settle.FAIL))
 
     async def _release(self, call: Call) -> None:
-        await self._books.release(call.request_id, call.hold.token)
+        await self._tell(lambda: self._books.release(call.request_id, call.hold.token))
 
     async def _estimate(self, call: Call, *, failed: bool) -> None:
         now = time.monotonic()
-        await self._books.estimate(
-            Estimate(
-                books.VERSION,
-                call.request_id,
-                call.hold.token,
-                call.attempt,
-                call.estimate() if call.worker_id else NO_USAGE,
-                failed,
-                int((call.first_data - call.created) * 1000) if call.first_data else 0,
-                int((now - call.created) * 1000),
-            )
+        message = Estimate(
+            books.VERSION,
+            call.request_id,
+            call.hold.token,
+            call.attempt,
+            call.estimate() if call.worker_id else NO_USAGE,
+            failed,
+            int((call.first_data - call.created) * 1000) if call.first_data else 0,
+            int((now - call.created) * 1000),
         )
+        await self._tell(lambda: self._books.estimate(message))
+
+    async def _tell(self, ask: Callable[[], Awaitable[object]]) -> None:
+        # No caller waits for this, and the ledger may be away for longer than a caller would.
+        deadline = time.monotonic() + self._limits.settle_s
+        while True:
+            try:
+                await ask()
+            except LedgerAwayError:
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                return
 
     # Time.
 

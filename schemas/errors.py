@@ -39,6 +39,7 @@ INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 UNAVAILABLE = "service_unavailable_error"
 RETRY_LATER_S = 1.0
+NOT_RECORDED = "not_recorded"  # the code of a call that is complete but whose bill was not durable in time
 
 
 def invalid(message: str, *, param: str | None = None, code: str | None = None) -> WireError:
@@ -162,6 +163,11 @@ def upstream_auth() -> WireError:
 def unavailable(message: str, *, code: str | None = None, retry_after_s: float = RETRY_LATER_S) -> WireError:
     """503: a part of the gateway that every call needs is away."""
     return WireError(503, UNAVAILABLE, message, code, retry_after_s=retry_after_s)
+
+
+def not_recorded() -> WireError:
+    """503: the call was answered, but its bill was not durable in time."""
+    return unavailable("The call could not be recorded in time. Retry with backoff.", code=NOT_RECORDED)
 
 
 def overloaded() -> WireError:

@@ -1,0 +1,222 @@
+"""Ends that get lost, late or cannot be believed: whoever saw an error is not billed, whoever got an answer is."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from edge.call import Call
+from schemas.errors import not_recorded, overloaded
+from schemas.subjects import LedgerVerb
+from schemas.wire import Data, Failed
+from tests.edge.conftest import FAST, Rig
+from tests.edge.stand_ins import Attempt, completion, event, happy, until, without_pings
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def estimate_of(rig: Rig) -> tuple[int, bool]:
+    """The attempt that the ledger is told of, and whether its caller saw an error."""
+    (told,) = await until(lambda: rig.ledger.of(LedgerVerb.ESTIMATE))
+    return told.attempt, told.failed
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_bill_whose_end_was_lost_is_taken_back(rig: Rig, stream: bool) -> None:
+    """The worker billed, its end was lost, it died: the caller sees a 502, and the ledger hears that it did."""
+    rig.ledger.reattempt_ok = False
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        await asyncio.sleep(0.1)
+        await attempt.worker.die()
+
+    rig.worker.script = script
+    answer = await rig.chat(stream=stream)
+    if not stream:
+        assert answer.status_code == 502
+    assert b'"error"' in answer.content
+    assert await estimate_of(rig) == (1, True)
+
+
+async def test_a_ledger_that_is_away_hears_later_that_the_caller_saw_an_error(rig: Rig) -> None:
+    """A reattempt that could not be asked for is a 503 that must not be billed, however late the ledger comes back."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        await rig.ledger.leave()
+        await attempt.worker.die()
+
+    rig.worker.script = script
+    answer = await rig.chat()
+    assert answer.status_code == 503
+    await asyncio.sleep(FAST.ledger_s + 0.3)  # longer than any caller would wait
+    await rig.ledger.open()
+    assert await estimate_of(rig) == (1, True)
+
+
+async def test_an_answer_that_was_not_recorded_in_time_is_not_billed_later(rig: Rig) -> None:
+    """A plain answer whose bill was not durable in time is a 503; its event still comes, and must not bill it."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        attempt.data(completion("never seen")[:20])
+        attempt.fail(not_recorded())
+
+    rig.worker.script = script
+    assert (await rig.chat()).status_code == 503
+    assert await estimate_of(rig) == (1, True)
+
+
+async def test_a_stream_that_was_not_recorded_in_time_is_billed(rig: Rig) -> None:
+    """The same after the caller has the words: they are billed by the worker's event."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        attempt.data(event("seen"))
+        attempt.fail(not_recorded())
+
+    rig.worker.script = script
+    answer = await rig.chat(stream=True)
+    assert answer.content == event("seen") + not_recorded().event() + DONE
+    await rig.chat(stream=True)
+    assert not rig.ledger.of(LedgerVerb.ESTIMATE)
+
+
+async def test_a_failure_waits_for_the_frames_before_it(rig: Rig) -> None:
+    """A failure that overtakes words does not hide them: the caller gets what the worker bills."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        attempt.send(Failed(2, overloaded()))
+        await asyncio.sleep(0.1)
+        attempt.send(Data(1, event("billed")))
+        attempt.send(Failed(2, overloaded()))
+
+    rig.worker.script = script
+    answer = await rig.chat(stream=True)
+    assert answer.content == event("billed") + overloaded().event() + DONE
+
+
+async def test_an_answer_without_room_is_not_given_away(rig: Rig) -> None:
+    """An answer whose last bytes do not fit into memory is an error and no bill, never an answer without one."""
+    rig.ledger.reattempt_ok = False
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        rig.edge.budget.used += FAST.buffered_bytes
+        attempt.end(completion("for nothing"))
+
+    rig.worker.script = script
+    answer = await rig.chat()
+    assert answer.status_code == 502
+    assert await estimate_of(rig) == (1, True)
+
+
+async def test_an_answer_without_a_body_is_not_billed(rig: Rig) -> None:
+    """A plain call that ends well with nothing in it is a 500, at no cost."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        attempt.end()
+
+    rig.worker.script = script
+    assert (await rig.chat()).status_code == 500
+    assert await estimate_of(rig) == (1, True)
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, silence_s=0.7)], indirect=True)
+async def test_a_frozen_worker_is_told_to_stop_after_the_ledgers_word(rig: Rig) -> None:
+    """The event of a worker that is stopped before its attempt is replaced would bill the caller for nothing."""
+    asked: list[int] = []
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        if attempt.job.attempt == 2:
+            attempt.end(completion("second"))
+            return
+        await attempt.cancelled.wait()
+        asked.append(len(rig.ledger.of(LedgerVerb.REATTEMPT)))
+
+    rig.worker.script = script
+    assert (await rig.chat()).content == completion("second")
+    await until(lambda: asked)
+    assert asked == [1]
+
+
+async def test_words_of_a_replaced_attempt_are_never_seen(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words that wait when their worker is given up are dropped: an answer never begins twice."""
+    written = Call.wake
+    held: list[Call] = []
+
+    def wake(call: Call) -> None:
+        # The caller's side is slow: it looks only once the attempt has been given up.
+        if call.attempt == 1 and not held:
+            held.append(call)
+            call.worker_died()
+        written(call)
+
+    monkeypatch.setattr(Call, "wake", wake)
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        if attempt.job.attempt == 1:
+            attempt.data(event("first"))
+        else:
+            attempt.data(event("second"))
+            attempt.end()
+
+    rig.worker.script = script
+    answer = await rig.chat(stream=True)
+    assert without_pings(answer.content) == event("second") + DONE
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, ping_s=60.0)], indirect=True)
+async def test_what_was_taken_is_credited_without_more_coming(rig: Rig) -> None:
+    """A worker whose window is full of what the caller has hears so, though it can send nothing that would tell."""
+    through: list[int] = []
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        for _ in range(4):
+            attempt.data(event("x" * 250_000))
+        await until(lambda: attempt.credits and attempt.credits[-1] == 4, 5)
+        through.append(attempt.credits[-1])
+        attempt.end()
+
+    rig.worker.script = script
+    answer = await rig.chat(stream=True)
+    assert through == [4]
+    assert answer.content.endswith(DONE)
+
+
+async def test_parts_go_out_again_after_a_restart_of_nats(own_rig: Rig) -> None:
+    """A large body whose parts a restart may have lost is sent again, all of it."""
+    restarted = asyncio.Event()
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        await until(lambda: len(attempt.parts) == attempt.job.parts)
+        attempt.parts.clear()
+        await restarted.wait()
+        await until(lambda: len(attempt.parts) == attempt.job.parts)
+        attempt.end(completion("whole"))
+
+    own_rig.worker.script = script
+    call = asyncio.create_task(own_rig.chat(pad="x" * 1_000_000))
+    await until(lambda: own_rig.worker.attempts and own_rig.worker.attempts[0].parts)
+    own_rig.nats.kill()
+    await until(lambda: not own_rig.worker.bus.connected and not own_rig.edge.bus.connected)
+    own_rig.nats.start()
+    await until(lambda: own_rig.worker.bus.connected and own_rig.edge.bus.connected)
+    restarted.set()
+    assert (await call).content == completion("whole")
+
+
+async def test_happy_calls_cost_no_word_to_the_ledger(rig: Rig) -> None:
+    """Nothing of the above costs a call that ends well: authorise is all that the ledger hears."""
+    rig.worker.script = happy
+    assert (await rig.chat()).status_code == 200
+    assert (await rig.chat(stream=True)).content.endswith(DONE)
+    asked = {verb for verb, message in rig.ledger.asked if message is not None}
+    assert asked <= {LedgerVerb.AUTHORISE, LedgerVerb.RENEW}
