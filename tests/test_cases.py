@@ -1,0 +1,23 @@
+"""Owns the index of cases: docs/provider-cases.md names all fifty, and each test that it names is there."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+INDEX = ROOT / "docs" / "provider-cases.md"
+ROW = re.compile(r"^\| (\d+) \| .+ \| `(.+)::(.+)` \|$", re.MULTILINE)
+
+
+def defined(path: Path) -> set[str]:
+    """The names of the functions of a module."""
+    tree = ast.parse(path.read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_case_has_a_test_that_exists():
+    """Cases 1 to 50 have a line each, and the test in it can be found."""
+    rows = ROW.findall(INDEX.read_text())
+    assert [int(number) for number, _, _ in rows] == list(range(1, 51))
+    missing = [f"{path}::{name}" for _, path, name in rows if name not in defined(ROOT / "tests" / path)]
+    assert missing == []
