@@ -78,6 +78,9 @@ class GuardedClient(Client):
             transport.write(b"".join(pieces))
         else:
             transport.writelines(pieces)
+            if transport.writable:
+                # The socket took it all without a pause, so no `resume_writing` will come: who waits for room is told.
+                self._on_writable()
 
     def _writable(self) -> None:
         self.write_pending()
