@@ -3,8 +3,12 @@
 import asyncio
 import json
 import sys
+from typing import ClassVar
 
 import uvloop
+
+from schemas.pricing import TokenUsage
+from tests.fakes import dialects
 
 ENVELOPE = {"id": "chatcmpl-canned", "created": 1_763_769_600, "model": "canned"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 50, "total_tokens": 59}
@@ -40,9 +44,7 @@ PLAIN = _http(
     ).encode(),
     "application/json",
 )
-HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
+SSE = "text/event-stream; charset=utf-8"
 EVENTS = [
     _event(_delta({"role": "assistant", "content": ""}, None), None),
     *(_event(_delta({"content": "word "}, None), None) for _ in range(WORDS)),
@@ -51,10 +53,32 @@ EVENTS = [
 ]
 
 
+ANSWER = dialects.Answer(("word ",) * WORDS, TokenUsage(input=9, output=WORDS))
+FAMILIES = {
+    "anthropic": (SSE, dialects.anthropic_events),
+    "gemini": (SSE, dialects.gemini_events),
+    "bedrock": ("application/vnd.amazon.eventstream", dialects.bedrock_events),
+}
+STREAM_SIGNS = (b'"stream":true', b":streamGenerateContent", b"/converse-stream ")
+
+
+def _head(kind: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+def _events(provider: str) -> list[bytes]:
+    """The head and the chunks of a stream of fifty words, as a provider sends it."""
+    if provider == "openai":
+        return [_head(SSE), *EVENTS]
+    kind, made = FAMILIES[provider]
+    return [_head(kind), *(_chunk(event) for event in made(ANSWER)), b"0\r\n\r\n"]
+
+
 class Canned(asyncio.Protocol):
     """One connection. A stream goes out a write an event, `pace_s` apart (0: as fast as the loop turns)."""
 
     pace_s = 0.0
+    events: ClassVar[list[bytes]] = []
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -74,16 +98,16 @@ class Canned(asyncio.Protocol):
         if len(rest) < length:
             return
         self._buffer = rest[length:]
-        if b'"stream":true' in rest[:length].replace(b" ", b""):
-            self._transport.write(HEAD)
+        asked = head.partition(b"\r\n")[0] + rest[:length].replace(b" ", b"")
+        if any(sign in asked for sign in STREAM_SIGNS):
             self._send(0)
         else:
             self._transport.write(PLAIN)
 
     def _send(self, index: int) -> None:
-        if self._transport.is_closing() or index == len(EVENTS):
+        if self._transport.is_closing() or index == len(self.events):
             return
-        self._transport.write(EVENTS[index])
+        self._transport.write(self.events[index])
         loop = asyncio.get_running_loop()
         if self.pace_s:
             loop.call_later(self.pace_s, self._send, index + 1)
@@ -92,8 +116,9 @@ class Canned(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serves for ever; prints the port."""
+    """Serves for ever, as its arguments say (pace, provider); prints the port."""
     Canned.pace_s = float(sys.argv[1])
+    Canned.events = _events(sys.argv[2])
     server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

@@ -89,9 +89,9 @@ class Load:
 
 
 async def main() -> None:
-    """Runs the load that its argument describes: port, key, stream, count, callers."""
-    port, key, stream, count, callers = json.loads(sys.argv[1])
-    fields = {"model": "priced", "messages": [{"role": "user", "content": "Say fifty words, please."}]}
+    """Runs the load that its argument describes: port, key, model, stream, count, callers."""
+    port, key, model, stream, count, callers = json.loads(sys.argv[1])
+    fields = {"model": model, "messages": [{"role": "user", "content": "Say fifty words, please."}]}
     body = json.dumps(fields | ({"stream": True} if stream else {})).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"

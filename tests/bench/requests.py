@@ -23,18 +23,22 @@ PROFILE_S = 10
 TARGET_MS = {"plain": 1.8, "stream of 50": 3.6}
 
 
-def canned(pace_s: float) -> tuple[subprocess.Popen[str], str]:
-    """A canned upstream and its base URL."""
+def canned(pace_s: float, provider: str = "openai") -> tuple[subprocess.Popen[str], str]:
+    """A canned upstream that speaks as a provider does, and its base URL."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.canned", str(pace_s)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "tests.bench.canned", str(pace_s), provider],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert process.stdout is not None
-    return process, f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+    path = "/v1" if provider == "openai" else ""
+    return process, f"http://127.0.0.1:{int(process.stdout.readline())}{path}"
 
 
-def load(tokn: Tokn, key: str, *, stream: bool, count: int) -> dict[str, Any]:
+def load(tokn: Tokn, key: str, *, stream: bool, count: int, model: str = "priced") -> dict[str, Any]:
     """Runs the load generator to its end. Raises if an answer was not good."""
-    arguments = json.dumps([tokn.port, key, stream, count, CALLERS])
+    arguments = json.dumps([tokn.port, key, model, stream, count, CALLERS])
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.load", arguments],
         capture_output=True,
@@ -58,13 +62,13 @@ def cpu_s(tokn: Tokn) -> Counter[str]:
 
 
 def measure(
-    tokn: Tokn, key: dict[str, Any], *, stream: bool, count: int
+    tokn: Tokn, key: dict[str, Any], *, stream: bool, count: int, model: str = "priced"
 ) -> tuple[Counter[str], dict[str, Any]]:
     """CPU milliseconds a request by process, its bill applied, and the load generator's figures."""
-    load(tokn, key["key"], stream=stream, count=WARM_UP)
+    load(tokn, key["key"], stream=stream, count=WARM_UP, model=model)
     tokn.settled(key["id"], 30)
     before = cpu_s(tokn)
-    figures = load(tokn, key["key"], stream=stream, count=count)
+    figures = load(tokn, key["key"], stream=stream, count=count, model=model)
     tokn.settled(key["id"], 30)
     used = cpu_s(tokn)
     return Counter({name: (used[name] - before[name]) * 1_000 / count for name in CHILDREN}), figures
@@ -80,7 +84,7 @@ def top_five(stacks: str) -> tuple[int, list[tuple[str, int]]]:
 
 
 def profile(
-    tokn: Tokn, key: dict[str, Any], *, stream: bool, count: int
+    tokn: Tokn, key: dict[str, Any], *, stream: bool, count: int, model: str = "priced"
 ) -> dict[str, tuple[int, list[tuple[str, int]]]]:
     """The five hottest functions of each Python process under load."""
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +103,7 @@ def profile(
                 stderr=subprocess.DEVNULL,
             )
         while any(watcher.poll() is None for watcher in watchers.values()):
-            load(tokn, key["key"], stream=stream, count=count)
+            load(tokn, key["key"], stream=stream, count=count, model=model)
         return {name: top_five(Path(folder, name).read_text()) for name in watchers}
 
 
