@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -14,12 +13,18 @@ from typing import Self
 from runtime.natsserver import ServerOptions, binary, render
 from runtime.settings import NatsSettings
 from schemas.subjects import Role
+from tests.fakes.servers import Container, Process, Server, in_containers
+from tests.fakes.tokn import free_port
 
 START_TIMEOUT_S = 10.0
+IMAGE = "tokn-test/nats"
+PORT_INSIDE = 4222
 
 
 class NatsServer:
     """A real nats-server on a loopback port of its own. Stays on the same port and store until `close`.
+
+    `more` is further lines of its configuration; files that they name lie in `folder`, which it can read.
 
     >>> with NatsServer() as server:
     ...     bus = await Bus.connect(server.settings(Role.EDGE), Role.EDGE, name="t", on_closed=...)
@@ -33,14 +38,29 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self.admin_url = f"nats://admin:admin@127.0.0.1:{self.port}"  # a user without limits
         self._passwords = {role.value: f"{role.value}-password" for role in Role}
-        self._more = more  # further lines of its configuration
-        self._process: subprocess.Popen[bytes] | None = None
+        inside = in_containers()
+        options = ServerOptions(
+            host="0.0.0.0" if inside else "127.0.0.1",
+            port=PORT_INSIDE if inside else self.port,
+            store=self.store,
+            passwords=self._passwords,
+            admin_password="admin",
+        )
+        config = self.folder / "nats.conf"
+        config.write_text(render(options) + more)
+        self._server: Server
+        if inside:
+            user = f"{os.geteuid()}:{os.getegid()}"  # so that what it stores can be removed
+            self._server = Container(
+                IMAGE, ["-c", str(config)], self.port, PORT_INSIDE, self.folder, user=user
+            )
+        else:
+            self._server = Process([binary(), "-c", str(config)], self.folder / "nats.log")
 
     @property
     def pid(self) -> int:
         """The server's process id."""
-        assert self._process is not None
-        return self._process.pid
+        return self._server.pid
 
     @property
     def store(self) -> Path:
@@ -52,42 +72,25 @@ class NatsServer:
         names = [role.value for role in roles] or list(self._passwords)
         return NatsSettings(url=self.url, passwords={name: self._passwords[name] for name in names})
 
-    def start(self) -> "NatsServer":
+    def start(self) -> Self:
         """Starts it and waits until it answers."""
-        assert self._process is None
-        config = self.folder / "nats.conf"
-        options = ServerOptions(
-            port=self.port, store=self.store, passwords=self._passwords, admin_password="admin"
-        )
-        config.write_text(render(options) + self._more)
-        with (self.folder / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [binary(), "-c", str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self._server.start()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                text = (self.folder / "nats.log").read_text()
+            if not self._server.alive() or time.monotonic() > deadline:
+                text = self._server.said()
                 self.kill()
-                raise RuntimeError(f"nats-server did not start: {text[-2000:]}")
+                raise RuntimeError(f"nats-server did not start: {text}")
             time.sleep(0.01)
         return self
 
-    def _end(self, number: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGCONT)
-        self._process.send_signal(number)
-        self._process.wait(timeout=START_TIMEOUT_S)
-        self._process = None
-
     def kill(self) -> None:
         """Kill -9."""
-        self._end(signal.SIGKILL)
+        self._server.end(signal.SIGKILL)
 
     def stop(self) -> None:
         """A clean end."""
-        self._end(signal.SIGTERM)
+        self._server.end(signal.SIGTERM)
 
     def restart(self) -> None:
         """Kill -9, then start again on the same port and store."""
@@ -95,19 +98,16 @@ class NatsServer:
         self.start()
 
     def pause(self) -> None:
-        """Freezes it (SIGSTOP), and returns when all its threads stand still."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitpid(self._process.pid, os.WUNTRACED)
+        """Freezes it (SIGSTOP, or the engine's freezer)."""
+        self._server.pause()
 
     def resume(self) -> None:
         """Ends a pause."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self._server.resume()
 
     def close(self) -> None:
         """Kills it and removes its folder if it made it."""
-        self.kill()
+        self._server.close()
         if self._own:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -116,13 +116,6 @@ class NatsServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _answers(port: int) -> bool:

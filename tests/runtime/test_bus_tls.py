@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 def server(folder):
     """A nats-server that speaks TLS only."""
     files = f'cert_file: "{folder}/cert.pem", key_file: "{folder}/key.pem", ca_file: "{folder}/cert.pem"'
-    with NatsServer(folder / "nats", more=f"tls {{ {files}, verify: true }}\n") as running:
+    with NatsServer(folder, more=f"tls {{ {files}, verify: true }}\n") as running:
         yield running
 
 
