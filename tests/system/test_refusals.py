@@ -78,13 +78,13 @@ async def test_the_next_account(tokn):
         )
         for seen in await asyncio.gather(*calls):
             assert seen.complete, seen
-    states = {
-        account["id"]: account["state"]
-        for pool in await asyncio.to_thread(tokn.rows, "pools")
-        if pool["name"] == "pair"
-        for account in pool["accounts"]
-    }
-    assert states == {"main": "ok", "second": "refused"}
+
+    def states() -> dict[str, str]:
+        (pair,) = [pool for pool in tokn.rows("pools") if pool["name"] == "pair"]
+        return {account["id"]: account["state"] for account in pair["accounts"]}
+
+    refused = {"main": "ok", "second": "refused"}
+    await asyncio.to_thread(wait_for, lambda: states() == refused, 5, "the refused account is shown")
 
 
 async def test_a_frozen_ledger(tokn):
