@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -17,6 +18,8 @@ from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout,
 from schemas.subjects import new_id
 
 CONNECTION = "tokn.connection"  # the ASGI extension under which a scope finds its connection
+PIPELINED_MAX = 32  # requests sent ahead of their answers on one connection
+_OFFERS = frozenset((b"connection", b"upgrade", b"http2-settings"))
 VERSION_HEADER = (b"openai-version", b"2020-10-01")
 
 
@@ -58,6 +61,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._hosts = 0
         self._deadline = 0.0  # loop time by which what is being received must be here; 0: nothing is
         self._oversized = False
+        self._unread_bytes = 0  # written and not taken by the socket, at the last sweep
+        self._unread_since = 0.0  # loop time since which that has not become less
 
     def on_hangup(self, callback: Callable[[], None] | None) -> None:
         """Calls `callback` once when the connection is lost; at once if it is already. None takes it back."""
@@ -85,14 +90,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def sweep(self, now: float) -> None:
-        """Ends the connection if what it receives is overdue."""
+        """Ends the connection if what it receives is overdue, or its caller reads nothing."""
+        self._sweep_unread(now)
         if not self._deadline or now < self._deadline or self.transport.is_closing():
             return
         cycle = self.cycle
         busy = cycle is not None and not cycle.response_complete
-        if (cycle.more_body and not cycle.response_started) if busy else self._head_bytes:
+        waits = (cycle.more_body and not cycle.response_started) if busy else self._head_bytes
+        if waits and not self.pipeline:  # else an earlier request's answer is on its way
             self.transport.write(raw_response(request_timeout()))
         self.transport.close()
+
+    def _sweep_unread(self, now: float) -> None:
+        # Without this, whoever asks and never reads keeps an answer and a request's place for ever: a transport that
+        # is closed still waits until its buffer is empty.
+        unread_bytes = self.transport.get_write_buffer_size()
+        if not unread_bytes or unread_bytes < self._unread_bytes or not self._unread_since:
+            self._unread_since = now
+        elif now - self._unread_since > self.limits.stall_s:
+            self.transport.abort()
+        self._unread_bytes = unread_bytes
 
     # What the transport and the parser tell.
 
@@ -118,11 +135,41 @@ class BoundedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Tells the app, if it asked."""
         super().resume_writing()
+        self._unread_since = self.loop.time()
         if self._on_writable is not None:
             self._on_writable()
 
+    def data_received(self, data: bytes) -> None:
+        """Takes bytes. A request that offers another protocol is read again without that offer, and served as it is.
+
+        The parser would take such a request for one without a body, and its body for the next request.
+        """
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stop:
+                data = self._head_without_offer() + data[stop.args[0] :]
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+            else:
+                return
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection" and b"close" in value.lower():
+                lines.append(b"connection: close\r\n")
+            elif name not in _OFFERS:
+                lines.append(b"%s: %s\r\n" % (name, value))
+        return b"".join((*lines, b"\r\n"))
+
     def on_message_begin(self) -> None:
         """A request begins."""
+        if len(self.pipeline) >= PIPELINED_MAX:
+            raise ValueError("too many requests sent ahead")
         super().on_message_begin()
         self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
         self._head_bytes = 1
@@ -145,12 +192,18 @@ class BoundedProtocol(HttpToolsProtocol):
         """The head is here: HTTP/1.1 has exactly one Host."""
         if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
             raise ValueError("not exactly one Host header")
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("not a proxy")
+            return
         self._head_bytes = 0
         self._deadline = self.loop.time() + self.limits.body_s
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The body is here."""
+        if self.parser.should_upgrade():
+            return
         self._deadline = 0.0
         super().on_message_complete()
 
