@@ -6,10 +6,13 @@ from functools import lru_cache
 from typing import Protocol
 
 import aiohttp
-import httpx
 import yarl
 
+from runtime.lean import without
 from workers.providers.base import UpstreamRequest
+
+with without("pygments"):  # httpx probes for it, for a command line of its own, and loads rich with it
+    import httpx
 
 CONNECTIONS_MAX = 2048
 CONNECT_S = 10.0  # DNS, TCP and TLS together
