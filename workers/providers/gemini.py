@@ -21,6 +21,7 @@ from workers.providers.base import Action, Exchange, Fault, RefusedError, Upstre
 from workers.providers.emulation import requests
 from workers.providers.gemini_errors import fault_of_body, fault_of_event
 from workers.providers.gemini_request import build
+from workers.providers.openai_errors import CUT, NONSENSE
 from workers.render import Renderer
 from workers.sse import EventReader, EventTooLargeError
 
@@ -103,7 +104,7 @@ class GeminiExchange:
         try:
             decoded = wire.decode_answer(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self._fail(_nonsense())
+            self._fail(NONSENSE)
             return b""
         for chunk in decoded if isinstance(decoded, list) else [decoded]:
             if self.fault is None:
@@ -121,7 +122,7 @@ class GeminiExchange:
         try:
             events = self._reader.feed(data)
         except EventTooLargeError:
-            self._fail(_nonsense())
+            self._fail(NONSENSE)
             return b""
         out = b""
         for event in events:
@@ -142,7 +143,7 @@ class GeminiExchange:
         if self._blocked and not self._reasons:
             self._reasons[0] = wire.FINISH_OTHER
         if not self._reasons or None in self._reasons.values():
-            self._fail(_cut() if self._reasons else _empty())
+            self._fail(CUT if self._reasons else _empty())
             return b""
         self.finished = True
         out = b"".join(
@@ -225,22 +226,6 @@ class GeminiExchange:
         tier = wire.TRAFFIC_TIERS.get(traffic or "")
         if tier is not None and tier not in self.uplifts:
             self.uplifts = (*self.uplifts, tier)
-
-
-def _nonsense() -> Fault:
-    return Fault(
-        upstream_failed("The upstream provider sent an answer that cannot be read."),
-        Action.NEXT,
-        unbilled=False,
-    )
-
-
-def _cut() -> Fault:
-    return Fault(
-        upstream_failed("The upstream provider's answer ended before it was complete."),
-        Action.NEXT,
-        unbilled=False,
-    )
 
 
 def _empty() -> Fault:
