@@ -1,22 +1,23 @@
 """Measures the books by themselves: authorisations at 32 callers, then settlement of a full backlog.
 
 python -m tests.ledger.bench.throughput [--calls N] [--keys N] [--url postgresql+asyncpg://…]
+
+On tables that `tests.ledger.bench.filled` has filled it says whether they make it slower.
 """
 
 import argparse
 import asyncio
 import hashlib
+import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from ledger.app import open_store
 from ledger.catalogue import Catalogue
 from ledger.commit import Committer, Delivery
-from ledger.postgres import PostgresStore
-from ledger.sqlite import SqliteStore
 from ledger.telemetry import Telemetry
 from ledger.writer import Writer
 from schemas.books import VERSION, Authorise, Hold, KeyCreate
@@ -53,8 +54,7 @@ async def _ask(writer: Writer, command: Any) -> Any:
 async def run(calls: int, keys: int, url: str) -> None:
     """Prints both figures."""
     with tempfile.TemporaryDirectory() as folder:
-        store = await _store(url, Path(folder))
-        await store.migrate()
+        store = await open_store(url or f"sqlite:///{folder}/books.db")
         telemetry = Telemetry(CollectorRegistry())
         writer = Writer(Committer(store, Catalogue(BUILTIN), b"pepper", telemetry), telemetry)
         running = asyncio.create_task(writer.run())
@@ -80,11 +80,11 @@ async def run(calls: int, keys: int, url: str) -> None:
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
         wall, used = time.perf_counter() - start, time.process_time() - cpu
         waits.sort()
-        print(
+        sys.stdout.write(
             f"authorise  {calls / wall:8.0f}/s  cpu {used / calls * 1e6:5.0f} us  p50 {waits[calls // 2] * 1e3:.2f} ms"
-            f"  p99 {waits[calls * 99 // 100] * 1e3:.2f} ms"
+            f"  p99 {waits[calls * 99 // 100] * 1e3:.2f} ms\n"
         )
-        left = -(-calls // BATCH)
+        left, identity = -(-calls // BATCH), new_id("bench_")
         finished = asyncio.Event()
 
         def done() -> None:
@@ -96,20 +96,14 @@ async def run(calls: int, keys: int, url: str) -> None:
         cpu, start = time.process_time(), time.perf_counter()
         for number, first in enumerate(range(0, calls, BATCH)):
             writer.apply(
-                Delivery("bench", number + 1, tuple(_event(one) for one in ids[first : first + BATCH])), done
+                Delivery(identity, number + 1, tuple(_event(one) for one in ids[first : first + BATCH])), done
             )
         await finished.wait()
         wall, used = time.perf_counter() - start, time.process_time() - cpu
-        print(f"settle     {calls / wall:8.0f}/s  cpu {used / calls * 1e6:5.0f} us")
+        sys.stdout.write(f"settle     {calls / wall:8.0f}/s  cpu {used / calls * 1e6:5.0f} us\n")
         writer.stop()
         await running
         await store.close()
-
-
-async def _store(url: str, folder: Path) -> Any:
-    if url:
-        return await PostgresStore.open(url, timeout_s=30.0)
-    return SqliteStore(folder / "books.db")
 
 
 if __name__ == "__main__":
