@@ -20,6 +20,10 @@ OPEN_PAUSE_S = 0.3
 _MIGRATION_LOCK = 0x746F6B6E  # "tokn": one ledger migrates, the others wait
 _ISOLATION = "read_committed"
 _NOW_SQL = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)"
+_HAS_REVISION_SQL = (
+    "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
+)
 _WRITER_SETTINGS = {
     # A commit is durable or it has not happened, whatever the server's default says.
     "synchronous_commit": "on",
@@ -228,7 +232,8 @@ class PostgresStore:
 
     async def _revision(self) -> str:
         with _errors():
-            if await self._writer.fetchval("SELECT to_regclass('alembic_version')") is None:
+            # A query of the catalogue, not to_regclass: that may answer from a cache older than the lock.
+            if not await self._writer.fetchval(_HAS_REVISION_SQL):
                 return EMPTY
             return str(await self._writer.fetchval("SELECT version_num FROM alembic_version"))
 

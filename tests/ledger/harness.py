@@ -66,6 +66,7 @@ class Clock:
         self.ms = 1_795_000_000_000
 
     def __call__(self) -> int:
+        """Now."""
         return self.ms
 
     def turn(self, seconds: float) -> None:

@@ -51,10 +51,12 @@ class BooksMachine(RuleBasedStateMachine):
         self.number = 0
 
     def run(self, work: Any) -> Any:
+        """Runs a coroutine in the machine's loop."""
         return self.runner.run(work)
 
     @initialize()
     def begin(self) -> None:
+        """Empty books with four keys."""
         self.run(self._begin())
 
     async def _begin(self) -> None:
@@ -72,6 +74,7 @@ class BooksMachine(RuleBasedStateMachine):
         return self.holds[names[pick % len(names)]] if names else None
 
     def commit(self, commands: list[Any], events: list[UsageEvent] | None = None) -> list[Any]:
+        """One commit; events are kept for replays."""
         deliveries = []
         if events:
             self.sequence += 1
@@ -82,6 +85,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), amount=st.integers(1, 10**7), again=st.booleans())
     def credit(self, key: str, amount: int, again: bool) -> None:
+        """Money comes in, sometimes twice by one request id."""
         if not again:
             self.number += 1
         profile = "p" if key.startswith("play") else ""
@@ -93,16 +97,20 @@ class BooksMachine(RuleBasedStateMachine):
         choices=st.integers(1, 2),
     )
     def authorise(self, keys: list[str], limit: int | None, choices: int) -> None:
+        """Calls that arrive together."""
         requests = []
         for key in keys:
             self.number += 1
-            requests.append(Authorise(1, f"r{self.number:06d}", digest_of(key), "gpt-4o", 100, choices, limit))
+            requests.append(
+                Authorise(1, f"r{self.number:06d}", digest_of(key), "gpt-4o", 100, choices, limit)
+            )
         for reply in self.commit(requests):
             if isinstance(reply, Hold):
                 self.holds[reply.request_id] = reply
 
     @rule(pick=st.integers(0, 1000))
     def ask_again(self, pick: int) -> None:
+        """An answer was lost."""
         hold = self._holds(pick)
         if hold is not None:
             key = next(name for name, key_id in self.ids.items() if key_id == hold.key_id)
@@ -110,18 +118,21 @@ class BooksMachine(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 1000))
     def release(self, pick: int) -> None:
+        """An edge gives a call up before an accept."""
         hold = self._holds(pick)
         if hold is not None:
             self.commit([Release(1, hold.request_id, hold.token)])
 
     @rule(pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages)
     def reattempt(self, pick: int, attempt: int, usage: TokenUsage) -> None:
+        """An edge offers a call again."""
         hold = self._holds(pick)
         if hold is not None:
             self.commit([Reattempt(1, hold.request_id, hold.token, attempt, usage)])
 
     @rule(pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages, failed=st.booleans())
     def estimate(self, pick: int, attempt: int, usage: TokenUsage, failed: bool) -> None:
+        """A worker is dead."""
         hold = self._holds(pick)
         if hold is not None:
             self.commit([Estimate(1, hold.request_id, hold.token, attempt, usage, failed)])
@@ -132,14 +143,13 @@ class BooksMachine(RuleBasedStateMachine):
         known=st.sampled_from(list(Known)),
     )
     def settle(self, picks: list[tuple[int, int, TokenUsage]], outcome: Outcome, known: Known) -> None:
+        """Workers report, in any order and for any attempt."""
         events = []
         for pick, attempt, usage in picks:
             hold = self._holds(pick)
             if hold is not None:
                 billed = NO_USAGE if outcome is Outcome.FAILED else usage
-                events.append(
-                    event(hold.request_id, billed, attempt=attempt, outcome=outcome, known=known)
-                )
+                events.append(event(hold.request_id, billed, attempt=attempt, outcome=outcome, known=known))
         if events:
             self.commit([], events)
 
@@ -156,6 +166,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @rule(picks=st.lists(st.integers(0, 1000), max_size=5), seconds=st.integers(1, 40))
     def time_passes(self, picks: list[int], seconds: int) -> None:
+        """Some leases are renewed, others run out."""
         names = {hold.request_id for pick in picks if (hold := self._holds(pick)) is not None}
         self.run(self.books.committer.renew(names))
         self.clock.turn(seconds)
@@ -163,10 +174,12 @@ class BooksMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        """The ledger forgets what it had in memory."""
         self.books = Books(self.store, self.clock)
 
     @rule()
     def back_up(self) -> None:
+        """A copy of the books."""
         self.copy = self.run(_copy(self.store)), len(self.sent)
 
     @rule()
@@ -230,7 +243,9 @@ def machine(dialect: str, made: Path | PostgresServer, folder: Path) -> Iterator
 
         async def open_store() -> Store:
             if isinstance(made, PostgresServer):
-                return await PostgresStore.open(made.url(await made.database("books_template")), clock, timeout_s=10)
+                return await PostgresStore.open(
+                    made.url(await made.database("books_template")), clock, timeout_s=10
+                )
             shutil.copy(made, folder / "machine.db")
             store = SqliteStore(folder / "machine.db", clock)
             store._writer.execute("PRAGMA synchronous = OFF")  # the machine does not pull the plug
@@ -262,6 +277,8 @@ def test_any_order_of_everything(dialect: str, request: pytest.FixtureRequest, t
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-def test_any_order_of_everything_at_length(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_any_order_of_everything_at_length(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """5,000 runs of 100 steps."""
     _run(dialect, request, tmp_path, 5_000, 100)

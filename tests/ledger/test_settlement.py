@@ -3,9 +3,7 @@
 import pytest
 
 from schemas.books import Reason, Refusal
-from schemas.builtin import BUILTIN
 from schemas.pricing import NO_USAGE, TokenUsage
-from schemas.subjects import is_token
 from schemas.usage import Known, Outcome, Try
 from tests.ledger.harness import MODEL, USD, Books, billed, event, listed
 
@@ -315,7 +313,6 @@ async def test_all_token_classes(books: Books) -> None:
     """Every class is priced by itself, at the tier that the whole prompt reaches."""
     model = "gemini-1.5-pro-latest"
     await books.key(nano=1000 * USD)
-    assert all(is_token(name) for name in ("r1", "r2")) and model in {one.id for one in BUILTIN}
     low = TokenUsage(input=100_000, cached=20_000, cache_write=3, cache_write_1h=4, input_audio=5, output=9)
     high = TokenUsage(input=100_000, cached=28_001, output=9, reasoning=11, output_audio=13)
     for request_id, usage in (("r1", low), ("r2", high)):
