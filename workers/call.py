@@ -194,13 +194,14 @@ class Call:
             if fault is None:
                 account.succeeded()
                 return True
-            if fault.thoughts_refused and isinstance(exchange, Forgetful) and exchange.forget_thoughts():
+            final = not fault.unbilled or self._answered or self._muted
+            if fault.thoughts_refused and not final and _forgets_thoughts(exchange):
                 self._error = fault.error
                 tried.discard(account.settings.id)  # it is as good as any other: the request was at fault
                 continue
             account.failed(fault, job.upstream, time.monotonic())
             self._error = self._told(fault)
-            if fault.action is Action.STOP or not fault.unbilled or self._answered or self._muted:
+            if final or fault.action is Action.STOP:
                 return False
         return False
 
@@ -365,6 +366,10 @@ _LOST = upstream_failed("The connection to the upstream provider was lost. Retry
 def _is_news(usage: TokenUsage, told: TokenUsage | None) -> bool:
     """Whether usage is worth a frame: another prompt, or twice the output. Some providers repeat theirs on each chunk."""
     return told is None or usage.prompt != told.prompt or usage.completion > 2 * told.completion
+
+
+def _forgets_thoughts(exchange: Exchange) -> bool:
+    return isinstance(exchange, Forgetful) and exchange.forget_thoughts()
 
 
 def _upstream_fault(error: UpstreamError) -> Fault:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
 
 from schemas.pricing import TokenUsage
-from tests.fakes.stages import STAGES
+from tests.fakes.stages import STAGES, Stage
 
 RATE = Decimal("0.6137")  # at which an exact price is seldom a whole number of nano-dollars
 USD_PER_MILLION = {
@@ -47,7 +46,7 @@ flex = 0.5
 
 
 @contextmanager
-def stages(copies: int = 1) -> Iterator[dict[str, list[Any]]]:
+def stages(copies: int = 1) -> Iterator[dict[str, list[Stage]]]:
     """The fakes of each provider, so many of each."""
     with ExitStack() as stack:
         yield {make.provider: [stack.enter_context(make()) for _ in range(copies)] for make in STAGES}
@@ -87,7 +86,7 @@ def model_toml(model_id: str, pool: str, upstream: str, more: str = "") -> str:
     )
 
 
-def config(played: dict[str, list[Any]]) -> str:
+def config(played: dict[str, list[Stage]]) -> str:
     """A pool and a model of the provider's own name for each family, and `titan`, each on its first fake."""
     text = "".join(
         pool_toml(provider, provider, [played[provider][0].account])

@@ -230,6 +230,20 @@ def test_a_corrupted_signature_costs_the_reasoning_not_the_call(played, sdk, htt
     assert len(stage.bodies) == before + 4
 
 
+def test_a_signature_refused_under_way_is_not_tried_again(played, sdk):
+    """Once words of the answer are out, a complaint about signatures is an error like any other."""
+    (stage,) = played["gemini"]
+    stage.play(CALLS)
+    _, call_ids, _ = converse(sdk, conversation.first_request("gemini"))
+    body = conversation.second_request("gemini", call_ids)
+    before = len(stage.bodies)
+    complaint = gemini.error_body(400, "INVALID_ARGUMENT", "Corrupted thought signature.")
+    stage._fake.play(gemini.Script((*dialects.gemini_objects(REPORT)[:2], complaint)))
+    with pytest.raises(openai.APIError):
+        converse(sdk, body)
+    assert len(stage.bodies) == before + 1
+
+
 @pytest.mark.parametrize(
     ("asked", "served", "factor"),
     [("priority", "priority", "1.8"), ("priority", "standard", "1"), ("flex", "flex", "0.5")],
