@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 
-from runtime.bus import Bus, BusError
+from runtime.bus import Bus, BusError, PayloadTooLarge
 from runtime.log import get_logger
 from schemas import subjects
 from schemas.usage import EVENTS_PER_MESSAGE_MAX, UsageBatch, UsageEvent, encode_batch
@@ -33,6 +33,7 @@ class Meter:
         self._waiting: deque[tuple[UsageEvent, asyncio.Future[bool], float]] = deque()
         self._sending: list[tuple[UsageEvent, asyncio.Future[bool], float]] = []
         self._messages = 0
+        self._size = EVENTS_PER_MESSAGE_MAX  # of the next message; less after one that was too large
         self._task: asyncio.Task[None] | None = None
         self.events_acked = 0
         self.messages_acked = 0
@@ -75,11 +76,14 @@ class Meter:
 
     async def _publish_all(self) -> None:
         while self._waiting:
-            size = min(len(self._waiting), EVENTS_PER_MESSAGE_MAX)
+            size = min(len(self._waiting), self._size)
             self._sending = [self._waiting.popleft() for _ in range(size)]
             self._messages += 1
             # A worker has a meter a pool, all in one stream: the subject keeps their numbers apart.
-            await self._publish(f"{self._subject}.{self.worker_id}.{self._messages}")
+            if not await self._publish(f"{self._subject}.{self.worker_id}.{self._messages}"):
+                self._split()
+                continue
+            self._size = min(self._size * 2, EVENTS_PER_MESSAGE_MAX)
             for _, future, _ in self._sending:
                 if not future.done():
                     future.set_result(True)
@@ -87,12 +91,31 @@ class Meter:
             self.messages_acked += 1
             self._sending = []
 
-    async def _publish(self, msg_id: str) -> None:
-        data = encode_batch(UsageBatch(_VERSION, tuple(event for event, _, _ in self._sending)))
+    def _split(self) -> None:
+        # What can never be sent must not hold up the bills of every other call.
+        if len(self._sending) > 1:
+            self._size = len(self._sending) // 2
+            self._waiting.extendleft(reversed(self._sending))
+        else:
+            event, future, _ = self._sending[0]
+            _logger.error("a usage event cannot be sent, and is lost", request_id=event.request_id)
+            if not future.done():
+                future.set_result(False)
+        self._sending = []
+
+    async def _publish(self, msg_id: str) -> bool:
+        """False if these events can never be sent in one message."""
+        try:
+            data = encode_batch(UsageBatch(_VERSION, tuple(event for event, _, _ in self._sending)))
+        except Exception:
+            _logger.exception("usage events cannot be encoded")
+            return False
         pause_s = RETRY_MIN_S
         while True:
             try:
                 await self._bus.js_publish(self._subject, data, msg_id, PUBLISH_TIMEOUT_S)
+            except PayloadTooLarge:
+                return False
             except Exception as error:  # whatever it is: an event that is dropped is a call that nobody pays
                 if not isinstance(error, BusError):
                     _logger.exception("publishing usage events failed")
@@ -100,6 +123,6 @@ class Meter:
                     "usage events not acknowledged", error=type(error).__name__, unacked=self.unacked
                 )
             else:
-                return
+                return True
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RETRY_MAX_S)

@@ -16,13 +16,14 @@ class EventReader:
     Works on bytes, so a character that is cut between two reads is never decoded in halves.
     """
 
-    __slots__ = ("_after_cr", "_data", "_rest", "_scanned")
+    __slots__ = ("_after_cr", "_data", "_data_bytes", "_rest", "_scanned")
 
     def __init__(self) -> None:
         self._after_cr = False  # the last line ended with a CR: an LF that follows belongs to it
         self._rest = b""  # what has come of a line that has not ended
         self._scanned = 0  # bytes of it that are known to hold no line end
         self._data: list[bytes] = []  # data lines of the event under way
+        self._data_bytes = 0  # of those lines as they came: empty ones count as well
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete, in order. Raises EventTooLargeError."""
@@ -69,7 +70,7 @@ class EventReader:
             position = start
         self._rest = buffer[start:]
         self._scanned = len(self._rest)
-        if len(self._rest) + sum(map(len, self._data)) > EVENT_BYTES_MAX:
+        if len(self._rest) + self._data_bytes > EVENT_BYTES_MAX:
             raise EventTooLargeError
         return events
 
@@ -78,8 +79,10 @@ class EventReader:
             if self._data:
                 events.append(b"\n".join(self._data))
                 self._data = []
+                self._data_bytes = 0
         elif line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._data_bytes += len(line) + 1
 
 
 def _line_end(buffer: bytes, start: int) -> int:

@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
-from runtime.bus import BusError
+import msgspec
+
+from runtime.bus import BusError, PayloadTooLarge
 from runtime.settings import PoolSettings
+from schemas.pricing import TokenUsage
 from schemas.usage import EVENTS_PER_MESSAGE_MAX, Known, Outcome, UsageBatch, UsageEvent, decode_batch
 from schemas.wire import End
 from tests.fakes.openai import FakeOpenAI, Reply, answer
@@ -21,6 +24,7 @@ class Recorder:
     def __init__(self) -> None:
         self.messages: list[tuple[str, UsageBatch]] = []
         self.failures = 0
+        self.bytes_max = 1_000_000
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -29,6 +33,8 @@ class Recorder:
         assert subject.startswith("usage.")
         assert timeout_s > 0
         await self.gate.wait()
+        if len(data) > self.bytes_max:
+            raise PayloadTooLarge("too large")
         self.messages.append((msg_id, decode_batch(data)))
         if self.failures:
             self.failures -= 1
@@ -53,6 +59,31 @@ async def test_events_that_wait_go_together() -> None:
     sizes = [len(batch.events) for _, batch in bus.messages]
     assert sizes == [1, EVENTS_PER_MESSAGE_MAX, EVENTS_PER_MESSAGE_MAX, 21]
     assert len({msg_id for msg_id, _ in bus.messages}) == 4
+    assert meter.unacked == 0
+
+
+async def test_events_that_do_not_fit_into_one_message_go_apart() -> None:
+    """Large events together exceed a message's bound: they go in smaller ones, and hold nobody up."""
+    bus = Recorder()
+    bus.bytes_max = 3_000
+    meter = Meter(bus, "p", "w")
+    large = [msgspec.structs.replace(event(number), uplifts=("x" * 1_000,)) for number in range(5)]
+    done = [meter.submit(one) for one in (*large, event(5))]
+    assert all(await asyncio.wait_for(asyncio.gather(*done), 5))
+    sent = [one.request_id for _, batch in bus.messages for one in batch.events]
+    assert sent == [f"r{number}" for number in range(6)]
+    assert len({msg_id for msg_id, _ in bus.messages}) == len(bus.messages)
+
+
+async def test_an_event_that_can_never_be_sent_holds_nobody_up() -> None:
+    """An event that cannot be written at all is lost and said to be; all others are recorded."""
+    meter = Meter(bus := Recorder(), "p", "w")
+    mad = msgspec.structs.replace(event(1), usage=TokenUsage(input=1 << 70))
+    huge = msgspec.structs.replace(event(2), uplifts=("x" * 2_000_000,))
+    bus.bytes_max = 1_000_000
+    done = [meter.submit(one) for one in (event(0), mad, huge, event(3))]
+    assert await asyncio.wait_for(asyncio.gather(*done), 5) == [True, False, False, True]
+    assert [one.request_id for _, batch in bus.messages for one in batch.events] == ["r0", "r3"]
     assert meter.unacked == 0
 
 

@@ -21,6 +21,7 @@ BASE_URL = "https://api.openai.com/v1"
 
 _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out, and so do we
 _PATHS = {Route.CHAT: "/chat/completions", Route.COMPLETIONS: "/completions"}
+_TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
 _NULL = Raw(b"null")
 _TRUE = Raw(b"true")
 _EMPTY_LIST = Raw(b"[]")
@@ -276,7 +277,8 @@ class OpenAIExchange:
         if _absent(fields, "service_tier"):
             return
         tier = msgspec.json.decode(fields["service_tier"])
-        self.uplifts = (tier,) if isinstance(tier, str) and tier != "default" else ()
+        known = isinstance(tier, str) and len(tier) <= _TIER_CHARS_MAX and tier != "default"
+        self.uplifts = (tier,) if known else ()
 
     def _priced(self, usage: Raw) -> Raw:
         job = self._job
