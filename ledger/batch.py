@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from ledger.book import Book
-from ledger.position import advance
+from ledger.position import Range, advance, ranges_of
 from ledger.rows import Account, AccountKind, Hold, Key, Profile, Transfer, Usage, account_kind, playground_id
 from ledger.statements import (
     ACCOUNTS,
@@ -127,9 +127,11 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
 
 
 async def _load_prices(tx: Transaction, book: Book) -> None:
-    unknown = {hold.price_ref
+    unknown = {
+        hold.price_ref
         for hold in book.holds.values()
-        if hold.price_ref and hold.price_ref not in book.catalogue.prices}
+        if hold.price_ref and hold.price_ref not in book.catalogue.prices
+    }
     if unknown:
         rows = await tx.fetch(f"SELECT ref, body FROM prices WHERE ref {tx.among}", tx.array(unknown))  # noqa: S608
         book.catalogue.learn([(row[0], row[1]) for row in rows])
@@ -179,7 +181,7 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     for account_id, difference in sorted(book.differences.items()):
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
-        await _save_position(tx, applied, book.now_ms)
+        await save_position(tx, applied.identity, ranges_of(applied.sequences))
 
 
 async def _save_changed(tx: Transaction, book: Book) -> None:
@@ -223,8 +225,8 @@ def _usage_update(row: Usage) -> Row:
     return (*values[2:], *values[:2])
 
 
-async def _save_position(tx: Transaction, applied: Applied, now_ms: int) -> None:
-    identity = applied.identity
+async def save_position(tx: Transaction, identity: str, applied: list[Range]) -> None:
+    """Adds sequences whose events are in the books, or nowhere, to a stream's position."""
     found = await tx.fetch(
         f"SELECT applied_seq FROM stream_positions WHERE identity = $1{tx.locked}",  # noqa: S608
         identity,
@@ -236,12 +238,12 @@ async def _save_position(tx: Transaction, applied: Applied, now_ms: int) -> None
             identity,
             0,
             True,
-            now_ms,
+            tx.now_ms,
             "",
         )
     ahead = await tx.fetch("SELECT first_seq, last_seq FROM stream_ranges WHERE identity = $1", identity)
     position = found[0][0] if found else 0
-    reached, rest = advance(position, [(row[0], row[1]) for row in ahead], applied.sequences)
+    reached, rest = advance(position, [*((row[0], row[1]) for row in ahead), *applied])
     if reached != position:
         await tx.execute(
             "UPDATE stream_positions SET applied_seq = $2 WHERE identity = $1", identity, reached

@@ -11,6 +11,7 @@ import time
 import msgspec
 
 from ledger import jetstream
+from ledger.batch import save_position
 from ledger.commit import Delivery
 from ledger.jetstream import StreamProblem
 from ledger.telemetry import Telemetry
@@ -138,11 +139,7 @@ class Consumer:
         identity = position[0]
         applied = position[1]
         if floor > applied:
-            _logger.error(
-                "the books are behind what was acknowledged: replaying", floor=floor, applied=applied
-            )
-            self._telemetry.resets.inc()
-            await jetstream.reset_consumer(self._bus, max(applied + 1, stream.state.first_seq))
+            await self._catch_up(identity, applied, floor, stream.state.last_seq)
         elif stream.state.first_seq > applied + 1 and stream.state.messages:
             await self._writer.between(lambda: self._skip(identity, stream.state.first_seq - 1))
         unapplied = max(stream.state.last_seq - applied, 0)
@@ -158,6 +155,18 @@ class Consumer:
         self.acknowledged = (identity, floor)
         self.watched = began
         self._wake.set()
+
+    async def _catch_up(self, identity: str, applied: int, floor: int, last_seq: int) -> None:
+        """What the books lack though it was acknowledged is replayed; what the stream itself has lost is passed over."""
+        kept = await jetstream.first_kept(self._bus, applied + 1)
+        lost_through = last_seq if kept is None else kept - 1
+        if lost_through > applied:
+            _logger.error("the stream has lost events", first=applied + 1, last=lost_through)
+            await self._writer.between(lambda: self._skip(identity, lost_through))
+            return
+        _logger.error("the books are behind what was acknowledged: replaying", floor=floor, applied=applied)
+        self._telemetry.resets.inc()
+        await jetstream.reset_consumer(self._bus, applied + 1)
 
     async def _position(self, stream: jetstream.Stream) -> tuple[str, int]:
         rows = await self._store.fetch(
@@ -201,11 +210,7 @@ class Consumer:
     async def _skip(self, identity: str, through: int) -> None:
         """Moves past what the stream no longer has: it was applied, or it is lost and its holds expire."""
         async with self._store.write() as tx:
-            await tx.execute(
-                "UPDATE stream_positions SET applied_seq = $2 WHERE identity = $1 AND applied_seq < $2",
-                identity,
-                through,
-            )
+            await save_position(tx, identity, [(1, through)])
 
 
 def _delivery(identity: str, sequence: int, data: bytes) -> Delivery:

@@ -18,6 +18,7 @@ THOUGHTS_AGE_S = 86_400
 THOUGHTS_MAX_BYTES = 256 * 1024 * 1024
 _NANO = 1_000_000_000
 _NAME_IN_USE = 10_058
+_NO_MESSAGE = 10_037
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,9 +69,18 @@ class _Answer(Struct):
     error: _Error | None = None
 
 
+class _Sequence(Struct):
+    seq: int
+
+
+class _Kept(Struct):
+    message: _Sequence
+
+
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_stream = msgspec.json.Decoder(Stream).decode
 _decode_consumer = msgspec.json.Decoder(Consumer).decode
+_decode_kept = msgspec.json.Decoder(_Kept).decode
 
 
 async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
@@ -167,6 +177,17 @@ async def reset_consumer(bus: Bus, start_seq: int) -> None:
 async def usage_stream(bus: Bus) -> Stream:
     """The stream as it is. Raises StreamProblem, BusError."""
     return _decode_stream(await _ask(bus, f"STREAM.INFO.{USAGE_STREAM}"))
+
+
+async def first_kept(bus: Bus, start_seq: int) -> int | None:
+    """The first sequence from one on whose message the stream still has. Raises StreamProblem, BusError."""
+    body = {"seq": start_seq, "next_by_subj": USAGES}
+    try:
+        return _decode_kept(await _ask(bus, f"STREAM.MSG.GET.{USAGE_STREAM}", body)).message.seq
+    except StreamProblem as problem:
+        if f"/{_NO_MESSAGE})" not in str(problem):
+            raise
+        return None
 
 
 async def consumer(bus: Bus) -> Consumer:

@@ -16,11 +16,10 @@ def ranges_of(sequences: Iterable[int]) -> list[Range]:
     return runs
 
 
-def advance(applied: int, ahead: Iterable[Range], sequences: Iterable[int]) -> tuple[int, list[Range]]:
-    """The new position after more sequences, and the ranges that are still ahead of a gap."""
-    runs = sorted([*ahead, *ranges_of(sequences)])
+def advance(applied: int, runs: Iterable[Range]) -> tuple[int, list[Range]]:
+    """The new position after some runs, in any order, and those that are still ahead of a gap."""
     rest: list[Range] = []
-    for first, last in runs:
+    for first, last in sorted(runs):
         if first <= applied + 1:
             applied = max(applied, last)
         elif rest and first <= rest[-1][1] + 1:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from ledger.catalogue import Catalogue
 from ledger.meter import Meter
-from ledger.position import advance
+from ledger.position import advance, ranges_of
 from ledger.prices import Asked, look_up, priced
 from runtime.settings import Settings, SettingsError
 from schemas.builtin import BUILTIN
@@ -116,7 +116,7 @@ def test_positions_do_not_depend_on_order(sequences: list[int], applied: int, pa
     """However sequences are split over commits, the position is the end of the unbroken run from the start."""
     position, ahead = applied, []
     for part in range(parts):
-        position, ahead = advance(position, ahead, sequences[part::parts])
+        position, ahead = advance(position, [*ahead, *ranges_of(sequences[part::parts])])
     every = set(range(1, applied + 1)) | set(sequences)
     expected = applied
     while expected + 1 in every:
