@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from schemas.catalogue import Model
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
+from schemas.parameters import NO_PROMPT, PRICED
 from schemas.wire import Route
 
 MODEL_CHARS_MAX = 256
@@ -21,48 +22,11 @@ COMPLETIONS_LIMIT = 16  # what an absent max_tokens means on /v1/completions, at
 
 Fields = dict[str, Raw]
 
-# Values of these never reach a prompt. Everything else counts, so that a field nobody here knows is bounded too.
-_NO_PROMPT = frozenset(
-    [
-        "audio",
-        "best_of",
-        "echo",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "metadata",
-        "modalities",
-        "model",
-        "moderation",
-        "n",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_k",
-        "top_logprobs",
-        "top_p",
-        "usage",
-        "user",
-        "verbosity",
-    ]
-)
 # What a list of messages must contain before any part of it can be something other than text. A key may be written
 # with escapes, so any \u counts.
-_MEDIA_SIGNS = (b'_url"', b'"input_audio"', b'"audio"', b'"file"', b"\\u")
-_REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u", re.IGNORECASE)
+_MEDIA_SIGNS = (b'_url"', b'"input_audio"', b'"audio"', b'"file"', b'"image', b'"video', b"\\u")
+_REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u|:(?://|\\/)", re.IGNORECASE)
+_MEDIA_NAME = re.compile("url|uri|_id$|image|video|audio", re.IGNORECASE)
 _OBJECTS = re.compile(rb"\[\s*\{")
 _TEXT_PARTS = frozenset(("text", "refusal"))
 _PRICED_TIERS = frozenset(("auto", "default"))
@@ -106,10 +70,6 @@ class _UsageOptions(Struct, frozen=True):
     include: bool | None = None
 
 
-class _Image(Struct, frozen=True):
-    url: str
-
-
 class _File(Struct, frozen=True):
     file_data: str | None = None
     file_id: str | None = None
@@ -124,7 +84,6 @@ _decode_usage = msgspec.json.Decoder(_UsageOptions | None).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 _decode_tokens = msgspec.json.Decoder(list[int]).decode
-_decode_image = msgspec.json.Decoder(str | _Image).decode
 _decode_file = msgspec.json.Decoder(_File).decode
 _encode = msgspec.json.Encoder().encode
 _NULL = Raw(b"null")
@@ -167,6 +126,11 @@ def encode(fields: Fields) -> bytes:
 
 def read(fields: Fields, route: Route) -> Ask:
     """What a body asks for. Raises RequestError."""
+    for name in fields:
+        if name not in PRICED and name.casefold() in PRICED:
+            _refuse(
+                name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
+            )
     model = _model(fields)
     prompts = _messages(fields) if route is Route.CHAT else _prompts(fields)
     n = _count(fields, "n", CHOICES_MAX) or 1
@@ -205,7 +169,7 @@ def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
     taken out of that, and counts as the most that one image, file or recording can be.
     """
     _check_priced(fields, model)
-    text_bytes = sum(_size(value) for name, value in fields.items() if name not in _NO_PROMPT)
+    text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
     media_tokens = 0
     messages = fields.get("messages")
     if messages is not None:
@@ -250,8 +214,9 @@ class _Media:
             return
         if kind == "image_url":
             value = part.get("image_url", _NULL)
-            image = _decode_image(value)
-            url = image if isinstance(image, str) else image.url
+            if _starts(value) != b'"':
+                value = _decode_fields(value).get("url", _NULL)
+            url = msgspec.json.decode(value, type=str)
             if url[:5].lower() == "data:":
                 self.inline_bytes += _size(value)
             elif not capabilities.remote_images:
@@ -264,13 +229,12 @@ class _Media:
                 )
             self._add("image", param, capabilities.image_tokens_max)
         elif kind == "input_audio":
-            self.inline_bytes += _size(part.get("input_audio", _NULL))
+            self.inline_bytes += _size(_decode_fields(part.get("input_audio", _NULL)).get("data", Raw()))
             self._add("audio", param, capabilities.audio_tokens_max)
         elif kind == "file":
             self._file(part.get("file", _NULL), param)
-        elif any(
-            _REMOTE_SIGN.search(bytes(value)) or _REMOTE_SIGN.search(name.encode())
-            for name, value in part.items()
+        elif any(map(_MEDIA_NAME.search, (kind or "", *part))) or any(
+            map(_REMOTE_SIGN.search, part.values())
         ):
             raise RequestError(
                 unsupported_value(
@@ -287,7 +251,7 @@ class _Media:
                 "it is paid for."
             )
             raise RequestError(unsupported_value(param, message))
-        self.inline_bytes += _size(value)
+        self.inline_bytes += _size(_decode_fields(value)["file_data"])  # its name is text
         self._add("file", param, self._model.capabilities.file_tokens_max)
 
     def _add(self, kind: str, param: str, tokens_max: int) -> None:

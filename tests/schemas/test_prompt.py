@@ -250,3 +250,42 @@ def test_every_builtin_model_bounds_a_text() -> None:
     """Each row of the catalogue gives a plain prompt a bound."""
     for model in BUILTIN:
         assert 0 < bound({"messages": [{"role": "user", "content": "hi"}]}, model=model).prompt_max < 2_000
+
+
+@pytest.mark.parametrize(
+    "name", ["N", "Max_Tokens", "BEST_OF", "max_to\u212aens", "me\u017f\u017fages", "Stream"]
+)
+def test_names_in_another_case_are_refused(name: str) -> None:
+    """Some servers read names whatever their case: what was not priced by such a name must not travel on."""
+    with pytest.raises(RequestError) as raised:
+        ask({"model": "m", "messages": [{"role": "user", "content": "x"}], name: 100})
+    assert (raised.value.error.status, raised.value.error.code) == (400, "unknown_parameter")
+
+
+def test_text_beside_media_counts_as_text() -> None:
+    """Only the media itself is taken out of the text: a file's name, and whatever stands beside, reaches the prompt."""
+    long = "x" * 5_000
+    for part in (
+        {"type": "file", "file": {"file_data": "QUJD", "filename": long}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD", "caption": long}},
+        {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "wav", "transcript": long}},
+    ):
+        assert bound(user(part)).text_bytes >= len(long)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video", "video": ["https://example.com/a.mp4"]},
+        {"type": "image", "image": "https://example.com/a.png"},
+        {"type": "image", "image": "iVBORw0KGgo="},
+        {"type": "video", "frames": ["https:\\/\\/example.com\\/1"]},
+    ],
+)
+def test_media_of_kinds_that_are_not_openais_are_refused(part: dict[str, Any]) -> None:
+    """A few bytes that name a film, or hold a picture, are no bound of what it costs."""
+    raw = json.dumps({"model": "m", **user(part)}).replace("\\\\", "\\")
+    fields = prompt.decode(raw.encode())
+    with pytest.raises(RequestError) as raised:
+        prompt.bound(fields, prompt.read(fields, Route.CHAT), MODEL)
+    assert raised.value.error.param == "messages[0].content[0]"
