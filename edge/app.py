@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 
+from msgspec import structs
 from uvicorn import Config, Server
 
 from edge.admission import Admission
@@ -32,7 +33,7 @@ _logger = get_logger("edge.app")
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs an edge until `stop` is set. Raises SettingsError for a port in use or refused credentials."""
-    edge = Edge(settings, LIMITS)
+    edge = Edge(settings, structs.replace(LIMITS, full_wait_s=settings.full_wait_s))
     try:
         await edge.open()
         await edge.run(stop)

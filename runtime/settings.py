@@ -93,6 +93,9 @@ class NatsSettings(Struct, frozen=True, kw_only=True):
     key: str = ""
 
 
+FULL_WAIT_S = 2.0
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything a service is started with.
 
@@ -109,6 +112,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     models: tuple[Model, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
+    full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
     public_url: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
@@ -156,6 +160,7 @@ def load(
         else _environment_pools(variables, credentials=credentials),
         host=edge.text("host", "127.0.0.1"),
         port=edge.integer("port", 8000, least=0, most=65535) or 0,
+        full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
         public_url=variables.get("NEXT_PUBLIC_CREDEX_API_URL", "").rstrip("/"),
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,

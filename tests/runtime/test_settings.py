@@ -426,3 +426,13 @@ def test_only_a_ledger_reads_where_the_books_are(tmp_path):
     assert (settings.database_url, settings.pepper) == ("", "")
     with pytest.raises(SettingsError, match="database_url"):
         load(path, credentials=True, environment={})
+
+
+def test_the_wait_for_room_is_the_operators(tmp_path):
+    """`[edge] full_wait_s` bounds how long a call waits for a worker with room; nonsense is refused with its place."""
+    assert read(tmp_path, "").full_wait_s == 2.0
+    assert read(tmp_path, "[edge]\nfull_wait_s = 0\n").full_wait_s == 0.0
+    assert read(tmp_path, "[edge]\nfull_wait_s = 7.5\n").full_wait_s == 7.5
+    for value in ("61", "-1", '"2"'):
+        with pytest.raises(SettingsError, match="full_wait_s"):
+            read(tmp_path, f"[edge]\nfull_wait_s = {value}\n")
