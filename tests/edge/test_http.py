@@ -63,10 +63,11 @@ async def test_broken_requests(rig: Rig, name: str) -> None:
     check_refused(await say(rig, SHAPES[name]))
 
 
-async def test_mutated_requests(rig: Rig) -> None:
+@pytest.mark.parametrize("mutations", [300, pytest.param(2_000, marks=pytest.mark.long)])
+async def test_mutated_requests(rig: Rig, mutations: int) -> None:
     """No mutation of a broken request is answered twice, and none harms the edge."""
-    rng = random.Random(1)
-    for _ in range(300):
+    rng = random.Random(mutations)
+    for _ in range(mutations):
         data = bytearray(rng.choice(list(SHAPES.values())))
         for _ in range(rng.randint(1, 3)):
             data[rng.randrange(len(data))] = rng.choice(b"\r\n\x00 :;/abc019\xff")
