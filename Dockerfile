@@ -10,7 +10,10 @@ RUN python3 -m venv /opt/tokn \
     && /opt/tokn/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes "$@" -r wheels/requirements.lock
 
 FROM ${PYTHON_IMAGE}
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/tokn tokn
+# A volume that is mounted on one of these folders first belongs to their owner: nothing has to run as root.
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/tokn tokn \
+    && install -d -o tokn /data /secrets /secrets/nats /secrets/postgres /secrets/edge /secrets/worker /secrets/ledger \
+       /secrets/command
 COPY --from=build /opt/tokn /opt/tokn
 COPY edge /opt/tokn/src/edge
 COPY ledger /opt/tokn/src/ledger

@@ -5,13 +5,25 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: up test lint format types contracts bench lock clean
+.PHONY: up test test-containers chaos bench-books lint format types contracts bench lock clean
 
 up: $(RUNTIME)  ## set up and run everything; ARGS="--port 9000" passes options on
 	@exec $(BIN)/tokn up $(ARGS)
 
 test: $(DEV)  ## set up and pass the tests; ARGS="-k name" passes options on
 	$(BIN)/pytest $(ARGS)
+
+test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; needs an engine, compose and debootstrap
+	@docker info >/dev/null || { echo "no container engine answers: start one, or use make test"; exit 1; }
+	tests/images/build
+	TOKN_TEST_SERVERS=containers $(BIN)/pytest -k "not sqlite" tests/runtime tests/ledger tests/system/test_roles.py $(ARGS)
+	$(BIN)/pytest -m containers $(ARGS)
+
+chaos: $(DEV)  ## everything marked long: faults, races, lost and corrupted streams at full size (hours); ARGS="-k books" passes options on
+	$(BIN)/pytest -s -m long tests/chaos tests/ledger tests/system $(ARGS)
+
+bench-books: $(DEV)  ## authorisations and settlements a second on SQLite; ARGS="--url postgresql+asyncpg://…" for another database
+	$(BIN)/python -m tests.ledger.bench.throughput $(ARGS)
 
 lint: $(DEV)  ## style, types, import contracts
 	$(BIN)/ruff check .

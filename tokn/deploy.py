@@ -4,6 +4,7 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from runtime.natsserver import ServerOptions, render
 from schemas.subjects import Role
@@ -23,7 +24,8 @@ def make_secrets(folder: Path) -> None:
     """Writes each service's secrets into a folder of its own below `folder`, unless they are there already.
 
     `TOKN_PEPPER` and `POSTGRES_PASSWORD` set those two; the rest is random. A second run changes nothing, so that
-    services keep their passwords over restarts.
+    services keep their passwords over restarts. The file that is asked for is written last, so a run that was cut off
+    is done over.
     """
     if not (folder / "nats" / "server.conf").exists():
         passwords = {role.value: secrets.token_urlsafe(24) for role in Role}
@@ -35,8 +37,9 @@ def make_secrets(folder: Path) -> None:
     if not (folder / "ledger" / "database_url").exists():
         password = variable("POSTGRES_PASSWORD") or secrets.token_urlsafe(24)
         _write(folder / "postgres" / "password", password)
-        _write(folder / "ledger" / "database_url", f"postgresql+asyncpg://tokn:{password}@postgres:5432/tokn")
         _write(folder / "ledger" / "pepper", variable("TOKN_PEPPER") or secrets.token_urlsafe(32))
+        url = f"postgresql+asyncpg://tokn:{quote(password, safe='')}@postgres:5432/tokn"
+        _write(folder / "ledger" / "database_url", url)
 
 
 def _write(path: Path, text: str) -> None:

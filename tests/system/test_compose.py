@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
 BODY = {"model": "tokn-sandbox", "max_tokens": 16, "messages": [{"role": "user", "content": "Hello"}]}
 CALLS = 200
+SERVICES = 9  # nats, postgres, ledger, edge, and five workers
 CALLERS = 8
 UP_S = 180.0
 
@@ -50,6 +52,17 @@ class Compose:
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
+
+    def inspect(self) -> dict[str, dict[str, Any]]:
+        """What the engine knows of each container that runs, by name."""
+        ids = self("ps", "-q").split()
+        done = subprocess.run(["docker", "inspect", *ids], check=True, capture_output=True, text=True)
+        return {one["Name"]: one for one in json.loads(done.stdout) if one["State"]["Running"]}
+
+    def healthy(self) -> bool:
+        """Whether every container that is to stay runs, and its own health check passes."""
+        states = [one["State"].get("Health", {}).get("Status") for one in self.inspect().values()]
+        return len(states) >= SERVICES and set(states) == {"healthy"}
 
     def tokn(self, *arguments: str) -> str:
         """What a `tokn` command prints, run in a container of its own with the command's credentials."""
@@ -86,6 +99,31 @@ def call(url: str, key: str) -> int:
         return httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=headers, timeout=30).status_code
     except httpx.TransportError:
         return 0
+
+
+def balance_nano(compose: Compose) -> tuple[str, int]:
+    """The first key's id, and what its calls have left of it once nothing is held."""
+    (key,) = [json.loads(line) for line in compose.tokn("key", "list", "--json").splitlines()]
+
+    def rested() -> dict[str, int] | None:
+        balance: dict[str, int] = json.loads(compose.tokn("balance", key["id"], "--json"))
+        return balance if balance["held_nano"] == 0 else None
+
+    return key["id"], wait_for(rested, 90, "every hold closed")["posted_nano"]
+
+
+def test_every_service_is_healthy_and_nobody_is_root(compose: Compose) -> None:
+    """Each container that stays has a health check that passes, and neither its image nor its processes are root's."""
+    wait_for(compose.healthy, UP_S, "every service is healthy")
+    running = compose.inspect()
+    assert len(running) == SERVICES
+    for name, one in running.items():
+        assert one["Config"]["User"] not in {"", "0", "root"}, name
+        listed = ["docker", "top", one["Id"], "-eo", "pid,uid"]
+        lines = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.splitlines()[1:]
+        uids = [line.split()[1] for line in lines]
+        assert uids, name
+        assert "0" not in uids, name
 
 
 def test_compose_serves_scales_and_survives_a_ledgers_death(compose: Compose) -> None:
@@ -131,3 +169,18 @@ def test_compose_serves_scales_and_survives_a_ledgers_death(compose: Compose) ->
     after = json.loads(compose.tokn("balance", before["id"], "--json"))
     assert after["posted_nano"] == 5_000_000_000 - sum(row["billed_nano"] for row in rows)
     assert len(billed) >= served + 1
+
+
+def test_key_and_balance_stay_over_a_restart(compose: Compose) -> None:
+    """Everything removed but the volumes, and up again: the same key and balance, no second key, and calls are served."""
+    key = printed_key(compose)
+    wait_for(lambda: call(compose.url, key) == 200, UP_S, "a paid call")
+    before = balance_nano(compose)
+    compose("down", "-t", "10")
+    compose("up", "-d", "--no-build")
+    wait_for(compose.healthy, UP_S, "every service is healthy")
+    assert balance_nano(compose) == before
+    wait_for(lambda: call(compose.url, key) == 200, UP_S, "a paid call after the restart")
+    wait_for(lambda: balance_nano(compose)[1] < before[1], 60, "a bill after the restart")
+    assert json.loads(compose.tokn("audit", "--json"))["ok"]
+    assert not KEY.search(compose("logs", "--no-color", "first-key"))
