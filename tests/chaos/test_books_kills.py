@@ -14,7 +14,7 @@ from tests.fakes.upstream import Upstream, pool_toml
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
-SHORT_S, LONG_S = 8.0, 60.0
+SHORT_S, LONG_S = 6.0, 60.0
 BACK_WITHIN_S = 15.0
 seeds = pytest.mark.parametrize(
     ("seed", "load_s"),
@@ -71,8 +71,9 @@ async def test_killed_under_load(fault, seed, load_s, capsys):
         pressure = Pressure(deployment, upstream, key["key"], seed)
         async with session() as client:
             load = asyncio.create_task(pressure.run(client, load_s))
+            interval_s = (1.0, 2.0) if load_s == SHORT_S else (2.0, 5.0)
             end = time.monotonic() + load_s - 1.0
-            while (pause_s := pressure.dice.uniform(2.0, 5.0)) < end - time.monotonic():
+            while (pause_s := pressure.dice.uniform(*interval_s)) < end - time.monotonic():
                 await asyncio.sleep(pause_s)
                 await strike(deployment, pressure)
             if not pressure.faults:
