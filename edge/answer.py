@@ -7,6 +7,8 @@ from edge.call import Call
 from edge.exchange import DONE, PING, Exchange
 from schemas.errors import WireError, internal
 
+_EVENT_END = b"\n\n"
+
 
 async def plain(exchange: Exchange, call: Call) -> None:
     """Answers in one piece, after the end: a body means a durable bill."""
@@ -61,6 +63,7 @@ class _StreamWriter:
         self._call = call
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
+        self._cut = False  # what was written ends inside an event, which was too large for a frame
         self.over: asyncio.Future[WireError | None] = self._loop.create_future()
 
     def schedule(self) -> None:
@@ -86,17 +89,26 @@ class _StreamWriter:
             data = call.take()
             if call.ended:
                 self._finish(data, call.error)
-            elif data or call.ping_due:
-                if not data:
-                    data = PING
-                    call.pinged()
+            elif data:
+                self._cut = not data.endswith(_EVENT_END)
                 exchange.write(data)
+            elif call.ping_due:
+                call.pinged()
+                if not self._cut:
+                    exchange.write(PING)
 
     def _finish(self, data: bytes, error: WireError | None) -> None:
         if error is not None and not data and not self._exchange.status:
             self.over.set_result(error)
             return
         if error is not None:
+            if data:
+                self._cut = not data.endswith(_EVENT_END)
+            if self._cut:
+                # Half an event and an error make nonsense; a connection that breaks is an error to every client.
+                self._exchange.connection.abort()
+                self.over.set_result(None)
+                return
             data += error.event()
         self._exchange.finish(data + DONE)
         self.over.set_result(None)

@@ -61,10 +61,12 @@ class Seen:
         return self._counted
 
     def _count(self) -> None:
-        for line in b"".join(self._kept).split(b"\n"):
+        *lines, rest = b"".join(self._kept).split(b"\n")
+        for line in lines:
             if line.startswith(_EVENT):
                 self._counted += _output(line[len(_EVENT) :])
-        self._kept.clear()
+        # The rest is the start of an event that was too large for a frame; what follows belongs to it.
+        self._kept = [rest] if rest else []
         self._kept_bytes = 0
 
 
