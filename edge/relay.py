@@ -24,6 +24,7 @@ from schemas.pricing import NO_USAGE, TokenUsage
 from schemas.wire import FRAME_BYTES_MAX, Accept, Bounce, Cancel, Credit, Job, Part, Probe
 
 RENEWED_MAX = 1000  # leases in one request
+PARTS_IN_FLIGHT_MAX = 4  # pieces of one request body that its worker has not taken yet
 ERRANDS_MAX = 8192  # requests to the ledger and probes under way
 CALLS_MAX = 20_000  # those whose callers have left included
 CANCELLED_MAX = 4096  # stale attempts that are remembered as told to stop
@@ -48,6 +49,7 @@ class Relay:
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._errands: set[asyncio.Task[None]] = set()
         self._probed: set[str] = set()
+        self._echoes: dict[tuple[str, int], asyncio.Future[bool]] = {}
         self._renew_at = 0.0
         self._subscriptions: list[Subscription] = []
 
@@ -89,6 +91,11 @@ class Relay:
         if message.no_responders:
             if current is not None:
                 current.on_no_responders()
+            return
+        if not message.data:
+            echo = self._echoes.get(parsed)
+            if echo is not None and not echo.done():
+                echo.set_result(True)
             return
         try:
             frame = wire.decode_frame(message.data)
@@ -173,6 +180,8 @@ class Relay:
     async def _send_parts(self, call: Call, worker_id: str, attempt: int, body: bytes) -> None:
         subject = subjects.control(worker_id)
         for index, start in enumerate(range(0, len(body), FRAME_BYTES_MAX)):
+            if index and index % PARTS_IN_FLIGHT_MAX == 0 and not await self._echo(call, worker_id, attempt):
+                return
             part = wire.encode(Part(call.request_id, attempt, index, body[start : start + FRAME_BYTES_MAX]))
             while not (call.left or call.ended) and call.attempt == attempt:
                 try:
@@ -182,6 +191,28 @@ class Relay:
                     await self._bus.room(PARTS_TIMEOUT_S)
                 except BusDown:
                     return  # all of them are sent again after the reconnect
+
+    async def _echo(self, call: Call, worker_id: str, attempt: int) -> bool:
+        """Waits until the worker has taken the parts sent so far: nats-server cuts a reader that falls far behind.
+
+        The answer to a probe comes after all that was sent before it. False if none comes in time.
+        """
+        name = (call.request_id, attempt)
+        echo: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if (older := self._echoes.get(name)) is not None and not older.done():
+            older.set_result(False)  # the body is sent again, from its first part
+        self._echoes[name] = echo
+        try:
+            async with asyncio.timeout(PARTS_TIMEOUT_S):
+                await self._bus.room(PARTS_TIMEOUT_S)
+                inbox = subjects.frames(self.edge_id, call.request_id, attempt)
+                self._bus.publish(subjects.control(worker_id), wire.encode(Probe()), inbox)
+                return await echo
+        except TimeoutError:
+            return False  # the worker gives the body up, and says so
+        finally:
+            if self._echoes.get(name) is echo:
+                del self._echoes[name]
 
     def park(self, call: Call) -> None:
         """Has the call offered again when a worker of its pool has room."""
