@@ -30,6 +30,7 @@ __all__ = [
 DEFAULT_FILE = Path("tokn.toml")
 DEFAULT_RATE = Decimal("0.60")
 PROVIDERS = ("openai", "anthropic", "gemini", "bedrock", "sandbox")
+SANDBOX_WORDS_PER_S = 100
 BASE_URLS = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
@@ -77,7 +78,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     provider: str  # openai | anthropic | gemini | bedrock | sandbox
     rate: Decimal | None = None
     accounts: tuple[AccountSettings, ...] = ()
-    words_per_s: float = 50.0
+    words_per_s: float = SANDBOX_WORDS_PER_S
 
 
 class NatsSettings(Struct, frozen=True, kw_only=True):
@@ -260,7 +261,9 @@ def _pool(name: str, table: Table, secrets: _Secrets | None) -> PoolSettings:
             raise table.problem("accounts", "at least one account is needed")
         accounts.append(AccountSettings(id="sandbox"))
     words = (
-        table.decimal("words_per_s", Decimal(50), most=1_000_000) if provider == "sandbox" else Decimal(50)
+        table.decimal("words_per_s", Decimal(SANDBOX_WORDS_PER_S), most=1_000_000)
+        if provider == "sandbox"
+        else Decimal(0)
     )
     table.done()
     return PoolSettings(
