@@ -17,7 +17,7 @@ from schemas.pricing import TokenUsage
 MODEL = "gpt-4o"
 PART = 500_000  # calls in one transaction
 USAGE = TokenUsage(input=100, output=50)
-HELD_NANO, KEY_NANO = 5_000_000, 10**15
+HELD_NANO, KEY_NANO = 5_000_000, 10**12
 TRIES = '[["main","gpt-4o","ok",200,"reported",[100,0,0,0,0,50]]]'
 
 _NUMBERS = {
