@@ -85,7 +85,9 @@ class Committer:
         events = [event for one in deliveries for event in one.events]
         problems = [problem(event) for event in events]
         names = _wanted(commands, digests)
-        names.billed.update(event.request_id for event, why in zip(events, problems, strict=True) if why is None)
+        names.billed.update(
+            event.request_id for event, why in zip(events, problems, strict=True) if why is None
+        )
         names.request_ids |= names.billed
         async with self.store.write() as tx:
             book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog)

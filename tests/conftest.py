@@ -7,7 +7,6 @@ import pytest
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import Upstream, pool_toml
 
-
 ASKED_FOR = ("long", "containers")  # marked tests that run only when `-m` names their marker
 
 

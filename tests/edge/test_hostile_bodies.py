@@ -81,7 +81,23 @@ values = st.recursive(
     max_leaves=12,
 )
 fragments = st.lists(values, min_size=2, max_size=5)
-FIELDS = ["n", "best_of", "max_tokens", "max_completion_tokens", "stream", "stream_options", "usage", "tools", "tool_choice", "service_tier", "response_format", "stop", "web_search_options", "temperature", "prompt"]
+FIELDS = [
+    "n",
+    "best_of",
+    "max_tokens",
+    "max_completion_tokens",
+    "stream",
+    "stream_options",
+    "usage",
+    "tools",
+    "tool_choice",
+    "service_tier",
+    "response_format",
+    "stop",
+    "web_search_options",
+    "temperature",
+    "prompt",
+]
 
 
 def assemble(rng: random.Random, pieces: list[Any]) -> bytes:
