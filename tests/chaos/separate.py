@@ -5,6 +5,7 @@ Unlike `tokn up` nothing restarts them but the test, so a fault hits exactly wha
 
 import contextlib
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -67,8 +68,10 @@ class Separate:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, problem: object, *_: object) -> None:
         self.close()
+        if problem is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _configure(self) -> None:
         secrets = self.folder / "nats.passwords"
@@ -144,7 +147,7 @@ class Separate:
         return (self.folder / f"{name}.log").read_text()
 
     def close(self) -> None:
-        """Ends everything in order; its folder stays with the test's temporary files."""
+        """Ends everything in order. The folder with its logs stays where a test has failed."""
         for service in reversed(self.services.values()):
             service.end(signal.SIGTERM)
         self.nats.close()
