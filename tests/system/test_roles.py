@@ -59,7 +59,8 @@ SUBSCRIBE = {
     ("pool.openai", ""): set(),
     ("pool.openai", "workers"): {"worker"},
     ("pool.>", ""): set(),
-    ("pool.>", "workers"): set(),
+    # Not ("pool.>", "workers"): nats-server lets a role that may queue on `pool.*` in, and then either subscription gets
+    # a job. It hears nothing that `pool.*` would not, since a pool's name is one token.
     ("worker.w1", ""): {"worker"},
     ("beat.>", ""): {"edge", "ledger"},
     ("usage.>", ""): set(),
@@ -90,6 +91,12 @@ async def quiet(_: Exception) -> None:
     """Refusals are judged by what arrives."""
 
 
+async def settled(client: nats.aio.client.Client) -> None:
+    """Waits until the server has read what was written. nats-py's PING overtakes what it buffers, so the second one counts."""
+    await client.flush()
+    await client.flush()
+
+
 @contextlib.asynccontextmanager
 async def connection(server: NatsServer, name: str):
     """A bare client of one role, or of the server's admin."""
@@ -116,10 +123,10 @@ async def test_what_a_role_may_say(server, role):
 
     async with connection(server, "admin") as admin, connection(server, role) as client:
         await admin.subscribe(">", cb=hear)
-        await admin.flush()
+        await settled(admin)
         for subject in PUBLISH:
             await client.publish(subject, b"x")
-            await client.flush()
+            await settled(client)
         await admin.publish("the.end", b"")
         while "the.end" not in arrived:
             await asyncio.sleep(0.01)
@@ -138,13 +145,13 @@ async def test_what_a_role_may_hear(server, role):
                 heard.add(pair)
 
             await client.subscribe(pair[0], queue=pair[1], cb=hear)
-        await client.flush()
+        await settled(client)
         for subject in {HEARD.get(subject, subject.replace(".>", ".x")) for subject, _ in SUBSCRIBE}:
             await admin.publish(subject, b"x")
-        await admin.flush()
-        await client.flush()
+        await settled(admin)
+        await settled(client)
         await until(lambda: heard >= expected, 5, f"{role} hears what it may")
-        await client.flush()
+        await settled(client)
     assert heard == expected
 
 
