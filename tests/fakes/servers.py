@@ -95,6 +95,9 @@ class Process:
         """As Server."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # The signal is only sent by now; a thread on another core runs on for a moment, and may still answer.
+        # WNOWAIT leaves the exit status, should there be one, to Popen.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """As Server."""
