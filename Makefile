@@ -22,6 +22,9 @@ test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; 
 chaos: $(DEV)  ## everything marked long: faults, races, lost and corrupted streams at full size (hours); ARGS="-k books" passes options on
 	$(BIN)/pytest -s -m long tests/chaos tests/ledger tests/system $(ARGS)
 
+bench: $(DEV)  ## CPU a request, summed over the processes, plain and streamed; ARGS="--profile" says where it goes
+	$(BIN)/python -m tests.bench.requests $(ARGS)
+
 bench-books: $(DEV)  ## authorisations and settlements a second on SQLite; ARGS="--url postgresql+asyncpg://…" for another database
 	$(BIN)/python -m tests.ledger.bench.throughput $(ARGS)
 

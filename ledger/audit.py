@@ -96,19 +96,27 @@ _CHECKS = (
         """,
     ),
 )
-_FINDINGS_SQL = " UNION ALL ".join(
-    f"SELECT '{check.invariant}', found.* FROM ({check.sql} LIMIT {FINDINGS_MAX}) AS found"  # noqa: S608  constants
-    for check in _CHECKS
-)
+_COUNTS_SQL = """
+    SELECT (SELECT COUNT(*) FROM holds WHERE state = 'open'),
+        (SELECT COUNT(*) FROM parked_events),
+        calls.count, calls.expired, calls.estimated,
+        (SELECT COALESCE(-SUM(posted_nano), 0) FROM accounts WHERE id = 'uncollected'),
+        (SELECT COUNT(*) FROM stream_positions WHERE NOT current),
+        (SELECT COALESCE(MAX(applied_seq), 0) FROM stream_positions WHERE current)
+    FROM (
+        SELECT COUNT(*) AS count, COALESCE(SUM(CASE WHEN outcome = 'expired' THEN 1 ELSE 0 END), 0) AS expired,
+            COALESCE(SUM(CASE WHEN known = 'estimated' THEN 1 ELSE 0 END), 0) AS estimated
+        FROM usage WHERE slot = 0) AS calls
+"""
 _COUNTS = (
-    ("open_holds", "SELECT COUNT(*) FROM holds WHERE state = 'open'"),
-    ("parked", "SELECT COUNT(*) FROM parked_events"),
-    ("calls", "SELECT COUNT(*) FROM usage WHERE slot = 0"),
-    ("expired", "SELECT COUNT(*) FROM usage WHERE slot = 0 AND outcome = 'expired'"),
-    ("estimated", "SELECT COUNT(*) FROM usage WHERE slot = 0 AND known = 'estimated'"),
-    ("uncollected_nano", "SELECT COALESCE(-SUM(posted_nano), 0) FROM accounts WHERE id = 'uncollected'"),
-    ("streams_lost", "SELECT COUNT(*) FROM stream_positions WHERE NOT current"),
-    ("applied_seq", "SELECT COALESCE(MAX(applied_seq), 0) FROM stream_positions WHERE current"),
+    "open_holds",
+    "parked",
+    "calls",
+    "expired",
+    "estimated",
+    "uncollected_nano",
+    "streams_lost",
+    "applied_seq",
 )
 
 
@@ -130,8 +138,10 @@ async def _credits(reader: Reader) -> list[dict[str, Any]]:
 
 async def findings(reader: Reader) -> list[dict[str, Any]]:
     """What breaks an invariant within the books."""
-    rows = await reader.fetch(_FINDINGS_SQL)
-    found = [{"invariant": row[0], "request_id": row[1], "detail": row[2]} for row in rows]
+    found: list[dict[str, Any]] = []
+    for check in _CHECKS:
+        rows = await reader.fetch(f"{check.sql} LIMIT {FINDINGS_MAX}")
+        found += [{"invariant": check.invariant, "request_id": row[0], "detail": row[1]} for row in rows]
     return found + await _credits(reader)
 
 
@@ -145,5 +155,6 @@ async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[st
         if floor > applied:
             detail = f"acknowledged through {floor}, but the books have {applied}: they were rolled back"
             found.append({"invariant": "I9", "request_id": "", "detail": detail})
-    counts = {name: int((await reader.fetch(sql))[0][0]) for name, sql in _COUNTS}
+    (row,) = await reader.fetch(_COUNTS_SQL)
+    counts = {name: int(count) for name, count in zip(_COUNTS, row, strict=True)}
     return {"ok": not found, "findings": found, **counts}

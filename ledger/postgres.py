@@ -34,6 +34,12 @@ _WRITER_SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
+_AUDIT_SETTINGS = {
+    # One process that sums in memory: the calls' cores stay theirs, and it is the faster way at any size measured.
+    "max_parallel_workers_per_gather": "0",
+    "work_mem": "64MB",
+    "jit": "off",
+}
 _CONFLICTS = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -208,7 +214,9 @@ class PostgresStore:
     async def snapshot(self) -> AsyncIterator[PostgresReader]:
         """A consistent view on a connection of its own."""
         with _errors():
-            connection = await asyncpg.connect(self._url, timeout=COMMAND_TIMEOUT_S)
+            connection = await asyncpg.connect(
+                self._url, timeout=COMMAND_TIMEOUT_S, server_settings=_AUDIT_SETTINGS
+            )
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 yield PostgresReader(connection, AUDIT_TIMEOUT_S)

@@ -18,7 +18,9 @@ from ledger.store import Row, StoreConflict, StoreDown, StoreError
 
 BUSY_TIMEOUT_S = 2.0
 CACHE_KIB = 16_384
-WAL_CHECKPOINT_PAGES = 4_000
+# 64 MiB of log. Calls of many keys touch pages all over large tables, and the same ones again soon: the longer the log, the
+# more often a page is written to it before it is copied back once.
+WAL_CHECKPOINT_PAGES = 16_000
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 _PARAMETER = re.compile(r"\$(\d+)")
 
