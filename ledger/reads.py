@@ -7,13 +7,14 @@ import msgspec
 
 from ledger.authorise import ACTIVE, providers_of
 from ledger.keys import balance_row, key_row, missing
-from ledger.rows import Account, Hold, Key, Usage
+from ledger.rows import USAGE_BLOCK, Account, Hold, Key, Usage
 from ledger.statements import ACCOUNTS, HOLDS, KEYS, USAGE, Table
 from ledger.store import Row, Store
 from schemas.books import KeyList, KeyReply, Rows, UsageQuery
 from schemas.money import nano_to_usd
 
 PAGE_MAX = 1_000
+_BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query
 _BILL = 0
 _tries = msgspec.json.Decoder(list[Any]).decode
 
@@ -28,7 +29,19 @@ _KEY_SQL = (
 )
 _AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
 _KEYS_WIDTH = len(KEYS.columns)
-_USAGE_SQL = f"SELECT {_columns(USAGE, 'u')}, u.seq FROM usage u WHERE u.slot = 0 "  # noqa: S608
+_USAGE_SQL = f"SELECT {_columns(USAGE, 'u')}, u.seq FROM usage u WHERE "  # noqa: S608
+# Each block's newest calls first, from the index alone; then the rows of those that are left. SQLite takes the index only
+# for a number that has no column's type: hence the sum.
+_KEY_USAGE_SQL = f"""
+    WITH RECURSIVE blocks (block) AS (
+        SELECT CAST($5 AS bigint) + 0 UNION ALL SELECT block - 1 FROM blocks WHERE block > $4
+    )
+    {_USAGE_SQL} u.seq IN (
+        SELECT k.seq FROM blocks CROSS JOIN usage k
+        WHERE k.seq / {USAGE_BLOCK} = blocks.block AND k.slot = 0 AND k.key_id = $1 AND k.seq < $2
+        ORDER BY k.seq DESC LIMIT $3)
+    ORDER BY u.seq DESC
+"""  # noqa: S608
 _RECEIPT_SQL = (
     f"SELECT {_columns(HOLDS, 'h')}, {_columns(USAGE, 'u')} FROM holds h "  # noqa: S608
     "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 WHERE h.request_id = $1"
@@ -82,19 +95,29 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
     """A page of calls, newest first."""
     limit = min(max(query.limit, 1), PAGE_MAX)
     before = query.before or 2**62
+    rows: Sequence[Row]
     if query.key_id:
-        rows = await store.fetch(
-            f"{_USAGE_SQL}AND u.key_id = $1 AND u.seq < $2 ORDER BY u.seq DESC LIMIT $3",
-            query.key_id,
-            before,
-            limit,
-        )
-        if not rows and await _find_key(store, "id", query.key_id) is None:
+        if await _find_key(store, "id", query.key_id) is None:
             return missing(f"key {query.key_id}")
+        rows = await _usage_of(store, query.key_id, before, limit)
     else:
-        rows = await store.fetch(f"{_USAGE_SQL}AND u.seq < $1 ORDER BY u.seq DESC LIMIT $2", before, limit)
+        rows = await store.fetch(
+            f"{_USAGE_SQL}u.slot = 0 AND u.seq < $1 ORDER BY u.seq DESC LIMIT $2", before, limit
+        )
     cursor = rows[-1][-1] if len(rows) == limit else 0
     return Rows(tuple(usage_row(Usage(*row[:-1])) for row in rows), cursor=cursor)
+
+
+async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[Row]:
+    """Walks the blocks of the index from the newest; more of them at a time, the fewer calls the key has."""
+    newest = (await store.fetch("SELECT COALESCE(MAX(seq), 0) FROM usage"))[0][0]
+    block, span = min(newest, before - 1) // USAGE_BLOCK, 1
+    found: list[Row] = []
+    while block >= 0 and len(found) < limit:
+        oldest = max(block - span + 1, 0)
+        found += await store.fetch(_KEY_USAGE_SQL, key_id, before, limit - len(found), oldest, block)
+        block, span = oldest - 1, min(span * 4, _BLOCKS_AT_ONCE)
+    return found
 
 
 def usage_row(row: Usage) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class AccountKind:
     SYSTEM = "system"
 
 
+USAGE_BLOCK = 8_192  # rows of calls that are indexed together; in an index, so a change needs a migration
+
 DEPOSITS = "deposits"
 REVENUE = "revenue"
 COST_OF_GOODS = "cost_of_goods"

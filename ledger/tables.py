@@ -18,6 +18,8 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
+from ledger.rows import USAGE_BLOCK
+
 OPEN_STATES = "state IN ('open', 'estimated')"
 
 
@@ -133,13 +135,17 @@ class Hold(SQLModel, table=True):
 
 
 class Usage(SQLModel, table=True):
-    """What calls used. Slot 0 is a call's only bill; slot n is its attempt n as our cost, and is not listed."""
+    """What calls used. Slot 0 is a call's only bill; slot n is its attempt n as our cost, and is not listed.
+
+    Calls by key are indexed within blocks of rows. An index by key alone has as many places for new rows as there are
+    keys, all over a table of any size; here all of them lie in the newest block.
+    """
 
     __tablename__ = "usage"
     __table_args__ = (
         UniqueConstraint("request_id", "slot", name="usage_once"),
         CheckConstraint("billed_nano >= 0", name="usage_billed"),
-        Index("usage_key", "key_id", "seq"),
+        Index("usage_key", text(f"(seq / {USAGE_BLOCK})"), "key_id", "slot", "seq"),
     )
     seq: int | None = Field(
         default=None,
