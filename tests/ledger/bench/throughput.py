@@ -60,7 +60,7 @@ async def run(calls: int, keys: int, url: str) -> None:
         running = asyncio.create_task(writer.run())
         digests = [hashlib.sha256(f"{new_id()}".encode()).digest() for _ in range(keys)]
         await asyncio.gather(
-            *(_ask(writer, KeyCreate(1, digest, "", "", 10**15, None, False)) for digest in digests)
+            *(_ask(writer, KeyCreate(1, digest, "", "", 10**12, None, False)) for digest in digests)
         )
         ids = [new_id() for _ in range(calls)]
         todo = iter(range(calls))
