@@ -6,19 +6,18 @@ It runs in a thread of its own and plays scripts in the order they were queued; 
 import asyncio
 import contextlib
 import json
-import threading
 from collections import deque
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from schemas.anthropic import anthropic_capabilities
 from tests.fakes.anthropic_rules import RefusalError, check
+from tests.fakes.hosted import Hosted
 
 API_KEY = "sk-ant-api03-canary0123456789abcdefghijkl"
 VERSION = "2023-06-01"
-REQUEST_BYTES_MAX = 64 * 1024 * 1024
 
 
 def opening(**usage: int) -> dict[str, Any]:
@@ -102,49 +101,23 @@ class Call(msgspec.Struct):
     finished: bool = False
 
 
-class FakeAnthropic:
-    """The server. `base_url` goes into a pool's account; use as a context manager."""
+class FakeAnthropic(Hosted):
+    """The server."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[Call] = []
         self.refusals: list[str] = []
         self.gone: set[str] = set()
         self._scripts: deque[Script] = deque()
-        self._loop = asyncio.new_event_loop()
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._up.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    @property
-    def base_url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """The one route."""
+        return [web.post("/v1/messages", self._answer)]
 
     def play(self, *scripts: Script) -> None:
         """Queues the answers of the next requests."""
         self._scripts += scripts
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application(client_max_size=REQUEST_BYTES_MAX)
-        app.router.add_post("/v1/messages", self._answer)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        self._loop.run_until_complete(site.start())
-        self.port = int(runner.addresses[0][1])
-        self._up.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
 
     def _refuse(self, status: int, kind: str, message: str) -> web.Response:
         self.refusals.append(message)

@@ -5,10 +5,9 @@ import base64
 import contextlib
 import json
 import re
-import threading
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from msgspec import Struct
 from tests.fakes import bedrock_frames as frames
 from tests.fakes.bedrock_rules import InvalidError, check, check_titan
 from tests.fakes.bedrock_sigv4 import SignatureRefusedError, verify
+from tests.fakes.hosted import Hosted
 
 REGION = "us-east-1"
 ACCESS_KEY = "AKIDEXAMPLE"
@@ -159,46 +159,24 @@ def _default(call: Call) -> Reply:
     return Reply(body=titan_answer()) if call.verb == "invoke" else Reply(frames=titan_stream())
 
 
-class Bedrock:
-    """The server, in a thread of its own; use as a context manager. `base_url` goes into a pool's account.
+class Bedrock(Hosted):
+    """The server.
 
     Answers by `replies`, first in first out, then by `respond`. `secrets`: by access key, secret and session token.
     """
 
     def __init__(self, respond: Callable[[Call], Reply] = _default) -> None:
+        super().__init__()
         self.calls: list[Call] = []
         self.replies: list[Reply] = []
         self.respond = respond
         self.secrets: dict[str, tuple[str, str]] = {ACCESS_KEY: (SECRET_KEY, "")}
         self.region = REGION
         self.gone: set[str] = set()
-        self._loop = asyncio.new_event_loop()
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._up.wait(10)
-        self.base_url = f"http://127.0.0.1:{self.port}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application(client_max_size=64 * 1024 * 1024)
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
-        self._loop.run_until_complete(site.start())
-        self.port = int(runner.addresses[0][1])
-        self._up.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """Everything."""
+        return [web.route("*", "/{path:.*}", self._serve)]
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

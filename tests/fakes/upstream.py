@@ -6,12 +6,13 @@ It runs in a thread of its own, so that tests of every kind can use it, and reme
 import asyncio
 import contextlib
 import json
-import threading
 import time
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from aiohttp import web
+
+from tests.fakes.hosted import Hosted
 
 API_KEY = "sk-upstream-canary-0123456789abcdefghij"
 CREATED = 1_763_769_600
@@ -63,26 +64,20 @@ class _Fields(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Fields).decode
 
 
-class Upstream:
-    """The server. `base_url` goes into a pool's account; use as a context manager."""
+class Upstream(Hosted):
+    """The server."""
+
+    path = "/v1"
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[Call] = []
         self.waiting = 0
-        self._loop = asyncio.new_event_loop()
         self._gate = asyncio.Event()
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._up.wait(10)
-        self.base_url = f"http://127.0.0.1:{self.port}/v1"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """Everything."""
+        return [web.route("*", "/{path:.*}", self._answer)]
 
     def open_gate(self) -> None:
         """Lets every call that waits at the gate go on, and none that comes later."""
@@ -96,20 +91,6 @@ class Upstream:
     def named(self, tag: str) -> list[Call]:
         """The calls whose script carries a tag."""
         return [call for call in self.calls if call.script.tag == tag]
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application(client_max_size=64 * 1024 * 1024)
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
-        self._loop.run_until_complete(site.start())
-        self.port = int(runner.addresses[0][1])
-        self._up.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
