@@ -13,7 +13,18 @@ from msgspec.structs import astuple
 
 from ledger.book import Book
 from ledger.position import Range, advance, ranges_of
-from ledger.rows import Account, AccountKind, Hold, Key, Profile, Transfer, Usage, account_kind, playground_id
+from ledger.rows import (
+    DEPOSITS,
+    Account,
+    AccountKind,
+    Hold,
+    Key,
+    Profile,
+    Transfer,
+    Usage,
+    account_kind,
+    playground_id,
+)
 from ledger.statements import (
     ACCOUNTS,
     HOLDS,
@@ -84,6 +95,9 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     if names.deposits:
         for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
             book.deposits[row[0]] = cast("Transfer", tuple(row))
+    if names.deposits or names.profiles:
+        for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
+            book.deposited_before_nano = -row[0]
     await load_accounts(tx, book, names.profiles)
     await _load_prices(tx, book)
 

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from ledger.catalogue import Catalogue
 from ledger.rows import (
+    DEPOSITS,
     Account,
     AccountKind,
     Hold,
@@ -47,6 +48,7 @@ class Book:
         self.holds: dict[str, Hold] = {}
         self.usage: dict[tuple[str, int], Usage] = {}
         self.deposits: dict[str, Transfer] = {}
+        self.deposited_before_nano = 0  # loaded where a batch may deposit
         # changes
         self.transfers: list[Transfer] = []
         self.differences: dict[str, int] = {}
@@ -81,6 +83,11 @@ class Book:
         self.transfers.append((request_id, kind, attempt, line, debit, credit, amount_nano, self.now_ms))
         self._add(debit, -amount_nano)
         self._add(credit, amount_nano)
+
+    @property
+    def deposited_nano(self) -> int:
+        """All that was ever deposited, this batch included."""
+        return self.deposited_before_nano - self.differences.get(DEPOSITS, 0)
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)

@@ -9,6 +9,8 @@ from schemas.books import Credit, KeyCreate, KeyRef, Rows
 from schemas.money import NANO_MAX
 
 DEFAULT_PROFILE = "default"
+DEPOSITS_MAX_NANO = NANO_MAX // 2  # all together: beyond it sums of nano-dollars would not fit their columns
+_FULL = "all deposits together are at most 4 billion USD"
 NAME_CHARS_MAX = 200
 _encode = msgspec.json.Encoder().encode
 
@@ -64,6 +66,8 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     existing = book.keys_by_digest.get(digest)
     if existing is not None:
         return Rows((key_row(existing, book.accounts[existing.account_id]),))
+    if book.deposited_nano + request.posted_nano > DEPOSITS_MAX_NANO:
+        return Rows(problem=_FULL)
     profile_id = request.profile or DEFAULT_PROFILE
     if profile_id not in book.profiles:
         profile = Profile(profile_id, "0.00", book.now_ms)
@@ -126,8 +130,8 @@ def credit(book: Book, request: Credit) -> Rows:
     if done is not None:
         if done[5:7] != (account.id, request.amount_nano):
             return Rows(problem="this request id was used for another credit")
-    elif account.posted_nano > NANO_MAX // 4:
-        return Rows(problem="the balance is full")
+    elif book.deposited_nano + request.amount_nano > DEPOSITS_MAX_NANO:
+        return Rows(problem=_FULL)
     else:
         book.move(
             request.amount_nano,

@@ -2,10 +2,11 @@
 
 import pytest
 
-from schemas.books import Reason, Refusal
+from schemas.books import Credit, KeyCreate, Reason, Refusal
+from schemas.money import NANO_MAX
 from schemas.pricing import NO_USAGE, TokenUsage
 from schemas.usage import Known, Outcome, Try
-from tests.ledger.harness import MODEL, USD, Books, billed, event, listed
+from tests.ledger.harness import MODEL, USD, Books, billed, digest_of, event, listed
 
 SMALL = TokenUsage(input=80, cached=10, output=40, reasoning=7)
 LARGE = TokenUsage(input=90, output=95)
@@ -306,6 +307,26 @@ async def test_credit_and_keys_happen_once(books: Books) -> None:
     assert (await books.credit("c2", USD, key_id="key_0")).missing
     assert (await books.credit("c2", USD, profile="nobody")).missing
     assert await books.balance(key_id) == (3 * USD, 0)
+    await books.check()
+
+
+async def test_deposits_fit_their_columns(books: Books) -> None:
+    """No number of large deposits, in one commit or in many, takes a sum beyond 64 bits: those too many are refused."""
+    most = NANO_MAX // 4
+    key_id = await books.key(nano=most)
+    batch = await books.committer.commit(
+        [
+            Credit(1, "c1", most - 1, key_id),
+            Credit(1, "c2", 3, key_id),
+            KeyCreate(1, digest_of("rich"), "", "", most, None, playground=False),
+            KeyCreate(1, digest_of("poor"), "", "", 0, None, playground=False),
+        ]
+    )
+    assert ["4 billion USD" in reply.problem for reply in batch] == [False, True, True, False]
+    assert "4 billion USD" in (await books.credit("c3", most, key_id=key_id)).problem
+    assert not (await books.credit("c1", most - 1, key_id=key_id)).problem
+    assert await books.balance(key_id) == (2 * most - 1, 0)
+    assert await books.account("deposits") == 1 - 2 * most
     await books.check()
 
 
