@@ -10,7 +10,9 @@ import pytest
 from ledger.postgres import PostgresStore
 from ledger.sqlite import SqliteStore
 from ledger.store import Store
+from tests.fakes.nats import NatsServer
 from tests.fakes.postgres import PostgresServer
+from tests.ledger.deployment import Deployment
 from tests.ledger.harness import Books, Clock
 
 
@@ -101,3 +103,13 @@ async def books(store: Store, clock: Clock) -> AsyncIterator[Books]:
     opened = await Books.open(store, clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def deployment(source: Source, clock: Clock) -> AsyncIterator[Deployment]:
+    """A deployment without a ledger."""
+    with NatsServer() as server:
+        made = Deployment(source, server, clock)
+        await made.open()
+        yield made
+        await made.close()

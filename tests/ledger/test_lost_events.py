@@ -5,7 +5,6 @@ import contextlib
 import random
 import shutil
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +14,13 @@ from ledger.jetstream import ACK_WAIT_S
 from runtime.bus import BusError
 from schemas.books import Hold
 from schemas.pricing import TokenUsage
-from tests.fakes.nats import NatsServer
-from tests.ledger.conftest import Source
-from tests.ledger.harness import USD, Books, Clock, billed, event
-from tests.ledger.test_stream import Deployment, admin, until
+from tests.ledger.deployment import Deployment, admin, until
+from tests.ledger.harness import USD, Books, billed, event
 
 pytestmark = pytest.mark.timeout(900)
 
 SMALL = TokenUsage(input=80, output=40)
 POSTED = 50 * USD
-
-
-@pytest.fixture
-async def deployment(source: Source, clock: Clock) -> AsyncIterator[Deployment]:
-    """A deployment without a ledger."""
-    with NatsServer() as server:
-        made = Deployment(source, server, clock)
-        await made.open()
-        yield made
-        await made.close()
 
 
 class Calls:

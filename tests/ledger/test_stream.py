@@ -3,162 +3,19 @@
 import asyncio
 import contextlib
 import shutil
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
-import msgspec
 import pytest
 
-from ledger import jetstream
-from ledger.app import serve
-from ledger.store import Store
-from runtime.bus import Bus, BusError
-from runtime.settings import Settings
-from schemas import books as verbs
+from runtime.bus import BusError
 from schemas import subjects
-from schemas.books import Authorise, AuthoriseReply, Done, Hold, KeyCreate, KeyRef, Ping, Rows
-from schemas.builtin import BUILTIN
+from schemas.books import Hold
 from schemas.pricing import TokenUsage
-from schemas.subjects import LedgerVerb, Role
-from schemas.usage import UsageBatch, UsageEvent, encode_batch
-from tests.fakes.nats import NatsServer
-from tests.ledger.conftest import Source
-from tests.ledger.harness import POOLS, USD, Books, Clock, billed, digest_of, event
+from schemas.subjects import Role
+from schemas.usage import UsageBatch, encode_batch
+from tests.ledger.deployment import Deployment, until
+from tests.ledger.harness import USD, billed, event
 
 SMALL = TokenUsage(input=80, output=40)
-DEADLINE_S = 20.0
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Waits for a condition."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not await condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
-
-
-class Deployment:
-    """A nats-server, any number of ledgers on one database, and a connection of each role."""
-
-    def __init__(self, source: Source, server: NatsServer, clock: Clock) -> None:
-        self.source = source
-        self.server = server
-        self.clock = clock
-        self.running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
-        self.buses: dict[Role, Bus] = {}
-        self.store: Store
-
-    async def open(self) -> None:
-        """Database and connections."""
-        self.store = await self.source.open()
-        for role in (Role.EDGE, Role.USAGE, Role.COMMAND):
-            self.buses[role] = await Bus.connect(
-                self.server.settings(), role, name="test", on_closed=lambda: None
-            )
-
-    async def start(self) -> None:
-        """One more ledger."""
-        settings = Settings(
-            nats=self.server.settings(Role.LEDGER),
-            database_url=self.source.url,
-            pepper="pepper",
-            models=BUILTIN,
-            pools=POOLS,
-        )
-        stop = asyncio.Event()
-        task = asyncio.ensure_future(serve(settings, stop, quiet_s=0.0, clock=self.clock))
-        self.running.append((stop, task))
-        await until(self.answers, "a ledger answers")
-
-    async def answers(self) -> bool:
-        """Whether some ledger answers."""
-        for _, task in self.running:
-            if task.done():
-                task.result()
-        try:
-            await self.ask(Role.COMMAND, LedgerVerb.PING, Ping(), Done)
-        except BusError:
-            return False
-        return True
-
-    async def stop(self) -> None:
-        """Stops all ledgers."""
-        for stop, task in self.running:
-            stop.set()
-            await asyncio.wait_for(task, 10)
-        self.running.clear()
-
-    async def ask(self, role: Role, verb: LedgerVerb, request: Any, reply: Any) -> Any:
-        """A request's answer."""
-        data = await self.buses[role].request(subjects.ledger(verb), verbs.encode(request), 5.0)
-        return msgspec.msgpack.decode(data, type=reply)
-
-    async def key(self, name: str = "key", nano: int = 50 * USD) -> str:
-        """Makes a key."""
-        request = KeyCreate(1, digest_of(name), name, "", nano, None, False)
-        rows: Rows = await self.ask(Role.COMMAND, LedgerVerb.KEY_CREATE, request, Rows)
-        return str(rows.rows[0]["id"])
-
-    async def authorise(self, request_id: str, key: str = "key") -> Any:
-        """A hold or a refusal."""
-        request = Authorise(1, request_id, digest_of(key), "gpt-4o", 100, 1, 50)
-        return await self.ask(Role.EDGE, LedgerVerb.AUTHORISE, request, AuthoriseReply)
-
-    async def publish(self, name: str, *events: UsageEvent) -> None:
-        """Puts one message on the stream."""
-        data = encode_batch(UsageBatch(1, events))
-        await self.buses[Role.USAGE].js_publish(subjects.usage("openai"), data, name, 5.0)
-
-    async def audit(self) -> dict[str, Any]:
-        """The proof, by the verb."""
-        rows = await self.ask(Role.COMMAND, LedgerVerb.AUDIT, verbs.AuditQuery(), Rows)
-        return dict(rows.rows[0])
-
-    async def posted(self, key_id: str) -> int:
-        """A key's balance."""
-        rows = await self.ask(Role.COMMAND, LedgerVerb.BALANCE, KeyRef(1, key_id), Rows)
-        return int(rows.rows[0]["posted_nano"])
-
-    async def settled(self, key_id: str, nano: int) -> None:
-        """Waits until a balance is what it should be."""
-
-        async def there() -> bool:
-            return await self.posted(key_id) == nano
-
-        await until(there, f"the balance is {nano}, not {await self.posted(key_id)}")
-
-    async def applied(self) -> int:
-        """The books' position in the current stream."""
-        rows = await self.store.fetch("SELECT applied_seq FROM stream_positions WHERE current")
-        return int(rows[0][0]) if rows else -1
-
-    async def close(self) -> None:
-        """Ends everything."""
-        await self.stop()
-        for bus in self.buses.values():
-            await bus.close()
-        await self.store.close()
-
-
-@pytest.fixture
-async def deployment(source: Source, clock: Clock) -> AsyncIterator[Deployment]:
-    """A deployment without a ledger."""
-    with NatsServer() as server:
-        made = Deployment(source, server, clock)
-        await made.open()
-        yield made
-        await made.close()
-
-
-@contextlib.asynccontextmanager
-async def admin(deployment: Deployment) -> AsyncIterator[Bus]:
-    """A connection with a ledger's rights, to do to the consumer what an accident would."""
-    bus = await Bus.connect(
-        deployment.server.settings(), Role.LEDGER, name="accident", on_closed=lambda: None
-    )
-    yield bus
-    await bus.close()
 
 
 async def test_a_call_is_paid(deployment: Deployment) -> None:
@@ -173,34 +30,6 @@ async def test_a_call_is_paid(deployment: Deployment) -> None:
     await deployment.publish("m2", event("r2", SMALL))
     await deployment.start()
     await deployment.settled(key_id, 50 * USD - 2 * billed(SMALL))
-    assert (await deployment.audit())["ok"]
-
-
-async def test_full_replays_change_nothing(deployment: Deployment) -> None:
-    """T4, small: the durable is deleted and made anew to deliver all, three times; the books stay the same."""
-    await deployment.start()
-    await deployment.key()
-    for number in range(60):
-        assert isinstance(await deployment.authorise(f"r{number}"), Hold)
-    for number in range(0, 60, 5):
-        await deployment.publish(f"m{number}", *(event(f"r{n}", SMALL) for n in range(number, number + 5)))
-    books = Books(deployment.store, deployment.clock)
-
-    async def done() -> bool:
-        return await deployment.applied() == 12
-
-    await until(done, "all is applied")
-    before = await books.state()
-    async with admin(deployment) as bus:
-        for _ in range(3):
-            await jetstream.reset_consumer(bus, 1)
-
-            async def replayed() -> bool:
-                consumer = await jetstream.consumer(bus)
-                return consumer.ack_floor.stream_seq == 12 and consumer.num_ack_pending == 0
-
-            await until(replayed, "all is acknowledged again")
-            assert await books.state() == before
     assert (await deployment.audit())["ok"]
 
 
