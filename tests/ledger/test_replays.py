@@ -21,8 +21,6 @@ from tests.ledger.harness import USD, billed, event, listed
 AT_ONCE = 200  # requests under way
 EVENTS = [pytest.param(400), pytest.param(100_000, marks=pytest.mark.long)]
 LONG_S = 600.0
-
-pytestmark = pytest.mark.timeout(3 * LONG_S)
 GUESS = TokenUsage(input=80, output=3)
 TABLES = {  # each with what orders its rows
     "accounts": "id",
@@ -35,6 +33,8 @@ TABLES = {  # each with what orders its rows
     "transfers": "request_id, kind, attempt, line",
     "usage": "seq",
 }
+
+pytestmark = pytest.mark.timeout(3 * LONG_S)
 
 
 class Expected(Struct):
