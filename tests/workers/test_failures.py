@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.fakes.openai import (
     usage,
 )
 from tests.fakes.worker import account, job, model, rig, until
+from workers.serving import Patience, Serving
 from workers.upstream import ANSWER_BYTES_MAX
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -60,6 +62,28 @@ async def test_cut_after_each_event(count: int, reset: bool) -> None:
         else:
             assert bill.usage == TokenUsage(input=10, output=output)
         assert len(fake.received) == 1
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_a_silent_upstream_is_given_up(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that says nothing for too long, before its first byte or between two, is a 504 and closed; billed by the rule."""
+    patience = Patience(first_byte_s=0.8, between_s=0.4)
+    monkeypatch.setattr("workers.app.Serving", partial(Serving, patience=patience))
+    never = asyncio.Event()
+    pieces = [event(chunk({"content": "four"})) for _ in range(count)]
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[*pieces, never], before=[] if count else [never])) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        call, began = job(STREAM), time.monotonic()
+        answered = await made.edge.call(call)
+        assert time.monotonic() - began >= (patience.between_s if count else patience.first_byte_s)
+        assert answered.failed.error.status == 504
+        await asyncio.wait_for(fake.received[0].closed.wait(), 2)
+        bill = await made.ledger.event(call)
+        assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
+        assert bill.usage == (TokenUsage(input=10, output=2) if count else NO_USAGE)
+        assert bill.tries[0].usage.input == 10
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 20])
