@@ -7,7 +7,7 @@ WORKDIR /src
 COPY requirements.lock wheels* /src/wheels/
 RUN python3 -m venv /opt/tokn \
     && if ls wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links wheels; fi \
-    && /opt/tokn/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes "$@" -r wheels/requirements.lock
+    && /opt/tokn/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps "$@" -r wheels/requirements.lock
 
 FROM ${PYTHON_IMAGE}
 # A volume that is mounted on one of these folders first belongs to their owner: nothing has to run as root.

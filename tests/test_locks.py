@@ -1,0 +1,26 @@
+"""The lock files say all that gets installed, since pip is told to look for nothing beside them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
+
+
+def pins(name: str) -> set[tuple[str, str]]:
+    """The packages of a lock file with their versions; those that differ by platform are there more than once."""
+    return set(PIN.findall((ROOT / name).read_text()))
+
+
+def test_nothing_is_missing():
+    """What the lock files install has every requirement met, in a version that it takes."""
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_services_and_tests_run_on_the_same_versions():
+    """Every pin of the services' lock file is a pin of the tests'."""
+    assert pins("requirements.lock")
+    assert pins("requirements.lock") <= pins("requirements-dev.lock")
