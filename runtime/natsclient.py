@@ -18,7 +18,7 @@ with without("aiohttp"):
     from nats.errors import MaxPayloadError, SlowConsumerError, StaleConnectionError, UnexpectedEOF
     from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR
 
-from runtime.natswire import Parser, ProtocolError, PushTransport
+from runtime.natswire import CLOSE_TIMEOUT_S, Parser, ProtocolError, PushTransport
 from runtime.settings import NatsSettings, SettingsError
 
 # What headers may add to a payload: the server closes a connection that goes beyond
@@ -50,6 +50,7 @@ class GuardedClient(Client):
         self._loop = asyncio.get_running_loop()
         self._parser = Parser(self)
         self._flush_scheduled = False
+        self._ended = False
         self._errands: set[asyncio.Task[None]] = set()
 
     # Writing. nats-py's publish is a coroutine that wakes a flusher task through a queue and swallows a cancel
@@ -116,6 +117,8 @@ class GuardedClient(Client):
     # Reading. Bytes are pushed by the socket, parsed, and handed to the subscription's function at once.
 
     async def _connect_to_server(self, s: Srv) -> None:
+        if self._ended:
+            raise asyncio.CancelledError
         if not isinstance(self._transport, PushTransport):
             self._transport = PushTransport(self._writable)
         await super()._connect_to_server(s)
@@ -207,6 +210,20 @@ class GuardedClient(Client):
             future.cancel()
         self._on_down()
         await super()._attempt_reconnect()
+
+    async def close(self) -> None:
+        """Closes for good, whatever the connection was at."""
+        # Trap: the library cancels a reconnection once, asyncio.wait_for may swallow that, and it reconnects after all.
+        self._ended = True
+        try:
+            await super().close()
+        finally:
+            task = self._reconnection_task
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+            if isinstance(self._transport, PushTransport):
+                self._transport.abort()
 
     def _errand(self, work: Any) -> None:
         task = self._loop.create_task(work)
