@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ledger.book import Rules
 from ledger.catalogue import Catalogue
@@ -27,6 +28,7 @@ from schemas.subjects import BEATS, Role
 GRACE_S = 3.0  # for what is queued at a stop
 OPEN_TIMEOUT_S = 30.0  # for a database that is still starting
 _SQLITE = "sqlite:///"
+_T = TypeVar("_T")
 _telemetry: list[Telemetry] = []
 _logger = get_logger("ledger.app")
 
@@ -74,15 +76,19 @@ async def serve(
         await write_catalogue(store, models, settings.pools)
         telemetry = _the_telemetry()
         committer = Committer(store, Catalogue(models), settings.pepper.encode(), telemetry, rules)
-        bus = await _connect(settings, stop)
+        bus = await _unless_stopped(
+            stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
+        )
         if bus is None:
             return
         stack.push_async_callback(bus.close)
         writer = Writer(committer, telemetry)
         writing = asyncio.ensure_future(writer.run())
         stack.callback(writing.cancel)
-        consumer = Consumer(bus, writer, telemetry)
-        await consumer.start()
+        consumer = Consumer(bus, writer, telemetry, settings.nats.replicas)
+        await _unless_stopped(stop, consumer.start())
+        if stop.is_set():
+            return
         pools = Pools(settings.pools, models)
         await bus.subscribe(BEATS, pools.on_beat)
         requests = Requests(bus, writer, consumer, pools, telemetry)
@@ -106,18 +112,14 @@ async def serve(
         await asyncio.wait([writing], timeout=GRACE_S)
 
 
-async def _connect(settings: Settings, stop: asyncio.Event) -> Bus | None:
-    connecting = asyncio.ensure_future(
-        Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
-    )
-    stopping = asyncio.ensure_future(stop.wait())
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """What work gives; None, and its end, if the ledger is to stop first."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait([connecting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
-            connecting.cancel()
-            return None
-        return await connecting
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return await working if working.done() else None
     finally:
+        working.cancel()
         stopping.cancel()
 
 

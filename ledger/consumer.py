@@ -26,14 +26,17 @@ PULL_MESSAGES = 64
 PULL_EXPIRES_S = 20.0
 HELD_MAX = 2 * PULL_MESSAGES  # messages asked for or waiting for their commit
 WATCH_INTERVAL_S = 1.0
+START_TIMEOUT_S = 60.0  # for a cluster that still elects its leaders
+START_PAUSE_S = 0.3
 _logger = get_logger("ledger.consumer")
 
 
 class Consumer:
     """Keeps pulls open, hands messages to the writer, acknowledges what is committed."""
 
-    def __init__(self, bus: Bus, writer: Writer, telemetry: Telemetry) -> None:
+    def __init__(self, bus: Bus, writer: Writer, telemetry: Telemetry, replicas: int = 1) -> None:
         self._bus = bus
+        self._replicas = replicas
         self._writer = writer
         self._store = writer.committer.store
         self._telemetry = telemetry
@@ -50,8 +53,17 @@ class Consumer:
 
     async def start(self) -> None:
         """Makes the streams, takes the position, starts to listen. Raises StreamProblem, BusError."""
-        await jetstream.ensure_streams(self._bus)
-        await self.watch()
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                await jetstream.ensure_streams(self._bus, self._replicas)
+                await self.watch()
+                break
+            except (BusError, StreamProblem) as error:
+                if time.monotonic() > give_up:
+                    raise
+                _logger.warning("the stream does not answer yet", error=str(error))
+                await asyncio.sleep(START_PAUSE_S)
         await self._bus.subscribe(self._inbox, self._on_message)
         self._bus.on_reconnect(self._forget_pull)
 
@@ -124,7 +136,7 @@ class Consumer:
 
     async def _remake(self) -> None:
         try:
-            await jetstream.ensure_streams(self._bus)
+            await jetstream.ensure_streams(self._bus, self._replicas)
         except (BusError, StreamProblem) as error:
             _logger.warning("the stream cannot be made", error=str(error))
 

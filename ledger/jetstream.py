@@ -91,7 +91,7 @@ async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
     return reply
 
 
-async def ensure_streams(bus: Bus, replicas: int = 1) -> Stream:
+async def ensure_streams(bus: Bus, replicas: int) -> Stream:
     """Makes or updates both streams and the consumer. Raises StreamProblem, BusError."""
     usage = {
         "name": USAGE_STREAM,

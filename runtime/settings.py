@@ -84,10 +84,12 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
 class NatsSettings(Struct, frozen=True, kw_only=True):
     """Where NATS is (addresses with commas between) and the password of each role; none at all means no auth.
 
-    An empty `url` lets `tokn up` start a server of its own. `ca`, `cert` and `key` are paths of PEM files.
+    An empty `url` lets `tokn up` start a server of its own. `ca`, `cert` and `key` are paths of PEM files. `replicas` is
+    on how many servers of a cluster each stream is kept.
     """
 
     url: str = ""
+    replicas: int = 1
     passwords: dict[str, str] = {}
     ca: str = ""
     cert: str = ""
@@ -95,6 +97,7 @@ class NatsSettings(Struct, frozen=True, kw_only=True):
 
 
 FULL_WAIT_S = 2.0
+REPLICAS_MAX = 5  # what nats-server takes
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -223,9 +226,17 @@ def _nats(table: Table, secrets: _Secrets) -> NatsSettings:
         passwords[words[0]] = words[1]
     if passwords and not url:
         raise table.problem("credentials", "stand without a url")
+    replicas = table.integer("replicas", 1, most=REPLICAS_MAX) or 1
+    if replicas > 1 and not url:
+        raise table.problem("replicas", "needs a url: the server that tokn up starts is a single one")
     tls = table.table("tls")
     settings = NatsSettings(
-        url=url, passwords=passwords, ca=tls.text("ca"), cert=tls.text("cert"), key=tls.text("key")
+        url=url,
+        replicas=replicas,
+        passwords=passwords,
+        ca=tls.text("ca"),
+        cert=tls.text("cert"),
+        key=tls.text("key"),
     )
     for key in ("ca", "cert", "key"):
         path = getattr(settings, key)

@@ -18,7 +18,6 @@ from tests.fakes.tokn import free_port
 
 START_TIMEOUT_S = 10.0
 IMAGE = "tokn-test/nats"
-PORT_INSIDE = 4222
 
 
 class NatsServer:
@@ -38,10 +37,9 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self.admin_url = f"nats://admin:admin@127.0.0.1:{self.port}"  # a user without limits
         self._passwords = {role.value: f"{role.value}-password" for role in Role}
-        inside = in_containers()
         options = ServerOptions(
-            host="0.0.0.0" if inside else "127.0.0.1",
-            port=PORT_INSIDE if inside else self.port,
+            host="127.0.0.1",
+            port=self.port,
             store=self.store,
             passwords=self._passwords,
             admin_password="admin",
@@ -49,11 +47,11 @@ class NatsServer:
         config = self.folder / "nats.conf"
         config.write_text(render(options) + more)
         self._server: Server
-        if inside:
-            user = f"{os.geteuid()}:{os.getegid()}"  # so that what it stores can be removed
-            self._server = Container(
-                IMAGE, ["-c", str(config)], self.port, PORT_INSIDE, self.folder, user=user
-            )
+        if in_containers():
+            # The user, so that what it stores can be removed; the network, so that servers of a cluster find one another.
+            user = f"{os.geteuid()}:{os.getegid()}"
+            options_of_run = {"user": user, "network_mode": "host"}
+            self._server = Container(IMAGE, ["-c", str(config)], {}, self.folder, **options_of_run)
         else:
             self._server = Process([binary(), "-c", str(config)], self.folder / "nats.log")
 
@@ -83,6 +81,10 @@ class NatsServer:
                 raise RuntimeError(f"nats-server did not start: {text}")
             time.sleep(0.01)
         return self
+
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._server.alive()
 
     def kill(self) -> None:
         """Kill -9."""

@@ -44,7 +44,7 @@ class PostgresServer:
         self._server: Server
         if in_containers():
             secret = {"POSTGRES_PASSWORD": PASSWORD}
-            self._server = Container(IMAGE, options, self.port, PORT_INSIDE, env=secret)
+            self._server = Container(IMAGE, options, {PORT_INSIDE: self.port}, env=secret)
         else:
             self._server = self._local(options)
 

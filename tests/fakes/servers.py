@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,17 +114,17 @@ class Process:
 
 
 class Container:
-    """A container of an image that tests/images/build made, on a fixed port of 127.0.0.1 over all its restarts.
+    """A container of an image that tests/images/build made, on fixed ports of 127.0.0.1 over all its restarts.
 
-    `options` are DockerContainer's: a user, an environment. A `folder` has the same path inside as outside.
+    `ports` are those outside by those inside. `options` are DockerContainer's: a user, an environment, a network. A
+    `folder` has the same path inside as outside.
     """
 
     def __init__(
         self,
         image: str,
         command: Sequence[str],
-        port: int,
-        port_inside: int,
+        ports: Mapping[int, int],
         folder: Path | None = None,
         **options: Any,
     ) -> None:
@@ -136,7 +136,8 @@ class Container:
             shm_size=SHARED_MEMORY,
             **options,
         )
-        self._container.ports[str(port_inside)] = ("127.0.0.1", port)  # type: ignore[assignment]
+        for inside, outside in ports.items():
+            self._container.ports[str(inside)] = ("127.0.0.1", outside)  # type: ignore[assignment]
         self._made = False
 
     @property

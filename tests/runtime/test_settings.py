@@ -258,6 +258,8 @@ output = 6
         ("[nats]\nurl = 3\n", ["[nats] url", "must be text"]),
         ("[nats]\nurl = 'x'\ncredentials = 'nobody x'\n", ["[nats] credentials", "roles are"]),
         ("[nats]\ncredentials = 'edge x'\n", ["[nats] credentials", "without a url"]),
+        ("[nats]\nreplicas = 3\n", ["[nats] replicas", "needs a url"]),
+        ("[nats]\nurl = 'x'\nreplicas = 6\n", ["[nats] replicas", "from 1 to 5"]),
         ("[nats]\nurl = 'x'\ntls = { ca = '/no/such' }\n", ["[nats.tls] ca", "/no/such"]),
         ("[ledger]\npepper = 'file:no-such'\n", ["[ledger] pepper", "no-such"]),
         ("[ledger]\ndatabase_url = 'env:NOT_SET'\n", ["[ledger] database_url", "NOT_SET"]),
