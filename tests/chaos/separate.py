@@ -27,9 +27,20 @@ START_S = 30.0
 
 
 class Separate:
-    """`database` is sqlite or postgresql; `pools` is the rest of its tokn.toml. Use as a context manager."""
+    """`database` is sqlite or postgresql; `pools` is the rest of its tokn.toml; `start` is what python -m is given.
 
-    def __init__(self, database: str, pools: str, *, ledgers: int = 1, calls: bool = True) -> None:
+    Use as a context manager.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        pools: str,
+        *,
+        ledgers: int = 1,
+        calls: bool = True,
+        start: Sequence[str] = ("tokn",),
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tokn-separate-"))
         self.nats = NatsServer(self.folder / "nats")
         self.postgres = PostgresServer(durable=True) if database == "postgresql" else None
@@ -38,6 +49,7 @@ class Separate:
         self.data = self.folder / "data"
         self.data.mkdir()
         self._pools = pools
+        self._start = start
         self.config = self.folder / "tokn.toml"
         self.services: dict[str, Process] = {}
         for index in range(ledgers):
@@ -47,7 +59,7 @@ class Separate:
             self._add("edge", "edge", "--port", str(self.port))
 
     def _add(self, name: str, *words: str) -> None:
-        command = [sys.executable, "-m", "tokn", *words, "--config", str(self.config)]
+        command = [sys.executable, "-m", *self._start, *words, "--config", str(self.config)]
         log = self.folder / f"{name}.log"
         self.services[name] = Process(command, log, cwd=self.folder, env=environment())
 

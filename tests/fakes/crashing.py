@@ -1,0 +1,93 @@
+"""Starts a `tokn` service in which a kill -9 strikes at one exact place, whenever a file with that place's name appears.
+
+python -m tests.fakes.crashing FOLDER edge|worker|ledger …
+
+The file says whom to kill: a process id, or nothing for the service itself. It strikes once, and the file is gone.
+"""
+
+import functools
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BEFORE, AFTER = "before", "after"
+POINTS = {
+    "edge": {
+        "edge-asks": ("edge.books:Books.authorise", BEFORE),
+        "edge-offers": ("edge.call:Call.offer", BEFORE),
+        "edge-hears-accept": ("edge.call:Call._accepted", BEFORE),
+        "edge-hears-data": ("edge.call:Call._append", BEFORE),
+        "edge-completes": ("edge.call:Call._complete", BEFORE),
+    },
+    "worker": {
+        "worker-gets-job": ("workers.pool:Pool.on_job", BEFORE),
+        "worker-calls": ("workers.call:Call._serve", BEFORE),
+        "worker-bills": ("workers.meter:Meter.submit", BEFORE),
+        "worker-publishes": ("runtime.bus:Bus.js_publish", BEFORE),
+        "worker-published": ("runtime.bus:Bus.js_publish", AFTER),
+    },
+    "ledger": {
+        "ledger-authorises": ("ledger.commit:Committer._commit", BEFORE),
+        "ledger-authorised": ("ledger.commit:Committer._commit", AFTER),
+        "ledger-gets-event": ("ledger.consumer:_delivery", BEFORE),
+        "ledger-saves": ("ledger.batch:save_position", AFTER),
+        "ledger-acknowledges": ("ledger.consumer:Consumer._done", BEFORE),
+    },
+}
+
+
+def strike(file: Path) -> None:
+    """Kill -9, if the file is there."""
+    if file.exists():
+        whom = int(file.read_text() or os.getpid())
+        file.unlink()
+        os.kill(whom, signal.SIGKILL)
+
+
+def arm(place: str, when: str, file: Path) -> None:
+    """Puts the strike before or after a function or method."""
+    module, _, path = place.partition(":")
+    owner_name, _, name = path.rpartition(".")
+    owner: Any = importlib.import_module(module)
+    if owner_name:
+        owner = getattr(owner, owner_name)
+    setattr(owner, name, struck(getattr(owner, name), when, file))
+
+
+def struck(real: Callable[..., Any], when: str, file: Path) -> Callable[..., Any]:
+    """A function with the strike in it; after a function it must be a coroutine function."""
+    if when == BEFORE:
+
+        @functools.wraps(real)
+        def before(*positional: Any, **named: Any) -> Any:
+            strike(file)
+            return real(*positional, **named)
+
+        return before
+
+    @functools.wraps(real)
+    async def after(*positional: Any, **named: Any) -> Any:
+        result = await real(*positional, **named)
+        strike(file)
+        return result
+
+    return after
+
+
+def main() -> int:
+    """Arms the service's places, then runs the command as ever."""
+    folder, service = Path(sys.argv[1]), sys.argv[2]
+    for name, (place, when) in POINTS[service].items():
+        arm(place, when, folder / name)
+    sys.argv[1:] = sys.argv[2:]
+    from tokn.__main__ import main as tokn  # noqa: PLC0415  only now, with every place armed
+
+    return tokn()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
