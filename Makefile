@@ -25,8 +25,8 @@ chaos: $(DEV)  ## everything marked long: faults, races, lost and corrupted stre
 bench: $(DEV)  ## CPU a request, summed over the processes, plain and streamed; ARGS="--profile" says where it goes
 	$(BIN)/python -m tests.bench.requests $(ARGS)
 
-bench-books: $(DEV)  ## authorisations and settlements a second on SQLite; ARGS="--url postgresql+asyncpg://…" for another database
-	$(BIN)/python -m tests.ledger.bench.throughput $(ARGS)
+bench-books: $(DEV)  ## authorisations and settlements a second behind a real bus; ARGS="--database postgresql --ledgers 2" for others
+	$(BIN)/python -m tests.ledger.bench.stream $(ARGS)
 
 lint: $(DEV)  ## style, types, import contracts
 	$(BIN)/ruff check .
