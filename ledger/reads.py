@@ -12,8 +12,9 @@ from ledger.statements import ACCOUNTS, HOLDS, KEYS, USAGE, Table
 from ledger.store import Row, Store
 from schemas.books import KeyList, KeyReply, Rows, UsageQuery
 from schemas.money import nano_to_usd
+from schemas.pricing import TokenUsage
 
-PAGE_MAX = 1_000
+PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 _BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query
 _BILL = 0
 _tries = msgspec.json.Decoder(list[Any]).decode
@@ -29,7 +30,11 @@ _KEY_SQL = (
 )
 _AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
 _KEYS_WIDTH = len(KEYS.columns)
-_USAGE_SQL = f"SELECT {_columns(USAGE, 'u')}, u.seq FROM usage u WHERE "  # noqa: S608
+_USAGE_SQL = (
+    f"SELECT {_columns(USAGE, 'u')}, h.rate, h.price_ref, p.body, u.seq FROM usage u "  # noqa: S608
+    "LEFT JOIN holds h ON h.request_id = u.request_id LEFT JOIN prices p ON p.ref = h.price_ref WHERE "
+)
+_USAGE_WIDTH = len(USAGE.columns)
 # Each block's newest calls first, from the index alone; then the rows of those that are left. SQLite takes the index only
 # for a number that has no column's type: hence the sum.
 _KEY_USAGE_SQL = f"""
@@ -43,8 +48,9 @@ _KEY_USAGE_SQL = f"""
     ORDER BY u.seq DESC
 """  # noqa: S608
 _RECEIPT_SQL = (
-    f"SELECT {_columns(HOLDS, 'h')}, {_columns(USAGE, 'u')} FROM holds h "  # noqa: S608
-    "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 WHERE h.request_id = $1"
+    f"SELECT {_columns(USAGE, 'u')}, {_columns(HOLDS, 'h')}, p.body FROM holds h "  # noqa: S608
+    "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 LEFT JOIN prices p ON p.ref = h.price_ref "
+    "WHERE h.request_id = $1"
 )
 
 
@@ -105,7 +111,9 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
             f"{_USAGE_SQL}u.slot = 0 AND u.seq < $1 ORDER BY u.seq DESC LIMIT $2", before, limit
         )
     cursor = rows[-1][-1] if len(rows) == limit else 0
-    return Rows(tuple(usage_row(Usage(*row[:-1])) for row in rows), cursor=cursor)
+    return Rows(
+        tuple(call_row(Usage(*row[:_USAGE_WIDTH]), *row[_USAGE_WIDTH:-1]) for row in rows), cursor=cursor
+    )
 
 
 async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[Row]:
@@ -120,60 +128,52 @@ async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[
     return found
 
 
-def usage_row(row: Usage) -> dict[str, Any]:
-    """A call as commands show it: tokens in OpenAI's two sums and the classes within them."""
+def call_row(bill: Usage, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
+    """A call as commands and receipts show it: tokens in OpenAI's two sums and by class, money, price row, times."""
     return {
-        "request_id": row.request_id,
-        "key_id": row.key_id,
-        "model": row.model,
-        "provider": row.provider,
-        "pool": row.pool,
-        "outcome": row.outcome,
-        "known": row.known,
-        "prompt_tokens": row.input + row.cached + row.cache_write + row.cache_write_1h + row.input_audio,
-        "cached_tokens": row.cached,
-        "cache_write_tokens": row.cache_write + row.cache_write_1h,
-        "completion_tokens": row.output + row.reasoning + row.output_audio,
-        "reasoning_tokens": row.reasoning,
-        "list_nano": row.list_nano,
-        "billed_nano": row.billed_nano,
-        "uncollected_nano": row.uncollected_nano,
-        "created": row.created_ms // 1000,
+        "request_id": bill.request_id,
+        "key_id": bill.key_id,
+        "model": bill.model,
+        "provider": bill.provider,
+        "pool": bill.pool,
+        "outcome": bill.outcome,
+        "known": bill.known,
+        "prompt_tokens": bill.input + bill.cached + bill.cache_write + bill.cache_write_1h + bill.input_audio,
+        "cached_tokens": bill.cached,
+        "cache_write_tokens": bill.cache_write + bill.cache_write_1h,
+        "completion_tokens": bill.output + bill.reasoning + bill.output_audio,
+        "reasoning_tokens": bill.reasoning,
+        "tokens": {name: getattr(bill, name) for name in TokenUsage.__struct_fields__},
+        "list_nano": bill.list_nano,
+        "rate": rate,
+        "billed_nano": bill.billed_nano,
+        "uncollected_nano": bill.uncollected_nano,
+        "price_ref": price_ref,
+        "price": msgspec.json.decode(price) if price else None,
+        "uplifts": msgspec.json.decode(bill.uplifts),
+        "attempts": bill.attempt,
+        "queued_ms": bill.queued_ms,
+        "first_byte_ms": bill.first_byte_ms,
+        "duration_ms": bill.duration_ms,
+        "created": bill.created_ms // 1000,
     }
 
 
 async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
     """All about one ended call of a key; None if it has no such call."""
     rows = await store.fetch(_RECEIPT_SQL, request_id)
-    width = len(HOLDS.columns)
-    hold = Hold(*rows[0][:width]) if rows else None
+    hold = Hold(*rows[0][_USAGE_WIDTH:-1]) if rows else None
     if hold is None or hold.key_id != key_id:
         return None
-    bill = Usage(*rows[0][width:])
-    prices = await store.fetch("SELECT body FROM prices WHERE ref = $1", hold.price_ref)
+    bill = Usage(*rows[0][:_USAGE_WIDTH])
     return {
-        **usage_row(bill),
+        **call_row(bill, hold.rate, hold.price_ref, rows[0][-1]),
         "id": hold.request_id,
-        "tokens": {
-            name: getattr(bill, name)
-            for name in (
-                *("input", "cached", "cache_write", "cache_write_1h", "input_audio"),
-                *("output", "reasoning", "output_audio"),
-            )
-        },
         "upstream": hold.upstream,
-        "rate": hold.rate,
         "list_usd": nano_to_usd(bill.list_nano),
         "cost_usd": nano_to_usd(bill.billed_nano),
         "held_nano": hold.amount_nano,
-        "price_ref": hold.price_ref,
-        "price": msgspec.json.decode(prices[0][0]) if prices else None,
-        "uplifts": msgspec.json.decode(bill.uplifts),
-        "attempts": bill.attempt,
         "tries": [_try_row(one) for one in _tries(bill.tries)],
-        "queued_ms": bill.queued_ms,
-        "first_byte_ms": bill.first_byte_ms,
-        "duration_ms": bill.duration_ms,
     }
 
 

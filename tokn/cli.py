@@ -287,17 +287,8 @@ def usage(
     if as_json:
         show.json_lines(rows)
         return
-    columns = (
-        "request_id",
-        "model",
-        "outcome",
-        "known",
-        "prompt_tokens",
-        "completion_tokens",
-        "billed_nano",
-        "created",
-    )
-    show.table(rows, columns, title="Calls", empty="No calls yet.")
+    columns = ("call", "outcome", "tokens", "USD", "price", "ms", "created")
+    show.table(map(show.call, rows), columns, title="Calls", empty="No calls yet.")
 
 
 @app.command()

@@ -47,6 +47,21 @@ def fields(row: dict[str, Any], *, title: str) -> None:
     Console().print(drawn)
 
 
+def call(row: dict[str, Any]) -> dict[str, Any]:
+    """A call with what belongs together in one cell: tokens by class, what they cost, and where the time went."""
+    attempts = row["attempts"]
+    tokens = [f"{name.replace('_', ' ')} {count}" for name, count in row["tokens"].items() if count]
+    return {
+        "call": f"{row['request_id']} {row['model']}",
+        "outcome": f"{row['outcome']}, {row['known']}" + (f", attempt {attempts}" if attempts > 1 else ""),
+        "tokens": tokens or None,
+        "USD": f"list {nano_to_usd(row['list_nano'])}, rate {row['rate']}, billed {nano_to_usd(row['billed_nano'])}",
+        "price": row["price_ref"],
+        "ms": f"queued {row['queued_ms']}, first byte {row['first_byte_ms']}, all {row['duration_ms']}",
+        "created": row["created"],
+    }
+
+
 def _heading(column: str) -> str:
     if column.endswith("_nano"):
         return column.removesuffix("_nano").replace("_", " ") + " USD"

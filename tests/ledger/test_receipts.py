@@ -72,6 +72,25 @@ async def test_a_receipt_says_everything(books: Books) -> None:
     assert paid["duration_ms"] == 1200
 
 
+async def test_a_line_of_usage_says_the_same(books: Books) -> None:
+    """`tokn usage` has all that a receipt has of money, price, tokens, attempts and times; after a price change too."""
+    key_id = await books.key()
+    hold = await books.hold("r1")
+    assert await books.reattempt(hold, 2, SMALL)
+    await books.settle(event("r1", EVERY_CLASS, attempt=2, uplifts=("priority",)))
+    await books.hold("r2")
+    books.clock.turn(31)
+    assert await books.expire() == 1
+    lines = {line["request_id"]: line for line in await books.usage(key_id)}
+    assert lines.keys() == {"r1", "r2"}
+    for name, line in lines.items():
+        paid = await receipt(books, key_id, name)
+        assert line.items() <= paid.items()
+        assert paid.keys() - line.keys() == {"id", "upstream", "list_usd", "cost_usd", "held_nano", "tries"}
+    assert (lines["r1"]["attempts"], lines["r1"]["uplifts"]) == (2, ["priority"])
+    assert lines["r2"]["price"]["id"] == price_of().id
+
+
 async def test_a_receipt_names_no_account_of_ours(books: Books) -> None:
     """Which upstream account served, and what it cost us, is not a caller's business."""
     key_id = await books.key()
