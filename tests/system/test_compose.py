@@ -132,9 +132,12 @@ def test_compose_serves_scales_and_survives_a_ledgers_death(compose: Compose) ->
     wait_for(lambda: call(compose.url, key) == 200, UP_S, "a first paid call")
     before = json.loads(compose.tokn("key", "list", "--json").splitlines()[0])
 
-    compose("up", "-d", "--no-build", "--scale", "worker-sandbox=3", "--scale", "ledger=2")
+    more = {"worker-sandbox": 3, "worker-openai": 3, "ledger": 2}
+    scale = [word for name, count in more.items() for word in ("--scale", f"{name}={count}")]
+    compose("up", "-d", "--no-build", *scale)
+    for name, count in more.items():
+        assert len(compose("ps", "-q", name).split()) == count
     ledgers = compose("ps", "-q", "ledger").split()
-    assert len(ledgers) == 2
     quarter = threading.Event()
     done = 0
 
