@@ -45,8 +45,8 @@ class Expiry:
                 _logger.exception("expiry failed")
 
     def quiet(self) -> bool:
-        """Whether it is too soon after a start or a reconnection."""
-        since = max(self._started, self._bus.connected_since)
+        """Whether it is too soon after a start or a reconnection, to the bus or to the database."""
+        since = max(self._started, self._bus.connected_since, self._store.connected_since)
         return not self._bus.connected or time.monotonic() - since < self._quiet_s
 
     async def step(self) -> int:

@@ -11,11 +11,14 @@ import asyncpg  # type: ignore[import-untyped]
 
 from ledger.sql import EMPTY, head, render_apart
 from ledger.statements import Table, Update
-from ledger.store import Row, StoreConflict, StoreDown, StoreError
+from ledger.store import Row, StoreConflict, StoreDown, StoreError, StoreRefused
 
 READERS_MAX = 4
-COMMAND_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 10.0  # of any one statement, BEGIN and COMMIT too: beyond it the connection is given up
+READ_TIMEOUT_S = 10.0
 AUDIT_TIMEOUT_S = 600.0
+MIGRATION_TIMEOUT_S = 3_600.0  # an index of a large table takes its time, and other ledgers wait for it
 OPEN_PAUSE_S = 0.3
 _MIGRATION_LOCK = 0x746F6B6E  # "tokn": one ledger migrates, the others wait
 _ISOLATION = "read_committed"
@@ -27,6 +30,9 @@ _HAS_REVISION_SQL = (
 _WRITER_SETTINGS = {
     # A commit is durable or it has not happened, whatever the server's default says.
     "synchronous_commit": "on",
+    # A ledger that is frozen, or whose machine is gone, must not keep its rows from the others.
+    "idle_in_transaction_session_timeout": "5s",
+    "statement_timeout": f"{COMMAND_TIMEOUT_S:.0f}s",
     # Every statement of the hot path finds its rows by key. A plan made while a table was small must not scan it.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -38,8 +44,10 @@ _AUDIT_SETTINGS = {
     # One process that sums in memory: the calls' cores stay theirs, and it is the faster way at any size measured.
     "max_parallel_workers_per_gather": "0",
     "work_mem": "64MB",
+    "statement_timeout": f"{AUDIT_TIMEOUT_S:.0f}s",
     "jit": "off",
 }
+_MIGRATION_SETTINGS = {"lock_timeout": "0", "statement_timeout": "0"}
 _CONFLICTS = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -56,6 +64,8 @@ _DOWN = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
     asyncpg.OutOfMemoryError,
     asyncpg.DiskFullError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -93,7 +103,9 @@ def _errors() -> Any:
         raise StoreConflict(str(error)) from error
     except _DOWN as error:
         raise StoreDown(f"{type(error).__name__}: {error}") from error
-    except (asyncpg.PostgresError, asyncpg.DataError, OverflowError) as error:
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError) as error:
+        raise StoreRefused(f"{type(error).__name__}: {error}") from error
+    except asyncpg.PostgresError as error:
         raise StoreError(f"{type(error).__name__}: {error}") from error
 
 
@@ -103,14 +115,13 @@ class PostgresReader:
     dialect = "postgresql"
     among: ClassVar[str] = "= ANY($1::text[])"
 
-    def __init__(self, connection: Any, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._timeout_s = timeout_s
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows."""
         with _errors():
-            rows: Sequence[Row] = await self._connection.fetch(sql, *parameters, timeout=self._timeout_s)
+            rows: Sequence[Row] = await self._connection.fetch(sql, *parameters)
             return rows
 
     def array(self, values: Iterable[str]) -> list[str]:
@@ -131,21 +142,17 @@ class PostgresTransaction(PostgresReader):
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Inserts rows in one statement, column by column."""
         with _errors():
-            await self._connection.execute(
-                _insert_sql(table), *zip(*rows, strict=True), timeout=self._timeout_s
-            )
+            await self._connection.execute(_insert_sql(table), *zip(*rows, strict=True))
 
     async def update(self, update: Update, rows: Sequence[Row]) -> None:
         """Updates rows in one statement. They are locked already."""
         with _errors():
-            await self._connection.execute(
-                _update_sql(update), *zip(*rows, strict=True), timeout=self._timeout_s
-            )
+            await self._connection.execute(_update_sql(update), *zip(*rows, strict=True))
 
     async def execute(self, sql: str, *parameters: Any) -> None:
         """Runs one statement."""
         with _errors():
-            await self._connection.execute(sql, *parameters, timeout=self._timeout_s)
+            await self._connection.execute(sql, *parameters)
 
 
 class PostgresStore:
@@ -156,6 +163,7 @@ class PostgresStore:
     def __init__(self, url: str, clock: Callable[[], int] | None) -> None:
         self._url = url
         self._clock = clock
+        self.connected_since = 0.0
         self._lock = asyncio.Lock()
         self._writer: Any = None
         self._readers: Any = None
@@ -180,12 +188,20 @@ class PostgresStore:
     async def _connect(self) -> None:
         with _errors():
             self._writer = await asyncpg.connect(
-                self._url, timeout=COMMAND_TIMEOUT_S, server_settings=_WRITER_SETTINGS
+                self._url,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings=_WRITER_SETTINGS,
             )
             if self._readers is None:
                 self._readers = await asyncpg.create_pool(
-                    self._url, min_size=0, max_size=READERS_MAX, command_timeout=COMMAND_TIMEOUT_S
+                    self._url,
+                    min_size=0,
+                    max_size=READERS_MAX,
+                    timeout=CONNECT_TIMEOUT_S,
+                    command_timeout=READ_TIMEOUT_S,
                 )
+        self.connected_since = time.monotonic()
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[PostgresTransaction]:
@@ -193,57 +209,79 @@ class PostgresStore:
         async with self._lock:
             if self._writer.is_closed():
                 await self._connect()
-            with _errors():
-                transaction = self._writer.transaction(isolation=_ISOLATION)
-                await transaction.start()
+            transaction = self._writer.transaction(isolation=_ISOLATION)
             try:
+                with _errors():
+                    await transaction.start()
                 now_ms = self._clock() if self._clock is not None else await self._now()
                 yield PostgresTransaction(self._writer, now_ms)
-            except BaseException:
-                with contextlib.suppress(*_DOWN, asyncpg.PostgresError):
-                    await transaction.rollback()
+                with _errors():
+                    await transaction.commit()
+            except StoreDown:
+                # Whatever it waits for may never come: the next transaction gets another connection.
+                self._writer.terminate()
                 raise
-            with _errors():
-                await transaction.commit()
+            except BaseException:
+                await self._roll_back(transaction)
+                raise
+
+    async def _roll_back(self, transaction: Any) -> None:
+        try:
+            await transaction.rollback()
+        except (*_DOWN, asyncpg.PostgresError):
+            self._writer.terminate()
 
     async def _now(self) -> int:
         with _errors():
-            return int(await self._writer.fetchval(_NOW_SQL, timeout=COMMAND_TIMEOUT_S))
+            return int(await self._writer.fetchval(_NOW_SQL))
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[PostgresReader]:
         """A consistent view on a connection of its own."""
         with _errors():
             connection = await asyncpg.connect(
-                self._url, timeout=COMMAND_TIMEOUT_S, server_settings=_AUDIT_SETTINGS
+                self._url,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=AUDIT_TIMEOUT_S,
+                server_settings=_AUDIT_SETTINGS,
             )
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield PostgresReader(connection, AUDIT_TIMEOUT_S)
+                yield PostgresReader(connection)
         finally:
             await connection.close(timeout=COMMAND_TIMEOUT_S)
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows of one small read."""
         with _errors():
-            rows: Sequence[Row] = await self._readers.fetch(sql, *parameters)
+            connection = await self._readers.acquire(timeout=READ_TIMEOUT_S)
+            try:
+                rows: Sequence[Row] = await connection.fetch(sql, *parameters)
+            except (TimeoutError, OSError, asyncio.CancelledError):
+                connection.terminate()  # one that does not answer would never be given back either
+                raise
+            finally:
+                await self._readers.release(connection, timeout=READ_TIMEOUT_S)
             return rows
 
     async def migrate(self) -> None:
         """Takes the tables to the newest revision."""
-        while (revision := await self._revision()) != head():
-            script = await render_apart("postgresql", revision)
-            async with self.write() as tx:
-                await tx.fetch("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-                if await self._revision() == revision:
-                    await tx.execute(script)
-
-    async def _revision(self) -> str:
         with _errors():
-            # A query of the catalogue, not to_regclass: that may answer from a cache older than the lock.
-            if not await self._writer.fetchval(_HAS_REVISION_SQL):
-                return EMPTY
-            return str(await self._writer.fetchval("SELECT version_num FROM alembic_version"))
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=MIGRATION_TIMEOUT_S,
+                server_settings=_MIGRATION_SETTINGS,
+            )
+            try:
+                while (revision := await _revision(connection)) != head():
+                    script = await render_apart("postgresql", revision)
+                    async with connection.transaction(isolation=_ISOLATION):
+                        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+                        if await _revision(connection) == revision:
+                            await connection.execute(script)
+            finally:
+                await connection.close(timeout=CONNECT_TIMEOUT_S)
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -251,3 +289,10 @@ class PostgresStore:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 await self._writer.close()
                 await self._readers.close()
+
+
+async def _revision(connection: Any) -> str:
+    # A query of the catalogue, not to_regclass: that may answer from a cache older than the lock.
+    if not await connection.fetchval(_HAS_REVISION_SQL):
+        return EMPTY
+    return str(await connection.fetchval("SELECT version_num FROM alembic_version"))

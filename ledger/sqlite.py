@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from ledger.sql import EMPTY, head, render_apart
 from ledger.statements import Table, Update
-from ledger.store import Row, StoreConflict, StoreDown, StoreError
+from ledger.store import Row, StoreConflict, StoreDown, StoreError, StoreRefused
 
 BUSY_TIMEOUT_S = 2.0
 CACHE_KIB = 16_384
@@ -49,11 +49,13 @@ def _errors() -> Any:
     try:
         yield
     except sqlite3.IntegrityError as error:
-        kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreError
+        kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreRefused
         raise kind(str(error)) from error
     except sqlite3.OperationalError as error:
         raise StoreDown(str(error)) from error
-    except (sqlite3.Error, OverflowError) as error:
+    except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError) as error:
+        raise StoreRefused(str(error)) from error
+    except sqlite3.Error as error:
         raise StoreError(str(error)) from error
 
 
@@ -118,6 +120,7 @@ class SqliteStore:
         self._path = path
         self._clock = clock or (lambda: int(time.time() * 1000))
         self._writer = self._connect()
+        self.connected_since = time.monotonic()
         self._reader = SqliteReader(self._connect())
         self._lock = asyncio.Lock()
         self._commits = ThreadPoolExecutor(1, "ledger-commit")

@@ -13,6 +13,10 @@ class StoreError(Exception):
     """The database did not do what was asked; the transaction changed nothing."""
 
 
+class StoreRefused(StoreError):  # noqa: N818
+    """The database works, and will not take these values, now or later."""
+
+
 class StoreDown(StoreError):  # noqa: N818  the name says what is the case
     """The database cannot be reached or is busy. The same again may work later."""
 
@@ -62,11 +66,12 @@ class Store(Protocol):
     """A database with the tables of the books."""
 
     dialect: str
+    connected_since: float  # time.monotonic() of the connection that writes
 
     def write(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction: commits at the end of its block, rolls back if it raises.
 
-        Raises StoreDown, StoreConflict, StoreError.
+        Raises StoreDown, StoreConflict, StoreRefused, StoreError. After StoreDown it may have been committed all the same.
         """
         ...
 

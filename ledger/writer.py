@@ -13,10 +13,11 @@ from typing import Any
 from msgspec import Struct
 
 from ledger.commit import Command, Committer, Delivery
-from ledger.store import StoreDown, StoreError
+from ledger.store import StoreError, StoreRefused
 from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.books import Authorise, Done, Reason, Refusal, Renew
+from schemas.subjects import is_token
 
 COMMANDS_MAX = 512  # in one commit
 EVENTS_MAX = 256  # in one commit, while no command waits
@@ -70,7 +71,8 @@ class Writer:
     def renew(self, request: Renew, answer: Callable[[Any], None]) -> None:
         """Queues a renewal of leases."""
         if len(self._renewals) < WAITING_MAX:
-            self._renewals.append((set(request.request_ids), answer))
+            # An id that no database takes must not keep the others from their renewal.
+            self._renewals.append((set(filter(is_token, request.request_ids)), answer))
             self._wake.set()
 
     def apply(self, delivery: Delivery, done: Callable[[], None]) -> None:
@@ -103,7 +105,6 @@ class Writer:
             except StoreError as error:
                 _logger.warning("the database does not answer", error=str(error))
                 self._telemetry.failures.inc()
-                self._drop_old()
                 await asyncio.sleep(RETRY_PAUSE_S)
 
     async def _step(self) -> None:
@@ -138,6 +139,7 @@ class Writer:
             answer(Done())
 
     async def _commit_some(self) -> None:
+        self._drop_old()
         commands = [self._commands.popleft() for _ in range(min(len(self._commands), COMMANDS_MAX))]
         budget = EVENTS_BESIDE_COMMANDS_MAX if commands else EVENTS_MAX
         works: list[_Work] = []
@@ -151,47 +153,63 @@ class Writer:
             answers = await self.committer.commit(
                 [one.command for one in commands], [one.delivery for one in works]
             )
-        except StoreDown:
-            self._commands.extendleft(reversed(commands))
-            self._works.extendleft(reversed(works))
-            raise
-        except Exception as error:  # noqa: BLE001  one item must not take the others of its batch down
+        except Exception as error:
+            if _is_of_database(error):
+                self._put_back(commands, works)
+                raise
             _logger.warning("a batch failed; its parts are committed one by one", error=repr(error))
             self._telemetry.failures.inc()
-            await self._one_by_one(commands, works)
+            await self._one_by_one(deque(commands), deque(works))
             return
         for waiting, answer in zip(commands, answers, strict=True):
             waiting.answer(answer)
         for work in works:
             work.done()
 
-    async def _one_by_one(self, commands: Sequence[_Waiting], works: Sequence[_Work]) -> None:
-        """Commits each part of a failed batch by itself; an event that still fails is parked."""
-        for waiting in commands:
-            try:
-                waiting.answer((await self.committer.commit([waiting.command]))[0])
-            except StoreDown:
-                self._commands.appendleft(waiting)
-            except Exception:
-                # No answer: nothing was changed, and its sender asks again or gives up.
-                _logger.exception("a command failed", command=type(waiting.command).__name__)
-        for work in works:
-            delivery = work.delivery
-            for event in delivery.events:
-                try:
-                    await self._until_up(Delivery(delivery.identity, 0, (event,)))
-                except Exception as error:
-                    _logger.exception("an event failed and is parked", request_id=event.request_id)
-                    await self.committer.park(event, repr(error)[:500])
-            rest = Delivery(delivery.identity, delivery.sequence, (), delivery.problem, delivery.payload)
-            await self._until_up(rest)
-            work.done()
+    def _put_back(self, commands: Sequence[_Waiting], works: Sequence[_Work]) -> None:
+        """What was taken and is not committed comes first again: nothing is ever dropped without its `done`."""
+        self._commands.extendleft(reversed(commands))
+        self._works.extendleft(reversed(works))
 
-    async def _until_up(self, delivery: Delivery) -> None:
-        while True:
+    async def _one_by_one(self, commands: deque[_Waiting], works: deque[_Work]) -> None:
+        """Commits each part of a failed batch by itself. What was committed before a failure changes nothing again."""
+        try:
+            while commands:
+                await self._alone(commands[0])
+                commands.popleft()
+            while works:
+                await self._apart(works[0].delivery)
+                works.popleft().done()
+        except BaseException:
+            self._put_back(commands, works)
+            raise
+
+    async def _alone(self, waiting: _Waiting) -> None:
+        try:
+            waiting.answer((await self.committer.commit([waiting.command]))[0])
+        except Exception as error:
+            if _is_of_database(error):
+                raise
+            # No answer: nothing was changed, and its sender asks again or gives up.
+            _logger.exception("a command failed", command=type(waiting.command).__name__)
+
+    async def _apart(self, delivery: Delivery) -> None:
+        """Each event of a message by itself; one that cannot be applied is parked. Then the message's position."""
+        for event in delivery.events:
             try:
-                await self.committer.commit([], [delivery])
-            except StoreDown:
-                await asyncio.sleep(RETRY_PAUSE_S)
-            else:
-                return
+                await self.committer.commit([], [Delivery(delivery.identity, 0, (event,))])
+            except Exception as error:
+                if _is_of_database(error):
+                    raise
+                _logger.exception("an event failed and is parked", request_id=event.request_id)
+                await self.committer.park(event, repr(error)[:500])
+        rest = Delivery(delivery.identity, delivery.sequence, (), delivery.problem, delivery.payload)
+        await self.committer.commit([], [rest])
+
+
+def _is_of_database(error: Exception) -> bool:
+    """Whether a commit failed for the database's own reasons, so that the same may go well later.
+
+    Only values that it refuses, and failures of our own code, are a batch's own fault.
+    """
+    return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
