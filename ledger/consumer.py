@@ -10,8 +10,7 @@ import time
 
 import msgspec
 
-from ledger import jetstream
-from ledger.batch import save_position
+from ledger import jetstream, streams
 from ledger.commit import Delivery
 from ledger.jetstream import StreamProblem
 from ledger.telemetry import Telemetry
@@ -19,11 +18,11 @@ from ledger.writer import Writer
 from runtime.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.subjects import Role, new_id, reply_prefix
-from schemas.usage import decode_batch
+from schemas.usage import decode_batch, version_of
 from schemas.wire import VERSION
 
 PULL_MESSAGES = 64
-PULL_EXPIRES_S = 20.0
+PULL_EXPIRES_S = 5.0  # a pull that a lost connection left behind may bring messages for so long
 HELD_MAX = 2 * PULL_MESSAGES  # messages asked for or waiting for their commit
 WATCH_INTERVAL_S = 1.0
 START_TIMEOUT_S = 60.0  # for a cluster that still elects its leaders
@@ -42,6 +41,7 @@ class Consumer:
         self._telemetry = telemetry
         self._inbox = f"{reply_prefix(Role.LEDGER)}.{new_id()}"
         self._identity = ""
+        self._pulls = 0  # so far; its number is in the reply subject of each
         self._asked = 0  # messages that the open pull may still bring
         self._asked_until = 0.0
         self._held = 0  # messages handed to the writer
@@ -58,13 +58,14 @@ class Consumer:
             try:
                 await jetstream.ensure_streams(self._bus, self._replicas)
                 await self.watch()
+                await jetstream.update_consumer(self._bus)
                 break
             except (BusError, StreamProblem) as error:
                 if time.monotonic() > give_up:
                     raise
                 _logger.warning("the stream does not answer yet", error=str(error))
                 await asyncio.sleep(START_PAUSE_S)
-        await self._bus.subscribe(self._inbox, self._on_message)
+        await self._bus.subscribe(f"{self._inbox}.*", self._on_message)
         self._bus.on_reconnect(self._forget_pull)
 
     def _forget_pull(self) -> None:
@@ -91,8 +92,9 @@ class Consumer:
         if self._asked or self._held > HELD_MAX - PULL_MESSAGES or not self._identity:
             return
         subject, body = jetstream.next_request(PULL_MESSAGES, PULL_EXPIRES_S)
+        self._pulls += 1
         try:
-            self._bus.publish(subject, body, self._inbox)
+            self._bus.publish(subject, body, f"{self._inbox}.{self._pulls}")
         except BusError:
             self._asked_until = time.monotonic() + 0.2
             return
@@ -102,22 +104,34 @@ class Consumer:
     def _on_message(self, message: Message) -> None:
         sequence = jetstream.stream_sequence(message.reply)
         if not sequence:
-            # The pull's end (expired, or its consumer is gone): the next one is due, but never in a tight circle.
-            self._asked = 0
-            asyncio.get_running_loop().call_later(0.05, self._wake.set)
+            self._pull_ended(message.subject)
             return
         self._asked = max(self._asked - 1, 0)
-        self._held += 1
-        reply, identity = message.reply, self._identity
-        self._writer.apply(_delivery(identity, sequence, message.data), lambda: self._done(reply))
         if not self._asked:
             self._wake.set()
+        delivery = _delivery(self._identity, sequence, message.data)
+        if delivery is None:
+            _logger.error("a usage event of a newer version waits for a newer ledger", sequence=sequence)
+            self._answer(message.reply, jetstream.LATER)
+            return
+        self._held += 1
+        self._writer.apply(delivery, lambda: self._done(message.reply))
+
+    def _pull_ended(self, subject: str) -> None:
+        # Expired, full, or its consumer is gone: the next one is due, but never in a tight circle. A pull that a lost
+        # connection left behind ends later, and says nothing of the one that is open now.
+        if subject == f"{self._inbox}.{self._pulls}":
+            self._asked = 0
+            asyncio.get_running_loop().call_later(0.05, self._wake.set)
 
     def _done(self, reply: str) -> None:
         self._held -= 1
         self._wake.set()
+        self._answer(reply, jetstream.ACK)
+
+    def _answer(self, reply: str, word: bytes) -> None:
         try:
-            self._bus.publish(reply, b"+ACK")
+            self._bus.publish(reply, word)
         except BusError as error:
             _logger.info("an acknowledgement was lost; its message comes again", error=str(error))
 
@@ -143,18 +157,31 @@ class Consumer:
     async def watch(self) -> None:
         """Compares stream, consumer and books once. Raises StreamProblem, BusError, StoreError."""
         began = time.monotonic()
-        # The floor is read before the books: messages are acknowledged after their commit, so it is never ahead.
-        consumer = await jetstream.consumer(self._bus)
+        # In this order: messages are acknowledged after their commit, and committed after they entered the stream. So
+        # sound books are never behind the floor, and never ahead of the stream.
+        floor = await jetstream.ack_floor(self._bus)
+        position = await streams.current(self._store)
         stream = await jetstream.usage_stream(self._bus)
-        floor = consumer.ack_floor.stream_seq
-        position = await self._position(stream)
-        identity = position[0]
-        applied = position[1]
-        if floor > applied:
-            await self._catch_up(identity, applied, floor, stream.state.last_seq)
-        elif stream.state.first_seq > applied + 1 and stream.state.messages:
-            await self._writer.between(lambda: self._skip(identity, stream.state.first_seq - 1))
-        unapplied = max(stream.state.last_seq - applied, 0)
+        if position is None or not position.is_of(stream):
+            position = await self._adopt(position, stream)
+        first_seq, last_seq = stream.state.first_seq, stream.state.last_seq
+        if floor is None:
+            await jetstream.make_consumer(self._bus, position.applied + 1)
+            floor = 0
+        elif floor > position.applied:
+            await self._catch_up(position, floor, last_seq)
+        elif first_seq > position.applied + 1:
+            await self._skip(position.identity, first_seq - 1)
+        self._weigh(stream, max(last_seq - position.applied, 0))
+        self._identity = position.identity
+        self.last_seq = last_seq
+        # What the stream has not got any more, nobody will acknowledge.
+        self.acknowledged = (position.identity, max(floor, first_seq - 1))
+        self.watched = began
+        self._wake.set()
+
+    def _weigh(self, stream: jetstream.Stream, unapplied: int) -> None:
+        """Stops new calls while the stream might discard what is not applied."""
         average = stream.state.bytes / max(stream.state.messages, 1)
         backlog = unapplied * average > stream.config.max_bytes / 2
         if backlog != self._writer.committer.backlog:
@@ -162,74 +189,37 @@ class Consumer:
         self._writer.committer.backlog = backlog
         self._telemetry.backlog.set(backlog)
         self._telemetry.unapplied.set(unapplied)
-        self._identity = identity
-        self.last_seq = stream.state.last_seq
-        self.acknowledged = (identity, floor)
-        self.watched = began
-        self._wake.set()
 
-    async def _catch_up(self, identity: str, applied: int, floor: int, last_seq: int) -> None:
+    async def _adopt(self, was: streams.Position | None, stream: jetstream.Stream) -> streams.Position:
+        now: streams.Position = await self._writer.between(lambda: streams.adopt(self._store, was, stream))
+        if was is not None:
+            _logger.error("the stream of usage events is another one", was=was.identity, now=now.identity)
+        return now
+
+    async def _catch_up(self, position: streams.Position, floor: int, last_seq: int) -> None:
         """What the books lack though it was acknowledged is replayed; what the stream itself has lost is passed over."""
-        kept = await jetstream.first_kept(self._bus, applied + 1)
+        kept = await jetstream.first_kept(self._bus, position.applied + 1)
         lost_through = last_seq if kept is None else kept - 1
-        if lost_through > applied:
-            _logger.error("the stream has lost events", first=applied + 1, last=lost_through)
-            await self._writer.between(lambda: self._skip(identity, lost_through))
+        if lost_through > position.applied:
+            _logger.error("the stream has lost events", first=position.applied + 1, last=lost_through)
+            await self._skip(position.identity, lost_through)
             return
-        _logger.error("the books are behind what was acknowledged: replaying", floor=floor, applied=applied)
+        _logger.error("the books are behind what was acknowledged", floor=floor, applied=position.applied)
         self._telemetry.resets.inc()
-        await jetstream.reset_consumer(self._bus, applied + 1)
-
-    async def _position(self, stream: jetstream.Stream) -> tuple[str, int]:
-        rows = await self._store.fetch(
-            "SELECT identity, applied_seq FROM stream_positions WHERE current ORDER BY opened_ms DESC"
-        )
-        if rows and rows[0][0].partition("#")[0] == stream.created and rows[0][1] <= stream.state.last_seq:
-            return rows[0][0], rows[0][1]
-        reason = ""
-        identity = stream.created
-        if rows:
-            # Restored streams keep their date of birth, so a stream that went back gets a name of its own.
-            went_back = rows[0][0].partition("#")[0] == stream.created
-            identity = f"{stream.created}#{rows[0][1]}" if went_back else stream.created
-            reason = f"replaced by {identity} at {stream.state.last_seq}"
-            _logger.error("the stream of usage events is another one", was=rows[0][0], now=identity)
-        await self._writer.between(lambda: self._adopt(identity, reason))
-        return await self._adopted(identity)
-
-    async def _adopted(self, identity: str) -> tuple[str, int]:
-        rows = await self._store.fetch(
-            "SELECT applied_seq FROM stream_positions WHERE identity = $1", identity
-        )
-        return identity, rows[0][0]
-
-    async def _adopt(self, identity: str, reason: str) -> None:
-        async with self._store.write() as tx:
-            await tx.execute(
-                "UPDATE stream_positions SET current = $1, detail = $2 WHERE current AND identity <> $3",
-                False,
-                reason,
-                identity,
-            )
-            await tx.execute(
-                "INSERT INTO stream_positions (identity, applied_seq, current, opened_ms, detail) "
-                "VALUES ($1, 0, $2, $3, '') ON CONFLICT (identity) DO UPDATE SET current = excluded.current",
-                identity,
-                True,
-                tx.now_ms,
-            )
+        await jetstream.reset_consumer(self._bus, position.applied + 1)
 
     async def _skip(self, identity: str, through: int) -> None:
-        """Moves past what the stream no longer has: it was applied, or it is lost and its holds expire."""
-        async with self._store.write() as tx:
-            await save_position(tx, identity, [(1, through)])
+        await self._writer.between(lambda: streams.skip(self._store, identity, through))
 
 
-def _delivery(identity: str, sequence: int, data: bytes) -> Delivery:
+def _delivery(identity: str, sequence: int, data: bytes) -> Delivery | None:
+    """A message for the books; None if it is of the next version, which this ledger must leave to its successor."""
     try:
-        batch = decode_batch(data)
+        version = version_of(data)
+        if version == VERSION + 1:
+            return None
+        if version > VERSION:
+            return Delivery(identity, sequence, (), f"version {version} is not known", data)
+        return Delivery(identity, sequence, decode_batch(data).events)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return Delivery(identity, sequence, (), f"unreadable: {error}"[:500], data)
-    if batch.v > VERSION:
-        return Delivery(identity, sequence, (), f"version {batch.v} is not known", data)
-    return Delivery(identity, sequence, batch.events)

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from runtime.bus import Bus
+from runtime.log import get_logger
 from schemas.subjects import THOUGHTS_BUCKET, USAGE_CONSUMER, USAGE_STREAM, USAGES
 
 TIMEOUT_S = 5.0
@@ -18,12 +19,24 @@ THOUGHTS_AGE_S = 86_400
 THOUGHTS_MAX_BYTES = 256 * 1024 * 1024
 _NANO = 1_000_000_000
 _NAME_IN_USE = 10_058
+_NO_CONSUMER = 10_014
 _NO_MESSAGE = 10_037
+PULL_BYTES_MAX = (
+    4 * 1024 * 1024
+)  # of one pull: more at once, and the server would cut the ledger off as too slow
+LATER_S = 5.0  # a message that this ledger cannot read, but its successor may
 _encode = msgspec.json.Encoder().encode
 
 
+_logger = get_logger("ledger.jetstream")
+
+
 class StreamProblem(Exception):  # noqa: N818  the name says what is the case
-    """JetStream refused: what it said."""
+    """JetStream refused: what it said, and its code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class _Error(Struct):
@@ -43,6 +56,7 @@ class StreamState(Struct):
 
 class _Settings(Struct):
     max_bytes: int = 0
+    num_replicas: int = 1
 
 
 class Stream(Struct):
@@ -61,6 +75,7 @@ class Consumer(Struct):
     """The durable consumer: everything up to `ack_floor` is acknowledged."""
 
     ack_floor: _Floor = _Floor()
+    config: dict[str, Any] = {}
     num_pending: int = 0
     num_ack_pending: int = 0
 
@@ -87,12 +102,13 @@ async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
     reply = await bus.request(f"$JS.API.{api}", _encode(body) if body is not None else b"", TIMEOUT_S)
     error = _decode_answer(reply).error
     if error is not None:
-        raise StreamProblem(f"{api}: {error.description} ({error.code}/{error.err_code})")
+        text = f"{api}: {error.description} ({error.code}/{error.err_code})"
+        raise StreamProblem(text, error.err_code)
     return reply
 
 
-async def ensure_streams(bus: Bus, replicas: int) -> Stream:
-    """Makes or updates both streams and the consumer. Raises StreamProblem, BusError."""
+async def ensure_streams(bus: Bus, replicas: int) -> None:
+    """Makes or updates both streams. Raises StreamProblem, BusError."""
     usage = {
         "name": USAGE_STREAM,
         "subjects": [USAGES],
@@ -130,48 +146,59 @@ async def ensure_streams(bus: Bus, replicas: int) -> Stream:
     }
     for config in (usage, thoughts):
         await _make(bus, config)
-    stream = await usage_stream(bus)
-    await ensure_consumer(bus)
-    return stream
 
 
 async def _make(bus: Bus, config: dict[str, Any]) -> None:
+    name = config["name"]
     try:
-        await _ask(bus, f"STREAM.CREATE.{config['name']}", config)
+        await _ask(bus, f"STREAM.CREATE.{name}", config)
     except StreamProblem as problem:
-        if f"/{_NAME_IN_USE})" not in str(problem):
+        if problem.code != _NAME_IN_USE:
             raise
-        await _ask(bus, f"STREAM.UPDATE.{config['name']}", config)
+        kept = _decode_stream(await _ask(bus, f"STREAM.INFO.{name}")).config.num_replicas
+        if kept > config["num_replicas"]:
+            # Another ledger asked for them: one that was not told must not take its events' copies away.
+            _logger.warning("a stream keeps its replicas", stream=name, replicas=kept)
+        await _ask(bus, f"STREAM.UPDATE.{name}", config | {"num_replicas": max(kept, config["num_replicas"])})
 
 
-async def ensure_consumer(bus: Bus, start_seq: int = 1) -> None:
-    """Makes the durable consumer unless there is one."""
+_CONSUMER = {
+    "durable_name": USAGE_CONSUMER,
+    "ack_policy": "explicit",
+    "ack_wait": ACK_WAIT_S * _NANO,
+    "max_deliver": -1,
+    "max_ack_pending": ACK_PENDING_MAX,
+    "replay_policy": "instant",
+}
+
+
+async def make_consumer(bus: Bus, start_seq: int) -> None:
+    """Makes the durable consumer, to deliver from a sequence on. Raises StreamProblem, BusError."""
     where: dict[str, Any] = {"deliver_policy": "all"}
     if start_seq > 1:
         where = {"deliver_policy": "by_start_sequence", "opt_start_seq": start_seq}
-    try:
-        await consumer(bus)
-    except StreamProblem:
-        config = {
-            "durable_name": USAGE_CONSUMER,
-            "ack_policy": "explicit",
-            "ack_wait": ACK_WAIT_S * _NANO,
-            "max_deliver": -1,
-            "max_ack_pending": ACK_PENDING_MAX,
-            "replay_policy": "instant",
-            **where,
-        }
-        await _ask(
-            bus,
-            f"CONSUMER.DURABLE.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
-            {"stream_name": USAGE_STREAM, "config": config},
-        )
+    await _configure(bus, _CONSUMER | where)
+
+
+async def update_consumer(bus: Bus) -> None:
+    """Brings the consumer that there is up to date, as an earlier version may have made it."""
+    known = (await consumer(bus)).config
+    if known != known | _CONSUMER:
+        await _configure(bus, known | _CONSUMER)
+
+
+async def _configure(bus: Bus, config: dict[str, Any]) -> None:
+    await _ask(
+        bus,
+        f"CONSUMER.DURABLE.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
+        {"stream_name": USAGE_STREAM, "config": config},
+    )
 
 
 async def reset_consumer(bus: Bus, start_seq: int) -> None:
-    """Makes the consumer anew, to deliver from a sequence on."""
+    """Makes the consumer anew, to deliver from a sequence on. Raises StreamProblem, BusError."""
     await _ask(bus, f"CONSUMER.DELETE.{USAGE_STREAM}.{USAGE_CONSUMER}")
-    await ensure_consumer(bus, start_seq)
+    await make_consumer(bus, start_seq)
 
 
 async def usage_stream(bus: Bus) -> Stream:
@@ -185,7 +212,7 @@ async def first_kept(bus: Bus, start_seq: int) -> int | None:
     try:
         return _decode_kept(await _ask(bus, f"STREAM.MSG.GET.{USAGE_STREAM}", body)).message.seq
     except StreamProblem as problem:
-        if f"/{_NO_MESSAGE})" not in str(problem):
+        if problem.code != _NO_MESSAGE:
             raise
         return None
 
@@ -195,10 +222,24 @@ async def consumer(bus: Bus) -> Consumer:
     return _decode_consumer(await _ask(bus, f"CONSUMER.INFO.{USAGE_STREAM}.{USAGE_CONSUMER}"))
 
 
+async def ack_floor(bus: Bus) -> int | None:
+    """Everything up to this sequence is acknowledged; None without a consumer. Raises StreamProblem, BusError."""
+    try:
+        return (await consumer(bus)).ack_floor.stream_seq
+    except StreamProblem as problem:
+        if problem.code != _NO_CONSUMER:
+            raise
+        return None
+
+
 def next_request(batch: int, expires_s: float) -> tuple[str, bytes]:
-    """Subject and payload that ask for so many messages."""
-    body = {"batch": batch, "expires": int(expires_s * _NANO)}
+    """Subject and payload that ask for so many messages, PULL_BYTES_MAX in all."""
+    body = {"batch": batch, "max_bytes": PULL_BYTES_MAX, "expires": int(expires_s * _NANO)}
     return f"$JS.API.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}", _encode(body)
+
+
+ACK = b"+ACK"
+LATER = b"-NAK " + _encode({"delay": int(LATER_S * _NANO)})
 
 
 def stream_sequence(ack_subject: str) -> int:

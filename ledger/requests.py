@@ -19,6 +19,7 @@ from schemas import books
 from schemas.books import CatalogueReply, Done, GenerationReply, InventoryReply, Rows
 from schemas.subjects import LEDGER_QUEUE, LedgerVerb
 
+READS_GRACE_S = 3.0  # at a stop
 READS_MAX = 256  # that run at once; beyond it they are turned away
 _SUBJECT = "ledger."
 _logger = get_logger("ledger.requests")
@@ -87,9 +88,15 @@ class Requests:
         }
 
     async def listen(self) -> Callable[[], Awaitable[None]]:
-        """Starts to answer; returns what stops it."""
+        """Starts to answer; returns what stops it: no more come then, and those on their way are still taken."""
         subscription = await self._bus.subscribe(f"{_SUBJECT}*", self.on_message, LEDGER_QUEUE)
-        return subscription.unsubscribe
+
+        async def stop() -> None:
+            await subscription.leave()
+            if self._reads:
+                await asyncio.wait(self._reads, timeout=READS_GRACE_S)
+
+        return stop
 
     def on_message(self, message: Message) -> None:
         """Takes one request. What cannot be read gets no answer: its sender speaks another version."""

@@ -68,8 +68,18 @@ class UsageBatch(Struct, frozen=True, array_like=True):
     events: tuple[UsageEvent, ...]
 
 
+class _Versioned(Struct, frozen=True, array_like=True):
+    v: int
+
+
 encode_batch = msgspec.msgpack.Encoder().encode
 decode_batch = msgspec.msgpack.Decoder(UsageBatch).decode
+_decode_versioned = msgspec.msgpack.Decoder(_Versioned).decode
+
+
+def version_of(data: bytes) -> int:
+    """A batch's version, whatever else is in it. Raises msgspec.MsgspecError."""
+    return _decode_versioned(data).v
 
 
 def estimate_tokens(count_bytes: int) -> int:

@@ -31,7 +31,8 @@ async def serve(
     settings: Settings, pools: tuple[str, ...], stop: asyncio.Event, *, grace_s: float = GRACE_S
 ) -> None:
     """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
-    chosen = [_settings(settings, name) for name in pools]
+    # A pool that is named twice is one: two meters of one name would hide each other's events from the stream.
+    chosen = [_settings(settings, name) for name in dict.fromkeys(pools)]
     worker_id = subjects.new_id("w")
     async with contextlib.AsyncExitStack() as stack:
         bus = await Bus.connect(settings.nats, Role.WORKER, name=worker_id, on_closed=end_process)
@@ -49,7 +50,7 @@ async def serve(
         await bus.subscribe(subjects.control(worker_id), calls.on_control)
         tasks = [
             asyncio.create_task(upkeep.tick(calls, served), name="tick"),
-            asyncio.create_task(upkeep.renew_leases(bus, calls), name="leases"),
+            asyncio.create_task(upkeep.renew_leases(bus, calls, served), name="leases"),
             *(asyncio.create_task(upkeep.follow_inventory(bus, pool), name="inventory") for pool in served),
         ]
         stack.push_async_callback(_cancel, tasks)

@@ -48,6 +48,10 @@ class Meter:
         """Whether so many events wait that no further jobs should be taken."""
         return self.unacked >= EVENTS_WAITING_MAX
 
+    def request_ids(self) -> list[str]:
+        """The calls whose events are not durable yet: their holds must not expire meanwhile."""
+        return [event.request_id for event, _, _ in (*self._sending, *self._waiting)]
+
     def submit(self, event: UsageEvent) -> asyncio.Future[bool]:
         """Queues an event. The future tells whether it was durable within ACK_WAIT_S; it is retried in any case."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -35,11 +35,19 @@ async def tick(calls: Calls, pools: Sequence[Pool]) -> None:
             _logger.exception("a tick failed")
 
 
-async def renew_leases(bus: Bus, calls: Calls) -> None:
-    """Renews the leases of all accepted calls in bulk; until cancelled. A failure is tried again after a second."""
+async def renew_leases(bus: Bus, calls: Calls, pools: Sequence[Pool]) -> None:
+    """Renews the leases of all calls that are not billed yet, in bulk; until cancelled. A failure is tried again after a second.
+
+    A call that has ended is among them until its event is in the stream, however long that takes.
+    """
+
+    def unbilled() -> list[str]:
+        ids = set(calls.request_ids()).union(*(pool.serving.meter.request_ids() for pool in pools))
+        return sorted(ids)
+
     while True:
         await asyncio.sleep(books.RENEW_INTERVAL_S)
-        while ids := calls.request_ids():
+        while ids := unbilled():
             try:
                 for start in range(0, len(ids), IDS_PER_RENEWAL_MAX):
                     request = books.Renew(books.VERSION, tuple(ids[start : start + IDS_PER_RENEWAL_MAX]))

@@ -92,3 +92,20 @@ async def test_an_acknowledged_event_outlives_its_server(
     proof = await deployment.audit()
     assert (proof["ok"], proof["calls"], proof["open_holds"]) == (True, 40, 0)
     await deployment.close()
+
+
+async def test_a_ledger_that_was_not_told_takes_no_copies_away(
+    cluster: Cluster, source: Source, clock: Clock
+) -> None:
+    """A ledger without `[nats] replicas` starts on a cluster whose streams have three: they keep them."""
+    deployment = Deployment(source, cluster, clock)
+    await deployment.open()
+    await deployment.start()
+    await deployment.stop()
+    deployment.server = next(iter(cluster.servers.values()))
+    await deployment.start()
+    async with admin(deployment) as bus:
+        for name in (jetstream.USAGE_STREAM, f"KV_{jetstream.THOUGHTS_BUCKET}"):
+            kept = msgspec.json.decode(await jetstream._ask(bus, f"STREAM.INFO.{name}"))
+            assert kept["config"]["num_replicas"] == SERVERS
+    await deployment.close()

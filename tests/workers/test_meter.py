@@ -1,17 +1,23 @@
 """Metering on a real stream: grouped, durable before the end, retried until acknowledged, billed once."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+import nats
+from nats.js import JetStreamContext
 
 from runtime.bus import BusError, PayloadTooLarge
 from runtime.settings import PoolSettings
+from schemas import books, subjects
+from schemas.errors import NOT_RECORDED
 from schemas.pricing import TokenUsage
 from schemas.usage import EVENTS_PER_MESSAGE_MAX, Known, Outcome, UsageBatch, UsageEvent, decode_batch
 from schemas.wire import End
 from tests.fakes.openai import FakeOpenAI, Reply, answer
-from tests.fakes.worker import account, job, rig, until
+from tests.fakes.worker import Rig, account, job, rig, until
 from workers import meter as meter_module
 from workers.meter import Meter
 
@@ -167,3 +173,53 @@ async def test_pools_of_one_worker_never_share_a_message_id() -> None:
     for meter in meters:
         assert await meter.submit(event(1))
     assert len({msg_id for msg_id, _ in bus.messages}) == 2
+
+
+async def test_an_event_that_waits_keeps_its_hold(monkeypatch: Any) -> None:
+    """The stream takes nothing: the caller is told, and the call's lease is renewed until its event is stored after all."""
+    monkeypatch.setattr(meter_module, "ACK_WAIT_S", 0.3)
+    monkeypatch.setattr(meter_module, "RETRY_MAX_S", 0.2)
+    monkeypatch.setattr(books, "RENEW_INTERVAL_S", 0.1)
+    async with FakeOpenAI() as fake:
+        pool = (PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),)),)
+        async with rig(pool) as made, admin(made) as stream:
+            kept = (await stream.stream_info(subjects.USAGE_STREAM)).config
+            await stream.update_stream(kept.evolve(max_msg_size=1))
+            call = job(BODY)
+            ended = await made.edge.call(call)
+            assert ended.failed.error.code == NOT_RECORDED
+            before = len(made.ledger.renewed)
+            await until(lambda: made.ledger.renewed[before:].count(call.request_id) > 3, "renewals")
+            await stream.update_stream(kept)
+            async with asyncio.timeout(5):
+                while made.ledger.renewed:
+                    made.ledger.renewed.clear()
+                    await asyncio.sleep(3 * books.RENEW_INTERVAL_S)
+            (stored,) = decode_batch((await stream.get_msg(subjects.USAGE_STREAM, 1)).data).events
+            assert stored.request_id == call.request_id
+
+
+async def test_a_pool_that_is_named_twice_is_one() -> None:
+    """`tokn worker openai openai`: every call's event is in the stream."""
+    async with FakeOpenAI() as fake:
+        pool = (PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),)),) * 2
+        async with rig(pool) as made, admin(made) as stream:
+            calls = [job(BODY) for _ in range(40)]
+            ends = await asyncio.gather(*(made.edge.call(one) for one in calls))
+            assert all(isinstance(one.last, End) for one in ends)
+            state = (await stream.stream_info(subjects.USAGE_STREAM)).state
+            stored = [
+                await stream.get_msg(subjects.USAGE_STREAM, number) for number in range(1, state.last_seq + 1)
+            ]
+            found = [one.request_id for item in stored for one in decode_batch(item.data).events]
+            assert sorted(found) == sorted(one.request_id for one in calls)
+
+
+@contextlib.asynccontextmanager
+async def admin(made: Rig) -> AsyncIterator[JetStreamContext]:
+    """JetStream, with every right."""
+    link = await nats.connect(made.server.admin_url)
+    try:
+        yield link.jetstream()
+    finally:
+        await link.close()
