@@ -13,6 +13,7 @@ from ledger.authorise import authorise
 from ledger.batch import Applied, Wanted, load, load_lapsed, renew, save, wanted
 from ledger.book import Book, Rules
 from ledger.catalogue import Catalogue
+from ledger.opening import write_prices
 from ledger.rows import Parked
 from ledger.settlement import problem, settle
 from ledger.store import Store, StoreConflict
@@ -53,6 +54,7 @@ class Committer:
         self.store = store
         self.catalogue = catalogue
         self.backlog = False
+        self._priced = 0.0  # the connection on which price rows were written
         self._pepper = pepper
         self._telemetry = telemetry
         self._rules = rules
@@ -91,6 +93,10 @@ class Committer:
         names.request_ids |= names.billed
         async with self.store.write() as tx:
             book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog)
+            connected = self.store.connected_since
+            if connected != self._priced:
+                # It may be another database by now, restored from before these rows: holds are about to refer to them.
+                await write_prices(tx, self.catalogue.prices)
             await load(tx, book, names)
             answers = [
                 _answer(book, command, digest) for command, digest in zip(commands, digests, strict=True)
@@ -100,6 +106,7 @@ class Committer:
                 if one.problem:
                     _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
             await save(tx, book, _applied(deliveries))
+        self._priced = connected
         self._telemetry.committed(
             time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
         )

@@ -125,8 +125,11 @@ def _settle_estimate(book: Book, hold: Hold, row: Usage, owed: int) -> None:
 
 
 def _forgive(book: Book, hold: Hold, bill: Usage) -> None:
-    """Takes back the bill of a call whose caller saw an error. What it cost us stays, and may still be corrected."""
-    if bill.bill_final and bill.outcome == Outcome.FAILED:
+    """Takes back the bill of a call whose caller saw an error. What it cost us stays, and may still be corrected.
+
+    A stream that failed after its first bytes is billed for them by its worker, though they may not have arrived.
+    """
+    if bill.bill_final and bill.outcome == Outcome.FAILED and not (bill.billed_nano or bill.uncollected_nano):
         return
     charge_call(book, hold, bill, owed_nano=0, paid_nano=0, line=FORGIVEN)
     for name in TokenUsage.__struct_fields__:

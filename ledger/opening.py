@@ -1,5 +1,7 @@
 """Owns what a ledger writes at its start: the catalogue, its price rows, and upstream accounts' opening credit."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ledger.batch import save
@@ -9,6 +11,7 @@ from ledger.rows import UPSTREAM_DEPOSITS, Kind, upstream_id
 from ledger.store import Store, Transaction
 from runtime.settings import AccountSettings, PoolSettings
 from schemas.catalogue import Model
+from schemas.pricing import Price
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -31,17 +34,23 @@ async def write_catalogue(store: Store, models: tuple[Model, ...], pools: tuple[
                 str(model.rate),
                 _encode(model).decode(),
             )
-        rows = {price_ref(price): encode_price(price) for model in models for price in model.prices}
-        for ref, body in sorted(rows.items()):
-            await tx.execute(
-                "INSERT INTO prices (ref, body) VALUES ($1, $2) ON CONFLICT (ref) DO NOTHING", ref, body
-            )
+        await write_prices(tx, {price_ref(price): price for model in models for price in model.prices})
         known = {row[0] for row in await tx.fetch("SELECT id FROM models")}
         for gone in sorted(known - {model.id for model in models}):
             await tx.execute("DELETE FROM models WHERE id = $1", gone)
         for pool in sorted(pools, key=lambda one: one.name):
             for account in sorted(pool.accounts, key=lambda one: one.id):
                 await _open_upstream(tx, pool.name, account)
+
+
+async def write_prices(tx: Transaction, prices: Mapping[str, Price]) -> None:
+    """Writes price rows by their references, where they are not there yet."""
+    for ref, price in sorted(prices.items()):
+        await tx.execute(
+            "INSERT INTO prices (ref, body) VALUES ($1, $2) ON CONFLICT (ref) DO NOTHING",
+            ref,
+            encode_price(price),
+        )
 
 
 async def _open_upstream(tx: Transaction, pool: str, account: AccountSettings) -> None:

@@ -11,7 +11,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from ledger.sql import EMPTY, head, render_apart
 from ledger.statements import Table, Update
-from ledger.store import Row, StoreConflict, StoreDown, StoreError, StoreRefused
+from ledger.store import Row, StoreConflict, StoreDown, StoreError, StoreRefused, is_at_fault
 
 READERS_MAX = 4
 CONNECT_TIMEOUT_S = 10.0
@@ -58,6 +58,7 @@ _DOWN = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that ended in the middle of something
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -217,12 +218,13 @@ class PostgresStore:
                 yield PostgresTransaction(self._writer, now_ms)
                 with _errors():
                     await transaction.commit()
-            except StoreDown:
-                # Whatever it waits for may never come: the next transaction gets another connection.
-                self._writer.terminate()
-                raise
-            except BaseException:
-                await self._roll_back(transaction)
+            except BaseException as error:
+                if is_at_fault(error):
+                    # Whatever it waits for may never come, and what it has prepared may be of other tables: the next
+                    # transaction gets another connection.
+                    self._writer.terminate()
+                else:
+                    await self._roll_back(transaction)
                 raise
 
     async def _roll_back(self, transaction: Any) -> None:

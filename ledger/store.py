@@ -25,6 +25,11 @@ class StoreConflict(StoreError):  # noqa: N818
     """Another ledger was there first (a lock, or the same row). The same again at once may work."""
 
 
+def is_at_fault(error: BaseException) -> bool:
+    """Whether something failed for reasons of the database, so that the same may go well later."""
+    return isinstance(error, StoreError) and not isinstance(error, StoreConflict | StoreRefused)
+
+
 class Reader(Protocol):
     """Reads. In SQL, parameters are $1, $2, … on both databases, each used in the order of its number."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ledger.commit import Command, Committer, Delivery
-from ledger.store import StoreError, StoreRefused
+from ledger.store import StoreConflict, StoreError, is_at_fault
 from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.books import Authorise, Done, Reason, Refusal, Renew
@@ -154,7 +154,7 @@ class Writer:
                 [one.command for one in commands], [one.delivery for one in works]
             )
         except Exception as error:
-            if _is_of_database(error):
+            if _can_wait(error):
                 self._put_back(commands, works)
                 raise
             _logger.warning("a batch failed; its parts are committed one by one", error=repr(error))
@@ -188,7 +188,7 @@ class Writer:
         try:
             waiting.answer((await self.committer.commit([waiting.command]))[0])
         except Exception as error:
-            if _is_of_database(error):
+            if _can_wait(error):
                 raise
             # No answer: nothing was changed, and its sender asks again or gives up.
             _logger.exception("a command failed", command=type(waiting.command).__name__)
@@ -199,7 +199,7 @@ class Writer:
             try:
                 await self.committer.commit([], [Delivery(delivery.identity, 0, (event,))])
             except Exception as error:
-                if _is_of_database(error):
+                if _can_wait(error):
                     raise
                 _logger.exception("an event failed and is parked", request_id=event.request_id)
                 await self.committer.park(event, repr(error)[:500])
@@ -207,9 +207,6 @@ class Writer:
         await self.committer.commit([], [rest])
 
 
-def _is_of_database(error: Exception) -> bool:
-    """Whether a commit failed for the database's own reasons, so that the same may go well later.
-
-    Only values that it refuses, and failures of our own code, are a batch's own fault.
-    """
-    return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
+def _can_wait(error: Exception) -> bool:
+    """Whether the same commit may go well later. Only values that the database refuses, and failures of our own code, can not."""
+    return is_at_fault(error) or isinstance(error, StoreConflict)

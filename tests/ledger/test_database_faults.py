@@ -235,6 +235,22 @@ async def test_a_connection_that_is_silently_gone(
     await proxy.close()
 
 
+@on_postgresql
+async def test_prices_are_there_again_after_a_restore(books: Books) -> None:
+    """The database is another one after a reconnection, from before a price was known: the holds it takes have their price."""
+    await books.key(nano=1000 * USD)
+    hold = await books.hold("r1")
+    async with books.store.write() as tx:
+        await tx.execute("DELETE FROM prices")
+    books.store._writer.terminate()  # type: ignore[attr-defined]
+    await books.hold("r2")
+    later = Books(books.store, books.clock, ())  # a ledger that sells other models, or at other prices
+    later.sequence = books.sequence
+    await later.settle(event("r1", SMALL), event("r2", SMALL))
+    assert {row["billed_nano"] for row in await books.usage(hold.key_id)} == {billed(SMALL)}
+    await books.check()
+
+
 async def test_a_command_of_somebody_who_has_left(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that waited longer than its sender does is not granted when the database is back."""
     monkeypatch.setattr("ledger.writer.COMMAND_AGE_MAX_S", 0.2)

@@ -3,6 +3,7 @@
 import pytest
 
 from schemas.pricing import TokenUsage
+from schemas.usage import Outcome
 from tests.ledger.harness import USD, Books, event, listed
 
 SMALL = TokenUsage(input=80, cached=10, output=40, reasoning=7)
@@ -10,12 +11,15 @@ LARGE = TokenUsage(input=90, output=95)
 HUGE = TokenUsage(input=100, output=5_000)
 
 
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.FAILED])
 @pytest.mark.parametrize("report", [SMALL, HUGE])
-async def test_a_bill_whose_caller_saw_an_error_is_taken_back(books: Books, report: TokenUsage) -> None:
-    """The end of an answer can be lost after its bill: the caller pays nothing, our cost stays, replays change nothing."""
+async def test_a_bill_whose_caller_saw_an_error_is_taken_back(
+    books: Books, report: TokenUsage, outcome: Outcome
+) -> None:
+    """An answer, or what came of one that broke, can be lost after its bill: the caller pays nothing, our cost stays."""
     key_id = await books.key()
     hold = await books.hold("r1")
-    await books.settle(event("r1", report))
+    await books.settle(event("r1", report, outcome=outcome))
     assert not await books.reattempt(hold, 2)
     for _ in range(2):  # the first answer may have been lost
         assert await books.estimate(hold, SMALL, failed=True)
@@ -30,7 +34,7 @@ async def test_a_bill_whose_caller_saw_an_error_is_taken_back(books: Books, repo
         0,
     )
     before = await books.state()
-    await books.settle(event("r1", report))
+    await books.settle(event("r1", report, outcome=outcome))
     assert await books.state() == before
     await books.check()
 

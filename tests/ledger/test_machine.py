@@ -19,7 +19,7 @@ from ledger.postgres import PostgresStore
 from ledger.sqlite import SqliteStore
 from ledger.store import Store
 from schemas.books import Authorise, Credit, Estimate, Hold, Reattempt, Release
-from schemas.pricing import NO_USAGE, TokenUsage
+from schemas.pricing import TokenUsage
 from schemas.usage import Known, Outcome, UsageEvent
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
@@ -47,7 +47,8 @@ class BooksMachine(RuleBasedStateMachine):
         self.holds: dict[str, Hold] = {}
         self.sent: list[UsageEvent] = []
         self.sequence = 0
-        self.copy: tuple[dict[str, list[Any]], int] | None = None
+        self.forgiven: set[str] = set()  # calls whose callers saw an error, and whose bills were taken back
+        self.copy: tuple[dict[str, list[Any]], set[str]] | None = None
         self.number = 0
 
     def run(self, work: Any) -> Any:
@@ -135,7 +136,9 @@ class BooksMachine(RuleBasedStateMachine):
         """A worker is dead."""
         hold = self._holds(pick)
         if hold is not None:
-            self.commit([Estimate(1, hold.request_id, hold.token, attempt, usage, failed)])
+            (done,) = self.commit([Estimate(1, hold.request_id, hold.token, attempt, usage, failed)])
+            if failed and done.ok:
+                self.forgiven.add(hold.request_id)
 
     @rule(
         picks=st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 4), usages), min_size=1, max_size=5),
@@ -148,8 +151,8 @@ class BooksMachine(RuleBasedStateMachine):
         for pick, attempt, usage in picks:
             hold = self._holds(pick)
             if hold is not None:
-                billed = NO_USAGE if outcome is Outcome.FAILED else usage
-                events.append(event(hold.request_id, billed, attempt=attempt, outcome=outcome, known=known))
+                # A call that failed is billed too, where its stream had begun.
+                events.append(event(hold.request_id, usage, attempt=attempt, outcome=outcome, known=known))
         if events:
             self.commit([], events)
 
@@ -180,7 +183,7 @@ class BooksMachine(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         """A copy of the books."""
-        self.copy = self.run(_copy(self.store)), len(self.sent)
+        self.copy = self.run(_copy(self.store)), set(self.forgiven)
 
     @rule()
     def restore(self) -> None:
@@ -188,16 +191,19 @@ class BooksMachine(RuleBasedStateMachine):
         if self.copy is None:
             return
         self.run(_restore(self.store, self.copy[0]))
+        self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)
         if events:
             self.run(self.books.committer.commit([], [Delivery("stream", 1, events)]))
 
     @invariant()
     def books_balance(self) -> None:
-        """I1 to I4, and no call is ever billed twice."""
+        """I1 to I4, no call is ever billed twice, and none whose caller saw an error is billed at all."""
         if not hasattr(self, "ids"):
             return
         assert not self.run(findings(self.store))  # type: ignore[arg-type]  nothing else writes meanwhile
+        rows = self.run(self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > 0"))
+        assert not self.forgiven & {row[0] for row in rows}
 
     def teardown(self) -> None:
         """At rest nothing is held: every hold has ended."""
