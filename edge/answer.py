@@ -12,7 +12,7 @@ _EVENT_END = b"\n\n"
 
 async def plain(exchange: Exchange, call: Call) -> None:
     """Answers in one piece, after the end: a body means a durable bill."""
-    if not call.ended:
+    if not (call.ended or call.left):
         await _end(call)
     if call.left:
         return

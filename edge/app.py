@@ -26,7 +26,7 @@ from runtime.settings import Settings, SettingsError
 from schemas.errors import unavailable
 from schemas.subjects import Role
 
-FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the ledger
+FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the ledger, at the least
 
 _logger = get_logger("edge.app")
 
@@ -122,13 +122,14 @@ class Edge:
             if ticking.done():
                 await ticking  # it never ends by itself: this raises what ended it
             self.state.stopping = True
+            over = time.monotonic() + self._limits.grace_s
             self.server.should_exit = True
             await asyncio.wait({serving}, timeout=self._limits.grace_s)
             if not serving.done():
                 _logger.warning("the grace period is over; calls are ended", calls=len(self.relay))
                 self.relay.end_all(unavailable("The gateway is being restarted. Retry with backoff."))
             await serving
-            await self.relay.close(FINISH_S)
+            await self.relay.close(max(FINISH_S, over - time.monotonic()))
         finally:
             for task in (serving, ticking, stopping):
                 task.cancel()

@@ -25,7 +25,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     tick_s: float = 0.5
     ledger_s: float = 5.0  # a ledger may be restarted meanwhile
     ledger_try_s: float = 2.0
-    settle_s: float = 60.0  # how a call ended is told to the ledger for so long
+    settle_s: float = (
+        60.0  # how a call ended is told to the ledger for so long; then its hold's lease ends it
+    )
+    refund_s: float = 86_400.0  # that its caller saw it fail, so long: no lease takes a bill back
     bus_s: float = 15.0  # a call that nothing was sent of waits so long for NATS to come back
     catalogue_s: float = 5.0  # how old the catalogue may be
     catalogue_gap_s: float = 1.0  # unknown models refresh it at most this often

@@ -272,7 +272,7 @@ class Relay:
             self._errand(self._estimate(call, failed=how is Settle.FAIL))
 
     async def _release(self, call: Call) -> None:
-        await self._tell(lambda: self._books.release(call.request_id, call.hold.token))
+        await self._tell(lambda: self._books.release(call.request_id, call.hold.token), self._limits.settle_s)
 
     async def _estimate(self, call: Call, *, failed: bool) -> None:
         now = time.monotonic()
@@ -286,11 +286,14 @@ class Relay:
             int((call.first_data - call.created) * 1000) if call.first_data else 0,
             int((now - call.created) * 1000),
         )
-        await self._tell(lambda: self._books.estimate(message))
+        await self._tell(
+            lambda: self._books.estimate(message),
+            self._limits.refund_s if failed else self._limits.settle_s,
+        )
 
-    async def _tell(self, ask: Callable[[], Awaitable[object]]) -> None:
+    async def _tell(self, ask: Callable[[], Awaitable[object]], for_s: float) -> None:
         # No caller waits for this, and the ledger may be away for longer than a caller would.
-        deadline = time.monotonic() + self._limits.settle_s
+        deadline = time.monotonic() + for_s
         while True:
             try:
                 await ask()

@@ -317,7 +317,8 @@ class Call:
                 self.frames.failed(not_recorded())
             return
         if self._muted or self._stop in (Stop.CANCELLED, Stop.EDGE_GONE):
-            await self._serving.meter.submit(self._event(Outcome.CANCELLED))
+            if await self._serving.meter.submit(self._event(Outcome.CANCELLED)):
+                self.frames.over(_LEFT)
             return
         if self._stop is not None:
             self._error = _STOP_ERRORS[self._stop]
@@ -358,6 +359,7 @@ class Call:
             self._answer = None
 
 
+_LEFT = unavailable("The caller has left.")  # read by nobody: the frame says that the call is recorded
 _NO_ROOM = unavailable("Every upstream account of the pool is busy. Retry with backoff.")
 _UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
 _LOST = upstream_failed("The connection to the upstream provider was lost. Retry with backoff.")

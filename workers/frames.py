@@ -122,6 +122,12 @@ class FrameWriter:
         """The last frame of a call that failed."""
         self._send(Failed(self._next(), error))
 
+    def over(self, error: WireError) -> None:
+        """Says that a call whose caller has left is recorded. Lost, nothing is lost: its edge follows it for a while."""
+        # The frames that were never sent, or never read, are nobody's any more: this one follows what the edge has.
+        self.mute()
+        self._publish(encode(Failed(self._next(), error)))
+
     @property
     def full(self) -> bool:
         """Whether the window is full: `room` must be awaited before more is read from upstream."""

@@ -55,6 +55,25 @@ async def test_a_ledger_that_is_away_hears_later_that_the_caller_saw_an_error(ri
     assert await estimate_of(rig) == (1, True)
 
 
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, settle_s=0.2)], indirect=True)
+async def test_a_stop_with_the_ledger_away_still_tells_it(rig: Rig) -> None:
+    """What a caller saw fail is told beyond the time of other errands, and a stop gives it the whole grace period."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        await rig.ledger.leave()
+        await attempt.worker.die()
+
+    rig.worker.script = script
+    assert (await rig.chat()).status_code == 503
+    await asyncio.sleep(FAST.ledger_s + 0.3)  # the first telling has found nobody
+    rig.stop.set()
+    await until(lambda: rig.edge.state.stopping)
+    await asyncio.sleep(FAST.grace_s / 2)
+    await rig.ledger.open()
+    assert await estimate_of(rig) == (1, True)
+
+
 async def test_an_answer_that_was_not_recorded_in_time_is_not_billed_later(rig: Rig) -> None:
     """A plain answer whose bill was not durable in time is a 503; its event still comes, and must not bill it."""
 

@@ -7,7 +7,7 @@ import msgspec
 import openai
 import pytest
 
-from schemas.errors import overloaded
+from schemas.errors import internal, overloaded
 from schemas.pricing import TokenUsage
 from schemas.subjects import LedgerVerb
 from schemas.wire import Alive, Data, End
@@ -15,6 +15,7 @@ from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until, without_pings
 
 DONE = b"data: [DONE]\n\n"
+BODY = {"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}]}
 
 
 async def test_head_waits_then_pings(rig: Rig) -> None:
@@ -162,6 +163,38 @@ async def test_hang_up_of_a_plain_call(rig: Rig) -> None:
             timeout=0.3,
         )
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 1)
+
+
+async def test_a_call_whose_caller_left_is_followed_until_it_is_recorded(rig: Rig) -> None:
+    """A worker's last word on a call that was left ends it here: nothing waits for it any longer, nor does a stop."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        await attempt.cancelled.wait()
+        attempt.fail(internal())
+
+    rig.worker.script = script
+    with pytest.raises(httpx.ReadTimeout):
+        await rig.http.post("/v1/chat/completions", json=BODY, timeout=0.3)
+    await until(lambda: rig.edge.state.requests == 0 and len(rig.edge.relay) == 0, 2)
+    assert not rig.ledger.of(LedgerVerb.ESTIMATE)
+    assert not rig.ledger.of(LedgerVerb.RELEASE)
+
+
+async def test_a_caller_who_leaves_during_admission_is_not_waited_for(rig: Rig) -> None:
+    """A caller who left while the ledger was asked keeps no place at this edge, however long the worker takes."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+
+    rig.worker.script = script
+    rig.ledger.silent = True
+    with pytest.raises(httpx.ReadTimeout):
+        await rig.http.post("/v1/chat/completions", json=BODY, timeout=0.3)
+    rig.ledger.silent = False
+    await asyncio.wait_for((await until(lambda: rig.worker.attempts))[0].cancelled.wait(), 2)
+    await until(lambda: rig.edge.state.requests == 0, 2)
+    assert rig.edge.budget.used == 0
 
 
 async def test_slow_reader_is_held_back_by_credit(rig: Rig) -> None:

@@ -15,7 +15,7 @@ from schemas.builtin import BUILTIN, SANDBOX_MODEL
 from schemas.pricing import TokenUsage
 from schemas.subjects import THOUGHTS_BUCKET, Role
 from schemas.usage import Known, Outcome
-from schemas.wire import End, Route
+from schemas.wire import End, Failed, Route
 from tests.fakes.nats import NatsServer
 from tests.fakes.openai import FakeOpenAI, Reply, stream, usage
 from tests.fakes.worker import account, job, rig, until
@@ -45,6 +45,7 @@ async def test_abandoned_answers_are_drained_where_they_are_billed(monkeypatch: 
             assert (bill.outcome, bill.known) == (Outcome.CANCELLED, Known.REPORTED)
             assert bill.usage == TokenUsage(input=7, output=5)
             assert b"two" not in answered.data
+            await until(lambda: isinstance(answered.last, Failed), "word that the call is recorded")
 
 
 async def test_thoughts_are_kept_between_workers() -> None:
