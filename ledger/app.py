@@ -16,7 +16,7 @@ from ledger.opening import write_catalogue
 from ledger.pools import Pools
 from ledger.prices import priced
 from ledger.requests import Requests
-from ledger.store import Store, StoreError
+from ledger.store import Store, StoreError, again
 from ledger.telemetry import Telemetry
 from ledger.writer import Writer
 from runtime.bus import Bus
@@ -73,7 +73,7 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
-        await write_catalogue(store, models, settings.pools)
+        await again(lambda: write_catalogue(store, models, settings.pools))
         telemetry = _the_telemetry()
         committer = Committer(store, Catalogue(models), settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(

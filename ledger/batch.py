@@ -128,13 +128,16 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
     ids.update(playground_id(profile) for profile in profiles)
     if not ids:
         return
+    # Before the accounts: another ledger makes both at once, so a profile that is seen here has its account there.
+    await _load_profiles(tx, book, profiles)
     for row in await tx.fetch(f"{_ACCOUNTS_SQL}{tx.among} ORDER BY id{tx.locked}", tx.array(ids)):
         book.accounts[row[0]] = Account(*row)
-    profiles = profiles | {
-        account.id.partition(":")[2]
-        for account in book.accounts.values()
-        if account.kind == AccountKind.PLAYGROUND
-    }
+    # After them: what a profile shows changes only while its account is locked.
+    accounts = [one.id for one in book.accounts.values() if one.kind == AccountKind.PLAYGROUND]
+    await _load_profiles(tx, book, {id_.partition(":")[2] for id_ in accounts})
+
+
+async def _load_profiles(tx: Transaction, book: Book, profiles: set[str]) -> None:
     if profiles:
         for row in await tx.fetch(_PROFILES_SQL + tx.among, tx.array(profiles)):
             book.profiles[row[0]] = Profile(*row)

@@ -16,12 +16,11 @@ from ledger.catalogue import Catalogue
 from ledger.opening import write_prices
 from ledger.rows import Parked
 from ledger.settlement import problem, settle
-from ledger.store import Store, StoreConflict
+from ledger.store import Store, again
 from ledger.telemetry import Telemetry
 from schemas.books import Authorise, Credit, Estimate, KeyCreate, KeyRef, Reattempt, Release
 from schemas.usage import UsageEvent
 
-ATTEMPTS_MAX = 5  # of one batch, at a conflict with another ledger
 EXPIRE_MAX = 1_000  # holds in one commit
 RENEW_MARGIN_MS = 5_000  # a lease that was renewed so recently is left as it is
 
@@ -68,15 +67,7 @@ class Committer:
 
         Raises StoreDown, StoreConflict, StoreError; nothing has happened then.
         """
-        attempt = 1
-        while True:
-            try:
-                return await self._commit(commands, deliveries)
-            except StoreConflict:
-                self._telemetry.conflicts.inc()
-                if attempt == ATTEMPTS_MAX:
-                    raise
-                attempt += 1
+        return await again(lambda: self._commit(commands, deliveries), self._telemetry.conflicts.inc)
 
     async def _commit(self, commands: Sequence[Command], deliveries: Sequence[Delivery]) -> list[Any]:
         started = time.perf_counter()

@@ -166,7 +166,9 @@ class Consumer:
             position = await self._adopt(position, stream)
         first_seq, last_seq = stream.state.first_seq, stream.state.last_seq
         if floor is None:
-            await jetstream.make_consumer(self._bus, position.applied + 1)
+            # From the stream's begin, whatever the books have: what was acknowledged is not known, and a stream that lost
+            # its consumer may have gone back, too, and have new events where it had applied ones. Each counts once.
+            await jetstream.make_consumer(self._bus, 1)
             floor = 0
         elif floor > position.applied:
             await self._catch_up(position, floor, last_seq)

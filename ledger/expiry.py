@@ -1,7 +1,8 @@
 """Owns the end of holds whose lease ran out: late rather than wrong, since a bill may still be on its way.
 
-Three guards: nothing expires soon after a start or a reconnection, when renewals may have been missed; nor unless the
-lease ran out on the database's clock; nor until the books have everything that the stream held after that moment.
+Three guards: nothing expires soon after a start, a reconnection or a time that was slept through, when renewals may have
+been missed; nor unless the lease ran out on the database's clock; nor until the books have everything that the stream
+held after that moment.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from runtime.bus import Bus, BusError
 from runtime.log import get_logger
 
 INTERVAL_S = 2.0
-QUIET_S = 30.0  # after a start or a reconnection
+QUIET_S = 30.0  # after a start, a reconnection, or a time that was slept through
+SLEPT_MS = 10_000  # between two looks, on the database's clock: this machine was asleep, or the clock was set
 _logger = get_logger("ledger.expiry")
 
 
@@ -28,6 +30,7 @@ class Expiry:
         self._consumer = consumer
         self._quiet_s = quiet_s
         self._started = time.monotonic()
+        self._looked_ms = 0  # the database's clock at the last look
         self._moment_ms = 0  # leases that ended before this …
         self._moment = 0.0
         self._barrier: int | None = None  # … may expire once everything up to this sequence is applied
@@ -45,19 +48,22 @@ class Expiry:
                 _logger.exception("expiry failed")
 
     def quiet(self) -> bool:
-        """Whether it is too soon after a start or a reconnection, to the bus or to the database."""
+        """Whether it is too soon after a start, a sleep, or a reconnection to the bus or to the database."""
         since = max(self._started, self._bus.connected_since, self._store.connected_since)
         return not self._bus.connected or time.monotonic() - since < self._quiet_s
 
     async def step(self) -> int:
         """One look. Returns how many holds ended."""
+        now_ms: int = await self._writer.between(self._clock)
+        if self._looked_ms and now_ms - self._looked_ms > SLEPT_MS:
+            self._started = time.monotonic()
+        self._looked_ms = now_ms
         if self.quiet():
             self._moment_ms, self._barrier = 0, None
             return 0
         if self._moment_ms == 0:
-            self._moment = time.monotonic()
-            self._moment_ms = await self._writer.between(self._clock)
-            self._barrier = None
+            self._moment_ms, self._barrier = now_ms, None
+            self._moment = time.monotonic()  # not before: what came into the stream meanwhile must count
         acknowledged = self._consumer.acknowledged
         if self._barrier is None:
             # The stream's last sequence must have been read after the moment.

@@ -1,5 +1,6 @@
 """Owns settlement: what a usage event does to its hold, the caller's balance, and our own costs."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
@@ -23,7 +24,9 @@ from schemas.pricing import NO_USAGE, TokenUsage, charge
 from schemas.subjects import is_token
 from schemas.usage import Known, Outcome, Try, UsageEvent
 
-TOKENS_MAX = 10**10  # of one class in one call: beyond it a report is nonsense, and prices could overflow
+# Of one class in one call, all tries together: beyond it a report is nonsense, and sums could overflow.
+TOKENS_MAX = 10**9
+TRIES_MAX = 1_000
 ATTEMPT_MAX = 2**31
 MILLISECONDS_MAX = 2**53
 NAME_CHARS_MAX = 200
@@ -42,7 +45,9 @@ def problem(event: UsageEvent) -> str | None:
         return "the request id is not one"
     if not 1 <= event.attempt <= ATTEMPT_MAX:
         return "the attempt is out of range"
-    if not _countable(event.usage) or not all(_countable(one.usage) for one in event.tries):
+    if len(event.tries) > TRIES_MAX:
+        return "there are too many tries"
+    if not _countable(event.usage) or not _all_countable(event.tries):
         return "a number of tokens is out of range"
     for name in (event.pool, event.provider, *(one.account for one in event.tries)):
         if len(name) > NAME_CHARS_MAX or "\x00" in name:
@@ -56,6 +61,13 @@ def problem(event: UsageEvent) -> str | None:
 def _countable(usage: TokenUsage) -> bool:
     counts = astuple(usage)
     return bool(min(counts) >= 0 and max(counts) <= TOKENS_MAX)
+
+
+def _all_countable(tries: Sequence[Try]) -> bool:
+    if not all(_countable(one.usage) for one in tries):
+        return False
+    sums = map(sum, zip(*(astuple(one.usage) for one in tries), strict=True))
+    return len(tries) <= 1 or max(sums) <= TOKENS_MAX
 
 
 def settle(book: Book, event: UsageEvent) -> Settled:

@@ -51,7 +51,7 @@ def _errors() -> Any:
     except sqlite3.IntegrityError as error:
         kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreRefused
         raise kind(str(error)) from error
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, MemoryError) as error:
         raise StoreDown(str(error)) from error
     except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError) as error:
         raise StoreRefused(str(error)) from error
@@ -153,9 +153,14 @@ class SqliteStore:
             try:
                 yield SqliteTransaction(self._writer, self._clock())
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                self._roll_back()
                 raise
             await self._commit()
+
+    def _roll_back(self) -> None:
+        with _errors():
+            if self._writer.in_transaction:  # a disk that is full, or fails, has ended it already
+                self._writer.execute("ROLLBACK")
 
     async def _commit(self) -> None:
         # Shielded: a cancelled caller must not leave a transaction open for the next one.
@@ -167,8 +172,7 @@ class SqliteStore:
                 await asyncio.wait([commit])
                 raise
             except sqlite3.Error:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                self._roll_back()
                 raise
 
     @contextlib.asynccontextmanager

@@ -1,12 +1,14 @@
 """Owns the seam to a database: the few primitives that SQLite and PostgreSQL both give, under one behaviour."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ledger.statements import Table, Update
 
+ATTEMPTS_MAX = 5  # of one transaction, at conflicts with other ledgers
 Row = Sequence[Any]
+_T = TypeVar("_T")
 
 
 class StoreError(Exception):
@@ -28,6 +30,16 @@ class StoreConflict(StoreError):  # noqa: N818
 def is_at_fault(error: BaseException) -> bool:
     """Whether something failed for reasons of the database, so that the same may go well later."""
     return isinstance(error, StoreError) and not isinstance(error, StoreConflict | StoreRefused)
+
+
+async def again(work: Callable[[], Awaitable[_T]], conflict: Callable[[], None] = lambda: None) -> _T:
+    """What a transaction gives, begun again at each conflict with another ledger. Raises what the last attempt raised."""
+    for _ in range(ATTEMPTS_MAX - 1):
+        try:
+            return await work()
+        except StoreConflict:
+            conflict()
+    return await work()
 
 
 class Reader(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ledger.commit import Command, Committer, Delivery
-from ledger.store import StoreConflict, StoreError, is_at_fault
+from ledger.store import StoreConflict, StoreError, again, is_at_fault
 from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.books import Authorise, Done, Reason, Refusal, Renew
@@ -81,7 +81,7 @@ class Writer:
         self._wake.set()
 
     async def between(self, errand: Callable[[], Awaitable[Any]]) -> Any:
-        """Runs something that writes, between two commits."""
+        """Runs something that writes one transaction, between two commits; at conflicts with other ledgers again."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._errands.append((errand, future))
         self._wake.set()
@@ -115,7 +115,7 @@ class Writer:
         if self._errands:
             errand, future = self._errands.popleft()
             try:
-                result = await errand()
+                result = await again(errand)
             except Exception as error:  # noqa: BLE001  the errand's sender hears of it
                 if not future.done():
                     future.set_exception(error)

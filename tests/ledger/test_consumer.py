@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger import consumer as consumer_module
-from ledger import jetstream
+from ledger import jetstream, streams
 from ledger.consumer import HELD_MAX, PULL_MESSAGES, Consumer
 from ledger.store import StoreDown
 from runtime.bus import Bus, BusTimeout, NoResponders
@@ -142,7 +142,7 @@ async def test_pulls_do_not_pile_up(deployment: Deployment, monkeypatch: pytest.
 async def test_large_messages_pass(deployment: Deployment) -> None:
     """Messages near the largest that the bus takes wait in the stream: they come through at once, on one connection."""
     count = 40
-    big = tuple(Try("main", "x" * 200, Outcome.FAILED, 500, Known.REPORTED, NO_USAGE) for _ in range(4_000))
+    big = tuple(Try("main", "x" * 1_000, Outcome.FAILED, 500, Known.REPORTED, NO_USAGE) for _ in range(850))
     async with alone(deployment) as one:
         key_id = await one.books.key(nano=50 * USD)
         for number in range(count):
@@ -304,7 +304,7 @@ async def test_a_consumer_of_an_earlier_version(
 
 
 async def test_a_consumer_that_was_deleted(deployment: Deployment) -> None:
-    """It is made anew from where the books are, not from the stream's begin."""
+    """It is made anew; what it brings again counts once, and what is new is billed."""
     await deployment.start()
     key_id = await deployment.key()
     for number in range(5):
@@ -316,7 +316,81 @@ async def test_a_consumer_that_was_deleted(deployment: Deployment) -> None:
         await deployment.authorise("r5")
         await deployment.publish("m5", event("r5", SMALL))
         await deployment.settled(key_id, 50 * USD - 6 * billed(SMALL))
-        assert (await info(bus, CONSUMER_INFO))["config"]["opt_start_seq"] == 6
+
+        async def read() -> bool:
+            return bool((await info(bus, CONSUMER_INFO))["ack_floor"]["stream_seq"] == 6)
+
+        await until(read, "the stream is read to its end")
+    proof = await deployment.audit()
+    assert (proof["ok"], proof["calls"], proof["parked"]) == (True, 6, 0)
+
+
+async def test_a_stream_that_went_back_without_its_consumer(deployment: Deployment) -> None:
+    """A stream restored from a backup grows beyond where the books were while no ledger runs, and has lost its consumer.
+
+    Its new events stand where others had been applied: all of them are billed.
+    """
+    await deployment.start()
+    key_id = await deployment.key(nano=1000 * USD)
+    for number in range(30):
+        assert isinstance(await deployment.authorise(f"r{number}"), Hold)
+    for number in range(5):
+        await deployment.publish(f"m{number}", event(f"r{number}", SMALL))
+    await deployment.settled(key_id, 1000 * USD - 5 * billed(SMALL))
+    backup = deployment.server.folder / "backup"
+    deployment.server.stop()
+    shutil.copytree(deployment.server.store, backup)
+    deployment.server.start()
+    await until(deployment.answers, "a ledger answers")
+    for number in range(5, 10):
+        await deployment.publish(f"m{number}", event(f"r{number}", SMALL))
+    await deployment.settled(key_id, 1000 * USD - 10 * billed(SMALL))
+    await deployment.stop()
+    began = time.monotonic()
+    deployment.server.stop()
+    shutil.rmtree(deployment.server.store)
+    shutil.copytree(backup, deployment.server.store)
+    deployment.server.start()
+
+    async def connected() -> bool:
+        return all(bus.connected and bus.connected_since > began for bus in deployment.buses.values())
+
+    await until(connected, "the server is back")
+    for number in range(10, 30):
+        await deployment.publish(f"m{number}", event(f"r{number}", SMALL))
+    async with admin(deployment) as bus:
+        await jetstream._ask(bus, CONSUMER_INFO.replace("INFO", "DELETE"))
+    await deployment.start()
+    await deployment.settled(key_id, 1000 * USD - 30 * billed(SMALL))
+    proof = await deployment.audit()
+    assert (proof["ok"], proof["calls"], proof["open_holds"]) == (True, 30, 0)
+
+
+@on_postgresql
+async def test_two_ledgers_that_start_at_once(deployment: Deployment) -> None:
+    """The first stream is adopted by two ledgers in the same moment: the later one goes on with it and does not fail."""
+    stores = [await deployment.source.again() for _ in range(2)]
+    first, second = [await Books.open(store, deployment.clock) for store in stores]
+    stream = jetstream.Stream("2026-11-25T00:00:00Z", jetstream.StreamState(), jetstream._Settings())
+    writer = second.start()
+    async with first.store.write() as tx:
+        await tx.execute(
+            "INSERT INTO stream_positions (identity, applied_seq, current, opened_ms, detail) VALUES ($1, 0, $2, 0, '')",
+            stream.created,
+            True,
+        )
+        adopting = asyncio.create_task(writer.between(lambda: streams.adopt(second.store, None, stream)))
+
+        async def waits() -> bool:
+            rows = await deployment.store.fetch(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool(rows)
+
+        await until(waits, "the second one waits for the first")
+    assert await adopting == streams.Position(stream.created, 0)
+    await first.close()
+    await second.close()
 
 
 async def test_a_stop_answers_what_is_on_its_way(deployment: Deployment) -> None:

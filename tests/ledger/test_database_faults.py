@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -65,6 +66,40 @@ async def test_tables_that_are_away_for_a_while(deployment: Deployment, breaks: 
     assert (proof["ok"], proof["parked"], proof["calls"]) == (True, 0, MESSAGES)
     assert await deployment.applied() == MESSAGES
     assert isinstance(await deployment.authorise("after"), Hold)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_a_disk_that_is_full(books: Books) -> None:
+    """A full disk ends transactions by itself: the ledger waits for room, then bills everything, and nothing is parked."""
+    key_id = await books.key(nano=1000 * USD)
+    names = [f"r{number}" for number in range(MESSAGES)]
+    for name in names:
+        await books.hold(name)
+    ((pages,),) = await books.store.fetch("PRAGMA page_count")
+    file: sqlite3.Connection = books.store._writer  # type: ignore[attr-defined]
+    file.execute(f"PRAGMA max_page_count = {pages + 2}")
+    writer = books.start()
+    done: list[int] = []
+    for number, name in enumerate(names, 1):
+        delivery = Delivery("stream", number, (event(name, SMALL),))
+        writer.apply(delivery, lambda number=number: done.append(number))  # type: ignore[misc]
+
+    async def tried() -> bool:
+        return books.telemetry.failures._value.get() >= 2
+
+    await until(tried, "the ledger has met the full disk")
+    assert books._writing is not None
+    assert not books._writing.done()
+    assert len(done) < MESSAGES
+    file.execute(f"PRAGMA max_page_count = {2**30}")
+
+    async def whole() -> bool:
+        return len(done) == MESSAGES
+
+    await until(whole, "everything is acknowledged")
+    assert await books.balance(key_id) == (1000 * USD - MESSAGES * billed(SMALL), 0)
+    proof = await books.check()
+    assert (proof["parked"], proof["calls"]) == (0, MESSAGES)
 
 
 @on_postgresql

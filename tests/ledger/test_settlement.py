@@ -1,12 +1,15 @@
 """Settlement: who pays what for each way a call can end, once and for ever."""
 
+from typing import Any
+
 import pytest
 
+from ledger.postgres import PostgresTransaction
 from schemas.books import Credit, KeyCreate, Reason, Refusal
 from schemas.money import NANO_MAX
 from schemas.pricing import NO_USAGE, TokenUsage
 from schemas.usage import Known, Outcome, Try
-from tests.ledger.harness import MODEL, USD, Books, billed, digest_of, event, listed
+from tests.ledger.harness import MODEL, USD, Books, Clock, billed, digest_of, event, listed
 
 SMALL = TokenUsage(input=80, cached=10, output=40, reasoning=7)
 LARGE = TokenUsage(input=90, output=95)
@@ -280,6 +283,12 @@ async def test_an_event_without_a_hold_is_parked(books: Books) -> None:
         event(
             "r1", SMALL, tries=(Try("main", MODEL, Outcome.OK, 200, Known.REPORTED, TokenUsage(input=-5)),)
         ),
+        event("r1", SMALL, tries=(Try("main", MODEL, Outcome.OK, 200, Known.REPORTED, SMALL),) * 1_001),
+        event(
+            "r1",
+            SMALL,
+            tries=(Try("main", MODEL, Outcome.OK, 200, Known.REPORTED, TokenUsage(output=2 * 10**8)),) * 6,
+        ),
     ],
 )
 async def test_a_mad_event_is_parked(books: Books, mad: object) -> None:
@@ -293,6 +302,33 @@ async def test_a_mad_event_is_parked(books: Books, mad: object) -> None:
     assert posted == 5 * USD - billed(SMALL)
     proof = await books.check()
     assert (proof["parked"], proof["open_holds"]) == (1, 1)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+@pytest.mark.parametrize("after", range(1, 5))
+async def test_two_ledgers_make_keys_of_one_profile(
+    source: Any, clock: Clock, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile that another ledger makes between any two reads of this one's: both keys are made, on one account."""
+    books = await Books.open(await source.open(), clock)
+    other = await Books.open(await source.again(), clock)
+    real = PostgresTransaction.fetch
+    reads = 0
+
+    async def fetch(tx: PostgresTransaction, sql: str, *parameters: Any) -> Any:
+        nonlocal reads
+        rows = await real(tx, sql, *parameters)
+        reads += 1
+        if reads == after:
+            await other.key("other", USD, profile="shared", playground=True)
+        return rows
+
+    monkeypatch.setattr(PostgresTransaction, "fetch", fetch)
+    await books.key("mine", USD, profile="shared", playground=True)
+    assert await books.account("playground:shared") == 2 * USD
+    await books.check()
+    await books.close()
+    await other.close()
 
 
 async def test_credit_and_keys_happen_once(books: Books) -> None:
