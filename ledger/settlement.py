@@ -45,6 +45,8 @@ def problem(event: UsageEvent) -> str | None:
         return "the request id is not one"
     if not 1 <= event.attempt <= ATTEMPT_MAX:
         return "the attempt is out of range"
+    if event.outcome is Outcome.EXPIRED:
+        return "only the ledger says that a call has expired"
     if len(event.tries) > TRIES_MAX:
         return "there are too many tries"
     if not _countable(event.usage) or not _all_countable(event.tries):

@@ -5,14 +5,21 @@ import io
 import sys
 from pathlib import Path
 
+from runtime.settings import SettingsError
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 EMPTY = "base"
 _RENDER_TIMEOUT_S = 60.0
 
 
+def _revisions() -> list[str]:
+    # Read from the file names, so that a service that is up to date never imports Alembic.
+    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
 def head() -> str:
-    """The newest revision. Read from the file names, so that a service that is up to date never imports Alembic."""
-    return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+    """The newest revision."""
+    return _revisions()[-1]
 
 
 def render(dialect: str = "postgresql", start: str = EMPTY) -> str:
@@ -28,7 +35,14 @@ def render(dialect: str = "postgresql", start: str = EMPTY) -> str:
 
 
 async def render_apart(dialect: str, start: str) -> str:
-    """`render` in a process of its own, so that a long-lived ledger does not keep Alembic in memory."""
+    """`render` in a process of its own, so that a long-lived ledger does not keep Alembic in memory.
+
+    Raises SettingsError for a revision that only a newer version of tokn knows.
+    """
+    if start != EMPTY and start not in _revisions():
+        raise SettingsError(
+            f"[ledger] database_url: the tables are at revision {start}, of a newer tokn; this one knows {head()}: upgrade it"
+        )
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

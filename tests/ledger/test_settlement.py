@@ -278,6 +278,7 @@ async def test_an_event_without_a_hold_is_parked(books: Books) -> None:
         event("r1", TokenUsage(input=-1)),
         event("r1", TokenUsage(output=2**60)),
         event("r1", SMALL, attempt=0),
+        event("r1", SMALL, outcome=Outcome.EXPIRED, tries=()),
         event("r1", SMALL, attempt=2**40),
         event("bad id.\x00", SMALL),
         event(

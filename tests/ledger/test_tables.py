@@ -15,9 +15,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from ledger import rows, sql, tables
+from ledger.app import open_store
 from ledger.postgres import PostgresStore
 from ledger.sqlite import SqliteStore
 from ledger.statements import ACCOUNTS, HOLDS, KEYS, PARKED, PROFILES, TRANSFERS, USAGE
+from runtime.settings import SettingsError
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.conftest import Source
 
@@ -124,6 +126,17 @@ async def test_every_earlier_revision_goes_up(
     ]
     for store in (old, new):
         await store.close()
+
+
+async def test_tables_of_a_newer_version(source: Source) -> None:
+    """A ledger that finds tables of a revision that it does not know says so in one line, and changes nothing."""
+    store = await source.open()
+    async with store.write() as tx:
+        await tx.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SettingsError, match="revision 9999, of a newer tokn"):
+        await open_store(source.url)
+    assert [tuple(row) for row in await store.fetch("SELECT version_num FROM alembic_version")] == [("9999",)]
+    await store.close()
 
 
 def test_the_sql_is_plain_and_durable(tmp_path: Path) -> None:
