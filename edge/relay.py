@@ -48,6 +48,7 @@ class Relay:
         self._parked: dict[str, deque[Call]] = {}
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._errands: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None  # after a ledger that is away
         self._probed: set[str] = set()
         self._echoes: dict[tuple[str, int], asyncio.Future[bool]] = {}
         self._renew_at = 0.0
@@ -293,15 +294,27 @@ class Relay:
 
     async def _tell(self, ask: Callable[[], Awaitable[object]], for_s: float) -> None:
         # No caller waits for this, and the ledger may be away for longer than a caller would.
-        deadline = time.monotonic() + for_s
-        while True:
-            try:
-                await ask()
-            except LedgerAwayError:
-                if time.monotonic() >= deadline:
-                    raise
-            else:
-                return
+        try:
+            async with asyncio.timeout(for_s):
+                while True:
+                    try:
+                        await ask()
+                    except LedgerAwayError:
+                        await self._ledger_back()
+                    else:
+                        return
+        except TimeoutError:
+            raise LedgerAwayError from None
+
+    async def _ledger_back(self) -> None:
+        """Waits for a ledger that is away: one asks after it, however many wait."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask_after_ledger())
+        await asyncio.shield(self._asking)
+
+    async def _ask_after_ledger(self) -> None:
+        while not await self._books.ping(self._limits.ledger_try_s):  # noqa: ASYNC110  another process is waited for
+            await asyncio.sleep(self._limits.ledger_ask_s)
 
     # Time.
 
@@ -397,5 +410,7 @@ class Relay:
             await asyncio.wait(set(self._errands), timeout=timeout_s)
         for task in set(self._errands):
             task.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         for subscription in self._subscriptions:
             await subscription.unsubscribe()

@@ -74,6 +74,27 @@ async def test_a_stop_with_the_ledger_away_still_tells_it(rig: Rig) -> None:
     assert await estimate_of(rig) == (1, True)
 
 
+async def test_a_ledger_that_is_away_is_not_asked_again_and_again(rig: Rig) -> None:
+    """Whoever waits for a ledger that does not answer sends it nothing: one ping asks after it. Then it is told."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        rig.ledger.silent = True
+        await attempt.worker.die()
+
+    rig.worker.script = script
+    assert (await rig.chat()).status_code == 503
+    tries = int(FAST.ledger_s / FAST.ledger_try_s) + 1
+    await until(lambda: rig.ledger.of(LedgerVerb.PING))
+    told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+    assert 1 <= told <= tries
+    await until(lambda: len(rig.ledger.of(LedgerVerb.PING)) >= 3)
+    assert len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told
+    rig.ledger.silent = False
+    await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told + 1)
+    assert rig.ledger.of(LedgerVerb.ESTIMATE)[-1].failed
+
+
 async def test_an_answer_that_was_not_recorded_in_time_is_not_billed_later(rig: Rig) -> None:
     """A plain answer whose bill was not durable in time is a 503; its event still comes, and must not bill it."""
 
