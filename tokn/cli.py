@@ -287,8 +287,7 @@ def usage(
     if as_json:
         show.json_lines(rows)
         return
-    columns = ("call", "outcome", "tokens", "USD", "price", "ms", "created")
-    show.table(map(show.call, rows), columns, title="Calls", empty="No calls yet.")
+    show.table(map(show.call, rows), show.CALL, title="Calls", empty="No calls yet.")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.money import nano_to_usd
 
+CALL = ("call", "bill")  # what `call` makes of a call
 _encode = msgspec.json.Encoder().encode
 
 
@@ -25,7 +26,7 @@ def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: st
     from rich.table import Table  # noqa: PLC0415
 
     console = Console()
-    drawn = Table(title=title, title_justify="left", header_style="bold")
+    drawn = Table(title=title, title_justify="left", header_style="bold", show_lines=columns == CALL)
     for column in columns:
         right = column.endswith(("_nano", "_tokens")) or column in {"workers", "inflight", "capacity"}
         drawn.add_column(_heading(column), justify="right" if right else "left", overflow="fold")
@@ -48,17 +49,21 @@ def fields(row: dict[str, Any], *, title: str) -> None:
 
 
 def call(row: dict[str, Any]) -> dict[str, Any]:
-    """A call with what belongs together in one cell: tokens by class, what they cost, and where the time went."""
+    """A call in two cells that fit a narrow terminal: which one it was and how it ended; what was used, billed and waited for."""
     attempts = row["attempts"]
-    tokens = [f"{name.replace('_', ' ')} {count}" for name, count in row["tokens"].items() if count]
+    tokens = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in row["tokens"].items() if count)
+    ended = f"{row['outcome']}, {row['known']}" + (f", attempt {attempts}" if attempts > 1 else "")
     return {
-        "call": f"{row['request_id']} {row['model']}",
-        "outcome": f"{row['outcome']}, {row['known']}" + (f", attempt {attempts}" if attempts > 1 else ""),
-        "tokens": tokens or None,
-        "USD": f"list {nano_to_usd(row['list_nano'])}, rate {row['rate']}, billed {nano_to_usd(row['billed_nano'])}",
-        "price": row["price_ref"],
-        "ms": f"queued {row['queued_ms']}, first byte {row['first_byte_ms']}, all {row['duration_ms']}",
-        "created": row["created"],
+        "call": "\n".join((row["request_id"], row["model"], ended, cell("created", row["created"]))),
+        "bill": "\n".join(
+            (
+                f"tokens: {tokens or 'none'}",
+                f"list {nano_to_usd(row['list_nano'])} at {row['rate']}",
+                f"billed {nano_to_usd(row['billed_nano'])} USD",
+                row["price_ref"] or "no price",
+                f"ms: queued {row['queued_ms']}, first byte {row['first_byte_ms']}, all {row['duration_ms']}",
+            )
+        ),
     }
 
 

@@ -23,14 +23,27 @@ LINE = {
 def test_a_call_in_cells():
     """Tokens by class without those that are zero, list price, rate and bill, the price row, and where the time went."""
     cells = show.call(LINE)
-    assert show.cell("tokens", cells["tokens"]) == "input 70, cached 20, output 40"
-    assert cells["USD"] == "list 0.0012345, rate 0.60, billed 0.0007407"
-    assert cells["price"] == "builtin:gpt-4o@0123456789ab"
-    assert cells["ms"] == "queued 3, first byte 250, all 900"
-    assert cells["outcome"] == "ok, reported"
-    assert show.call(LINE | {"attempts": 2})["outcome"] == "ok, reported, attempt 2"
+    assert cells["call"].splitlines() == ["req_1", "gpt-4o", "ok, reported", "2026-11-18 11:06:40"]
+    assert cells["bill"].splitlines() == [
+        "tokens: input 70, cached 20, output 40",
+        "list 0.0012345 at 0.60",
+        "billed 0.0007407 USD",
+        "builtin:gpt-4o@0123456789ab",
+        "ms: queued 3, first byte 250, all 900",
+    ]
+    assert "ok, reported, attempt 2" in show.call(LINE | {"attempts": 2})["call"].splitlines()
+
+
+def test_a_call_fits_a_narrow_terminal(capsys, monkeypatch):
+    """At 80 columns no amount and no id is broken over two lines."""
+    monkeypatch.setenv("COLUMNS", "80")
+    line = LINE | {"request_id": "req_" + "0" * 32, "billed_nano": 999_999_999_999_999}
+    show.table(map(show.call, [line, line]), show.CALL, title="Calls", empty="")
+    printed = capsys.readouterr().out
+    for whole in (line["request_id"], "billed 999999.999999999 USD", "list 0.0012345 at 0.60"):
+        assert printed.count(whole) == 2
 
 
 def test_a_call_without_tokens():
     """A call that failed or expired has none, and says so."""
-    assert show.cell("tokens", show.call(LINE | {"tokens": {"input": 0}})["tokens"]) == "-"
+    assert "tokens: none" in show.call(LINE | {"tokens": {"input": 0}})["bill"].splitlines()
