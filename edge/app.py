@@ -129,7 +129,7 @@ class Edge:
                 _logger.warning("the grace period is over; calls are ended", calls=len(self.relay))
                 self.relay.end_all(unavailable("The gateway is being restarted. Retry with backoff."))
             await serving
-            await self.relay.close(max(FINISH_S, over - time.monotonic()))
+            await self.relay.close(FINISH_S, max(FINISH_S, over - time.monotonic()))
         finally:
             for task in (serving, ticking, stopping):
                 task.cancel()

@@ -221,6 +221,9 @@ class Call(Outlet):
             return
         if isinstance(frame, Bounce):
             return
+        if self.left and isinstance(frame, End | Failed):
+            self._end(None, Settle.WORKER)  # whatever is missing before it
+            return
         order = self._flow.order(frame.seq)
         if order is Order.GAP:
             self._gap(now)

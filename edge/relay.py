@@ -30,6 +30,7 @@ CALLS_MAX = 20_000  # those whose callers have left included
 CANCELLED_MAX = 4096  # stale attempts that are remembered as told to stop
 CANCEL_AGAIN_S = 1.0
 PARTS_TIMEOUT_S = 10.0
+TELL_PAUSE_MAX_S = 30.0  # between two tellings of the same, to a ledger that answers and cannot write
 
 _logger = get_logger("edge.relay")
 
@@ -48,6 +49,7 @@ class Relay:
         self._parked: dict[str, deque[Call]] = {}
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._errands: set[asyncio.Task[None]] = set()
+        self._refunds: set[asyncio.Task[None]] = set()  # those that no lease makes up for
         self._asking: asyncio.Task[None] | None = None  # after a ledger that is away
         self._probed: set[str] = set()
         self._echoes: dict[tuple[str, int], asyncio.Future[bool]] = {}
@@ -268,14 +270,12 @@ class Relay:
         """Takes an ended call off the list, and tells the books what its end means."""
         self._calls.pop(call.request_id, None)
         if how is Settle.RELEASE:
-            self._errand(self._release(call))
+            request_id, token = call.request_id, call.hold.token
+            self._errand(self._tell(lambda: self._books.release(request_id, token), self._limits.settle_s))
         elif how is not Settle.WORKER:
-            self._errand(self._estimate(call, failed=how is Settle.FAIL))
+            self._estimate(call, failed=how is Settle.FAIL)
 
-    async def _release(self, call: Call) -> None:
-        await self._tell(lambda: self._books.release(call.request_id, call.hold.token), self._limits.settle_s)
-
-    async def _estimate(self, call: Call, *, failed: bool) -> None:
+    def _estimate(self, call: Call, *, failed: bool) -> None:
         now = time.monotonic()
         message = Estimate(
             books.VERSION,
@@ -287,13 +287,16 @@ class Relay:
             int((call.first_data - call.created) * 1000) if call.first_data else 0,
             int((now - call.created) * 1000),
         )
-        await self._tell(
-            lambda: self._books.estimate(message),
-            self._limits.refund_s if failed else self._limits.settle_s,
-        )
+        # From here on nothing of the call is kept but this message, however long the ledger is away.
+        if failed:
+            telling = self._tell(lambda: self._books.estimate(message), self._limits.refund_s)
+            self._errand(telling, self._refunds)
+        else:
+            self._errand(self._tell(lambda: self._books.estimate(message), self._limits.settle_s))
 
     async def _tell(self, ask: Callable[[], Awaitable[object]], for_s: float) -> None:
         # No caller waits for this, and the ledger may be away for longer than a caller would.
+        pause_s = self._limits.ledger_ask_s
         try:
             async with asyncio.timeout(for_s):
                 while True:
@@ -301,6 +304,9 @@ class Relay:
                         await ask()
                     except LedgerAwayError:
                         await self._ledger_back()
+                        # It may be there and unable to write: a full disk, a lock.
+                        await asyncio.sleep(pause_s)
+                        pause_s = min(2 * pause_s, TELL_PAUSE_MAX_S)
                     else:
                         return
         except TimeoutError:
@@ -380,17 +386,18 @@ class Relay:
 
     # Errands: what has to wait for an answer. Calls themselves never do.
 
-    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
-        if len(self._errands) >= ERRANDS_MAX:
+    def _errand(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]] | None = None) -> None:
+        if len(self._errands) + len(self._refunds) >= ERRANDS_MAX:
             work.close()
             _logger.error("too many requests to the ledger are under way; one is dropped")
             return
         task = asyncio.get_running_loop().create_task(work)
-        self._errands.add(task)
+        (self._errands if among is None else among).add(task)
         task.add_done_callback(self._errand_done)
 
     def _errand_done(self, task: asyncio.Task[None]) -> None:
         self._errands.discard(task)
+        self._refunds.discard(task)
         if task.cancelled():
             return
         error = task.exception()
@@ -404,11 +411,12 @@ class Relay:
         for call in list(self._calls.values()):
             call.end_now(error)
 
-    async def close(self, timeout_s: float) -> None:
-        """Finishes errands, at most so long, then leaves the bus."""
-        if self._errands:
-            await asyncio.wait(set(self._errands), timeout=timeout_s)
-        for task in set(self._errands):
+    async def close(self, timeout_s: float, refunds_timeout_s: float) -> None:
+        """Finishes errands, at most so long each kind, then leaves the bus."""
+        for errands, wait_s in ((self._refunds, refunds_timeout_s), (self._errands, timeout_s)):
+            if errands:
+                await asyncio.wait(set(errands), timeout=wait_s)
+        for task in self._errands | self._refunds:
             task.cancel()
         if self._asking is not None:
             self._asking.cancel()

@@ -25,6 +25,7 @@ PULL_MESSAGES = 64
 PULL_EXPIRES_S = 5.0  # a pull that a lost connection left behind may bring messages for so long
 HELD_MAX = 2 * PULL_MESSAGES  # messages asked for or waiting for their commit
 WATCH_INTERVAL_S = 1.0
+GAPS_MAX = 1_000  # in a stream that was damaged, passed over in one watch
 START_TIMEOUT_S = 60.0  # for a cluster that still elects its leaders
 START_PAUSE_S = 0.3
 _logger = get_logger("ledger.consumer")
@@ -171,9 +172,9 @@ class Consumer:
             await jetstream.make_consumer(self._bus, 1)
             floor = 0
         elif floor > position.applied:
-            await self._catch_up(position, floor, last_seq)
+            position = await self._catch_up(position, floor, last_seq)
         elif first_seq > position.applied + 1:
-            await self._skip(position.identity, first_seq - 1)
+            position = await self._skip(position.identity, first_seq - 1)
         self._weigh(stream, max(last_seq - position.applied, 0))
         self._identity = position.identity
         self.last_seq = last_seq
@@ -198,20 +199,29 @@ class Consumer:
             _logger.error("the stream of usage events is another one", was=was.identity, now=now.identity)
         return now
 
-    async def _catch_up(self, position: streams.Position, floor: int, last_seq: int) -> None:
+    async def _catch_up(self, position: streams.Position, floor: int, last_seq: int) -> streams.Position:
         """What the books lack though it was acknowledged is replayed; what the stream itself has lost is passed over."""
-        kept = await jetstream.first_kept(self._bus, position.applied + 1)
-        lost_through = last_seq if kept is None else kept - 1
-        if lost_through > position.applied:
+        for _ in range(GAPS_MAX):
+            if floor <= position.applied:
+                break
+            kept = await jetstream.first_kept(self._bus, position.applied + 1)
+            lost_through = last_seq if kept is None else kept - 1
+            if lost_through <= position.applied:
+                _logger.error(
+                    "the books are behind what was acknowledged", floor=floor, applied=position.applied
+                )
+                self._telemetry.resets.inc()
+                await jetstream.reset_consumer(self._bus, position.applied + 1)
+                break
             _logger.error("the stream has lost events", first=position.applied + 1, last=lost_through)
-            await self._skip(position.identity, lost_through)
-            return
-        _logger.error("the books are behind what was acknowledged", floor=floor, applied=position.applied)
-        self._telemetry.resets.inc()
-        await jetstream.reset_consumer(self._bus, position.applied + 1)
+            position = await self._skip(position.identity, lost_through)
+        return position
 
-    async def _skip(self, identity: str, through: int) -> None:
-        await self._writer.between(lambda: streams.skip(self._store, identity, through))
+    async def _skip(self, identity: str, through: int) -> streams.Position:
+        now: streams.Position = await self._writer.between(
+            lambda: streams.skip(self._store, identity, through)
+        )
+        return now
 
 
 def _delivery(identity: str, sequence: int, data: bytes) -> Delivery | None:

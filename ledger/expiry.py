@@ -16,7 +16,9 @@ from runtime.log import get_logger
 
 INTERVAL_S = 2.0
 QUIET_S = 30.0  # after a start, a reconnection, or a time that was slept through
-SLEPT_MS = 10_000  # between two looks, on the database's clock: this machine was asleep, or the clock was set
+SLEPT_MS = (
+    10_000  # the database's clock gained so much on this process's: a machine was asleep, or a clock was set
+)
 _logger = get_logger("ledger.expiry")
 
 
@@ -30,7 +32,7 @@ class Expiry:
         self._consumer = consumer
         self._quiet_s = quiet_s
         self._started = time.monotonic()
-        self._looked_ms = 0  # the database's clock at the last look
+        self._ahead_ms = 0.0  # the database's clock beyond this process's, at the last look
         self._moment_ms = 0  # leases that ended before this …
         self._moment = 0.0
         self._barrier: int | None = None  # … may expire once everything up to this sequence is applied
@@ -55,9 +57,10 @@ class Expiry:
     async def step(self) -> int:
         """One look. Returns how many holds ended."""
         now_ms: int = await self._writer.between(self._clock)
-        if self._looked_ms and now_ms - self._looked_ms > SLEPT_MS:
+        ahead_ms = now_ms - time.monotonic() * 1000
+        if self._ahead_ms and ahead_ms - self._ahead_ms > SLEPT_MS:
             self._started = time.monotonic()
-        self._looked_ms = now_ms
+        self._ahead_ms = ahead_ms
         if self.quiet():
             self._moment_ms, self._barrier = 0, None
             return 0

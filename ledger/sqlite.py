@@ -170,8 +170,9 @@ class SqliteStore:
                 await asyncio.shield(commit)
             except asyncio.CancelledError:
                 await asyncio.wait([commit])
+                self._roll_back()  # if it has failed
                 raise
-            except sqlite3.Error:
+            except (sqlite3.Error, MemoryError):
                 self._roll_back()
                 raise
 

@@ -58,7 +58,9 @@ async def adopt(store: Store, was: Position | None, stream: Stream) -> Position:
     return Position(identity, 0)
 
 
-async def skip(store: Store, identity: str, through: int) -> None:
-    """Moves past what the stream no longer has: it was applied, or it is lost and its holds expire."""
+async def skip(store: Store, identity: str, through: int) -> Position:
+    """Moves past what the stream no longer has: it was applied, or it is lost and its holds expire. Returns where that is."""
     async with store.write() as tx:
         await save_position(tx, identity, [(1, through)])
+        rows = await tx.fetch("SELECT applied_seq FROM stream_positions WHERE identity = $1", identity)
+    return Position(identity, rows[0][0])

@@ -117,7 +117,8 @@ class End(Struct, frozen=True, array_like=True, tag="end"):
 class Failed(Struct, frozen=True, array_like=True, tag="failed"):
     """The call failed for good; its usage event is on its way. The edge makes a status of it, or an error event.
 
-    Also the last frame of a call whose caller has left, once its event is durable: nothing more of it is to be followed.
+    Also the last frame of an attempt that its edge has cancelled, once the event is durable: nothing more is to be
+    followed. Frames before it may never have been sent.
     """
 
     seq: int

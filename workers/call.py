@@ -78,6 +78,7 @@ class Call:
         self._stop: Stop | None = None
         self._running = False  # whether a stop must interrupt the task
         self._settling = False  # whether it is too late to stop
+        self._left = False  # the edge has said that nobody waits for this attempt
         self._muted = False  # the caller has left; the answer is only read on because it is billed
         self._drain_until = 0.0
         self._waiting_since = 0.0  # for the upstream; 0.0 while not waiting for it
@@ -97,6 +98,7 @@ class Call:
 
     def stop(self, why: Stop) -> None:
         """Ends the call now; or mutes it, where the provider bills abandoned answers."""
+        self._left = self._left or why is Stop.CANCELLED
         if self._stop is not None or self._settling:
             return
         drain = self._serving.family.bills_abandoned and self._waiting_since and why is not Stop.SHUTDOWN
@@ -317,7 +319,9 @@ class Call:
                 self.frames.failed(not_recorded())
             return
         if self._muted or self._stop in (Stop.CANCELLED, Stop.EDGE_GONE):
-            if await self._serving.meter.submit(self._event(Outcome.CANCELLED)):
+            durable = await self._serving.meter.submit(self._event(Outcome.CANCELLED))
+            if durable and self._left:
+                # Not to an edge that was away for a while: its caller may still wait, and must not be told this.
                 self.frames.over(_LEFT)
             return
         if self._stop is not None:
@@ -359,7 +363,7 @@ class Call:
             self._answer = None
 
 
-_LEFT = unavailable("The caller has left.")  # read by nobody: the frame says that the call is recorded
+_LEFT = unavailable("The caller has left.")  # shown to nobody: the frame says that the call is recorded
 _NO_ROOM = unavailable("Every upstream account of the pool is busy. Retry with backoff.")
 _UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
 _LOST = upstream_failed("The connection to the upstream provider was lost. Retry with backoff.")

@@ -123,8 +123,7 @@ class FrameWriter:
         self._send(Failed(self._next(), error))
 
     def over(self, error: WireError) -> None:
-        """Says that a call whose caller has left is recorded. Lost, nothing is lost: its edge follows it for a while."""
-        # The frames that were never sent, or never read, are nobody's any more: this one follows what the edge has.
+        """Says that a call whose caller has left is recorded. If this is lost, its edge follows the call for a while."""
         self.mute()
         self._publish(encode(Failed(self._next(), error)))
 

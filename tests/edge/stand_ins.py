@@ -84,6 +84,7 @@ class ScriptedLedger:
         self.receipts: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[LedgerVerb, Any]] = []
         self.silent = False
+        self.writes = True  # without, it answers pings only: its database is full, or locked
         self._subscription: Subscription | None = None
 
     async def open(self) -> "ScriptedLedger":
@@ -105,7 +106,7 @@ class ScriptedLedger:
         kind = _REQUESTS.get(verb)
         request = msgspec.msgpack.decode(message.data, type=kind) if kind else None
         self.asked.append((verb, request))
-        if not self.silent:
+        if not self.silent and (self.writes or verb is LedgerVerb.PING):
             self.bus.publish(message.reply, books.encode(self._answer(verb, request)))
 
     def _answer(self, verb: LedgerVerb, request: Any) -> Any:

@@ -55,7 +55,9 @@ async def test_a_ledger_that_is_away_hears_later_that_the_caller_saw_an_error(ri
     assert await estimate_of(rig) == (1, True)
 
 
-@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, settle_s=0.2)], indirect=True)
+@pytest.mark.parametrize(
+    "rig", [msgspec.structs.replace(FAST, settle_s=0.2, ledger_ask_s=0.2)], indirect=True
+)
 async def test_a_stop_with_the_ledger_away_still_tells_it(rig: Rig) -> None:
     """What a caller saw fail is told beyond the time of other errands, and a stop gives it the whole grace period."""
 
@@ -93,6 +95,25 @@ async def test_a_ledger_that_is_away_is_not_asked_again_and_again(rig: Rig) -> N
     rig.ledger.silent = False
     await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told + 1)
     assert rig.ledger.of(LedgerVerb.ESTIMATE)[-1].failed
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, ledger_ask_s=3.0)], indirect=True)
+async def test_a_ledger_that_cannot_write_is_left_in_peace(rig: Rig) -> None:
+    """A ledger that answers pings but writes nothing is not told the same over and over: there is a pause. Then it is told."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        rig.ledger.writes = False
+        await attempt.worker.die()
+
+    rig.worker.script = script
+    assert (await rig.chat()).status_code == 503
+    await until(lambda: rig.ledger.of(LedgerVerb.PING))
+    told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+    await asyncio.sleep(2 * FAST.ledger_try_s)
+    assert len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told
+    rig.ledger.writes = True
+    await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told + 1)
 
 
 async def test_an_answer_that_was_not_recorded_in_time_is_not_billed_later(rig: Rig) -> None:

@@ -165,12 +165,14 @@ async def test_hang_up_of_a_plain_call(rig: Rig) -> None:
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 1)
 
 
-async def test_a_call_whose_caller_left_is_followed_until_it_is_recorded(rig: Rig) -> None:
-    """A worker's last word on a call that was left ends it here: nothing waits for it any longer, nor does a stop."""
+@pytest.mark.parametrize("lost", [0, 3])
+async def test_a_call_whose_caller_left_is_followed_until_it_is_recorded(rig: Rig, lost: int) -> None:
+    """A worker's last word on a call that was left ends it here, whatever is missing before it: no stop waits for it."""
 
     async def script(attempt: Attempt) -> None:
         attempt.accept()
         await attempt.cancelled.wait()
+        attempt.seq += lost
         attempt.fail(internal())
 
     rig.worker.script = script

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import nats
 import pytest
 
 from ledger import consumer as consumer_module
@@ -217,6 +218,42 @@ async def test_a_stream_that_aged_out_unread(deployment: Deployment) -> None:
     await until(expired, "the holds expire")
     proof = await deployment.audit()
     assert (proof["ok"], proof["expired"], proof["applied_seq"]) == (True, 3, 4)
+
+
+async def test_a_stream_with_many_gaps(deployment: Deployment) -> None:
+    """A damaged stream lacks messages in many places: all gaps are passed over at once, not one a second, and calls expire."""
+    count = 60
+    await deployment.start()
+    key_id = await deployment.key(nano=1000 * USD)
+    for number in range(count):
+        await deployment.authorise(f"r{number}")
+    await deployment.stop()
+    # The same stream, but for the right to take messages out of it; a ledger that starts takes that away again.
+    client = await nats.connect(deployment.server.admin_url)
+    stream = client.jetstream()
+    kept = (await stream.stream_info(subjects.USAGE_STREAM)).config
+    await stream.delete_stream(subjects.USAGE_STREAM)
+    await stream.add_stream(kept, deny_delete=False)
+    for number in range(count):
+        await deployment.publish(f"m{number}", event(f"r{number}", SMALL))
+    for sequence in range(1, count + 1, 2):
+        assert await stream.delete_msg(subjects.USAGE_STREAM, sequence)
+    await client.close()
+    await deployment.start()
+
+    async def whole() -> bool:
+        return await deployment.applied() == count
+
+    await until(whole, "the books have passed all gaps", 10)
+    deployment.clock.turn(31)
+
+    async def ended() -> bool:
+        return (await deployment.audit())["open_holds"] == 0
+
+    await until(ended, "the lost ones expire")
+    assert await deployment.posted(key_id) == 1000 * USD - count // 2 * billed(SMALL)
+    proof = await deployment.audit()
+    assert (proof["ok"], proof["expired"]) == (True, count // 2)
 
 
 async def test_a_backup_that_is_restored_twice(deployment: Deployment) -> None:

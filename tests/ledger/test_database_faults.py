@@ -102,6 +102,40 @@ async def test_a_disk_that_is_full(books: Books) -> None:
     assert (proof["parked"], proof["calls"]) == (0, MESSAGES)
 
 
+class Exhausted:
+    """A connection to SQLite of which one COMMIT finds no memory."""
+
+    def __init__(self, real: sqlite3.Connection) -> None:
+        self._real = real
+        self.failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, sql: str, *parameters: Any) -> Any:
+        """As the connection."""
+        if sql == "COMMIT" and not self.failed:
+            self.failed = True
+            raise MemoryError
+        return self._real.execute(sql, *parameters)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_a_commit_without_memory(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that found no memory is rolled back and made again: no transaction is left open for the next one."""
+    key_id = await books.key()
+    await books.hold("r1")
+    exhausted = Exhausted(books.store._writer)  # type: ignore[attr-defined]
+    monkeypatch.setattr(books.store, "_writer", exhausted)
+    writer = books.start()
+    done = asyncio.Event()
+    writer.apply(Delivery("stream", 1, (event("r1", SMALL),)), done.set)
+    await asyncio.wait_for(done.wait(), 10)
+    assert exhausted.failed
+    assert await books.balance(key_id) == (5 * USD - billed(SMALL), 0)
+    await books.check()
+
+
 @on_postgresql
 async def test_a_row_that_somebody_holds(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator holds a hold's row beyond the ledger's own patience: its event waits, and is billed."""

@@ -11,6 +11,7 @@ from nats.js.api import KeyValueConfig
 
 from runtime.bus import Bus
 from runtime.settings import AccountSettings, PoolSettings
+from schemas import subjects
 from schemas.builtin import BUILTIN, SANDBOX_MODEL
 from schemas.pricing import TokenUsage
 from schemas.subjects import THOUGHTS_BUCKET, Role
@@ -20,6 +21,7 @@ from tests.fakes.nats import NatsServer
 from tests.fakes.openai import FakeOpenAI, Reply, stream, usage
 from tests.fakes.worker import account, job, rig, until
 from workers import thoughts
+from workers.frames import FrameWriter
 from workers.providers.openai import OpenAI
 from workers.providers.sandbox import Sandbox
 from workers.upstream import read_all
@@ -46,6 +48,42 @@ async def test_abandoned_answers_are_drained_where_they_are_billed(monkeypatch: 
             assert bill.usage == TokenUsage(input=7, output=5)
             assert b"two" not in answered.data
             await until(lambda: isinstance(answered.last, Failed), "word that the call is recorded")
+
+
+async def test_an_edge_that_was_away_is_not_told_that_its_caller_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An edge that comes back while an answer is drained without it may still have its caller: no frame ends that call.
+
+    It asks the ledger for another attempt, hears that the call is billed, and has that taken back.
+    """
+    monkeypatch.setattr(OpenAI, "bills_abandoned", True)
+    monkeypatch.setattr("workers.frames.EDGE_GONE_S", 0.4)
+    muted, gate = asyncio.Event(), asyncio.Event()
+    real = FrameWriter.mute
+
+    def mute(frames: FrameWriter) -> None:
+        real(frames)
+        muted.set()
+
+    monkeypatch.setattr(FrameWriter, "mute", mute)
+    async with FakeOpenAI(lambda _: Reply(pieces=[gate, *stream(["one ", "two "], usage(7, 5))])) as fake:
+        pool = PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),))
+        async with rig((pool,)) as made:
+            edge = made.edge
+            heard = await edge.bus.subscribe(subjects.frames_all("away"), edge._on_frame)
+            call = job(STREAM)
+            answered = edge.offer(call, reply=subjects.frames("away", call.request_id, 1))
+            await until(lambda: fake.received, "the upstream call")
+            await heard.unsubscribe()
+            await asyncio.wait_for(muted.wait(), 10)
+            await edge.bus.subscribe(subjects.frames_all("away"), edge._on_frame)
+            edge.beats.clear()
+            gate.set()
+            assert (await made.ledger.event(call)).outcome is Outcome.CANCELLED
+            await until(lambda: edge.beats and not edge.beats[-1].inflight, "the worker has done with it")
+            await edge.bus.flush(2)
+            assert not any(isinstance(frame, Failed) for frame in answered.frames)
 
 
 async def test_thoughts_are_kept_between_workers() -> None:
