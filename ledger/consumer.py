@@ -25,6 +25,7 @@ PULL_MESSAGES = 64
 PULL_EXPIRES_S = 5.0  # a pull that a lost connection left behind may bring messages for so long
 HELD_MAX = 2 * PULL_MESSAGES  # messages asked for or waiting for their commit
 WATCH_INTERVAL_S = 1.0
+FLOOR_STILL_MAX_S = 2.0 * jetstream.ACK_WAIT_S  # whatever was lost with a ledger came again by then
 GAPS_MAX = 1_000  # in a stream that was damaged, passed over in one watch
 START_TIMEOUT_S = 60.0  # for a cluster that still elects its leaders
 START_PAUSE_S = 0.3
@@ -46,6 +47,8 @@ class Consumer:
         self._asked = 0  # messages that the open pull may still bring
         self._asked_until = 0.0
         self._held = 0  # messages handed to the writer
+        self._floor = 0  # everything up to it is acknowledged …
+        self._floor_since = 0.0  # … since so long
         self._wake = asyncio.Event()
         self._stopping = False
         self.last_seq = 0  # of the stream, at `watched`
@@ -175,6 +178,8 @@ class Consumer:
             position = await self._catch_up(position, floor, last_seq)
         elif first_seq > position.applied + 1:
             position = await self._skip(position.identity, first_seq - 1)
+        else:
+            await self._unstick(floor, position.applied)
         self._weigh(stream, max(last_seq - position.applied, 0))
         self._identity = position.identity
         self.last_seq = last_seq
@@ -216,6 +221,21 @@ class Consumer:
             _logger.error("the stream has lost events", first=position.applied + 1, last=lost_through)
             position = await self._skip(position.identity, lost_through)
         return position
+
+    async def _unstick(self, floor: int, applied: int) -> None:
+        """Has everything delivered again above a floor that stands still below what the books have.
+
+        Seen after a kill of nats-server with damage to its files: a message stays unacknowledged and never comes again,
+        so that nothing could ever expire. Whatever is delivered twice counts once.
+        """
+        now = time.monotonic()
+        if floor >= applied or floor != self._floor:
+            self._floor, self._floor_since = floor, now
+        elif now - self._floor_since >= FLOOR_STILL_MAX_S:
+            _logger.error("acknowledgements are stuck", floor=floor, applied=applied)
+            self._telemetry.resets.inc()
+            self._floor_since = now
+            await jetstream.reset_consumer(self._bus, floor + 1)
 
     async def _skip(self, identity: str, through: int) -> streams.Position:
         now: streams.Position = await self._writer.between(

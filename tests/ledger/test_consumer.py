@@ -220,6 +220,42 @@ async def test_a_stream_that_aged_out_unread(deployment: Deployment) -> None:
     assert (proof["ok"], proof["expired"], proof["applied_seq"]) == (True, 3, 4)
 
 
+async def test_acknowledgements_that_are_stuck(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that the books have, that is not acknowledged and never comes again: it is had again, and holds can end."""
+    monkeypatch.setitem(jetstream._CONSUMER, "ack_wait", 3_600 * 10**9)
+    monkeypatch.setattr(consumer_module, "FLOOR_STILL_MAX_S", 1.5)
+    real = Consumer._answer
+    lost = 0
+
+    def answer(consumer: Consumer, reply: str, word: bytes) -> None:
+        nonlocal lost
+        if lost == 0:
+            lost = 1
+        else:
+            real(consumer, reply, word)
+
+    monkeypatch.setattr(Consumer, "_answer", answer)
+    await deployment.start()
+    key_id = await deployment.key()
+    for name in ("r1", "r2", "open"):
+        await deployment.authorise(name)
+    await deployment.publish("m1", event("r1", SMALL))
+    await deployment.publish("m2", event("r2", SMALL))
+    await deployment.settled(key_id, 50 * USD - 2 * billed(SMALL))
+    assert lost == 1
+    deployment.clock.turn(31)
+
+    async def ended() -> bool:
+        return (await deployment.audit())["open_holds"] == 0
+
+    await until(ended, "the hold ends")
+    proof = await deployment.audit()
+    assert (proof["ok"], proof["calls"], proof["expired"]) == (True, 3, 1)
+    assert await deployment.posted(key_id) == 50 * USD - 2 * billed(SMALL)
+
+
 async def test_a_stream_with_many_gaps(deployment: Deployment) -> None:
     """A damaged stream lacks messages in many places: all gaps are passed over at once, not one a second, and calls expire."""
     count = 60

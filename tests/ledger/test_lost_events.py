@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger import jetstream
+from ledger.consumer import FLOOR_STILL_MAX_S
 from ledger.jetstream import ACK_WAIT_S
 from runtime.bus import BusError
 from schemas.books import Hold
@@ -73,8 +74,8 @@ async def stream_last(deployment: Deployment) -> int:
 async def closed(deployment: Deployment) -> None:
     """Leases run out; every hold ends."""
     deployment.clock.turn(31)
-    # A message whose acknowledgement nats lost comes again after half a minute; nothing expires before.
-    async with asyncio.timeout(ACK_WAIT_S + 15):
+    # A message whose acknowledgement nats lost comes again, or is had again; nothing expires before.
+    async with asyncio.timeout(FLOOR_STILL_MAX_S + ACK_WAIT_S + 15):
         while (await deployment.audit())["open_holds"]:
             await asyncio.sleep(0.05)
 
