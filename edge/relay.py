@@ -30,7 +30,10 @@ CALLS_MAX = 20_000  # those whose callers have left included
 CANCELLED_MAX = 4096  # stale attempts that are remembered as told to stop
 CANCEL_AGAIN_S = 1.0
 PARTS_TIMEOUT_S = 10.0
-TELL_PAUSE_MAX_S = 30.0  # between two tellings of the same, to a ledger that answers and cannot write
+TELL_PAUSE_MAX_S = (
+    2.0  # between two tellings, to a ledger that cannot write: a lease may overtake what waits longer
+)
+REFUND_PAUSE_MAX_S = 30.0  # the same of what no lease can overtake
 
 _logger = get_logger("edge.relay")
 
@@ -50,6 +53,7 @@ class Relay:
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._errands: set[asyncio.Task[None]] = set()
         self._refunds: set[asyncio.Task[None]] = set()  # those that no lease makes up for
+        self._closing = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None  # after a ledger that is away
         self._probed: set[str] = set()
         self._echoes: dict[tuple[str, int], asyncio.Future[bool]] = {}
@@ -289,12 +293,16 @@ class Relay:
         )
         # From here on nothing of the call is kept but this message, however long the ledger is away.
         if failed:
-            telling = self._tell(lambda: self._books.estimate(message), self._limits.refund_s)
+            telling = self._tell(
+                lambda: self._books.estimate(message), self._limits.refund_s, REFUND_PAUSE_MAX_S
+            )
             self._errand(telling, self._refunds)
         else:
             self._errand(self._tell(lambda: self._books.estimate(message), self._limits.settle_s))
 
-    async def _tell(self, ask: Callable[[], Awaitable[object]], for_s: float) -> None:
+    async def _tell(
+        self, ask: Callable[[], Awaitable[object]], for_s: float, pause_max_s: float = TELL_PAUSE_MAX_S
+    ) -> None:
         # No caller waits for this, and the ledger may be away for longer than a caller would.
         pause_s = self._limits.ledger_ask_s
         try:
@@ -305,12 +313,20 @@ class Relay:
                     except LedgerAwayError:
                         await self._ledger_back()
                         # It may be there and unable to write: a full disk, a lock.
-                        await asyncio.sleep(pause_s)
-                        pause_s = min(2 * pause_s, TELL_PAUSE_MAX_S)
+                        await self._pause(pause_s)
+                        pause_s = min(2 * pause_s, pause_max_s)
                     else:
                         return
         except TimeoutError:
             raise LedgerAwayError from None
+
+    async def _pause(self, pause_s: float) -> None:
+        """Waits, but not while the edge stops: then everything is told at once."""
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._closing.wait()
+        except TimeoutError:
+            return
 
     async def _ledger_back(self) -> None:
         """Waits for a ledger that is away: one asks after it, however many wait."""
@@ -399,10 +415,11 @@ class Relay:
         self._errands.discard(task)
         self._refunds.discard(task)
         if task.cancelled():
+            _logger.error("the edge stops before the books were told how a call ended")
             return
         error = task.exception()
         if isinstance(error, LedgerAwayError | BusError):
-            _logger.warning("the books were not told; the hold's lease ends it", error=str(error))
+            _logger.warning("the books were not told how a call ended", error=str(error))
         elif error is not None:
             _logger.error("an errand failed", exc_info=error)
 
@@ -413,6 +430,7 @@ class Relay:
 
     async def close(self, timeout_s: float, refunds_timeout_s: float) -> None:
         """Finishes errands, at most so long each kind, then leaves the bus."""
+        self._closing.set()
         for errands, wait_s in ((self._refunds, refunds_timeout_s), (self._errands, timeout_s)):
             if errands:
                 await asyncio.wait(set(errands), timeout=wait_s)

@@ -56,8 +56,8 @@ class Expiry:
 
     async def step(self) -> int:
         """One look. Returns how many holds ended."""
-        now_ms: int = await self._writer.between(self._clock)
-        ahead_ms = now_ms - time.monotonic() * 1000
+        now_ms, own_ms = await self._writer.between(self._clock)
+        ahead_ms = now_ms - own_ms
         if self._ahead_ms and ahead_ms - self._ahead_ms > SLEPT_MS:
             self._started = time.monotonic()
         self._ahead_ms = ahead_ms
@@ -85,9 +85,10 @@ class Expiry:
             self._moment_ms = 0
         return ended
 
-    async def _clock(self) -> int:
+    async def _clock(self) -> tuple[int, float]:
+        """The database's clock, and this process's at the same moment."""
         async with self._store.write() as tx:
-            return tx.now_ms
+            return tx.now_ms, time.monotonic() * 1000
 
     async def _applied(self) -> int:
         rows = await self._store.fetch(

@@ -122,6 +122,7 @@ class SqliteStore:
         self._writer = self._connect()
         self.connected_since = time.monotonic()
         self._reader = SqliteReader(self._connect())
+        self._down = False  # since the last commit
         self._lock = asyncio.Lock()
         self._commits = ThreadPoolExecutor(1, "ledger-commit")
 
@@ -148,14 +149,22 @@ class SqliteStore:
     async def write(self) -> AsyncIterator[SqliteTransaction]:
         """A transaction that has the database to itself. Its commit, which waits for the disk, runs in a thread."""
         async with self._lock:
-            with _errors():
-                self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteTransaction(self._writer, self._clock())
-            except BaseException:
-                self._roll_back()
+                self._roll_back()  # what an earlier roll-back could not
+                with _errors():
+                    self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield SqliteTransaction(self._writer, self._clock())
+                except BaseException:
+                    self._roll_back()
+                    raise
+                await self._commit()
+            except StoreDown:
+                self._down = True
                 raise
-            await self._commit()
+            if self._down:
+                # As after a reconnection: what was to be written meanwhile may have been given up.
+                self._down, self.connected_since = False, time.monotonic()
 
     def _roll_back(self) -> None:
         with _errors():

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ledger.batch import save_position
 from ledger.jetstream import Stream
-from ledger.store import Store
+from ledger.store import Store, StoreConflict
 
 _CURRENT_SQL = (
     "SELECT identity, applied_seq FROM stream_positions WHERE current ORDER BY opened_ms DESC, identity DESC"
@@ -35,6 +35,9 @@ async def adopt(store: Store, was: Position | None, stream: Stream) -> Position:
     """Goes on with another stream from its begin; or with whatever another ledger has adopted meanwhile."""
     async with store.write() as tx:
         rows = await tx.fetch(f"{_CURRENT_SQL}{tx.locked}")
+        if was is not None and not rows:
+            # Another ledger adopted one while this one waited for the row: its own is seen by the next transaction.
+            raise StoreConflict("the stream was adopted by another ledger")
         if rows and (was is None or rows[0][0] != was.identity):
             return Position(rows[0][0], rows[0][1])
         names = await tx.fetch(

@@ -116,6 +116,25 @@ async def test_a_ledger_that_cannot_write_is_left_in_peace(rig: Rig) -> None:
     await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told + 1)
 
 
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, ledger_ask_s=60.0)], indirect=True)
+async def test_a_stop_ends_the_pause_before_a_refund_is_told_again(rig: Rig) -> None:
+    """A refund that pauses since the ledger could not write is told when the edge stops, not lost in its sleep."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        rig.ledger.writes = False
+        await attempt.worker.die()
+
+    rig.worker.script = script
+    assert (await rig.chat()).status_code == 503
+    await until(lambda: rig.ledger.of(LedgerVerb.PING))
+    told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+    rig.ledger.writes = True
+    rig.stop.set()
+    await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) > told, FAST.grace_s)
+    assert rig.ledger.of(LedgerVerb.ESTIMATE)[-1].failed
+
+
 async def test_an_answer_that_was_not_recorded_in_time_is_not_billed_later(rig: Rig) -> None:
     """A plain answer whose bill was not durable in time is a 503; its event still comes, and must not bill it."""
 

@@ -167,7 +167,7 @@ async def test_hang_up_of_a_plain_call(rig: Rig) -> None:
 
 @pytest.mark.parametrize("lost", [0, 3])
 async def test_a_call_whose_caller_left_is_followed_until_it_is_recorded(rig: Rig, lost: int) -> None:
-    """A worker's last word on a call that was left ends it here, whatever is missing before it: no stop waits for it."""
+    """A worker's last word on a call that was left ends it here, whatever is missing before it."""
 
     async def script(attempt: Attempt) -> None:
         attempt.accept()

@@ -357,6 +357,38 @@ async def test_two_ledgers_adopt_one_stream(deployment: Deployment) -> None:
     assert (await deployment.audit())["streams_lost"] == 1
 
 
+@on_postgresql
+async def test_a_lost_stream_is_adopted_once(deployment: Deployment) -> None:
+    """Two ledgers notice in one moment that the stream is another: whoever waited goes on with what the first adopted."""
+    stores = [await deployment.source.again() for _ in range(2)]
+    first, second = [await Books.open(store, deployment.clock) for store in stores]
+    old, new = [
+        jetstream.Stream(name, jetstream.StreamState(), jetstream._Settings()) for name in ("old", "new")
+    ]
+    was = await streams.adopt(first.store, None, old)
+    writer = second.start()
+    async with first.store.write() as tx:
+        await tx.fetch(f"SELECT identity FROM stream_positions WHERE current{tx.locked}")
+        adopting = asyncio.create_task(writer.between(lambda: streams.adopt(second.store, was, new)))
+
+        async def waits() -> bool:
+            rows = await deployment.store.fetch(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool(rows)
+
+        await until(waits, "the second one waits for the first")
+        await tx.execute("UPDATE stream_positions SET current = $1", False)
+        await tx.execute(
+            "INSERT INTO stream_positions (identity, applied_seq, current, opened_ms, detail) VALUES ($1, 0, $2, 0, '')",
+            new.created,
+            True,
+        )
+    assert await adopting == streams.Position("new", 0)
+    await first.close()
+    await second.close()
+
+
 async def test_a_consumer_of_an_earlier_version(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
