@@ -412,10 +412,12 @@ class Relay:
         task.add_done_callback(self._errand_done)
 
     def _errand_done(self, task: asyncio.Task[None]) -> None:
+        refund = task in self._refunds
         self._errands.discard(task)
         self._refunds.discard(task)
         if task.cancelled():
-            _logger.error("the edge stops before the books were told how a call ended")
+            if refund:
+                _logger.error("the edge stops before the books were told that a caller saw its call fail")
             return
         error = task.exception()
         if isinstance(error, LedgerAwayError | BusError):

@@ -21,6 +21,20 @@ async def estimate_of(rig: Rig) -> tuple[int, bool]:
     return told.attempt, told.failed
 
 
+async def told_in_vain(rig: Rig) -> int:
+    """A call fails while the ledger answers pings and cannot write: how often it was told so before the pause."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        rig.ledger.writes = False
+        await attempt.worker.die()
+
+    rig.worker.script = script
+    assert (await rig.chat()).status_code == 503
+    await until(lambda: rig.ledger.of(LedgerVerb.PING))
+    return len(rig.ledger.of(LedgerVerb.ESTIMATE))
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_bill_whose_end_was_lost_is_taken_back(rig: Rig, stream: bool) -> None:
     """The worker billed, its end was lost, it died: the caller sees a 502, and the ledger hears that it did."""
@@ -100,16 +114,7 @@ async def test_a_ledger_that_is_away_is_not_asked_again_and_again(rig: Rig) -> N
 @pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, ledger_ask_s=3.0)], indirect=True)
 async def test_a_ledger_that_cannot_write_is_left_in_peace(rig: Rig) -> None:
     """A ledger that answers pings but writes nothing is not told the same over and over: there is a pause. Then it is told."""
-
-    async def script(attempt: Attempt) -> None:
-        attempt.accept()
-        rig.ledger.writes = False
-        await attempt.worker.die()
-
-    rig.worker.script = script
-    assert (await rig.chat()).status_code == 503
-    await until(lambda: rig.ledger.of(LedgerVerb.PING))
-    told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+    told = await told_in_vain(rig)
     await asyncio.sleep(2 * FAST.ledger_try_s)
     assert len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told
     rig.ledger.writes = True
@@ -119,16 +124,7 @@ async def test_a_ledger_that_cannot_write_is_left_in_peace(rig: Rig) -> None:
 @pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, ledger_ask_s=60.0)], indirect=True)
 async def test_a_stop_ends_the_pause_before_a_refund_is_told_again(rig: Rig) -> None:
     """A refund that pauses since the ledger could not write is told when the edge stops, not lost in its sleep."""
-
-    async def script(attempt: Attempt) -> None:
-        attempt.accept()
-        rig.ledger.writes = False
-        await attempt.worker.die()
-
-    rig.worker.script = script
-    assert (await rig.chat()).status_code == 503
-    await until(lambda: rig.ledger.of(LedgerVerb.PING))
-    told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+    told = await told_in_vain(rig)
     rig.ledger.writes = True
     rig.stop.set()
     await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) > told, FAST.grace_s)

@@ -63,6 +63,18 @@ async def alone(deployment: Deployment) -> AsyncIterator[Alone]:
     await books.close()
 
 
+async def a_lock_is_waited_for(deployment: Deployment) -> None:
+    """Waits until some ledger's transaction waits for another's."""
+
+    async def waits() -> bool:
+        rows = await deployment.store.fetch(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(rows)
+
+    await until(waits, "one ledger waits for another")
+
+
 async def test_the_books_are_never_ahead_of_the_stream_by_haste(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,14 +382,7 @@ async def test_a_lost_stream_is_adopted_once(deployment: Deployment) -> None:
     async with first.store.write() as tx:
         await tx.fetch(f"SELECT identity FROM stream_positions WHERE current{tx.locked}")
         adopting = asyncio.create_task(writer.between(lambda: streams.adopt(second.store, was, new)))
-
-        async def waits() -> bool:
-            rows = await deployment.store.fetch(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return bool(rows)
-
-        await until(waits, "the second one waits for the first")
+        await a_lock_is_waited_for(deployment)
         await tx.execute("UPDATE stream_positions SET current = $1", False)
         await tx.execute(
             "INSERT INTO stream_positions (identity, applied_seq, current, opened_ms, detail) VALUES ($1, 0, $2, 0, '')",
@@ -485,14 +490,7 @@ async def test_two_ledgers_that_start_at_once(deployment: Deployment) -> None:
             True,
         )
         adopting = asyncio.create_task(writer.between(lambda: streams.adopt(second.store, None, stream)))
-
-        async def waits() -> bool:
-            rows = await deployment.store.fetch(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return bool(rows)
-
-        await until(waits, "the second one waits for the first")
+        await a_lock_is_waited_for(deployment)
     assert await adopting == streams.Position(stream.created, 0)
     await first.close()
     await second.close()
