@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from msgspec import structs
 from uvicorn import Config, Server
 
-from edge.admission import Admission
+from edge.admission.admission import Admission
+from edge.admission.catalogue import Catalogue
 from edge.books import Books
-from edge.catalogue import Catalogue
-from edge.intake import Budget
+from edge.calls.relay import Relay
+from edge.calls.roster import Roster
+from edge.http.connection import BoundedProtocol, bounded
+from edge.http.intake import Budget
 from edge.limits import LIMITS, Limits
-from edge.protocol import BoundedProtocol, bounded
-from edge.relay import Relay
-from edge.roster import Roster
-from edge.routes import Routes, State
-from runtime.bus import Bus
+from edge.routes.routes import Routes, State
+from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from runtime.metrics import watch_bus
 from runtime.service import end_process
-from runtime.settings import Settings, SettingsError
+from runtime.settings.settings import Settings, SettingsError
+from schemas.bus.subjects import Role
 from schemas.errors import unavailable
-from schemas.subjects import Role
 
 FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the ledger, at the least
 

@@ -10,9 +10,12 @@ from msgspec import Struct
 
 from edge.faults import LEDGER_AWAY
 from edge.limits import Limits
-from runtime.bus import Bus, BusDenied, BusError, PayloadTooLarge
-from schemas import books, subjects
-from schemas.books import (
+from runtime.bus.bus import Bus, BusDenied, BusError, PayloadTooLarge
+from schemas.bus import subjects
+from schemas.bus.subjects import LedgerVerb
+from schemas.chat.priced import RequestError
+from schemas.verbs import books
+from schemas.verbs.books import (
     Authorise,
     AuthoriseReply,
     CatalogueQuery,
@@ -28,8 +31,6 @@ from schemas.books import (
     Release,
     Renew,
 )
-from schemas.prompt import RequestError
-from schemas.subjects import LedgerVerb
 
 RETRY_INTERVAL_S = 0.1
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from schemas import wire
+from schemas.bus import frames
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -12,7 +12,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     head_bytes: int = 32 * 1024
     head_s: float = 10.0
     body_s: float = 60.0
-    body_bytes: int = wire.REQUEST_BYTES_MAX
+    body_bytes: int = frames.REQUEST_BYTES_MAX
     early_bytes: int = 64 * 1024  # a larger body is read only for a key that is known
     buffered_bytes: int = 256 * 1024 * 1024  # bodies and plain answers in memory, all callers together
     requests: int = 4096  # being answered at once
@@ -42,7 +42,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     full_wait_s: float = 2.0  # for a worker with room, before 429
     first_event_s: float = 15.0  # the head of a stream waits so long for its first event
     ping_s: float = 15.0
-    silence_s: float = wire.SILENCE_MAX_S
+    silence_s: float = frames.SILENCE_MAX_S
     gap_s: float = 2.0  # missing frames may be resent so long
     overdue_s: float = 3.0  # a beat older than this makes a worker suspect
     probe_gap_s: float = 0.5

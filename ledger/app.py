@@ -7,23 +7,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ledger.book import Rules
-from ledger.catalogue import Catalogue
-from ledger.commit import Committer
-from ledger.consumer import Consumer
-from ledger.expiry import QUIET_S, Expiry
-from ledger.opening import write_catalogue
-from ledger.pools import Pools
-from ledger.prices import priced
-from ledger.requests import Requests
-from ledger.store import Store, StoreError, again
+from ledger.commits.commit import Committer
+from ledger.commits.opening import write_catalogue
+from ledger.commits.writer import Writer
+from ledger.prices.library import priced
+from ledger.prices.offers import Catalogue
+from ledger.rules.book import Rules
+from ledger.store.base import Store, StoreError, again
+from ledger.stream.consumer import Consumer
+from ledger.stream.expiry import QUIET_S, Expiry
 from ledger.telemetry import Telemetry
-from ledger.writer import Writer
-from runtime.bus import Bus
+from ledger.verbs.dispatch import Requests
+from ledger.verbs.pools import Pools
+from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from runtime.service import end_process
-from runtime.settings import Settings, SettingsError
-from schemas.subjects import BEATS, Role
+from runtime.settings.settings import Settings, SettingsError
+from schemas.bus.subjects import BEATS, Role
 
 GRACE_S = 3.0  # for what is queued at a stop
 OPEN_TIMEOUT_S = 30.0  # for a database that is still starting
@@ -36,11 +36,11 @@ _logger = get_logger("ledger.app")
 async def open_store(url: str, clock: Callable[[], int] | None = None) -> Store:
     """Opens the database of a URL and takes its tables to the newest revision. Raises SettingsError, StoreError."""
     if url.startswith("postgresql"):
-        from ledger.postgres import PostgresStore  # noqa: PLC0415  its driver is only loaded where it is used
+        from ledger.store.postgres import PostgresStore  # noqa: PLC0415  its driver is only loaded where it is used
 
         store: Store = await PostgresStore.open(url, clock, timeout_s=OPEN_TIMEOUT_S)
     elif url.startswith(_SQLITE):
-        from ledger.sqlite import SqliteStore  # noqa: PLC0415
+        from ledger.store.sqlite import SqliteStore  # noqa: PLC0415
 
         try:
             path = Path(url.removeprefix(_SQLITE))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from runtime import log
-from runtime.settings import Settings, SettingsError
+from runtime.settings.settings import Settings, SettingsError
 
 EXIT_OK = 0
 EXIT_FAILED = 1

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from runtime.bus import Bus, BusError, PayloadTooLarge
-from runtime.settings import NatsSettings, load
-from schemas import books
-from schemas.subjects import LedgerVerb, Role, ledger
+from runtime.bus.bus import Bus, BusError, PayloadTooLarge
+from runtime.settings.settings import NatsSettings, load
+from schemas.bus.subjects import LedgerVerb, Role, ledger
+from schemas.verbs import books
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.folder import Folder
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
-from runtime.settings import PROVIDERS, SettingsError
-from schemas import books, keys
-from schemas.money import AmountError, usd_to_nano
-from schemas.subjects import LedgerVerb, new_id
+from runtime.settings.settings import PROVIDERS, SettingsError
+from schemas import keys
+from schemas.bus.subjects import LedgerVerb, new_id
+from schemas.money.amounts import AmountError, usd_to_nano
+from schemas.verbs import books
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.settings import DATA_DEFAULT, variable
@@ -135,7 +136,7 @@ def ledger(
 ) -> None:
     """Run one ledger: keys, balances, prices, bills. Needs [nats] url in the configuration."""
     if sql:
-        from ledger.sql import render  # noqa: PLC0415
+        from ledger.store.migrate import render  # noqa: PLC0415
 
         sys.stdout.write(render())
         raise typer.Exit

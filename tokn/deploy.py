@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from runtime.natsserver import ServerOptions, render
-from schemas.subjects import Role
+from runtime.bus.server import ServerOptions, render
+from schemas.bus.subjects import Role
 from tokn.settings import variable
 
 SERVICE_ROLES = {

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from runtime.settings import SettingsError
-from schemas.subjects import Role
+from runtime.settings.settings import SettingsError
+from schemas.bus.subjects import Role
 
 ORPHANS_TIMEOUT_S = 5.0  # how long the children of a killed `tokn up` may take to end
 

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import structs
 
 from runtime.service import EXIT_CONFIGURATION, run_service
-from runtime.settings import Settings, SettingsError, decode, load, redacted
-from schemas.subjects import Role
+from runtime.settings.settings import Settings, SettingsError, decode, load, redacted
+from schemas.bus.subjects import Role
 
 ROLES = {
     "edge": (Role.EDGE,),

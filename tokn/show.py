@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.money import nano_to_usd
+from schemas.money.amounts import nano_to_usd
 
 CALL = ("call", "bill")  # what `call` makes of a call
 _encode = msgspec.json.Encoder().encode

@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime import log
-from runtime.natsserver import ServerOptions, binary, render
+from runtime.bus.server import ServerOptions, binary, render
 from runtime.service import EXIT_FAILED
-from runtime.settings import Settings, SettingsError, encode, load
-from schemas.catalogue import Lifecycle
+from runtime.settings.settings import Settings, SettingsError, encode, load
+from schemas.catalogue.model import Lifecycle
 from tokn.child import Program, output, tokn_command
 from tokn.folder import ChildRun, Folder, Run
 from tokn.services import HANDED, for_service

@@ -3,24 +3,24 @@
 import asyncio
 import contextlib
 
-from runtime.bus import Bus
+from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from runtime.metrics import REGISTRY, watch_bus
 from runtime.service import end_process
-from runtime.settings import AccountSettings, PoolSettings, Settings, SettingsError
-from schemas import subjects
-from schemas.subjects import Role
+from runtime.settings.settings import AccountSettings, PoolSettings, Settings, SettingsError
+from schemas.bus import subjects
+from schemas.bus.subjects import Role
 from workers import upkeep
-from workers.accounts import Accounts
-from workers.calls import Calls
-from workers.meter import Meter
+from workers.calls.accounts import Accounts
+from workers.calls.calls import Calls
+from workers.calls.serving import Counts, Serving
+from workers.calls.usage_events import Meter
 from workers.pool import Pool
 from workers.providers import UnknownProviderError, family
 from workers.providers.base import Family, Prepared
-from workers.providers.sandbox import Sandbox
-from workers.serving import Counts, Serving
+from workers.providers.sandbox.family import Sandbox
 from workers.telemetry import WorkerCollector
-from workers.upstream import HttpUpstream, Upstream
+from workers.upstream.http import HttpUpstream, Upstream
 
 GRACE_S = 30.0  # for calls in flight, after SIGTERM
 ACKS_S = 10.0  # for the last usage events, after that

@@ -5,16 +5,16 @@ import time
 
 import msgspec
 
-from runtime.bus import BusError, Message, Subscription
+from runtime.bus.bus import BusError, Message, Subscription
 from runtime.log import get_logger
-from schemas import subjects
+from schemas.bus import subjects
+from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, AccountState, Beat, Bounce, Job, decode_job, encode
 from schemas.errors import WireError, model_not_found
-from schemas.wire import BEAT_INTERVAL_S, VERSION, AccountState, Beat, Bounce, Job, decode_job, encode
-from workers.accounts import Account
-from workers.call import Call
-from workers.calls import Calls
-from workers.parts import Parts
-from workers.serving import Serving
+from workers.calls.accounts import Account
+from workers.calls.call import Call
+from workers.calls.calls import Calls
+from workers.calls.parts import Parts
+from workers.calls.serving import Serving
 
 CALLS_MAX = 1024  # in one pool of one worker, whatever its accounts allow
 REJOIN_SHARE = 0.9  # a worker that was full comes back when so much of its capacity is in use, or less

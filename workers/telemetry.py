@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from schemas.wire import AccountState
+from schemas.bus.frames import AccountState
 from workers.pool import Pool
 
 

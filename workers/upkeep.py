@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from runtime.bus import Bus, BusError
+from runtime.bus.bus import Bus, BusError
 from runtime.log import get_logger
-from schemas import books, subjects
-from schemas.subjects import LedgerVerb
-from workers.calls import Calls
+from schemas.bus import subjects
+from schemas.bus.subjects import LedgerVerb
+from schemas.verbs import books
+from workers.calls.calls import Calls
 from workers.pool import Pool
 
 TICK_S = 0.2

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import uvloop
 
-from schemas.pricing import TokenUsage
+from schemas.money.pricing import TokenUsage
 from tests.fakes import dialects
 
 ENVELOPE = {"id": "chatcmpl-canned", "created": 1_763_769_600, "model": "canned"}

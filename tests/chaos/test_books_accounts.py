@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from runtime.bus import Bus
-from schemas import books as verbs
-from schemas import subjects
-from schemas.books import KeyRef, Rows
-from schemas.subjects import LedgerVerb, Role
+from runtime.bus.bus import Bus
+from schemas.bus import subjects
+from schemas.bus.subjects import LedgerVerb, Role
+from schemas.verbs import books as verbs
+from schemas.verbs.books import KeyRef, Rows
 from tests.fakes.caller import Seen, body, call, session, until
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import API_KEY, Upstream

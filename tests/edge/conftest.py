@@ -10,8 +10,8 @@ import pytest
 
 from edge.app import Edge
 from edge.limits import LIMITS, Limits
-from runtime.settings import PoolSettings, Settings
-from schemas.subjects import Role
+from runtime.settings.settings import PoolSettings, Settings
+from schemas.bus.subjects import Role
 from tests.edge.stand_ins import ScriptedLedger, ScriptedWorker, connect, until
 from tests.fakes.nats import NatsServer
 

@@ -8,28 +8,10 @@ from typing import Any
 
 import msgspec
 
-from runtime.bus import Bus, BusError, Message, Subscription
-from schemas import books, keys, subjects, wire
-from schemas.books import (
-    Authorise,
-    CatalogueReply,
-    Done,
-    Estimate,
-    GenerationQuery,
-    GenerationReply,
-    Hold,
-    KeyQuery,
-    KeyReply,
-    Reason,
-    Reattempt,
-    Refusal,
-    Release,
-    Renew,
-)
-from schemas.builtin import BUILTIN
-from schemas.catalogue import Model
-from schemas.subjects import LedgerVerb, Role
-from schemas.wire import (
+from runtime.bus.bus import Bus, BusError, Message, Subscription
+from schemas import keys
+from schemas.bus import frames, subjects
+from schemas.bus.frames import (
     Accept,
     Alive,
     Beat,
@@ -45,6 +27,26 @@ from schemas.wire import (
     Job,
     Part,
     Probe,
+)
+from schemas.bus.subjects import LedgerVerb, Role
+from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.model import Model
+from schemas.verbs import books
+from schemas.verbs.books import (
+    Authorise,
+    CatalogueReply,
+    Done,
+    Estimate,
+    GenerationQuery,
+    GenerationReply,
+    Hold,
+    KeyQuery,
+    KeyReply,
+    Reason,
+    Reattempt,
+    Refusal,
+    Release,
+    Renew,
 )
 from tests.fakes.nats import NatsServer
 
@@ -158,7 +160,7 @@ class Attempt:
     def send(self, frame: Frame) -> None:
         """Sends any frame."""
         with contextlib.suppress(BusError):
-            self.worker.bus.publish(self.inbox, wire.encode(frame), subjects.control(self.worker.id))
+            self.worker.bus.publish(self.inbox, frames.encode(frame), subjects.control(self.worker.id))
 
     def accept(self) -> None:
         """The first frame."""
@@ -290,7 +292,7 @@ class ScriptedWorker:
         """Says what it can do."""
         with contextlib.suppress(BusError):
             beat = Beat(
-                wire.VERSION,
+                frames.VERSION,
                 self.id,
                 self.pool,
                 self.pool,
@@ -301,7 +303,7 @@ class ScriptedWorker:
                 self.gone,
                 (),
             )
-            self.bus.publish(subjects.beat(self.pool, self.id), wire.encode(beat))
+            self.bus.publish(subjects.beat(self.pool, self.id), frames.encode(beat))
 
     async def _beat(self) -> None:
         while True:
@@ -310,7 +312,7 @@ class ScriptedWorker:
             await asyncio.sleep(0.3)
 
     def _on_job(self, message: Message) -> None:
-        attempt = Attempt(self, wire.decode_job(message.data), message.reply)
+        attempt = Attempt(self, frames.decode_job(message.data), message.reply)
         self.attempts.append(attempt)
         task = asyncio.get_running_loop().create_task(self.script(attempt))  # type: ignore[arg-type]
         self._tasks.add(task)

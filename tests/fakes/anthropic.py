@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from schemas.anthropic import anthropic_capabilities
+from schemas.catalogue.anthropic import anthropic_capabilities
 from tests.fakes.anthropic_rules import RefusalError, check
 from tests.fakes.hosted import Hosted
 

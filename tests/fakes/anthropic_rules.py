@@ -11,7 +11,7 @@ from anthropic.types.message_create_params import (
     MessageCreateParamsStreaming,
 )
 
-from schemas.catalogue import Capabilities
+from schemas.catalogue.model import Capabilities
 
 _STREAMED = pydantic.TypeAdapter(MessageCreateParamsStreaming)
 _WHOLE = pydantic.TypeAdapter(MessageCreateParamsNonStreaming)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from schemas.pricing import TokenUsage
+from schemas.money.pricing import TokenUsage
 from tests.fakes import anthropic, bedrock, gemini, openai
 
 SIGNATURE = "c2ln"  # what Gemini signs the first of some parallel calls with

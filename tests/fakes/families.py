@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from schemas.pricing import TokenUsage
+from schemas.money.pricing import TokenUsage
 from tests.fakes.stages import STAGES, Stage
 
 RATE = Decimal("0.6137")  # at which an exact price is seldom a whole number of nano-dollars

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from schemas.gemini import gemini_capabilities
+from schemas.catalogue.gemini import gemini_capabilities
 from tests.fakes.gemini_rules import RefusalError, check
 from tests.fakes.hosted import Hosted
 

@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 from google.genai import types
 
-from schemas.catalogue import Capabilities
+from schemas.catalogue.model import Capabilities
 
 Json = dict[str, Any]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Self
 
-from runtime.natsserver import ServerOptions, binary, render
-from runtime.settings import NatsSettings
-from schemas.subjects import Role
+from runtime.bus.server import ServerOptions, binary, render
+from runtime.settings.settings import NatsSettings
+from schemas.bus.subjects import Role
 from tests.fakes.servers import Container, Process, Server, in_containers
 from tests.fakes.tokn import free_port
 

@@ -12,14 +12,10 @@ import msgspec
 import nats
 from nats.js.api import StreamConfig
 
-from runtime.bus import Bus, Message
-from runtime.settings import AccountSettings, PoolSettings, Settings
-from schemas import books, subjects
-from schemas.catalogue import Capabilities, Model
-from schemas.pricing import Price, PriceTier
-from schemas.subjects import LedgerVerb, Role
-from schemas.usage import UsageEvent, decode_batch
-from schemas.wire import (
+from runtime.bus.bus import Bus, Message
+from runtime.settings.settings import AccountSettings, PoolSettings, Settings
+from schemas.bus import subjects
+from schemas.bus.frames import (
     Accept,
     Alive,
     Beat,
@@ -38,6 +34,11 @@ from schemas.wire import (
     decode_frame,
     encode,
 )
+from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.usage import UsageEvent, decode_batch
+from schemas.catalogue.model import Capabilities, Model
+from schemas.money.pricing import Price, PriceTier
+from schemas.verbs import books
 from tests.fakes.nats import NatsServer
 from tests.fakes.openai import API_KEY
 from workers import app

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.postgres import PostgresStore
-from ledger.sqlite import SqliteStore
-from ledger.store import Store
+from ledger.store.base import Store
+from ledger.store.postgres import PostgresStore
+from ledger.store.sqlite import SqliteStore
 from tests.fakes.nats import NatsServer
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.deployment import Deployment

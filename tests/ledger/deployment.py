@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ledger.app import serve
-from ledger.store import Store
-from runtime.bus import Bus, BusError
-from runtime.settings import Settings
-from schemas import books as verbs
-from schemas import subjects
-from schemas.books import Authorise, AuthoriseReply, Done, KeyCreate, KeyRef, Ping, Rows
-from schemas.builtin import BUILTIN
-from schemas.subjects import LedgerVerb, Role
-from schemas.usage import UsageBatch, UsageEvent, encode_batch
+from ledger.store.base import Store
+from runtime.bus.bus import Bus, BusError
+from runtime.settings.settings import Settings
+from schemas.bus import subjects
+from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.usage import UsageBatch, UsageEvent, encode_batch
+from schemas.catalogue.builtin import BUILTIN
+from schemas.verbs import books as verbs
+from schemas.verbs.books import Authorise, AuthoriseReply, Done, KeyCreate, KeyRef, Ping, Rows
 from tests.fakes.nats import NatsServer
 from tests.ledger.harness import POOLS, USD, Clock, digest_of
 

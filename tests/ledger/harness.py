@@ -8,17 +8,21 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from ledger import reads
-from ledger.audit import audit
-from ledger.book import Rules
-from ledger.catalogue import Catalogue
-from ledger.commit import Committer, Delivery
-from ledger.opening import write_catalogue
-from ledger.store import Store
+from ledger.commits.commit import Committer, Delivery
+from ledger.commits.opening import write_catalogue
+from ledger.commits.writer import Writer
+from ledger.prices.offers import Catalogue
+from ledger.rules.book import Rules
+from ledger.store.base import Store
 from ledger.telemetry import Telemetry
-from ledger.writer import Writer
-from runtime.settings import AccountSettings, PoolSettings
-from schemas.books import (
+from ledger.verbs import reads
+from ledger.verbs.audit import audit
+from runtime.settings.settings import AccountSettings, PoolSettings
+from schemas.bus.usage import Known, Outcome, Try, UsageEvent
+from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.model import Model
+from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+from schemas.verbs.books import (
     Authorise,
     Credit,
     Estimate,
@@ -29,10 +33,6 @@ from schemas.books import (
     Release,
     UsageQuery,
 )
-from schemas.builtin import BUILTIN
-from schemas.catalogue import Model
-from schemas.pricing import NO_USAGE, TokenUsage, charge
-from schemas.usage import Known, Outcome, Try, UsageEvent
 
 USD = 1_000_000_000
 MODEL = "gpt-4o"  # 2.50 in, 10.00 out, 1.25 cached, at 0.60

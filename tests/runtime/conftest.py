@@ -5,8 +5,8 @@ import asyncio
 import pytest
 import uvloop
 
-from runtime.bus import Bus
-from schemas.subjects import Role
+from runtime.bus.bus import Bus
+from schemas.bus.subjects import Role
 from tests.fakes.nats import NatsServer
 
 

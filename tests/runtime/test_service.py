@@ -9,7 +9,7 @@ import pytest
 from runtime import metrics
 from runtime.log import get_logger
 from runtime.service import run_service
-from runtime.settings import Settings, SettingsError
+from runtime.settings.settings import Settings, SettingsError
 
 
 def serve_until(stop_after: float | None = None):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import load
+from runtime.settings.settings import load
 from tests.fakes.tokn import TOKN, Tokn, environment
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from schemas.pricing import TokenUsage
+from schemas.money.pricing import TokenUsage
 from tests.fakes import conversation, dialects, gemini
 from tests.fakes.dialects import Answer, counted
 from tests.fakes.families import (
@@ -21,7 +21,7 @@ from tests.fakes.families import (
 )
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn, wait_for
-from workers.providers.gemini_request import LOST_SIGNATURE
+from workers.providers.gemini.request import LOST_SIGNATURE
 
 pytestmark = pytest.mark.system
 

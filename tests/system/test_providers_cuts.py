@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from schemas.pricing import TokenUsage
+from schemas.money.pricing import TokenUsage
 from tests.fakes.dialects import Answer
 from tests.fakes.families import PROVIDERS, by_hand, config, stages
 from tests.fakes.tokn import Tokn, wait_for

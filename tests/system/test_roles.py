@@ -7,8 +7,8 @@ import json
 import nats
 import pytest
 
-from runtime.settings import NatsSettings
-from schemas.subjects import Role
+from runtime.settings.settings import NatsSettings
+from schemas.bus.subjects import Role
 from tests.fakes.caller import until
 from tests.fakes.nats import NatsServer
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from runtime.natsserver import binary
-from runtime.settings import load
-from schemas.subjects import Role
+from runtime.bus.server import binary
+from runtime.settings.settings import load
+from schemas.bus.subjects import Role
 from tests.fakes.tokn import ROOT, environment
 from tokn import deploy
 

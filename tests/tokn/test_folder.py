@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import SettingsError
-from schemas.subjects import Role
+from runtime.settings.settings import SettingsError
+from schemas.bus.subjects import Role
 from tokn.folder import Folder, Run
 
 

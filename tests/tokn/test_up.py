@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from schemas.subjects import Role
+from schemas.bus.subjects import Role
 from tests.fakes.nats import NatsServer
 from tests.fakes.tokn import CHILDREN, Tokn, alive, environment, free_port, run, wait_for
 

@@ -9,25 +9,16 @@ import msgspec
 import nats
 import pytest
 
-from runtime.bus import Bus, BusTimeout, NoResponders
-from runtime.settings import PoolSettings
-from schemas import subjects
-from schemas.pricing import NO_USAGE, TokenUsage
-from schemas.subjects import Role
-from schemas.usage import Known, Outcome, decode_batch
-from schemas.wire import (
-    FRAME_BYTES_MAX,
-    Accept,
-    AccountState,
-    Alive,
-    Bounce,
-    End,
-    Probe,
-    encode,
-)
+from runtime.bus.bus import Bus, BusTimeout, NoResponders
+from runtime.settings.settings import PoolSettings
+from schemas.bus import subjects
+from schemas.bus.frames import FRAME_BYTES_MAX, Accept, AccountState, Alive, Bounce, End, Probe, encode
+from schemas.bus.subjects import Role
+from schemas.bus.usage import Known, Outcome, decode_batch
+from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes.openai import FakeOpenAI, Received, Reply, answer, chunk, event, stream, usage
 from tests.fakes.worker import Edge, account, job, rig, until
-from workers import parts as parts_module
+from workers.calls import parts as parts_module
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 STREAM = BODY | {"stream": True}
@@ -350,7 +341,7 @@ async def test_idle_stop_is_quick() -> None:
 
 async def test_leases_are_renewed(monkeypatch: Any) -> None:
     """Every accepted call's lease is renewed in bulk while it runs, and no longer."""
-    monkeypatch.setattr("schemas.books.RENEW_INTERVAL_S", 0.2)
+    monkeypatch.setattr("schemas.verbs.books.RENEW_INTERVAL_S", 0.2)
     gate = asyncio.Event()
     async with (
         FakeOpenAI(

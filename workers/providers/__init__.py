@@ -6,11 +6,11 @@ from workers.providers.base import Family
 
 # Modules are imported only by pools that need them: botocore alone costs 40 MB and half a second.
 _FAMILIES = {
-    "openai": ("workers.providers.openai", "OpenAI"),
-    "anthropic": ("workers.providers.anthropic", "Anthropic"),
-    "gemini": ("workers.providers.gemini", "Gemini"),
-    "bedrock": ("workers.providers.bedrock", "Bedrock"),
-    "sandbox": ("workers.providers.sandbox", "Sandbox"),
+    "openai": ("workers.providers.openai.family", "OpenAI"),
+    "anthropic": ("workers.providers.anthropic.family", "Anthropic"),
+    "gemini": ("workers.providers.gemini.family", "Gemini"),
+    "bedrock": ("workers.providers.bedrock.family", "Bedrock"),
+    "sandbox": ("workers.providers.sandbox.family", "Sandbox"),
 }
 
 

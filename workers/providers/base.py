@@ -11,11 +11,11 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from runtime.settings import AccountSettings
-from schemas.catalogue import Model
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job
+from schemas.catalogue.model import Model
 from schemas.errors import WireError
-from schemas.pricing import TokenUsage
-from schemas.wire import Job
+from schemas.money.pricing import TokenUsage
 
 
 class UpstreamRequest(Struct, frozen=True):

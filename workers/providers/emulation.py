@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from runtime.settings import AccountSettings
-from schemas.catalogue import Model
-from schemas.chat import ChatRequest, CompletionRequest
-from schemas.pricing import TokenUsage
-from schemas.refusals import as_chats, read
-from schemas.wire import Job, Route
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job, Route
+from schemas.catalogue.model import Model
+from schemas.chat.refusals import as_chats, read
+from schemas.chat.request import ChatRequest, CompletionRequest
+from schemas.money.pricing import TokenUsage
+from workers.answers.chat import Renderer, renderers
 from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
-from workers.render import Renderer, renderers
-from workers.sse import EventReader
+from workers.upstream.sse import EventReader
 
 _encode = msgspec.json.Encoder().encode
 

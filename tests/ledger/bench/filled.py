@@ -9,10 +9,10 @@ import sys
 import time
 
 from ledger.app import open_store
-from ledger.catalogue import Catalogue, price_ref
-from ledger.store import Store
-from schemas.builtin import BUILTIN
-from schemas.pricing import TokenUsage
+from ledger.prices.offers import Catalogue, price_ref
+from ledger.store.base import Store
+from schemas.catalogue.builtin import BUILTIN
+from schemas.money.pricing import TokenUsage
 
 MODEL = "gpt-4o"
 PART = 500_000  # calls in one transaction

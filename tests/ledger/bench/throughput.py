@@ -16,15 +16,15 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from ledger.app import open_store
-from ledger.catalogue import Catalogue
-from ledger.commit import Committer, Delivery
+from ledger.commits.commit import Committer, Delivery
+from ledger.commits.writer import Writer
+from ledger.prices.offers import Catalogue
 from ledger.telemetry import Telemetry
-from ledger.writer import Writer
-from schemas.books import VERSION, Authorise, Hold, KeyCreate
-from schemas.builtin import BUILTIN
-from schemas.pricing import TokenUsage
-from schemas.subjects import new_id
-from schemas.usage import Known, Outcome, Try, UsageEvent
+from schemas.bus.subjects import new_id
+from schemas.bus.usage import Known, Outcome, Try, UsageEvent
+from schemas.catalogue.builtin import BUILTIN
+from schemas.money.pricing import TokenUsage
+from schemas.verbs.books import VERSION, Authorise, Hold, KeyCreate
 
 CALLERS = 32
 BATCH = 20  # events in one message

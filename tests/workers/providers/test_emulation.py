@@ -6,13 +6,13 @@ import msgspec
 import pytest
 from openai.types import Completion
 
-from runtime.settings import AccountSettings
-from schemas.builtin import BUILTIN
+from runtime.settings.settings import AccountSettings
+from schemas.catalogue.builtin import BUILTIN
 from tests.fakes.anthropic import ending, framed, opening, texts, whole
-from tests.workers.providers.anthropic_cases import ACCOUNT, OLD, chunks, job
-from workers.providers.anthropic import Anthropic
+from tests.workers.providers.anthropic.cases import ACCOUNT, OLD, chunks, job
+from workers.providers.anthropic.family import Anthropic
 from workers.providers.base import RefusedError
-from workers.providers.openai import OpenAI
+from workers.providers.openai.family import OpenAI
 
 GPT = next(model for model in BUILTIN if model.id == "gpt-4o")
 TWO = {"prompt": ["one", "two"], "max_tokens": 16}

@@ -10,17 +10,17 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from runtime.settings import AccountSettings
-from schemas.anthropic import anthropic_capabilities
-from schemas.bedrock import bedrock_capabilities
-from schemas.catalogue import Capabilities, Model
-from schemas.gemini import gemini_capabilities
-from schemas.pricing import TokenUsage
-from schemas.refusals import refuse
-from schemas.wire import Job, Route
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job, Route
+from schemas.catalogue.anthropic import anthropic_capabilities
+from schemas.catalogue.bedrock import bedrock_capabilities
+from schemas.catalogue.gemini import gemini_capabilities
+from schemas.catalogue.model import Capabilities, Model
+from schemas.chat.refusals import refuse
+from schemas.money.pricing import TokenUsage
 from tests.fakes import anthropic_rules, bedrock_rules, conversation, gemini_rules
 from tests.fakes.dialects import Answer, anthropic_events, bedrock_events, gemini_events, openai_events
-from tests.workers.providers.gemini_cases import job
+from tests.workers.providers.gemini.cases import job
 from workers.providers import family
 from workers.providers.base import Exchange
 

@@ -1,0 +1,176 @@
+"""Owns the checks before a call, in their order: the key's form, the key, the body, the model, the provider, the balance."""
+
+import time
+
+from edge.admission.catalogue import Catalogue
+from edge.books import Books
+from edge.calls.call import Call
+from edge.calls.relay import Relay
+from edge.calls.roster import Roster
+from edge.http.exchange import Exchange
+from edge.http.intake import Budget, key_digest, read_body
+from edge.limits import Limits
+from schemas.bus import frames
+from schemas.bus.frames import Job, Route
+from schemas.catalogue.model import Model
+from schemas.chat import priced
+from schemas.chat.priced import Ask, Bound, RequestError
+from schemas.chat.refusals import refuse
+from schemas.errors import (
+    WireError,
+    bad_key,
+    insufficient_balance,
+    model_not_found,
+    provider_denied,
+    unavailable,
+    upstream_failed,
+)
+from schemas.money.amounts import nano_to_usd
+from schemas.verbs import books
+from schemas.verbs.books import Authorise, Hold, Reason, Refusal
+
+
+class Caller:
+    """One caller's key during one request: known or not, it is asked for once."""
+
+    def __init__(self, ledger: Books, digest: bytes) -> None:
+        self._books = ledger
+        self.digest = digest
+        self._known = False
+
+    async def verify(self) -> None:
+        """Raises RequestError 401 unless the key lives."""
+        if not self._known:
+            reply = await self._books.key(self.digest)
+            if not reply.active:
+                raise RequestError(bad_key())
+            self._known = True
+
+
+class Admission:
+    """Turns a request into a call that has a hold, or into the error that says why not."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Books,
+        catalogue: Catalogue,
+        roster: Roster,
+        relay: Relay,
+        budget: Budget,
+        limits: Limits,
+    ) -> None:
+        self._books = ledger
+        self._catalogue = catalogue
+        self._roster = roster
+        self._relay = relay
+        self._budget = budget
+        self._limits = limits
+
+    def caller(self, exchange: Exchange) -> Caller:
+        """The caller, by the form of its key alone. Raises RequestError 401."""
+        return Caller(self._books, key_digest(exchange))
+
+    async def admit(self, exchange: Exchange, route: Route) -> tuple[Call, int]:
+        """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
+        caller = self.caller(exchange)
+        body = await read_body(exchange, self._limits, self._budget, caller.verify)
+        taken = len(body)
+        try:
+            return await self._admit(exchange, route, caller, body), taken
+        except RequestError as refused:
+            self._budget.give_back(taken)
+            if refused.error.status in (400, 404):
+                await caller.verify()
+            raise
+        except BaseException:
+            self._budget.give_back(taken)
+            raise
+
+    async def _admit(self, exchange: Exchange, route: Route, caller: Caller, body: bytes) -> Call:
+        fields = priced.decode(body)
+        ask = priced.read(fields, route)
+        model = await self._model(ask.model)
+        bound = priced.bound(fields, ask, model)
+        body = priced.encode(fields)
+        if (error := refuse(model, route, body)) is not None:
+            raise RequestError(error)
+        message = Authorise(
+            books.VERSION,
+            exchange.request_id,
+            caller.digest,
+            model.id,
+            bound.prompt_max,
+            ask.choices,
+            bound.limit,
+        )
+        reply = await self._books.authorise(message)
+        if isinstance(reply, Refusal):
+            raise RequestError(_refusal(reply, ask, model))
+        return self._relay.start(_job(route, ask, bound, reply, body, call_s=self._limits.call_s), reply)
+
+    async def _model(self, name: str) -> Model:
+        model = await self._catalogue.find(name)
+        if model is None:
+            raise RequestError(model_not_found(name))
+        if self._roster.gone(model.pool, model.id):
+            raise RequestError(model_not_found(name, model.successor))
+        return model
+
+
+def _job(route: Route, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, call_s: float) -> Job:
+    # An absent limit means 16 on /v1/completions: the upstream is told, since over chat it would mean no limit.
+    unset = route is Route.COMPLETIONS and not ask.limit_set
+    return Job(
+        v=frames.VERSION,
+        request_id=hold.request_id,
+        attempt=1,
+        route=route,
+        model=ask.model,
+        upstream=hold.upstream,
+        stream=ask.stream,
+        include_usage=ask.include_usage,
+        include_cost=ask.include_cost,
+        limit=hold.limit,
+        write_limit=hold.limited or unset,
+        prompt_max=bound.prompt_max,
+        text_bytes=bound.text_bytes,
+        choices=ask.choices,
+        hold_list_nano=hold.list_nano,
+        deadline_s=call_s,
+        published_ms=time.time_ns() // 1_000_000,
+        body=body,
+        body_bytes=len(body),
+        price=hold.price,
+        rate=hold.rate,
+    )
+
+
+def _refusal(refusal: Refusal, ask: Ask, model: Model) -> WireError:
+    match refusal.reason:
+        case Reason.UNKNOWN_KEY:
+            return bad_key()
+        case Reason.UNKNOWN_MODEL:
+            return model_not_found(ask.model)
+        case Reason.PROVIDER_DENIED:
+            return provider_denied(ask.model)
+        case Reason.INSUFFICIENT:
+            return insufficient_balance(_shortage(refusal, ask, model))
+        case Reason.BACKLOG:
+            return unavailable(
+                "The gateway is behind with its books and takes no new calls now. Retry with backoff."
+            )
+        case Reason.ENDED:
+            return upstream_failed("This call has already ended.", retry_after_s=None)
+
+
+def _shortage(refusal: Refusal, ask: Ask, model: Model) -> str:
+    """What a 402 says: balance, held, required, and the limit that would fit."""
+    text = (
+        f"Insufficient balance: this call to `{model.id}` requires up to {nano_to_usd(refusal.required_nano)} USD; "
+        f"the key's balance is {nano_to_usd(refusal.posted_nano)} USD, of which "
+        f"{nano_to_usd(refusal.held_nano)} USD is held by calls in flight."
+    )
+    if refusal.fitting_limit > 0 and ask.limit is not None:
+        return f"{text} With a limit of {refusal.fitting_limit} output tokens it would fit: set max_tokens to at most that."
+    return f"{text} Add credit to the key, or send a shorter prompt."

@@ -1,0 +1,126 @@
+"""Owns the edge's copy of the catalogue, and how models are listed."""
+
+import asyncio
+import datetime as dt
+import time
+from decimal import Decimal
+from typing import Any
+
+from msgspec import structs
+
+from edge.books import Books, LedgerAwayError
+from edge.calls.roster import Roster
+from edge.limits import Limits
+from schemas.catalogue.model import Model
+from schemas.money.amounts import EXACT
+from schemas.money.pricing import Price, price_on
+
+
+class Catalogue:
+    """The models as the ledger prices them, at most `catalogue_s` old while a ledger answers."""
+
+    def __init__(self, books: Books, limits: Limits) -> None:
+        self._books = books
+        self._limits = limits
+        self._models: dict[str, Model] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loaded = 0.0
+        self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it has been read at all."""
+        return bool(self._loaded)
+
+    def models(self) -> list[Model]:
+        """Every model, by id."""
+        return [self._models[name] for name in sorted(self._models)]
+
+    def known(self, name: str) -> Model | None:
+        """A model's row, if it is already known."""
+        return self._models.get(name)
+
+    async def find(self, name: str) -> Model | None:
+        """A model's row; an unknown name has the catalogue read again, at most once in `catalogue_gap_s`."""
+        model = self._models.get(name)
+        if model is None and time.monotonic() - self._loaded > self._limits.catalogue_gap_s:
+            try:
+                await asyncio.shield(self._load())
+            except LedgerAwayError:
+                if not self._loaded:
+                    raise
+            model = self._models.get(name)
+        return model
+
+    def refresh(self, now: float) -> None:
+        """Reads it again in the background if it has become old."""
+        if now - self._loaded > self._limits.catalogue_s:
+            self._load()
+
+    def _load(self) -> asyncio.Task[None]:
+        if self._loading is None or self._loading.done():
+            self._loading = self._loop.create_task(self._read())
+            # A background read that fails is tried again at the next tick; whoever waits for it hears of it.
+            self._loading.add_done_callback(lambda task: None if task.cancelled() else task.exception())
+        return self._loading
+
+    async def _read(self) -> None:
+        reply = await self._books.catalogue()
+        self._models = {model.id: model for model in reply.models}
+        self._loaded = time.monotonic()
+
+    async def close(self) -> None:
+        """Ends a read under way."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+
+
+def live_models(catalogue: Catalogue, roster: Roster) -> list[dict[str, Any]]:
+    """What `GET /v1/models` lists: the models that some worker can serve now."""
+    live = roster.live()
+    return [describe(model) for model in catalogue.models() if (model.pool, model.id) in live]
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """One entry of the list: OpenAI's fields, and beside them what a buyer wants to know."""
+    entry: dict[str, Any] = {
+        "id": model.id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.owned_by or model.provider,
+        "shutdown_date": model.shutdown_date.isoformat() if model.shutdown_date else None,
+        "provider": model.provider,
+        "pool": model.pool,
+        "lifecycle": model.lifecycle.value,
+        "successor": model.successor,
+        "context_window": model.context,
+        "max_output_tokens": model.max_output,
+        "capabilities": {
+            name: value
+            for name, value in structs.asdict(model.capabilities).items()
+            if name not in ("overhead_tokens", "limit_field")
+        },
+    }
+    price = price_on(model.prices, dt.datetime.now(dt.UTC).date())
+    if price is not None:
+        entry["pricing"] = {
+            "unit": "USD per million tokens",
+            "rate": str(model.rate),
+            "list": _tiers(price, Decimal(1)),
+            "billed": _tiers(price, model.rate),
+        }
+    return entry
+
+
+def _tiers(price: Price, rate: Decimal) -> list[dict[str, Any]]:
+    tiers = []
+    for tier in price.tiers:
+        amounts = {
+            name: value
+            for name, value in structs.asdict(tier).items()
+            if name != "above" and value is not None
+        }
+        shown = {name: f"{EXACT.multiply(value, rate).normalize():f}" for name, value in amounts.items()}
+        tiers.append({"above_prompt_tokens": tier.above, **shown})
+    return tiers

@@ -1,0 +1,120 @@
+"""Owns how a call becomes an HTTP answer: plain in one piece, or a stream of events with pings and in-band errors."""
+
+import asyncio
+
+from edge import telemetry
+from edge.calls.call import Call
+from edge.http.exchange import DONE, PING, Exchange
+from schemas.errors import WireError, internal
+
+_EVENT_END = b"\n\n"
+
+
+async def plain(exchange: Exchange, call: Call) -> None:
+    """Answers in one piece, after the end: a body means a durable bill."""
+    if not (call.ended or call.left):
+        await _end(call)
+    if call.left:
+        return
+    if call.error is not None:
+        await exchange.refuse(call.error)
+        return
+    body = call.take()
+    if not body:
+        await exchange.refuse(internal())
+        return
+    await exchange.answer(200, body)
+
+
+async def _end(call: Call) -> None:
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def look() -> None:
+        if (call.ended or call.left) and not over.done():
+            over.set_result(None)
+
+    call.listen(look)
+    await over
+
+
+async def stream(exchange: Exchange, call: Call) -> None:
+    """Answers with events. The head waits for the first of them, so that an early failure has a real status."""
+    writer = _StreamWriter(exchange, call)
+    call.listen(writer.schedule)
+    exchange.connection.on_writable(writer.schedule)
+    try:
+        writer.schedule()
+        error = await writer.over
+    finally:
+        exchange.connection.on_writable(None)
+    if error is not None:
+        await exchange.refuse(error)
+
+
+class _StreamWriter:
+    """Writes a call's events to its caller from the loop itself: no task is woken for a chunk.
+
+    What arrives in one iteration of the loop leaves as one write, and nothing is delayed beyond that. `over` is done
+    when the stream is; its value is the error that the caller gets as a status, if nothing was sent before it.
+    """
+
+    def __init__(self, exchange: Exchange, call: Call) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._cut = False  # what was written ends inside an event, which was too large for a frame
+        self.over: asyncio.Future[WireError | None] = self._loop.create_future()
+
+    def schedule(self) -> None:
+        """There may be something to write."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self.over.done():
+            return
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001  raised where the request is handled
+            self.over.set_exception(error)
+
+    def _write(self) -> None:
+        exchange, call = self._exchange, self._call
+        if call.left:
+            self.over.set_result(None)
+        elif exchange.writable:
+            data = call.take()
+            if call.ended:
+                self._finish(data, call.error)
+            elif data:
+                self._cut = not data.endswith(_EVENT_END)
+                exchange.write(data)
+            elif call.ping_due:
+                call.pinged()
+                if not self._cut:
+                    exchange.write(PING)
+
+    def _finish(self, data: bytes, error: WireError | None) -> None:
+        if error is not None and not data and not self._exchange.status:
+            self.over.set_result(error)
+            return
+        if error is not None:
+            if data:
+                self._cut = not data.endswith(_EVENT_END)
+            if self._cut:
+                # Half an event and an error make nonsense; a connection that breaks is an error to every client.
+                self._exchange.connection.abort()
+                self.over.set_result(None)
+                return
+            data += error.event()
+        self._exchange.finish(data + DONE)
+        self.over.set_result(None)
+
+
+def measure(route: str, call: Call) -> None:
+    """Counts a call that has been answered."""
+    how = "left" if call.left else "error" if call.error else "ok"
+    telemetry.count_call(route, how, call.first_data - call.created if call.first_data else None)

@@ -1,0 +1,86 @@
+"""Owns which workers there are: a bounded memory of beats, by pool and by worker."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from schemas.bus.frames import Beat
+
+POOLS_MAX = 256
+WORKERS_MAX = 1024  # of one pool
+REMEMBERED_MAX = 4096  # workers whose last beat is known
+FORGET_S = 120.0
+
+
+class Seat(Struct):
+    """One worker in one pool. `heard` is loop time."""
+
+    beat: Beat
+    heard: float
+    models: frozenset[str]
+    gone: frozenset[str]
+
+
+class Roster:
+    """The workers whose beats are not overdue."""
+
+    def __init__(self, overdue_s: float) -> None:
+        self._overdue_s = overdue_s
+        self._pools: dict[str, dict[str, Seat]] = {}
+        self._heard: dict[str, float] = {}  # worker id: its last beat in any pool
+
+    def hear(self, beat: Beat, now: float) -> int:
+        """Takes a beat in. Answers with how many more calls that worker would take now."""
+        self._heard.pop(beat.worker_id, None)
+        self._heard[beat.worker_id] = now
+        if len(self._heard) > REMEMBERED_MAX:
+            del self._heard[next(iter(self._heard))]
+        seats = self._pools.get(beat.pool)
+        if seats is None:
+            if len(self._pools) >= POOLS_MAX:
+                return 0
+            seats = self._pools[beat.pool] = {}
+        seat = seats.get(beat.worker_id)
+        if seat is None and len(seats) >= WORKERS_MAX:
+            return 0
+        if seat is None or seat.beat.models != beat.models or seat.beat.gone != beat.gone:
+            seat = seats[beat.worker_id] = Seat(beat, now, frozenset(beat.models), frozenset(beat.gone))
+        seat.beat = beat
+        seat.heard = now
+        return max(beat.capacity - beat.inflight, 0) if beat.accepting else 0
+
+    def sweep(self, now: float) -> None:
+        """Forgets workers whose beat is overdue."""
+        for name, seats in list(self._pools.items()):
+            for worker_id in [key for key, seat in seats.items() if now - seat.heard > self._overdue_s]:
+                del seats[worker_id]
+            if not seats:
+                del self._pools[name]
+        for worker_id in [key for key, heard in self._heard.items() if now - heard > FORGET_S]:
+            del self._heard[worker_id]
+
+    def last_heard(self, worker_id: str) -> float:
+        """When a worker's last beat came, in loop time; 0 for one never heard or long forgotten."""
+        return self._heard.get(worker_id, 0.0)
+
+    def silent(self, pool: str) -> bool:
+        """Whether a pool has shown no beat lately."""
+        return pool not in self._pools
+
+    def serves(self, pool: str, model: str) -> bool:
+        """Whether some worker of a pool says that it can serve a model now."""
+        return any(model in seat.models for seat in self._pools.get(pool, {}).values())
+
+    def gone(self, pool: str, model: str) -> bool:
+        """Whether a provider has said that a model no longer exists, and nobody serves it all the same."""
+        seats = self._pools.get(pool, {}).values()
+        return any(model in seat.gone for seat in seats) and not self.serves(pool, model)
+
+    def live(self) -> set[tuple[str, str]]:
+        """Pool and model of everything that some worker can serve now."""
+        return {(pool, model) for pool, seat in self._seats() for model in seat.models}
+
+    def _seats(self) -> Iterator[tuple[str, Seat]]:
+        for pool, seats in self._pools.items():
+            for seat in seats.values():
+                yield pool, seat

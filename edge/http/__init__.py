@@ -1,0 +1,1 @@
+"""HTTP below the routes: bounded connections, exchanges, bodies."""

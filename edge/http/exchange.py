@@ -1,0 +1,119 @@
+"""Owns one request and its answer over ASGI: the headers every answer carries, and OpenAI's errors."""
+
+import time
+from collections.abc import Sequence
+
+from starlette.types import Message, Receive, Scope, Send
+
+from edge.http.connection import CONNECTION, VERSION_HEADER, BoundedProtocol, new_request_id
+from schemas.errors import WireError
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+STREAM_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+DONE = b"data: [DONE]\n\n"
+PING = b": ping\n\n"
+
+
+class CallerGoneError(Exception):
+    """The caller has hung up before its request was read."""
+
+
+class Exchange:
+    """One request of one caller. `status` is 0 until the answer's head has been sent."""
+
+    __slots__ = ("_receive", "_send", "connection", "headers", "request_id", "scope", "started", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.connection: BoundedProtocol = scope["extensions"][CONNECTION]
+        self.request_id = new_request_id()
+        self.started = time.perf_counter()
+        self.status = 0
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The request's path, decoded."""
+        return str(self.scope["path"])
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header's value, by its name in lower case; of several the first."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """A piece of the body, and whether more follows. Raises CallerGoneError."""
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise CallerGoneError
+        return message["body"], message["more_body"]
+
+    async def answer(
+        self, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: tuple[bytes, bytes] = JSON
+    ) -> None:
+        """Sends a whole answer; head and body leave in one write."""
+        await self._send(self._head(status, (kind, (b"content-length", b"%d" % len(body)), *headers)))
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, error: WireError, *headers: tuple[bytes, bytes]) -> None:
+        """Answers with an error."""
+        extra = list(headers)
+        if error.retry_after_s is not None:
+            # Whole seconds, rounded up: both SDKs read them. The exact delay stands beside it.
+            extra.append((b"retry-after", b"%d" % max(-int(-error.retry_after_s // 1), 1)))
+            extra.append((b"retry-after-ms", b"%d" % max(int(error.retry_after_s * 1000), 1)))
+        if error.should_retry is not None:
+            extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+        await self.answer(error.status, error.body(), *extra)
+
+    # Streams are written from callbacks of the loop, without a task: see `edge.answer`.
+
+    @property
+    def writable(self) -> bool:
+        """Whether a piece of a stream can be sent now."""
+        return self.connection.writable
+
+    def write(self, data: bytes) -> None:
+        """Sends a piece of a stream, its head first. Only while `writable`."""
+        if not self.status:
+            self._send_now(self._head(200, STREAM_HEADERS))
+        self._send_now({"type": "http.response.body", "body": data, "more_body": True})
+
+    def finish(self, data: bytes) -> None:
+        """Sends a stream's last piece and its end. Only while `writable`."""
+        if not self.status:
+            self._send_now(self._head(200, STREAM_HEADERS))
+        self._send_now({"type": "http.response.body", "body": data})
+
+    def _send_now(self, message: Message) -> None:
+        # A send waits only while the connection is not writable, so it can be run to its end right here.
+        try:
+            self._send(message).__await__().send(None)
+        except StopIteration:
+            return
+        raise RuntimeError("a connection that is writable made a send wait")
+
+    def _head(self, status: int, headers: Headers) -> Message:
+        self.status = status
+        elapsed_ms = int((time.perf_counter() - self.started) * 1000)
+        own = (
+            (b"x-request-id", self.request_id.encode()),
+            (b"openai-processing-ms", b"%d" % elapsed_ms),
+            VERSION_HEADER,
+        )
+        return {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

@@ -1,0 +1,1 @@
+"""One commit: what it loads, what it saves, and who runs it."""

@@ -1,0 +1,188 @@
+"""Owns one commit: which rows commands and events need, what each does to the book, and its save."""
+
+import hmac
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, renew, save, wanted
+from ledger.commits.opening import write_prices
+from ledger.prices.offers import Catalogue
+from ledger.rules import holds, keys
+from ledger.rules.authorise import authorise
+from ledger.rules.book import Book, Rules
+from ledger.rules.rows import Parked
+from ledger.rules.settlement import problem, settle
+from ledger.store.base import Store, again
+from ledger.telemetry import Telemetry
+from schemas.bus.usage import UsageEvent
+from schemas.verbs.books import Authorise, Credit, Estimate, KeyCreate, KeyRef, Reattempt, Release
+
+EXPIRE_MAX = 1_000  # holds in one commit
+RENEW_MARGIN_MS = 5_000  # a lease that was renewed so recently is left as it is
+
+Command = Authorise | Reattempt | Release | Estimate | KeyCreate | KeyRef | Credit
+_encode_event = msgspec.msgpack.Encoder().encode
+_DEFAULT_RULES = Rules()
+
+
+class Delivery(Struct, frozen=True, eq=False):
+    """One message of the stream: its events, or why it has none that can be read. Sequence 0 leaves the position."""
+
+    identity: str
+    sequence: int
+    events: tuple[UsageEvent, ...]
+    problem: str = ""
+    payload: bytes = b""
+
+
+class Committer:
+    """Applies commands and events to the books, one transaction a call. Calls must not overlap."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        pepper: bytes,
+        telemetry: Telemetry,
+        rules: Rules = _DEFAULT_RULES,
+    ) -> None:
+        self.store = store
+        self.catalogue = catalogue
+        self.backlog = False
+        self._priced = 0.0  # the connection on which price rows were written
+        self._pepper = pepper
+        self._telemetry = telemetry
+        self._rules = rules
+
+    def digest(self, key_digest: bytes) -> str:
+        """What the books keep of a key: a keyed hash of the hash that an edge sends."""
+        return hmac.digest(self._pepper, key_digest, "sha256").hex()
+
+    async def commit(self, commands: Sequence[Command], deliveries: Sequence[Delivery] = ()) -> list[Any]:
+        """The commands' answers, once everything is durable. All deliveries are of one stream.
+
+        Raises StoreDown, StoreConflict, StoreError; nothing has happened then.
+        """
+        return await again(lambda: self._commit(commands, deliveries), self._telemetry.conflicts.inc)
+
+    async def _commit(self, commands: Sequence[Command], deliveries: Sequence[Delivery]) -> list[Any]:
+        started = time.perf_counter()
+        digests = [
+            self.digest(command.digest) if isinstance(command, Authorise | KeyCreate) else ""
+            for command in commands
+        ]
+        events = [event for one in deliveries for event in one.events]
+        problems = [problem(event) for event in events]
+        names = _wanted(commands, digests)
+        names.billed.update(
+            event.request_id for event, why in zip(events, problems, strict=True) if why is None
+        )
+        names.request_ids |= names.billed
+        async with self.store.write() as tx:
+            book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog)
+            connected = self.store.connected_since
+            if connected != self._priced:
+                # It may be another database by now, restored from before these rows: holds are about to refer to them.
+                await write_prices(tx, self.catalogue.prices)
+            await load(tx, book, names)
+            answers = [
+                _answer(book, command, digest) for command, digest in zip(commands, digests, strict=True)
+            ]
+            settled = [_settle(book, event, why) for event, why in zip(events, problems, strict=True)]
+            for one in deliveries:
+                if one.problem:
+                    _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
+            await save(tx, book, _applied(deliveries))
+        self._priced = connected
+        self._telemetry.committed(
+            time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
+        )
+        return answers
+
+    async def renew(self, request_ids: set[str]) -> None:
+        """Renews the leases of calls that still run."""
+        async with self.store.write() as tx:
+            lease_ms = tx.now_ms + self._rules.lease_ms
+            margin_ms = min(RENEW_MARGIN_MS, self._rules.lease_ms // 6)
+            await renew(tx, request_ids, lease_ms, lease_ms - margin_ms)
+
+    async def expire(self, before_ms: int) -> int:
+        """Ends holds whose lease ended before a moment, at most EXPIRE_MAX. Returns how many."""
+        async with self.store.write() as tx:
+            book = Book(self.catalogue, tx.now_ms, self._rules)
+            lapsed = await load_lapsed(tx, book, before_ms, EXPIRE_MAX)
+            expired = sum(holds.expire(book, hold) for hold in lapsed)
+            await save(tx, book, None)
+        self._telemetry.expired.inc(expired)
+        return len(lapsed)
+
+    async def park(self, event: UsageEvent, reason: str) -> None:
+        """Puts an event aside for a person."""
+        async with self.store.write() as tx:
+            book = Book(self.catalogue, tx.now_ms, self._rules)
+            _park(book, event.request_id, event.attempt, reason, _encode_event(event))
+            await save(tx, book, None)
+        self._telemetry.parked.inc()
+
+
+def _wanted(commands: Sequence[Command], digests: Sequence[str]) -> Wanted:
+    names = wanted()
+    for command, digest in zip(commands, digests, strict=True):
+        match command:
+            case Authorise():
+                names.digests.add(digest)
+                names.request_ids.add(command.request_id)
+            case KeyCreate():
+                names.digests.add(digest)
+                names.profiles.add(command.profile or keys.DEFAULT_PROFILE)
+            case KeyRef():
+                names.key_ids.add(command.key_id)
+            case Credit():
+                names.deposits.add(command.request_id)
+                (names.key_ids if command.key_id else names.profiles).add(command.key_id or command.profile)
+            case Release():
+                names.request_ids.add(command.request_id)
+            case _:
+                names.billed.add(command.request_id)
+    return names
+
+
+def _answer(book: Book, command: Command, digest: str) -> Any:
+    match command:
+        case Authorise():
+            return authorise(book, command, digest)
+        case Release():
+            return holds.release(book, command)
+        case Estimate():
+            return holds.estimate(book, command)
+        case Reattempt():
+            return holds.reattempt(book, command)
+        case KeyCreate():
+            return keys.key_create(book, command, digest)
+        case KeyRef():
+            return keys.key_revoke(book, command)
+        case Credit():
+            return keys.credit(book, command)
+
+
+def _settle(book: Book, event: UsageEvent, why: str | None) -> str:
+    if why is None:
+        return settle(book, event)
+    _park(book, event.request_id, event.attempt, why, _encode_event(event))
+    return "parked"
+
+
+def _park(book: Book, request_id: str, attempt: int, reason: str, payload: bytes) -> None:
+    # What cannot be believed may not even fit its columns.
+    name = request_id.replace("\x00", "")[:200]
+    number = attempt if 0 <= attempt < 2**31 else -1
+    book.parked.append(Parked(name, number, reason, payload, book.now_ms))
+
+
+def _applied(deliveries: Sequence[Delivery]) -> Applied | None:
+    sequences = tuple(one.sequence for one in deliveries if one.sequence)
+    return Applied(deliveries[0].identity, sequences) if sequences else None

@@ -1,0 +1,1 @@
+"""Prices in force, and what usage costs."""

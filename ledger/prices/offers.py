@@ -1,0 +1,122 @@
+"""Owns the models a ledger sells: price rows by reference, the row in force on a day, and bounds that are quick."""
+
+import hashlib
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct, structs
+
+from ledger.prices.charge import Meter
+from schemas.catalogue.model import Model
+from schemas.money.amounts import EXACT
+from schemas.money.pricing import Bound, Price, TokenUsage, bound, price_on
+
+_encode_price = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
+_decode_price = msgspec.json.Decoder(Price).decode
+_DAY_MS = 86_400_000
+_METERS_MAX = 1_024
+_LIST = Decimal(1)
+
+
+class Offer(Struct, frozen=True):
+    """A model on a day: its price row in force, and the reference that holds pin."""
+
+    model: Model
+    ref: str
+    price: Price
+
+
+class _Line(Struct, frozen=True):
+    # The bound of a call is linear in prompt_max for as long as the same tiers are reached.
+    base: Decimal
+    per_prompt_token: Decimal
+    per_output_token: Decimal
+
+
+def price_ref(price: Price) -> str:
+    """The reference of a price row: its id and a hash of its content, so a changed row is another row."""
+    return f"{price.id}@{hashlib.sha256(_encode_price(price)).hexdigest()[:12]}"
+
+
+def encode_price(price: Price) -> str:
+    """A price row as JSON."""
+    return _encode_price(price).decode()
+
+
+def day_of(unix_ms: int) -> date:
+    """The UTC day that prices go by."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).date()
+
+
+class Catalogue:
+    """All models, and every price row that holds refer to. Prices of the models must have been checked."""
+
+    def __init__(self, models: tuple[Model, ...]) -> None:
+        self.models = {model.id: model for model in models}
+        self.prices = {price_ref(price): price for model in models for price in model.prices}
+        self._offers: dict[str, Offer | None] = {}
+        self._offers_day = -1
+        self._lines: dict[tuple[str, Decimal, int], _Line] = {}
+        self._meters: dict[tuple[str, Decimal, tuple[str, ...]], Meter] = {}
+
+    def offer(self, model_id: str, now_ms: int) -> Offer | None:
+        """What a model costs now; None if there is no such model, or none yet."""
+        day = now_ms // _DAY_MS
+        if day != self._offers_day:
+            self._offers, self._offers_day = {}, day
+        try:
+            return self._offers[model_id]
+        except KeyError:
+            pass
+        model = self.models.get(model_id)
+        if model is None:
+            return None  # not kept: callers may write anything
+        price = price_on(model.prices, day_of(now_ms))
+        found = None if price is None else Offer(model, price_ref(price), price)
+        self._offers[model_id] = found
+        return found
+
+    def upstream_price(self, provider: str, upstream: str, now_ms: int) -> Price | None:
+        """The list price of an upstream model, whatever callers call it."""
+        for model in self.models.values():
+            if model.upstream == upstream and model.provider == provider:
+                return price_on(model.prices, day_of(now_ms))
+        return None
+
+    def bound(self, ref: str, price: Price, rate: Decimal, prompt_max: int) -> Bound:
+        """`schemas.pricing.bound`, with what does not depend on the call computed once."""
+        reached = sum(1 for tier in price.tiers if tier.above == 0 or prompt_max > tier.above)
+        line = self._lines.get((ref, rate, reached))
+        if line is None:
+            line = self._lines[ref, rate, reached] = _line(price, rate, reached)
+        fixed = EXACT.add(line.base, EXACT.multiply(line.per_prompt_token, Decimal(prompt_max)))
+        return Bound(fixed, line.per_output_token)
+
+    def charges(
+        self, ref: str, usage: TokenUsage, rate: Decimal, uplifts: tuple[str, ...]
+    ) -> tuple[int, int]:
+        """`schemas.pricing.charge` of one usage at a rate and at list price: (charge, list), in nano-dollars."""
+        key = (ref, rate, uplifts)
+        meter = self._meters.get(key)
+        if meter is None:
+            if len(self._meters) >= _METERS_MAX:  # uplifts come from outside
+                self._meters.clear()
+            meter = self._meters[key] = Meter(self.prices[ref], rate, uplifts)
+        return meter.charges(usage)
+
+    def list_bound(self, ref: str, price: Price, prompt_max: int) -> Bound:
+        """The same bound at list price."""
+        return self.bound(ref, price, _LIST, prompt_max)
+
+    def learn(self, rows: list[tuple[str, str]]) -> None:
+        """Adds price rows from the books: (reference, JSON)."""
+        for ref, body in rows:
+            self.prices[ref] = _decode_price(body)
+
+
+def _line(price: Price, rate: Decimal, reached: int) -> _Line:
+    tiers = tuple(structs.replace(tier, above=0) for tier in price.tiers[:reached])
+    flat = structs.replace(price, tiers=tiers)
+    none, one = bound(0, flat, rate), bound(1, flat, rate)
+    return _Line(none.fixed, EXACT.subtract(one.fixed, none.fixed), none.per_output_token)

@@ -1,0 +1,152 @@
+"""Owns what ends or carries on a hold other than a worker's event: release, reattempt, estimate, expiry."""
+
+from decimal import Decimal
+
+from msgspec import structs
+
+from ledger.rules.book import Book
+from ledger.rules.rows import Hold, State, Usage
+from ledger.rules.settlement import (
+    ATTEMPT_MAX,
+    FORGIVEN,
+    TOKENS_MAX,
+    charge_call,
+    estimate_event,
+    estimated_cost,
+    usage_row,
+)
+from schemas.bus.usage import Outcome
+from schemas.money.pricing import NO_USAGE, TokenUsage
+from schemas.verbs.books import Done, Estimate, Reattempt, Release
+
+_BILL = 0
+_OK = Done()
+
+
+def _refused(hold: Hold | None, token: str) -> Done | None:
+    if hold is None:
+        return Done(ok=False, detail="there is no such hold")
+    if hold.token != token:
+        return Done(ok=False, detail="the token is not the hold's")
+    return None
+
+
+def _sane(usage: TokenUsage, attempt: int) -> bool:
+    return 1 <= attempt <= ATTEMPT_MAX and all(0 <= tokens <= TOKENS_MAX for tokens in structs.astuple(usage))
+
+
+def _charges(book: Book, hold: Hold, usage: TokenUsage) -> tuple[int, int]:
+    return book.catalogue.charges(hold.price_ref, usage, Decimal(hold.rate), ())
+
+
+def release(book: Book, request: Release) -> Done:
+    """Ends an open hold unused."""
+    hold = book.holds.get(request.request_id)
+    refused = _refused(hold, request.token)
+    if refused is not None or hold is None:
+        return refused or _OK
+    if hold.state == State.OPEN:
+        book.set_held(hold, 0, State.RELEASED)
+        return _OK
+    return Done(ok=hold.state == State.RELEASED, detail=hold.state)
+
+
+def reattempt(book: Book, request: Reattempt) -> Done:
+    """Makes another attempt the current one, and the one before it our cost."""
+    hold = book.holds.get(request.request_id)
+    refused = _refused(hold, request.token)
+    if refused is not None or hold is None:
+        return refused or _OK
+    if hold.state != State.OPEN:
+        return Done(ok=False, detail=hold.state)
+    if not _sane(request.replaced, request.attempt):
+        return Done(ok=False, detail="a number is out of range")
+    if request.attempt <= hold.attempt:
+        return Done(ok=request.attempt == hold.attempt and hold.attempt > 1, detail="not a later attempt")
+    replaced = request.attempt - 1
+    if (hold.request_id, replaced) not in book.usage:
+        event = estimate_event(hold, request.replaced, replaced, Outcome.FAILED)
+        _, at_list = _charges(book, hold, request.replaced)
+        row = usage_row(book, hold, event, slot=replaced, list_nano=at_list)
+        row.cost_final = False
+        estimated_cost(book, hold, row, request.replaced, replaced)
+        book.add_usage(row)
+    hold.attempt = request.attempt
+    hold.lease_ms = book.now_ms + book.rules.lease_ms
+    book.touch(hold)
+    return _OK
+
+
+def estimate(book: Book, request: Estimate) -> Done:
+    """Settles the current attempt by the edge's estimate.
+
+    The rest of the hold stays for a while for the worker's report. A failed call bills nothing, whatever is reported,
+    and whichever comes first: an edge that never saw the end of an answer may learn only then that it was billed.
+    """
+    hold = book.holds.get(request.request_id)
+    refused = _refused(hold, request.token)
+    if refused is not None or hold is None:
+        return refused or _OK
+    if hold.state != State.OPEN:
+        bill = book.usage.get((hold.request_id, _BILL))
+        if request.failed and bill is not None and bill.attempt == request.attempt:
+            _forgive(book, hold, bill)
+            return _OK
+        ours = bill is not None and bill.attempt == request.attempt and not bill.cost_final
+        return Done(ok=ours and hold.state != State.EXPIRED, detail=hold.state)
+    if not _sane(request.usage, request.attempt) or request.attempt < hold.attempt:
+        return Done(ok=False, detail="not the current attempt")
+    outcome = Outcome.FAILED if request.failed else Outcome.OK
+    billed = NO_USAGE if request.failed else request.usage
+    owed, at_list = _charges(book, hold, billed)
+    event = structs.replace(
+        estimate_event(hold, billed, request.attempt, outcome),
+        first_byte_ms=request.first_byte_ms,
+        duration_ms=request.duration_ms,
+        finished_ms=book.now_ms,
+    )
+    row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
+    row.bill_final, row.cost_final = request.failed, False
+    _settle_estimate(book, hold, row, owed)
+    hold.attempt = request.attempt
+    estimated_cost(book, hold, row, request.usage, request.attempt)
+    book.add_usage(row)
+    return _OK
+
+
+def _settle_estimate(book: Book, hold: Hold, row: Usage, owed: int) -> None:
+    paid = min(owed, hold.amount_nano)
+    if row.bill_final:
+        book.set_held(hold, 0, State.SETTLED)
+    else:
+        hold.lease_ms = book.now_ms + book.rules.grace_ms
+        book.set_held(hold, hold.amount_nano - paid, State.ESTIMATED)
+    charge_call(book, hold, row, owed_nano=owed, paid_nano=paid, line=0)
+
+
+def _forgive(book: Book, hold: Hold, bill: Usage) -> None:
+    """Takes back the bill of a call whose caller saw an error. What it cost us stays, and may still be corrected.
+
+    A stream that failed after its first bytes is billed for them by its worker, though they may not have arrived.
+    """
+    if bill.bill_final and bill.outcome == Outcome.FAILED and not (bill.billed_nano or bill.uncollected_nano):
+        return
+    charge_call(book, hold, bill, owed_nano=0, paid_nano=0, line=FORGIVEN)
+    for name in TokenUsage.__struct_fields__:
+        setattr(bill, name, 0)
+    bill.outcome, bill.list_nano, bill.bill_final = str(Outcome.FAILED), 0, True
+    book.touch_usage(bill)
+    book.set_held(hold, 0, State.SETTLED)
+
+
+def expire(book: Book, hold: Hold) -> bool:
+    """Ends a hold whose lease has run out. True if the call expired, False if an estimate's grace ended."""
+    if hold.state == State.ESTIMATED:
+        book.set_held(hold, 0, State.SETTLED)
+        return False
+    event = estimate_event(hold, NO_USAGE, hold.attempt, Outcome.EXPIRED)
+    row = usage_row(book, hold, event, slot=_BILL, list_nano=0)
+    row.bill_final = row.cost_final = False
+    book.add_usage(row)
+    book.set_held(hold, 0, State.EXPIRED)
+    return True

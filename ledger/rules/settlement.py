@@ -1,0 +1,325 @@
+"""Owns settlement: what a usage event does to its hold, the caller's balance, and our own costs."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+from msgspec.structs import astuple
+
+from ledger.rules.book import Book
+from ledger.rules.rows import (
+    COST_OF_GOODS,
+    REVENUE,
+    UNALLOCATED,
+    UNCOLLECTED,
+    Hold,
+    Kind,
+    Parked,
+    State,
+    Usage,
+    upstream_id,
+)
+from schemas.bus.subjects import is_token
+from schemas.bus.usage import Known, Outcome, Try, UsageEvent
+from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+
+# Of one class in one call, all tries together: beyond it a report is nonsense, and sums could overflow.
+TOKENS_MAX = 10**9
+TRIES_MAX = 1_000
+ATTEMPT_MAX = 2**31
+MILLISECONDS_MAX = 2**53
+NAME_CHARS_MAX = 200
+_BILL = 0  # the slot of a call's only bill
+_FIRST, _CORRECTION, FORGIVEN = 0, 1, 2  # lines of a charge
+_LIST = Decimal(1)
+_encode = msgspec.json.Encoder().encode
+_encode_event = msgspec.msgpack.Encoder().encode
+
+Settled = Literal["billed", "corrected", "cost", "duplicate", "parked"]
+
+
+def problem(event: UsageEvent) -> str | None:
+    """Why an event cannot be believed, or None. Nothing but this guards the books against a mad worker."""
+    if not is_token(event.request_id):
+        return "the request id is not one"
+    if not 1 <= event.attempt <= ATTEMPT_MAX:
+        return "the attempt is out of range"
+    if event.outcome is Outcome.EXPIRED:
+        return "only the ledger says that a call has expired"
+    if len(event.tries) > TRIES_MAX:
+        return "there are too many tries"
+    if not _countable(event.usage) or not _all_countable(event.tries):
+        return "a number of tokens is out of range"
+    for name in (event.pool, event.provider, *(one.account for one in event.tries)):
+        if len(name) > NAME_CHARS_MAX or "\x00" in name:
+            return "a name is not one"
+    times = (event.queued_ms, event.first_byte_ms, event.duration_ms, event.finished_ms)
+    if min(times) < -MILLISECONDS_MAX or max(times) > MILLISECONDS_MAX:
+        return "a time is out of range"
+    return None
+
+
+def _countable(usage: TokenUsage) -> bool:
+    counts = astuple(usage)
+    return bool(min(counts) >= 0 and max(counts) <= TOKENS_MAX)
+
+
+def _all_countable(tries: Sequence[Try]) -> bool:
+    if not all(_countable(one.usage) for one in tries):
+        return False
+    sums = map(sum, zip(*(astuple(one.usage) for one in tries), strict=True))
+    return len(tries) <= 1 or max(sums) <= TOKENS_MAX
+
+
+def settle(book: Book, event: UsageEvent) -> Settled:
+    """Applies one event. The same event again changes nothing, in any order with others, for ever."""
+    hold = book.holds.get(event.request_id)
+    if hold is None or not hold.key_id:
+        return _orphan(book, event, hold)
+    if hold.state == State.OPEN:
+        if event.attempt < hold.attempt:
+            return _our_cost(book, hold, event)
+        return _bill(book, hold, event)
+    bill = book.usage.get((event.request_id, _BILL))
+    if bill is None or not _is_of(hold, bill, event):
+        return _our_cost(book, hold, event)
+    if bill.cost_final:
+        return "duplicate"
+    return _correct(book, hold, bill, event)
+
+
+def _is_of(hold: Hold, bill: Usage, event: UsageEvent) -> bool:
+    # A later attempt may bill an expired call: the ledger does not hear of attempts after a bounce.
+    return event.attempt == bill.attempt or (hold.state == State.EXPIRED and event.attempt > bill.attempt)
+
+
+def _charges(book: Book, hold: Hold, event: UsageEvent) -> tuple[int, int]:
+    # At the price and rate that the hold pinned: what the caller owes, and list price.
+    return book.catalogue.charges(hold.price_ref, event.usage, Decimal(hold.rate), event.uplifts)
+
+
+def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
+    owed, at_list = _charges(book, hold, event)
+    row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
+    charge_call(book, hold, row, owed_nano=owed, paid_nano=min(owed, hold.amount_nano), line=_FIRST)
+    hold.attempt = event.attempt
+    book.set_held(hold, 0, State.SETTLED)
+    row.cost_nano = _book_tries(book, event, hold, at_list)
+    book.add_usage(row)
+    return "billed"
+
+
+def charge_call(book: Book, hold: Hold, row: Usage, *, owed_nano: int, paid_nano: int, line: int) -> None:
+    """Moves what a call's bill lacks: `paid_nano` in all by the caller, the rest of what is owed uncollected."""
+    rest = owed_nano - paid_nano
+    for kind, source, difference in (
+        (Kind.CHARGE, hold.account_id, paid_nano - row.billed_nano),
+        (Kind.UNCOLLECTED, UNCOLLECTED, rest - row.uncollected_nano),
+    ):
+        book.move(
+            difference,
+            debit=source,
+            credit=REVENUE,
+            request_id=hold.request_id,
+            kind=kind,
+            attempt=row.attempt,
+            line=line,
+        )
+    row.billed_nano, row.uncollected_nano = paid_nano, rest
+
+
+def _correct(book: Book, hold: Hold, bill: Usage, event: UsageEvent) -> Settled:
+    """A report for a call that was estimated or has expired."""
+    owed, at_list = _charges(book, hold, event)
+    _take_back_estimate(book, bill)
+    bill.attempt = event.attempt
+    bill.cost_nano = _book_tries(book, event, hold, at_list)
+    bill.cost_final = True
+    bill.tries = _encode(event.tries).decode()
+    if not bill.bill_final:
+        paid = min(owed, hold.amount_nano)
+        if paid > bill.billed_nano:
+            # What this hold still reserves is for this very charge.
+            account = book.accounts[hold.account_id]
+            paid = min(paid, bill.billed_nano + account.available_nano + hold.held_nano)
+        _fill(bill, event, at_list)
+        # The hold goes first, so that what it reserved is there to be charged.
+        book.set_held(hold, 0, State.SETTLED)
+        charge_call(book, hold, bill, owed_nano=owed, paid_nano=paid, line=_CORRECTION)
+        bill.bill_final = True
+    book.touch_usage(bill)
+    return "corrected"
+
+
+def _fill(row: Usage, event: UsageEvent, list_nano: int) -> None:
+    for name, tokens in zip(TokenUsage.__struct_fields__, astuple(event.usage), strict=True):
+        setattr(row, name, tokens)
+    row.outcome, row.known = str(event.outcome), str(event.known)
+    row.uplifts = _encode(event.uplifts).decode()
+    row.list_nano = list_nano
+    row.queued_ms, row.first_byte_ms = event.queued_ms, event.first_byte_ms
+    row.duration_ms, row.finished_ms = event.duration_ms, event.finished_ms
+
+
+def _our_cost(book: Book, hold: Hold, event: UsageEvent) -> Settled:
+    """An attempt that does not bill: replaced, or its hold was released."""
+    _, at_list = _charges(book, hold, event)
+    row = book.usage.get((event.request_id, event.attempt))
+    if row is not None:
+        if row.cost_final:
+            return "duplicate"
+        _take_back_estimate(book, row)
+        _fill(row, event, at_list)
+        row.tries = _encode(event.tries).decode()
+        row.cost_final = True
+        book.touch_usage(row)
+    else:
+        row = usage_row(book, hold, event, slot=event.attempt, list_nano=at_list)
+        book.add_usage(row)
+    row.cost_nano = _book_tries(book, event, hold, at_list)
+    return "cost"
+
+
+def _orphan(book: Book, event: UsageEvent, stone: Hold | None) -> Settled:
+    """An event whose hold is not in the books: they were restored from a backup. Our cost, and parked for a person.
+
+    A released hold without a key takes the request id for good, so that no later hold meets rows of this event.
+    """
+    if stone is None:
+        stone = Hold(
+            *(event.request_id, "", "", "", "", event.pool, event.provider, "", "", "0"),
+            *(0, 0, 0, 0, False, 0, 0),
+            *(event.attempt, State.RELEASED, 0, book.now_ms, book.now_ms),
+        )
+        book.holds[event.request_id] = book.new_holds[event.request_id] = stone
+    if (event.request_id, event.attempt) in book.usage:
+        return "duplicate"
+    row = usage_row(book, None, event, slot=event.attempt, list_nano=0)
+    row.cost_nano = _book_tries(book, event, None, 0)
+    book.add_usage(row)
+    book.parked.append(
+        Parked(
+            event.request_id,
+            event.attempt,
+            "no hold with this request id",
+            _encode_event(event),
+            book.now_ms,
+        )
+    )
+    return "parked"
+
+
+def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, list_nano: int) -> Usage:
+    """A row for an event, with no money moved yet."""
+    usage = event.usage
+    return Usage(
+        event.request_id,
+        slot,
+        event.attempt,
+        hold.key_id if hold is not None else "",
+        hold.model if hold is not None else "",
+        hold.provider if hold is not None else event.provider,
+        hold.pool if hold is not None else event.pool,
+        str(event.outcome),
+        str(event.known),
+        True,
+        True,
+        usage.input,
+        usage.cached,
+        usage.cache_write,
+        usage.cache_write_1h,
+        usage.input_audio,
+        usage.output,
+        usage.reasoning,
+        usage.output_audio,
+        _encode(event.uplifts).decode() if event.uplifts else "[]",
+        list_nano,
+        0,
+        0,
+        0,
+        _encode(event.tries).decode(),
+        event.queued_ms,
+        event.first_byte_ms,
+        event.duration_ms,
+        event.finished_ms,
+        book.now_ms,
+    )
+
+
+def _book_tries(book: Book, event: UsageEvent, hold: Hold | None, at_list: int) -> int:
+    """Takes each try off its upstream account's credit at list price. Returns the sum."""
+    total = 0
+    for line, one in enumerate(event.tries):
+        if (
+            hold is not None
+            and one.upstream == hold.upstream
+            and one.usage == event.usage
+            and one.uplifts == event.uplifts
+        ):
+            cost = at_list  # the usual case: the one try is the call
+        else:
+            cost = _try_cost(book, event, hold, one)
+        total += cost
+        book.move(
+            cost,
+            debit=upstream_id(event.pool, one.account),
+            credit=COST_OF_GOODS,
+            request_id=event.request_id,
+            kind=Kind.COST,
+            attempt=event.attempt,
+            line=line,
+        )
+    return total
+
+
+def _try_cost(book: Book, event: UsageEvent, hold: Hold | None, one: Try) -> int:
+    catalogue = book.catalogue
+    if hold is not None and one.upstream == hold.upstream:
+        return catalogue.charges(hold.price_ref, one.usage, _LIST, one.uplifts)[1]
+    price = catalogue.upstream_price(event.provider, one.upstream, book.now_ms)
+    if price is not None:
+        return 0 if one.usage == NO_USAGE else charge(one.usage, price, _LIST, one.uplifts)
+    if hold is not None:
+        return catalogue.charges(hold.price_ref, one.usage, _LIST, one.uplifts)[1]
+    return 0
+
+
+def estimated_cost(book: Book, hold: Hold, row: Usage, usage: TokenUsage, attempt: int) -> None:
+    """Books an attempt's cost by an estimate, since nobody has said which upstream account it went to."""
+    row.cost_nano = book.catalogue.charges(hold.price_ref, usage, _LIST, ())[1]
+    book.move(
+        row.cost_nano,
+        debit=UNALLOCATED,
+        credit=COST_OF_GOODS,
+        request_id=hold.request_id,
+        kind=Kind.COST_ESTIMATE,
+        attempt=attempt,
+        line=_FIRST,
+    )
+
+
+def _take_back_estimate(book: Book, row: Usage) -> None:
+    book.move(
+        -row.cost_nano,
+        debit=UNALLOCATED,
+        credit=COST_OF_GOODS,
+        request_id=row.request_id,
+        kind=Kind.COST_ESTIMATE,
+        attempt=row.attempt,
+        line=_CORRECTION,
+    )
+
+
+def estimate_event(hold: Hold, usage: TokenUsage, attempt: int, outcome: Outcome) -> UsageEvent:
+    """What an edge estimates, in the form of an event without tries."""
+    return UsageEvent(
+        request_id=hold.request_id,
+        attempt=attempt,
+        worker_id="",
+        pool=hold.pool,
+        provider=hold.provider,
+        outcome=outcome,
+        known=Known.ESTIMATED,
+        usage=usage,
+    )

@@ -1,0 +1,109 @@
+"""Owns the seam to a database: the few primitives that SQLite and PostgreSQL both give, under one behaviour."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from ledger.store.statements import Table, Update
+
+ATTEMPTS_MAX = 5  # of one transaction, at conflicts with other ledgers
+Row = Sequence[Any]
+_T = TypeVar("_T")
+
+
+class StoreError(Exception):
+    """The database did not do what was asked; the transaction changed nothing."""
+
+
+class StoreRefused(StoreError):  # noqa: N818
+    """The database works, and will not take these values, now or later."""
+
+
+class StoreDown(StoreError):  # noqa: N818  the name says what is the case
+    """The database cannot be reached or is busy. The same again may work later."""
+
+
+class StoreConflict(StoreError):  # noqa: N818
+    """Another ledger was there first (a lock, or the same row). The same again at once may work."""
+
+
+def is_at_fault(error: BaseException) -> bool:
+    """Whether something failed for reasons of the database, so that the same may go well later."""
+    return isinstance(error, StoreError) and not isinstance(error, StoreConflict | StoreRefused)
+
+
+async def again(work: Callable[[], Awaitable[_T]], conflict: Callable[[], None] = lambda: None) -> _T:
+    """What a transaction gives, begun again at each conflict with another ledger. Raises what the last attempt raised."""
+    for _ in range(ATTEMPTS_MAX - 1):
+        try:
+            return await work()
+        except StoreConflict:
+            conflict()
+    return await work()
+
+
+class Reader(Protocol):
+    """Reads. In SQL, parameters are $1, $2, … on both databases, each used in the order of its number."""
+
+    dialect: str
+    among: ClassVar[str]  # SQL after a text column: whether it is in the array $1
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
+        """All rows."""
+        ...
+
+    def array(self, values: Iterable[str]) -> Any:
+        """Texts as one parameter, for `among`."""
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """One transaction that writes."""
+
+    now_ms: int  # the database's clock at the transaction's start
+    locked: ClassVar[str]  # SQL at the end of a query: lock its rows
+    locked_free: ClassVar[
+        str
+    ]  # SQL at the end of a query: lock its rows, leaving out those that others have locked
+
+    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Inserts rows in one go."""
+        ...
+
+    async def update(self, update: Update, rows: Sequence[Row]) -> None:
+        """Updates rows in one go. Each has the set columns first, then the key columns."""
+        ...
+
+    async def execute(self, sql: str, *parameters: Any) -> None:
+        """Runs one statement."""
+        ...
+
+
+class Store(Protocol):
+    """A database with the tables of the books."""
+
+    dialect: str
+    connected_since: float  # time.monotonic() of the connection that writes
+
+    def write(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction: commits at the end of its block, rolls back if it raises.
+
+        Raises StoreDown, StoreConflict, StoreRefused, StoreError. After StoreDown it may have been committed all the same.
+        """
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[Reader]:
+        """A consistent view that never holds up a writer."""
+        ...
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
+        """All rows of one read. Raises StoreDown."""
+        ...
+
+    async def migrate(self) -> None:
+        """Takes the tables to the newest revision; several ledgers may do so at once."""
+        ...
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        ...

@@ -1,0 +1,300 @@
+"""Owns the books on PostgreSQL: row locks instead of one big one, so that several ledgers share a database."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import asyncpg  # type: ignore[import-untyped]
+
+from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, is_at_fault
+from ledger.store.migrate import EMPTY, head, render_apart
+from ledger.store.statements import Table, Update
+
+READERS_MAX = 4
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 10.0  # of any one statement, BEGIN and COMMIT too: beyond it the connection is given up
+READ_TIMEOUT_S = 10.0
+AUDIT_TIMEOUT_S = 600.0
+MIGRATION_TIMEOUT_S = 3_600.0  # an index of a large table takes its time, and other ledgers wait for it
+OPEN_PAUSE_S = 0.3
+_MIGRATION_LOCK = 0x746F6B6E  # "tokn": one ledger migrates, the others wait
+_ISOLATION = "read_committed"
+_NOW_SQL = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)"
+_HAS_REVISION_SQL = (
+    "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
+)
+_WRITER_SETTINGS = {
+    # A commit is durable or it has not happened, whatever the server's default says.
+    "synchronous_commit": "on",
+    # A ledger that is frozen, or whose machine is gone, must not keep its rows from the others.
+    "idle_in_transaction_session_timeout": "5s",
+    "statement_timeout": f"{COMMAND_TIMEOUT_S:.0f}s",
+    # Every statement of the hot path finds its rows by key. A plan made while a table was small must not scan it.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+_AUDIT_SETTINGS = {
+    # One process that sums in memory: the calls' cores stay theirs, and it is the faster way at any size measured.
+    "max_parallel_workers_per_gather": "0",
+    "work_mem": "64MB",
+    "statement_timeout": f"{AUDIT_TIMEOUT_S:.0f}s",
+    "jit": "off",
+}
+_MIGRATION_SETTINGS = {"lock_timeout": "0", "statement_timeout": "0"}
+_CONFLICTS = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+    asyncpg.ForeignKeyViolationError,
+)
+_DOWN = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that ended in the middle of something
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+@lru_cache(maxsize=64)
+def _insert_sql(table: Table) -> str:
+    arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(table.types, 1))
+    names = ", ".join(table.columns)
+    values = ", ".join(_cast(name) for name in table.columns)
+    once = " ON CONFLICT DO NOTHING" if table.once else ""
+    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS new({names}){once}"  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _update_sql(update: Update) -> str:
+    kinds = dict(zip(update.table.columns, update.table.types, strict=True))
+    arrays = ", ".join(f"${at}::{kinds[name]}[]" for at, name in enumerate(update.columns, 1))
+    sets = ", ".join(f"{name} = {_cast('new.' + name)}" for name in update.sets)
+    keys = " AND ".join(f"old.{name} = new.{name}" for name in update.keys)
+    names = ", ".join(update.columns)
+    return f"UPDATE {update.table.name} AS old SET {sets} FROM unnest({arrays}) AS new({names}) WHERE {keys}"  # noqa: S608
+
+
+def _cast(name: str) -> str:
+    return f"CAST({name} AS numeric)" if name.endswith("playground_credits_usd") else name
+
+
+@contextlib.contextmanager
+def _errors() -> Any:
+    try:
+        yield
+    except _CONFLICTS as error:
+        raise StoreConflict(str(error)) from error
+    except _DOWN as error:
+        raise StoreDown(f"{type(error).__name__}: {error}") from error
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError) as error:
+        raise StoreRefused(f"{type(error).__name__}: {error}") from error
+    except asyncpg.PostgresError as error:
+        raise StoreError(f"{type(error).__name__}: {error}") from error
+
+
+class PostgresReader:
+    """Reads on one connection."""
+
+    dialect = "postgresql"
+    among: ClassVar[str] = "= ANY($1::text[])"
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
+        """All rows."""
+        with _errors():
+            rows: Sequence[Row] = await self._connection.fetch(sql, *parameters)
+            return rows
+
+    def array(self, values: Iterable[str]) -> list[str]:
+        """Texts as one parameter."""
+        return list(values)
+
+
+class PostgresTransaction(PostgresReader):
+    """One write transaction."""
+
+    locked: ClassVar[str] = " FOR UPDATE"
+    locked_free: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
+
+    def __init__(self, connection: Any, now_ms: int) -> None:
+        super().__init__(connection)
+        self.now_ms = now_ms
+
+    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Inserts rows in one statement, column by column."""
+        with _errors():
+            await self._connection.execute(_insert_sql(table), *zip(*rows, strict=True))
+
+    async def update(self, update: Update, rows: Sequence[Row]) -> None:
+        """Updates rows in one statement. They are locked already."""
+        with _errors():
+            await self._connection.execute(_update_sql(update), *zip(*rows, strict=True))
+
+    async def execute(self, sql: str, *parameters: Any) -> None:
+        """Runs one statement."""
+        with _errors():
+            await self._connection.execute(sql, *parameters)
+
+
+class PostgresStore:
+    """The books in one database. `clock` replaces the database's clock (unix milliseconds), for tests."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, clock: Callable[[], int] | None) -> None:
+        self._url = url
+        self._clock = clock
+        self.connected_since = 0.0
+        self._lock = asyncio.Lock()
+        self._writer: Any = None
+        self._readers: Any = None
+
+    @classmethod
+    async def open(
+        cls, url: str, clock: Callable[[], int] | None = None, *, timeout_s: float
+    ) -> "PostgresStore":
+        """Connects, trying for some time. Raises StoreDown."""
+        store = cls(url.replace("postgresql+asyncpg:", "postgresql:", 1), clock)
+        give_up = time.monotonic() + timeout_s
+        while True:
+            try:
+                await store._connect()
+            except StoreDown:
+                if time.monotonic() > give_up:
+                    raise
+                await asyncio.sleep(OPEN_PAUSE_S)
+            else:
+                return store
+
+    async def _connect(self) -> None:
+        with _errors():
+            self._writer = await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings=_WRITER_SETTINGS,
+            )
+            if self._readers is None:
+                self._readers = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=READERS_MAX,
+                    timeout=CONNECT_TIMEOUT_S,
+                    command_timeout=READ_TIMEOUT_S,
+                )
+        self.connected_since = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[PostgresTransaction]:
+        """A transaction on the one connection that writes."""
+        async with self._lock:
+            if self._writer.is_closed():
+                await self._connect()
+            transaction = self._writer.transaction(isolation=_ISOLATION)
+            try:
+                with _errors():
+                    await transaction.start()
+                now_ms = self._clock() if self._clock is not None else await self._now()
+                yield PostgresTransaction(self._writer, now_ms)
+                with _errors():
+                    await transaction.commit()
+            except BaseException as error:
+                if is_at_fault(error):
+                    # Whatever it waits for may never come, and what it has prepared may be of other tables: the next
+                    # transaction gets another connection.
+                    self._writer.terminate()
+                else:
+                    await self._roll_back(transaction)
+                raise
+
+    async def _roll_back(self, transaction: Any) -> None:
+        try:
+            await transaction.rollback()
+        except (*_DOWN, asyncpg.PostgresError):
+            self._writer.terminate()
+
+    async def _now(self) -> int:
+        with _errors():
+            return int(await self._writer.fetchval(_NOW_SQL))
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[PostgresReader]:
+        """A consistent view on a connection of its own."""
+        with _errors():
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=AUDIT_TIMEOUT_S,
+                server_settings=_AUDIT_SETTINGS,
+            )
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield PostgresReader(connection)
+        finally:
+            await connection.close(timeout=COMMAND_TIMEOUT_S)
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
+        """All rows of one small read."""
+        with _errors():
+            connection = await self._readers.acquire(timeout=READ_TIMEOUT_S)
+            try:
+                rows: Sequence[Row] = await connection.fetch(sql, *parameters)
+            except (TimeoutError, OSError, asyncio.CancelledError):
+                connection.terminate()  # one that does not answer would never be given back either
+                raise
+            finally:
+                await self._readers.release(connection, timeout=READ_TIMEOUT_S)
+            return rows
+
+    async def migrate(self) -> None:
+        """Takes the tables to the newest revision."""
+        with _errors():
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=MIGRATION_TIMEOUT_S,
+                server_settings=_MIGRATION_SETTINGS,
+            )
+            try:
+                while (revision := await _revision(connection)) != head():
+                    script = await render_apart("postgresql", revision)
+                    async with connection.transaction(isolation=_ISOLATION):
+                        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+                        if await _revision(connection) == revision:
+                            await connection.execute(script)
+            finally:
+                await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        with contextlib.suppress(*_DOWN, asyncpg.PostgresError):
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                await self._writer.close()
+                await self._readers.close()
+
+
+async def _revision(connection: Any) -> str:
+    # A query of the catalogue, not to_regclass: that may answer from a cache older than the lock.
+    if not await connection.fetchval(_HAS_REVISION_SQL):
+        return EMPTY
+    return str(await connection.fetchval("SELECT version_num FROM alembic_version"))

@@ -1,0 +1,235 @@
+"""Owns the books on SQLite: one connection that writes, one that reads, WAL with synchronous=FULL."""
+
+import asyncio
+import contextlib
+import json
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused
+from ledger.store.migrate import EMPTY, head, render_apart
+from ledger.store.statements import Table, Update
+
+BUSY_TIMEOUT_S = 2.0
+CACHE_KIB = 16_384
+# 64 MiB of log. Calls of many keys touch pages all over large tables, and the same ones again soon: the longer the log, the
+# more often a page is written to it before it is copied back once.
+WAL_CHECKPOINT_PAGES = 16_000
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+@lru_cache(maxsize=512)
+def _numbered(sql: str) -> str:
+    return _PARAMETER.sub(r"?\1", sql)
+
+
+@lru_cache(maxsize=64)
+def _insert_sql(table: Table) -> str:
+    marks = ", ".join("?" * len(table.columns))
+    once = " ON CONFLICT DO NOTHING" if table.once else ""
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks}){once}"  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _update_sql(update: Update) -> str:
+    sets = ", ".join(f"{name} = ?" for name in update.sets)
+    keys = " AND ".join(f"{name} = ?" for name in update.keys)
+    return f"UPDATE {update.table.name} SET {sets} WHERE {keys}"  # noqa: S608
+
+
+@contextlib.contextmanager
+def _errors() -> Any:
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreRefused
+        raise kind(str(error)) from error
+    except (sqlite3.OperationalError, MemoryError) as error:
+        raise StoreDown(str(error)) from error
+    except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError) as error:
+        raise StoreRefused(str(error)) from error
+    except sqlite3.Error as error:
+        raise StoreError(str(error)) from error
+
+
+class SqliteReader:
+    """Reads on one connection."""
+
+    dialect = "sqlite"
+    among: ClassVar[str] = "IN (SELECT value FROM json_each($1))"
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor | None = None) -> None:
+        self._connection = connection
+        self._thread = thread
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
+        """All rows. A reader with a thread of its own never holds up the event loop."""
+        if self._thread is None:
+            with _errors():
+                return self._connection.execute(_numbered(sql), parameters).fetchall()
+        loop = asyncio.get_running_loop()
+        with _errors():
+            return await loop.run_in_executor(
+                self._thread, lambda: self._connection.execute(_numbered(sql), parameters).fetchall()
+            )
+
+    def array(self, values: Iterable[str]) -> str:
+        """Texts as one parameter: a JSON array."""
+        return json.dumps(list(values))
+
+
+class SqliteTransaction(SqliteReader):
+    """One write transaction. The statements run in the event loop, since each takes microseconds."""
+
+    locked: ClassVar[str] = ""  # BEGIN IMMEDIATE has locked everything
+    locked_free: ClassVar[str] = ""
+
+    def __init__(self, connection: sqlite3.Connection, now_ms: int) -> None:
+        super().__init__(connection)
+        self.now_ms = now_ms
+
+    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Inserts rows."""
+        with _errors():
+            self._connection.executemany(_insert_sql(table), rows)
+
+    async def update(self, update: Update, rows: Sequence[Row]) -> None:
+        """Updates rows by key."""
+        with _errors():
+            self._connection.executemany(_update_sql(update), rows)
+
+    async def execute(self, sql: str, *parameters: Any) -> None:
+        """Runs one statement."""
+        with _errors():
+            self._connection.execute(_numbered(sql), parameters)
+
+
+class SqliteStore:
+    """The books in one file. `clock` replaces the machine's clock (unix milliseconds), for tests."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, clock: Callable[[], int] | None = None) -> None:
+        self._path = path
+        self._clock = clock or (lambda: int(time.time() * 1000))
+        self._writer = self._connect()
+        self.connected_since = time.monotonic()
+        self._reader = SqliteReader(self._connect())
+        self._down = False  # since the last commit
+        self._lock = asyncio.Lock()
+        self._commits = ThreadPoolExecutor(1, "ledger-commit")
+
+    def _connect(self) -> sqlite3.Connection:
+        with _errors():
+            connection = sqlite3.connect(
+                self._path,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                f"cache_size = -{CACHE_KIB}",
+                f"wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[SqliteTransaction]:
+        """A transaction that has the database to itself. Its commit, which waits for the disk, runs in a thread."""
+        async with self._lock:
+            try:
+                self._roll_back()  # what an earlier roll-back could not
+                with _errors():
+                    self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield SqliteTransaction(self._writer, self._clock())
+                except BaseException:
+                    self._roll_back()
+                    raise
+                await self._commit()
+            except StoreDown:
+                self._down = True
+                raise
+            if self._down:
+                # As after a reconnection: what was to be written meanwhile may have been given up.
+                self._down, self.connected_since = False, time.monotonic()
+
+    def _roll_back(self) -> None:
+        with _errors():
+            if self._writer.in_transaction:  # a disk that is full, or fails, has ended it already
+                self._writer.execute("ROLLBACK")
+
+    async def _commit(self) -> None:
+        # Shielded: a cancelled caller must not leave a transaction open for the next one.
+        commit = asyncio.get_running_loop().run_in_executor(self._commits, self._writer.execute, "COMMIT")
+        with _errors():
+            try:
+                await asyncio.shield(commit)
+            except asyncio.CancelledError:
+                await asyncio.wait([commit])
+                self._roll_back()  # if it has failed
+                raise
+            except (sqlite3.Error, MemoryError):
+                self._roll_back()
+                raise
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqliteReader]:
+        """A consistent view on a connection and a thread of its own."""
+        connection = self._connect()
+        thread = ThreadPoolExecutor(1, "ledger-snapshot")
+        try:
+            connection.execute("BEGIN")
+            yield SqliteReader(connection, thread)
+        finally:
+            thread.shutdown(wait=True)
+            connection.close()
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
+        """All rows of one small read."""
+        return await self._reader.fetch(sql, *parameters)
+
+    async def migrate(self) -> None:
+        """Takes the tables to the newest revision."""
+        while (revision := self._revision()) != head():
+            script = await render_apart("sqlite", revision)
+            async with self.write():
+                if self._revision() == revision:
+                    for statement in _statements(script):
+                        self._writer.execute(statement)
+
+    def _revision(self) -> str:
+        found = self._writer.execute(
+            "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
+        ).fetchone()
+        if found is None:
+            return EMPTY
+        return str(self._writer.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        async with self._lock:
+            self._commits.shutdown(wait=True)
+            self._reader._connection.close()  # noqa: SLF001
+            self._writer.close()
+
+
+def _statements(script: str) -> Iterable[str]:
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""

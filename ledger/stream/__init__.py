@@ -1,0 +1,1 @@
+"""Usage events from JetStream, and the position in it."""

@@ -1,0 +1,250 @@
+"""Owns the ledger's streams on NATS: the stream of usage events with its consumer, and the bucket of thought signatures."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from runtime.bus.bus import Bus
+from runtime.log import get_logger
+from schemas.bus.subjects import THOUGHTS_BUCKET, USAGE_CONSUMER, USAGE_STREAM, USAGES
+
+TIMEOUT_S = 5.0
+MAX_AGE_S = 14 * 86_400
+MAX_BYTES = 2 * 1024 * 1024 * 1024
+DUPLICATE_WINDOW_S = 600
+ACK_WAIT_S = 10  # of a ledger that was killed: then another, or its successor, gets its messages
+ACK_PENDING_MAX = 1_000  # messages handed out and not yet acknowledged, over all ledgers
+THOUGHTS_AGE_S = 86_400
+THOUGHTS_MAX_BYTES = 256 * 1024 * 1024
+_NANO = 1_000_000_000
+_NAME_IN_USE = 10_058
+_NO_CONSUMER = 10_014
+_NO_MESSAGE = 10_037
+PULL_BYTES_MAX = (
+    4 * 1024 * 1024
+)  # of one pull: more at once, and the server would cut the ledger off as too slow
+LATER_S = 5.0  # a message that this ledger cannot read, but its successor may
+_encode = msgspec.json.Encoder().encode
+
+
+_logger = get_logger("ledger.jetstream")
+
+
+class StreamProblem(Exception):  # noqa: N818  the name says what is the case
+    """JetStream refused: what it said, and its code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class _Error(Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class StreamState(Struct):
+    """What a stream holds."""
+
+    messages: int = 0
+    bytes: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+
+
+class _Settings(Struct):
+    max_bytes: int = 0
+    num_replicas: int = 1
+
+
+class Stream(Struct):
+    """A stream. `created` is its identity: a stream that was lost and made again has another."""
+
+    created: str
+    state: StreamState
+    config: _Settings
+
+
+class _Floor(Struct, frozen=True):
+    stream_seq: int = 0
+
+
+class Consumer(Struct):
+    """The durable consumer: everything up to `ack_floor` is acknowledged."""
+
+    ack_floor: _Floor = _Floor()
+    config: dict[str, Any] = {}
+    num_pending: int = 0
+    num_ack_pending: int = 0
+
+
+class _Answer(Struct):
+    error: _Error | None = None
+
+
+class _Sequence(Struct):
+    seq: int
+
+
+class _Kept(Struct):
+    message: _Sequence
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_stream = msgspec.json.Decoder(Stream).decode
+_decode_consumer = msgspec.json.Decoder(Consumer).decode
+_decode_kept = msgspec.json.Decoder(_Kept).decode
+
+
+async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
+    reply = await bus.request(f"$JS.API.{api}", _encode(body) if body is not None else b"", TIMEOUT_S)
+    error = _decode_answer(reply).error
+    if error is not None:
+        text = f"{api}: {error.description} ({error.code}/{error.err_code})"
+        raise StreamProblem(text, error.err_code)
+    return reply
+
+
+async def ensure_streams(bus: Bus, replicas: int) -> None:
+    """Makes or updates both streams. Raises StreamProblem, BusError."""
+    usage = {
+        "name": USAGE_STREAM,
+        "subjects": [USAGES],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_age": MAX_AGE_S * _NANO,
+        "max_bytes": MAX_BYTES,
+        "max_msgs": -1,
+        "max_consumers": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": DUPLICATE_WINDOW_S * _NANO,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
+    thoughts = {
+        "name": f"KV_{THOUGHTS_BUCKET}",
+        "subjects": [f"$KV.{THOUGHTS_BUCKET}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_age": THOUGHTS_AGE_S * _NANO,
+        "max_bytes": THOUGHTS_MAX_BYTES,
+        "max_msgs": -1,
+        "max_consumers": -1,
+        "max_msgs_per_subject": 1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": 120 * _NANO,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "deny_delete": True,
+    }
+    for config in (usage, thoughts):
+        await _make(bus, config)
+
+
+async def _make(bus: Bus, config: dict[str, Any]) -> None:
+    name = config["name"]
+    try:
+        await _ask(bus, f"STREAM.CREATE.{name}", config)
+    except StreamProblem as problem:
+        if problem.code != _NAME_IN_USE:
+            raise
+        kept = _decode_stream(await _ask(bus, f"STREAM.INFO.{name}")).config.num_replicas
+        if kept > config["num_replicas"]:
+            # Another ledger asked for them: one that was not told must not take its events' copies away.
+            _logger.warning("a stream keeps its replicas", stream=name, replicas=kept)
+        await _ask(bus, f"STREAM.UPDATE.{name}", config | {"num_replicas": max(kept, config["num_replicas"])})
+
+
+_CONSUMER = {
+    "durable_name": USAGE_CONSUMER,
+    "ack_policy": "explicit",
+    "ack_wait": ACK_WAIT_S * _NANO,
+    "max_deliver": -1,
+    "max_ack_pending": ACK_PENDING_MAX,
+    "replay_policy": "instant",
+}
+
+
+async def make_consumer(bus: Bus, start_seq: int) -> None:
+    """Makes the durable consumer, to deliver from a sequence on. Raises StreamProblem, BusError."""
+    where: dict[str, Any] = {"deliver_policy": "all"}
+    if start_seq > 1:
+        where = {"deliver_policy": "by_start_sequence", "opt_start_seq": start_seq}
+    await _configure(bus, _CONSUMER | where)
+
+
+async def update_consumer(bus: Bus) -> None:
+    """Brings the consumer that there is up to date, as an earlier version may have made it."""
+    known = (await consumer(bus)).config
+    if known != known | _CONSUMER:
+        await _configure(bus, known | _CONSUMER)
+
+
+async def _configure(bus: Bus, config: dict[str, Any]) -> None:
+    await _ask(
+        bus,
+        f"CONSUMER.DURABLE.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
+        {"stream_name": USAGE_STREAM, "config": config},
+    )
+
+
+async def reset_consumer(bus: Bus, start_seq: int) -> None:
+    """Makes the consumer anew, to deliver from a sequence on. Raises StreamProblem, BusError."""
+    await _ask(bus, f"CONSUMER.DELETE.{USAGE_STREAM}.{USAGE_CONSUMER}")
+    await make_consumer(bus, start_seq)
+
+
+async def usage_stream(bus: Bus) -> Stream:
+    """The stream as it is. Raises StreamProblem, BusError."""
+    return _decode_stream(await _ask(bus, f"STREAM.INFO.{USAGE_STREAM}"))
+
+
+async def first_kept(bus: Bus, start_seq: int) -> int | None:
+    """The first sequence from one on whose message the stream still has. Raises StreamProblem, BusError."""
+    body = {"seq": start_seq, "next_by_subj": USAGES}
+    try:
+        return _decode_kept(await _ask(bus, f"STREAM.MSG.GET.{USAGE_STREAM}", body)).message.seq
+    except StreamProblem as problem:
+        if problem.code != _NO_MESSAGE:
+            raise
+        return None
+
+
+async def consumer(bus: Bus) -> Consumer:
+    """The consumer as it is. Raises StreamProblem, BusError."""
+    return _decode_consumer(await _ask(bus, f"CONSUMER.INFO.{USAGE_STREAM}.{USAGE_CONSUMER}"))
+
+
+async def ack_floor(bus: Bus) -> int | None:
+    """Everything up to this sequence is acknowledged; None without a consumer. Raises StreamProblem, BusError."""
+    try:
+        return (await consumer(bus)).ack_floor.stream_seq
+    except StreamProblem as problem:
+        if problem.code != _NO_CONSUMER:
+            raise
+        return None
+
+
+def next_request(batch: int, expires_s: float) -> tuple[str, bytes]:
+    """Subject and payload that ask for so many messages, PULL_BYTES_MAX in all."""
+    body = {"batch": batch, "max_bytes": PULL_BYTES_MAX, "expires": int(expires_s * _NANO)}
+    return f"$JS.API.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}", _encode(body)
+
+
+ACK = b"+ACK"
+LATER = b"-NAK " + _encode({"delay": int(LATER_S * _NANO)})
+
+
+def stream_sequence(ack_subject: str) -> int:
+    """The stream sequence in a message's ack subject; 0 if it is not one."""
+    parts = ack_subject.split(".")
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…, or with <domain>.<account hash> after ACK.
+    at = 5 if len(parts) == 9 else 7
+    return int(parts[at]) if len(parts) >= 9 and parts[at].isdecimal() else 0

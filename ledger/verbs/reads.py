@@ -1,0 +1,192 @@
+"""Owns what the books show: keys, balances, calls, receipts, inventory. Reads only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ledger.rules.authorise import ACTIVE, providers_of
+from ledger.rules.keys import balance_row, key_row, missing
+from ledger.rules.rows import USAGE_BLOCK, Account, Hold, Key, Usage
+from ledger.store.base import Row, Store
+from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, USAGE, Table
+from schemas.money.amounts import nano_to_usd
+from schemas.money.pricing import TokenUsage
+from schemas.verbs.books import KeyList, KeyReply, Rows, UsageQuery
+
+PAGE_MAX = 200  # rows, so that a page fits one message of the bus
+_BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query
+_BILL = 0
+_tries = msgspec.json.Decoder(list[Any]).decode
+
+
+def _columns(table: Table, alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in table.columns)
+
+
+_KEY_SQL = (
+    f"SELECT {_columns(KEYS, 'k')}, {_columns(ACCOUNTS, 'a')} "  # noqa: S608  our own names, as all below
+    "FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE "
+)
+_AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
+_KEYS_WIDTH = len(KEYS.columns)
+_USAGE_SQL = (
+    f"SELECT {_columns(USAGE, 'u')}, h.rate, h.price_ref, p.body, u.seq FROM usage u "  # noqa: S608
+    "LEFT JOIN holds h ON h.request_id = u.request_id LEFT JOIN prices p ON p.ref = h.price_ref WHERE "
+)
+_USAGE_WIDTH = len(USAGE.columns)
+# Each block's newest calls first, from the index alone; then the rows of those that are left. SQLite takes the index only
+# for a number that has no column's type: hence the sum.
+_KEY_USAGE_SQL = f"""
+    WITH RECURSIVE blocks (block) AS (
+        SELECT CAST($5 AS bigint) + 0 UNION ALL SELECT block - 1 FROM blocks WHERE block > $4
+    )
+    {_USAGE_SQL} u.seq IN (
+        SELECT k.seq FROM blocks CROSS JOIN usage k
+        WHERE k.seq / {USAGE_BLOCK} = blocks.block AND k.slot = 0 AND k.key_id = $1 AND k.seq < $2
+        ORDER BY k.seq DESC LIMIT $3)
+    ORDER BY u.seq DESC
+"""  # noqa: S608
+_RECEIPT_SQL = (
+    f"SELECT {_columns(USAGE, 'u')}, {_columns(HOLDS, 'h')}, p.body FROM holds h "  # noqa: S608
+    "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 LEFT JOIN prices p ON p.ref = h.price_ref "
+    "WHERE h.request_id = $1"
+)
+
+
+async def key(store: Store, digest: str) -> KeyReply:
+    """Whether a key lives, and what it may use."""
+    found = await _find_key(store, "digest", digest)
+    if found is None or found[0].status != ACTIVE:
+        return KeyReply(active=False)
+    return KeyReply(active=True, key_id=found[0].id, providers=providers_of(found[0]))
+
+
+async def _find_key(store: Store, column: str, value: str) -> tuple[Key, Account] | None:
+    rows = await store.fetch(f"{_KEY_SQL}k.{column} = $1", value)
+    return _key_of(rows[0]) if rows else None
+
+
+def _key_of(row: Row) -> tuple[Key, Account]:
+    return Key(*row[:_KEYS_WIDTH]), Account(*row[_KEYS_WIDTH:])
+
+
+async def key_show(store: Store, key_id: str) -> Rows:
+    """One key."""
+    found = await _find_key(store, "id", key_id)
+    return missing(f"key {key_id}") if found is None else Rows((key_row(*found),))
+
+
+async def balance(store: Store, key_id: str) -> Rows:
+    """One key's balance."""
+    found = await _find_key(store, "id", key_id)
+    return missing(f"key {key_id}") if found is None else Rows((balance_row(key_id, found[1]),))
+
+
+async def key_list(store: Store, query: KeyList) -> Rows:
+    """A page of keys, oldest first."""
+    limit = min(max(query.limit, 1), PAGE_MAX)
+    if query.after:
+        rows = await store.fetch(
+            f"{_KEY_SQL}{_AFTER} ORDER BY k.created_ms, k.id LIMIT $2", query.after, limit
+        )
+    else:
+        rows = await store.fetch(f"{_KEY_SQL}1 = 1 ORDER BY k.created_ms, k.id LIMIT $1", limit)
+    found = [_key_of(row) for row in rows]
+    cursor = found[-1][0].id if len(found) == limit else ""
+    return Rows(tuple(key_row(*one) for one in found), cursor=cursor)
+
+
+async def usage(store: Store, query: UsageQuery) -> Rows:
+    """A page of calls, newest first."""
+    limit = min(max(query.limit, 1), PAGE_MAX)
+    before = query.before or 2**62
+    rows: Sequence[Row]
+    if query.key_id:
+        if await _find_key(store, "id", query.key_id) is None:
+            return missing(f"key {query.key_id}")
+        rows = await _usage_of(store, query.key_id, before, limit)
+    else:
+        rows = await store.fetch(
+            f"{_USAGE_SQL}u.slot = 0 AND u.seq < $1 ORDER BY u.seq DESC LIMIT $2", before, limit
+        )
+    cursor = rows[-1][-1] if len(rows) == limit else 0
+    return Rows(
+        tuple(call_row(Usage(*row[:_USAGE_WIDTH]), *row[_USAGE_WIDTH:-1]) for row in rows), cursor=cursor
+    )
+
+
+async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[Row]:
+    """Walks the blocks of the index from the newest; more of them at a time, the fewer calls the key has."""
+    newest = (await store.fetch("SELECT COALESCE(MAX(seq), 0) FROM usage"))[0][0]
+    block, span = min(newest, before - 1) // USAGE_BLOCK, 1
+    found: list[Row] = []
+    while block >= 0 and len(found) < limit:
+        oldest = max(block - span + 1, 0)
+        found += await store.fetch(_KEY_USAGE_SQL, key_id, before, limit - len(found), oldest, block)
+        block, span = oldest - 1, min(span * 4, _BLOCKS_AT_ONCE)
+    return found
+
+
+def call_row(bill: Usage, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
+    """A call as commands and receipts show it: tokens in OpenAI's two sums and by class, money, price row, times."""
+    return {
+        "request_id": bill.request_id,
+        "key_id": bill.key_id,
+        "model": bill.model,
+        "provider": bill.provider,
+        "pool": bill.pool,
+        "outcome": bill.outcome,
+        "known": bill.known,
+        "prompt_tokens": bill.input + bill.cached + bill.cache_write + bill.cache_write_1h + bill.input_audio,
+        "cached_tokens": bill.cached,
+        "cache_write_tokens": bill.cache_write + bill.cache_write_1h,
+        "completion_tokens": bill.output + bill.reasoning + bill.output_audio,
+        "reasoning_tokens": bill.reasoning,
+        "tokens": {name: getattr(bill, name) for name in TokenUsage.__struct_fields__},
+        "list_nano": bill.list_nano,
+        "rate": rate,
+        "billed_nano": bill.billed_nano,
+        "uncollected_nano": bill.uncollected_nano,
+        "price_ref": price_ref,
+        "price": msgspec.json.decode(price) if price else None,
+        "uplifts": msgspec.json.decode(bill.uplifts),
+        "attempts": bill.attempt,
+        "queued_ms": bill.queued_ms,
+        "first_byte_ms": bill.first_byte_ms,
+        "duration_ms": bill.duration_ms,
+        "created": bill.created_ms // 1000,
+    }
+
+
+async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
+    """All about one ended call of a key; None if it has no such call."""
+    rows = await store.fetch(_RECEIPT_SQL, request_id)
+    hold = Hold(*rows[0][_USAGE_WIDTH:-1]) if rows else None
+    if hold is None or hold.key_id != key_id:
+        return None
+    bill = Usage(*rows[0][:_USAGE_WIDTH])
+    return {
+        **call_row(bill, hold.rate, hold.price_ref, rows[0][-1]),
+        "id": hold.request_id,
+        "upstream": hold.upstream,
+        "list_usd": nano_to_usd(bill.list_nano),
+        "cost_usd": nano_to_usd(bill.billed_nano),
+        "held_nano": hold.amount_nano,
+        "tries": [_try_row(one) for one in _tries(bill.tries)],
+    }
+
+
+def _try_row(one: Sequence[Any]) -> dict[str, Any]:
+    # Which account served is the operator's business; a caller sees how the tries went.
+    return {"upstream": one[1], "outcome": one[2], "status": one[3]}
+
+
+async def inventory(store: Store, pool: str) -> dict[str, int | None]:
+    """Credit left by account of a pool; None is unlimited."""
+    rows = await store.fetch(
+        "SELECT u.pool, u.id, u.limited, a.posted_nano FROM upstream_accounts u "
+        "LEFT JOIN accounts a ON a.id = 'upstream:' || u.pool || ':' || u.id WHERE u.pool = $1",
+        pool,
+    )
+    return {row[1]: (row[3] or 0) if row[2] else None for row in rows}

@@ -1,0 +1,1 @@
+"""The guarded connection to NATS, and the server that `tokn up` starts."""

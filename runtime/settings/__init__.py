@@ -1,0 +1,1 @@
+"""Configuration: the file, the environment, and the frozen settings of a service."""

@@ -1,0 +1,210 @@
+"""Owns `[[models]]` rows: how a file adds to the built-in catalogue and replaces its rows."""
+
+from decimal import Decimal
+
+import msgspec
+from msgspec import structs
+
+from runtime.settings.toml import Table
+from schemas.catalogue.anthropic import anthropic_capabilities
+from schemas.catalogue.bedrock import bedrock_capabilities
+from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.gemini import gemini_capabilities
+from schemas.catalogue.model import Capabilities, Lifecycle, Model
+from schemas.money.pricing import Price, PriceTier, check_price
+
+_ID_MAX = 256
+# The names in a file, and the token classes they price.
+_CLASSES = {
+    "cached_input": "cached",
+    "cache_write": "cache_write",
+    "cache_write_1h": "cache_write_1h",
+    "input_audio": "input_audio",
+    "reasoning": "reasoning",
+    "output_audio": "output_audio",
+}
+_RATE_MAX = 10
+
+
+def read_rate(table: Table) -> Decimal | None:
+    """The share of list price that is billed, where a table sets one."""
+    return table.decimal("rate", most=_RATE_MAX)
+
+
+def catalogue(
+    rows: list[Table], providers: dict[str, str], rates: dict[str, Decimal | None], rate: Decimal
+) -> tuple[Model, ...]:
+    """The built-in models and a file's rows, each at its own rate: the row's, else its pool's, else the general one.
+
+    `providers` and `rates` are the configured pools'. A built-in model whose pool is not configured stays: it has a
+    row, but no worker.
+    """
+    models: dict[str, Model] = {}
+    for model in BUILTIN:
+        provider = providers.get(model.pool, model.provider)
+        models[model.id] = structs.replace(model, provider=provider, rate=_first(rates.get(model.pool), rate))
+    own: set[str] = set()
+    for row in rows:
+        model, model_rate = _model(row, models, providers)
+        if model.id in own:
+            raise row.problem("id", f"{model.id!r} has two rows")
+        own.add(model.id)
+        models[model.id] = structs.replace(model, rate=_first(model_rate, rates.get(model.pool), rate))
+    return tuple(models.values())
+
+
+def _first(*rates: Decimal | None) -> Decimal:
+    return next(rate for rate in rates if rate is not None)
+
+
+def _model(row: Table, known: dict[str, Model], providers: dict[str, str]) -> tuple[Model, Decimal | None]:
+    model_id = row.needed("id")
+    if len(model_id) > _ID_MAX or not model_id.isprintable() or model_id != model_id.strip():
+        raise row.problem("id", f"must be at most {_ID_MAX} printable characters")
+    base = known.get(model_id)
+    pool = row.text("pool", base.pool if base else "")
+    if not pool:
+        raise row.problem("pool", "is needed")
+    if pool not in providers:
+        raise row.problem(
+            "pool", f"{pool!r} is not a pool; add [pools.{pool}] or name one of: {_names(providers)}"
+        )
+    provider = providers[pool]
+    upstream = row.text("upstream", base.upstream if base else model_id)
+    # What was said of another upstream model says nothing about this one.
+    kept = base if base is not None and base.upstream == upstream and base.provider == provider else None
+    context = row.integer("context", base.context if base else None)
+    max_output = row.integer("max_output", base.max_output if base else None)
+    if context is None or max_output is None:
+        key = "context" if context is None else "max_output"
+        raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
+    capabilities = kept.capabilities if kept else _family(provider, upstream)
+    if limit_field := row.text("limit_field"):
+        capabilities = structs.replace(capabilities, limit_field=limit_field)
+    lifecycle = _lifecycle(row, kept)
+    model = Model(
+        id=model_id,
+        pool=pool,
+        upstream=upstream,
+        provider=provider,
+        context=context,
+        max_output=max_output,
+        prices=_prices(row, upstream) or (kept.prices if kept else ()),
+        created=row.integer("created", base.created if base else 0, least=0) or 0,
+        owned_by=row.text("owned_by", base.owned_by if base else provider),
+        lifecycle=lifecycle,
+        shutdown_date=row.day("shutdown_date") or (kept.shutdown_date if kept else None),
+        successor=row.text("successor") or (kept.successor if kept else None),
+        capabilities=_capabilities(row.table("capabilities"), capabilities),
+    )
+    rate = read_rate(row)
+    row.done()
+    return model, rate
+
+
+def _names(names: dict[str, str]) -> str:
+    return ", ".join(sorted(names)) or "(none)"
+
+
+def _family(provider: str, upstream: str) -> Capabilities:
+    """What a model can do unless its row says otherwise: what is known of it, else the family's first built-in model."""
+    if provider == "anthropic":
+        return anthropic_capabilities(upstream)
+    if provider == "gemini":
+        return gemini_capabilities(upstream)
+    if provider == "bedrock":
+        return bedrock_capabilities(upstream)
+    return next((model.capabilities for model in BUILTIN if model.provider == provider), Capabilities())
+
+
+def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:
+    text = row.text("lifecycle")
+    if not text:
+        return kept.lifecycle if kept else Lifecycle.ACTIVE
+    try:
+        return Lifecycle(text)
+    except ValueError:
+        raise row.problem("lifecycle", f"must be one of: {', '.join(Lifecycle)}") from None
+
+
+def _capabilities(table: Table, base: Capabilities) -> Capabilities:
+    changes: dict[str, object] = {}
+    for field in structs.fields(Capabilities):
+        if not table.has(field.name):
+            continue
+        if field.type is bool:
+            changes[field.name] = table.boolean(field.name, default=False)
+        elif field.type is int:
+            changes[field.name] = table.integer(field.name, None, least=0)
+        elif field.type is str:
+            changes[field.name] = table.text(field.name)
+        else:
+            changes[field.name] = _other(table, field)
+    table.done()
+    return structs.replace(base, **changes)
+
+
+def _other(table: Table, field: structs.FieldInfo) -> object:
+    value = table.take_any(field.name)
+    try:
+        return msgspec.convert(value, field.type)
+    except msgspec.ValidationError as error:
+        raise table.problem(field.name, str(error)) from None
+
+
+def _prices(row: Table, upstream: str) -> tuple[Price, ...]:
+    """A row's prices: flat in the row, or one `[[models.prices]]` a date; () for neither."""
+    tables = row.tables("prices")
+    flat = _tier(row, flat=True)
+    if flat is not None and tables:
+        raise row.problem("prices", "stand beside input or output: a row has one or the other")
+    if flat is not None:
+        request = row.decimal("request") or Decimal(0)
+        return (_checked(row, Price(id=f"file:{upstream}", tiers=(flat,), request=request)),)
+    prices = [_dated(table, upstream) for table in tables]
+    if len({price.effective for price in prices}) != len(prices):
+        raise row.problem("prices", "have two rows of one date")
+    return tuple(prices)
+
+
+def _dated(table: Table, upstream: str) -> Price:
+    effective = table.day("effective")
+    tiers = [_tier(tier, flat=False) for tier in table.tables("tiers")]
+    if not tiers:
+        tiers = [_tier(table, flat=False)]
+    uplifts_table = table.table("uplifts")
+    uplifts = {key: uplifts_table.decimal(key, most=100) or Decimal(0) for key in uplifts_table.keys()}  # noqa: SIM118
+    request = table.decimal("request") or Decimal(0)
+    price = Price(
+        id=f"file:{upstream}" + (f":{effective}" if effective else ""),
+        tiers=tuple(tier for tier in tiers if tier is not None),
+        uplifts=uplifts,
+        request=request,
+    )
+    if effective is not None:
+        price = structs.replace(price, effective=effective)
+    table.done()
+    return _checked(table, price)
+
+
+def _checked(table: Table, price: Price) -> Price:
+    if why := check_price(price):
+        raise table.problem("tiers", why)
+    return price
+
+
+def _tier(table: Table, *, flat: bool) -> PriceTier | None:
+    """The prices in a table; None for a row that has none of its own."""
+    own = {name: value for key, name in _CLASSES.items() if (value := table.decimal(key)) is not None}
+    prices = {key: table.decimal(key) for key in ("input", "output")}
+    if flat and not own and prices["input"] is None and prices["output"] is None:
+        return None
+    for key, value in prices.items():
+        if value is None:
+            raise table.problem(key, "is needed beside the other prices")
+    above = 0 if flat else table.integer("above", 0, least=0) or 0
+    if not flat and table.place.endswith("tiers]"):
+        table.done()
+    return PriceTier(
+        input=prices["input"] or Decimal(0), output=prices["output"] or Decimal(0), above=above, **own
+    )

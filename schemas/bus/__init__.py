@@ -1,0 +1,1 @@
+"""The messages on the bus, apart from the ledger's verbs: subjects, frames, usage events."""

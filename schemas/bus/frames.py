@@ -1,0 +1,206 @@
+"""Owns the messages of one call between edge and worker: the job, its frames, control, and the beats of workers.
+
+All are msgpack arrays that carry a version first, so neighbouring versions can run side by side: a reader ignores
+fields it does not know at the end, and a writer only ever adds fields there, with defaults.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from schemas.errors import WireError
+from schemas.money.pricing import NO_USAGE, Price, TokenUsage
+
+VERSION = 1
+FRAME_BYTES_MAX = (
+    256 * 1024
+)  # payload of one frame, of one request part, and of a body that travels inside its job
+WINDOW_BYTES_MAX = 1024 * 1024  # frame payload in flight for one attempt, beyond what the edge has consumed
+REQUEST_BYTES_MAX = 32 * 1024 * 1024
+BEAT_INTERVAL_S = 1.0
+CREDIT_INTERVAL_S = 1.0
+ALIVE_INTERVAL_S = 5.0  # a worker that has nothing to say for a call says so this often
+SILENCE_MAX_S = 15.0  # an edge gives an attempt up after so long without any frame
+
+
+class Route(StrEnum):
+    """The OpenAI surface that the caller used: it decides the shape of the answer."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+
+
+class Job(Struct, frozen=True, array_like=True):
+    """One attempt of one call, published to `pool.<pool>` with the attempt's frame inbox as reply.
+
+    `body` is the caller's body, re-encoded (gateway-private keys removed, `model` still the caller's). If `parts` is
+    not 0 it is empty, and so many `Part`s follow on the worker's control subject after its accept, `body_bytes` in all.
+    """
+
+    v: int
+    request_id: str
+    attempt: int
+    route: Route
+    model: str  # what the caller wrote, and what the answer says
+    upstream: str  # what the provider is asked for
+    stream: bool
+    include_usage: bool  # the caller asked for usage in a stream
+    include_cost: bool  # the caller asked for `cost` in usage objects: priced with `price` and `rate`
+    limit: int  # granted output tokens per choice; the charge is bounded by it
+    write_limit: (
+        bool  # the caller set none and the balance affords less than the model's own: send `limit` upstream
+    )
+    prompt_max: int  # bound on prompt tokens
+    text_bytes: int  # bytes of the prompt's text, for estimates
+    choices: int
+    hold_list_nano: int  # the hold at list price: what the call can cost us at most
+    deadline_s: float  # seconds the whole call may still take
+    published_ms: int  # unix time, for the time spent queued
+    body: bytes
+    body_bytes: int
+    parts: int = 0
+    price: Price | None = None
+    rate: Decimal = Decimal(0)
+
+
+class Accept(Struct, frozen=True, array_like=True, tag="accept"):
+    """The first frame: this worker has the call. Its control subject is `worker.<worker_id>`."""
+
+    seq: int  # always 0
+    worker_id: str
+    v: int = VERSION
+
+
+class Bounce(Struct, frozen=True, array_like=True, tag="bounce"):
+    """The only frame of an attempt that was not taken: the worker is full or stopping, or has no usable account.
+
+    With `error`, offering again cannot help now: every account is refused, cooling or spent.
+    """
+
+    worker_id: str
+    error: WireError | None = None
+
+
+class Data(Struct, frozen=True, array_like=True, tag="data"):
+    """Bytes for the caller: whole SSE events of a stream, or a piece of a plain answer's body.
+
+    Waiting events are joined into one frame. The first data frame means that the upstream has answered.
+    """
+
+    seq: int
+    data: bytes
+
+
+class Alive(Struct, frozen=True, array_like=True, tag="alive"):
+    """The worker still has the call; `last_seq` is the highest frame it has sent, so that a lost tail shows."""
+
+    last_seq: int
+
+
+class EarlyUsage(Struct, frozen=True, array_like=True, tag="usage"):
+    """Usage that the provider has sent so far (cumulative), so that an edge can estimate well."""
+
+    seq: int
+    usage: TokenUsage
+
+
+class End(Struct, frozen=True, array_like=True, tag="end"):
+    """The call is complete and its bill is durable. `data` is the last of the caller's bytes, without `[DONE]`."""
+
+    seq: int
+    data: bytes = b""
+    usage: TokenUsage = NO_USAGE
+
+
+class Failed(Struct, frozen=True, array_like=True, tag="failed"):
+    """The call failed for good; its usage event is on its way. The edge makes a status of it, or an error event.
+
+    Also the last frame of an attempt that its edge has cancelled, once the event is durable: nothing more is to be
+    followed. Frames before it may never have been sent.
+    """
+
+    seq: int
+    error: WireError
+
+
+Frame = Accept | Bounce | Data | Alive | EarlyUsage | End | Failed
+
+
+class Cancel(Struct, frozen=True, array_like=True, tag="cancel"):
+    """Stop an attempt: its caller has left, or another attempt has replaced it."""
+
+    request_id: str
+    attempt: int
+
+
+class Credit(Struct, frozen=True, array_like=True, tag="credit"):
+    """Absolute credit: the edge has consumed all frames up to and including `through`. Repeated each second."""
+
+    request_id: str
+    attempt: int
+    through: int
+
+
+class Part(Struct, frozen=True, array_like=True, tag="part"):
+    """Piece `index` of a large request body, from 0."""
+
+    request_id: str
+    attempt: int
+    index: int
+    data: bytes
+
+
+class Probe(Struct, frozen=True, array_like=True, tag="probe"):
+    """Is this worker there? Sent as a request; answered with an empty message."""
+
+
+Control = Cancel | Credit | Part | Probe
+
+
+class AccountState(StrEnum):
+    """Whether a worker would use an upstream account now."""
+
+    OK = "ok"
+    COOLING = "cooling"  # rate limited or failing; back at `until`
+    REFUSED = "refused"  # the provider refuses our credentials
+    SPENT = "spent"  # its credit does not cover what is in flight
+
+
+class AccountBeat(Struct, frozen=True, array_like=True):
+    """One upstream account as one worker sees it. `until` is unix seconds, 0 when not cooling."""
+
+    id: str
+    state: AccountState
+    inflight: int
+    capacity: int
+    until: float = 0.0
+    reason: str = ""
+
+
+class Beat(Struct, frozen=True, array_like=True):
+    """What one worker can do for one pool; each second, and on every change of capacity.
+
+    `models` are the ids of callers that it can serve now, `gone` those of which the provider said that they no longer
+    exist, `missing` why any other model of the pool is not served.
+    """
+
+    v: int
+    worker_id: str
+    pool: str
+    provider: str
+    inflight: int
+    capacity: int
+    accepting: bool
+    models: tuple[str, ...]
+    gone: tuple[str, ...]
+    accounts: tuple[AccountBeat, ...]
+    missing: dict[str, str] = {}
+
+
+encode = msgspec.msgpack.Encoder(decimal_format="string").encode
+decode_job = msgspec.msgpack.Decoder(Job).decode
+decode_frame = msgspec.msgpack.Decoder(Frame).decode
+decode_control = msgspec.msgpack.Decoder(Control).decode
+decode_beat = msgspec.msgpack.Decoder(Beat).decode

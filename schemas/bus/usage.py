@@ -1,0 +1,104 @@
+"""Owns usage events: what a worker reports of each attempt it accepted, durable in the stream USAGE."""
+
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from schemas.money.pricing import NO_USAGE, TokenUsage
+
+EVENTS_PER_MESSAGE_MAX = 64
+
+
+class Outcome(StrEnum):
+    """How a call ended. `expired` is the ledger's word for a hold that nobody closed."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Known(StrEnum):
+    """How usage is known: the provider's figures, or the estimation rule."""
+
+    REPORTED = "reported"
+    ESTIMATED = "estimated"
+
+
+class Try(Struct, frozen=True, array_like=True):
+    """One call of an upstream: what it cost us, at list price of `upstream`, whatever the caller pays."""
+
+    account: str
+    upstream: str
+    outcome: Outcome
+    status: int  # HTTP status; 0 when there was none
+    known: Known
+    usage: TokenUsage
+    uplifts: tuple[str, ...] = ()  # service tier and region that the provider said it used
+
+
+class UsageEvent(Struct, frozen=True, array_like=True):
+    """The end of one accepted attempt; published exactly once per accept, failed and cancelled attempts included.
+
+    `usage` is what the caller is billed for: all zero when the caller saw an HTTP error. `tries` is what we pay for,
+    the one that served the caller last.
+    """
+
+    request_id: str
+    attempt: int
+    worker_id: str
+    pool: str
+    provider: str
+    outcome: Outcome
+    known: Known
+    usage: TokenUsage = NO_USAGE
+    uplifts: tuple[str, ...] = ()
+    tries: tuple[Try, ...] = ()
+    queued_ms: int = 0
+    first_byte_ms: int = 0
+    duration_ms: int = 0
+    finished_ms: int = 0  # unix time
+
+
+class UsageBatch(Struct, frozen=True, array_like=True):
+    """Events that came up while a publish was unacknowledged, in one message, at most EVENTS_PER_MESSAGE_MAX."""
+
+    v: int
+    events: tuple[UsageEvent, ...]
+
+
+class _Versioned(Struct, frozen=True, array_like=True):
+    v: int
+
+
+encode_batch = msgspec.msgpack.Encoder().encode
+decode_batch = msgspec.msgpack.Decoder(UsageBatch).decode
+_decode_versioned = msgspec.msgpack.Decoder(_Versioned).decode
+
+
+def version_of(data: bytes) -> int:
+    """A batch's version, whatever else is in it. Raises msgspec.MsgspecError."""
+    return _decode_versioned(data).v
+
+
+def estimate_tokens(count_bytes: int) -> int:
+    """Tokens in so many bytes of text, by the estimation rule: a quarter, rounded up."""
+    return -(-count_bytes // 4)
+
+
+def estimate(
+    last: TokenUsage | None, *, prompt_max: int, text_bytes: int, output_bytes: int, answered: bool
+) -> TokenUsage:
+    """Usage of a call whose provider did not report its end.
+
+    The last usage that the provider sent, its output raised to what was seen; else the prompt by its bytes. Output is
+    the bytes of content, reasoning and tool arguments by the same rule, and at least 1 once the upstream has answered
+    2xx (`answered`).
+    """
+    output = max(estimate_tokens(output_bytes), 1 if answered else 0)
+    if last is None:
+        return TokenUsage(input=min(prompt_max, estimate_tokens(text_bytes)), output=output)
+    if last.completion >= output:
+        return last
+    return msgspec.structs.replace(last, output=last.output + output - last.completion)

@@ -1,0 +1,89 @@
+"""Owns the models: what callers may name, who serves it, at which prices, and what each model can do."""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from schemas.money.pricing import Price
+
+
+class Lifecycle(StrEnum):
+    """Where a model stands with its provider, by its provider's own announcements."""
+
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
+class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a model can do, as data: translation, refusals and the bound of a prompt all follow from this row."""
+
+    chat: bool = True
+    completions: bool = False  # the upstream has /v1/completions itself; else it is emulated over chat
+    stream: bool = True
+    tools: bool = True
+    images: bool = False
+    audio_in: bool = False
+    files: bool = False
+    image_types: tuple[str, ...] = ("image/jpeg", "image/png", "image/gif", "image/webp")
+    file_types: tuple[str, ...] = ()  # media types of files; none named: any
+    images_max: int = 0  # how many in one request; 0: no bound of the model's own
+    image_bytes_max: int = 0  # of one image
+    files_max: int = 0
+    file_bytes_max: int = 0
+    remote_images: bool = False  # the provider fetches image URLs: their size cannot be bounded before a hold
+    json_schema: bool = False
+    json_object: bool = False
+    n_max: int = 1
+    logprobs: bool = False
+    stop_max: int = 4
+    stop_pattern: str = ""  # what a stop sequence must match as a whole; empty: anything
+    limit_field: str = "max_tokens"  # what the provider calls the output limit
+    sampling: bool = True  # temperature, top_p and penalties are honoured, not only their defaults
+    penalties: bool = False  # presence and frequency penalties are honoured, where `sampling` is
+    top_k: bool = False
+    temperature_with_top_p: bool = True  # both may be other than their default
+    prefill: bool = False  # a last assistant message is continued
+    json_by_tool: bool = False  # a json_schema answer is asked for by forcing a tool
+    json_with_tools: bool = True  # a JSON answer may be asked for beside tools
+    efforts: tuple[str, ...] = ()  # the values of reasoning_effort that can be honoured; none: it is refused
+    thinking: str = ""  # how reasoning_effort is put: "level", "budget" (tokens), or the family's one way
+    thinking_min: int = 0  # the smallest budget; below it, only "none" where `efforts` has it
+    thinking_max: int = 0  # the largest budget
+    thinking_exclusive: bool = (
+        False  # while it reasons: no forced tool, no sampling of the caller's, no prefill
+    )
+    signatures: bool = False  # tool calls of the running turn must carry their thought signatures
+    tool_pattern: str = (
+        ""  # what a function's name must match as a whole, beyond OpenAI's rule; empty: nothing
+    )
+    strict_tools: bool = False  # `strict` of a function is honoured; else its schema is a strong hint
+    serial_tools: bool = True  # parallel_tool_calls=false is honoured
+    forced_tools: bool = True  # tool_choice may name a function, or require one
+    cache_points: int = 0  # how many cache_control breakpoints are honoured; 0: they are ignored
+    service_tiers: tuple[str, ...] = ()  # honoured beside auto and default, which always are
+    overhead_tokens: int = 0  # the provider's hidden prompt for tools and formats
+    image_tokens_max: int = 0  # most tokens of one image
+    file_tokens_max: int = 0
+    audio_tokens_max: int = 0
+
+
+class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One row of the catalogue. `id` is what callers write, `upstream` what the provider is asked for."""
+
+    id: str
+    pool: str
+    upstream: str
+    provider: str
+    context: int
+    max_output: int
+    prices: tuple[Price, ...] = ()
+    rate: Decimal = Decimal("0.60")
+    created: int = 0
+    owned_by: str = ""
+    lifecycle: Lifecycle = Lifecycle.ACTIVE
+    shutdown_date: date | None = None
+    successor: str | None = None
+    capabilities: Capabilities = Capabilities()

@@ -1,0 +1,354 @@
+"""Owns what is priced in a request: what it asks for, and a true bound of its prompt in tokens, before any hold.
+
+Everything here reads the caller's own bytes: a map of raw JSON values, decoded one level deep.
+"""
+
+import re
+from typing import Any, NoReturn
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.bus.frames import Route
+from schemas.catalogue.model import Model
+from schemas.chat.parameters import NO_PROMPT, PRICED
+from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
+
+MODEL_CHARS_MAX = 256
+CHOICES_MAX = 128  # OpenAI's own bound of n
+PROMPTS_MAX = 2048  # prompts of one legacy completion request
+LIMIT_MAX = 2**31 - 1
+COMPLETIONS_LIMIT = 16  # what an absent max_tokens means on /v1/completions, at OpenAI too
+
+Fields = dict[str, Raw]
+
+# What a list of messages must contain before any part of it can be something other than text. A key may be written
+# with escapes, so any \u counts.
+_MEDIA_SIGNS = (b'_url"', b'"input_audio"', b'"audio"', b'"file"', b'"image', b'"video', b"\\u")
+_REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u|:(?://|\\/)", re.IGNORECASE)
+_MEDIA_NAME = re.compile("url|uri|_id$|image|video|audio", re.IGNORECASE)
+_OBJECTS = re.compile(rb"\[\s*\{")
+_TEXT_PARTS = frozenset(("text", "refusal"))
+_PRICED_TIERS = frozenset(("auto", "default"))
+
+
+class RequestError(Exception):
+    """A body that cannot be served, with the 400 that says why."""
+
+    def __init__(self, error: WireError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Ask(Struct, frozen=True):
+    """What a body asks for, whatever its model is. `limit` is per choice, None if the caller set none."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+    include_cost: bool
+    prompts: int
+    choices: int  # in all: prompts x max(n, best_of)
+    limit: int | None
+    limit_set: bool  # False where `limit` is what an absent one means
+
+
+class Bound(Struct, frozen=True):
+    """What a hold is priced from. `text_bytes` are those of the prompt without its media, for estimates."""
+
+    prompt_max: int
+    text_bytes: int
+    limit: int | None  # at most the model's own
+
+
+class _StreamOptions(Struct, frozen=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class _UsageOptions(Struct, frozen=True):
+    include: bool | None = None
+
+
+class _File(Struct, frozen=True):
+    file_data: str | None = None
+    file_id: str | None = None
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_text = msgspec.json.Decoder(str | None).decode
+_decode_count = msgspec.json.Decoder(int | None).decode
+_decode_flag = msgspec.json.Decoder(bool | None).decode
+_decode_stream_options = msgspec.json.Decoder(_StreamOptions | None).decode
+_decode_usage = msgspec.json.Decoder(_UsageOptions | None).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_objects = msgspec.json.Decoder(list[dict[str, Raw]]).decode
+_decode_tokens = msgspec.json.Decoder(list[int]).decode
+_decode_file = msgspec.json.Decoder(_File).decode
+_encode = msgspec.json.Encoder().encode
+_NULL = Raw(b"null")
+# RecursionError and UnicodeDecodeError are not msgspec's own, and hostile bodies raise both.
+_JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_NAMES: dict[Any, str] = {
+    _decode_text: "a string",
+    _decode_count: "an integer",
+    _decode_flag: "a boolean",
+    _decode_stream_options: "an object of booleans",
+    _decode_usage: 'an object: {"include": true}',
+}
+
+
+def decode(body: bytes) -> Fields:
+    """A body's top level, in the caller's order, values untouched; of duplicate keys the last counts."""
+    try:
+        body.decode()
+        return _decode_fields(body)
+    except UnicodeDecodeError:
+        raise RequestError(invalid("The request body must be UTF-8.")) from None
+    except _JSON_FAULTS as fault:
+        detail = str(fault).replace("\x00", " ")[:200]
+        message = f"We could not parse the JSON body of your request: it must be one JSON object. ({detail})"
+        raise RequestError(invalid(message)) from None
+
+
+def encode(fields: Fields) -> bytes:
+    """The body that goes on: the same map in the same order, gateway-private keys removed.
+
+    `stream_options` is written from what was decoded, whole, so that what was read is what is sent.
+    """
+    kept = dict(fields)
+    kept.pop("usage", None)
+    options = kept.get("stream_options")
+    if options is not None:
+        kept["stream_options"] = Raw(_encode(_decode_fields(options) if _starts(options) == b"{" else None))
+    return _encode(kept)
+
+
+def read(fields: Fields, route: Route) -> Ask:
+    """What a body asks for. Raises RequestError."""
+    for name in fields:
+        if name not in PRICED and name.casefold() in PRICED:
+            _refuse(
+                name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
+            )
+    model = _model(fields)
+    prompts = _messages(fields) if route is Route.CHAT else _prompts(fields)
+    n = _count(fields, "n", CHOICES_MAX) or 1
+    best_of = _count(fields, "best_of", CHOICES_MAX)
+    stream = bool(_value(fields, "stream", _decode_flag))
+    if best_of is not None and best_of < n:
+        _refuse("best_of", f"'best_of' ({best_of}) must be at least 'n' ({n}).")
+    if stream and best_of is not None and best_of > n:
+        _refuse("best_of", "'best_of' cannot be larger than 'n' in a stream.")
+    options = _value(fields, "stream_options", _decode_stream_options)
+    if options is not None and not stream:
+        _refuse("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
+    usage = _value(fields, "usage", _decode_usage)
+    limits = [_count(fields, name, LIMIT_MAX) for name in ("max_tokens", "max_completion_tokens")]
+    set_limits = [limit for limit in limits if limit is not None]
+    limit = max(set_limits) if set_limits else None
+    if limit is None and route is Route.COMPLETIONS:
+        limit = COMPLETIONS_LIMIT
+    return Ask(
+        model=model,
+        stream=stream,
+        include_usage=stream and options is not None and bool(options.include_usage),
+        include_cost=usage is not None and bool(usage.include),
+        prompts=prompts,
+        choices=prompts * max(n, best_of or 1),
+        limit=limit,
+        limit_set=bool(set_limits),
+    )
+
+
+def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
+    """The bound of a body's prompt for one model. Raises RequestError for what cannot be bounded.
+
+    No tokenizer makes more tokens of a text than it has bytes, and no JSON value is shorter than the text it stands
+    for: so the raw bytes of all that may reach a prompt bound it, plus the provider's hidden prompt. Inline media is
+    taken out of that, and counts as the most that one image, file or recording can be.
+    """
+    _check_priced(fields, model)
+    text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
+    media_tokens = 0
+    messages = fields.get("messages")
+    if messages is not None:
+        raw = bytes(messages)
+        if any(sign in raw for sign in _MEDIA_SIGNS):
+            media = _Media(model)
+            media.read(messages)
+            text_bytes -= media.inline_bytes
+            media_tokens = media.tokens
+    overhead = model.capabilities.overhead_tokens
+    prompt_max = min(model.context * ask.prompts, text_bytes + media_tokens + overhead * ask.prompts)
+    limit = None if ask.limit is None else min(ask.limit, model.max_output)
+    return Bound(max(prompt_max, 1), text_bytes, limit)
+
+
+class _Media:
+    """Counts the parts of a conversation that are not text."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.inline_bytes = 0
+        self.tokens = 0
+
+    def read(self, messages: Raw) -> None:
+        """Adds up a raw list of messages."""
+        try:
+            for index, message in enumerate(_decode_objects(messages)):
+                audio = message.get("audio")
+                if audio is not None and _starts(audio) != b"n":
+                    self._add("audio", f"messages[{index}].audio", self._model.capabilities.audio_tokens_max)
+                content = message.get("content")
+                if content is not None and _starts(content) == b"[":
+                    for place, part in enumerate(_decode_objects(content)):
+                        self._part(part, f"messages[{index}].content[{place}]")
+        except _JSON_FAULTS:
+            _refuse("messages", "Each of 'messages' must be an object, each part of a content too.")
+
+    def _part(self, part: Fields, param: str) -> None:
+        kind = _decode_text(part.get("type", _NULL))
+        capabilities = self._model.capabilities
+        if kind in _TEXT_PARTS:
+            return
+        if kind == "image_url":
+            value = part.get("image_url", _NULL)
+            if _starts(value) != b'"':
+                value = _decode_fields(value).get("url", _NULL)
+            url = msgspec.json.decode(value, type=str)
+            if url[:5].lower() == "data:":
+                self.inline_bytes += _size(value)
+            elif not capabilities.remote_images:
+                raise RequestError(
+                    unsupported_value(
+                        param,
+                        f"The model `{self._model.id}` takes images only inline, as a data URL: an image behind "
+                        "another URL cannot be bounded before it is paid for.",
+                    )
+                )
+            self._add("image", param, capabilities.image_tokens_max)
+        elif kind == "input_audio":
+            self.inline_bytes += _size(_decode_fields(part.get("input_audio", _NULL)).get("data", Raw()))
+            self._add("audio", param, capabilities.audio_tokens_max)
+        elif kind == "file":
+            self._file(part.get("file", _NULL), param)
+        elif any(map(_MEDIA_NAME.search, (kind or "", *part))) or any(
+            map(_REMOTE_SIGN.search, part.values())
+        ):
+            raise RequestError(
+                unsupported_value(
+                    param, f"A content part of type {kind!r} cannot be bounded before it is paid for."
+                )
+            )
+
+    def _file(self, value: Raw, param: str) -> None:
+        file = _decode_file(value)
+        remote = file.file_data is not None and file.file_data[:6].lower() in ("http:/", "https:")
+        if file.file_id is not None or file.file_data is None or remote:
+            message = (
+                "Only files sent inline, as 'file_data', are supported: one kept elsewhere cannot be bounded before "
+                "it is paid for."
+            )
+            raise RequestError(unsupported_value(param, message))
+        self.inline_bytes += _size(_decode_fields(value)["file_data"])  # its name is text
+        self._add("file", param, self._model.capabilities.file_tokens_max)
+
+    def _add(self, kind: str, param: str, tokens_max: int) -> None:
+        if not tokens_max:
+            raise RequestError(
+                unsupported_value(param, f"The model `{self._model.id}` takes no {kind} input.")
+            )
+        self.tokens += tokens_max
+
+
+def _check_priced(fields: Fields, model: Model) -> None:
+    """Refuses what adds to a bill outside tokens of known classes."""
+    if _starts(fields.get("web_search_options", _NULL)) != b"n":
+        message = "Web search is billed by what it finds, which cannot be bounded before it is paid for."
+        raise RequestError(unsupported_parameter("web_search_options", message))
+    tier = _value(fields, "service_tier", _decode_text)
+    if tier is not None and tier not in _PRICED_TIERS and tier not in model.capabilities.service_tiers:
+        message = f"The model `{model.id}` has no price for the service tier {tier!r}."
+        raise RequestError(unsupported_value("service_tier", message))
+
+
+def _model(fields: Fields) -> str:
+    model: str | None = _value(fields, "model", _decode_text)
+    if model is None:
+        _missing("model")
+    if not model or len(model) > MODEL_CHARS_MAX or not model.isprintable():
+        _refuse("model", f"'model' must be 1 to {MODEL_CHARS_MAX} printable characters.")
+    return model
+
+
+def _messages(fields: Fields) -> int:
+    messages = fields.get("messages", _NULL)
+    if _starts(messages) == b"n":
+        _missing("messages")
+    if _starts(messages) != b"[":
+        _refuse("messages", "'messages' must be an array.", "invalid_type")
+    if not _OBJECTS.match(messages):
+        _refuse("messages", "'messages' must have at least one message, each of them an object.")
+    return 1
+
+
+def _prompts(fields: Fields) -> int:
+    """How many prompts a legacy completion has; an absent one is the model's start of text."""
+    prompt = fields.get("prompt", _NULL)
+    start = _starts(prompt)
+    if start in (b"n", b'"'):
+        return 1
+    try:
+        items = _decode_list(prompt)
+        kinds = {_starts(item) for item in items}
+        if kinds == {b'"'}:
+            count = len(items)
+        elif kinds == {b"["}:
+            count = len(items) if all(map(_decode_tokens, items)) else 0
+        else:
+            count = 1 if _decode_tokens(prompt) else 0
+    except _JSON_FAULTS:
+        count = -1
+    if count < 1:
+        _refuse(
+            "prompt",
+            "'prompt' must be a string, strings, an array of tokens or such arrays, none of them empty.",
+        )
+    if count > PROMPTS_MAX:
+        _refuse("prompt", f"'prompt' has {count} prompts; at most {PROMPTS_MAX} are allowed.")
+    return count
+
+
+def _count(fields: Fields, name: str, highest: int) -> int | None:
+    value = _value(fields, name, _decode_count)
+    if value is not None and not 1 <= value <= highest:
+        _refuse(name, f"'{name}' must be an integer from 1 to {highest}.")
+    return None if value is None else int(value)
+
+
+def _value(fields: Fields, name: str, decoder: Any) -> Any:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return decoder(raw)
+    except _JSON_FAULTS:
+        _refuse(name, f"'{name}' must be {_NAMES[decoder]}.", "invalid_type")
+
+
+def _starts(raw: Raw) -> bytes:
+    return bytes(memoryview(raw)[:1])
+
+
+def _size(raw: Raw) -> int:
+    return memoryview(raw).nbytes
+
+
+def _missing(name: str) -> NoReturn:
+    message = f"Missing required parameter: '{name}'."
+    raise RequestError(invalid(message, param=name, code="missing_required_parameter"))
+
+
+def _refuse(name: str, message: str, code: str = "invalid_value") -> NoReturn:
+    raise RequestError(invalid(message, param=name, code=code))

@@ -1,0 +1,1 @@
+"""Amounts and prices: exact decimals, integer nano-dollars."""

@@ -1,0 +1,1 @@
+"""The ledger's verbs: what is asked, and what is answered."""

@@ -1,0 +1,64 @@
+"""Calls that go well, plain and streamed, over real HTTP and a real bus."""
+
+from schemas.bus.subjects import LedgerVerb
+from tests.edge.conftest import Rig
+from tests.edge.stand_ins import Attempt, completion, event
+
+
+async def test_plain_answer_is_the_workers_body(rig: Rig) -> None:
+    """A plain answer is the worker's JSON byte for byte, with OpenAI's headers and our request id."""
+    answer = await rig.chat()
+    assert answer.status_code == 200
+    assert answer.content == completion("Hello there")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"] == rig.worker.attempts[0].job.request_id
+    assert answer.headers["openai-version"] == "2020-10-01"
+    assert int(answer.headers["openai-processing-ms"]) >= 0
+
+
+async def test_stream_is_events_and_done(rig: Rig) -> None:
+    """A stream is the worker's events as they are, then `[DONE]`, as an event stream that no proxy buffers."""
+    answer = await rig.chat(stream=True)
+    assert answer.content == event("Hello") + event(" there") + b"data: [DONE]\n\n"
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["x-request-id"] == rig.worker.attempts[0].job.request_id
+
+
+async def test_large_plain_answer(rig: Rig) -> None:
+    """A plain answer of any size comes whole, though only 1 MiB may be in flight."""
+    piece = b"x" * 200_000
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        for _ in range(40):
+            attempt.data(piece)
+        attempt.end(b"!")
+
+    rig.worker.script = script
+    answer = await rig.chat()
+    assert answer.content == piece * 40 + b"!"
+
+
+async def test_job_says_what_was_priced(rig: Rig) -> None:
+    """The job carries the hold's figures, what was asked for, and the body re-encoded in the caller's order."""
+    await rig.http.post(
+        "/v1/chat/completions",
+        content=b'{ "x": 1.50, "model":"tokn-sandbox" ,"n":2,"max_tokens":7,"usage":{"include":true},'
+        b'"messages":[ {"role":"user","content":"h\\u0069"}],"stream":true,"stream_options":{"include_usage":true}}',
+    )
+    job = rig.worker.attempts[0].job
+    assert job.body == (
+        b'{"x":1.50,"model":"tokn-sandbox","n":2,"max_tokens":7,'
+        b'"messages":[ {"role":"user","content":"h\\u0069"}],"stream":true,"stream_options":{"include_usage":true}}'
+    )
+    assert (job.limit, job.choices, job.include_cost, job.include_usage, job.stream) == (
+        7,
+        2,
+        True,
+        True,
+        True,
+    )
+    authorised = rig.ledger.of(LedgerVerb.AUTHORISE)[0]
+    assert (authorised.limit, authorised.choices, authorised.prompt_max) == (7, 2, job.prompt_max)

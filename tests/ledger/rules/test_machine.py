@@ -1,0 +1,290 @@
+"""The books as a state machine: any order of everything that can happen to them, all invariants after each step."""
+
+import asyncio
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from ledger.commits.commit import Delivery
+from ledger.store.base import Store
+from ledger.store.postgres import PostgresStore
+from ledger.store.sqlite import SqliteStore
+from ledger.verbs.audit import findings
+from schemas.bus.usage import Known, Outcome, UsageEvent
+from schemas.money.pricing import TokenUsage
+from schemas.verbs.books import Authorise, Credit, Estimate, Hold, Reattempt, Release
+from tests.fakes.postgres import PostgresServer
+from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
+
+KEYS = ("rich", "poor", "play", "play2")
+
+usages = st.builds(
+    TokenUsage,
+    input=st.integers(0, 120),
+    cached=st.integers(0, 40),
+    output=st.integers(0, 150),
+    reasoning=st.integers(0, 20),
+)
+
+
+class BooksMachine(RuleBasedStateMachine):
+    """One ledger, or several in turn, on one database."""
+
+    runner: ClassVar[asyncio.Runner]
+    store: ClassVar[Store]
+    clock: ClassVar[Clock]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holds: dict[str, Hold] = {}
+        self.sent: list[UsageEvent] = []
+        self.sequence = 0
+        self.forgiven: set[str] = set()  # calls whose callers saw an error, and whose bills were taken back
+        self.copy: tuple[dict[str, list[Any]], set[str]] | None = None
+        self.number = 0
+
+    def run(self, work: Any) -> Any:
+        """Runs a coroutine in the machine's loop."""
+        return self.runner.run(work)
+
+    @initialize()
+    def begin(self) -> None:
+        """Empty books with four keys."""
+        self.run(self._begin())
+
+    async def _begin(self) -> None:
+        await _empty(self.store)
+        self.books = await Books.open(self.store, self.clock)
+        self.ids = {
+            "rich": await self.books.key("rich", 50 * USD),
+            "poor": await self.books.key("poor", 2_000_000),
+            "play": await self.books.key("play", 3_000_000, profile="p", playground=True),
+            "play2": await self.books.key("play2", 0, profile="p", playground=True),
+        }
+
+    def _holds(self, pick: int) -> Hold | None:
+        names = list(self.holds)
+        return self.holds[names[pick % len(names)]] if names else None
+
+    def commit(self, commands: list[Any], events: list[UsageEvent] | None = None) -> list[Any]:
+        """One commit; events are kept for replays."""
+        deliveries = []
+        if events:
+            self.sequence += 1
+            self.sent += events
+            deliveries = [Delivery("stream", self.sequence, tuple(events))]
+        answers: list[Any] = self.run(self.books.committer.commit(commands, deliveries))
+        return answers
+
+    @rule(key=st.sampled_from(KEYS), amount=st.integers(1, 10**7), again=st.booleans())
+    def credit(self, key: str, amount: int, again: bool) -> None:
+        """Money comes in, sometimes twice by one request id."""
+        if not again:
+            self.number += 1
+        profile = "p" if key.startswith("play") else ""
+        self.commit([Credit(1, f"credit{self.number}", amount, "" if profile else self.ids[key], profile)])
+
+    @rule(
+        keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4),
+        limit=st.none() | st.integers(0, 400),
+        choices=st.integers(1, 2),
+    )
+    def authorise(self, keys: list[str], limit: int | None, choices: int) -> None:
+        """Calls that arrive together."""
+        requests = []
+        for key in keys:
+            self.number += 1
+            requests.append(
+                Authorise(1, f"r{self.number:06d}", digest_of(key), "gpt-4o", 100, choices, limit)
+            )
+        for reply in self.commit(requests):
+            if isinstance(reply, Hold):
+                self.holds[reply.request_id] = reply
+
+    @rule(pick=st.integers(0, 1000))
+    def ask_again(self, pick: int) -> None:
+        """An answer was lost."""
+        hold = self._holds(pick)
+        if hold is not None:
+            key = next(name for name, key_id in self.ids.items() if key_id == hold.key_id)
+            self.commit([Authorise(1, hold.request_id, digest_of(key), "gpt-4o", 100, 1, 7)])
+
+    @rule(pick=st.integers(0, 1000))
+    def release(self, pick: int) -> None:
+        """An edge gives a call up before an accept."""
+        hold = self._holds(pick)
+        if hold is not None:
+            self.commit([Release(1, hold.request_id, hold.token)])
+
+    @rule(pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages)
+    def reattempt(self, pick: int, attempt: int, usage: TokenUsage) -> None:
+        """An edge offers a call again."""
+        hold = self._holds(pick)
+        if hold is not None:
+            self.commit([Reattempt(1, hold.request_id, hold.token, attempt, usage)])
+
+    @rule(pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages, failed=st.booleans())
+    def estimate(self, pick: int, attempt: int, usage: TokenUsage, failed: bool) -> None:
+        """A worker is dead."""
+        hold = self._holds(pick)
+        if hold is not None:
+            (done,) = self.commit([Estimate(1, hold.request_id, hold.token, attempt, usage, failed)])
+            if failed and done.ok:
+                self.forgiven.add(hold.request_id)
+
+    @rule(
+        picks=st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 4), usages), min_size=1, max_size=5),
+        outcome=st.sampled_from(list(Outcome)[:3]),
+        known=st.sampled_from(list(Known)),
+    )
+    def settle(self, picks: list[tuple[int, int, TokenUsage]], outcome: Outcome, known: Known) -> None:
+        """Workers report, in any order and for any attempt."""
+        events = []
+        for pick, attempt, usage in picks:
+            hold = self._holds(pick)
+            if hold is not None:
+                # A call that failed is billed too, where its stream had begun.
+                events.append(event(hold.request_id, usage, attempt=attempt, outcome=outcome, known=known))
+        if events:
+            self.commit([], events)
+
+    @rule(picks=st.lists(st.integers(0, 1000), min_size=1, max_size=8))
+    def replay(self, picks: list[int]) -> None:
+        """What was applied before changes nothing when it comes again."""
+        if not self.sent:
+            return
+        again = [self.sent[pick % len(self.sent)] for pick in picks]
+        before = self.run(self.books.state())
+        self.sequence += 1
+        self.run(self.books.committer.commit([], [Delivery("stream", self.sequence, tuple(again))]))
+        assert self.run(self.books.state()) == before
+
+    @rule(picks=st.lists(st.integers(0, 1000), max_size=5), seconds=st.integers(1, 40))
+    def time_passes(self, picks: list[int], seconds: int) -> None:
+        """Some leases are renewed, others run out."""
+        names = {hold.request_id for pick in picks if (hold := self._holds(pick)) is not None}
+        self.run(self.books.committer.renew(names))
+        self.clock.turn(seconds)
+        self.run(self.books.expire())
+
+    @rule()
+    def restart(self) -> None:
+        """The ledger forgets what it had in memory."""
+        self.books = Books(self.store, self.clock)
+
+    @rule()
+    def back_up(self) -> None:
+        """A copy of the books."""
+        self.copy = self.run(_copy(self.store)), set(self.forgiven)
+
+    @rule()
+    def restore(self) -> None:
+        """The books go back; the stream still has all events, and is replayed."""
+        if self.copy is None:
+            return
+        self.run(_restore(self.store, self.copy[0]))
+        self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
+        events = tuple(self.sent)
+        if events:
+            self.run(self.books.committer.commit([], [Delivery("stream", 1, events)]))
+
+    @invariant()
+    def books_balance(self) -> None:
+        """I1 to I4, no call is ever billed twice, and none whose caller saw an error is billed at all."""
+        if not hasattr(self, "ids"):
+            return
+        assert not self.run(findings(self.store))  # type: ignore[arg-type]  nothing else writes meanwhile
+        rows = self.run(self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > 0"))
+        assert not self.forgiven & {row[0] for row in rows}
+
+    def teardown(self) -> None:
+        """At rest nothing is held: every hold has ended."""
+        if hasattr(self, "ids"):
+            self.clock.turn(100)
+            self.run(self.books.expire())
+            self.run(self.books.expire())
+            proof = self.run(self.books.check())
+            assert proof["open_holds"] == 0
+            held = self.run(self.store.fetch("SELECT SUM(held_nano) FROM accounts"))
+            assert int(held[0][0]) == 0
+
+
+async def _empty(store: Store) -> None:
+    async with store.write() as tx:
+        for table in TABLES:
+            await tx.execute(f"DELETE FROM {table}")
+
+
+async def _copy(store: Store) -> dict[str, list[Any]]:
+    return {table: [tuple(row) for row in await store.fetch(f"SELECT * FROM {table}")] for table in TABLES}
+
+
+async def _restore(store: Store, copy: dict[str, list[Any]]) -> None:
+    async with store.write() as tx:
+        for table in TABLES:
+            await tx.execute(f"DELETE FROM {table}")
+        for table in ("profiles", "accounts", *(t for t in TABLES if t not in {"profiles", "accounts"})):
+            rows = copy[table]
+            if rows:
+                marks = ", ".join(f"${at}" for at in range(1, len(rows[0]) + 1))
+                sql = f"INSERT INTO {table} VALUES ({marks})"
+                tx._connection.executemany(re.sub(r"\$", "?", sql), rows) if store.dialect == "sqlite" else (
+                    await tx._connection.executemany(sql, rows)
+                )
+
+
+@contextlib.contextmanager
+def machine(dialect: str, made: Path | PostgresServer, folder: Path) -> Iterator[type[BooksMachine]]:
+    """The machine's class with a store of its own, in an event loop of its own."""
+    with asyncio.Runner() as runner:
+        clock = Clock()
+
+        async def open_store() -> Store:
+            if isinstance(made, PostgresServer):
+                return await PostgresStore.open(
+                    made.url(await made.database("books_template")), clock, timeout_s=10
+                )
+            shutil.copy(made, folder / "machine.db")
+            store = SqliteStore(folder / "machine.db", clock)
+            store._writer.execute("PRAGMA synchronous = OFF")  # the machine does not pull the plug
+            return store
+
+        store = runner.run(open_store())
+        yield type("Machine", (BooksMachine,), {"runner": runner, "store": store, "clock": clock})
+        runner.run(store.close())
+
+
+def _run(dialect: str, request: pytest.FixtureRequest, folder: Path, examples: int, steps: int) -> None:
+    made = request.getfixturevalue("sqlite_template" if dialect == "sqlite" else "postgres")
+    with machine(dialect, made, folder) as made_class:
+        run_state_machine_as_test(
+            made_class,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+def test_any_order_of_everything(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """200 runs of 50 steps: every invariant holds after each."""
+    _run(dialect, request, tmp_path, 200, 50)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_any_order_of_everything_at_length(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """5,000 runs of 100 steps."""
+    _run(dialect, request, tmp_path, 5_000, 100)

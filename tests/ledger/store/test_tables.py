@@ -1,0 +1,150 @@
+"""The tables: migrations on both databases, at once from several ledgers, and equal to what SQLModel declares."""
+
+import asyncio
+import contextlib
+import io
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from ledger.app import open_store
+from ledger.rules import rows
+from ledger.store import migrate, schema
+from ledger.store.postgres import PostgresStore
+from ledger.store.sqlite import SqliteStore
+from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, PARKED, PROFILES, TRANSFERS, USAGE
+from runtime.settings.settings import SettingsError
+from tests.fakes.postgres import PostgresServer
+from tests.ledger.conftest import Source
+
+
+def test_the_head_is_the_newest_file() -> None:
+    """The revision that a ledger compares with, without Alembic, is Alembic's own head."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrate.head()
+
+
+def test_migrations_make_what_is_declared(sqlite_template: Path, tmp_path: Path) -> None:
+    """After all migrations nothing is left to migrate; indexes of expressions, which Alembic leaves out, are the same."""
+    migrated = sqlalchemy.create_engine(f"sqlite:///{sqlite_template}")
+    declared = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
+    schema.SQLModel.metadata.create_all(declared)
+    with migrated.connect() as connection:
+        context = MigrationContext.configure(connection)
+        with (
+            pytest.warns(UserWarning, match="expression-based index 'usage_key'"),
+            pytest.warns(sqlalchemy.exc.SAWarning, match="expression-based index usage_key"),
+        ):
+            assert compare_metadata(context, schema.SQLModel.metadata) == []
+    indexes = []
+    for engine in (migrated, declared):
+        with engine.connect() as connection:
+            found = connection.execute(
+                sqlalchemy.text("SELECT name, sql FROM sqlite_master WHERE type = 'index'")
+            )
+            indexes.append({name: " ".join(sql.split()) for name, sql in found if sql})
+        engine.dispose()
+    assert indexes[0] == indexes[1]
+
+
+def test_rows_have_the_columns_of_their_tables() -> None:
+    """The structs of the hot path name every column, in the order of the table."""
+    declared = schema.SQLModel.metadata.tables
+    for table in (ACCOUNTS, HOLDS, KEYS, PARKED, PROFILES, TRANSFERS, USAGE):
+        names = [column.name for column in declared[table.name].columns if column.name != "seq"]
+        assert list(table.columns) == names
+    assert rows.Hold.__struct_fields__ == HOLDS.columns
+
+
+async def test_several_start_at_once(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Ledgers that start together on an empty database migrate it once, and all go on."""
+    url = postgres.url(await postgres.database())
+    stores = [await PostgresStore.open(url, timeout_s=10) for _ in range(3)]
+    await asyncio.gather(*(store.migrate() for store in stores))
+    for store in stores:
+        assert [tuple(row) for row in await store.fetch("SELECT version_num FROM alembic_version")] == [
+            (migrate.head(),)
+        ]
+        await store.close()
+    files = [SqliteStore(tmp_path / "books.db") for _ in range(3)]
+    await asyncio.gather(*(store.migrate() for store in files))
+    for store in files:
+        await store.close()
+
+
+def _script(dialect: str, target: str) -> str:
+    """The SQL that makes the tables of an earlier revision."""
+    output = io.StringIO()
+    config = Config(output_buffer=output, stdout=io.StringIO(), attributes={"dialect": dialect})
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    command.upgrade(config, f"{migrate.EMPTY}:{target}", sql=True)
+    return output.getvalue()
+
+
+EARLIER = [
+    one.revision
+    for one in ScriptDirectory(str(migrate.MIGRATIONS)).walk_revisions()
+    if one.revision != migrate.head()
+]
+INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name",
+    "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname",
+}
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+async def test_every_earlier_revision_goes_up(
+    revision: str, dialect: str, source: Source, postgres: PostgresServer
+) -> None:
+    """Books of any earlier release keep what they have, and end with the tables and indexes of new ones."""
+    old: SqliteStore | PostgresStore
+    if dialect == "sqlite":
+        with contextlib.closing(sqlite3.connect(source.path.with_name("old.db"))) as connection:
+            connection.executescript(_script(dialect, revision))
+        old = SqliteStore(source.path.with_name("old.db"))
+    else:
+        old = await PostgresStore.open(postgres.url(await postgres.database()), timeout_s=10)
+        async with old.write() as tx:
+            await tx.execute(_script(dialect, revision))
+    async with old.write() as tx:
+        await tx.execute("INSERT INTO accounts VALUES ('key:old', 'metered', 7, 0)")
+    await old.migrate()
+    new = await source.open()
+    assert [tuple(row) for row in await old.fetch("SELECT version_num FROM alembic_version")] == [
+        (migrate.head(),)
+    ]
+    assert [tuple(row) for row in await old.fetch("SELECT id, posted_nano FROM accounts")] == [("key:old", 7)]
+    assert [tuple(row) for row in await old.fetch(INDEXES[dialect])] == [
+        tuple(row) for row in await new.fetch(INDEXES[dialect])
+    ]
+    for store in (old, new):
+        await store.close()
+
+
+async def test_tables_of_a_newer_version(source: Source) -> None:
+    """A ledger that finds tables of a revision that it does not know says so in one line, and changes nothing."""
+    store = await source.open()
+    async with store.write() as tx:
+        await tx.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SettingsError, match="revision 9999, of a newer tokn"):
+        await open_store(source.url)
+    assert [tuple(row) for row in await store.fetch("SELECT version_num FROM alembic_version")] == [("9999",)]
+    await store.close()
+
+
+def test_the_sql_is_plain_and_durable(tmp_path: Path) -> None:
+    """`tokn ledger --sql` is PostgreSQL without a transaction of its own; SQLite's is what SQLite takes."""
+    text = migrate.render()
+    assert "CREATE TABLE holds" in text
+    assert "BEGIN;" not in text
+    with sqlite3.connect(tmp_path / "plain.db") as connection:
+        connection.executescript(migrate.render("sqlite"))
+    connection.close()

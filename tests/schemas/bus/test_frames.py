@@ -1,0 +1,58 @@
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from schemas.bus import frames, usage
+from schemas.errors import WireError, upstream_failed
+from schemas.money.pricing import Price, PriceTier, TokenUsage
+from schemas.verbs import books
+
+PRICE = Price(id="row", tiers=(PriceTier(input=Decimal("2.5"), output=Decimal(10)),))
+
+FRAMES = [
+    frames.Accept(0, "w1"),
+    frames.Bounce("w1", upstream_failed()),
+    frames.Data(1, b"data: {}\n\n"),
+    frames.Alive(4),
+    frames.EarlyUsage(2, TokenUsage(input=3)),
+    frames.End(5, b"", TokenUsage(input=3, output=4)),
+    frames.Failed(6, WireError(502, "server_error", "no", retry_after_s=1.5)),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: type(frame).__name__)
+def test_every_frame_survives_the_wire(frame):
+    """What a worker sends is what an edge reads, type and fields."""
+    assert frames.decode_frame(frames.encode(frame)) == frame
+
+
+def test_a_newer_neighbour_may_add_fields_at_the_end():
+    """A reader ignores trailing fields it does not know, so that neighbouring versions run side by side."""
+    newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(frames.encode(frames.Data(1, b"x"))), "new"])
+    assert frames.decode_frame(newer) == frames.Data(1, b"x")
+
+
+def test_a_hold_keeps_its_exact_prices():
+    """Prices and rate travel as exact decimals, not as floats."""
+    hold = books.Hold("r", "t", "k", 5, 9, 16, False, "openai", "openai", "up", PRICE, Decimal("0.60"))
+    decoded = msgspec.msgpack.decode(books.encode(hold), type=books.AuthoriseReply)
+    assert decoded == hold
+    assert str(decoded.rate) == "0.60"
+
+
+@pytest.mark.parametrize(
+    ("last", "output_bytes", "answered", "expected"),
+    [
+        (None, 0, False, TokenUsage(input=3)),
+        (None, 0, True, TokenUsage(input=3, output=1)),
+        (None, 9, True, TokenUsage(input=3, output=3)),
+        (TokenUsage(input=7, output=1), 40, True, TokenUsage(input=7, output=10)),
+        (TokenUsage(input=7, output=20), 40, True, TokenUsage(input=7, output=20)),
+        (TokenUsage(input=0, output=0), 0, False, TokenUsage()),
+    ],
+)
+def test_the_estimation_rule(last, output_bytes, answered, expected):
+    """The provider's last word counts, then bytes by four, at least one token once the upstream has answered."""
+    got = usage.estimate(last, prompt_max=100, text_bytes=10, output_bytes=output_bytes, answered=answered)
+    assert got == expected

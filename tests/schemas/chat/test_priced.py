@@ -1,0 +1,291 @@
+"""What is priced in a request, and the bound of its prompt."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.bus.frames import Route
+from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.model import Capabilities, Model
+from schemas.chat import priced
+from schemas.chat.priced import Ask, Bound, RequestError
+
+MODEL = Model(
+    id="m",
+    pool="p",
+    provider="openai",
+    upstream="m",
+    context=10_000,
+    max_output=500,
+    capabilities=Capabilities(
+        remote_images=True,
+        overhead_tokens=7,
+        image_tokens_max=100,
+        audio_tokens_max=200,
+        file_tokens_max=300,
+        service_tiers=("flex",),
+    ),
+)
+
+
+def ask(body: dict[str, Any], route: Route = Route.CHAT) -> Ask:
+    """What a body asks for."""
+    return priced.read(priced.decode(json.dumps(body).encode()), route)
+
+
+def bound(body: dict[str, Any], route: Route = Route.CHAT, model: Model = MODEL) -> Bound:
+    """A body's bound."""
+    fields = priced.decode(json.dumps({"model": "m", **body}).encode())
+    return priced.bound(fields, priced.read(fields, route), model)
+
+
+def user(*parts: Any) -> dict[str, Any]:
+    """A chat body of one user message with these parts."""
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
+def refused(body: dict[str, Any], **model: Any) -> str | None:
+    """The parameter that a refusal of a body names."""
+    capable = msgspec.structs.replace(
+        MODEL, capabilities=msgspec.structs.replace(MODEL.capabilities, **model)
+    )
+    with pytest.raises(RequestError) as raised:
+        bound(body, model=capable)
+    assert raised.value.error.status == 400
+    return raised.value.error.param
+
+
+@settings(max_examples=100)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+        max_leaves=15,
+    )
+)
+def test_values_travel_untouched(value: Any) -> None:
+    """Decoding one level and encoding again changes no value and no order, unknown fields and all."""
+    body = {"b": value, "model": "m", "a": [value], "messages": [{"role": "user", "content": "x"}]}
+    for ascii_only in (True, False):
+        raw = json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode("utf-8", "replace")
+        try:
+            fields = priced.decode(raw)
+        except RequestError:
+            assert "\\ud" in raw.decode()  # a lone surrogate is no Unicode text
+            continue
+        assert priced.encode(fields) == raw
+
+
+def test_numbers_that_floats_would_damage() -> None:
+    """Numbers keep every digit."""
+    raw = b'{"a":1.10,"b":123456789012345678901234567890,"c":1e400,"d":0.1000000000000000055511151231257827}'
+    assert priced.encode(priced.decode(raw)) == raw
+
+
+def test_gateway_private_keys_are_removed() -> None:
+    """`usage` does not travel on; `stream_options` is written anew, so that a duplicate in it cannot deceive."""
+    raw = b'{"usage":{"include":true},"stream":true,"stream_options":{"include_usage":false,"x":1,"include_usage":true}}'
+    assert (
+        priced.encode(priced.decode(raw)) == b'{"stream":true,"stream_options":{"include_usage":true,"x":1}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "choices"),
+    [
+        ({}, 1),
+        ({"n": 3}, 3),
+        ({"best_of": 4}, 4),
+        ({"n": 2, "best_of": 5}, 5),
+        ({"n": None, "best_of": None}, 1),
+    ],
+)
+def test_choices(more: dict[str, Any], choices: int) -> None:
+    """Choices are the larger of n and best_of."""
+    assert ask({"model": "m", "prompt": "x", **more}, Route.COMPLETIONS).choices == choices
+
+
+@pytest.mark.parametrize(
+    ("value", "prompts"),
+    [("x", 1), (None, 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1], [2, 3]], 2)],
+)
+def test_prompts(value: Any, prompts: int) -> None:
+    """A list of texts or of token lists is so many prompts; a list of tokens is one. Each has its choices."""
+    got = ask({"model": "m", "prompt": value, "n": 2}, Route.COMPLETIONS)
+    assert (got.prompts, got.choices) == (prompts, prompts * 2)
+
+
+@pytest.mark.parametrize(
+    "value", [[], [[]], [1, "a"], [["a"]], [1.5], {}, 5, [None], [[1], []], ["a"] * 2049]
+)
+def test_bad_prompts(value: Any) -> None:
+    """Anything else is a 400 on `prompt`."""
+    with pytest.raises(RequestError) as raised:
+        ask({"model": "m", "prompt": value}, Route.COMPLETIONS)
+    assert raised.value.error.param == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("more", "route", "limit", "is_set"),
+    [
+        ({}, Route.CHAT, None, False),
+        ({}, Route.COMPLETIONS, 16, False),
+        ({"max_tokens": 5}, Route.CHAT, 5, True),
+        ({"max_tokens": 5, "max_completion_tokens": 9}, Route.CHAT, 9, True),
+        ({"max_tokens": None}, Route.CHAT, None, False),
+        ({"max_tokens": 10_000}, Route.CHAT, 500, True),
+    ],
+)
+def test_limit(more: dict[str, Any], route: Route, limit: int | None, is_set: bool) -> None:
+    """The limit is the larger of the two, at most the model's; absent on /v1/completions it is 16."""
+    body = {"prompt": "x", "messages": [{"role": "user", "content": "x"}], **more}
+    assert bound(body, route).limit == limit
+    assert ask({"model": "m", **body}, route).limit_set is is_set
+
+
+def test_bound_counts_what_may_reach_the_prompt() -> None:
+    """Raw bytes of messages, tools and unknown fields count; sampling and limits do not; the overhead is added."""
+    body = {
+        "messages": [{"role": "user", "content": "h\u00e9"}],
+        "tools": [{"type": "function"}],
+        "documents": ["x"],
+    }
+    size = sum(len(json.dumps(value)) for value in body.values())
+    got = bound({**body, "temperature": 0.5, "user": "someone", "metadata": {"a": "b"}, "max_tokens": 7})
+    assert (got.text_bytes, got.prompt_max) == (size, size + 7)
+
+
+def test_bound_is_at_most_the_context() -> None:
+    """No prompt is larger than the model's window, for each prompt."""
+    long = "x" * 30_000
+    assert bound({"messages": [{"role": "user", "content": long}]}).prompt_max == 10_000
+    assert bound({"prompt": [long, long, "x"]}, Route.COMPLETIONS).prompt_max == 30_000
+    assert bound({"prompt": ["x", "y"]}, Route.COMPLETIONS).prompt_max == len('["x", "y"]') + 14
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=200), st.booleans())
+def test_bound_is_never_below_the_bytes_of_the_text(text: str, ascii_only: bool) -> None:
+    """However a text is written in JSON, its bound is at least its UTF-8 length: no tokenizer makes more tokens."""
+    raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}, ensure_ascii=ascii_only)
+    fields = priced.decode(raw.encode())
+    assert priced.bound(fields, priced.read(fields, Route.CHAT), MODEL).prompt_max >= len(text.encode())
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_inline_media(escaped: bool) -> None:
+    """Inline media is taken out of the text and counts as its maximum, however its keys are written."""
+    data = "A" * 5_000
+    body = user(
+        {"type": "text", "text": "hi"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+        {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}},
+        {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}},
+        {"type": "file", "file": {"file_data": data, "filename": "x.pdf"}},
+    )
+    raw = json.dumps({"model": "m", **body})
+    if escaped:
+        raw = raw.replace('"image_url"', '"\\u0069mage_url"').replace('"file"', '"\\u0066ile"')
+    fields = priced.decode(raw.encode())
+    got = priced.bound(fields, priced.read(fields, Route.CHAT), MODEL)
+    assert got.text_bytes < 1_000
+    assert got.prompt_max == got.text_bytes + 7 + 100 + 100 + 200 + 300
+
+
+def test_what_cannot_be_bounded_is_refused() -> None:
+    """Remote images where the row says no, file ids, media that a model does not take, web search: each a 400."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
+    assert refused(user(image), remote_images=False) == "messages[0].content[0]"
+    assert refused(user(image), image_tokens_max=0) == "messages[0].content[0]"
+    assert refused(user({"type": "file", "file": {"file_id": "file-1"}})) == "messages[0].content[0]"
+    assert (
+        refused(user({"type": "file", "file": {"file_data": "https://example.com/x"}}))
+        == "messages[0].content[0]"
+    )
+    assert refused(user({"type": "file", "file": {}})) == "messages[0].content[0]"
+    assert (
+        refused(user({"type": "video_url", "video_url": {"url": "https://example.com"}}))
+        == "messages[0].content[0]"
+    )
+    assert (
+        refused(user({"type": "input_audio", "input_audio": {}}), audio_tokens_max=0)
+        == "messages[0].content[0]"
+    )
+    assert (
+        refused({"messages": [{"role": "assistant", "audio": {"id": "a"}}]}, audio_tokens_max=0)
+        == "messages[0].audio"
+    )
+    assert refused({**user({"type": "text", "text": "x"}), "web_search_options": {}}) == "web_search_options"
+    assert refused({**user({"type": "text", "text": "x"}), "service_tier": "priority"}) == "service_tier"
+    assert bound({**user({"type": "text", "text": "x"}), "service_tier": "flex"}).prompt_max
+
+
+def test_the_word_file_is_only_a_word() -> None:
+    """Text that looks like a sign of media costs nothing but a closer look."""
+    assert bound(
+        {"messages": [{"role": "user", "content": "file"}, {"role": "user", "content": '"image_url"'}]}
+    )
+
+
+def test_hostile_parts_are_400() -> None:
+    """Media parts of any wrong shape are a 400 on messages, never an exception of another kind."""
+    for part in (
+        5,
+        None,
+        [],
+        {"type": 5},
+        {"type": "image_url"},
+        {"type": "image_url", "image_url": 5},
+        {"type": "file", "file": []},
+    ):
+        with pytest.raises(RequestError):
+            bound({"messages": [{"role": "user", "content": [part, "file"]}, {"x": "file", "y": "\u00e9"}]})
+
+
+def test_every_builtin_model_bounds_a_text() -> None:
+    """Each row of the catalogue gives a plain prompt a bound."""
+    for model in BUILTIN:
+        assert 0 < bound({"messages": [{"role": "user", "content": "hi"}]}, model=model).prompt_max < 2_000
+
+
+@pytest.mark.parametrize(
+    "name", ["N", "Max_Tokens", "BEST_OF", "max_to\u212aens", "me\u017f\u017fages", "Stream"]
+)
+def test_names_in_another_case_are_refused(name: str) -> None:
+    """Some servers read names whatever their case: what was not priced by such a name must not travel on."""
+    with pytest.raises(RequestError) as raised:
+        ask({"model": "m", "messages": [{"role": "user", "content": "x"}], name: 100})
+    assert (raised.value.error.status, raised.value.error.code) == (400, "unknown_parameter")
+
+
+def test_text_beside_media_counts_as_text() -> None:
+    """Only the media itself is taken out of the text: a file's name, and whatever stands beside, reaches the prompt."""
+    long = "x" * 5_000
+    for part in (
+        {"type": "file", "file": {"file_data": "QUJD", "filename": long}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD", "caption": long}},
+        {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "wav", "transcript": long}},
+    ):
+        assert bound(user(part)).text_bytes >= len(long)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video", "video": ["https://example.com/a.mp4"]},
+        {"type": "image", "image": "https://example.com/a.png"},
+        {"type": "image", "image": "iVBORw0KGgo="},
+        {"type": "video", "frames": ["https:\\/\\/example.com\\/1"]},
+    ],
+)
+def test_media_of_kinds_that_are_not_openais_are_refused(part: dict[str, Any]) -> None:
+    """A few bytes that name a film, or hold a picture, are no bound of what it costs."""
+    raw = json.dumps({"model": "m", **user(part)}).replace("\\\\", "\\")
+    fields = priced.decode(raw.encode())
+    with pytest.raises(RequestError) as raised:
+        priced.bound(fields, priced.read(fields, Route.CHAT), MODEL)
+    assert raised.value.error.param == "messages[0].content[0]"

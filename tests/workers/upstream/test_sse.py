@@ -1,0 +1,38 @@
+"""Framing of an upstream's events: bounded whatever it sends."""
+
+import contextlib
+
+import pytest
+
+from workers.upstream import sse
+from workers.upstream.sse import EventReader, EventTooLargeError
+
+BYTES_MAX = 64 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "EVENT_BYTES_MAX", BYTES_MAX)
+
+
+@pytest.mark.parametrize(
+    "piece", [b"data:\n" * 100, b"data: x\n" * 100, b"data: " + b"x" * 594, b"data:\r" * 100]
+)
+def test_an_event_that_never_ends_is_refused(piece: bytes) -> None:
+    """A line, or lines, without the blank line that ends an event: refused at the bound, empty ones too."""
+    reader = EventReader()
+    taken = 0
+    with contextlib.suppress(EventTooLargeError):
+        while taken < 4 * BYTES_MAX:
+            assert reader.feed(piece) == []
+            taken += len(piece)
+    assert taken <= BYTES_MAX
+
+
+def test_events_beside_one_another_do_not_add_up() -> None:
+    """Any number of events passes: only what has not ended counts."""
+    reader = EventReader()
+    event = b"data: a\ndata: b\n\n"
+    for _ in range(10):
+        assert len(reader.feed(event * 2_000 + b"data: half")) == 2_000
+        assert reader.feed(b"\n\n") == [b"half"]

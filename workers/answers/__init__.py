@@ -1,0 +1,1 @@
+"""How answers look to callers: one module for each dialect."""

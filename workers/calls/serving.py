@@ -1,0 +1,57 @@
+"""Owns what all calls of one pool share in a worker process."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from runtime.bus.bus import Bus
+from schemas.bus.usage import Outcome
+from schemas.catalogue.model import Model
+from workers.calls.accounts import Accounts
+from workers.calls.usage_events import Meter
+from workers.providers.base import Family
+from workers.upstream.http import Upstream
+
+
+class Patience(Struct, frozen=True):
+    """How long a stream may stay silent, in seconds. A plain answer has the call's whole deadline."""
+
+    first_byte_s: float = 300.0  # reasoning models think for minutes before their first token
+    between_s: float = 120.0
+
+
+class Counts(Struct):
+    """What happened so far, as plain integers: metrics read them, calls only add."""
+
+    accepted: int = 0
+    bounced: int = 0
+    ok: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    invalid_jobs: int = 0
+
+    def ended(self, outcome: Outcome) -> None:
+        """One more call has ended."""
+        if outcome is Outcome.OK:
+            self.ok += 1
+        elif outcome is Outcome.CANCELLED:
+            self.cancelled += 1
+        else:
+            self.failed += 1
+
+
+class Serving(Struct):
+    """One pool as a worker serves it."""
+
+    pool: str
+    provider: str
+    worker_id: str
+    control: str  # our control subject: the reply of every frame
+    bus: Bus
+    family: Family
+    upstream: Upstream
+    accounts: Accounts
+    models: Mapping[str, Model]  # by the id that callers write
+    meter: Meter
+    counts: Counts
+    patience: Patience = Patience()

@@ -1,0 +1,131 @@
+"""Owns what Anthropic answers: the shapes of messages and events as far as they are read, and their usage."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.money.pricing import TokenUsage
+
+TOKENS_MAX = 1 << 40  # beyond this a figure is nonsense
+
+FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "content_filter",
+}
+
+
+class CacheCreation(Struct):
+    """Cache writes by their lifetime."""
+
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class OutputDetails(Struct):
+    """What of the output was reasoning."""
+
+    thinking_tokens: int | None = None
+
+
+class Usage(Struct):
+    """Usage as the API reports it: the input classes exclude one another."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+    output_tokens: int | None = None
+    output_tokens_details: OutputDetails | None = None
+    service_tier: str | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+
+    def over(self, before: "Usage | None") -> "Usage":
+        """Running totals: what this one says replaces what was said before, and nothing is ever added."""
+        if before is None:
+            return self
+        names = self.__struct_fields__
+        return Usage(
+            *(own if (own := getattr(self, name)) is not None else getattr(before, name) for name in names)
+        )
+
+    def tokens(self) -> TokenUsage:
+        """The same as token classes."""
+        split = self.cache_creation or CacheCreation()
+        hour = _count(split.ephemeral_1h_input_tokens)
+        written = self.cache_creation_input_tokens
+        total_written = _count(split.ephemeral_5m_input_tokens) + hour if written is None else _count(written)
+        hour = min(hour, total_written)
+        output = _count(self.output_tokens)
+        details = self.output_tokens_details
+        thinking = min(_count(details.thinking_tokens), output) if details is not None else 0
+        return TokenUsage(
+            input=_count(self.input_tokens),
+            cached=_count(self.cache_read_input_tokens),
+            cache_write=total_written - hour,
+            cache_write_1h=hour,
+            output=output - thinking,
+            reasoning=thinking,
+        )
+
+    def uplifts(self) -> tuple[str, ...]:
+        """Names of what changes the price: service tier, region, speed."""
+        names = (self.service_tier, self.inference_geo, self.speed)
+        return tuple(name for name in names if name not in (None, "standard", "global", "not_available"))
+
+
+def _count(tokens: int | None) -> int:
+    return tokens if tokens is not None and 0 <= tokens <= TOKENS_MAX else 0
+
+
+class Block(Struct):
+    """One block of content; `input` is whole in a plain answer and a placeholder in a stream."""
+
+    type: str
+    text: str | None = None
+    thinking: str | None = None
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"{}")
+
+
+class Message(Struct):
+    """A plain answer, or the beginning of a stream."""
+
+    type: str = "message"
+    content: list[Block] = []
+    stop_reason: str | None = None
+    usage: Usage | None = None
+    error: Any = None
+
+
+class Delta(Struct):
+    """What an event adds."""
+
+    type: str | None = None
+    text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+    stop_reason: str | None = None
+
+
+class Event(Struct):
+    """One event of a stream, whatever its type."""
+
+    type: str
+    index: int = 0
+    delta: Delta | None = None
+    content_block: Block | None = None
+    message: Message | None = None
+    usage: Usage | None = None
+    error: Any = None
+
+
+decode_message = msgspec.json.Decoder(Message).decode
+decode_event = msgspec.json.Decoder(Event).decode

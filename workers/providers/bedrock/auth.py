@@ -1,0 +1,188 @@
+"""Owns how Bedrock calls are authorised: SigV4 or a bearer token, and AWS credentials that never go stale."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
+from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+from botocore.credentials import Credentials, RefreshableCredentials  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from botocore.session import Session  # type: ignore[import-untyped]
+
+from runtime.log import get_logger
+from runtime.settings.settings import AccountSettings
+from schemas.errors import upstream_auth
+from workers.providers.base import AccountError, Action, Fault
+
+SERVICE: Final = "bedrock"  # what SigV4 signs for; the host is called bedrock-runtime
+REFRESH_INTERVAL_S: Final = 60.0  # botocore renews from 15 minutes before expiry on, so no look may be late
+RETRY_INTERVAL_S: Final = 5.0  # how long after a failed look calls may ask for the next one
+PREPARE_MAX_S: Final = 20.0  # a worker waits so long for its first credentials, then starts without them
+_EXPIRED_MARGIN_S: Final = 30  # credentials that end sooner are not signed with
+_UNRESERVED: Final = "-_.~"
+
+# At debug level botocore logs whole canonical requests, session tokens included.
+logging.getLogger("botocore").setLevel(logging.WARNING)
+
+
+_logger = get_logger("workers.bedrock")
+
+
+class _Signed(Protocol):
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+def not_ready() -> AccountError:
+    """The account's credentials are not there (yet): nothing was sent, another account may serve the call."""
+    return AccountError(Fault(upstream_auth(), Action.COOL, RETRY_INTERVAL_S))
+
+
+class Chain:
+    """The usual AWS chain for one profile ("" is the default): environment, files, SSO, containers, instances."""
+
+    def __init__(self, profile: str) -> None:
+        self._profile = profile
+        self._found: Credentials | None = None
+        self._frozen: _Signed | None = None
+        self._stale = False
+        self.region = ""
+        self.looked = False  # whether a lookup has ended, well or badly
+
+    def refresh(self) -> None:
+        """Finds the credentials, or renews them before they expire. Blocks; raises what botocore raises."""
+        if self._found is None or self._stale:
+            # A new session: files that were rewritten since are read again.
+            session = Session(profile=self._profile or None)
+            self.region = session.get_config_variable("region") or ""
+            self._found, self._stale = session.get_credentials(), False
+        self._frozen = self._found.get_frozen_credentials() if self._found else None
+
+    def spoil(self) -> None:
+        """AWS refused what we have: the next look starts afresh."""
+        self._stale = True
+
+    def current(self) -> _Signed | None:
+        """The credentials as last looked up, without any I/O; None if there are none or they have expired."""
+        found = self._found
+        if isinstance(found, RefreshableCredentials) and found.refresh_needed(_EXPIRED_MARGIN_S):
+            return None
+        return self._frozen
+
+
+class CredentialStore:
+    """Chains by profile, kept fresh by one thread of its own so that no call ever waits for a lookup."""
+
+    def __init__(self) -> None:
+        self._chains: dict[str, Chain] = {}
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def chain(self, account: AccountSettings) -> Chain:
+        """The chain that an account without keys of its own uses. Starts to look its credentials up if it is new."""
+        chain = self._chains.get(account.profile)
+        if chain is None:
+            chain = self._chains[account.profile] = Chain(account.profile)
+            self._start()
+        return chain
+
+    def credentials(self, account: AccountSettings) -> _Signed:
+        """What to sign an account's calls with. Raises AccountError if there is nothing yet."""
+        if account.access_key_id:
+            token = account.session_token or None
+            made: _Signed = Credentials(account.access_key_id, account.secret_access_key, token)
+            return made
+        found = self.chain(account).current()
+        if found is None:
+            self._wake.set()
+            raise not_ready()
+        return found
+
+    def spoil(self) -> bool:
+        """Looks all chains up again, since AWS refused one; False if there is none."""
+        for chain in self._chains.values():
+            chain.spoil()
+        self._wake.set()
+        return bool(self._chains)
+
+    async def prepare(self, accounts: Sequence[AccountSettings]) -> None:
+        """Waits for the first credentials of all accounts that use a chain, at most PREPARE_MAX_S."""
+        chains = [self.chain(account) for account in accounts if uses_chain(account)]
+        deadline = asyncio.get_running_loop().time() + PREPARE_MAX_S
+        while not all(chain.looked for chain in chains):
+            if asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=PREPARE_MAX_S)
+
+    def _start(self) -> None:
+        self._wake.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_fresh, name="aws-credentials", daemon=True)
+            self._thread.start()
+
+    def _keep_fresh(self) -> None:
+        while not self._closed.is_set():
+            self._wake.wait(REFRESH_INTERVAL_S)
+            self._wake.clear()
+            chains = list(self._chains.values())
+            for chain in chains:
+                try:
+                    chain.refresh()
+                except (BotoCoreError, OSError, ValueError) as error:
+                    # The class alone: messages of credential processes may hold what they printed.
+                    _logger.warning("aws credentials cannot be had", error=type(error).__name__)
+                chain.looked = True
+            if any(chain.current() is None for chain in chains):
+                self._closed.wait(RETRY_INTERVAL_S)
+
+
+def uses_chain(account: AccountSettings) -> bool:
+    """Whether an account brings neither keys nor a token of its own."""
+    return not (account.bearer_token or account.api_key or account.access_key_id)
+
+
+class Signer:
+    """Makes the URL of a call and the headers that authorise it."""
+
+    def __init__(self, store: CredentialStore) -> None:
+        self._store = store
+
+    def call(
+        self, account: AccountSettings, upstream: str, verb: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[str, dict[str, str]]:
+        """URL and headers of one POST. The URL must be sent byte for byte: its path is what was signed.
+
+        `headers` are signed with it. Raises AccountError if the account's credentials are not there.
+        """
+        region = self._region(account, upstream)
+        base = account.base_url.rstrip("/") or f"https://bedrock-runtime.{region}.amazonaws.com"
+        url = f"{base}/model/{quote(upstream, safe=_UNRESERVED)}/{verb}"
+        token = account.bearer_token or account.api_key
+        if token:
+            return url, {**headers, "Authorization": f"Bearer {token}"}
+        request = AWSRequest(method="POST", url=url, data=body, headers=dict(headers))
+        SigV4Auth(self._store.credentials(account), SERVICE, region).add_auth(request)
+        return url, dict(request.headers.items())
+
+    def _region(self, account: AccountSettings, upstream: str) -> str:
+        if account.region:
+            return account.region
+        if upstream.startswith("arn:"):  # arn:partition:service:region:account:…
+            return upstream.split(":", 4)[3]
+        region = self._store.chain(account).region
+        if not region and not account.base_url:
+            raise not_ready()
+        return region

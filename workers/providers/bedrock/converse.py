@@ -1,0 +1,336 @@
+"""Owns one Converse call: the answer and the event stream of Bedrock's one dialect for all chat models."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job
+from schemas.catalogue.bedrock import region_uplifts
+from schemas.catalogue.model import Model
+from schemas.money.pricing import TokenUsage
+from workers.answers.chat import Renderer
+from workers.providers.base import Fault, UpstreamRequest
+from workers.providers.bedrock.auth import Signer
+from workers.providers.bedrock.errors import CUT, MALFORMED, NONSENSE, fault_of_exception
+from workers.providers.bedrock.event_stream import FrameBuffer, FrameError, Head
+from workers.providers.bedrock.messages import encode_thoughts
+
+FINISH: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}
+MALFORMED_REASONS: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
+_TTL_LONG: Final = "1h"
+_STANDARD_TIERS: Final = frozenset({"default", "standard"})
+_HEADERS: Final = {"content-type": "application/json"}
+
+
+class CacheDetail(Struct):
+    """Tokens written to a cache that lives for `ttl`."""
+
+    ttl: str = ""
+    inputTokens: int = 0  # noqa: N815 - the API's names
+
+
+class Usage(Struct):
+    """What Bedrock counts. `inputTokens` leaves out what was read from or written to a cache."""
+
+    inputTokens: int = 0  # noqa: N815
+    outputTokens: int = 0  # noqa: N815
+    totalTokens: int = 0  # noqa: N815
+    cacheReadInputTokens: int | None = None  # noqa: N815
+    cacheWriteInputTokens: int | None = None  # noqa: N815
+    cacheDetails: list[CacheDetail] | None = None  # noqa: N815
+
+
+class _Tier(Struct):
+    type: str = ""
+
+
+class _ToolUse(Struct):
+    toolUseId: str = ""  # noqa: N815
+    name: str = ""
+    input: Raw = Raw(b"{}")
+    type: str | None = None
+
+
+class _Text(Struct):
+    text: str = ""
+    signature: str | None = None
+
+
+class _Reasoning(Struct):
+    reasoningText: _Text | None = None  # noqa: N815
+    redactedContent: str | None = None  # noqa: N815
+
+
+class _Block(Struct):
+    text: str | None = None
+    toolUse: _ToolUse | None = None  # noqa: N815
+    reasoningContent: _Reasoning | None = None  # noqa: N815
+
+
+class _Message(Struct):
+    content: list[_Block] = []
+
+
+class _Output(Struct):
+    message: _Message
+
+
+class _Answer(Struct):
+    output: _Output
+    stopReason: str  # noqa: N815
+    usage: Usage
+    serviceTier: _Tier | None = None  # noqa: N815
+
+
+class _Start(Struct):
+    toolUse: _ToolUse | None = None  # noqa: N815
+
+
+class _BlockStart(Struct):
+    start: _Start
+    contentBlockIndex: int = 0  # noqa: N815
+
+
+class _ToolDelta(Struct):
+    input: str = ""
+
+
+class _ReasoningDelta(Struct):
+    text: str | None = None
+    signature: str | None = None
+    redactedContent: str | None = None  # noqa: N815
+
+
+class _Delta(Struct):
+    text: str | None = None
+    toolUse: _ToolDelta | None = None  # noqa: N815
+    reasoningContent: _ReasoningDelta | None = None  # noqa: N815
+
+
+class _BlockDelta(Struct):
+    delta: _Delta
+    contentBlockIndex: int = 0  # noqa: N815
+
+
+class _BlockStop(Struct):
+    contentBlockIndex: int = 0  # noqa: N815
+
+
+class _Stop(Struct):
+    stopReason: str  # noqa: N815
+
+
+class _Metadata(Struct):
+    usage: Usage
+    serviceTier: _Tier | None = None  # noqa: N815
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_start = msgspec.json.Decoder(_BlockStart).decode
+_decode_delta = msgspec.json.Decoder(_BlockDelta).decode
+_decode_stop_block = msgspec.json.Decoder(_BlockStop).decode
+_decode_stop = msgspec.json.Decoder(_Stop).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def token_usage(usage: Usage) -> TokenUsage:
+    """Usage in classes. Families that count the cache inside `inputTokens` give themselves away by the total."""
+    read, written = usage.cacheReadInputTokens or 0, usage.cacheWriteInputTokens or 0
+    details = usage.cacheDetails or ()
+    if usage.cacheWriteInputTokens is None:
+        written = sum(detail.inputTokens for detail in details)
+    long = min(written, sum(detail.inputTokens for detail in details if detail.ttl == _TTL_LONG))
+    fresh = usage.inputTokens
+    if read + written and usage.totalTokens == fresh + usage.outputTokens:
+        fresh = max(0, fresh - read - written)
+    return TokenUsage(
+        input=fresh,
+        cached=read,
+        cache_write=written - long,
+        cache_write_1h=long,
+        output=usage.outputTokens,
+    )
+
+
+class ConverseExchange:
+    """One Converse or ConverseStream call."""
+
+    def __init__(self, job: Job, model: Model, body: bytes, renderer: Renderer, signer: Signer) -> None:
+        self._verb = "converse-stream" if job.stream else "converse"
+        self._upstream = model.upstream
+        self._keeps_thoughts = model.capabilities.thinking in ("budget", "effort")
+        self._body = body
+        self._render = renderer
+        self._signer = signer
+        self._restart()
+
+    def _restart(self) -> None:
+        self.usage: TokenUsage | None = None
+        self.uplifts = region_uplifts(self._upstream)
+        self.output_bytes = 0
+        self.finished = False
+        self.fault: Fault | None = None
+        self.thoughts: dict[str, str] = {}
+        self._buffer = FrameBuffer()
+        self._begun = False  # an event has come: the provider is at work
+        self._reason: str | None = None
+        self._tool = -1  # the block whose arguments come now
+        self._skipped: set[int] = set()
+        self._reasoning: dict[int, dict[str, Any]] = {}
+
+    def request(self, account: AccountSettings) -> UpstreamRequest:
+        """The signed call; forgets what an earlier try has read. Raises AccountError without credentials."""
+        self._restart()
+        self._render.restart()
+        url, headers = self._signer.call(account, self._upstream, self._verb, _HEADERS, self._body)
+        headers["Accept"] = "application/json"
+        return UpstreamRequest("POST", url, headers, self._body)
+
+    def answer(self, body: bytes) -> bytes:
+        """The caller's body for a whole 2xx answer."""
+        try:
+            answer = _decode_answer(body)
+            return self._whole(answer)
+        except _UNREADABLE:
+            self.fault = NONSENSE
+            return b""
+
+    def _whole(self, answer: _Answer) -> bytes:
+        render = self._render
+        self._count(answer.usage, answer.serviceTier)
+        for index, block in enumerate(answer.output.message.content):
+            if block.text:
+                render.text(0, block.text)
+            elif block.toolUse is not None and block.toolUse.type is None:
+                self._open_tool(block.toolUse)
+                render.arguments(0, msgspec.json.format(bytes(block.toolUse.input), indent=-1).decode())
+            elif block.reasoningContent is not None:
+                self._keep(index, block.reasoningContent)
+        self.output_bytes = render.output_bytes
+        self._reason = answer.stopReason
+        return self._end()
+
+    def feed(self, data: bytes) -> bytes:
+        """The caller's events for some bytes of the stream."""
+        if self._over():
+            return b""
+        out: list[bytes] = []
+        try:
+            for head, payload in self._buffer.frames(data):
+                out.append(self._frame(head, payload))
+                if self._over():
+                    break
+        except (FrameError, *_UNREADABLE):
+            self.fault = NONSENSE
+        self.output_bytes = self._render.output_bytes
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """The end of file: a fault unless the usage had come, which is the last of Bedrock's events."""
+        if self.fault is None and not self.finished:
+            self.fault = MALFORMED if self._reason in MALFORMED_REASONS else CUT
+        return b""
+
+    def _over(self) -> bool:
+        return self.fault is not None or self.finished
+
+    def _frame(self, head: Head, payload: bytes) -> bytes:
+        if head.kind != "event":
+            self.fault = fault_of_exception(head.name, payload, head.message, begun=self._begun)
+            return b""
+        self._begun = True
+        name = head.name
+        if name == "contentBlockDelta":
+            return self._delta(_decode_delta(payload))
+        if name == "contentBlockStart":
+            return self._start(_decode_start(payload))
+        if name == "contentBlockStop":
+            return self._stop_block(_decode_stop_block(payload).contentBlockIndex)
+        if name == "messageStop":
+            self._reason = _decode_stop(payload).stopReason
+            return b""
+        if name == "messageStart":
+            return self._render.open(0)
+        if name == "metadata":
+            metadata = _decode_metadata(payload)
+            self._count(metadata.usage, metadata.serviceTier)
+            return self._end()
+        return b""
+
+    def _start(self, event: _BlockStart) -> bytes:
+        tool = event.start.toolUse
+        if tool is None or tool.type is not None:  # the provider's own tools are not the caller's to answer
+            self._skipped.add(event.contentBlockIndex)
+            return b""
+        self._tool = event.contentBlockIndex
+        return self._open_tool(tool)
+
+    def _delta(self, event: _BlockDelta) -> bytes:
+        delta = event.delta
+        if delta.text is not None:
+            return self._render.text(0, delta.text) if delta.text else b""
+        if delta.toolUse is not None:
+            if event.contentBlockIndex == self._tool:
+                return self._render.arguments(0, delta.toolUse.input)
+            if event.contentBlockIndex not in self._skipped:  # arguments of no call, or of one that has ended
+                self.fault = NONSENSE
+        if delta.reasoningContent is not None:
+            self._think(event.contentBlockIndex, delta.reasoningContent)
+        return b""
+
+    def _stop_block(self, index: int) -> bytes:
+        if index != self._tool:
+            return b""
+        self._tool = -1
+        return self._render.tool_end(0)
+
+    def _open_tool(self, tool: _ToolUse) -> bytes:
+        if self._keeps_thoughts and self._reasoning and not self.thoughts:
+            self.thoughts[tool.toolUseId] = encode_thoughts(list(self._reasoning.values()))
+        return self._render.tool(0, tool.toolUseId, tool.name)
+
+    def _think(self, index: int, delta: _ReasoningDelta) -> None:
+        """Counts reasoning, and keeps it where the next turn must show it again."""
+        if delta.text:
+            self._render.reasoning(len(delta.text.encode()))
+        if not self._keeps_thoughts:
+            return
+        if delta.redactedContent:
+            self._reasoning[index] = {"redactedContent": delta.redactedContent}
+            return
+        kept = self._reasoning.setdefault(index, {"reasoningText": {"text": ""}})["reasoningText"]
+        kept["text"] += delta.text or ""
+        if delta.signature:
+            kept["signature"] = delta.signature
+
+    def _keep(self, index: int, block: _Reasoning) -> None:
+        said = block.reasoningText or _Text()
+        self._think(index, _ReasoningDelta(said.text, said.signature, block.redactedContent))
+
+    def _count(self, usage: Usage, tier: _Tier | None) -> None:
+        self.usage = token_usage(usage)
+        if tier is not None and tier.type and tier.type not in _STANDARD_TIERS:
+            self.uplifts = (*region_uplifts(self._upstream), tier.type)
+
+    def _end(self) -> bytes:
+        if self._reason is None:
+            self.fault = CUT
+        elif self._reason in MALFORMED_REASONS:
+            self.fault = MALFORMED
+        if self.fault is not None or self.usage is None:
+            return b""
+        self.finished = True
+        # An unknown reason is a way of ending that is newer than this table.
+        finish = self._render.finish(0, FINISH.get(self._reason or "", "stop"))
+        return finish + self._render.end(self.usage, self.uplifts)

@@ -1,0 +1,98 @@
+"""Owns the Bedrock family: which models speak Converse and which their own format, on AWS's own accounts."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+import msgspec
+from msgspec import Struct, structs
+
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job, Route
+from schemas.catalogue.bedrock import is_titan_text
+from schemas.catalogue.model import Model
+from schemas.chat.priced import RequestError
+from schemas.chat.request import ChatRequest
+from workers.answers.chat import Renderer
+from workers.providers.base import Action, Exchange, Fault, RefusedError
+from workers.providers.bedrock import titan
+from workers.providers.bedrock.auth import CredentialStore, Signer
+from workers.providers.bedrock.converse import ConverseExchange
+from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
+from workers.providers.bedrock.request import build
+from workers.providers.emulation import requests
+
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _KnownCall(Struct):
+    id: str = ""
+
+
+class _KnownMessage(Struct):
+    role: str = ""
+    tool_calls: list[_KnownCall] | None = None
+
+
+class _History(Struct):
+    messages: list[_KnownMessage] = []
+
+
+_decode_history = msgspec.json.Decoder(_History).decode
+
+
+class Bedrock:
+    """Models on AWS Bedrock. AWS bills the whole answer of a stream though we hang up."""
+
+    bills_abandoned: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._credentials = CredentialStore()
+        self._signer = Signer(self._credentials)
+
+    async def prepare(self, accounts: Sequence[AccountSettings]) -> None:
+        """Looks up the credentials of accounts that use the AWS chain, and keeps them fresh."""
+        await self._credentials.prepare(accounts)
+
+    def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
+        """One exchange for a chat job, one a prompt for a legacy completion."""
+        try:
+            return [
+                self._exchange(request, job, model, thoughts, render) for request, render in requests(job)
+            ]
+        except RequestError as refused:
+            raise RefusedError(refused.error) from None
+
+    def _exchange(
+        self, request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str], renderer: Renderer
+    ) -> Exchange:
+        if is_titan_text(model.upstream):
+            return titan.TitanExchange(job, model, titan.build(request, job, model), renderer, self._signer)
+        body = build(request, job, model, thoughts)
+        return ConverseExchange(job, model, body, renderer, self._signer)
+
+    def thought_ids(self, job: Job) -> list[str]:
+        """The first call of each step of the running tool turn, if the call asks for reasoning at all."""
+        if (
+            job.route is not Route.CHAT
+            or b'"tool_calls"' not in job.body
+            or b'"reasoning_effort"' not in job.body
+        ):
+            return []
+        try:
+            history = _decode_history(job.body)
+        except _UNREADABLE:
+            return []
+        wanted: list[str] = []
+        for message in reversed(history.messages):
+            if message.role == "user":
+                break
+            if message.tool_calls:
+                wanted.append(message.tool_calls[0].id)
+        return wanted[::-1]
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+        """What a non-2xx answer means. Credentials past their time are looked up again at once."""
+        fault, expired = fault_of_answer(status, headers, body)
+        if expired and self._credentials.spoil():
+            return structs.replace(fault, action=Action.COOL, cool_s=RENEW_COOL_S)
+        return fault

@@ -1,0 +1,306 @@
+"""Owns the Gemini family: generateContent and its stream, on Google's own endpoint or one that speaks like it."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import ClassVar, Final
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job, Route
+from schemas.catalogue.model import Model
+from schemas.chat.priced import RequestError
+from schemas.chat.request import ChatRequest
+from schemas.errors import upstream_auth, upstream_failed
+from schemas.money.pricing import NO_USAGE, TokenUsage
+from workers.answers.chat import Renderer
+from workers.providers.base import Action, Exchange, Fault, RefusedError, UpstreamRequest
+from workers.providers.emulation import requests
+from workers.providers.gemini import answer as wire
+from workers.providers.gemini.errors import fault_of_body, fault_of_event
+from workers.providers.gemini.request import build
+from workers.providers.openai.errors import CUT, NONSENSE
+from workers.upstream.sse import EventReader, EventTooLargeError
+
+BASE_URL: Final = "https://generativelanguage.googleapis.com"
+API_VERSION: Final = "v1beta"
+THOUGHT_IDS_MAX: Final = 64  # calls whose signatures are looked up: the newest of a long history
+TIER_HEADER: Final = "x-gemini-service-tier"
+_STANDARD: Final = "standard"
+_VARIANT: Final = re.compile(r"-(?:latest|\d{3}|preview.*|exp.*)$")
+_encode = msgspec.json.Encoder().encode
+
+
+def new_call_id() -> str:
+    """An id for a call that the provider gave none."""
+    return f"call_{secrets.token_hex(12)}"
+
+
+class GeminiExchange:
+    """One generateContent call."""
+
+    def __init__(
+        self, job: Job, model: Model, request: ChatRequest, thoughts: Mapping[str, str], renderer: Renderer
+    ) -> None:
+        self._job = job
+        self._model = model
+        self._request = request
+        self._stream = job.stream
+        self._upstream = model.upstream
+        self._tops = request.top_logprobs or 0
+        self._tiers = (
+            (request.service_tier,) if request.service_tier in model.capabilities.service_tiers else ()
+        )
+        self._signed = bool(thoughts)
+        self._body = _encode(build(request, job, model, thoughts))
+        self._render = renderer
+        self._restart()
+
+    def _restart(self) -> None:
+        self.usage: TokenUsage | None = None
+        self.uplifts: tuple[str, ...] = tuple(tier for tier in self._tiers if tier)
+        self.output_bytes = 0
+        self.finished = False
+        self.fault: Fault | None = None
+        self.thoughts: dict[str, str] = {}
+        self._reader = EventReader()
+        self._totals: wire.Usage | None = None
+        self._reasons: dict[int, str | None] = {}  # by candidate; the last one said counts
+        self._blocked = False
+        self._version = ""
+
+    def request(self, account: AccountSettings) -> UpstreamRequest:
+        """The call with one account's key; forgets what an earlier try has read."""
+        self._restart()
+        self._render.restart()
+        verb = "streamGenerateContent?alt=sse" if self._stream else "generateContent"
+        base = (account.base_url or BASE_URL).rstrip("/")
+        return UpstreamRequest(
+            "POST",
+            f"{base}/{API_VERSION}/models/{quote(self._upstream, safe='-._~')}:{verb}",
+            {"x-goog-api-key": account.api_key, "content-type": "application/json"},
+            self._body,
+        )
+
+    def forget_thoughts(self) -> bool:
+        """Signs the running turn with the stand-in for lost signatures, and nothing else."""
+        if not self._signed:
+            return False
+        self._signed = False
+        self._body = _encode(build(self._request, self._job, self._model, {}))
+        return True
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        """The tier that serves: another than was asked for, where that one had no room."""
+        tier = headers.get(TIER_HEADER)
+        if tier is not None:
+            self.uplifts = (tier,) if tier != _STANDARD else ()
+
+    def answer(self, body: bytes) -> bytes:
+        """The caller's body for a whole 2xx answer."""
+        try:
+            decoded = wire.decode_answer(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._fail(NONSENSE)
+            return b""
+        for chunk in decoded if isinstance(decoded, list) else [decoded]:
+            if self.fault is None:
+                self._take(chunk)
+            if chunk.prompt_feedback is not None and not chunk.candidates:
+                self._blocked = True
+        out = self.close()
+        self.output_bytes = self._render.output_bytes
+        return out
+
+    def feed(self, data: bytes) -> bytes:
+        """The caller's events for some bytes of the stream."""
+        if self.fault is not None:
+            return b""
+        try:
+            events = self._reader.feed(data)
+        except EventTooLargeError:
+            self._fail(NONSENSE)
+            return b""
+        out = b""
+        for event in events:
+            try:
+                chunk = wire.decode_chunk(event)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                chunk = wire.Chunk(error=_wrapped_error(event))
+            out += self._take(chunk)
+            if chunk.error is not None or self.fault is not None:
+                break
+        self.output_bytes = self._render.output_bytes
+        return out
+
+    def close(self) -> bytes:
+        """The finish of each choice and the usage. It waits for the end of file: some models say STOP on every chunk."""
+        if self.fault is not None:
+            return b""
+        if self._blocked and not self._reasons:
+            self._reasons[0] = wire.FINISH_OTHER
+        if not self._reasons or None in self._reasons.values():
+            self._fail(CUT if self._reasons else _empty())
+            return b""
+        self.finished = True
+        out = b"".join(
+            self._render.finish(index, reason)
+            for index, reason in sorted(self._reasons.items())
+            if reason is not None
+        )
+        return out + self._render.end(self.usage or NO_USAGE, self.uplifts)
+
+    def _fail(self, fault: Fault) -> None:
+        self.fault = fault
+
+    def _take(self, chunk: wire.Chunk) -> bytes:
+        if chunk.error is not None:
+            fault = fault_of_event(chunk.error)
+            # A failure after output was served is billed; one that came instead of an answer is not.
+            served = self.usage is not None or self._render.output_bytes > 0
+            self._fail(msgspec.structs.replace(fault, unbilled=fault.unbilled and not served))
+            return b""
+        if chunk.usage_metadata is not None:
+            self._totals = wire.merge_usage(self._totals, chunk.usage_metadata)
+            self.usage = wire.token_usage(self._totals)
+            if chunk.usage_metadata.traffic_type is not None:
+                self._note_tier(chunk.usage_metadata.traffic_type)
+        if chunk.model_version and chunk.model_version != self._version:
+            self._note_version(chunk.model_version)
+        if chunk.candidates:
+            if len(chunk.candidates) == 1:
+                return self._candidate(chunk.candidates[0])
+            return b"".join([self._candidate(candidate) for candidate in chunk.candidates])
+        if chunk.prompt_feedback is not None and "blockReason" in chunk.prompt_feedback:
+            self._blocked = True
+        return b""
+
+    def _candidate(self, candidate: wire.Candidate) -> bytes:
+        index = candidate.index
+        out = b""
+        logprobs = candidate.logprobs_result
+        entries = wire.chat_logprobs(logprobs, self._tops) if logprobs is not None else None
+        parts = candidate.content.parts if candidate.content is not None else None
+        for part in parts or ():
+            if part.function_call is not None:
+                out += self._call(index, part.function_call, part.thought_signature)
+            elif part.text:
+                if part.thought:
+                    self._render.reasoning(len(part.text.encode()))
+                else:
+                    out += self._render.text(index, part.text, entries)
+                    entries = None
+        if entries:
+            out += self._render.text(index, "", entries)
+        reason = candidate.finish_reason
+        if reason is None:
+            self._reasons.setdefault(index, None)
+        elif (fault := _failure(reason)) is not None:
+            self._fail(fault)
+        else:
+            self._reasons[index] = wire.FINISH.get(reason, wire.FINISH_OTHER)
+        return out
+
+    def _call(self, index: int, call: wire.Call, signature: str | None) -> bytes:
+        call_id = call.id or new_call_id()
+        if signature:
+            self.thoughts[call_id] = signature
+        arguments = msgspec.json.format(bytes(call.args), indent=-1).decode()
+        opener = self._render.tool(index, call_id, call.name)
+        return opener + self._render.arguments(index, arguments if arguments != "null" else "{}")
+
+    def _note_version(self, version: str) -> None:
+        """A provider may serve another model than was asked for: then the usage event names it."""
+        self._version = version
+        served, asked = (_VARIANT.sub("", name.rpartition("/")[2]) for name in (version, self._upstream))
+        if served != asked:
+            self.uplifts = (
+                *(name for name in self.uplifts if not name.startswith("model:")),
+                f"model:{version}",
+            )
+
+    def _note_tier(self, traffic: str | None) -> None:
+        tier = wire.TRAFFIC_TIERS.get(traffic or "")
+        if tier is not None and tier not in self.uplifts:
+            self.uplifts = (*self.uplifts, tier)
+
+
+def _empty() -> Fault:
+    return Fault(upstream_failed("The upstream provider sent an empty answer."), Action.NEXT, unbilled=False)
+
+
+def _failure(reason: str) -> Fault | None:
+    """The fault behind a finish reason that ends no answer."""
+    if reason in wire.FAILED:
+        told = upstream_failed("The model made a tool call that cannot be read. Retry.")
+        return Fault(told, Action.NEXT, unbilled=False)
+    if reason == wire.UNSIGNED:
+        told = upstream_failed("The upstream provider lost the reasoning of an earlier tool call.")
+        return Fault(told, Action.STOP, unbilled=False)
+    if reason == wire.ACCOUNT_LIMITED:
+        return Fault(upstream_auth(), Action.REFUSED, unbilled=False)
+    return None
+
+
+class _Wrapped(Struct):
+    error: dict[str, object]
+
+
+_decode_wrapped = msgspec.json.Decoder(list[_Wrapped]).decode
+
+
+def _wrapped_error(event: bytes) -> object:
+    """The error of an event that is no chunk: wrapped in a list, or nonsense."""
+    try:
+        wrapped = _decode_wrapped(event)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return wrapped[0].error if wrapped else {}
+
+
+class _KnownCall(Struct):
+    id: str = ""
+
+
+class _KnownMessage(Struct):
+    tool_calls: list[_KnownCall] | None = None
+
+
+class _History(Struct):
+    messages: list[_KnownMessage] = []
+
+
+_decode_history = msgspec.json.Decoder(_History).decode
+
+
+class Gemini:
+    """Google's Gemini models. A call that is hung up on stops there."""
+
+    bills_abandoned: ClassVar[bool] = False
+
+    def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
+        """One exchange for a chat job, one a prompt for a legacy completion."""
+        try:
+            return [
+                GeminiExchange(job, model, request, thoughts, renderer) for request, renderer in requests(job)
+            ]
+        except RequestError as refused:
+            raise RefusedError(refused.error) from None
+
+    def thought_ids(self, job: Job) -> list[str]:
+        """Ids of the history's tool calls, the newest THOUGHT_IDS_MAX of them."""
+        if job.route is not Route.CHAT or b'"tool_calls"' not in job.body:
+            return []
+        try:
+            history = _decode_history(job.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return []
+        ids = [call.id for message in history.messages for call in message.tool_calls or () if call.id]
+        return ids[-THOUGHT_IDS_MAX:]
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+        """What a non-2xx answer means."""
+        return fault_of_body(status, headers, body)

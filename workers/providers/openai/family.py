@@ -1,0 +1,331 @@
+"""Owns the OpenAI family: a pass-through that changes only what DESIGN.md 3.1 names, in both directions."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job, Route
+from schemas.catalogue.model import Model
+from schemas.errors import invalid
+from schemas.money.amounts import nano_to_usd
+from schemas.money.pricing import TokenUsage, charge
+from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
+from workers.providers.openai.errors import CUT, NONSENSE, event_fault, fault
+from workers.providers.openai.usage import token_usage
+from workers.upstream.sse import EventReader, EventTooLargeError
+
+BASE_URL = "https://api.openai.com/v1"
+
+_PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out, and so do we
+_PATHS = {Route.CHAT: "/chat/completions", Route.COMPLETIONS: "/completions"}
+_TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
+_NULL = Raw(b"null")
+_TRUE = Raw(b"true")
+_EMPTY_LIST = Raw(b"[]")
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+_encode = msgspec.json.Encoder().encode
+_decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class _Function(Struct):
+    arguments: str | None = None
+
+
+class _Custom(Struct):
+    input: str | None = None
+
+
+class _ToolCall(Struct):
+    function: _Function | None = None
+    custom: _Custom | None = None
+
+
+class _Said(Struct):
+    """What a delta or a message holds of billed output."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(Struct):
+    delta: _Said | None = None
+    message: _Said | None = None
+    text: str | None = None
+
+
+_decode_choices = msgspec.json.Decoder(list[_Choice]).decode
+
+
+class OpenAI:
+    """api.openai.com and every server that speaks its protocol."""
+
+    bills_abandoned: ClassVar[bool] = False
+
+    def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
+        """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
+        del thoughts
+        if job.route is Route.COMPLETIONS and not model.capabilities.completions:
+            from workers.providers.emulation import emulate  # noqa: PLC0415 - needed by few pools
+
+            return emulate(job, model, lambda chat: [OpenAIExchange(chat, model)])
+        return [OpenAIExchange(job, model)]
+
+    def thought_ids(self, job: Job) -> list[str]:
+        """None: this family keeps its own reasoning."""
+        del job
+        return []
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+        """What a non-2xx answer means."""
+        return fault(status, headers, body)
+
+
+class OpenAIExchange:
+    """One call: values travel untouched, `model` is translated, usage is always asked for."""
+
+    __slots__ = (
+        "_events",
+        "_job",
+        "_late_usage",
+        "_model",
+        "_model_id",
+        "_request_body",
+        "_usage_sent",
+        "fault",
+        "finished",
+        "output_bytes",
+        "thoughts",
+        "uplifts",
+        "usage",
+    )
+
+    def __init__(self, job: Job, model: Model) -> None:
+        self.usage: TokenUsage | None = None
+        self.output_bytes = 0
+        self.uplifts: tuple[str, ...] = ()
+        self.finished = False
+        self.fault: Fault | None = None
+        self.thoughts: dict[str, str] = {}
+        self._job = job
+        self._model = model
+        self._model_id = Raw(_encode(job.model))
+        self._events = EventReader()
+        self._usage_sent = False
+        self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
+        self._request_body = self._body()
+
+    def request(self, account: AccountSettings) -> UpstreamRequest:
+        """The same body for every account. What an earlier try has read is forgotten."""
+        self._events = EventReader()
+        self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, ()
+        self._late_usage = None
+        headers = {
+            "Authorization": f"Bearer {account.api_key}",
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream" if self._job.stream else "application/json",
+        }
+        if account.organization:
+            headers["OpenAI-Organization"] = account.organization
+        if account.project:
+            headers["OpenAI-Project"] = account.project
+        base = account.base_url.rstrip("/") or BASE_URL
+        return UpstreamRequest("POST", base + _PATHS[self._job.route], headers, self._request_body)
+
+    def _body(self) -> bytes:
+        job = self._job
+        try:
+            fields = _decode_map(job.body)
+            fields["model"] = Raw(_encode(job.upstream))
+            for key in _PRIVATE_KEYS:
+                fields.pop(key, None)
+            if job.stream:
+                fields["stream_options"] = _with_usage(fields.get("stream_options"))
+        except _UNREADABLE:
+            raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
+        self._limit(fields)
+        return _encode(fields)
+
+    def _limit(self, fields: dict[str, Raw]) -> None:
+        job = self._job
+        if job.route is Route.COMPLETIONS:
+            if job.write_limit or _absent(fields, "max_tokens"):
+                fields["max_tokens"] = Raw(b"%d" % job.limit)
+            return
+        name = self._model.capabilities.limit_field
+        if job.write_limit:
+            fields[name] = Raw(b"%d" % job.limit)
+        elif name == "max_completion_tokens" and not _absent(fields, "max_tokens"):
+            # Newer models refuse the old name; the limit that was priced is the larger of the two.
+            del fields["max_tokens"]
+            fields[name] = Raw(b"%d" % job.limit)
+
+    def answer(self, body: bytes) -> bytes:
+        """The upstream's JSON with the caller's model id, and `cost` if it was asked for."""
+        try:
+            fields = _decode_map(body)
+            body.decode()
+        except _UNREADABLE:
+            self.fault = NONSENSE
+            return b""
+        if not self._readable(fields) or "choices" not in fields:
+            self.fault = self.fault or NONSENSE
+            return b""
+        self._count(fields["choices"])
+        self._served_by(fields)
+        if not _absent(fields, "usage"):
+            self.usage = token_usage(fields["usage"])
+            fields["usage"] = self._priced(fields["usage"])
+        fields["model"] = self._model_id
+        self.finished = True
+        return _encode(fields)
+
+    def feed(self, data: bytes) -> bytes:
+        """The upstream's chunks with the caller's model id; usage only for callers who asked."""
+        if self.finished or self.fault is not None:
+            return b""
+        try:
+            events = self._events.feed(data)
+        except EventTooLargeError:
+            self.fault = NONSENSE
+            return b""
+        out: list[bytes] = []
+        for event in events:
+            if not self._event(event, out):
+                break
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """Nothing more, but a fault unless `[DONE]` came."""
+        out: list[bytes] = []
+        if not self.finished and self.fault is None:
+            if self._events.end() == b"[DONE]":
+                self._done(out)
+            else:
+                self.fault = CUT
+        return b"".join(out)
+
+    def _event(self, event: bytes, out: list[bytes]) -> bool:
+        # Whether the stream goes on.
+        if event.startswith(b"[DONE]"):
+            self._done(out)
+            return False
+        try:
+            if not event.isascii():
+                event.decode()
+            fields = _decode_map(event)
+        except _UNREADABLE:
+            self.fault = NONSENSE
+            return False
+        if not self._readable(fields):
+            return False
+        choices = fields.get("choices", _EMPTY_LIST)
+        bare = bytes(choices).strip() == b"[]"
+        if not bare:
+            self._count(choices)
+        if not _absent(fields, "usage"):
+            self._usage(fields, bare=bare)
+            if bare:
+                if self._job.include_usage:
+                    self._usage_chunk(fields, out)
+                return True
+        if self._job.include_usage:
+            fields["usage"] = _NULL
+        else:
+            fields.pop("usage", None)
+        fields["model"] = self._model_id
+        out.append(b"data: " + _encode(fields) + b"\n\n")
+        return True
+
+    def _readable(self, fields: dict[str, Raw]) -> bool:
+        # An error object counts even beside choices: some servers send both.
+        if _absent(fields, "error"):
+            return True
+        found = event_fault(msgspec.json.decode(fields["error"]))
+        if self.output_bytes:
+            found = msgspec.structs.replace(found, unbilled=False)
+        self.fault = found
+        return False
+
+    def _usage(self, fields: dict[str, Raw], *, bare: bool) -> None:
+        self.usage = token_usage(fields["usage"]) or self.usage
+        self._served_by(fields)
+        if not bare:
+            self._late_usage = fields | {"choices": _EMPTY_LIST}
+
+    def _usage_chunk(self, fields: dict[str, Raw], out: list[bytes]) -> None:
+        shown = dict(fields)
+        shown["choices"] = _EMPTY_LIST
+        shown["usage"] = self._priced(fields["usage"])
+        shown["model"] = self._model_id
+        out.append(b"data: " + _encode(shown) + b"\n\n")
+        self._usage_sent = True
+
+    def _done(self, out: list[bytes]) -> None:
+        if self._late_usage is not None and self._job.include_usage and not self._usage_sent:
+            self._usage_chunk(self._late_usage, out)
+        self.finished = True
+
+    def _served_by(self, fields: dict[str, Raw]) -> None:
+        if _absent(fields, "service_tier"):
+            return
+        tier = msgspec.json.decode(fields["service_tier"])
+        known = isinstance(tier, str) and len(tier) <= _TIER_CHARS_MAX and tier != "default"
+        self.uplifts = (tier,) if known else ()
+
+    def _priced(self, usage: Raw) -> Raw:
+        job = self._job
+        if not job.include_cost or job.price is None or self.usage is None:
+            return usage
+        cost = charge(self.usage, job.price, job.rate, self.uplifts)
+        return Raw(_encode(_decode_map(usage) | {"cost": Raw(_encode(nano_to_usd(cost)))}))
+
+    def _count(self, choices: Raw) -> None:
+        try:
+            decoded = _decode_choices(choices)
+        except _UNREADABLE:
+            self.output_bytes += len(bytes(choices))  # an unknown shape: its own size bounds what it says
+            return
+        for choice in decoded:
+            said = choice.delta or choice.message
+            if said is not None:
+                self.output_bytes += _said_bytes(said)
+            elif choice.text:
+                self.output_bytes += _utf8_bytes(choice.text)
+
+
+def _said_bytes(said: _Said) -> int:
+    total = _utf8_bytes(said.content) if said.content else 0
+    for text in (said.refusal, said.reasoning_content or said.reasoning):
+        if text:
+            total += _utf8_bytes(text)
+    if said.function_call is not None and said.function_call.arguments:
+        total += _utf8_bytes(said.function_call.arguments)
+    for call in said.tool_calls or ():
+        if call.function is not None and call.function.arguments:
+            total += _utf8_bytes(call.function.arguments)
+        elif call.custom is not None and call.custom.input:
+            total += _utf8_bytes(call.custom.input)
+    return total
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _absent(fields: dict[str, Raw], key: str) -> bool:
+    raw = fields.get(key)
+    return raw is None or bytes(raw) == b"null"
+
+
+def _with_usage(raw: Raw | None) -> Raw:
+    options = {} if raw is None or bytes(raw) == b"null" else _decode_map(raw)
+    options["include_usage"] = _TRUE
+    return Raw(_encode(options))

@@ -1,0 +1,72 @@
+"""Owns usage as OpenAI reports it: cached, audio and reasoning tokens are parts of the totals, never beside them."""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.money.pricing import TokenUsage
+
+TOKENS_MAX = 1 << 40  # beyond this a figure is nonsense, and the call is estimated
+
+
+class _PromptDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class _CompletionDetails(Struct):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+_decode = msgspec.json.Decoder(_Usage).decode
+
+
+def token_usage(raw: Raw | bytes) -> TokenUsage | None:
+    """Token classes of one usage object; None if it is no usage, or makes no sense."""
+    try:
+        usage = _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if usage.prompt_tokens is None and usage.completion_tokens is None:
+        return None
+    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    before = usage.prompt_tokens_details or _PromptDetails()
+    after = usage.completion_tokens_details or _CompletionDetails()
+    parts = (
+        before.cached_tokens or 0,
+        before.cache_write_tokens or 0,
+        before.audio_tokens or 0,
+        after.reasoning_tokens or 0,
+        after.audio_tokens or 0,
+    )
+    if min(prompt, completion, *parts) < 0 or max(prompt, completion, *parts) > TOKENS_MAX:
+        return None
+    cached, written, heard = _within(prompt, parts[:3])
+    reasoning, spoken = _within(completion, parts[3:])
+    return TokenUsage(
+        input=prompt - cached - written - heard,
+        cached=cached,
+        cache_write=written,
+        input_audio=heard,
+        output=completion - reasoning - spoken,
+        reasoning=reasoning,
+        output_audio=spoken,
+    )
+
+
+def _within(total: int, parts: tuple[int, ...]) -> list[int]:
+    # A part above its total cannot be: the total is what the provider charges for.
+    kept: list[int] = []
+    for part in parts:
+        taken = min(part, total)
+        total -= taken
+        kept.append(taken)
+    return kept

@@ -1,0 +1,1 @@
+"""HTTP to upstreams, and the events of their streams."""
