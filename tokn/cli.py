@@ -97,7 +97,7 @@ def up(
 
     The first start prints a key with 5 USD and a curl line. Ctrl-C stops it in order.
     """
-    from tokn.up import up as run_up  # noqa: PLC0415
+    from tokn.up import up as run_up  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_up(config, _folder(data), host, port))
 
@@ -111,7 +111,7 @@ def edge(
     ] = None,
 ) -> None:
     """Run one edge: the HTTP surface. Needs [nats] url in the configuration."""
-    from tokn.services import run_standalone  # noqa: PLC0415
+    from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("edge", config, host=host, port=port))
 
@@ -122,7 +122,7 @@ def worker(
     config: Config = None,
 ) -> None:
     """Run one worker for one pool or several. Needs [nats] url in the configuration."""
-    from tokn.services import run_standalone  # noqa: PLC0415
+    from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("worker", config, pools=tuple(pools)))
 
@@ -135,11 +135,11 @@ def ledger(
 ) -> None:
     """Run one ledger: keys, balances, prices, bills. Needs [nats] url in the configuration."""
     if sql:
-        from ledger.sql import render  # noqa: PLC0415
+        from ledger.sql import render  # noqa: PLC0415  only --sql needs it
 
         sys.stdout.write(render())
         raise typer.Exit
-    from tokn.services import run_standalone  # noqa: PLC0415
+    from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("ledger", config, data=data))
 
@@ -148,7 +148,7 @@ def ledger(
 
 
 def _ledger(config: Path | None, data: Path | None) -> Any:
-    from tokn.books import Ledger, find  # noqa: PLC0415
+    from tokn.books import Ledger, find  # noqa: PLC0415  a service does not load the operator's client
 
     return Ledger(find(config, _folder(data)))
 

@@ -312,7 +312,7 @@ class ScriptedWorker:
     def _on_job(self, message: Message) -> None:
         attempt = Attempt(self, wire.decode_job(message.data), message.reply)
         self.attempts.append(attempt)
-        task = asyncio.get_running_loop().create_task(self.script(attempt))  # type: ignore[arg-type]
+        task = asyncio.get_running_loop().create_task(self.script(attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -147,14 +147,14 @@ class _App:
         self.books = _Books()
         roster, budget, state = Roster(3), Budget(2**30), State(LIMITS)
         catalogue = Catalogue(self.books, LIMITS)
-        relay = Relay(None, self.books, roster, budget, LIMITS)  # type: ignore[arg-type]  no call gets that far
+        relay = Relay(None, self.books, roster, budget, LIMITS)  # no call gets that far
         admission = Admission(
             ledger=self.books, catalogue=catalogue, roster=roster, relay=relay, budget=budget, limits=LIMITS
         )
         self.budget = budget
         self.router = Routes(
             state=state,
-            bus=None,  # type: ignore[arg-type]
+            bus=None,
             ledger=self.books,
             catalogue=catalogue,
             roster=roster,
@@ -184,7 +184,7 @@ class _App:
             ],
             "extensions": {CONNECTION: _Connection()},
         }
-        await self.router(scope, receive, send)  # type: ignore[arg-type]
+        await self.router(scope, receive, send)
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
 

@@ -54,7 +54,7 @@ def wait_for(condition: Callable[[], Any], within_s: float, what: str) -> Any:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment for a child: nothing that configures tokn or names a provider's credentials."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}  # noqa: TID251
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}  # noqa: TID251  a child gets this much of the tests' environment
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **more}
 
 
@@ -205,7 +205,7 @@ class Tokn:
 
     def child(self, name: str) -> psutil.Process:
         """The first live process of one kind, waited for."""
-        return wait_for(lambda: self.children(name), 10, f"a {name}")[0]  # type: ignore[no-any-return]
+        return wait_for(lambda: self.children(name), 10, f"a {name}")[0]
 
     def kill(self, name: str, sign: int = signal.SIGKILL) -> psutil.Process:
         """Sends a signal to one child (or to `up` itself) and says which process it was."""

@@ -33,7 +33,7 @@ class Compose:
         self._command = [*base, "-f", str(ROOT / "compose.yaml"), "-p", name]
         self.url = f"http://127.0.0.1:{port}"
         self._environment = {
-            **os.environ,  # noqa: TID251 - the engine's address and PATH
+            **os.environ,  # noqa: TID251  the engine's address and PATH
             "TOKN_IMAGE": "tokn",
             "POSTGRES_IMAGE": "tokn-test/postgres",
             "PYTHON_IMAGE": "tokn-test/python:3.11",
