@@ -19,9 +19,10 @@ import asyncpg
 import psutil
 
 from tests.fakes.nats import NatsServer
+from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.servers import Process
-from tests.fakes.tokn import CommandError, environment, free_port, run, wait_for
+from tests.fakes.tokn import CommandError, environment, run, wait_for
 
 START_S = 30.0
 

@@ -13,8 +13,8 @@ from typing import Self
 from runtime.natsserver import ServerOptions, binary, render
 from runtime.settings import NatsSettings
 from schemas.subjects import Role
+from tests.fakes.ports import free_port
 from tests.fakes.servers import Container, Process, Server, in_containers
-from tests.fakes.tokn import free_port
 
 START_TIMEOUT_S = 10.0
 IMAGE = "tokn-test/nats"

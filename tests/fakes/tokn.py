@@ -16,6 +16,8 @@ from typing import Any, Self
 
 import psutil
 
+from tests.fakes.ports import free_port
+
 TOKN = (sys.executable, "-m", "tokn")
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 20.0
@@ -32,13 +34,6 @@ class CommandError(Exception):
         super().__init__(f"exit code {code}: {stderr.strip()}")
         self.code = code
         self.stderr = stderr
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], within_s: float, what: str) -> Any:

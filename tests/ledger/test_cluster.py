@@ -15,7 +15,7 @@ from schemas.books import Hold
 from schemas.pricing import TokenUsage
 from schemas.subjects import Role
 from tests.fakes.nats import NatsServer
-from tests.fakes.tokn import free_port
+from tests.fakes.ports import free_port
 from tests.ledger.conftest import Source
 from tests.ledger.deployment import Deployment, admin, until
 from tests.ledger.harness import USD, Clock, billed, event

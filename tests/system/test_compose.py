@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.tokn import free_port, wait_for
+from tests.fakes.ports import free_port
+from tests.fakes.tokn import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")

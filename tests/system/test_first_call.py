@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fakes.tokn import CHILDREN, Tokn, environment, free_port, memory_bytes, run, shell_words, wait_for
+from tests.fakes.ports import free_port
+from tests.fakes.tokn import CHILDREN, Tokn, environment, memory_bytes, run, shell_words, wait_for
 
 pytestmark = pytest.mark.system
 

@@ -12,7 +12,6 @@ from runtime.settings import PoolSettings
 from schemas.pricing import NO_USAGE, TokenUsage
 from schemas.usage import Known, Outcome
 from schemas.wire import Accept, AccountState, Bounce, Data, End, Failed
-from tests.fakes.nats import free_port
 from tests.fakes.openai import (
     FakeOpenAI,
     Received,
@@ -25,6 +24,7 @@ from tests.fakes.openai import (
     stream,
     usage,
 )
+from tests.fakes.ports import free_port
 from tests.fakes.worker import account, job, model, rig, until
 from workers.serving import Patience, Serving
 from workers.upstream import ANSWER_BYTES_MAX
