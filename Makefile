@@ -5,13 +5,23 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: up test test-containers chaos bench-books lint format types contracts bench lock clean
+# All tests run four at a time: many wait for processes and deadlines. Those that ARGS choose (-k, a path) run in one
+# process, which starts sooner; ARGS="-n 4 -k name" runs them four at a time, too.
+SPREAD := $(if $(filter -k% tests/%,$(ARGS)),,-n 4 --dist worksteal)
+
+# Every test process reads the compiled modules of the one before.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help up test test-containers long bench bench-books lint style types contracts format lock clean
+
+help:  ## say what each target does
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(RUNTIME)  ## set up and run everything; ARGS="--port 9000" passes options on
 	@exec $(BIN)/tokn up $(ARGS)
 
 test: $(DEV)  ## set up and pass the tests; ARGS="-k name" passes options on
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SPREAD) $(ARGS)
 
 test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; needs an engine, compose and debootstrap
 	@docker info >/dev/null || { echo "no container engine answers: start one, or use make test"; exit 1; }
@@ -19,8 +29,8 @@ test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; 
 	TOKN_TEST_SERVERS=containers $(BIN)/pytest -k "not sqlite" tests/runtime tests/ledger tests/system/test_roles.py $(ARGS)
 	$(BIN)/pytest -m containers $(ARGS)
 
-chaos: $(DEV)  ## everything marked long: faults, races, lost and corrupted streams at full size (hours); ARGS="-k books" passes options on
-	$(BIN)/pytest -s -m long tests/chaos tests/ledger tests/system $(ARGS)
+long: $(DEV)  ## all that is marked long: faults, races, lost and corrupted streams at full size (hours); ARGS="-k books" passes options on
+	$(BIN)/pytest -s -m long $(ARGS)
 
 bench: $(DEV)  ## CPU a request, summed over the processes, plain and streamed; ARGS="--profile" says where it goes
 	$(BIN)/python -m tests.bench.requests $(ARGS)
@@ -28,19 +38,29 @@ bench: $(DEV)  ## CPU a request, summed over the processes, plain and streamed; 
 bench-books: $(DEV)  ## authorisations and settlements a second behind a real bus; ARGS="--database postgresql --ledgers 2" for others
 	$(BIN)/python -m tests.ledger.bench.stream $(ARGS)
 
-lint: $(DEV)  ## style, types, import contracts
+lint: style types contracts  ## style, types, import contracts
+
+style: $(DEV)  ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(DEV)  ## mypy, strict
 	$(BIN)/mypy
+
+contracts: $(DEV)  ## who may import whom
 	$(BIN)/lint-imports --no-logo
 
-format: $(DEV)
+format: $(DEV)  ## put the style right where ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock: $(DEV)  ## pin the newest versions, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean:  ## remove caches and what was built; the environment in .venv and the data in .tokn stay
+	rm -rf .build build dist wheels *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -path ./.venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

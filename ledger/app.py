@@ -40,7 +40,7 @@ async def open_store(url: str, clock: Callable[[], int] | None = None) -> Store:
 
         store: Store = await PostgresStore.open(url, clock, timeout_s=OPEN_TIMEOUT_S)
     elif url.startswith(_SQLITE):
-        from ledger.store.sqlite import SqliteStore  # noqa: PLC0415
+        from ledger.store.sqlite import SqliteStore  # noqa: PLC0415  as above
 
         try:
             path = Path(url.removeprefix(_SQLITE))

@@ -73,7 +73,7 @@ async def _run(
     async with contextlib.AsyncExitStack() as stack:
         if announce is not None:
             # Late: prometheus-client is not needed by commands that only talk to a ledger.
-            from runtime.metrics import serve_metrics  # noqa: PLC0415
+            from runtime.metrics import serve_metrics  # noqa: PLC0415  commands do not need it
 
             try:
                 metrics = await serve_metrics(settings.metrics_host, settings.metrics_port)

@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import Upstream, pool_toml
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("tokn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tokn")
 
 ASKED_FOR = ("long", "containers")  # marked tests that run only when `-m` names their marker
 

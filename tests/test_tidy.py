@@ -18,6 +18,8 @@ VAGUE_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py", "util.py", "hel
 BANNED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 MACHINE = re.compile(r"/(ho" + r"me|Us" + r"ers)/[a-z]|/wo" + r"rk/|/ro" + r"ot/")
 REGISTRY = re.compile(r"(registry\.npm" + r"js|pypi\." + r"org|files\.python" + r"hosted|\"resolved\":)")
+SUPPRESSION = re.compile(r"# (no" + r"qa|type: ig" + r"nore)\b(?P<rest>.*)")
+REASON = re.compile(r"(: ?[A-Z]+[0-9]+(, [A-Z]+[0-9]+)*|\[[a-z-]+(, ?[a-z-]+)*\]) +(# )?\w.*")
 SLEEP = re.compile(r"\btime\.sl" + r"eep\(")
 
 
@@ -82,6 +84,16 @@ def test_tests_state_their_property():
 def test_no_vague_file_names():
     """Shared code has a name that says what it is."""
     assert not names([path for path in tracked() if path.name in VAGUE_NAMES])
+
+
+def test_suppressions_say_why():
+    """Whoever silences a checker names the rule and, on the same line, the reason."""
+    assert not [
+        f"{path.relative_to(ROOT)}:{number} {line.strip()}"
+        for path in tracked(".py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if (match := SUPPRESSION.search(line)) and not REASON.fullmatch(match["rest"])
+    ]
 
 
 @pytest.mark.parametrize(

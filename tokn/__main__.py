@@ -10,10 +10,10 @@ def main() -> int:
     words = sys.argv[1:]
     # Children of `tokn up` take this short way: they never load the command's own libraries.
     if len(words) > 1 and words[0] in SERVICES and words[1] == "--handed-settings":
-        from tokn.services import run_handed  # noqa: PLC0415
+        from tokn.services import run_handed  # noqa: PLC0415  only a child of tokn up takes this way
 
         return run_handed(words[0], words[2:])
-    from tokn.cli import run  # noqa: PLC0415
+    from tokn.cli import run  # noqa: PLC0415  children never load the command's libraries
 
     return run(words)
 

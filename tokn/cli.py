@@ -98,7 +98,7 @@ def up(
 
     The first start prints a key with 5 USD and a curl line. Ctrl-C stops it in order.
     """
-    from tokn.up import up as run_up  # noqa: PLC0415
+    from tokn.up import up as run_up  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_up(config, _folder(data), host, port))
 
@@ -112,7 +112,7 @@ def edge(
     ] = None,
 ) -> None:
     """Run one edge: the HTTP surface. Needs [nats] url in the configuration."""
-    from tokn.services import run_standalone  # noqa: PLC0415
+    from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("edge", config, host=host, port=port))
 
@@ -123,7 +123,7 @@ def worker(
     config: Config = None,
 ) -> None:
     """Run one worker for one pool or several. Needs [nats] url in the configuration."""
-    from tokn.services import run_standalone  # noqa: PLC0415
+    from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("worker", config, pools=tuple(pools)))
 
@@ -136,11 +136,11 @@ def ledger(
 ) -> None:
     """Run one ledger: keys, balances, prices, bills. Needs [nats] url in the configuration."""
     if sql:
-        from ledger.store.migrate import render  # noqa: PLC0415
+        from ledger.store.migrate import render  # noqa: PLC0415  only --sql needs it
 
         sys.stdout.write(render())
         raise typer.Exit
-    from tokn.services import run_standalone  # noqa: PLC0415
+    from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("ledger", config, data=data))
 
@@ -149,7 +149,7 @@ def ledger(
 
 
 def _ledger(config: Path | None, data: Path | None) -> Any:
-    from tokn.books import Ledger, find  # noqa: PLC0415
+    from tokn.books import Ledger, find  # noqa: PLC0415  a service does not load the operator's client
 
     return Ledger(find(config, _folder(data)))
 

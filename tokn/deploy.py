@@ -32,7 +32,7 @@ def make_secrets(folder: Path) -> None:
         for service, roles in SERVICE_ROLES.items():
             lines = "".join(f"{role.value} {passwords[role.value]}\n" for role in roles)
             _write(folder / service / "nats", lines)
-        options = ServerOptions(host="0.0.0.0", port=NATS_PORT, store=Path("/data"), passwords=passwords)  # noqa: S104 - the compose network is private
+        options = ServerOptions(host="0.0.0.0", port=NATS_PORT, store=Path("/data"), passwords=passwords)  # noqa: S104  the compose network is private
         _write(folder / "nats" / "server.conf", render(options))
     if not (folder / "ledger" / "database_url").exists():
         password = variable("POSTGRES_PASSWORD") or secrets.token_urlsafe(24)
@@ -51,11 +51,11 @@ def _write(path: Path, text: str) -> None:
 def first_key(config: str) -> int:
     """Makes a key with 5 USD and prints it, if there is none yet; the exit code of the command that failed, else 0."""
     asked = ["tokn", "key", "list", "--config", config, "--json"]
-    listed = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603 - our own command
+    listed = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603  our own command
     if listed.returncode or listed.stdout.strip():
         return listed.returncode
     made = ["tokn", "key", "create", "--name", "first", "--balance", FIRST_BALANCE_USD, "--config", config]
-    return subprocess.run(made, check=False).returncode  # noqa: S603 - as above
+    return subprocess.run(made, check=False).returncode  # noqa: S603  as above
 
 
 def main() -> int:

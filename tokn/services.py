@@ -99,13 +99,13 @@ def _serve(
 ) -> Callable[[asyncio.Event], Awaitable[None]]:
     # Each process imports only its own service.
     if service == "edge":
-        import edge.app  # noqa: PLC0415
+        import edge.app  # noqa: PLC0415  each process imports only its own service
 
         return lambda stop: edge.app.serve(settings, stop)
     if service == "worker":
-        import workers.app  # noqa: PLC0415
+        import workers.app  # noqa: PLC0415  as above
 
         return lambda stop: workers.app.serve(settings, pools, stop)
-    import ledger.app  # noqa: PLC0415
+    import ledger.app  # noqa: PLC0415  as above
 
     return lambda stop: ledger.app.serve(settings, stop)

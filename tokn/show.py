@@ -23,7 +23,7 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> None:
 def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: str, empty: str) -> None:
     """Rows for people: amounts in USD, times in UTC. A column `x_nano` is headed `x USD`."""
     from rich.console import Console  # noqa: PLC0415  it is large, and programs never need it
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415  as above
 
     console = Console()
     drawn = Table(title=title, title_justify="left", header_style="bold", show_lines=columns == CALL)
@@ -39,8 +39,8 @@ def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: st
 
 def fields(row: dict[str, Any], *, title: str) -> None:
     """One row for people, a field a line."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415  as in table
+    from rich.table import Table  # noqa: PLC0415  as in table
 
     drawn = Table(title=title, title_justify="left", show_header=False)
     for column, value in row.items():

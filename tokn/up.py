@@ -72,7 +72,7 @@ class Up:
         """What callers set as base URL, without `/v1`."""
         if self.settings.public_url:
             return self.settings.public_url.removesuffix("/v1")
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104  compared with, never listened on
         return f"http://{host}:{self.settings.port}"
 
     def _nats(self) -> Program:

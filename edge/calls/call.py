@@ -138,8 +138,12 @@ class Call(Outlet):
         elif self.state is State.RUNNING:
             self._last_frame = now
             self._send_credit(now)
-            if self.parts_body and not self._flow.received:
-                self._host.send_parts(self)  # some may be lost; the worker drops what it has
+            self._parts_again()
+
+    def _parts_again(self) -> None:
+        """Some may be lost; the worker drops what it has. It has them all if it has begun to answer."""
+        if self.parts_body and not self._flow.received:
+            self._host.send_parts(self)
 
     def _replace(self) -> None:
         """The attempt is given up before the caller has seen anything of it; the next one needs the ledger's word."""
@@ -229,6 +233,8 @@ class Call(Outlet):
             self._gap(now)
         elif order is Order.NEXT:
             self._on_next(frame)
+        elif isinstance(frame, Accept):
+            self._parts_again()  # its worker was away, perhaps when they were sent
 
     def _on_next(self, frame: Accept | Data | EarlyUsage | End | Failed) -> None:
         if isinstance(frame, Data):

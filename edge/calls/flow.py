@@ -32,7 +32,9 @@ class Flow:
 
     def __init__(self) -> None:
         self.received = -1  # the last frame without a gap before it
-        self.consumed = 0  # the last frame whose bytes have left this edge
+        self.consumed = (
+            -1
+        )  # the last frame whose bytes have left this edge; the accept counts only with one behind it
         self.waiting_bytes = 0
         self.gap_since = 0.0
         self.credit_at = 0.0

@@ -65,7 +65,7 @@ async def _open_upstream(tx: Transaction, pool: str, account: AccountSettings) -
         tx.now_ms,
     )
     rows = await tx.fetch(
-        f"SELECT opening_nano FROM upstream_accounts WHERE pool = $1 AND id = $2{tx.locked}",  # noqa: S608
+        f"SELECT opening_nano FROM upstream_accounts WHERE pool = $1 AND id = $2{tx.locked}",  # noqa: S608  tx.locked is the store's own word
         pool,
         account.id,
     )
@@ -78,7 +78,7 @@ async def _open_upstream(tx: Transaction, pool: str, account: AccountSettings) -
         account.credit_nano,
     )
     account_id = upstream_id(pool, account.id)
-    balance = await tx.fetch(f"SELECT posted_nano FROM accounts WHERE id = $1{tx.locked}", account_id)  # noqa: S608
+    balance = await tx.fetch(f"SELECT posted_nano FROM accounts WHERE id = $1{tx.locked}", account_id)  # noqa: S608  as above
     book = Book(Catalogue(()), tx.now_ms, Rules())
     # What was used while it had no limit is behind it: what the operator says now is what is left.
     book.move(

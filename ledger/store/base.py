@@ -15,7 +15,7 @@ class StoreError(Exception):
     """The database did not do what was asked; the transaction changed nothing."""
 
 
-class StoreRefused(StoreError):  # noqa: N818
+class StoreRefused(StoreError):  # noqa: N818  as StoreDown
     """The database works, and will not take these values, now or later."""
 
 
@@ -23,7 +23,7 @@ class StoreDown(StoreError):  # noqa: N818  the name says what is the case
     """The database cannot be reached or is busy. The same again may work later."""
 
 
-class StoreConflict(StoreError):  # noqa: N818
+class StoreConflict(StoreError):  # noqa: N818  as StoreDown
     """Another ledger was there first (a lock, or the same row). The same again at once may work."""
 
 

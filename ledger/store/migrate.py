@@ -25,7 +25,7 @@ def head() -> str:
 def render(dialect: str = "postgresql", start: str = EMPTY) -> str:
     """SQL that takes a database from a revision to the newest, without a transaction around it."""
     from alembic import command  # noqa: PLC0415  only a database that is behind needs it
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415  as above
 
     output = io.StringIO()
     config = Config(output_buffer=output, stdout=io.StringIO(), attributes={"dialect": dialect})

@@ -25,13 +25,13 @@ def _columns(table: Table, alias: str) -> str:
 
 
 _KEY_SQL = (
-    f"SELECT {_columns(KEYS, 'k')}, {_columns(ACCOUNTS, 'a')} "  # noqa: S608  our own names, as all below
+    f"SELECT {_columns(KEYS, 'k')}, {_columns(ACCOUNTS, 'a')} "  # noqa: S608  made of our own column names
     "FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE "
 )
 _AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
 _KEYS_WIDTH = len(KEYS.columns)
 _USAGE_SQL = (
-    f"SELECT {_columns(USAGE, 'u')}, h.rate, h.price_ref, p.body, u.seq FROM usage u "  # noqa: S608
+    f"SELECT {_columns(USAGE, 'u')}, h.rate, h.price_ref, p.body, u.seq FROM usage u "  # noqa: S608  as _KEY_SQL
     "LEFT JOIN holds h ON h.request_id = u.request_id LEFT JOIN prices p ON p.ref = h.price_ref WHERE "
 )
 _USAGE_WIDTH = len(USAGE.columns)
@@ -46,9 +46,9 @@ _KEY_USAGE_SQL = f"""
         WHERE k.seq / {USAGE_BLOCK} = blocks.block AND k.slot = 0 AND k.key_id = $1 AND k.seq < $2
         ORDER BY k.seq DESC LIMIT $3)
     ORDER BY u.seq DESC
-"""  # noqa: S608
+"""  # noqa: S608  as _KEY_SQL
 _RECEIPT_SQL = (
-    f"SELECT {_columns(USAGE, 'u')}, {_columns(HOLDS, 'h')}, p.body FROM holds h "  # noqa: S608
+    f"SELECT {_columns(USAGE, 'u')}, {_columns(HOLDS, 'h')}, p.body FROM holds h "  # noqa: S608  as _KEY_SQL
     "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 LEFT JOIN prices p ON p.ref = h.price_ref "
     "WHERE h.request_id = $1"
 )

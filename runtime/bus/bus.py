@@ -190,11 +190,11 @@ class Bus:
 
     def _send(self, head: bytes, data: bytes) -> None:
         client = self.client
-        if not (self._up and client._status == Client.CONNECTED):  # noqa: SLF001
+        if not (self._up and client._status == Client.CONNECTED):  # noqa: SLF001  as in connected
             raise BusDown("not connected to NATS")
         if len(data) > self._payload_max:
             raise PayloadTooLarge(f"{len(data)} bytes; at most {self._payload_max}")
-        if client._pending_data_size > PENDING_BYTES_MAX:  # noqa: SLF001
+        if client._pending_data_size > PENDING_BYTES_MAX:  # noqa: SLF001  nats-py shows what is unsent nowhere else
             self._room.clear()
             raise BusFull("the connection to NATS is backed up")
         client.enqueue(head, data, b"\r\n")
@@ -288,7 +288,7 @@ class Bus:
         pong: asyncio.Future[bool] = self._loop.create_future()
         timer = self._loop.call_later(timeout_s, _expire, pong)
         try:
-            await self.client._send_ping(pong)  # noqa: SLF001
+            await self.client._send_ping(pong)  # noqa: SLF001  its flush() is cancelled when the connection is lost
             await asyncio.wait([pong])
             if pong.cancelled():
                 raise BusDown("the connection to NATS was lost")
@@ -301,7 +301,7 @@ class Bus:
         """Waits, after BusFull, until the socket has taken what was published. Raises BusTimeout, BusDown."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self.client._pending_data_size > PENDING_BYTES_MAX // 2:  # noqa: SLF001
+                while self.client._pending_data_size > PENDING_BYTES_MAX // 2:  # noqa: SLF001  as in _send
                     if not self.connected:
                         raise BusDown("not connected to NATS")
                     self._room.clear()
@@ -353,7 +353,7 @@ class Bus:
         for callback in self._callbacks:
             try:
                 callback()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  a callback must not keep the next ones from running
                 self._handler_failed(error)
 
     async def _closed(self) -> None:

@@ -124,7 +124,7 @@ class GuardedClient(Client):
         await super()._connect_to_server(s)
 
     async def _read_loop(self) -> None:
-        assert isinstance(self._transport, PushTransport)  # noqa: S101
+        assert isinstance(self._transport, PushTransport)  # noqa: S101  for mypy: _connect_to_server set it
         self._parser.reset()
         transport = self._transport
         try:
@@ -165,7 +165,7 @@ class GuardedClient(Client):
             step.send(None)
         except StopIteration:
             return
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  as in on_message
             self.on_handler_error(error)
             return
         step.close()
@@ -240,10 +240,10 @@ class Subscription:
 
     def __init__(self, client: GuardedClient, subject: str, queue: str, deliver: Deliver) -> None:
         # The library has no other way to such a subscription than its own tables.
-        client._sid += 1  # noqa: SLF001
+        client._sid += 1  # noqa: SLF001  see the line above
         self._client = client
-        self._sid = client._sid  # noqa: SLF001
-        client._subs[self._sid] = NatsSubscription(client, self._sid, subject, queue=queue)  # noqa: SLF001
+        self._sid = client._sid  # noqa: SLF001  as above
+        client._subs[self._sid] = NatsSubscription(client, self._sid, subject, queue=queue)  # noqa: SLF001  as above
         client.direct[self._sid] = deliver
         client.enqueue(f"SUB {subject} {queue} {self._sid}\r\n".encode())
 
@@ -261,12 +261,12 @@ class Subscription:
         self._stop()
         if self._client.is_connected:
             pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            await self._client._send_ping(pong)  # noqa: SLF001
+            await self._client._send_ping(pong)  # noqa: SLF001  as in Bus.flush
             await asyncio.wait([pong], timeout=LEAVE_TIMEOUT_S)
         self.end()
 
     def _stop(self) -> None:
-        known = self._client._subs.pop(self._sid, None)  # noqa: SLF001
+        known = self._client._subs.pop(self._sid, None)  # noqa: SLF001  see the comment in __init__
         if known is not None and self._client.is_connected:
             self._client.enqueue(f"UNSUB {self._sid}\r\n".encode())
 

@@ -11,27 +11,27 @@ class BusDown(BusError):  # noqa: N818  the names are the contract of this modul
     """Not connected, or the connection was lost before the reply came. Nothing is sent later."""
 
 
-class BusFull(BusError):  # noqa: N818
+class BusFull(BusError):  # noqa: N818  as BusDown
     """A bound is reached: bytes waiting for the socket, or requests waiting for replies."""
 
 
-class BusTimeout(BusError):  # noqa: N818
+class BusTimeout(BusError):  # noqa: N818  as BusDown
     """No reply in time."""
 
 
-class BusDenied(BusError):  # noqa: N818
+class BusDenied(BusError):  # noqa: N818  as BusDown
     """The server refuses this subject to this role."""
 
 
-class BusRejected(BusError):  # noqa: N818
+class BusRejected(BusError):  # noqa: N818  as BusDown
     """JetStream did not store the message."""
 
 
-class NoResponders(BusError):  # noqa: N818
+class NoResponders(BusError):  # noqa: N818  as BusDown
     """Nobody listens on the subject."""
 
 
-class PayloadTooLarge(BusError):  # noqa: N818
+class PayloadTooLarge(BusError):  # noqa: N818  as BusDown
     """The message is larger than the server takes; it was not sent."""
 
 

@@ -177,13 +177,13 @@ class PushTransport(Transport):
         """Goes on under TLS."""
         del buffer_size
         socket = self._opened()
-        assert socket.transport is not None  # noqa: S101
+        assert socket.transport is not None  # noqa: S101  for mypy: _opened has looked
         name = uri if isinstance(uri, str) else uri.hostname
         async with asyncio.timeout(connect_timeout):
             upgraded = await asyncio.get_running_loop().start_tls(
                 socket.transport, socket, ssl_context, server_hostname=name
             )
-        assert upgraded is not None  # noqa: S101
+        assert upgraded is not None  # noqa: S101  for mypy: None is only for a transport that closes
         socket.connection_made(upgraded)
 
     def _opened(self) -> _Socket:

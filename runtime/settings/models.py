@@ -173,7 +173,7 @@ def _dated(table: Table, upstream: str) -> Price:
     if not tiers:
         tiers = [_tier(table, flat=False)]
     uplifts_table = table.table("uplifts")
-    uplifts = {key: uplifts_table.decimal(key, most=100) or Decimal(0) for key in uplifts_table.keys()}  # noqa: SIM118
+    uplifts = {key: uplifts_table.decimal(key, most=100) or Decimal(0) for key in uplifts_table.keys()}  # noqa: SIM118  a Table is not a dict
     request = table.decimal("request") or Decimal(0)
     price = Price(
         id=f"file:{upstream}" + (f":{effective}" if effective else ""),

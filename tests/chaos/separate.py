@@ -19,9 +19,10 @@ import asyncpg
 import psutil
 
 from tests.fakes.nats import NatsServer
+from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.servers import Process
-from tests.fakes.tokn import CommandError, environment, free_port, run, wait_for
+from tests.fakes.tokn import CommandError, ask, environment, wait_for
 
 START_S = 30.0
 
@@ -107,11 +108,11 @@ class Separate:
 
     def answers(self) -> bool:
         """Whether a ledger answers."""
-        return run("key", "list", "--json", "--config", str(self.config)).returncode == 0
+        return ask("key", "list", "--json", "--config", str(self.config)).returncode == 0
 
     def command(self, *arguments: str) -> list[dict[str, Any]]:
         """What a command prints. Raises CommandError."""
-        done = run(*arguments, "--json", "--config", str(self.config), timeout_s=30)
+        done = ask(*arguments, "--json", "--config", str(self.config), timeout_s=30)
         if done.returncode and not done.stdout:
             raise CommandError(done.returncode, done.stderr)
         return [json.loads(line) for line in done.stdout.splitlines()]

@@ -153,6 +153,7 @@ class Attempt:
         self.job = job
         self.inbox = inbox
         self.seq = 0
+        self.accepted = False
         self.cancelled = asyncio.Event()
         self.credits: list[int] = []
         self.parts: list[Part] = []
@@ -164,7 +165,13 @@ class Attempt:
 
     def accept(self) -> None:
         """The first frame."""
+        self.accepted = True
         self.send(Accept(0, self.worker.id))
+
+    def again(self) -> None:
+        """After a reconnect of the worker: of what may be lost, the accept goes out again, as long as no credit covers it."""
+        if self.accepted and not any(through >= 0 for through in self.credits):
+            self.accept()
 
     def bounce(self, error: Any = None) -> None:
         """The only frame of a job that is not taken."""
@@ -267,6 +274,7 @@ class ScriptedWorker:
         """Starts to beat and to take jobs."""
         self._control = await self.bus.subscribe(subjects.control(self.id), self._on_control)
         await self.take_jobs()
+        self.bus.on_reconnect(self._reconnected)
         self._beating = asyncio.create_task(self._beat())
         return self
 
@@ -314,7 +322,7 @@ class ScriptedWorker:
     def _on_job(self, message: Message) -> None:
         attempt = Attempt(self, frames.decode_job(message.data), message.reply)
         self.attempts.append(attempt)
-        task = asyncio.get_running_loop().create_task(self.script(attempt))  # type: ignore[arg-type]
+        task = asyncio.get_running_loop().create_task(self.script(attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -332,6 +340,10 @@ class ScriptedWorker:
                     attempt.credits.append(control.through)
                 else:
                     attempt.parts.append(control)
+
+    def _reconnected(self) -> None:
+        for attempt in self.attempts:
+            attempt.again()
 
     async def close(self) -> None:
         """Ends its tasks."""

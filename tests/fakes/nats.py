@@ -13,8 +13,8 @@ from typing import Self
 from runtime.bus.server import ServerOptions, binary, render
 from runtime.settings.settings import NatsSettings
 from schemas.bus.subjects import Role
+from tests.fakes.ports import free_port
 from tests.fakes.servers import Container, Process, Server, in_containers
-from tests.fakes.tokn import free_port
 
 START_TIMEOUT_S = 10.0
 IMAGE = "tokn-test/nats"

@@ -1,5 +1,6 @@
 """Owns the official Node SDK for tests: installs it once, pinned by hash, and drives it over stdin and stdout."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -19,11 +20,19 @@ INSTALL_S = 120
 
 
 def install() -> None:
-    """Installs the locked packages under .build/node, unless they are there already."""
+    """Installs the locked packages under .build/node, unless they are there already. One test process at a time does."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _install()
+
+
+def _install() -> None:
     lock = (SOURCE / "package-lock.json").read_bytes()
     done = FOLDER / "installed-lock.json"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    shutil.copy(SOURCE / "calls.mjs", FOLDER)
+    calls = (SOURCE / "calls.mjs").read_bytes()
+    if not (FOLDER / "calls.mjs").exists() or (FOLDER / "calls.mjs").read_bytes() != calls:
+        (FOLDER / "calls.mjs").write_bytes(calls)
     if done.exists() and done.read_bytes() == lock:
         return
     for name in ("package.json", "package-lock.json"):

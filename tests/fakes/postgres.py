@@ -12,8 +12,8 @@ from typing import Self
 
 import asyncpg
 
+from tests.fakes.ports import free_port
 from tests.fakes.servers import Container, Process, Server, in_containers
-from tests.fakes.tokn import free_port
 
 START_TIMEOUT_S = 30.0
 IMAGE = "tokn-test/postgres"

@@ -21,7 +21,7 @@ testcontainers_config.ryuk_disabled = True
 
 def in_containers() -> bool:
     """Whether servers of the tests run in containers. Raises ValueError for a word other than local and containers."""
-    word = os.environ.get("TOKN_TEST_SERVERS", "local")  # noqa: TID251 - the one place that asks
+    word = os.environ.get("TOKN_TEST_SERVERS", "local")  # noqa: TID251  the one place that asks
     if word not in {"local", "containers"}:
         raise ValueError(f"TOKN_TEST_SERVERS is {word!r}; say local or containers")
     return word == "containers"
@@ -137,7 +137,7 @@ class Container:
             **options,
         )
         for inside, outside in ports.items():
-            self._container.ports[str(inside)] = ("127.0.0.1", outside)  # type: ignore[assignment]
+            self._container.ports[str(inside)] = ("127.0.0.1", outside)
         self._made = False
 
     @property

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.tokn import free_port, wait_for
+from tests.fakes.ports import free_port
+from tests.fakes.tokn import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
@@ -33,7 +34,7 @@ class Compose:
         self._command = [*base, "-f", str(ROOT / "compose.yaml"), "-p", name]
         self.url = f"http://127.0.0.1:{port}"
         self._environment = {
-            **os.environ,  # noqa: TID251 - the engine's address and PATH
+            **os.environ,  # noqa: TID251  the engine's address and PATH
             "TOKN_IMAGE": "tokn",
             "POSTGRES_IMAGE": "tokn-test/postgres",
             "PYTHON_IMAGE": "tokn-test/python:3.11",

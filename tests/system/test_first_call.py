@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fakes.tokn import CHILDREN, Tokn, environment, free_port, memory_bytes, run, shell_words, wait_for
+from tests.fakes.ports import free_port
+from tests.fakes.tokn import CHILDREN, Tokn, environment, memory_bytes, run, shell_words, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -119,14 +120,30 @@ def test_second_up_on_a_folder_in_use_is_refused(fresh):
     assert fresh.ready()
 
 
+def first_answer_s(tokn: Tokn) -> float:
+    """Seconds from the start of the process to the answer of the pasted line."""
+    answer = paste(with_stream(tokn.curl, stream=False))
+    took_s = psutil.time.time() - psutil.Process(tokn.process.pid).create_time()
+    assert json.loads(answer)["choices"]
+    return took_s
+
+
+def test_first_answer_comes_soon(tmp_path):
+    """A start on an empty folder answers its first call within 5 s: one of three does, for other tests run beside it."""
+    took_s = []
+    for turn in range(3):
+        with Tokn(tmp_path / f"data{turn}") as tokn:
+            took_s.append(first_answer_s(tokn))
+        if took_s[-1] < FIRST_ANSWER_MAX_S:
+            return
+    pytest.fail(f"first answers after {took_s} s")
+
+
 def test_start_answer_stop_and_start_again(tmp_path):
-    """A start answers its first call within 5 s, stops idle in under 5 s, and a second start keeps key and balance."""
+    """A start answers, stops idle in under 5 s, and a second start keeps key and balance."""
     with Tokn(tmp_path / "data") as tokn:
         key, line = tokn.key, tokn.curl
-        answer = paste(with_stream(line, stream=False))
-        first_answer_s = psutil.time.time() - psutil.Process(tokn.process.pid).create_time()
-        assert json.loads(answer)["choices"]
-        assert first_answer_s < FIRST_ANSWER_MAX_S
+        first_answer_s(tokn)
         balance_nano = settle(tokn, 1)
         code, took_s = tokn.stop()
         assert code == 0

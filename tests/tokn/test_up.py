@@ -10,7 +10,8 @@ import pytest
 
 from schemas.bus.subjects import Role
 from tests.fakes.nats import NatsServer
-from tests.fakes.tokn import CHILDREN, Tokn, alive, environment, free_port, run, wait_for
+from tests.fakes.ports import free_port
+from tests.fakes.tokn import CHILDREN, Tokn, alive, environment, run, wait_for
 
 pytestmark = pytest.mark.system
 

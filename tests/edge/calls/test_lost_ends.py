@@ -1,6 +1,7 @@
 """Ends that get lost, late or cannot be believed: whoever saw an error is not billed, whoever got an answer is."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from schemas.errors import not_recorded, overloaded
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, completion, event, happy, until, without_pings
 
+Restart = Callable[[Rig, pytest.MonkeyPatch], Awaitable[None]]
 DONE = b"data: [DONE]\n\n"
 
 
@@ -266,26 +268,63 @@ async def test_what_was_taken_is_credited_without_more_coming(rig: Rig) -> None:
     assert answer.content.endswith(DONE)
 
 
-async def test_parts_go_out_again_after_a_restart_of_nats(own_rig: Rig) -> None:
-    """A large body whose parts a restart may have lost is sent again, all of it."""
+async def lose_nats(rig: Rig) -> None:
+    """Kills NATS. What the worker has from here on came over a later connection."""
+    rig.nats.kill()
+    await until(lambda: not rig.worker.bus.connected and not rig.edge.bus.connected)
+    rig.worker.attempts[0].parts.clear()
+
+
+async def come_back_late(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restarts NATS; the worker's connection comes back only when the server has all that the edge sent to it."""
+    client = rig.worker.bus.client
+    connect_to = client._connect_to_server
+    edge_was_first = asyncio.Event()
+
+    async def connect_late(*server: object) -> None:
+        await edge_was_first.wait()
+        await connect_to(*server)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_connect_to_server", connect_late)
+        await lose_nats(rig)
+        rig.nats.start()
+        await until(lambda: rig.edge.bus.connected)
+        for _ in range(2):  # what was published while the first one ran is before the second one
+            await rig.edge.bus.flush(5)
+        assert not rig.worker.bus.connected
+        edge_was_first.set()
+        await until(lambda: rig.worker.bus.connected)
+
+
+async def come_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restarts NATS; edge and worker come back as it happens."""
+    del monkeypatch
+    await lose_nats(rig)
+    rig.nats.start()
+    await until(lambda: rig.worker.bus.connected and rig.edge.bus.connected)
+
+
+@pytest.mark.parametrize("size", [1_000_000, 3_000_000], ids=["at once", "with echoes"])
+@pytest.mark.parametrize("restarts", [[come_back], [come_back_late], [come_back_late, come_back_late]])
+async def test_parts_go_out_again_after_a_restart_of_nats(
+    own_rig: Rig, monkeypatch: pytest.MonkeyPatch, restarts: list[Restart], size: int
+) -> None:
+    """A large body whose parts a restart may have lost is sent again, all of it, whoever of edge and worker is back first."""
     restarted = asyncio.Event()
-    before = 0
 
     async def script(attempt: Attempt) -> None:
         attempt.accept()
         await restarted.wait()
         everything = set(range(attempt.job.parts))
-        await until(lambda: {part.index for part in attempt.parts[before:]} == everything)
+        await until(lambda: {part.index for part in attempt.parts} == everything)
         attempt.end(completion("whole"))
 
     own_rig.worker.script = script
-    call = asyncio.create_task(own_rig.chat(pad="x" * 1_000_000))
+    call = asyncio.create_task(own_rig.chat(pad="x" * size))
     await until(lambda: own_rig.worker.attempts and own_rig.worker.attempts[0].parts)
-    own_rig.nats.kill()
-    await until(lambda: not own_rig.worker.bus.connected and not own_rig.edge.bus.connected)
-    before = len(own_rig.worker.attempts[0].parts)
-    own_rig.nats.start()
-    await until(lambda: own_rig.worker.bus.connected and own_rig.edge.bus.connected)
+    for restart in restarts:
+        await restart(own_rig, monkeypatch)
     restarted.set()
     assert (await call).content == completion("whole")
 

@@ -41,7 +41,7 @@ async def test_an_answer_that_nobody_reads_is_dropped_in_time(rig: Rig) -> None:
         for number in range(1, 200):
             attempt.data(event("x" * 250_000))
             try:
-                await until(lambda: number - (attempt.credits or [0])[-1] <= 3, 0.3)  # noqa: B023
+                await until(lambda: number - (attempt.credits or [0])[-1] <= 3, 0.3)  # noqa: B023  called before the loop goes on
             except TimeoutError:
                 break
         attempt.end()

@@ -76,13 +76,13 @@ async def test_a_disk_that_is_full(books: Books) -> None:
     for name in names:
         await books.hold(name)
     ((pages,),) = await books.store.fetch("PRAGMA page_count")
-    file: sqlite3.Connection = books.store._writer  # type: ignore[attr-defined]
+    file: sqlite3.Connection = books.store._writer
     file.execute(f"PRAGMA max_page_count = {pages + 2}")
     writer = books.start()
     done: list[int] = []
     for number, name in enumerate(names, 1):
         delivery = Delivery("stream", number, (event(name, SMALL),))
-        writer.apply(delivery, lambda number=number: done.append(number))  # type: ignore[misc]
+        writer.apply(delivery, lambda number=number: done.append(number))
 
     async def tried() -> bool:
         return books.telemetry.failures._value.get() >= 2
@@ -131,7 +131,7 @@ async def test_a_commit_without_memory(
     """
     key_id = await books.key()
     await books.hold("r1")
-    exhausted = Exhausted(books.store._writer, set(fails))  # type: ignore[attr-defined]
+    exhausted = Exhausted(books.store._writer, set(fails))
     monkeypatch.setattr(books.store, "_writer", exhausted)
     began = time.monotonic()
     writer = books.start()
@@ -182,14 +182,14 @@ async def test_a_fault_while_a_bad_event_is_put_aside(books: Books, fault: type[
             raise faults.pop()
         await park(*arguments)
 
-    books.committer._commit = fails  # type: ignore[method-assign]
-    books.committer.park = away  # type: ignore[method-assign]
+    books.committer._commit = fails
+    books.committer.park = away
     writer = books.start()
     done: list[int] = []
     for number, name in enumerate(names, 1):
         writer.apply(
             Delivery("stream", number, (event(name, SMALL),)), lambda number=number: done.append(number)
-        )  # type: ignore[misc]
+        )
     async with asyncio.timeout(10):
         while len(done) < len(names):
             await asyncio.sleep(0.01)
@@ -319,7 +319,7 @@ async def test_prices_are_there_again_after_a_restore(books: Books) -> None:
     hold = await books.hold("r1")
     async with books.store.write() as tx:
         await tx.execute("DELETE FROM prices")
-    books.store._writer.terminate()  # type: ignore[attr-defined]
+    books.store._writer.terminate()
     await books.hold("r2")
     later = Books(books.store, books.clock, ())  # a ledger that sells other models, or at other prices
     later.sequence = books.sequence
@@ -341,7 +341,7 @@ async def test_a_command_of_somebody_who_has_left(books: Books, monkeypatch: pyt
             raise StoreDown("away")
         return await commit(commands, deliveries)
 
-    books.committer._commit = away  # type: ignore[method-assign]
+    books.committer._commit = away
     writer = books.start()
     answers: list[Any] = []
     writer.submit(books.request("old"), answers.append)

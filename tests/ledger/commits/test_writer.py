@@ -21,7 +21,7 @@ class Commits:
     def __init__(self, books: Books) -> None:
         self.seen: list[tuple[int, int]] = []  # commands, events
         self._commit = books.committer.commit
-        books.committer.commit = self  # type: ignore[method-assign,assignment]
+        books.committer.commit = self
 
     async def __call__(self, commands: Any, deliveries: Any = ()) -> Any:
         """Notes a commit, and does it."""
@@ -77,12 +77,12 @@ async def test_a_hot_account_is_one_update_a_commit(books: Books) -> None:
             updated.append(len(rows))
         await update(self, what, rows)
 
-    kind.update = watch  # type: ignore[method-assign]
+    kind.update = watch
     try:
         await books.committer.commit([books.request(f"r{number}") for number in range(100)])
         await books.settle(*(event(f"r{number}", SMALL) for number in range(100)))
     finally:
-        kind.update = update  # type: ignore[method-assign]
+        kind.update = update
     assert updated == [1, 1]
 
 
@@ -113,7 +113,7 @@ async def test_one_bad_event_does_not_stop_the_others(books: Books) -> None:
             raise RuntimeError("this event breaks something")
         return await settle(commands, deliveries)
 
-    books.committer._commit = fails  # type: ignore[method-assign]
+    books.committer._commit = fails
     writer = books.start()
     done = asyncio.Event()
     events = tuple(event(name, SMALL) for name in ("r1", "bad", "r2"))
@@ -138,7 +138,7 @@ async def test_a_database_that_is_away_loses_nothing(books: Books) -> None:
             raise StoreDown("away")
         return await commit(commands, deliveries)
 
-    books.committer._commit = away  # type: ignore[method-assign]
+    books.committer._commit = away
     writer = books.start()
     done = asyncio.Event()
     writer.apply(Delivery("stream", 1, (event("r0", SMALL),)), done.set)

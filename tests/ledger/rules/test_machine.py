@@ -201,7 +201,7 @@ class BooksMachine(RuleBasedStateMachine):
         """I1 to I4, no call is ever billed twice, and none whose caller saw an error is billed at all."""
         if not hasattr(self, "ids"):
             return
-        assert not self.run(findings(self.store))  # type: ignore[arg-type]  nothing else writes meanwhile
+        assert not self.run(findings(self.store))  # nothing else writes meanwhile
         rows = self.run(self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > 0"))
         assert not self.forgiven & {row[0] for row in rows}
 

@@ -297,8 +297,8 @@ async def test_a_mad_event_is_parked(books: Books, mad: object) -> None:
     key_id = await books.key()
     await books.hold("r1")
     await books.hold("r2")
-    await books.settle(mad, event("r2", SMALL))  # type: ignore[arg-type]
-    await books.settle(mad)  # type: ignore[arg-type]
+    await books.settle(mad, event("r2", SMALL))
+    await books.settle(mad)
     posted, _ = await books.balance(key_id)
     assert posted == 5 * USD - billed(SMALL)
     proof = await books.check()

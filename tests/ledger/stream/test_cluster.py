@@ -15,7 +15,7 @@ from schemas.bus.subjects import Role
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.books import Hold
 from tests.fakes.nats import NatsServer
-from tests.fakes.tokn import free_port
+from tests.fakes.ports import free_port
 from tests.ledger.conftest import Source
 from tests.ledger.deployment import Deployment, admin, until
 from tests.ledger.harness import USD, Clock, billed, event

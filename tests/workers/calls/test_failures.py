@@ -12,7 +12,6 @@ from runtime.settings.settings import PoolSettings
 from schemas.bus.frames import Accept, AccountState, Bounce, Data, End, Failed
 from schemas.bus.usage import Known, Outcome
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from tests.fakes.nats import free_port
 from tests.fakes.openai import (
     FakeOpenAI,
     Received,
@@ -25,6 +24,7 @@ from tests.fakes.openai import (
     stream,
     usage,
 )
+from tests.fakes.ports import free_port
 from tests.fakes.worker import account, job, model, rig, until
 from workers.calls.serving import Patience, Serving
 from workers.upstream.http import ANSWER_BYTES_MAX

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.nats import free_port
 from tests.fakes.openai import FakeOpenAI, Received, Reply
+from tests.fakes.ports import free_port
 from workers.providers.base import UpstreamRequest
 from workers.upstream.http import ANSWER_BYTES_MAX, HttpUpstream, UpstreamError, read_all, read_some
 

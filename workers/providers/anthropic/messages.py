@@ -190,7 +190,8 @@ def tool_id(call_id: str) -> str:
 
 def cache_control(mark: CacheControl) -> Json:
     """A cache breakpoint in the API's words."""
-    return msgspec.to_builtins(mark) | {"type": "ephemeral"}  # type: ignore[no-any-return]
+    made: Json = msgspec.to_builtins(mark) | {"type": "ephemeral"}
+    return made
 
 
 def _text(text: str) -> Json:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
-from botocore.credentials import Credentials, RefreshableCredentials  # type: ignore[import-untyped]
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-from botocore.session import Session  # type: ignore[import-untyped]
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
 
 from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings

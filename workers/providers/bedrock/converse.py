@@ -1,5 +1,7 @@
 """Owns one Converse call: the answer and the event stream of Bedrock's one dialect for all chat models."""
 
+# ruff: noqa: N815  the Converse API's names
+
 from typing import Any, Final
 
 import msgspec
@@ -36,18 +38,18 @@ class CacheDetail(Struct):
     """Tokens written to a cache that lives for `ttl`."""
 
     ttl: str = ""
-    inputTokens: int = 0  # noqa: N815 - the API's names
+    inputTokens: int = 0
 
 
 class Usage(Struct):
     """What Bedrock counts. `inputTokens` leaves out what was read from or written to a cache."""
 
-    inputTokens: int = 0  # noqa: N815
-    outputTokens: int = 0  # noqa: N815
-    totalTokens: int = 0  # noqa: N815
-    cacheReadInputTokens: int | None = None  # noqa: N815
-    cacheWriteInputTokens: int | None = None  # noqa: N815
-    cacheDetails: list[CacheDetail] | None = None  # noqa: N815
+    inputTokens: int = 0
+    outputTokens: int = 0
+    totalTokens: int = 0
+    cacheReadInputTokens: int | None = None
+    cacheWriteInputTokens: int | None = None
+    cacheDetails: list[CacheDetail] | None = None
 
 
 class _Tier(Struct):
@@ -55,7 +57,7 @@ class _Tier(Struct):
 
 
 class _ToolUse(Struct):
-    toolUseId: str = ""  # noqa: N815
+    toolUseId: str = ""
     name: str = ""
     input: Raw = Raw(b"{}")
     type: str | None = None
@@ -67,14 +69,14 @@ class _Text(Struct):
 
 
 class _Reasoning(Struct):
-    reasoningText: _Text | None = None  # noqa: N815
-    redactedContent: str | None = None  # noqa: N815
+    reasoningText: _Text | None = None
+    redactedContent: str | None = None
 
 
 class _Block(Struct):
     text: str | None = None
-    toolUse: _ToolUse | None = None  # noqa: N815
-    reasoningContent: _Reasoning | None = None  # noqa: N815
+    toolUse: _ToolUse | None = None
+    reasoningContent: _Reasoning | None = None
 
 
 class _Message(Struct):
@@ -87,18 +89,18 @@ class _Output(Struct):
 
 class _Answer(Struct):
     output: _Output
-    stopReason: str  # noqa: N815
+    stopReason: str
     usage: Usage
-    serviceTier: _Tier | None = None  # noqa: N815
+    serviceTier: _Tier | None = None
 
 
 class _Start(Struct):
-    toolUse: _ToolUse | None = None  # noqa: N815
+    toolUse: _ToolUse | None = None
 
 
 class _BlockStart(Struct):
     start: _Start
-    contentBlockIndex: int = 0  # noqa: N815
+    contentBlockIndex: int = 0
 
 
 class _ToolDelta(Struct):
@@ -108,31 +110,31 @@ class _ToolDelta(Struct):
 class _ReasoningDelta(Struct):
     text: str | None = None
     signature: str | None = None
-    redactedContent: str | None = None  # noqa: N815
+    redactedContent: str | None = None
 
 
 class _Delta(Struct):
     text: str | None = None
-    toolUse: _ToolDelta | None = None  # noqa: N815
-    reasoningContent: _ReasoningDelta | None = None  # noqa: N815
+    toolUse: _ToolDelta | None = None
+    reasoningContent: _ReasoningDelta | None = None
 
 
 class _BlockDelta(Struct):
     delta: _Delta
-    contentBlockIndex: int = 0  # noqa: N815
+    contentBlockIndex: int = 0
 
 
 class _BlockStop(Struct):
-    contentBlockIndex: int = 0  # noqa: N815
+    contentBlockIndex: int = 0
 
 
 class _Stop(Struct):
-    stopReason: str  # noqa: N815
+    stopReason: str
 
 
 class _Metadata(Struct):
     usage: Usage
-    serviceTier: _Tier | None = None  # noqa: N815
+    serviceTier: _Tier | None = None
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
-from botocore.eventstream import EventStreamHeaderParser, ParserError  # type: ignore[import-untyped]
+from botocore.eventstream import EventStreamHeaderParser, ParserError
 
 # What AWS itself bounds: the headers of a frame and its payload.
 HEADERS_BYTES_MAX: Final = 128 * 1024

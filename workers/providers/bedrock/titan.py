@@ -1,5 +1,7 @@
 """Owns the Titan text models of Bedrock: InvokeModel in their own format, with a chat as a transcript."""
 
+# ruff: noqa: N815  the API's names
+
 from base64 import b64decode
 from typing import Any, Final
 
@@ -33,26 +35,26 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, 
 
 
 class _Result(Struct):
-    outputText: str | None = None  # noqa: N815 - the API's names
-    tokenCount: int | None = None  # noqa: N815
-    completionReason: str | None = None  # noqa: N815
+    outputText: str | None = None
+    tokenCount: int | None = None
+    completionReason: str | None = None
 
 
 class _Answer(Struct):
     results: list[_Result]
-    inputTextTokenCount: int | None = None  # noqa: N815
+    inputTextTokenCount: int | None = None
 
 
 class _Metrics(Struct):
-    inputTokenCount: int = 0  # noqa: N815
-    outputTokenCount: int = 0  # noqa: N815
+    inputTokenCount: int = 0
+    outputTokenCount: int = 0
 
 
 class _Chunk(Struct):
-    outputText: str | None = None  # noqa: N815
-    totalOutputTextTokenCount: int | None = None  # noqa: N815
-    completionReason: str | None = None  # noqa: N815
-    inputTextTokenCount: int | None = None  # noqa: N815
+    outputText: str | None = None
+    totalOutputTextTokenCount: int | None = None
+    completionReason: str | None = None
+    inputTextTokenCount: int | None = None
     metrics: _Metrics | None = msgspec.field(name="amazon-bedrock-invocationMetrics", default=None)
 
 

@@ -80,7 +80,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             return None
     except (ValueError, TypeError):
         return None
-    return min(max(wait, 0.0), COOL_MAX_S) if wait == wait else None  # noqa: PLR0124 - NaN is not a time
+    return min(max(wait, 0.0), COOL_MAX_S) if wait == wait else None  # noqa: PLR0124  NaN is not a time
 
 
 def fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:

@@ -73,7 +73,7 @@ class OpenAI:
         """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
         del thoughts
         if job.route is Route.COMPLETIONS and not model.capabilities.completions:
-            from workers.providers.emulation import emulate  # noqa: PLC0415 - needed by few pools
+            from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
             return emulate(job, model, lambda chat: [OpenAIExchange(chat, model)])
         return [OpenAIExchange(job, model)]
