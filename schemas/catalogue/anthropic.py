@@ -1,4 +1,4 @@
-"""Owns what each Claude model can do, by the id that Anthropic is asked for: facts of PROTOCOLS.md B2, as data."""
+"""Owns what each Claude model can do, by the id that Anthropic is asked for: facts of docs/providers/anthropic.md, as data."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Owns what each model on Bedrock can do, by the id that AWS is asked for: facts of PROTOCOLS.md B4, as data."""
+"""Owns what each model on Bedrock can do, by the id that AWS is asked for: facts of docs/providers/bedrock.md, as data."""
 
 from typing import Final
 

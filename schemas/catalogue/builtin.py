@@ -1,6 +1,7 @@
 """Owns the built-in catalogue: the models of the public contract, at their last list prices, and the sandbox's own.
 
-Prices, windows and lifecycles are PROTOCOLS.md D1's; each provider's own announcement decides what it still serves.
+Prices, windows and lifecycles are listed in docs/providers/README.md. A provider's own announcement decides what it
+still serves.
 """
 
 from datetime import date

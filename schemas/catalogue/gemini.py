@@ -1,4 +1,4 @@
-"""Owns what each Gemini model can do, by the id that Google is asked for: facts of PROTOCOLS.md B3, as data."""
+"""Owns what each Gemini model can do, by the id that Google is asked for: facts of docs/providers/gemini.md, as data."""
 
 from typing import Final
 

@@ -241,7 +241,7 @@ class AuditQuery(Struct, frozen=True, array_like=True):
 
 
 class Rows(Struct, frozen=True, array_like=True):
-    """The answer to commands: JSON objects with the fields of DESIGN.md 7, or why not.
+    """The answer to commands: JSON objects with the fields of docs/contract.md, or why not.
 
     `problem` is empty when it worked; `missing` says that the thing named does not exist. `cursor` is the next
     page's, 0 or "" at the end.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 pytestmark = pytest.mark.system
 
-# What DESIGN.md 3.1 and 4 let the gateway write, or take away.
+# What docs/providers/openai.md lets the gateway write, or take away.
 WRITTEN = {"model", "stream_options", "max_tokens", "max_completion_tokens"}
 PRICED = WRITTEN | {"n", "best_of", "messages", "prompt", "stream", "tools", "functions", "usage", "x_script"}
 # Fields whose form the gateway may judge: a random value in one of them is rightly a 400.

@@ -97,7 +97,7 @@ def _take(seen: Seen, event: dict[str, Any]) -> None:
 
 
 def by_rule(provider: str, seen: Seen, said: TokenUsage | None) -> TokenUsage:
-    """The estimation rule of DESIGN.md 4, worked out by hand: the last usage sent, else a quarter of the bytes."""
+    """The estimation rule of docs/contract.md, worked out by hand: the last usage sent, else a quarter of the bytes."""
     output = max(1, -(-len((seen.content + seen.arguments).encode()) // 4))
     if said is None:
         return TokenUsage(input=-(-len(MESSAGES) // 4), output=output)

@@ -10,7 +10,7 @@ from tests.ledger.harness import MODEL, Books, billed, event, listed, price_of
 
 EVERY_CLASS = TokenUsage(input=70, cached=20, cache_write=6, output=40, reasoning=9)
 SMALL = TokenUsage(input=50, output=12)
-FIELDS = {  # what DESIGN.md and issue 4 ask of a receipt
+FIELDS = {  # what docs/contract.md asks of a usage line, and what a receipt adds
     *("id", "request_id", "key_id", "model", "upstream", "provider", "pool", "outcome", "known"),
     *(
         "prompt_tokens",

@@ -1,4 +1,4 @@
-"""What is refused before any hold: each rule of PROTOCOLS.md B2 and B5, by capability row, with its parameter's path."""
+"""What is refused before any hold: each rule of docs/providers, by capability row, with its parameter's path."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Owns the OpenAI family: a pass-through that changes only what DESIGN.md 3.1 names, in both directions."""
+"""Owns the OpenAI family: a pass-through that changes only what docs/providers/openai.md names."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""What Anthropic is sent for OpenAI's requests: every mapping of PROTOCOLS.md B2, checked by the API's own rules."""
+"""What Anthropic is sent for OpenAI's requests: every mapping of docs/providers/anthropic.md, checked by the API's own rules."""
 
 import base64
 import json
