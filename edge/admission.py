@@ -101,6 +101,7 @@ class Admission:
             bound.prompt_max,
             ask.choices,
             bound.limit,
+            ask.prompts,
         )
         reply = await self._books.authorise(message)
         if isinstance(reply, Refusal):
