@@ -262,6 +262,7 @@ class Renderer:
                 None,
                 prompt_max=reply.job.prompt_max // reply.parts,
                 text_bytes=reply.job.text_bytes // reply.parts,
+                output_max=reply.job.limit * reply.job.choices // reply.parts,
                 output_bytes=self.output_bytes,
                 answered=True,
             )
