@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.fakes import collected
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import Upstream, pool_toml
 
@@ -22,6 +23,16 @@ def pytest_collection_modifyitems(config, items):
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in deselected]
+
+
+@pytest.fixture(autouse=True)
+def _collected(request) -> Iterator[None]:
+    """No charge is beyond its hold, unless the test is marked `uncollected("why")`."""
+    marker = request.node.get_closest_marker(collected.MARKER)
+    assert marker is None or marker.args, "the mark says why something stays uncollected"
+    collected.begin(marked=marker is not None)
+    yield
+    collected.end()
 
 
 @pytest.fixture(scope="module")

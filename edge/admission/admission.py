@@ -103,11 +103,13 @@ class Admission:
             bound.prompt_max,
             ask.choices,
             bound.limit,
+            ask.prompts,
         )
         reply = await self._books.authorise(message)
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, model))
-        return self._relay.start(_job(route, ask, bound, reply, body, call_s=self._limits.call_s), reply)
+        job = _job(route, ask, bound, reply, body, model=model, call_s=self._limits.call_s)
+        return self._relay.start(job, reply)
 
     async def _model(self, name: str) -> Model:
         model = await self._catalogue.find(name)
@@ -118,9 +120,22 @@ class Admission:
         return model
 
 
-def _job(route: Route, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, call_s: float) -> Job:
-    # An absent limit means 16 on /v1/completions: the upstream is told, since over chat it would mean no limit.
-    unset = route is Route.COMPLETIONS and not ask.limit_set
+def _kept(route: Route, ask: Ask, model: Model) -> int | None:
+    """The limit that the upstream keeps to if the body goes on as the caller wrote it; None if no limit is certain.
+
+    An absent one means 16 on /v1/completions: the upstream is told, since over chat it would mean no limit.
+    """
+    if ask.limit_set:
+        return ask.limit
+    if route is Route.COMPLETIONS or model.capabilities.needs_limit:
+        return None
+    return model.max_output
+
+
+def _job(
+    route: Route, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, model: Model, call_s: float
+) -> Job:
+    kept = _kept(route, ask, model)
     return Job(
         v=frames.VERSION,
         request_id=hold.request_id,
@@ -132,7 +147,7 @@ def _job(route: Route, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, call_
         include_usage=ask.include_usage,
         include_cost=ask.include_cost,
         limit=hold.limit,
-        write_limit=hold.limited or unset,
+        write_limit=hold.limited or kept is None or kept > hold.limit,
         prompt_max=bound.prompt_max,
         text_bytes=bound.text_bytes,
         choices=ask.choices,

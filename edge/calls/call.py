@@ -387,6 +387,7 @@ class Call(Outlet):
             self._early,
             prompt_max=self._job.prompt_max,
             text_bytes=self._job.text_bytes,
+            output_max=self._job.limit * self._job.choices,
             output_bytes=self._seen.output_bytes(),
             answered=self.left or self._early is not None or self._flow.received > 0,
         )

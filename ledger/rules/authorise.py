@@ -8,6 +8,7 @@ import msgspec
 from ledger.prices.offers import Offer
 from ledger.rules.book import Book
 from ledger.rules.rows import Account, Hold, Key, State
+from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.amounts import NANO_MAX
 from schemas.money.pricing import Bound
 from schemas.verbs.books import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Reason, Refusal
@@ -49,7 +50,8 @@ def authorise(book: Book, request: Authorise, digest: str) -> AuthoriseReply:
 def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseReply:
     model = offer.model
     account = book.accounts[key.account_id]
-    prompt_max = min(max(request.prompt_max, 0), model.context)
+    prompts = min(max(request.prompts, 1), PROMPTS_MAX)
+    prompt_max = min(max(request.prompt_max, 0), model.context * prompts)
     choices = min(max(request.choices, 1), _CHOICES_MAX)
     bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max)
     limit, limited = model.max_output, False

@@ -32,12 +32,16 @@ def read_rate(table: Table) -> Decimal | None:
 
 
 def catalogue(
-    rows: list[Table], providers: dict[str, str], rates: dict[str, Decimal | None], rate: Decimal
+    rows: list[Table],
+    providers: dict[str, str],
+    rates: dict[str, Decimal | None],
+    rate: Decimal,
+    own_pools: frozenset[str],
 ) -> tuple[Model, ...]:
     """The built-in models and a file's rows, each at its own rate: the row's, else its pool's, else the general one.
 
-    `providers` and `rates` are the configured pools'. A built-in model whose pool is not configured stays: it has a
-    row, but no worker.
+    `providers` and `rates` are the configured pools', `own_pools` those at the address of the provider itself. A
+    built-in model whose pool is not configured stays: it has a row, but no worker.
     """
     models: dict[str, Model] = {}
     for model in BUILTIN:
@@ -45,7 +49,7 @@ def catalogue(
         models[model.id] = structs.replace(model, provider=provider, rate=_first(rates.get(model.pool), rate))
     own: set[str] = set()
     for row in rows:
-        model, model_rate = _model(row, models, providers)
+        model, model_rate = _model(row, models, providers, own_pools)
         if model.id in own:
             raise row.problem("id", f"{model.id!r} has two rows")
         own.add(model.id)
@@ -57,7 +61,9 @@ def _first(*rates: Decimal | None) -> Decimal:
     return next(rate for rate in rates if rate is not None)
 
 
-def _model(row: Table, known: dict[str, Model], providers: dict[str, str]) -> tuple[Model, Decimal | None]:
+def _model(
+    row: Table, known: dict[str, Model], providers: dict[str, str], own_pools: frozenset[str]
+) -> tuple[Model, Decimal | None]:
     model_id = row.needed("id")
     if len(model_id) > _ID_MAX or not model_id.isprintable() or model_id != model_id.strip():
         raise row.problem("id", f"must be at most {_ID_MAX} printable characters")
@@ -78,7 +84,10 @@ def _model(row: Table, known: dict[str, Model], providers: dict[str, str]) -> tu
     if context is None or max_output is None:
         key = "context" if context is None else "max_output"
         raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
-    capabilities = kept.capabilities if kept else _family(provider, upstream)
+    capabilities = kept.capabilities if kept else _family(provider, upstream, own=pool in own_pools)
+    capabilities = structs.replace(
+        capabilities, needs_limit=not _stops(provider, upstream, context, max_output)
+    )
     if limit_field := row.text("limit_field"):
         capabilities = structs.replace(capabilities, limit_field=limit_field)
     lifecycle = _lifecycle(row, kept)
@@ -106,15 +115,32 @@ def _names(names: dict[str, str]) -> str:
     return ", ".join(sorted(names)) or "(none)"
 
 
-def _family(provider: str, upstream: str) -> Capabilities:
-    """What a model can do unless its row says otherwise: what is known of it, else the family's first built-in model."""
+def _builtin(provider: str, upstream: str) -> Model | None:
+    return next((one for one in BUILTIN if (one.provider, one.upstream) == (provider, upstream)), None)
+
+
+def _stops(provider: str, upstream: str, context: int, max_output: int) -> bool:
+    """Whether an upstream that is told no limit is known to stop at `max_output`: at its own, or at its context's end."""
+    builtin = _builtin(provider, upstream)
+    return max_output >= context or (builtin is not None and max_output >= builtin.max_output)
+
+
+def _family(provider: str, upstream: str, *, own: bool) -> Capabilities:
+    """What a model can do unless its row says otherwise: what is known of it, else the family's first built-in model.
+
+    `own` says that its pool is at the address of the provider itself.
+    """
     if provider == "anthropic":
         return anthropic_capabilities(upstream)
     if provider == "gemini":
         return gemini_capabilities(upstream)
     if provider == "bedrock":
         return bedrock_capabilities(upstream)
-    return next((model.capabilities for model in BUILTIN if model.provider == provider), Capabilities())
+    first = next((model.capabilities for model in BUILTIN if model.provider == provider), Capabilities())
+    if provider == "openai" and own and _builtin(provider, upstream) is None:
+        # OpenAI's newer models refuse the old name; other servers may know no other.
+        return structs.replace(first, limit_field="max_completion_tokens")
+    return first
 
 
 def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:

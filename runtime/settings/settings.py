@@ -175,7 +175,7 @@ def load(
     metrics.done()
     providers = {pool.name: pool.provider for pool in settings.pools}
     rates = {pool.name: pool.rate for pool in settings.pools}
-    models = catalogue(root.tables("models"), providers, rates, settings.rate)
+    models = catalogue(root.tables("models"), providers, rates, settings.rate, _own_pools(settings.pools))
     root.done()
     return structs.replace(settings, models=models)
 
@@ -320,6 +320,15 @@ def _account(row: Table, provider: str, secrets: _Secrets | None) -> AccountSett
         raise row.problem("access_key_id", "and secret_access_key come together")
     row.done()
     return account
+
+
+def _own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
+    """The pools whose every account is at the address of its provider itself."""
+    return frozenset(
+        pool.name
+        for pool in pools
+        if all(account.base_url == _base_url(pool.provider, account.region) for account in pool.accounts)
+    )
 
 
 def _base_url(provider: str, region: str) -> str:

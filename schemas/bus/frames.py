@@ -50,7 +50,7 @@ class Job(Struct, frozen=True, array_like=True):
     include_cost: bool  # the caller asked for `cost` in usage objects: priced with `price` and `rate`
     limit: int  # granted output tokens per choice; the charge is bounded by it
     write_limit: (
-        bool  # the caller set none and the balance affords less than the model's own: send `limit` upstream
+        bool  # the caller's body and the upstream's own maximum allow more than `limit`: send it upstream
     )
     prompt_max: int  # bound on prompt tokens
     text_bytes: int  # bytes of the prompt's text, for estimates

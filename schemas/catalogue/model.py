@@ -41,6 +41,9 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_max: int = 4
     stop_pattern: str = ""  # what a stop sequence must match as a whole; empty: anything
     limit_field: str = "max_tokens"  # what the provider calls the output limit
+    needs_limit: bool = (
+        False  # the upstream may not stop at max_output of itself: a `limit_field` is always sent
+    )
     sampling: bool = True  # temperature, top_p and penalties are honoured, not only their defaults
     penalties: bool = False  # presence and frequency penalties are honoured, where `sampling` is
     top_k: bool = False

@@ -167,6 +167,9 @@ def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
     No tokenizer makes more tokens of a text than it has bytes, and no JSON value is shorter than the text it stands
     for: so the raw bytes of all that may reach a prompt bound it, plus the provider's hidden prompt. Inline media is
     taken out of that, and counts as the most that one image, file or recording can be.
+
+    The bound of a batch is the sum over its inputs: each is at most a context, and what stands beside the inputs (a
+    `suffix`) reaches every one of them.
     """
     _check_priced(fields, model)
     text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
@@ -179,8 +182,10 @@ def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
             media.read(messages)
             text_bytes -= media.inline_bytes
             media_tokens = media.tokens
-    overhead = model.capabilities.overhead_tokens
-    prompt_max = min(model.context * ask.prompts, text_bytes + media_tokens + overhead * ask.prompts)
+    tokens_max = text_bytes + media_tokens + model.capabilities.overhead_tokens * ask.prompts
+    if ask.prompts > 1:
+        tokens_max += (text_bytes - _size(fields["prompt"])) * (ask.prompts - 1)
+    prompt_max = min(model.context * ask.prompts, tokens_max)
     limit = None if ask.limit is None else min(ask.limit, model.max_output)
     return Bound(max(prompt_max, 1), text_bytes, limit)
 

@@ -53,7 +53,8 @@ class CatalogueReply(Struct, frozen=True, array_like=True):
 class Authorise(Struct, frozen=True, array_like=True):
     """Asks for a hold. The same `request_id` again gets the same answer.
 
-    `limit` is the output tokens per choice that the caller set, None if it set none.
+    `limit` is the output tokens per choice that the caller set, None if it set none. `prompt_max` bounds the tokens of
+    all `prompts` together, each of which has a context of its own.
     """
 
     v: int
@@ -63,6 +64,7 @@ class Authorise(Struct, frozen=True, array_like=True):
     prompt_max: int
     choices: int
     limit: int | None
+    prompts: int = 1
 
 
 class Hold(Struct, frozen=True, array_like=True, tag="hold"):

@@ -18,6 +18,8 @@ from typing import Any, Self
 import asyncpg
 import psutil
 
+from tests.fakes import collected
+from tests.fakes.books import read
 from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer
@@ -53,6 +55,7 @@ class Separate:
         self._start = start
         self.config = self.folder / "tokn.toml"
         self.services: dict[str, Process] = {}
+        self.written_off: set[str] = set()
         for index in range(ledgers):
             self._add(f"ledger{index}", "ledger", "--data", str(self.data))
         if calls:
@@ -79,10 +82,14 @@ class Separate:
         except BaseException:
             self.close()
             raise
+        collected.opened(self)
         return self
 
     def __exit__(self, problem: object, *_: object) -> None:
-        self.close()
+        try:
+            collected.closing(self, failed=problem is not None)
+        finally:
+            self.close()
         if problem is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -140,6 +147,11 @@ class Separate:
         path = self.data / "ledger.db"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as books:
             return books.execute(sql).fetchall()
+
+    def read(self, sql: str) -> Sequence[Any]:
+        """As `query`, from where a loop may run."""
+        path = self.data / "ledger.db"
+        return read(self.postgres.url("postgres") if self.postgres is not None else f"sqlite:///{path}", sql)
 
     def kill(self, name: str) -> None:
         """Kill -9 of a service."""

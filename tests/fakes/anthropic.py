@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -109,6 +110,7 @@ class FakeAnthropic(Hosted):
         self.calls: list[Call] = []
         self.refusals: list[str] = []
         self.gone: set[str] = set()
+        self.respond: Callable[[Any], Script] = lambda _: Script()  # to a body, where no script is queued
         self._scripts: deque[Script] = deque()
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -142,7 +144,7 @@ class FakeAnthropic(Hosted):
             return self._refuse(404, "not_found_error", f"model: {body['model']}")
         call = Call(dict(request.headers), body)
         self.calls.append(call)
-        script = self._scripts.popleft() if self._scripts else Script()
+        script = self._scripts.popleft() if self._scripts else self.respond(body)
         if script.status != 200:
             error = script.error or error_body("api_error", f"scripted {script.status}")
             return web.json_response(error, status=script.status, headers=script.headers)

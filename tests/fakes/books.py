@@ -1,10 +1,15 @@
-"""Owns a look into the ledger's SQLite file from outside, for what no command shows."""
+"""Owns a look into the ledger's database from outside, for what no command shows."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import asyncpg
 
 MAGIC = b"SQLite format 3\x00"
 
@@ -25,6 +30,24 @@ def opened(data: Path) -> Iterator[sqlite3.Connection]:
     """The books, for reading only."""
     with contextlib.closing(sqlite3.connect(f"file:{path_of(data)}?mode=ro", uri=True, timeout=5)) as books:
         yield books
+
+
+def read(url: str, sql: str) -> Sequence[Sequence[Any]]:
+    """Rows of the books at a database's URL, from where a loop may run."""
+    if url.startswith("sqlite:///"):
+        path = url.removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as books:
+            return books.execute(sql).fetchall()
+
+    async def fetch() -> Sequence[Sequence[Any]]:
+        link = await asyncpg.connect(url.replace("+asyncpg", ""))
+        try:
+            return list(await link.fetch(sql))
+        finally:
+            await link.close()
+
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(lambda: asyncio.run(fetch())).result()
 
 
 def lowest_available_nano(books: sqlite3.Connection) -> int:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -72,6 +73,7 @@ class FakeGemini(Hosted):
         self.calls: list[Call] = []
         self.refusals: list[str] = []
         self.gone: set[str] = set()
+        self.respond: Callable[[Any], Script] = lambda _: Script()  # to a body, where no script is queued
         self._scripts: deque[Script] = deque()
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -107,7 +109,7 @@ class FakeGemini(Hosted):
             return self._refuse(400, error_body(400, "INVALID_ARGUMENT", str(refusal)))
         call = Call(request.path, model, verb == "streamGenerateContent", dict(request.headers), body)
         self.calls.append(call)
-        script = self._scripts.popleft() if self._scripts else Script()
+        script = self._scripts.popleft() if self._scripts else self.respond(body)
         if script.status != 200:
             error = script.error or error_body(script.status, "UNKNOWN", f"scripted {script.status}")
             return web.json_response([error] if script.wrapped else error, status=script.status)

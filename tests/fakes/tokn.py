@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
+from tests.fakes import collected
+from tests.fakes.books import path_of, read
 from tests.fakes.commands import Commands
 from tests.fakes.ports import free_port
 
@@ -77,18 +79,26 @@ def ask(*arguments: str, timeout_s: float = COMMAND_S, **env: str) -> subprocess
 
 
 class Tokn:
-    """One `tokn up` with its data folder. Use as a context manager; `key` is empty on a restart."""
+    """One `tokn up` with its data folder. Use as a context manager; `key` is empty on a restart.
 
-    def __init__(self, data: Path, config: str | None = None, *, port: int = 0, **env: str) -> None:
+    Its books are in the folder, or with a `config` at `database_url`.
+    """
+
+    def __init__(
+        self, data: Path, config: str | None = None, *, port: int = 0, database_url: str = "", **env: str
+    ) -> None:
         self.data = data
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self.config = data.parent / f"{data.name}.toml" if config is not None else None
+        self._database_url = database_url
         if self.config is not None and config is not None:
-            self.config.write_text(config)
+            address = f'[ledger]\ndatabase_url = "{database_url}"\n' if database_url else ""
+            self.config.write_text(address + config)
         self.log = data.parent / f"{data.name}.log"
         self.env = env
+        self.written_off: set[str] = set()
         self._seen: dict[int, psutil.Process] = {}
         self.start()
 
@@ -248,11 +258,21 @@ class Tokn:
                 continue
         self._reader.join(5)
 
+    def read(self, sql: str) -> Sequence[Sequence[Any]]:
+        """Rows of the books, read past the ledger; it may have stopped, or never have had any."""
+        if not self._database_url and not any(self.data.rglob("*.db")):
+            return []
+        return read(self._database_url or f"sqlite:///{path_of(self.data)}", sql)
+
     def __enter__(self) -> Self:
+        collected.opened(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, problem: object, *_: object) -> None:
+        try:
+            collected.closing(self, failed=problem is not None)
+        finally:
+            self.close()
 
 
 def alive(process: psutil.Process) -> bool:

@@ -10,6 +10,8 @@ import pytest
 from ledger.store.base import Store
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
+from tests.fakes import collected
+from tests.fakes.books import read
 from tests.fakes.nats import NatsServer
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.deployment import Deployment
@@ -83,10 +85,13 @@ class Source:
 
 
 @pytest.fixture
-def source(dialect: str, clock: Clock, tmp_path: Path, request: pytest.FixtureRequest) -> Source:
-    """Where this test's stores come from."""
+def source(dialect: str, clock: Clock, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Source]:
+    """Where this test's stores come from. At its end no charge was beyond its hold, unless it is marked `uncollected`."""
     made = request.getfixturevalue("sqlite_template" if dialect == "sqlite" else "postgres")
-    return Source(made, clock, tmp_path)
+    found = Source(made, clock, tmp_path)
+    yield found
+    if found.url and request.node.get_closest_marker(collected.MARKER) is None:
+        collected.prove(read(found.url, collected.BEYOND))
 
 
 @pytest.fixture

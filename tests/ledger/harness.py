@@ -172,9 +172,10 @@ class Books:
         prompt: int = 100,
         choices: int = 1,
         limit: int | None = 100,
+        prompts: int = 1,
     ) -> Authorise:
         """A request for a hold."""
-        return Authorise(1, request_id, digest_of(key), model, prompt, choices, limit)
+        return Authorise(1, request_id, digest_of(key), model, prompt, choices, limit, prompts)
 
     async def authorise(self, request_id: str, key: str = "key", **fields: Any) -> Any:
         """A hold or a refusal."""

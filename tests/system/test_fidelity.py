@@ -9,6 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.tokn import Tokn
+from tests.fakes.upstream import pool_toml
+
 pytestmark = pytest.mark.system
 
 # What docs/providers/openai.md lets the gateway write, or take away.
@@ -67,6 +70,14 @@ def body_of(fields: list[tuple[str, str]]) -> bytes:
     """A body with these fields, in this order, as they are."""
     text = ",".join(f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in fields)
     return ("{" + text + "}").encode()
+
+
+@pytest.fixture(scope="module")
+def tokn(upstream, tmp_path_factory):
+    """`tokn up` with a row that says that its upstream stops at `max_output` by itself, so that no limit is written."""
+    config = pool_toml(upstream.base_url, more="[models.capabilities]\nneeds_limit = false\n")
+    with Tokn(tmp_path_factory.mktemp("fidelity") / "data", config) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -260,8 +260,9 @@ class Renderer:
         if usage is None:
             usage = estimate(
                 None,
-                prompt_max=reply.job.prompt_max,
+                prompt_max=reply.job.prompt_max // reply.parts,
                 text_bytes=reply.job.text_bytes // reply.parts,
+                output_max=reply.job.limit * reply.job.choices // reply.parts,
                 output_bytes=self.output_bytes,
                 answered=True,
             )

@@ -301,10 +301,13 @@ class Call:
             return NO_USAGE, Known.ESTIMATED
         answered = 200 <= status < 300 or self._stop in (Stop.CANCELLED, Stop.EDGE_GONE)
         job = self.job
+        # The other prompts of a batch may have been longer than this one.
+        prompt_left = max(job.prompt_max - sum(served.prompt for served, _, _ in self._served), 0)
         usage = estimate(
             exchange.usage,
-            prompt_max=job.prompt_max // of,
+            prompt_max=min(job.prompt_max // of, prompt_left),
             text_bytes=job.text_bytes // of,
+            output_max=job.limit * job.choices // of,
             output_bytes=exchange.output_bytes,
             answered=answered,
         )

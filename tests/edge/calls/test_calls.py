@@ -1,6 +1,10 @@
 """Calls that go well, plain and streamed, over real HTTP and a real bus."""
 
+import pytest
+from msgspec import structs
+
 from schemas.bus.subjects import LedgerVerb
+from schemas.catalogue.builtin import BUILTIN
 from tests.edge.conftest import Rig
 from tests.edge.stand_ins import Attempt, completion, event
 
@@ -62,3 +66,37 @@ async def test_job_says_what_was_priced(rig: Rig) -> None:
     )
     authorised = rig.ledger.of(LedgerVerb.AUTHORISE)[0]
     assert (authorised.limit, authorised.choices, authorised.prompt_max) == (7, 2, job.prompt_max)
+
+
+async def test_a_batch_says_how_many_prompts_it_has(rig: Rig) -> None:
+    """The ledger bounds a call by a context for each of its prompts, so it must know their number."""
+    body = {"model": "tokn-sandbox", "prompt": ["a", "b", "c"], "n": 2}
+    await rig.http.post("/v1/completions", json=body)
+    authorised = rig.ledger.of(LedgerVerb.AUTHORISE)[0]
+    assert (authorised.prompts, authorised.choices) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("needs_limit", "asked", "granted", "written"),
+    [
+        (False, {}, 4_096, False),
+        (True, {}, 4_096, True),
+        (False, {"max_tokens": 4_096}, 4_096, False),
+        (True, {"max_tokens": 4_096}, 4_096, False),
+        (False, {"max_tokens": 5_000}, 4_096, True),
+        (False, {"max_completion_tokens": 5_000}, 4_096, True),
+        (False, {"max_tokens": 7, "max_completion_tokens": 5_000}, 4_096, True),
+    ],
+)
+async def test_what_was_granted_is_what_is_sent(
+    rig: Rig, needs_limit: bool, asked: dict[str, int], granted: int, written: bool
+) -> None:
+    """The worker writes the limit wherever the body and the upstream's own maximum would allow more than was granted."""
+    rig.ledger.models = tuple(
+        structs.replace(one, capabilities=structs.replace(one.capabilities, needs_limit=needs_limit))
+        for one in BUILTIN
+    )
+    assert await rig.edge.catalogue.find("unknown: it is read again") is None
+    await rig.chat(**asked)
+    job = rig.worker.attempts[0].job
+    assert (job.limit, job.write_limit) == (granted, written)

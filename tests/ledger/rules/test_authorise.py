@@ -2,14 +2,16 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from ledger.commits.opening import write_catalogue
 from ledger.prices.offers import day_of
 from schemas.catalogue.builtin import BUILTIN
+from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.pricing import TokenUsage, bound
-from schemas.verbs.books import Hold, Reason, Refusal
+from schemas.verbs.books import Authorise, Hold, Reason, Refusal, encode
 from tests.ledger.harness import MODEL, POOLS, USD, Books, billed, event, price_of
 
 
@@ -165,3 +167,44 @@ async def test_prompt_is_bounded_by_the_context(books: Books, prompt: int) -> No
     hold = await books.hold("r1", prompt=prompt, limit=0)
     most = bound(min(max(prompt, 0), 128_000), price_of(), Decimal("0.60")).hold_nano(0)
     assert hold.amount_nano == most
+
+
+async def test_a_batch_has_a_context_for_each_prompt(books: Books) -> None:
+    """100 prompts of 3,000 tokens are held, and billed, whole: only each of them is bounded by the model's context."""
+    key_id = await books.key(nano=100 * USD)
+    usage = TokenUsage(input=300_000, output=100 * 16)
+    hold = await books.hold("r1", prompt=350_000, choices=100, limit=16, prompts=100)
+    assert hold.amount_nano == bound(350_000, price_of(), Decimal("0.60")).hold_nano(100 * 16)
+    await books.settle(event("r1", usage))
+    assert await books.balance(key_id) == (100 * USD - billed(usage), 0)
+    assert (await books.check())["uncollected_nano"] == 0
+
+
+async def test_a_batch_is_bounded_at_the_tier_of_all_its_prompts(books: Books) -> None:
+    """The price tier is that of all prompts together, in the hold as in the bill."""
+    model = "gemini-1.5-pro-latest"
+    await books.key(nano=1000 * USD)
+    usage = TokenUsage(input=4 * 40_000, output=4 * 10)
+    await books.hold("r1", model=model, prompt=4 * 40_000, choices=4, limit=10, prompts=4)
+    await books.settle(event("r1", usage))
+    (row,) = await books.usage()
+    assert (row["billed_nano"], row["uncollected_nano"]) == (billed(usage, model), 0)
+    await books.check()
+
+
+@pytest.mark.parametrize(("prompts", "contexts"), [(-1, 1), (0, 1), (3, 3), (10**9, PROMPTS_MAX)])
+async def test_prompts_are_bounded(books: Books, prompts: int, contexts: int) -> None:
+    """A number of prompts out of range is taken as the nearest one in range."""
+    await books.key(nano=10**6 * USD)
+    hold = await books.hold("r1", prompt=10**12, limit=0, prompts=prompts)
+    most = bound(contexts * 128_000, price_of(), Decimal("0.60")).hold_nano(0)
+    assert hold.amount_nano == most
+
+
+async def test_an_edge_of_the_version_before_has_one_prompt(books: Books) -> None:
+    """A request without the field, as an older edge sends it, is one prompt; an older ledger ignores the field."""
+    await books.key()
+    request = books.request("r1", prompts=7)
+    older = msgspec.msgpack.decode(encode(request))[:-1]
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(older), type=Authorise)
+    assert read == books.request("r1")

@@ -14,6 +14,7 @@ from tests.ledger.harness import MODEL, USD, Books, Clock, billed, digest_of, ev
 SMALL = TokenUsage(input=80, cached=10, output=40, reasoning=7)
 LARGE = TokenUsage(input=90, output=95)
 HUGE = TokenUsage(input=100, output=5_000)
+LIE = pytest.mark.uncollected("the upstream reports fifty times what it was granted")
 
 
 async def test_a_bill_is_exact(books: Books) -> None:
@@ -79,6 +80,7 @@ async def test_each_try_costs_its_own(books: Books) -> None:
     await books.check()
 
 
+@LIE
 async def test_a_charge_never_exceeds_its_hold(books: Books) -> None:
     """What a report says beyond the hold is uncollected, and visible."""
     key_id = await books.key()
@@ -149,7 +151,7 @@ async def test_an_attempt_after_a_bounce_bills(books: Books) -> None:
     await books.check()
 
 
-@pytest.mark.parametrize("report", [SMALL, LARGE, HUGE])
+@pytest.mark.parametrize("report", [SMALL, LARGE, pytest.param(HUGE, marks=LIE)])
 async def test_a_report_corrects_an_estimate(books: Books, report: TokenUsage) -> None:
     """The rest of the hold stays for the report, which changes the bill and its line; a second changes nothing."""
     key_id = await books.key(nano=760_000)
@@ -177,6 +179,7 @@ async def test_a_report_corrects_an_estimate(books: Books, report: TokenUsage) -
     await books.check()
 
 
+@pytest.mark.uncollected("the report comes when the rest of the hold is another call's")
 async def test_the_rest_of_an_estimate_is_freed_in_time(books: Books) -> None:
     """After its grace the rest is free; a late report takes at most what is available."""
     key_id = await books.key(nano=760_000)
@@ -229,6 +232,7 @@ async def test_an_expired_hold_bills_nothing_until_its_event(books: Books) -> No
     await books.check()
 
 
+@pytest.mark.uncollected("the event comes when the hold has expired and its money is another call's")
 async def test_an_expired_hold_without_money_left(books: Books) -> None:
     """What an expired call's caller no longer has is uncollected, and the balance stays at zero."""
     key_id = await books.key(nano=800_000)

@@ -208,6 +208,40 @@ def test_alias_to_another_upstream_has_neither_price_nor_lifecycle_of_the_old_on
     assert changed.successor is None
 
 
+@pytest.mark.parametrize(
+    ("row", "needs"),
+    [
+        ('id = "gpt-4o"\n', False),
+        ('id = "gpt-4o"\nmax_output = 16384\n', False),
+        ('id = "gpt-4o"\nmax_output = 100\n', True),
+        ('id = "short"\nupstream = "gpt-4o"\ncontext = 128000\nmax_output = 100\n', True),
+        ('id = "same"\nupstream = "gpt-4o"\ncontext = 128000\nmax_output = 16384\n', False),
+        ('id = "gpt-9"\ncontext = 1000\nmax_output = 100\n', True),
+        ('id = "gpt-9"\ncontext = 1000\nmax_output = 1000\n', False),
+        ('id = "gpt-9"\ncontext = 1000\nmax_output = 100\ncapabilities = { needs_limit = false }\n', False),
+    ],
+)
+def test_an_upstream_that_may_not_stop_at_the_rows_maximum_needs_a_limit(tmp_path, row, needs):
+    """It is known to stop at its own maximum, and at its context's end; else only a limit stops it, unless its row says so."""
+    settings = read(tmp_path, f'{OPENAI}[[models]]\npool = "openai"\n{row}', **KEYS)
+    assert model(settings, row.split('"')[1]).capabilities.needs_limit is needs
+
+
+@pytest.mark.parametrize(
+    ("address", "limit_field", "name"),
+    [
+        ("", "", "max_completion_tokens"),
+        ('base_url = "https://api.openai.com/v1/"\n', "", "max_completion_tokens"),
+        ('base_url = "https://models.example/v1"\n', "", "max_tokens"),
+        ('base_url = "https://models.example/v1"\n', 'limit_field = "most"\n', "most"),
+    ],
+)
+def test_the_limits_name_follows_the_address(tmp_path, address, limit_field, name):
+    """OpenAI's newer models refuse the old name, other servers may know no other; the row's own word counts most."""
+    row = model(read(tmp_path, OPENAI + address + ROW + limit_field, **KEYS), "gpt-9")
+    assert row.capabilities.limit_field == name
+
+
 def test_new_row_without_prices_is_left_to_the_price_library(tmp_path):
     """A new row is its own upstream, has its family's capabilities, and no price until the ledger finds one."""
     row = model(read(tmp_path, OPENAI + ROW, **KEYS), "gpt-9")

@@ -167,6 +167,14 @@ def test_bound_is_at_most_the_context() -> None:
     assert bound({"prompt": ["x", "y"]}, Route.COMPLETIONS).prompt_max == len('["x", "y"]') + 14
 
 
+def test_what_stands_beside_the_prompts_of_a_batch_reaches_each() -> None:
+    """A suffix is part of every prompt's input: the bound is the sum over the inputs, each with its own."""
+    suffix = "s" * 1_000
+    got = bound({"prompt": ["x", "y", "z"], "suffix": suffix}, Route.COMPLETIONS)
+    assert got.prompt_max == len('["x", "y", "z"]') + 3 * (len(json.dumps(suffix)) + 7)
+    assert got.text_bytes == len('["x", "y", "z"]') + len(json.dumps(suffix))
+
+
 @settings(max_examples=300)
 @given(st.text(max_size=200), st.booleans())
 def test_bound_is_never_below_the_bytes_of_the_text(text: str, ascii_only: bool) -> None:

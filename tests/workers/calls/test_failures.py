@@ -64,6 +64,18 @@ async def test_cut_after_each_event(count: int, reset: bool) -> None:
         assert len(fake.received) == 1
 
 
+async def test_an_estimate_is_never_beyond_the_grant() -> None:
+    """A token may be a long word: a cut stream of two is billed as two, however many bytes they have."""
+    words = [event(chunk({"content": "internationalization " * 3})) for _ in range(2)]
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=words, cut=True)) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        call = job(STREAM | {"max_tokens": 2}, text_bytes=40, limit=2)
+        await made.edge.call(call)
+        assert (await made.ledger.event(call)).usage == TokenUsage(input=10, output=2)
+
+
 @pytest.mark.parametrize("count", [0, 2])
 async def test_a_silent_upstream_is_given_up(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that says nothing for too long, before its first byte or between two, is a 504 and closed; billed by the rule."""

@@ -21,6 +21,7 @@ BASE_URL = "https://api.openai.com/v1"
 
 _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out, and so do we
 _PATHS = {Route.CHAT: "/chat/completions", Route.COMPLETIONS: "/completions"}
+_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
 _NULL = Raw(b"null")
 _TRUE = Raw(b"true")
@@ -154,17 +155,16 @@ class OpenAIExchange:
         return _encode(fields)
 
     def _limit(self, fields: dict[str, Raw]) -> None:
+        """Leaves a limit as the caller wrote it, or replaces whatever it wrote by the one that was granted."""
         job = self._job
-        if job.route is Route.COMPLETIONS:
-            if job.write_limit or _absent(fields, "max_tokens"):
-                fields["max_tokens"] = Raw(b"%d" % job.limit)
-            return
-        name = self._model.capabilities.limit_field
-        if job.write_limit:
-            fields[name] = Raw(b"%d" % job.limit)
-        elif name == "max_completion_tokens" and not _absent(fields, "max_tokens"):
-            # Newer models refuse the old name; the limit that was priced is the larger of the two.
-            del fields["max_tokens"]
+        name = self._model.capabilities.limit_field if job.route is Route.CHAT else "max_tokens"
+        needed = job.route is Route.COMPLETIONS or self._model.capabilities.needs_limit
+        # Newer models refuse the old name; the limit that was priced is the larger of the two.
+        renamed = name == "max_completion_tokens" and not _absent(fields, "max_tokens")
+        if job.write_limit or renamed or (needed and _absent(fields, name)):
+            for other in _LIMIT_FIELDS:
+                if other != name:
+                    fields.pop(other, None)
             fields[name] = Raw(b"%d" % job.limit)
 
     def answer(self, body: bytes) -> bytes:

@@ -146,7 +146,14 @@ def test_c34_c35_a_cut_is_billed_by_what_came(after):
     feed(made, b"".join(parts[:after]))
     assert made.usage is None
     assert made.output_bytes == 10 * min(max(after - 1, 0), 3)
-    usage = estimate(made.usage, prompt_max=100, text_bytes=41, output_bytes=made.output_bytes, answered=True)
+    usage = estimate(
+        made.usage,
+        prompt_max=100,
+        text_bytes=41,
+        output_max=100,
+        output_bytes=made.output_bytes,
+        answered=True,
+    )
     assert usage == TokenUsage(input=11, output=max(1, -(-made.output_bytes // 4)))
 
 

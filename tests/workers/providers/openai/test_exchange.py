@@ -112,6 +112,35 @@ def test_private_keys_and_limits() -> None:
     assert "max_tokens" not in renamed
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"max_tokens": 5_000},
+        {"max_completion_tokens": 5_000},
+        {"max_tokens": 50, "max_completion_tokens": 5_000},
+        {"max_tokens": 5_000, "max_completion_tokens": 50},
+        {"max_tokens": None, "max_completion_tokens": 5_000},
+    ],
+)
+def test_the_granted_limit_is_the_only_one_sent(name: str, asked: dict[str, Any]) -> None:
+    """A limit that is written takes the place of whatever the caller wrote, under either name."""
+    row = model(capabilities=Capabilities(limit_field=name))
+    written = json.loads(sent({"model": "m", "messages": [], **asked}, write_limit=True, limit=100, row=row))
+    assert {key: value for key, value in written.items() if "tokens" in key} == {name: 100}
+
+
+def test_a_row_that_needs_a_limit_sends_it_under_its_own_name() -> None:
+    """A server that may know no other name gets the caller's limit under the row's; its own name stays as it is."""
+    row = model(capabilities=Capabilities(needs_limit=True))
+    body = {"model": "m", "messages": []}
+    for asked in ({}, {"max_completion_tokens": 50}):
+        got = json.loads(sent(body | asked, limit=50, row=row))
+        assert {key: value for key, value in got.items() if "tokens" in key} == {"max_tokens": 50}
+    both = {"max_tokens": 20, "max_completion_tokens": 50}
+    assert {**body, **both, "model": "up-m"} == json.loads(sent(body | both, limit=50, row=row))
+
+
 def test_credentials_in_headers_only() -> None:
     """Key, organization and project travel as headers; the path has the route's name."""
     account = AccountSettings(id="a", api_key="sk-1", organization="org-1", project="proj-1")
