@@ -11,11 +11,12 @@ from edge.http.exchange import Exchange
 from edge.http.intake import Budget, key_digest, read_body
 from edge.limits import Limits
 from schemas.bus import frames
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat import priced
 from schemas.chat.priced import Ask, Bound, RequestError
 from schemas.chat.refusals import refuse
+from schemas.chat.request import COMPLETIONS
 from schemas.errors import (
     WireError,
     bad_key,
@@ -71,13 +72,13 @@ class Admission:
         """The caller, by the form of its key alone. Raises RequestError 401."""
         return Caller(self._books, key_digest(exchange))
 
-    async def admit(self, exchange: Exchange, route: Route) -> tuple[Call, int]:
+    async def admit(self, exchange: Exchange, dialect: str) -> tuple[Call, int]:
         """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
         caller = self.caller(exchange)
         body = await read_body(exchange, self._limits, self._budget, caller.verify)
         taken = len(body)
         try:
-            return await self._admit(exchange, route, caller, body), taken
+            return await self._admit(exchange, dialect, caller, body), taken
         except RequestError as refused:
             self._budget.give_back(taken)
             if refused.error.status in (400, 404):
@@ -87,13 +88,13 @@ class Admission:
             self._budget.give_back(taken)
             raise
 
-    async def _admit(self, exchange: Exchange, route: Route, caller: Caller, body: bytes) -> Call:
+    async def _admit(self, exchange: Exchange, dialect: str, caller: Caller, body: bytes) -> Call:
         fields = priced.decode(body)
-        ask = priced.read(fields, route)
+        ask = priced.read(fields, dialect)
         model = await self._model(ask.model)
         bound = priced.bound(fields, ask, model)
         body = priced.encode(fields)
-        if (error := refuse(model, route, body)) is not None:
+        if (error := refuse(model, dialect, body)) is not None:
             raise RequestError(error)
         message = Authorise(
             books.VERSION,
@@ -108,7 +109,7 @@ class Admission:
         reply = await self._books.authorise(message)
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, model))
-        job = _job(route, ask, bound, reply, body, model=model, call_s=self._limits.call_s)
+        job = _job(dialect, ask, bound, reply, body, model=model, call_s=self._limits.call_s)
         return self._relay.start(job, reply)
 
     async def _model(self, name: str) -> Model:
@@ -120,27 +121,27 @@ class Admission:
         return model
 
 
-def _kept(route: Route, ask: Ask, model: Model) -> int | None:
+def _kept(dialect: str, ask: Ask, model: Model) -> int | None:
     """The limit that the upstream keeps to if the body goes on as the caller wrote it; None if no limit is certain.
 
     An absent one means 16 on /v1/completions: the upstream is told, since over chat it would mean no limit.
     """
     if ask.limit_set:
         return ask.limit
-    if route is Route.COMPLETIONS or model.capabilities.needs_limit:
+    if dialect == COMPLETIONS or model.capabilities.needs_limit:
         return None
     return model.max_output
 
 
 def _job(
-    route: Route, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, model: Model, call_s: float
+    dialect: str, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, model: Model, call_s: float
 ) -> Job:
-    kept = _kept(route, ask, model)
+    kept = _kept(dialect, ask, model)
     return Job(
         v=frames.VERSION,
         request_id=hold.request_id,
         attempt=1,
-        route=route,
+        dialect=dialect,
         model=ask.model,
         upstream=hold.upstream,
         stream=ask.stream,

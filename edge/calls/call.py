@@ -15,7 +15,7 @@ from edge.calls.outlet import Outlet
 from edge.calls.seen import Seen
 from edge.limits import Limits
 from schemas.bus import frames, usage
-from schemas.bus.frames import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Job
+from schemas.bus.frames import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Head, Job
 from schemas.errors import NOT_RECORDED, WireError, internal, upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.verbs.books import Hold
@@ -236,7 +236,7 @@ class Call(Outlet):
         elif isinstance(frame, Accept):
             self._parts_again()  # its worker was away, perhaps when they were sent
 
-    def _on_next(self, frame: Accept | Data | EarlyUsage | End | Failed) -> None:
+    def _on_next(self, frame: Accept | Data | Head | EarlyUsage | End | Failed) -> None:
         if isinstance(frame, Data):
             self._append(frame.data)
             self.wake()

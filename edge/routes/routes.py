@@ -21,8 +21,8 @@ from edge.limits import Limits
 from runtime import metrics
 from runtime.bus.bus import Bus
 from runtime.log import get_logger
-from schemas.bus.frames import Route
 from schemas.chat.priced import RequestError
+from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import (
     INVALID_REQUEST,
     WireError,
@@ -142,18 +142,18 @@ class Routes:
 
     async def chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions."""
-        await self._call(exchange, Route.CHAT)
+        await self._call(exchange, CHAT)
 
     async def completions(self, exchange: Exchange) -> None:
         """POST /v1/completions."""
-        await self._call(exchange, Route.COMPLETIONS)
+        await self._call(exchange, COMPLETIONS)
 
     async def unknown(self, exchange: Exchange) -> None:
         """Every other path."""
         await exchange.refuse(unknown_path(exchange.method, exchange.path[:_ID_CHARS_MAX]))
 
-    async def _call(self, exchange: Exchange, route: Route) -> None:
-        call, taken = await self._admission.admit(exchange, route)
+    async def _call(self, exchange: Exchange, dialect: str) -> None:
+        call, taken = await self._admission.admit(exchange, dialect)
         try:
             call.drop = exchange.connection.abort
             exchange.connection.on_hangup(call.hang_up)
@@ -165,7 +165,7 @@ class Routes:
             exchange.connection.on_hangup(None)
             call.hang_up()
             self._budget.give_back(taken + call.reserved)
-            answer.measure(route.value, call)
+            answer.measure(dialect, call)
 
     async def models(self, exchange: Exchange) -> None:
         """GET /v1/models: what some worker can serve now."""

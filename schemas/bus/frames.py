@@ -18,18 +18,12 @@ FRAME_BYTES_MAX = (
     256 * 1024
 )  # payload of one frame, of one request part, and of a body that travels inside its job
 WINDOW_BYTES_MAX = 1024 * 1024  # frame payload in flight for one attempt, beyond what the edge has consumed
+HEADERS_BYTES_MAX = 2 * 1024  # names and values of a job's headers
 REQUEST_BYTES_MAX = 32 * 1024 * 1024
 BEAT_INTERVAL_S = 1.0
 CREDIT_INTERVAL_S = 1.0
 ALIVE_INTERVAL_S = 5.0  # a worker that has nothing to say for a call says so this often
 SILENCE_MAX_S = 15.0  # an edge gives an attempt up after so long without any frame
-
-
-class Route(StrEnum):
-    """The OpenAI surface that the caller used: it decides the shape of the answer."""
-
-    CHAT = "chat"
-    COMPLETIONS = "completions"
 
 
 class Job(Struct, frozen=True, array_like=True):
@@ -42,7 +36,7 @@ class Job(Struct, frozen=True, array_like=True):
     v: int
     request_id: str
     attempt: int
-    route: Route
+    dialect: str  # the caller's protocol (`schemas.dialects`): it decides the shape of the answer
     model: str  # what the caller wrote, and what the answer says
     upstream: str  # what the provider is asked for
     stream: bool
@@ -63,6 +57,8 @@ class Job(Struct, frozen=True, array_like=True):
     parts: int = 0
     price: Price | None = None
     rate: Decimal = Decimal(0)
+    scope: str = ""  # for later: whose finished items a reference may name
+    headers: tuple[tuple[str, str], ...] = ()  # for later: the caller's, those that its dialect names
 
 
 class Accept(Struct, frozen=True, array_like=True, tag="accept"):
@@ -86,17 +82,32 @@ class Bounce(Struct, frozen=True, array_like=True, tag="bounce"):
 class Data(Struct, frozen=True, array_like=True, tag="data"):
     """Bytes for the caller: whole SSE events of a stream, or a piece of a plain answer's body.
 
-    Waiting events are joined into one frame. The first data frame means that the upstream has answered.
+    Waiting events are joined into one frame. The first data frame means that the upstream has answered. Both counts
+    are cumulative, over everything that the attempt has produced up to and including this frame: `output_tokens` by the
+    worker's estimate, for whoever settles; `events` as the caller's dialect numbers them.
     """
 
     seq: int
     data: bytes
+    output_tokens: int = 0
+    events: int = 0  # for later: a dialect that numbers its events can end any stream with an error
 
 
 class Alive(Struct, frozen=True, array_like=True, tag="alive"):
-    """The worker still has the call; `last_seq` is the highest frame it has sent, so that a lost tail shows."""
+    """The worker still has the call; `last_seq` is the highest frame it has sent, so that a lost tail shows.
+
+    `output_tokens` as in `Data`: a model that reasons in secret produces without sending.
+    """
 
     last_seq: int
+    output_tokens: int = 0
+
+
+class Head(Struct, frozen=True, array_like=True, tag="head"):
+    """For later: headers of the answer, before its first data frame. No worker sends one yet."""
+
+    seq: int
+    headers: tuple[tuple[str, str], ...]
 
 
 class EarlyUsage(Struct, frozen=True, array_like=True, tag="usage"):
@@ -112,6 +123,7 @@ class End(Struct, frozen=True, array_like=True, tag="end"):
     seq: int
     data: bytes = b""
     usage: TokenUsage = NO_USAGE
+    billed_nano: int | None = None  # for later: what the ledger will bill, min(charge, hold)
 
 
 class Failed(Struct, frozen=True, array_like=True, tag="failed"):
@@ -125,7 +137,7 @@ class Failed(Struct, frozen=True, array_like=True, tag="failed"):
     error: WireError
 
 
-Frame = Accept | Bounce | Data | Alive | EarlyUsage | End | Failed
+Frame = Accept | Bounce | Data | Alive | Head | EarlyUsage | End | Failed
 
 
 class Cancel(Struct, frozen=True, array_like=True, tag="cancel"):

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Raw, Struct
 
-from schemas.bus.frames import Route
 from schemas.catalogue.model import Model
 from schemas.chat.parameters import NO_PROMPT, PRICED
+from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 
 MODEL_CHARS_MAX = 256
@@ -124,7 +124,7 @@ def encode(fields: Fields) -> bytes:
     return _encode(kept)
 
 
-def read(fields: Fields, route: Route) -> Ask:
+def read(fields: Fields, dialect: str) -> Ask:
     """What a body asks for. Raises RequestError."""
     for name in fields:
         if name not in PRICED and name.casefold() in PRICED:
@@ -132,7 +132,7 @@ def read(fields: Fields, route: Route) -> Ask:
                 name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
             )
     model = _model(fields)
-    prompts = _messages(fields) if route is Route.CHAT else _prompts(fields)
+    prompts = _messages(fields) if dialect == CHAT else _prompts(fields)
     n = _count(fields, "n", CHOICES_MAX) or 1
     best_of = _count(fields, "best_of", CHOICES_MAX)
     stream = bool(_value(fields, "stream", _decode_flag))
@@ -147,7 +147,7 @@ def read(fields: Fields, route: Route) -> Ask:
     limits = [_count(fields, name, LIMIT_MAX) for name in ("max_tokens", "max_completion_tokens")]
     set_limits = [limit for limit in limits if limit is not None]
     limit = max(set_limits) if set_limits else None
-    if limit is None and route is Route.COMPLETIONS:
+    if limit is None and dialect == COMPLETIONS:
         limit = COMPLETIONS_LIMIT
     return Ask(
         model=model,

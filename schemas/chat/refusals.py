@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 
-from schemas.bus.frames import Route
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.conversations import check_conversation, ends_with_assistant
 from schemas.chat.priced import RequestError
-from schemas.chat.request import ChatRequest, CompletionRequest, Message
+from schemas.chat.request import CHAT, ChatRequest, CompletionRequest, Message
 from schemas.chat.toolsets import check_tools
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 
@@ -38,11 +37,11 @@ _NEVER = (
 _HINTS = {"functions": " Send `tools` instead.", "function_call": " Send `tool_choice` instead."}
 
 
-def refuse(model: Model, route: Route, body: bytes) -> WireError | None:
+def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     """The 400 for a body that a model cannot honour as it is; None if it can, or if its provider judges for itself."""
-    if model.provider in PASS_THROUGH and (route is Route.CHAT or model.capabilities.completions):
+    if model.provider in PASS_THROUGH and (dialect == CHAT or model.capabilities.completions):
         return None
-    request = read(route, body)
+    request = read(dialect, body)
     if isinstance(request, WireError):
         return request
     try:
@@ -55,11 +54,11 @@ def refuse(model: Model, route: Route, body: bytes) -> WireError | None:
     return None
 
 
-def read(route: Route, body: bytes) -> ChatRequest | CompletionRequest | WireError:
-    """A body as its route's typed request, or the 400 that says which field is wrong."""
+def read(dialect: str, body: bytes) -> ChatRequest | CompletionRequest | WireError:
+    """A body as its dialect's typed request, or the 400 that says which field is wrong."""
     try:
         body.decode()
-        return _decode_chat(body) if route is Route.CHAT else _decode_completion(body)
+        return _decode_chat(body) if dialect == CHAT else _decode_completion(body)
     except UnicodeDecodeError:
         return invalid("The request body must be UTF-8.")
     except RecursionError:

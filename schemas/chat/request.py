@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+CHAT = "chat"  # the names of the two dialects whose requests these are
+COMPLETIONS = "completions"
 NO_JSON = Raw(b"")  # an absent raw value; an explicit null is Raw(b"null") and means the same
 
 

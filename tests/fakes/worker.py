@@ -29,7 +29,6 @@ from schemas.bus.frames import (
     Frame,
     Job,
     Part,
-    Route,
     decode_beat,
     decode_frame,
     encode,
@@ -37,6 +36,7 @@ from schemas.bus.frames import (
 from schemas.bus.subjects import LedgerVerb, Role
 from schemas.bus.usage import UsageEvent, decode_batch
 from schemas.catalogue.model import Capabilities, Model
+from schemas.chat.request import CHAT
 from schemas.money.pricing import Price, PriceTier
 from schemas.verbs import books
 from tests.fakes.nats import NatsServer
@@ -95,7 +95,7 @@ def job(content: dict[str, Any] | bytes, /, *, request_id: str = "", **more: Any
         "v": 1,
         "request_id": request_id or subjects.new_id("r"),
         "attempt": 1,
-        "route": Route.CHAT,
+        "dialect": CHAT,
         "model": "m",
         "upstream": "up-m",
         "stream": stream,

@@ -6,14 +6,15 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.bus.usage import estimate
+from schemas.chat.request import CHAT
 from schemas.chat.usage_object import usage_object
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import NO_USAGE, TokenUsage, charge
 
 _encode = msgspec.json.Encoder().encode
-_CHAT = Route.CHAT
+_CHAT = CHAT
 
 
 def add_usage(first: TokenUsage, second: TokenUsage) -> TokenUsage:
@@ -71,7 +72,7 @@ class Reply:
     def __init__(self, job: Job, parts: int) -> None:
         self.job = job
         self.parts = parts  # exchanges that serve the job
-        self.chat = job.route is _CHAT
+        self.chat = job.dialect == _CHAT
         self.plain = not job.stream
         prefix, kind = ("chatcmpl", "chat.completion") if self.chat else ("cmpl", "text_completion")
         if self.chat and job.stream:

@@ -7,10 +7,10 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.refusals import as_chats, read
-from schemas.chat.request import ChatRequest, CompletionRequest
+from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
 from schemas.money.pricing import TokenUsage
 from workers.answers.chat import Renderer, renderers
 from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
@@ -43,7 +43,7 @@ def emulate(job: Job, model: Model, open_chat: Callable[[Job], list[Exchange]]) 
 
 
 def _read(job: Job) -> ChatRequest | CompletionRequest:
-    request = read(job.route, job.body)
+    request = read(job.dialect, job.body)
     if isinstance(request, ChatRequest | CompletionRequest):
         return request
     raise RefusedError(request)
@@ -60,7 +60,7 @@ def _chat_job(job: Job, chat: ChatRequest, model: Model) -> Job:
     raw = _encode(body)
     return structs.replace(
         job,
-        route=Route.CHAT,
+        dialect=CHAT,
         body=raw,
         body_bytes=len(raw),
         parts=0,

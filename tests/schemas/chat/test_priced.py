@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.bus.frames import Route
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat import priced
 from schemas.chat.priced import Ask, Bound, RequestError
+from schemas.chat.request import CHAT, COMPLETIONS
 
 MODEL = Model(
     id="m",
@@ -32,15 +32,15 @@ MODEL = Model(
 )
 
 
-def ask(body: dict[str, Any], route: Route = Route.CHAT) -> Ask:
+def ask(body: dict[str, Any], dialect: str = CHAT) -> Ask:
     """What a body asks for."""
-    return priced.read(priced.decode(json.dumps(body).encode()), route)
+    return priced.read(priced.decode(json.dumps(body).encode()), dialect)
 
 
-def bound(body: dict[str, Any], route: Route = Route.CHAT, model: Model = MODEL) -> Bound:
+def bound(body: dict[str, Any], dialect: str = CHAT, model: Model = MODEL) -> Bound:
     """A body's bound."""
     fields = priced.decode(json.dumps({"model": "m", **body}).encode())
-    return priced.bound(fields, priced.read(fields, route), model)
+    return priced.bound(fields, priced.read(fields, dialect), model)
 
 
 def user(*parts: Any) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def test_gateway_private_keys_are_removed() -> None:
 )
 def test_choices(more: dict[str, Any], choices: int) -> None:
     """Choices are the larger of n and best_of."""
-    assert ask({"model": "m", "prompt": "x", **more}, Route.COMPLETIONS).choices == choices
+    assert ask({"model": "m", "prompt": "x", **more}, COMPLETIONS).choices == choices
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_choices(more: dict[str, Any], choices: int) -> None:
 )
 def test_prompts(value: Any, prompts: int) -> None:
     """A list of texts or of token lists is so many prompts; a list of tokens is one. Each has its choices."""
-    got = ask({"model": "m", "prompt": value, "n": 2}, Route.COMPLETIONS)
+    got = ask({"model": "m", "prompt": value, "n": 2}, COMPLETIONS)
     assert (got.prompts, got.choices) == (prompts, prompts * 2)
 
 
@@ -125,26 +125,26 @@ def test_prompts(value: Any, prompts: int) -> None:
 def test_bad_prompts(value: Any) -> None:
     """Anything else is a 400 on `prompt`."""
     with pytest.raises(RequestError) as raised:
-        ask({"model": "m", "prompt": value}, Route.COMPLETIONS)
+        ask({"model": "m", "prompt": value}, COMPLETIONS)
     assert raised.value.error.param == "prompt"
 
 
 @pytest.mark.parametrize(
-    ("more", "route", "limit", "is_set"),
+    ("more", "dialect", "limit", "is_set"),
     [
-        ({}, Route.CHAT, None, False),
-        ({}, Route.COMPLETIONS, 16, False),
-        ({"max_tokens": 5}, Route.CHAT, 5, True),
-        ({"max_tokens": 5, "max_completion_tokens": 9}, Route.CHAT, 9, True),
-        ({"max_tokens": None}, Route.CHAT, None, False),
-        ({"max_tokens": 10_000}, Route.CHAT, 500, True),
+        ({}, CHAT, None, False),
+        ({}, COMPLETIONS, 16, False),
+        ({"max_tokens": 5}, CHAT, 5, True),
+        ({"max_tokens": 5, "max_completion_tokens": 9}, CHAT, 9, True),
+        ({"max_tokens": None}, CHAT, None, False),
+        ({"max_tokens": 10_000}, CHAT, 500, True),
     ],
 )
-def test_limit(more: dict[str, Any], route: Route, limit: int | None, is_set: bool) -> None:
+def test_limit(more: dict[str, Any], dialect: str, limit: int | None, is_set: bool) -> None:
     """The limit is the larger of the two, at most the model's; absent on /v1/completions it is 16."""
     body = {"prompt": "x", "messages": [{"role": "user", "content": "x"}], **more}
-    assert bound(body, route).limit == limit
-    assert ask({"model": "m", **body}, route).limit_set is is_set
+    assert bound(body, dialect).limit == limit
+    assert ask({"model": "m", **body}, dialect).limit_set is is_set
 
 
 def test_bound_counts_what_may_reach_the_prompt() -> None:
@@ -163,14 +163,14 @@ def test_bound_is_at_most_the_context() -> None:
     """No prompt is larger than the model's window, for each prompt."""
     long = "x" * 30_000
     assert bound({"messages": [{"role": "user", "content": long}]}).prompt_max == 10_000
-    assert bound({"prompt": [long, long, "x"]}, Route.COMPLETIONS).prompt_max == 30_000
-    assert bound({"prompt": ["x", "y"]}, Route.COMPLETIONS).prompt_max == len('["x", "y"]') + 14
+    assert bound({"prompt": [long, long, "x"]}, COMPLETIONS).prompt_max == 30_000
+    assert bound({"prompt": ["x", "y"]}, COMPLETIONS).prompt_max == len('["x", "y"]') + 14
 
 
 def test_what_stands_beside_the_prompts_of_a_batch_reaches_each() -> None:
     """A suffix is part of every prompt's input: the bound is the sum over the inputs, each with its own."""
     suffix = "s" * 1_000
-    got = bound({"prompt": ["x", "y", "z"], "suffix": suffix}, Route.COMPLETIONS)
+    got = bound({"prompt": ["x", "y", "z"], "suffix": suffix}, COMPLETIONS)
     assert got.prompt_max == len('["x", "y", "z"]') + 3 * (len(json.dumps(suffix)) + 7)
     assert got.text_bytes == len('["x", "y", "z"]') + len(json.dumps(suffix))
 
@@ -181,7 +181,7 @@ def test_bound_is_never_below_the_bytes_of_the_text(text: str, ascii_only: bool)
     """However a text is written in JSON, its bound is at least its UTF-8 length: no tokenizer makes more tokens."""
     raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}, ensure_ascii=ascii_only)
     fields = priced.decode(raw.encode())
-    assert priced.bound(fields, priced.read(fields, Route.CHAT), MODEL).prompt_max >= len(text.encode())
+    assert priced.bound(fields, priced.read(fields, CHAT), MODEL).prompt_max >= len(text.encode())
 
 
 @pytest.mark.parametrize("escaped", [False, True])
@@ -199,7 +199,7 @@ def test_inline_media(escaped: bool) -> None:
     if escaped:
         raw = raw.replace('"image_url"', '"\\u0069mage_url"').replace('"file"', '"\\u0066ile"')
     fields = priced.decode(raw.encode())
-    got = priced.bound(fields, priced.read(fields, Route.CHAT), MODEL)
+    got = priced.bound(fields, priced.read(fields, CHAT), MODEL)
     assert got.text_bytes < 1_000
     assert got.prompt_max == got.text_bytes + 7 + 100 + 100 + 200 + 300
 
@@ -295,5 +295,5 @@ def test_media_of_kinds_that_are_not_openais_are_refused(part: dict[str, Any]) -
     raw = json.dumps({"model": "m", **user(part)}).replace("\\\\", "\\")
     fields = priced.decode(raw.encode())
     with pytest.raises(RequestError) as raised:
-        priced.bound(fields, priced.read(fields, Route.CHAT), MODEL)
+        priced.bound(fields, priced.read(fields, CHAT), MODEL)
     assert raised.value.error.param == "messages[0].content[0]"

@@ -6,11 +6,11 @@ import json
 import msgspec
 import pytest
 
-from schemas.bus.frames import Route
 from schemas.catalogue.anthropic import anthropic_capabilities
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.refusals import PROMPTS_MAX, as_chats, read, refuse
+from schemas.chat.request import CHAT, COMPLETIONS
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -36,10 +36,10 @@ def part(kind, **fields):
     return {"messages": [{"role": "user", "content": [{"type": kind, **fields}]}]}
 
 
-def refusal(body, model=OLD, route=Route.CHAT):
+def refusal(body, model=OLD, dialect=CHAT):
     """What is refused of a body; what is left out of it is made up."""
-    whole = ({"messages": [USER]} if route is Route.CHAT else {}) | {"model": model.id} | body
-    return refuse(model, route, json.dumps(whole).encode())
+    whole = ({"messages": [USER]} if dialect == CHAT else {}) | {"model": model.id} | body
+    return refuse(model, dialect, json.dumps(whole).encode())
 
 
 REFUSED = [
@@ -303,7 +303,7 @@ def test_efforts_by_row(effort):
     assert refusal({"reasoning_effort": effort}, claude("claude-opus-4-1")) is None
 
 
-COMPLETIONS = [
+BAD_COMPLETIONS = [
     ("prompt", "missing_required_parameter", {}),
     ("prompt", "missing_required_parameter", {"prompt": []}),
     ("prompt", "unsupported_value", {"prompt": [1, 2]}),
@@ -319,10 +319,10 @@ COMPLETIONS = [
 
 
 @pytest.mark.parametrize("model", [OLD, GEMINI, TITAN, ROWS["gpt-4o"]], ids=lambda model: model.id)
-@pytest.mark.parametrize(("param", "code", "body"), COMPLETIONS)
+@pytest.mark.parametrize(("param", "code", "body"), BAD_COMPLETIONS)
 def test_a8_completions_that_cannot_be_emulated(param, code, body, model):
     """What has no equal in chat is refused on every model whose completions are emulated."""
-    error = refusal(body, model, Route.COMPLETIONS)
+    error = refusal(body, model, COMPLETIONS)
     assert error is not None
     assert (error.status, error.code, error.param) == (400, code, param)
 
@@ -330,17 +330,17 @@ def test_a8_completions_that_cannot_be_emulated(param, code, body, model):
 def test_a8_completions_that_can():
     """Prompts, echo, best_of 1 and stops pass, and become a chat request a prompt."""
     body = {"prompt": ["a", "b"], "echo": True, "best_of": 1, "stop": "END", "max_tokens": 5}
-    assert refusal(body, OLD, Route.COMPLETIONS) is None
-    chats = as_chats(read(Route.COMPLETIONS, json.dumps(body | {"model": "m"}).encode()))
+    assert refusal(body, OLD, COMPLETIONS) is None
+    chats = as_chats(read(COMPLETIONS, json.dumps(body | {"model": "m"}).encode()))
     assert [chat.messages[0].content for chat in chats] == ["a", "b"]
-    assert refusal({"prompt": "a", "logprobs": 2}, GEMINI, Route.COMPLETIONS) is None
-    assert refusal({"prompt": "a", "n": 2}, OLD, Route.COMPLETIONS).param == "n"
+    assert refusal({"prompt": "a", "logprobs": 2}, GEMINI, COMPLETIONS) is None
+    assert refusal({"prompt": "a", "n": 2}, OLD, COMPLETIONS).param == "n"
 
 
 def test_providers_that_judge_for_themselves():
     """A pass-through provider gets what its caller sent."""
     assert refusal({"n": 0, "of_another_day": 1}, ROWS["gpt-4o"]) is None
-    assert refusal({"prompt": [1]}, ROWS["tokn-sandbox"], Route.COMPLETIONS) is None
+    assert refusal({"prompt": [1]}, ROWS["tokn-sandbox"], COMPLETIONS) is None
 
 
 @pytest.mark.parametrize(
@@ -357,15 +357,15 @@ def test_providers_that_judge_for_themselves():
 )
 def test_hostile_bodies(body):
     """Bodies that are no request are a 400, never an exception."""
-    for route in Route:
-        error = refuse(OLD, route, body)
+    for dialect in (CHAT, COMPLETIONS):
+        error = refuse(OLD, dialect, body)
         assert error is not None
         assert error.status == 400
 
 
 def test_missing_messages():
     """A body without messages is told which parameter is missing."""
-    error = refuse(OLD, Route.CHAT, b'{"model":"m"}')
+    error = refuse(OLD, CHAT, b'{"model":"m"}')
     assert (error.code, error.param) == ("missing_required_parameter", "messages")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from schemas.bus.frames import Route
+from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.money.pricing import TokenUsage
 from tests.workers.providers.anthropic.cases import chunks, deltas, job
 from workers.answers.chat import add_usage, renderers
@@ -69,8 +69,8 @@ def test_chunks_pass_the_sdks_types():
 
 def test_c49_the_usage_chunk_has_empty_choices_on_both_routes():
     """Key present, array empty, for chat and completions."""
-    for route in Route:
-        (one,) = render(route=route)
+    for dialect in (CHAT, COMPLETIONS):
+        (one,) = render(dialect=dialect)
         out = chunks(one.text(0, "x") + one.finish(0, "stop") + one.end(TokenUsage(input=1)))
         assert out[-1]["choices"] == []
         assert out[-1]["usage"]["total_tokens"] == 1
@@ -79,10 +79,10 @@ def test_c49_the_usage_chunk_has_empty_choices_on_both_routes():
 
 def test_choices_are_numbered_across_exchanges():
     """Choice j of exchange i is i*n + j, in streams and in the one body that the last exchange gives."""
-    first, second = render(2, route=Route.COMPLETIONS, choices=4)
+    first, second = render(2, dialect=COMPLETIONS, choices=4)
     out = first.text(1, "b") + second.text(0, "c")
     assert [chunk["choices"][0]["index"] for chunk in chunks(out)] == [1, 2]
-    first, second = render(2, route=Route.COMPLETIONS, choices=4, stream=False)
+    first, second = render(2, dialect=COMPLETIONS, choices=4, stream=False)
     for one, texts in ((first, "ab"), (second, "cd")):
         for index, text in enumerate(texts):
             one.text(index, text)
@@ -96,7 +96,7 @@ def test_choices_are_numbered_across_exchanges():
 
 def test_a_restart_forgets_one_exchange_only():
     """A second try of one exchange leaves the others' choices and usage as they are."""
-    first, second = render(2, route=Route.COMPLETIONS, choices=2, stream=False)
+    first, second = render(2, dialect=COMPLETIONS, choices=2, stream=False)
     first.text(0, "a")
     first.finish(0, "stop")
     first.end(TokenUsage(input=1))
@@ -113,7 +113,7 @@ def test_a_restart_forgets_one_exchange_only():
 @pytest.mark.parametrize("stream", [True, False])
 def test_echo_repeats_the_prompt_and_is_no_output(stream):
     """An echoed prompt stands before the text, and is not counted as output."""
-    (one,) = render(echoes=["Once"], route=Route.COMPLETIONS, stream=stream)
+    (one,) = render(echoes=["Once"], dialect=COMPLETIONS, stream=stream)
     out = one.text(0, " upon")
     assert one.output_bytes == 5
     out += one.finish(0, "stop") + one.end(TokenUsage())
@@ -123,7 +123,7 @@ def test_echo_repeats_the_prompt_and_is_no_output(stream):
 
 def test_legacy_logprobs():
     """Logprobs of chat become the parallel lists of legacy completions, with offsets into the text."""
-    (one,) = render(route=Route.COMPLETIONS)
+    (one,) = render(dialect=COMPLETIONS)
     pieces = [
         chunk["choices"][0]["logprobs"]
         for chunk in chunks(one.text(0, "Hi", [ENTRY]) + one.text(0, "Hi", [ENTRY]))

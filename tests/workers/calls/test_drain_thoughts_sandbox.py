@@ -12,10 +12,11 @@ from nats.js.api import KeyValueConfig
 from runtime.bus.bus import Bus
 from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.bus import subjects
-from schemas.bus.frames import End, Failed, Route
+from schemas.bus.frames import End, Failed
 from schemas.bus.subjects import THOUGHTS_BUCKET, Role
 from schemas.bus.usage import Known, Outcome
 from schemas.catalogue.builtin import BUILTIN, SANDBOX_MODEL
+from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.money.pricing import TokenUsage
 from tests.fakes.nats import NatsServer
 from tests.fakes.openai import FakeOpenAI, Reply, stream, usage
@@ -116,12 +117,10 @@ async def test_thoughts_are_kept_between_workers() -> None:
         await second.close()
 
 
-async def sandbox(
-    body: dict[str, Any], route: Route = Route.CHAT, words_per_s: float = 0
-) -> tuple[bytes, Any]:
+async def sandbox(body: dict[str, Any], dialect: str = CHAT, words_per_s: float = 0) -> tuple[bytes, Any]:
     family = Sandbox()
     row = next(item for item in BUILTIN if item.id == SANDBOX_MODEL)
-    [exchange] = family.open(job(body, route=route, model=row.id, upstream=row.id), row, {})
+    [exchange] = family.open(job(body, dialect=dialect, model=row.id, upstream=row.id), row, {})
     answer = await family.upstream(words_per_s).open(exchange.request(AccountSettings(id="s")))
     data = await read_all(answer, 1_000_000)
     if answer.status != 200:
@@ -131,15 +130,15 @@ async def sandbox(
     return exchange.answer(data), exchange
 
 
-@pytest.mark.parametrize("route", [Route.CHAT, Route.COMPLETIONS])
-async def test_sandbox_honours_its_parameters(route: Route) -> None:
+@pytest.mark.parametrize("dialect", [CHAT, COMPLETIONS])
+async def test_sandbox_honours_its_parameters(dialect: str) -> None:
     """Limit, stop, n and usage work on both routes, streamed or not; a word is a token; two answers are alike."""
-    start = {"model": "x", "messages": []} if route is Route.CHAT else {"model": "x", "prompt": "hi"}
-    data, exchange = await sandbox(start | {"max_tokens": 5, "n": 2}, route)
+    start = {"model": "x", "messages": []} if dialect == CHAT else {"model": "x", "prompt": "hi"}
+    data, exchange = await sandbox(start | {"max_tokens": 5, "n": 2}, dialect)
     body = json.loads(data)
     assert exchange.usage.output == 10
     assert [choice["finish_reason"] for choice in body["choices"]] == ["length", "length"]
-    streamed, exchange = await sandbox(start | {"max_tokens": 5, "n": 2, "stream": True}, route)
+    streamed, exchange = await sandbox(start | {"max_tokens": 5, "n": 2, "stream": True}, dialect)
     assert exchange.finished
     assert exchange.usage.output == 10
     events = [json.loads(item[6:]) for item in streamed.decode().split("\n\n") if item]
@@ -150,7 +149,7 @@ async def test_sandbox_honours_its_parameters(route: Route) -> None:
         )
         whole = body["choices"][index]
         assert text == (whole.get("text") or whole["message"]["content"])
-    stopped = json.loads((await sandbox(start | {"stop": ["sandbox"], "max_tokens": 50}, route))[0])
+    stopped = json.loads((await sandbox(start | {"stop": ["sandbox"], "max_tokens": 50}, dialect))[0])
     assert stopped["choices"][0]["finish_reason"] == "stop"
 
 
@@ -172,7 +171,7 @@ async def test_completions_over_chat() -> None:
     async with FakeOpenAI() as fake:
         pool = PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),))
         async with rig((pool,)) as made:
-            call = job({"model": "m", "prompt": ["a", "b"]}, route=Route.COMPLETIONS, limit=16, choices=2)
+            call = job({"model": "m", "prompt": ["a", "b"]}, dialect=COMPLETIONS, limit=16, choices=2)
             answered = await made.edge.call(call)
             assert isinstance(answered.last, End)
             body = json.loads(answered.data)

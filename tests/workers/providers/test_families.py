@@ -11,12 +11,13 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.anthropic import anthropic_capabilities
 from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.catalogue.gemini import gemini_capabilities
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.refusals import refuse
+from schemas.chat.request import CHAT
 from schemas.money.pricing import TokenUsage
 from tests.fakes import anthropic_rules, bedrock_rules, conversation, gemini_rules
 from tests.fakes.dialects import Answer, anthropic_events, bedrock_events, gemini_events, openai_events
@@ -106,7 +107,7 @@ ANSWER = Answer(
 def streamed(body: dict[str, Any], case: Case) -> Job:
     """A job for a body that the model honours."""
     made = job(body, upstream=case.upstream, limit=500)
-    assert refuse(case.model, Route.CHAT, made.body) is None
+    assert refuse(case.model, CHAT, made.body) is None
     return made
 
 

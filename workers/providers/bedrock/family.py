@@ -7,11 +7,11 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import is_titan_text
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.request import ChatRequest
+from schemas.chat.request import CHAT, ChatRequest
 from workers.answers.chat import Renderer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock import titan
@@ -72,11 +72,7 @@ class Bedrock:
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""
-        if (
-            job.route is not Route.CHAT
-            or b'"tool_calls"' not in job.body
-            or b'"reasoning_effort"' not in job.body
-        ):
+        if job.dialect != CHAT or b'"tool_calls"' not in job.body or b'"reasoning_effort"' not in job.body:
             return []
         try:
             history = _decode_history(job.body)

@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.request import ChatRequest
+from schemas.chat.request import CHAT, ChatRequest
 from schemas.errors import upstream_auth, upstream_failed
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.chat import Renderer
@@ -292,7 +292,7 @@ class Gemini:
 
     def thought_ids(self, job: Job) -> list[str]:
         """Ids of the history's tool calls, the newest THOUGHT_IDS_MAX of them."""
-        if job.route is not Route.CHAT or b'"tool_calls"' not in job.body:
+        if job.dialect != CHAT or b'"tool_calls"' not in job.body:
             return []
         try:
             history = _decode_history(job.body)

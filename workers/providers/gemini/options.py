@@ -5,9 +5,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.model import Capabilities
-from schemas.chat.request import ChatRequest, Function
+from schemas.chat.request import COMPLETIONS, ChatRequest, Function
 from schemas.chat.toolsets import absent, choice_names
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ def generation_config(request: ChatRequest, job: Job, able: Capabilities) -> Jso
     """Limits, sampling and format; empty when the caller asked for nothing."""
     config: Json = {}
     asked = request.max_tokens is not None or request.max_completion_tokens is not None
-    if asked or job.write_limit or job.route is Route.COMPLETIONS:  # there an absent limit is a small one
+    if asked or job.write_limit or job.dialect == COMPLETIONS:  # there an absent limit is a small one
         config["maxOutputTokens"] = job.limit
     if request.n is not None and request.n > 1:
         config["candidateCount"] = request.n

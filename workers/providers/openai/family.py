@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
+from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import invalid
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
@@ -20,7 +21,7 @@ from workers.upstream.sse import EventReader, EventTooLargeError
 BASE_URL = "https://api.openai.com/v1"
 
 _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out, and so do we
-_PATHS = {Route.CHAT: "/chat/completions", Route.COMPLETIONS: "/completions"}
+_PATHS = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
 _NULL = Raw(b"null")
@@ -73,7 +74,7 @@ class OpenAI:
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
         del thoughts
-        if job.route is Route.COMPLETIONS and not model.capabilities.completions:
+        if job.dialect == COMPLETIONS and not model.capabilities.completions:
             from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
             return emulate(job, model, lambda chat: [OpenAIExchange(chat, model)])
@@ -138,7 +139,7 @@ class OpenAIExchange:
         if account.project:
             headers["OpenAI-Project"] = account.project
         base = account.base_url.rstrip("/") or BASE_URL
-        return UpstreamRequest("POST", base + _PATHS[self._job.route], headers, self._request_body)
+        return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, self._request_body)
 
     def _body(self) -> bytes:
         job = self._job
@@ -157,8 +158,8 @@ class OpenAIExchange:
     def _limit(self, fields: dict[str, Raw]) -> None:
         """Leaves a limit as the caller wrote it, or replaces whatever it wrote by the one that was granted."""
         job = self._job
-        name = self._model.capabilities.limit_field if job.route is Route.CHAT else "max_tokens"
-        needed = job.route is Route.COMPLETIONS or self._model.capabilities.needs_limit
+        name = self._model.capabilities.limit_field if job.dialect == CHAT else "max_tokens"
+        needed = job.dialect == COMPLETIONS or self._model.capabilities.needs_limit
         # Newer models refuse the old name; the limit that was priced is the larger of the two.
         renamed = name == "max_completion_tokens" and not _absent(fields, "max_tokens")
         if job.write_limit or renamed or (needed and _absent(fields, name)):

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import VERSION, Job, Route
+from schemas.bus.frames import VERSION, Job
 from schemas.catalogue.anthropic import CLAUDE_47, anthropic_capabilities
 from schemas.catalogue.model import Model
+from schemas.chat.request import CHAT, COMPLETIONS
 from tests.fakes.anthropic import API_KEY, framed
 from tests.fakes.anthropic_rules import check
 from workers.providers.anthropic.family import Anthropic
@@ -41,14 +42,14 @@ assert NEW.capabilities == CLAUDE_47
 
 
 def job(body: dict[str, Any], /, **fields: Any) -> Job:
-    """A job for a chat body, as an edge would publish it; for a legacy completion say `route` and the choices."""
+    """A job for a chat body, as an edge would publish it; for a legacy completion say `dialect` and the choices."""
     whole = {"model": "M"} | ({"messages": USER} if "prompt" not in body else {}) | body
     raw = json.dumps(whole).encode()
     known: dict[str, Any] = {
         "v": VERSION,
         "request_id": "1",
         "attempt": 1,
-        "route": Route.COMPLETIONS if "prompt" in body else Route.CHAT,
+        "dialect": COMPLETIONS if "prompt" in body else CHAT,
         "model": "M",
         "upstream": "claude-x",
         "stream": bool(body.get("stream")),

@@ -8,8 +8,8 @@ import anthropic
 import pytest
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Route
 from schemas.chat.refusals import refuse
+from schemas.chat.request import CHAT
 from tests.fakes import conversation
 from tests.fakes.anthropic import API_KEY, FakeAnthropic, Script, ending, error_body, opening, texts, tool_use
 from tests.workers.providers.anthropic.cases import NEW, OLD, chunks, exchange, job, model, stream_job
@@ -215,12 +215,12 @@ async def test_the_conversation_of_all_families(fake, upstream):
         ),
     )
     first = conversation.first_request("M")
-    assert refuse(row, Route.CHAT, json.dumps(first).encode()) is None
+    assert refuse(row, CHAT, json.dumps(first).encode()) is None
     made = exchange(job(first, upstream=upstream), row)
     found, ids = conversation.outcome(chunks(await fetch(fake, made)))
     assert found == conversation.FIRST
     second = conversation.second_request("M", ids, json_with_tools=row.capabilities.json_with_tools)
-    assert refuse(row, Route.CHAT, json.dumps(second).encode()) is None
+    assert refuse(row, CHAT, json.dumps(second).encode()) is None
     made = exchange(job(second, upstream=upstream), row)
     found, _ = conversation.outcome(chunks(await fetch(fake, made)))
     assert found == conversation.SECOND

@@ -2,8 +2,8 @@
 
 import pytest
 
-from schemas.bus.frames import Route
 from schemas.chat.refusals import refuse
+from schemas.chat.request import CHAT
 from tests.fakes.anthropic_rules import check
 from tests.fakes.bodies import body, encoded
 from tests.workers.providers.anthropic.cases import ACCOUNT, job, model
@@ -28,7 +28,7 @@ def test_refused_or_valid(count, upstream):
     share = count // len(UPSTREAMS) + 1
     first = UPSTREAMS.index(upstream) * share
     for seed in range(first, first + share):
-        if refuse(row, Route.CHAT, encoded(seed)) is not None:
+        if refuse(row, CHAT, encoded(seed)) is not None:
             continue
         made = body(seed)
         (one,) = Anthropic().open(job(made, upstream=upstream), row, {})

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from schemas.bus.frames import Job, Route
+from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.catalogue.model import Model
+from schemas.chat.request import CHAT
 from schemas.money.pricing import Price, PriceTier
 from workers.providers.base import Exchange
 from workers.providers.bedrock.family import Bedrock
@@ -40,7 +41,7 @@ def job(upstream: str = CLAUDE, *, stream: bool = True, limit: int = 1_000, **bo
         v=1,
         request_id="1",
         attempt=1,
-        route=Route.CHAT,
+        dialect=CHAT,
         model="M",
         upstream=upstream,
         stream=stream,

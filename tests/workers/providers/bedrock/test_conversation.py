@@ -4,8 +4,8 @@ import pytest
 from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Route
 from schemas.chat.refusals import refuse
+from schemas.chat.request import CHAT
 from tests.fakes import bedrock as fake
 from tests.fakes import conversation
 from tests.workers.providers.bedrock.cases import CLAUDE, CLAUDE_3, NOVA, job, model
@@ -55,7 +55,7 @@ async def test_the_shared_conversation_has_the_shared_outcome(upstream_id, piece
 
         async def play(body, answer):
             made = structs.replace(job(upstream_id), body=json.dumps(body).encode(), limit=500)
-            assert refuse(row, Route.CHAT, made.body) is None
+            assert refuse(row, CHAT, made.body) is None
             server.replies.append(fake.Reply(frames=fake.stream_of(answer), piece_bytes=piece_bytes))
             exchange = Bedrock().open(made, row, {})[0]
             response = await client.open(exchange.request(account))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from schemas.bus.frames import Route
 from schemas.chat.refusals import refuse
+from schemas.chat.request import CHAT
 from tests.fakes.bedrock_rules import check, check_titan
 from tests.workers.providers.bedrock.cases import (
     CLAUDE,
@@ -219,7 +219,7 @@ def _check_one(seed):
     row = ROWS[upstream]
     limit = bodies.one((1, 1_000, 8_192, 8_192))
     asked = structs.replace(job(upstream, stream=bodies.often(0.5), **bodies.body()), limit=limit)
-    refused = refuse(row, Route.CHAT, asked.body)
+    refused = refuse(row, CHAT, asked.body)
     if refused is not None:
         assert refused.status == 400
         return

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EventStreamError
 from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Route
+from schemas.chat.request import COMPLETIONS
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
 from tests.fakes.bedrock_rules import InvalidError, check
@@ -246,7 +246,7 @@ async def test_a_stream_that_is_cut_on_the_wire(server, upstream):
 async def test_legacy_completions_are_calls_of_their_own(server, upstream):
     """Two prompts, two calls, one answer with their usage summed."""
     raw = json.dumps({"model": "M", "prompt": ["one", "two"], "max_tokens": 5, "echo": True}).encode()
-    asked = structs.replace(job(NOVA, stream=False), route=Route.COMPLETIONS, body=raw, choices=2)
+    asked = structs.replace(job(NOVA, stream=False), dialect=COMPLETIONS, body=raw, choices=2)
     made = Bedrock().open(asked, model(NOVA), {})
     bodies = []
     for one in made:

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from schemas.bus.frames import Route
 from schemas.chat.refusals import refuse
+from schemas.chat.request import CHAT
 from tests.fakes.bedrock_rules import check
 from tests.workers.providers.bedrock.cases import (
     CLAUDE,
@@ -47,7 +47,7 @@ RESULTS = [
 def sent(upstream: str = CLAUDE, thoughts=None, *, strict: bool = True, **body) -> dict:
     """The body that goes to Bedrock: not refused, and valid by the service model and its rules."""
     made = job(upstream, **body)
-    assert refuse(model(upstream), Route.CHAT, made.body) is None
+    assert refuse(model(upstream), CHAT, made.body) is None
     built = json.loads(exchange(upstream, thoughts, **body)._body)
     if strict:
         check("ConverseStream", upstream, built)
@@ -55,7 +55,7 @@ def sent(upstream: str = CLAUDE, thoughts=None, *, strict: bool = True, **body) 
 
 
 def refused(upstream: str = CLAUDE, **body) -> tuple[str | None, str | None]:
-    error = refuse(model(upstream), Route.CHAT, job(upstream, **body).body)
+    error = refuse(model(upstream), CHAT, job(upstream, **body).body)
     assert error is not None
     assert error.status == 400
     return error.code, error.param

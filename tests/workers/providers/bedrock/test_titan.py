@@ -3,9 +3,8 @@ import json
 import msgspec
 import pytest
 
-from schemas.bus.frames import Route
 from schemas.chat.refusals import refuse
-from schemas.chat.request import ChatRequest
+from schemas.chat.request import CHAT, ChatRequest
 from schemas.money.pricing import TokenUsage
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
@@ -218,7 +217,7 @@ def test_sampling_and_stops():
 def test_what_titan_cannot_do_is_refused_before_any_hold(body, param):
     """A 400 that names the parameter."""
     made = job(TITAN, **body)
-    error = refuse(model(TITAN), Route.CHAT, made.body)
+    error = refuse(model(TITAN), CHAT, made.body)
     assert error is not None
     assert (error.status, error.param) == (400, param)
 

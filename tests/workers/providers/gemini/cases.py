@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import VERSION, Job, Route
+from schemas.bus.frames import VERSION, Job
 from schemas.catalogue.gemini import GEMINI_1, GEMINI_3, gemini_capabilities
 from schemas.catalogue.model import Model
+from schemas.chat.request import CHAT
 from tests.fakes.gemini import API_KEY, framed
 from workers.providers.base import Exchange
 from workers.providers.gemini.family import Gemini
@@ -47,7 +48,7 @@ def job(body: dict[str, Any], /, *, limit: int = 65_536, **fields: Any) -> Job:
         "v": VERSION,
         "request_id": "1",
         "attempt": 1,
-        "route": Route.CHAT,
+        "dialect": CHAT,
         "model": "M",
         "upstream": "gemini-x",
         "stream": bool(body.get("stream")),

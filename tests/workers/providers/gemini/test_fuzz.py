@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.bus.frames import Route
 from schemas.chat.refusals import refuse
+from schemas.chat.request import CHAT
 from tests.fakes.gemini_rules import check
 from tests.workers.providers.gemini.cases import ACCOUNT, job, model
 from workers.providers.gemini.family import Gemini
@@ -217,7 +217,7 @@ def _check_one(seed):
     bodies = _Bodies(seed)
     body, row = bodies._body(), bodies._one(ROWS)
     raw = json.dumps(body).encode()
-    refused = refuse(row, Route.CHAT, raw)
+    refused = refuse(row, CHAT, raw)
     if refused is not None:
         assert refused.status == 400
         return

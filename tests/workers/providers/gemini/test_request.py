@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from schemas.bus.frames import Route
+from schemas.chat.request import COMPLETIONS
 from tests.fakes.gemini_rules import check
 from tests.workers.providers.gemini.cases import ACCOUNT, NEW, OLD, exchange, job, model, sent
 from workers.providers.base import RefusedError
@@ -251,13 +251,13 @@ def test_thought_ids_are_the_calls_of_the_history():
     ]
     assert family.thought_ids(job({"messages": messages})) == [f"c{k}" for k in range(5, THOUGHT_IDS_MAX + 5)]
     assert family.thought_ids(job({})) == []
-    assert family.thought_ids(job({}, route=Route.COMPLETIONS, body=b'{"prompt":"\\"tool_calls\\""}')) == []
+    assert family.thought_ids(job({}, dialect=COMPLETIONS, body=b'{"prompt":"\\"tool_calls\\""}')) == []
 
 
 def test_legacy_completions_are_one_call_a_prompt():
     """Each prompt is one user turn and one call with the limit granted; the answers are joined into one body."""
     raw = json.dumps({"model": "M", "prompt": ["a", "b"], "n": 2, "echo": True}).encode()
-    made = Gemini().open(job({}, route=Route.COMPLETIONS, body=raw, choices=4, limit=16), OLD, {})
+    made = Gemini().open(job({}, dialect=COMPLETIONS, body=raw, choices=4, limit=16), OLD, {})
     bodies = [json.loads(one.request(ACCOUNT).body) for one in made]
     assert [body["contents"] for body in bodies] == [
         [{"role": "user", "parts": [{"text": text}]}] for text in "ab"

@@ -5,7 +5,7 @@ import json
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from schemas.bus.frames import Route
+from schemas.chat.request import CHAT, COMPLETIONS
 from tests.workers.providers.gemini.cases import (
     FIXTURES,
     chunks,
@@ -169,11 +169,11 @@ def test_c06_c12_usage_is_null_and_finish_reason_is_said_once():
     assert seen[-1]["choices"] == []
 
 
-@pytest.mark.parametrize("route", [Route.CHAT, Route.COMPLETIONS])
-def test_c04_c49_usage_chunk_has_empty_choices(route):
+@pytest.mark.parametrize("dialect", [CHAT, COMPLETIONS])
+def test_c04_c49_usage_chunk_has_empty_choices(dialect):
     """The usage chunk has the key `choices`, and nothing in it, on both endpoints."""
-    body = {"prompt": "hi"} if route is Route.COMPLETIONS else {}
-    of = job(body | {"stream": True, "stream_options": {"include_usage": True}}, route=route)
+    body = {"prompt": "hi"} if dialect == COMPLETIONS else {}
+    of = job(body | {"stream": True, "stream_options": {"include_usage": True}}, dialect=dialect)
     last = chunks(play(exchange(of), wire(fixture("text.jsonl"))))[-1]
     assert last["choices"] == []
     assert last["usage"]["total_tokens"] == 11

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import Route
 from schemas.catalogue.model import Capabilities
+from schemas.chat.request import COMPLETIONS
 from schemas.money.pricing import TokenUsage, charge
 from tests.fakes.openai import chunk, event, plain, stream, usage
 from tests.fakes.worker import PRICE, job, model
@@ -149,9 +149,7 @@ def test_credentials_in_headers_only() -> None:
     assert request.headers["Authorization"] == "Bearer sk-1"
     assert (request.headers["OpenAI-Organization"], request.headers["OpenAI-Project"]) == ("org-1", "proj-1")
     row = model(capabilities=Capabilities(completions=True))
-    legacy = exchange({"model": "m", "prompt": "x"}, route=Route.COMPLETIONS, limit=16, row=row).request(
-        ACCOUNT
-    )
+    legacy = exchange({"model": "m", "prompt": "x"}, dialect=COMPLETIONS, limit=16, row=row).request(ACCOUNT)
     assert legacy.url == "http://up/v1/completions"
     assert json.loads(legacy.body)["max_tokens"] == 16
 
