@@ -31,7 +31,7 @@ class Proved(Protocol):
 class _Now:
     """The deployments that run, and whether the test that runs is marked."""
 
-    live: list[Proved] = []  # noqa: RUF012 - one for the whole run, on purpose
+    live: list[Proved] = []  # noqa: RUF012  one for the whole run, on purpose
     marked = False
 
 
