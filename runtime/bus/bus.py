@@ -29,6 +29,7 @@ from runtime.bus.messages import (
     PayloadTooLarge,
     message_of,
 )
+from runtime.bus.replies import Replies
 from runtime.log import get_logger
 from runtime.settings.settings import NatsSettings, SettingsError
 from schemas.bus.subjects import Role, new_id, reply_prefix
@@ -48,16 +49,22 @@ __all__ = [
 ]
 
 PENDING_BYTES_MAX = 8 * 1024 * 1024  # published and not yet taken by the socket
-REQUESTS_MAX = 16_384  # requests of one connection that wait for their reply
 RECONNECT_INTERVAL_S = 0.1
 CONNECT_TIMEOUT_S = 2.0
 PING_INTERVAL_S = 1.0
 PINGS_MAX = 3  # a server that is silent for PING_INTERVAL_S * (PINGS_MAX + 1) is left
 SUBSCRIBE_TIMEOUT_S = 5.0
-_SECONDS: dict[str, Any] = {  # the library's annotations say int, but it only adds and compares them
+_OPTIONS: dict[str, Any] = {
+    # Seconds: the library's annotations say int, but it only adds and compares them.
     "reconnect_time_wait": RECONNECT_INTERVAL_S,
     "connect_timeout": CONNECT_TIMEOUT_S,
     "ping_interval": PING_INTERVAL_S,
+    "allow_reconnect": True,
+    "max_reconnect_attempts": -1,
+    "max_outstanding_pings": PINGS_MAX,
+    "pending_size": PENDING_BYTES_MAX,
+    "dont_randomize": False,
+    "no_echo": False,
 }
 _QUIET_S = 5.0  # a connection that cannot be made is logged this often
 
@@ -90,10 +97,7 @@ class Bus:
         self._on_closed = on_closed
         self._callbacks: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
-        self._inbox = f"{reply_prefix(role)}.{new_id()}."
-        self._inbox_bytes = len(self._inbox)
-        self._waiting: dict[str, tuple[asyncio.Future[bytes], str]] = {}
-        self._next_token = 0
+        self._waiting = Replies(f"{reply_prefix(role)}.{new_id()}.", self._loop)
         self._payload_max = 0
         self._room: asyncio.Event = asyncio.Event()
         self._quiet_until = 0.0
@@ -133,7 +137,7 @@ class Bus:
     async def _listen_for_replies(self) -> None:
         while True:
             try:
-                await self.subscribe(f"{self._inbox}*", self._on_reply)
+                await self.subscribe(f"{self._waiting.inbox}*", self._waiting.on_reply)
             except (BusDown, BusTimeout):
                 await asyncio.sleep(RECONNECT_INTERVAL_S)
             else:
@@ -150,14 +154,8 @@ class Bus:
             disconnected_cb=None,
             reconnected_cb=self._reconnected,
             closed_cb=self._closed,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            max_outstanding_pings=PINGS_MAX,
-            pending_size=PENDING_BYTES_MAX,
             inbox_prefix=reply_prefix(self.role),
-            dont_randomize=False,
-            no_echo=False,
-            **_SECONDS,
+            **_OPTIONS,
         )
         self._came_up()
 
@@ -201,12 +199,12 @@ class Bus:
 
     async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
         """The reply to a message. Raises NoResponders, BusTimeout, BusDown, BusDenied, BusFull, PayloadTooLarge."""
-        token, future = self._expect(subject, timeout_s)
+        token, future = self._waiting.expect(subject, timeout_s)
         try:
-            self.publish(subject, data, self._inbox + token)
+            self.publish(subject, data, self._waiting.inbox + token)
             return await future
         finally:
-            self._forget(token)
+            self._waiting.forget(token)
 
     async def js_publish(self, subject: str, data: bytes, msg_id: str, timeout_s: float) -> None:
         """Stores a message in its stream, once per `msg_id` within the stream's window.
@@ -214,45 +212,18 @@ class Bus:
         Raises BusTimeout, BusDown, NoResponders (no stream), BusRejected; after any of them it may or may not be
         stored: send it again with the same id.
         """
-        token, future = self._expect(subject, timeout_s)
+        token, future = self._waiting.expect(subject, timeout_s)
         headers = f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\n\r\n".encode()
         total = len(headers) + len(data)
         try:
-            head = f"HPUB {subject} {self._inbox}{token} {len(headers)} {total}\r\n".encode()
+            head = f"HPUB {subject} {self._waiting.inbox}{token} {len(headers)} {total}\r\n".encode()
             self._send(head + headers, data)
             answer = await future
         finally:
-            self._forget(token)
+            self._waiting.forget(token)
         ack = _decode_ack(answer)
         if ack.error is not None:
             raise BusRejected(str(ack.error.get("description", "JetStream did not store the message")))
-
-    def _expect(self, subject: str, timeout_s: float) -> tuple[str, asyncio.Future[bytes]]:
-        if len(self._waiting) >= REQUESTS_MAX:
-            raise BusFull("too many requests wait for their replies")
-        self._next_token += 1
-        token = f"{self._next_token:x}"
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[token] = (future, subject)
-        timer = self._loop.call_later(timeout_s, _expire, future)
-        future.add_done_callback(lambda _future: timer.cancel())
-        return token, future
-
-    def _forget(self, token: str) -> None:
-        future, _ = self._waiting.pop(token)
-        if not future.done():
-            future.cancel()
-        elif not future.cancelled():
-            future.exception()  # seen: its task may have been cancelled in the same moment
-
-    def _on_reply(self, message: Message) -> None:
-        waiting = self._waiting.get(message.subject[self._inbox_bytes :])
-        if waiting is None or waiting[0].done():
-            return  # too late, or twice
-        if message.no_responders:
-            waiting[0].set_exception(NoResponders(waiting[1]))
-        else:
-            waiting[0].set_result(message.data)
 
     async def subscribe(
         self, subject: str, handler: Callable[[Message], None], queue: str = ""
@@ -283,19 +254,7 @@ class Bus:
 
     async def flush(self, timeout_s: float) -> None:
         """Waits until the server has read everything published so far. Raises BusTimeout, BusDown."""
-        if not self.client.is_connected:
-            raise BusDown("not connected to NATS")
-        pong: asyncio.Future[bool] = self._loop.create_future()
-        timer = self._loop.call_later(timeout_s, _expire, pong)
-        try:
-            await self.client._send_ping(pong)  # noqa: SLF001  its flush() is cancelled when the connection is lost
-            await asyncio.wait([pong])
-            if pong.cancelled():
-                raise BusDown("the connection to NATS was lost")
-            pong.result()
-        finally:
-            timer.cancel()
-            pong.cancel()
+        await self.client.drained(timeout_s)
 
     async def room(self, timeout_s: float) -> None:
         """Waits, after BusFull, until the socket has taken what was published. Raises BusTimeout, BusDown."""
@@ -319,7 +278,7 @@ class Bus:
         if self.connected:
             with contextlib.suppress(BusError):
                 await self.flush(1.0)
-        self._fail_waiting()
+        self._waiting.fail()
         self._up = False
         with contextlib.suppress(Exception):
             await self.client.close()
@@ -336,12 +295,7 @@ class Bus:
             _logger.warning("disconnected from NATS", role=self.role.value)
         self._up = False
         self._room.set()
-        self._fail_waiting()
-
-    def _fail_waiting(self) -> None:
-        for future, _ in list(self._waiting.values()):
-            if not future.done():
-                future.set_exception(BusDown("the connection to NATS was lost"))
+        self._waiting.fail()
 
     def _has_room(self) -> None:
         self._room.set()
@@ -389,13 +343,4 @@ class Bus:
         self._denials = [*self._denials[-15:], text]
         _logger.error("the server refuses a subject to this role", role=self.role.value, error=text)
         if "for publish" in text:
-            for future, subject in list(self._waiting.values()):
-                if f'"{subject.lower()}"' in text and not future.done():
-                    future.set_exception(
-                        BusDenied(f"the role {self.role.value!r} may not publish to {subject}")
-                    )
-
-
-def _expire(future: asyncio.Future[bytes] | asyncio.Future[bool]) -> None:
-    if not future.done():
-        future.set_exception(BusTimeout("no reply in time"))
+            self._waiting.deny(text, self.role)

@@ -18,6 +18,8 @@ with without("aiohttp"):
     from nats.errors import MaxPayloadError, SlowConsumerError, StaleConnectionError, UnexpectedEOF
     from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR
 
+from runtime.bus.messages import BusDown
+from runtime.bus.replies import expire
 from runtime.bus.wire import CLOSE_TIMEOUT_S, Parser, ProtocolError, PushTransport
 from runtime.settings.settings import NatsSettings, SettingsError
 
@@ -82,6 +84,22 @@ class GuardedClient(Client):
             if transport.writable:
                 # The socket took it all without a pause, so no `resume_writing` will come: who waits for room is told.
                 self._on_writable()
+
+    async def drained(self, timeout_s: float) -> None:
+        """Waits until the server has read everything written so far. Raises BusTimeout, BusDown."""
+        if not self.is_connected:
+            raise BusDown("not connected to NATS")
+        pong: asyncio.Future[bool] = self._loop.create_future()
+        timer = self._loop.call_later(timeout_s, expire, pong)
+        try:
+            await self._send_ping(pong)  # nats-py's own flush() is cancelled when the connection is lost
+            await asyncio.wait([pong])
+            if pong.cancelled():
+                raise BusDown("the connection to NATS was lost")
+            pong.result()
+        finally:
+            timer.cancel()
+            pong.cancel()
 
     def _writable(self) -> None:
         self.write_pending()

@@ -430,7 +430,7 @@ async def test_late_pong_after_a_flush_that_timed_out_is_harmless(server, connec
 async def test_reply_to_a_stranger_is_ignored(connect):
     """A message on our reply prefix that answers no request changes nothing."""
     edge, book = await connect(Role.EDGE), await connect(Role.LEDGER)
-    book.publish(f"{edge._inbox}ffff", b"forged")
+    book.publish(f"{edge._waiting.inbox}ffff", b"forged")
     await book.flush(2)
     await edge.flush(2)
     assert edge.handler_errors == 0
