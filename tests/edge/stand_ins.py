@@ -169,8 +169,8 @@ class Attempt:
         self.send(Accept(0, self.worker.id))
 
     def again(self) -> None:
-        """After a reconnect of the worker: of what may be lost, the accept goes out again, as long as no credit covers it."""
-        if self.accepted and not any(through >= 0 for through in self.credits):
+        """After a reconnect of the worker: an accept goes out again that is all so far, and that no credit covers."""
+        if self.accepted and not self.seq and not any(through >= 0 for through in self.credits):
             self.accept()
 
     def bounce(self, error: Any = None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.tokn import Tokn
@@ -97,7 +97,7 @@ def received(upstream, client, body: bytes) -> dict[str, Any]:
     return {name: bytes(value) for name, value in _raw(only.body).items()}
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250)
 @given(fields=_fields, options=_options)
 def test_upstream_receives_what_the_caller_sent(upstream, client, fields, options):
     """Every value arrives byte for byte and in order; only the model and the stream's usage option are written."""

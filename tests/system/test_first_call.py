@@ -1,10 +1,13 @@
 """Owns the first minutes: `tokn up` without a file, the printed curl, restarts, refusals, stopping."""
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -128,15 +131,24 @@ def first_answer_s(tokn: Tokn) -> float:
     return took_s
 
 
+def slowdown() -> float:
+    """How many times longer than its CPU time a busy process takes now: 1 on a machine that does nothing else."""
+    began = time.monotonic()
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", "import tokn.cli"], environment())
+    _, _, used = os.wait4(pid, 0)
+    return max((time.monotonic() - began) / (used.ru_utime + used.ru_stime), 1.0)
+
+
 def test_first_answer_comes_soon(tmp_path):
-    """A start on an empty folder answers its first call within 5 s: one of three does, for other tests run beside it."""
-    took_s = []
+    """A start on an empty folder answers its first call within 5 s; other tests that run beside it may stretch them."""
+    took = []
     for turn in range(3):
         with Tokn(tmp_path / f"data{turn}") as tokn:
-            took_s.append(first_answer_s(tokn))
-        if took_s[-1] < FIRST_ANSWER_MAX_S:
+            took.append((first_answer_s(tokn), slowdown()))
+        seconds, times = took[-1]
+        if seconds < FIRST_ANSWER_MAX_S * times:
             return
-    pytest.fail(f"first answers after {took_s} s")
+    pytest.fail(f"first answers: {took} (s, times slower)")
 
 
 def test_start_answer_stop_and_start_again(tmp_path):

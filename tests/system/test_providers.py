@@ -1,5 +1,6 @@
 """Owns what the caller sees of the four families over the whole path: one conversation, one bill, one list of models."""
 
+import contextlib
 import json
 from decimal import Decimal
 from typing import Any
@@ -174,12 +175,6 @@ def test_every_class_of_tokens_is_billed_to_the_nano_dollar(played, tokn, http, 
     assert row["reasoning_tokens"] == usage.reasoning
 
 
-def pool_workers(tokn: Tokn, name: str) -> int:
-    """How many workers of a pool are alive."""
-    (row,) = [row for row in tokn.rows("pools") if row["name"] == name]
-    return int(row["workers"])
-
-
 def test_signatures_outlive_the_worker_that_heard_them(played, tokn, sdk):
     """Gemini's thought signatures come back with the next turn though another worker process serves it."""
     (stage,) = played["gemini"]
@@ -187,9 +182,14 @@ def test_signatures_outlive_the_worker_that_heard_them(played, tokn, sdk):
     _, call_ids, _ = converse(sdk, conversation.first_request("gemini"))
     killed = tokn.kill("worker")
     wait_for(lambda: any(one != killed for one in tokn.children("worker")), 10, "another worker")
-    wait_for(lambda: pool_workers(tokn, "gemini") == 1 and tokn.ready(), 20, "another worker that is ready")
     stage.play(REPORT)
-    seen, _, _ = converse(sdk, conversation.second_request("gemini", call_ids))
+
+    def once_served() -> Any:
+        # The beats of the killed one count for a while yet: only a call shows that there is another one.
+        with contextlib.suppress(openai.RateLimitError):
+            return converse(sdk, conversation.second_request("gemini", call_ids))
+
+    seen, _, _ = wait_for(once_served, 20, "another worker that serves")
     assert seen == conversation.SECOND
     assert signatures(stage.bodies[-1]) == [dialects.SIGNATURE, None]
 

@@ -11,7 +11,7 @@ import pytest
 from schemas.bus.subjects import Role
 from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
-from tests.fakes.tokn import CHILDREN, Tokn, alive, environment, run, wait_for
+from tests.fakes.tokn import CHILDREN, Tokn, alive, ask, environment, run, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -302,6 +302,6 @@ def test_help_of_every_command():
         ["credit"],
         ["usage"],
     ):
-        done = run(*words, "--help")
+        done = ask(*words, "--help")
         assert done.returncode == 0
         assert "Usage: tokn" in done.stdout

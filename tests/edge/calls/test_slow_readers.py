@@ -70,8 +70,8 @@ async def test_requests_without_readers_give_their_places_back(rig: Rig) -> None
             await asyncio.sleep(0)
 
     asking = asyncio.create_task(more())
-    await until(lambda: rig.edge.state.requests >= 5, 20)
-    await until(lambda: not rig.edge.state.requests, 20)
+    await until(lambda: rig.edge.state.requests >= 5, 60)
+    await until(lambda: not rig.edge.state.requests, 60)
     assert (await rig.chat()).status_code == 200
     asking.cancel()
     for connection in deaf_ones:
