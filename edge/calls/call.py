@@ -12,7 +12,6 @@ from edge import faults
 from edge.calls.flow import Flow, Order
 from edge.calls.host import Host, Settle, State
 from edge.calls.outlet import Outlet
-from edge.calls.seen import Seen
 from edge.limits import Limits
 from schemas.bus import frames, usage
 from schemas.bus.frames import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Head, Job
@@ -55,7 +54,7 @@ class Call(Outlet):
         self._cancel_at = 0.0
         self._left_at = 0.0
         self._early: TokenUsage | None = None
-        self._seen = Seen()
+        self._output_tokens = 0  # of a stream, as its worker counts them
 
     # What the caller's side does.
 
@@ -81,7 +80,6 @@ class Call(Outlet):
         if self.state is State.WAITING:
             self._end(None, Settle.RELEASE)
         elif self.state is State.RUNNING:
-            self._seen.output_bytes()  # counted now, so that the events themselves need not be kept
             self._cancel(self._left_at)
             if not self._host.may_follow():
                 self._end(None, Settle.WORKER)
@@ -172,7 +170,7 @@ class Call(Outlet):
             self._waiting_since = 0.0
             self._flow = Flow()
             self._early = None
-            self._seen = Seen()
+            self._output_tokens = 0
             self.worker_id = ""
             if self.left:
                 self._end(None, Settle.RELEASE)
@@ -220,6 +218,7 @@ class Call(Outlet):
 
     def _on_running(self, frame: Frame, now: float) -> None:
         if isinstance(frame, Alive):
+            self._count(frame)
             if frame.last_seq > self._flow.received:
                 self._gap(now)
             return
@@ -238,6 +237,7 @@ class Call(Outlet):
 
     def _on_next(self, frame: Accept | Data | Head | EarlyUsage | End | Failed) -> None:
         if isinstance(frame, Data):
+            self._count(frame)
             self._append(frame.data)
             self.wake()
         elif isinstance(frame, EarlyUsage):
@@ -257,11 +257,14 @@ class Call(Outlet):
         empty = not (self.stream or self.left or self._flow.waiting_bytes)
         self._end(internal() if empty else None, Settle.FAIL if empty else Settle.WORKER)
 
+    def _count(self, frame: Data | Alive) -> None:
+        # Of a plain answer nobody has seen anything; a worker that does not count yet says 0.
+        if self.stream:
+            self._output_tokens = max(self._output_tokens, frame.output_tokens)
+
     def _append(self, data: bytes) -> None:
         if not self.first_data:
             self.first_data = time.monotonic()
-        if self.stream:
-            self._seen.add(data)
         if self.left:
             self._flow.pass_on(len(data))
             return
@@ -388,7 +391,7 @@ class Call(Outlet):
             prompt_max=self._job.prompt_max,
             text_bytes=self._job.text_bytes,
             output_max=self._job.limit * self._job.choices,
-            output_bytes=self._seen.output_bytes(),
+            output_tokens=self._output_tokens,
             answered=self.left or self._early is not None or self._flow.received > 0,
         )
 
