@@ -117,4 +117,4 @@ class _StreamWriter:
 def measure(route: str, call: Call) -> None:
     """Counts a call that has been answered."""
     how = "left" if call.left else "error" if call.error else "ok"
-    telemetry.count_call(route, how, call.first_data - call.created if call.first_data else None)
+    telemetry.count_call(route, how, None if call.first_data is None else call.first_data - call.created)

@@ -229,7 +229,7 @@ async def test_words_of_a_replaced_attempt_are_never_seen(rig: Rig, monkeypatch:
 
     def wake(call: Call) -> None:
         # The caller's side is slow: it looks only once the attempt has been given up.
-        if call.attempt == 1 and not held:
+        if call.current.number == 1 and not held:
             held.append(call)
             call.worker_died()
         written(call)
