@@ -7,6 +7,7 @@ import msgspec
 
 from edge import telemetry
 from edge.books import Books, LedgerAwayError
+from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.errands import Errands
 from edge.calls.host import CallView, Settle
@@ -14,7 +15,6 @@ from edge.calls.liveness import Liveness
 from edge.calls.parts import Parts
 from edge.calls.roster import Roster
 from edge.calls.waiting import Waiting
-from edge.http.intake import Budget
 from edge.limits import Limits
 from runtime.bus.bus import Bus, BusError, Message, Subscription
 from runtime.log import get_logger

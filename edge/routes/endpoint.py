@@ -1,237 +1,120 @@
-"""Owns the routes: what each path answers, and the boundary behind which every failure has OpenAI's shape."""
+"""Owns what every route has: its row, what handlers stand on, and the boundary behind which each failure is an answer."""
 
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+from msgspec import Struct
 from starlette.routing import Route as Path
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from edge import telemetry
 from edge.admission.admission import Admission
-from edge.admission.catalogue import Catalogue, describe, live_models
+from edge.admission.catalogue import Catalogue
 from edge.books import Books
-from edge.calls import answer
+from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
-from edge.http.exchange import CallerGoneError, Exchange
-from edge.http.intake import Budget
+from edge.http.exchange import CallerGoneError, ErrorBody, Exchange
 from edge.limits import Limits
-from runtime import metrics
 from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from schemas.chat.priced import RequestError
-from schemas.chat.request import CHAT, COMPLETIONS
-from schemas.errors import (
-    INVALID_REQUEST,
-    WireError,
-    bad_key,
-    internal,
-    model_not_found,
-    saturated,
-    unavailable,
-    unknown_path,
-    wrong_method,
-)
+from schemas.errors import WireError, internal, unavailable, unknown_path, wrong_method
 
-Handler = Callable[[Exchange], Awaitable[None]]
-_TEXT = (b"content-type", b"text/plain; charset=utf-8")
-_METRICS = (b"content-type", metrics.CONTENT_TYPE.encode())
-_ID_CHARS_MAX = 256
+ID_CHARS_MAX = 256  # of a path or an id that an answer repeats
+GET = ("GET", "HEAD")
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+encode = msgspec.json.Encoder(decimal_format="string").encode
 _logger = get_logger("edge.routes")
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
-class Endpoint:
-    """One route as an ASGI app: counts, refuses wrong methods, and turns what is raised into an answer."""
-
-    def __init__(self, name: str, methods: tuple[str, ...] | None, handler: Handler, state: "State") -> None:
-        self._name = name
-        self._methods = methods
-        self._handler = handler
-        self._state = state
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        exchange = Exchange(scope, receive, send)
-        state = self._state
-        state.requests += 1
-        try:
-            if self._methods is not None and exchange.method not in self._methods:
-                error = wrong_method(exchange.method, exchange.path[:_ID_CHARS_MAX])
-                await exchange.refuse(error, (b"allow", ", ".join(self._methods).encode()))
-            elif state.requests > state.limits.requests:
-                await exchange.refuse(
-                    unavailable("The gateway answers too many requests now. Retry with backoff.")
-                )
-            else:
-                await self._handler(exchange)
-        except RequestError as refused:
-            await exchange.refuse(refused.error)
-        except CallerGoneError:
-            pass
-        except Exception:
-            _logger.exception("a request failed", request_id=exchange.request_id, route=self._name)
-            if exchange.status:
-                exchange.connection.abort()
-            else:
-                await exchange.refuse(internal())
-        finally:
-            state.requests -= 1
-            telemetry.count_request(self._name, exchange.status)
-
-
-class State:
-    """What all requests of an edge share."""
+class Load:
+    """What all requests of an edge count together."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.requests = 0
         self.stopping = False
+        self.ledger_seen: float | None = None  # when it last answered a question about readiness; monotonic
 
 
-class Routes:
-    """The handlers, and the parts of the edge they stand on."""
+class Backing(Struct, frozen=True, kw_only=True):
+    """The parts of an edge that handlers stand on."""
 
-    def __init__(
-        self,
-        *,
-        state: State,
-        bus: Bus,
-        ledger: Books,
-        catalogue: Catalogue,
-        roster: Roster,
-        relay: Relay,
-        admission: Admission,
-        budget: Budget,
-        pools: tuple[str, ...],
-    ) -> None:
-        self._state = state
-        self._bus = bus
-        self._books = ledger
-        self._catalogue = catalogue
-        self._roster = roster
-        self._relay = relay
-        self._admission = admission
-        self._budget = budget
-        self._pools = pools
-        self._ledger_seen = 0.0
+    load: Load
+    bus: Bus
+    ledger: Books
+    catalogue: Catalogue
+    roster: Roster
+    relay: Relay
+    admission: Admission
+    budget: Budget
+    pools: tuple[str, ...]
 
-    def router(self) -> Router:
-        """Starlette's router over all of them."""
-        get = ("GET", "HEAD")
 
-        def path(pattern: str, name: str, methods: tuple[str, ...], handler: Handler) -> Path:
-            return Path(pattern, Endpoint(name, methods, handler, self._state), name=name)
+Handler = Callable[[Backing, Exchange], Awaitable[None]]
 
-        return Router(
-            [
-                path("/v1/chat/completions", "chat", ("POST",), self.chat),
-                path("/v1/completions", "completions", ("POST",), self.completions),
-                path("/v1/models", "models", get, self.models),
-                path("/v1/models/{id:path}", "model", get, self.model),
-                path("/v1/generations/{id}", "generation", get, self.generation),
-                path("/healthz", "healthz", get, self.healthz),
-                path("/readyz", "readyz", get, self.readyz),
-                path("/metrics", "metrics", get, self.metrics),
-            ],
-            redirect_slashes=False,
-            default=Endpoint("unknown", None, self.unknown, self._state),
-        )
 
-    async def chat(self, exchange: Exchange) -> None:
-        """POST /v1/chat/completions."""
-        await self._call(exchange, CHAT)
+class Row(Struct, frozen=True, kw_only=True):
+    """One route. `name` is its label in metrics; errors have OpenAI's envelope unless its protocol has another."""
 
-    async def completions(self, exchange: Exchange) -> None:
-        """POST /v1/completions."""
-        await self._call(exchange, COMPLETIONS)
+    path: str  # Starlette's pattern
+    name: str
+    handler: Handler
+    methods: tuple[str, ...] | None = GET  # None for any
+    error_body: ErrorBody = WireError.body
 
-    async def unknown(self, exchange: Exchange) -> None:
-        """Every other path."""
-        await exchange.refuse(unknown_path(exchange.method, exchange.path[:_ID_CHARS_MAX]))
 
-    async def _call(self, exchange: Exchange, dialect: str) -> None:
-        call, taken = await self._admission.admit(exchange, dialect)
+class Endpoint:
+    """One route as an ASGI app: counts, refuses wrong methods, and turns what is raised into an answer."""
+
+    def __init__(self, row: Row, backing: Backing) -> None:
+        self._row = row
+        self._backing = backing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        row, load = self._row, self._backing.load
+        exchange = Exchange(scope, receive, send, row.error_body)
+        load.requests += 1
         try:
-            call.drop = exchange.connection.abort
-            exchange.connection.on_hangup(call.hang_up)
-            if call.stream:
-                await answer.stream(exchange, call)
+            if row.methods is not None and exchange.method not in row.methods:
+                error = wrong_method(exchange.method, exchange.path[:ID_CHARS_MAX])
+                await exchange.refuse(error, (b"allow", ", ".join(row.methods).encode()))
+            elif load.requests > load.limits.requests:
+                await exchange.refuse(
+                    unavailable("The gateway answers too many requests now. Retry with backoff.")
+                )
             else:
-                await answer.plain(exchange, call)
+                await row.handler(self._backing, exchange)
+        except RequestError as refused:
+            await exchange.refuse(refused.error)
+        except CallerGoneError:
+            pass
+        except Exception:
+            _logger.exception("a request failed", request_id=exchange.request_id, route=row.name)
+            if exchange.status:
+                exchange.connection.abort()
+            else:
+                await exchange.refuse(internal())
         finally:
-            exchange.connection.on_hangup(None)
-            call.hang_up()
-            self._budget.give_back(taken + call.reserved)
-            answer.measure(dialect, call)
+            load.requests -= 1
+            telemetry.count_request(row.name, exchange.status)
 
-    async def models(self, exchange: Exchange) -> None:
-        """GET /v1/models: what some worker can serve now."""
-        await self._admission.caller(exchange).verify()
-        listed = {"object": "list", "data": live_models(self._catalogue, self._roster)}
-        await exchange.answer(200, _encode(listed))
 
-    async def model(self, exchange: Exchange) -> None:
-        """GET /v1/models/{id}: the entry that the list shows."""
-        await self._admission.caller(exchange).verify()
-        name = str(exchange.scope["path_params"]["id"])
-        if not name:
-            raise RequestError(unknown_path(exchange.method, exchange.path))
-        model = await self._catalogue.find(name) if len(name) <= _ID_CHARS_MAX else None
-        if model is None:
-            raise RequestError(model_not_found(name[:_ID_CHARS_MAX]))
-        if self._roster.gone(model.pool, model.id):
-            raise RequestError(model_not_found(name, model.successor))
-        if not self._roster.serves(model.pool, model.id):
-            raise RequestError(saturated(f"No worker can serve the model `{name}` now. Retry with backoff."))
-        await exchange.answer(200, _encode(describe(model)))
+def router(rows: Sequence[Row], backing: Backing) -> Router:
+    """Starlette's router over these routes, in their order."""
+    other = Row(path="", name="unknown", methods=None, handler=_unknown)
+    return Router(
+        [Path(row.path, Endpoint(row, backing), name=row.name) for row in rows],
+        redirect_slashes=False,
+        default=Endpoint(other, backing),
+    )
 
-    async def generation(self, exchange: Exchange) -> None:
-        """GET /v1/generations/{id}: the receipt of one of the key's own calls."""
-        caller = self._admission.caller(exchange)
-        name = str(exchange.scope["path_params"]["id"])
-        reply = await self._books.generation(caller.digest, name[:_ID_CHARS_MAX])
-        if not reply.active:
-            raise RequestError(bad_key())
-        if reply.receipt is None:
-            message = "This key has no call with that id. It is the x-request-id of the call's answer."
-            raise RequestError(WireError(404, INVALID_REQUEST, message, "generation_not_found", "id"))
-        await exchange.answer(200, _encode(reply.receipt))
 
-    async def healthz(self, exchange: Exchange) -> None:
-        """200 while the process lives."""
-        await exchange.answer(200, b"ok\n", kind=_TEXT)
-
-    async def readyz(self, exchange: Exchange) -> None:
-        """200 when NATS and the ledger answer and every configured pool has a worker."""
-        if missing := await self._missing():
-            raise RequestError(unavailable(f"Not ready: {missing}."))
-        await exchange.answer(200, b"ok\n", kind=_TEXT)
-
-    async def _missing(self) -> str:
-        if self._state.stopping:
-            return "the edge is stopping"
-        if not self._bus.connected:
-            return "NATS does not answer"
-        if not self._catalogue.loaded or not await self._ledger_answers():
-            return "the ledger does not answer"
-        lacking = [pool for pool in self._pools if self._roster.silent(pool)]
-        return f"no worker for {', '.join(lacking)}" if lacking else ""
-
-    async def _ledger_answers(self) -> bool:
-        # Remembered for a moment, so that whoever asks often does not ask the ledger.
-        if time.monotonic() - self._ledger_seen < self._state.limits.ready_s:
-            return True
-        if not await self._books.ping(self._state.limits.ready_s):
-            return False
-        self._ledger_seen = time.monotonic()
-        return True
-
-    async def metrics(self, exchange: Exchange) -> None:
-        """GET /metrics: Prometheus text."""
-        telemetry.IN_FLIGHT.set(self._state.requests)
-        telemetry.CALLS.set(len(self._relay))
-        telemetry.BUFFERED.set(self._budget.used)
-        await exchange.answer(200, metrics.text(), kind=_METRICS)
+async def _unknown(backing: Backing, exchange: Exchange) -> None:
+    """Every other path."""
+    del backing
+    await exchange.refuse(unknown_path(exchange.method, exchange.path[:ID_CHARS_MAX]))

@@ -44,7 +44,7 @@ async def test_a_failure_inside_an_event_breaks_the_connection(rig: Rig) -> None
     rig.worker.script = script
     with pytest.raises(httpx.RemoteProtocolError):
         await rig.chat(stream=True)
-    await until(lambda: rig.edge.state.requests == 0)
+    await until(lambda: rig.edge.load.requests == 0)
     assert rig.edge.budget.used == 0
 
 

@@ -86,7 +86,7 @@ async def test_a_stop_with_the_ledger_away_still_tells_it(rig: Rig) -> None:
     assert (await rig.chat()).status_code == 503
     await asyncio.sleep(FAST.ledger_s + 0.3)  # the first telling has found nobody
     rig.stop.set()
-    await until(lambda: rig.edge.state.stopping)
+    await until(lambda: rig.edge.load.stopping)
     await asyncio.sleep(FAST.grace_s / 2)
     await rig.ledger.open()
     assert await estimate_of(rig) == (1, True)
