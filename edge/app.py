@@ -12,12 +12,13 @@ from uvicorn import Config, Server
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
 from edge.books import Books
+from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import BoundedProtocol, bounded
-from edge.http.intake import Budget
 from edge.limits import LIMITS, Limits
-from edge.routes.routes import Routes, State
+from edge.routes import ROUTES
+from edge.routes.endpoint import Backing, Load, router
 from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from runtime.metrics import watch_bus
@@ -68,7 +69,7 @@ class Edge:
         self.bus = await Bus.connect(self._settings.nats, Role.EDGE, name="edge", on_closed=end_process)
         self._stack.push_async_callback(self.bus.close)
         watch_bus(self.bus)
-        self.state = State(limits)
+        self.load = Load(limits)
         self.budget = Budget(limits.buffered_bytes)
         self.roster = Roster(limits.overdue_s)
         ledger = Books(self.bus, limits)
@@ -84,8 +85,8 @@ class Edge:
             budget=self.budget,
             limits=limits,
         )
-        routes = Routes(
-            state=self.state,
+        backing = Backing(
+            load=self.load,
             bus=self.bus,
             ledger=ledger,
             catalogue=self.catalogue,
@@ -96,7 +97,7 @@ class Edge:
             pools=tuple(pool.name for pool in self._settings.pools),
         )
         config = Config(
-            routes.router(),
+            router(ROUTES, backing),
             http=bounded(limits),
             ws="none",
             lifespan="off",
@@ -121,7 +122,7 @@ class Edge:
             await asyncio.wait({serving, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if ticking.done():
                 await ticking  # it never ends by itself: this raises what ended it
-            self.state.stopping = True
+            self.load.stopping = True
             over = time.monotonic() + self._limits.grace_s
             self.server.should_exit = True
             await asyncio.wait({serving}, timeout=self._limits.grace_s)

@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 from runtime.metrics import REGISTRY
+from schemas.dialects import DIALECTS
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600)
 
@@ -23,7 +24,7 @@ WORKER_DEATHS = Counter("tokn_edge_worker_deaths", "Workers found dead with call
 STALE_FRAMES = Counter("tokn_edge_stale_frames", "Frames of ended or replaced attempts", registry=REGISTRY)
 
 _ENDS = {how: ENDED.labels(how) for how in ("ok", "error", "left")}
-_FIRST = {route: FIRST_BYTE.labels(route) for route in ("chat", "completions")}
+_FIRST = {dialect.name: FIRST_BYTE.labels(dialect.name) for dialect in DIALECTS}
 _requests: dict[tuple[str, int], Counter] = {}
 
 

@@ -2,21 +2,24 @@
 
 import time
 
+from msgspec import structs
+
 from edge.admission.catalogue import Catalogue
 from edge.books import Books
+from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.exchange import Exchange
-from edge.http.intake import Budget, key_digest, read_body
+from edge.http.heading import job_headers
+from edge.http.intake import AUTHORIZATION, key_digest, read_body
 from edge.limits import Limits
+from schemas.asked import Ask, Bound
 from schemas.bus import frames
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
-from schemas.chat import priced
-from schemas.chat.priced import Ask, Bound, RequestError
-from schemas.chat.refusals import refuse
-from schemas.chat.request import COMPLETIONS
+from schemas.chat.priced import RequestError
+from schemas.dialects.base import Dialect
 from schemas.errors import (
     WireError,
     bad_key,
@@ -68,13 +71,13 @@ class Admission:
         self._budget = budget
         self._limits = limits
 
-    def caller(self, exchange: Exchange) -> Caller:
+    def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = (AUTHORIZATION,)) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
-        return Caller(self._books, key_digest(exchange))
+        return Caller(self._books, key_digest(exchange, key_headers))
 
-    async def admit(self, exchange: Exchange, dialect: str) -> tuple[Call, int]:
+    async def admit(self, exchange: Exchange, dialect: Dialect) -> tuple[Call, int]:
         """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
-        caller = self.caller(exchange)
+        caller = self.caller(exchange, dialect.key_headers)
         body = await read_body(exchange, self._limits, self._budget, caller.verify)
         taken = len(body)
         try:
@@ -88,28 +91,30 @@ class Admission:
             self._budget.give_back(taken)
             raise
 
-    async def _admit(self, exchange: Exchange, dialect: str, caller: Caller, body: bytes) -> Call:
-        fields = priced.decode(body)
-        ask = priced.read(fields, dialect)
+    async def _admit(self, exchange: Exchange, dialect: Dialect, caller: Caller, body: bytes) -> Call:
+        fields = dialect.decode(body)
+        ask = dialect.read(fields)
         model = await self._model(ask.model)
-        bound = priced.bound(fields, ask, model)
-        body = priced.encode(fields)
-        if (error := refuse(model, dialect, body)) is not None:
+        bound = dialect.bound(fields, ask, model)
+        body = dialect.encode(fields)
+        if (error := dialect.refuse(model, body)) is not None:
             raise RequestError(error)
         message = Authorise(
-            books.VERSION,
-            exchange.request_id,
-            caller.digest,
-            model.id,
-            bound.prompt_max,
-            ask.choices,
-            bound.limit,
-            ask.prompts,
+            v=books.VERSION,
+            request_id=exchange.request_id,
+            digest=caller.digest,
+            model=model.id,
+            prompt_max=bound.prompt_max,
+            choices=ask.choices,
+            limit=bound.limit,
+            prompts=ask.inputs,
         )
         reply = await self._books.authorise(message)
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, model))
-        job = _job(dialect, ask, bound, reply, body, model=model, call_s=self._limits.call_s)
+        job = _job(dialect.name, ask, bound, reply, body, model=model, call_s=self._limits.call_s)
+        if dialect.job_headers:
+            job = structs.replace(job, headers=job_headers(exchange, dialect.job_headers))
         return self._relay.start(job, reply)
 
     async def _model(self, name: str) -> Model:
@@ -121,14 +126,14 @@ class Admission:
         return model
 
 
-def _kept(dialect: str, ask: Ask, model: Model) -> int | None:
+def _kept(ask: Ask, model: Model) -> int | None:
     """The limit that the upstream keeps to if the body goes on as the caller wrote it; None if no limit is certain.
 
-    An absent one means 16 on /v1/completions: the upstream is told, since over chat it would mean no limit.
+    What an absent one means in the caller's dialect the upstream must be told: in its own it may mean no limit.
     """
     if ask.limit_set:
         return ask.limit
-    if dialect == COMPLETIONS or model.capabilities.needs_limit:
+    if ask.limit is not None or model.capabilities.needs_limit:
         return None
     return model.max_output
 
@@ -136,7 +141,7 @@ def _kept(dialect: str, ask: Ask, model: Model) -> int | None:
 def _job(
     dialect: str, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, model: Model, call_s: float
 ) -> Job:
-    kept = _kept(dialect, ask, model)
+    kept = _kept(ask, model)
     return Job(
         v=frames.VERSION,
         request_id=hold.request_id,

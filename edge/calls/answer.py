@@ -4,10 +4,10 @@ import asyncio
 
 from edge import telemetry
 from edge.calls.call import Call
-from edge.http.exchange import DONE, PING, Exchange
+from edge.http.exchange import Exchange
+from edge.http.heading import answer_headers
+from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError, internal
-
-_EVENT_END = b"\n\n"
 
 
 async def plain(exchange: Exchange, call: Call) -> None:
@@ -23,7 +23,7 @@ async def plain(exchange: Exchange, call: Call) -> None:
     if not body:
         await exchange.refuse(internal())
         return
-    await exchange.answer(200, body)
+    await exchange.answer(200, body, *answer_headers(call.current.headers))
 
 
 async def _end(call: Call) -> None:
@@ -37,9 +37,9 @@ async def _end(call: Call) -> None:
     await over
 
 
-async def stream(exchange: Exchange, call: Call) -> None:
+async def stream(exchange: Exchange, call: Call, dialect: Dialect) -> None:
     """Answers with events. The head waits for the first of them, so that an early failure has a real status."""
-    writer = _StreamWriter(exchange, call)
+    writer = _StreamWriter(exchange, call, dialect)
     call.listen(writer.schedule)
     exchange.connection.on_writable(writer.schedule)
     try:
@@ -58,9 +58,10 @@ class _StreamWriter:
     when the stream is; its value is the error that the caller gets as a status, if nothing was sent before it.
     """
 
-    def __init__(self, exchange: Exchange, call: Call) -> None:
+    def __init__(self, exchange: Exchange, call: Call, dialect: Dialect) -> None:
         self._exchange = exchange
         self._call = call
+        self._dialect = dialect
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._cut = False  # what was written ends inside an event, which was too large for a frame
@@ -86,35 +87,38 @@ class _StreamWriter:
         if call.left:
             self.over.set_result(None)
         elif exchange.writable:
+            if not exchange.status:
+                exchange.extra = answer_headers(call.current.headers)
             data = call.take()
             if call.ended:
                 self._finish(data, call.error)
             elif data:
-                self._cut = not data.endswith(_EVENT_END)
+                self._cut = not data.endswith(self._dialect.event_end)
                 exchange.write(data)
             elif call.ping_due:
                 call.pinged()
                 if not self._cut:
-                    exchange.write(PING)
+                    exchange.write(self._dialect.ping)
 
     def _finish(self, data: bytes, error: WireError | None) -> None:
         if error is not None and not data and not self._exchange.status:
             self.over.set_result(error)
             return
+        ending = Ending(self._call.request_id, self._call.model, self._call.current.events)
         if error is not None:
             if data:
-                self._cut = not data.endswith(_EVENT_END)
+                self._cut = not data.endswith(self._dialect.event_end)
             if self._cut:
                 # Half an event and an error make nonsense; a connection that breaks is an error to every client.
                 self._exchange.connection.abort()
                 self.over.set_result(None)
                 return
-            data += error.event()
-        self._exchange.finish(data + DONE)
+            data += self._dialect.error_event(error, ending)
+        self._exchange.finish(data + self._dialect.end(ending))
         self.over.set_result(None)
 
 
-def measure(route: str, call: Call) -> None:
+def measure(dialect: str, call: Call) -> None:
     """Counts a call that has been answered."""
     how = "left" if call.left else "error" if call.error else "ok"
-    telemetry.count_call(route, how, call.first_data - call.created if call.first_data else None)
+    telemetry.count_call(dialect, how, None if call.first_data is None else call.first_data - call.created)

@@ -15,10 +15,11 @@ class Order(Enum):
 
 
 class Flow:
-    """One attempt's frames. Sequence numbers begin at 0 with the accept; -1 is before it."""
+    """One attempt's frames. Sequence numbers begin at 0 with the accept."""
 
     __slots__ = (
         "_chunks",
+        "_next",
         "_repeats",
         "_taken",
         "_taken_bytes",
@@ -26,17 +27,16 @@ class Flow:
         "consumed",
         "credit_at",
         "gap_since",
-        "received",
         "waiting_bytes",
     )
 
     def __init__(self) -> None:
-        self.received = -1  # the last frame without a gap before it
-        self.consumed = (
-            -1
-        )  # the last frame whose bytes have left this edge; the accept counts only with one behind it
+        self._next = 0  # the first frame that has not come, or has a gap before it
+        # The last frame whose bytes have left this edge, as a credit says it: -1 for none. The accept counts only with
+        # one behind it.
+        self.consumed = -1
         self.waiting_bytes = 0
-        self.gap_since = 0.0
+        self.gap_since: float | None = None
         self.credit_at = 0.0
         self._chunks: list[bytes] = []
         self._taken = 0
@@ -46,13 +46,27 @@ class Flow:
 
     def order(self, seq: int) -> Order:
         """Takes note of a frame's number."""
-        if seq <= self.received:
+        if seq < self._next:
             return Order.OLD
-        if seq != self.received + 1:
+        if seq != self._next:
             return Order.GAP
-        self.received = seq
-        self.gap_since = 0.0
+        self._next = seq + 1
+        self.gap_since = None
         return Order.NEXT
+
+    def lacks(self, seq: int) -> bool:
+        """Whether a frame that has been sent has not come."""
+        return seq >= self._next
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the accept has come."""
+        return self._next > 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether anything has come after the accept."""
+        return self._next > 1
 
     def append(self, data: bytes) -> None:
         """Bytes of the last frame."""
@@ -69,18 +83,18 @@ class Flow:
             return b""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._chunks = []
-        self._taken = self.received
+        self._taken = self._next - 1
         self._taken_bytes = self.waiting_bytes
         self.waiting_bytes = 0
         return data
 
     def pass_on(self, count: int) -> None:
         """Everything received so far is consumed, `count` bytes of it new, though it may wait here."""
-        self._consume(self.received, count)
+        self._consume(self._next - 1, count)
 
     def drop(self) -> None:
         """Nobody wants the bytes that wait."""
-        self._consume(self.received, self.waiting_bytes + self._taken_bytes)
+        self._consume(self._next - 1, self.waiting_bytes + self._taken_bytes)
         self._chunks = []
         self.waiting_bytes = self._taken_bytes = 0
 

@@ -1,13 +1,11 @@
 """Owns the seam between a call and the relay that runs it: where a call stands, what it asks for, what its end means."""
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from schemas.bus.frames import Job
 from schemas.money.pricing import TokenUsage
-
-if TYPE_CHECKING:
-    from edge.calls.call import Call
+from schemas.verbs.books import Hold
 
 
 class State(Enum):
@@ -29,6 +27,44 @@ class Settle(Enum):
     FAIL = auto()  # the caller saw an HTTP error: our estimate, our cost
 
 
+class AttemptView(Protocol):
+    """What a host needs of an attempt."""
+
+    number: int  # from 1
+    worker_id: str  # the worker that has it; empty before one has accepted
+    accepted: float | None  # when that worker accepted
+
+
+class CallView(Protocol):
+    """What a host needs of a call that asks it for something. Times are monotonic, None for what has not been yet."""
+
+    request_id: str
+    pool: str
+    hold: Hold
+    parts_body: bytes  # a body too large for its job; else empty
+    state: State
+    left: bool
+    ended: bool
+    created: float
+    first_data: float | None
+
+    @property
+    def current(self) -> AttemptView:
+        """Its last attempt."""
+
+    def estimate(self) -> TokenUsage:
+        """Usage of the current attempt as far as it is known."""
+
+    def offer_again(self) -> None:
+        """A worker has room."""
+
+    def on_reattempt(self, ok: bool | None) -> None:
+        """The ledger's word on a further attempt; None if it could not be asked."""
+
+    def worker_died(self) -> None:
+        """The worker that has the call is known to be dead."""
+
+
 class Host(Protocol):
     """What a call needs of the relay that runs it. Nothing here blocks or raises."""
 
@@ -40,7 +76,7 @@ class Host(Protocol):
     def connected_since(self) -> float:
         """Monotonic time of the last (re)connect."""
 
-    def publish_job(self, call: "Call", job: Job) -> bool:
+    def publish_job(self, call: CallView, job: Job) -> bool:
         """Offers a job to the pool; False while NATS is away."""
 
     def cancel(self, worker_id: str, request_id: str, attempt: int) -> None:
@@ -49,10 +85,10 @@ class Host(Protocol):
     def credit(self, worker_id: str, request_id: str, attempt: int, through: int) -> None:
         """Tells a worker what has been consumed."""
 
-    def send_parts(self, call: "Call") -> None:
+    def send_parts(self, call: CallView) -> None:
         """Sends a large body to the worker that has accepted."""
 
-    def park(self, call: "Call") -> None:
+    def await_room(self, call: CallView) -> None:
         """Has `call.offer_again` called when a worker of its pool has room."""
 
     def serves(self, pool: str, model: str) -> bool:
@@ -61,10 +97,10 @@ class Host(Protocol):
     def deserted(self, pool: str) -> bool:
         """Whether it is certain that a pool has no worker."""
 
-    def reattempt(self, call: "Call", replaced: TokenUsage) -> None:
+    def reattempt(self, call: CallView, replaced: TokenUsage) -> None:
         """Asks the ledger for the next attempt, then calls `call.on_reattempt`."""
 
-    def settle(self, call: "Call", how: Settle) -> None:
+    def settle(self, call: CallView, how: Settle) -> None:
         """Takes an ended call off the list, and tells the books what its end means."""
 
     def reserve(self, count: int) -> bool:

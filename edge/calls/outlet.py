@@ -15,6 +15,7 @@ class Outlet:
         self.left = False  # the caller has hung up
         self.delivered = False  # bytes of the answer have been given to the caller
         self.ping_due = False
+        self.first_data: float | None = None  # when the first bytes of an answer came
         self.reserved = 0  # bytes of a plain answer, taken from what all callers may have in memory
         self.drop: Callable[[], None] | None = None  # cuts the caller's connection
         self._ping_s = limits.ping_s

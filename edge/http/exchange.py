@@ -1,7 +1,7 @@
-"""Owns one request and its answer over ASGI: the headers every answer carries, and OpenAI's errors."""
+"""Owns one request and its answer over ASGI: the headers every answer carries, and errors in the caller's envelope."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -9,6 +9,7 @@ from edge.http.connection import CONNECTION, VERSION_HEADER, BoundedProtocol, ne
 from schemas.errors import WireError
 
 Headers = Sequence[tuple[bytes, bytes]]
+ErrorBody = Callable[[WireError], bytes]
 
 JSON = (b"content-type", b"application/json")
 STREAM_HEADERS = (
@@ -16,8 +17,6 @@ STREAM_HEADERS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-DONE = b"data: [DONE]\n\n"
-PING = b": ping\n\n"
 
 
 class CallerGoneError(Exception):
@@ -27,12 +26,25 @@ class CallerGoneError(Exception):
 class Exchange:
     """One request of one caller. `status` is 0 until the answer's head has been sent."""
 
-    __slots__ = ("_receive", "_send", "connection", "headers", "request_id", "scope", "started", "status")
+    __slots__ = (
+        "_error_body",
+        "_receive",
+        "_send",
+        "connection",
+        "extra",
+        "headers",
+        "request_id",
+        "scope",
+        "started",
+        "status",
+    )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, error_body: ErrorBody) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
+        self._error_body = error_body
+        self.extra: Headers = ()  # further headers of a stream, until its head is sent
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.connection: BoundedProtocol = scope["extensions"][CONNECTION]
         self.request_id = new_request_id()
@@ -79,7 +91,7 @@ class Exchange:
             extra.append((b"retry-after-ms", b"%d" % max(int(error.retry_after_s * 1000), 1)))
         if error.should_retry is not None:
             extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
-        await self.answer(error.status, error.body(), *extra)
+        await self.answer(error.status, self._error_body(error), *extra)
 
     # Streams are written from callbacks of the loop, without a task: see `edge.answer`.
 
@@ -91,13 +103,13 @@ class Exchange:
     def write(self, data: bytes) -> None:
         """Sends a piece of a stream, its head first. Only while `writable`."""
         if not self.status:
-            self._send_now(self._head(200, STREAM_HEADERS))
+            self._send_now(self._head(200, (*STREAM_HEADERS, *self.extra)))
         self._send_now({"type": "http.response.body", "body": data, "more_body": True})
 
     def finish(self, data: bytes) -> None:
         """Sends a stream's last piece and its end. Only while `writable`."""
         if not self.status:
-            self._send_now(self._head(200, STREAM_HEADERS))
+            self._send_now(self._head(200, (*STREAM_HEADERS, *self.extra)))
         self._send_now({"type": "http.response.body", "body": data})
 
     def _send_now(self, message: Message) -> None:

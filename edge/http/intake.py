@@ -1,44 +1,37 @@
-"""Owns taking a request in: the bearer key, and a body within its bounds and those of all callers together."""
+"""Owns taking a request in: the key, and a body within its bounds and those of all callers together."""
 
 from collections.abc import Awaitable, Callable
 
+from edge.budget import Budget
 from edge.http.exchange import Exchange
 from edge.limits import Limits
 from schemas import keys
 from schemas.chat.priced import RequestError
 from schemas.errors import bad_key, invalid, missing_key, too_large, unavailable
 
+AUTHORIZATION = b"authorization"
 _BEARER = b"bearer "
 _KEY_BYTES_MAX = 256
 
 
-class Budget:
-    """Bytes that all callers together may have in memory."""
+def key_digest(exchange: Exchange, names: tuple[bytes, ...] = (AUTHORIZATION,)) -> bytes:
+    """The SHA-256 of the caller's key: from the first of these headers that is there, bare but in `authorization`.
 
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self.used = 0
-
-    def take(self, count: int) -> bool:
-        """Reserves so many bytes; False if they do not fit."""
-        if self.used + count > self._bytes_max:
-            return False
-        self.used += count
-        return True
-
-    def give_back(self, count: int) -> None:
-        """Frees what was reserved."""
-        self.used -= count
-
-
-def key_digest(exchange: Exchange) -> bytes:
-    """The SHA-256 of the caller's key. Raises RequestError 401 for one that is missing or malformed."""
-    value = exchange.header(b"authorization")
-    if value is None:
+    Raises RequestError 401 for one that is missing or malformed.
+    """
+    for name in names:
+        value = exchange.header(name)
+        if value is not None:
+            break
+    else:
         raise RequestError(missing_key())
-    if value[:7].lower() != _BEARER:
-        raise RequestError(bad_key() if value.strip() not in (b"", b"Bearer", b"bearer") else missing_key())
-    key = value[7:].strip()
+    if name == AUTHORIZATION:
+        if value[:7].lower() != _BEARER:
+            raise RequestError(
+                bad_key() if value.strip() not in (b"", b"Bearer", b"bearer") else missing_key()
+            )
+        value = value[7:]
+    key = value.strip()
     if not key:
         raise RequestError(missing_key())
     if len(key) > _KEY_BYTES_MAX or not key.isascii() or not keys.is_well_formed(text := key.decode()):

@@ -1,1 +1,5 @@
-"""The routes: what each path answers."""
+"""What an edge answers: one module a subject, all routes in one tuple, the first that matches counts."""
+
+from edge.routes import calls, generations, health, models
+
+ROUTES = (*calls.ROUTES, *models.ROUTES, *generations.ROUTES, *health.ROUTES)

@@ -93,17 +93,17 @@ def estimate(
     prompt_max: int,
     text_bytes: int,
     output_max: int,
-    output_bytes: int,
+    output_tokens: int,
     answered: bool,
 ) -> TokenUsage:
     """Usage of a call whose provider did not report its end.
 
-    The last usage that the provider sent, its output raised to what was seen; else the prompt by its bytes. Output is
-    the bytes of content, reasoning and tool arguments by the same rule, and at least 1 once the upstream has answered
-    2xx (`answered`). A token may be longer than four bytes: no more is estimated than the call was granted, so many
-    tokens of prompt (`prompt_max`) and of output (`output_max`).
+    The last usage that the provider sent, its output raised to what was produced; else the prompt by its bytes. What
+    was produced is `output_tokens`: content, reasoning and tool arguments as the worker counts them, 0 where it has not
+    said. It is at least 1 once the upstream has answered 2xx (`answered`). A token may be longer than four bytes: no
+    more is estimated than the call was granted, so many tokens of prompt (`prompt_max`) and of output (`output_max`).
     """
-    output = min(max(estimate_tokens(output_bytes), 1 if answered else 0), output_max)
+    output = min(max(output_tokens, 1 if answered else 0), output_max)
     if last is None:
         return TokenUsage(input=min(prompt_max, estimate_tokens(text_bytes)), output=output)
     if last.completion >= output:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.asked import Ask, Bound, Fields
 from schemas.catalogue.model import Model
 from schemas.chat.parameters import NO_PROMPT, PRICED
 from schemas.chat.request import CHAT, COMPLETIONS
@@ -19,8 +20,6 @@ CHOICES_MAX = 128  # OpenAI's own bound of n
 PROMPTS_MAX = 2048  # prompts of one legacy completion request
 LIMIT_MAX = 2**31 - 1
 COMPLETIONS_LIMIT = 16  # what an absent max_tokens means on /v1/completions, at OpenAI too
-
-Fields = dict[str, Raw]
 
 # What a list of messages must contain before any part of it can be something other than text. A key may be written
 # with escapes, so any \u counts.
@@ -38,27 +37,6 @@ class RequestError(Exception):
     def __init__(self, error: WireError) -> None:
         super().__init__(error.message)
         self.error = error
-
-
-class Ask(Struct, frozen=True):
-    """What a body asks for, whatever its model is. `limit` is per choice, None if the caller set none."""
-
-    model: str
-    stream: bool
-    include_usage: bool
-    include_cost: bool
-    prompts: int
-    choices: int  # in all: prompts x max(n, best_of)
-    limit: int | None
-    limit_set: bool  # False where `limit` is what an absent one means
-
-
-class Bound(Struct, frozen=True):
-    """What a hold is priced from. `text_bytes` are those of the prompt without its media, for estimates."""
-
-    prompt_max: int
-    text_bytes: int
-    limit: int | None  # at most the model's own
 
 
 class _StreamOptions(Struct, frozen=True):
@@ -150,11 +128,11 @@ def read(fields: Fields, dialect: str) -> Ask:
     if limit is None and dialect == COMPLETIONS:
         limit = COMPLETIONS_LIMIT
     return Ask(
-        model=model,
+        candidates=(model,),
         stream=stream,
         include_usage=stream and options is not None and bool(options.include_usage),
         include_cost=usage is not None and bool(usage.include),
-        prompts=prompts,
+        inputs=prompts,
         choices=prompts * max(n, best_of or 1),
         limit=limit,
         limit_set=bool(set_limits),
@@ -182,12 +160,12 @@ def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
             media.read(messages)
             text_bytes -= media.inline_bytes
             media_tokens = media.tokens
-    tokens_max = text_bytes + media_tokens + model.capabilities.overhead_tokens * ask.prompts
-    if ask.prompts > 1:
-        tokens_max += (text_bytes - _size(fields["prompt"])) * (ask.prompts - 1)
-    prompt_max = min(model.context * ask.prompts, tokens_max)
+    tokens_max = text_bytes + media_tokens + model.capabilities.overhead_tokens * ask.inputs
+    if ask.inputs > 1:
+        tokens_max += (text_bytes - _size(fields["prompt"])) * (ask.inputs - 1)
+    prompt_max = min(model.context * ask.inputs, tokens_max)
     limit = None if ask.limit is None else min(ask.limit, model.max_output)
-    return Bound(max(prompt_max, 1), text_bytes, limit)
+    return Bound(prompt_max=max(prompt_max, 1), text_bytes=text_bytes, limit=limit)
 
 
 class _Media:

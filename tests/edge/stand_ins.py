@@ -29,6 +29,7 @@ from schemas.bus.frames import (
     Probe,
 )
 from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.usage import estimate_tokens
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.verbs import books
@@ -157,6 +158,8 @@ class Attempt:
         self.cancelled = asyncio.Event()
         self.credits: list[int] = []
         self.parts: list[Part] = []
+        self._line = b""  # of a stream, not ended yet
+        self._output_bytes = 0
 
     def send(self, frame: Frame) -> None:
         """Sends any frame."""
@@ -180,7 +183,7 @@ class Attempt:
     def data(self, data: bytes) -> None:
         """Bytes for the caller."""
         self.seq += 1
-        self.send(Data(self.seq, data))
+        self.send(Data(self.seq, data, self._produced(data)))
 
     def usage(self, usage: Any) -> None:
         """Early usage."""
@@ -199,10 +202,27 @@ class Attempt:
 
     def alive(self) -> None:
         """A sign of life."""
-        self.send(Alive(self.seq))
+        self.send(Alive(self.seq, estimate_tokens(self._output_bytes)))
+
+    def _produced(self, data: bytes) -> int:
+        """Tokens of output so far, by the words of all events that have ended: as a worker counts them."""
+        *lines, self._line = (self._line + data).split(b"\n")
+        if self.job.stream:
+            self._output_bytes += sum(len(words(line[6:]).encode()) for line in lines if line)
+        return estimate_tokens(self._output_bytes)
 
 
 Script = Callable[[Attempt], Awaitable[None]]
+
+
+def words(chunk: bytes) -> str:
+    """The content of one chunk; none of what is no chunk."""
+    try:
+        return "".join(
+            choice["delta"].get("content") or "" for choice in msgspec.json.decode(chunk)["choices"]
+        )
+    except (msgspec.MsgspecError, KeyError):
+        return ""
 
 
 def event(text: str, **more: Any) -> bytes:

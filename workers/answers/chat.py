@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import estimate
+from schemas.bus.usage import estimate, estimate_tokens
 from schemas.chat.request import CHAT
 from schemas.chat.usage_object import usage_object
 from schemas.money.amounts import nano_to_usd
@@ -264,7 +264,7 @@ class Renderer:
                 prompt_max=reply.job.prompt_max // reply.parts,
                 text_bytes=reply.job.text_bytes // reply.parts,
                 output_max=reply.job.limit * reply.job.choices // reply.parts,
-                output_bytes=self.output_bytes,
+                output_tokens=estimate_tokens(self.output_bytes),
                 answered=True,
             )
         if reply.plain:

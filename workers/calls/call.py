@@ -8,7 +8,7 @@ from msgspec import structs
 
 from runtime.log import get_logger
 from schemas.bus.frames import FRAME_BYTES_MAX, Job
-from schemas.bus.usage import Known, Outcome, Try, UsageEvent, estimate
+from schemas.bus.usage import Known, Outcome, Try, UsageEvent, estimate, estimate_tokens
 from schemas.errors import (
     WireError,
     internal,
@@ -308,7 +308,7 @@ class Call:
             prompt_max=min(job.prompt_max // of, prompt_left),
             text_bytes=job.text_bytes // of,
             output_max=job.limit * job.choices // of,
-            output_bytes=exchange.output_bytes,
+            output_tokens=estimate_tokens(exchange.output_bytes),
             answered=answered,
         )
         return usage, Known.ESTIMATED

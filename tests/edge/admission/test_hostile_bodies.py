@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
 from edge.books import Books
+from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import CONNECTION
-from edge.http.intake import Budget
 from edge.limits import LIMITS
-from edge.routes.routes import Routes, State
+from edge.routes import ROUTES
+from edge.routes.endpoint import Backing, Load, router
 from schemas import keys
 from schemas.catalogue.builtin import BUILTIN
 from schemas.verbs.books import Authorise, AuthoriseReply, CatalogueReply, KeyReply, Reason, Refusal
@@ -144,15 +145,15 @@ class _Books(Books):
 class _App:
     def __init__(self) -> None:
         self.books = _Books()
-        roster, budget, state = Roster(3), Budget(2**30), State(LIMITS)
+        roster, budget, load = Roster(3), Budget(2**30), Load(LIMITS)
         catalogue = Catalogue(self.books, LIMITS)
         relay = Relay(None, self.books, roster, budget, LIMITS)  # no call gets that far
         admission = Admission(
             ledger=self.books, catalogue=catalogue, roster=roster, relay=relay, budget=budget, limits=LIMITS
         )
         self.budget = budget
-        self.router = Routes(
-            state=state,
+        backing = Backing(
+            load=load,
             bus=None,
             ledger=self.books,
             catalogue=catalogue,
@@ -161,7 +162,8 @@ class _App:
             admission=admission,
             budget=budget,
             pools=(),
-        ).router()
+        )
+        self.router = router(ROUTES, backing)
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer."""

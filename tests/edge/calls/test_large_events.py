@@ -3,11 +3,14 @@
 import asyncio
 
 import httpx
+import msgspec
 import pytest
 
-from edge.calls.seen import Seen
 from schemas.bus.frames import FRAME_BYTES_MAX
+from schemas.bus.subjects import LedgerVerb
+from schemas.bus.usage import estimate_tokens
 from schemas.errors import overloaded
+from schemas.money.pricing import TokenUsage
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until
 
@@ -41,15 +44,30 @@ async def test_a_failure_inside_an_event_breaks_the_connection(rig: Rig) -> None
     rig.worker.script = script
     with pytest.raises(httpx.RemoteProtocolError):
         await rig.chat(stream=True)
-    await until(lambda: rig.edge.state.requests == 0)
+    await until(lambda: rig.edge.load.requests == 0)
     assert rig.edge.budget.used == 0
 
 
-def test_words_of_large_events_are_counted() -> None:
-    """An event that comes in two frames counts once, whole, wherever it is cut."""
+async def test_words_of_large_events_are_counted(rig: Rig) -> None:
+    """An event that comes in two frames counts once, whole, wherever it is cut: the edge takes its worker's count."""
+    rig.ledger.models = tuple(
+        msgspec.structs.replace(model, max_output=200_000) for model in rig.ledger.models
+    )
     for cut in (1, 10, 200_000, len(LARGE) - 1):
-        seen = Seen()
-        for piece in (event("ab"), LARGE[:cut], LARGE[cut:], event("c")):
-            seen.add(piece)
-        assert seen.output_bytes() == 400_003
-        assert seen.output_bytes() == 400_003
+
+        async def script(attempt: Attempt, cut: int = cut) -> None:
+            attempt.accept()
+            attempt.usage(TokenUsage(input=1))
+            for piece in (event("ab"), LARGE[:cut], LARGE[cut:], event("c")):
+                for start in range(0, len(piece), FRAME_BYTES_MAX):
+                    attempt.data(piece[start : start + FRAME_BYTES_MAX])
+            await asyncio.sleep(0.2)
+            await attempt.worker.die()
+
+        worker = rig.workers[-1]
+        worker.script = script
+        told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+        await rig.chat(stream=True)
+        estimates = await until(lambda told=told: rig.ledger.of(LedgerVerb.ESTIMATE)[told:])
+        assert [estimate.usage.output for estimate in estimates] == [estimate_tokens(400_003)]
+        await rig.add_worker()

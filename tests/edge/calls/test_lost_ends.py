@@ -86,7 +86,7 @@ async def test_a_stop_with_the_ledger_away_still_tells_it(rig: Rig) -> None:
     assert (await rig.chat()).status_code == 503
     await asyncio.sleep(FAST.ledger_s + 0.3)  # the first telling has found nobody
     rig.stop.set()
-    await until(lambda: rig.edge.state.stopping)
+    await until(lambda: rig.edge.load.stopping)
     await asyncio.sleep(FAST.grace_s / 2)
     await rig.ledger.open()
     assert await estimate_of(rig) == (1, True)
@@ -229,7 +229,7 @@ async def test_words_of_a_replaced_attempt_are_never_seen(rig: Rig, monkeypatch:
 
     def wake(call: Call) -> None:
         # The caller's side is slow: it looks only once the attempt has been given up.
-        if call.attempt == 1 and not held:
+        if call.current.number == 1 and not held:
             held.append(call)
             call.worker_died()
         written(call)

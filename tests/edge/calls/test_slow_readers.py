@@ -48,8 +48,8 @@ async def test_an_answer_that_nobody_reads_is_dropped_in_time(rig: Rig) -> None:
 
     rig.worker.script = script
     connection = deaf(rig, chat(rig, stream=True))
-    await until(lambda: rig.edge.state.requests == 1)
-    await until(lambda: rig.edge.state.requests == 0)
+    await until(lambda: rig.edge.load.requests == 1)
+    await until(lambda: rig.edge.load.requests == 0)
     assert rig.edge.budget.used == 0
     connection.close()
 
@@ -70,8 +70,8 @@ async def test_requests_without_readers_give_their_places_back(rig: Rig) -> None
             await asyncio.sleep(0)
 
     asking = asyncio.create_task(more())
-    await until(lambda: rig.edge.state.requests >= 5, 60)
-    await until(lambda: not rig.edge.state.requests, 60)
+    await until(lambda: rig.edge.load.requests >= 5, 60)
+    await until(lambda: not rig.edge.load.requests, 60)
     assert (await rig.chat()).status_code == 200
     asking.cancel()
     for connection in deaf_ones:

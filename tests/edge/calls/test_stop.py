@@ -55,7 +55,7 @@ async def test_stop_finishes_calls(rig: Rig) -> None:
     call = asyncio.create_task(rig.chat(stream=True))
     await until(lambda: rig.worker.attempts)
     rig.stop.set()
-    await until(lambda: rig.edge.state.stopping)
+    await until(lambda: rig.edge.load.stopping)
     await asyncio.sleep(0.3)
     with pytest.raises(httpx.ConnectError):
         async with httpx.AsyncClient(base_url=rig.url) as late:

@@ -145,7 +145,7 @@ async def test_hang_up_cancels_at_once(rig: Rig) -> None:
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 1)
     assert not rig.ledger.of(LedgerVerb.ESTIMATE)
     assert not rig.ledger.of(LedgerVerb.RELEASE)
-    await until(lambda: rig.edge.state.requests == 0)
+    await until(lambda: rig.edge.load.requests == 0)
     assert rig.edge.budget.used == 0
 
 
@@ -178,7 +178,7 @@ async def test_a_call_whose_caller_left_is_followed_until_it_is_recorded(rig: Ri
     rig.worker.script = script
     with pytest.raises(httpx.ReadTimeout):
         await rig.http.post("/v1/chat/completions", json=BODY, timeout=0.3)
-    await until(lambda: rig.edge.state.requests == 0 and len(rig.edge.relay) == 0, 2)
+    await until(lambda: rig.edge.load.requests == 0 and len(rig.edge.relay) == 0, 2)
     assert not rig.ledger.of(LedgerVerb.ESTIMATE)
     assert not rig.ledger.of(LedgerVerb.RELEASE)
 
@@ -195,7 +195,7 @@ async def test_a_caller_who_leaves_during_admission_is_not_waited_for(rig: Rig) 
         await rig.http.post("/v1/chat/completions", json=BODY, timeout=0.3)
     rig.ledger.silent = False
     await asyncio.wait_for((await until(lambda: rig.worker.attempts))[0].cancelled.wait(), 2)
-    await until(lambda: rig.edge.state.requests == 0, 2)
+    await until(lambda: rig.edge.load.requests == 0, 2)
     assert rig.edge.budget.used == 0
 
 

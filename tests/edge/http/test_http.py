@@ -113,7 +113,7 @@ async def test_slow_clients_are_closed_in_time(rig: Rig) -> None:
         assert got.startswith(b"HTTP/1.1 408 ") if data else got == b""
         writer.close()
     assert asyncio.get_running_loop().time() - started < FAST.head_s + 2
-    assert rig.edge.state.requests == 0
+    assert rig.edge.load.requests == 0
     assert rig.edge.budget.used == 0
 
 
@@ -160,10 +160,10 @@ async def test_too_many_connections_and_requests(rig: Rig) -> None:
         if (await rig.http.get("/healthz")).status_code == 200:
             break
         await asyncio.sleep(0.02)
-    rig.edge.state.requests += 2
+    rig.edge.load.requests += 2
     answer = await rig.http.get("/v1/models")
     assert answer.status_code == 503
-    rig.edge.state.requests -= 2
+    rig.edge.load.requests -= 2
 
 
 async def test_request_ids_are_fresh(rig: Rig) -> None:

@@ -20,7 +20,7 @@ START = b'{"model":"tokn-sandbox","messages":[{"role":"user","content":"hi"}],"p
 )
 async def test_bodies_around_the_bound(rig: Rig, step: int) -> None:
     """Every size from a little above the bound to a little below it arrives whole, or is refused."""
-    bytes_max = rig.edge.state.limits.body_bytes
+    bytes_max = rig.edge.load.limits.body_bytes
 
     async def script(attempt: Attempt) -> None:
         attempt.accept()

@@ -131,7 +131,7 @@ async def test_health_readiness_metrics(rig: Rig) -> None:
 async def test_not_ready_without_a_ledger(rig: Rig) -> None:
     """Without a ledger it is not ready, and still healthy."""
     await rig.ledger.leave()
-    await until(lambda: rig.edge.state.requests == 0)
+    await until(lambda: rig.edge.load.requests == 0)
     for _ in range(50):
         answer = await rig.http.get("/readyz")
         if answer.status_code == 503:

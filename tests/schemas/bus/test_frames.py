@@ -55,7 +55,12 @@ def test_a_hold_keeps_its_exact_prices():
 def test_the_estimation_rule(last, output_bytes, answered, expected):
     """The provider's last word counts, then bytes by four, at least one token once the upstream has answered."""
     got = usage.estimate(
-        last, prompt_max=100, text_bytes=10, output_max=100, output_bytes=output_bytes, answered=answered
+        last,
+        prompt_max=100,
+        text_bytes=10,
+        output_max=100,
+        output_tokens=usage.estimate_tokens(output_bytes),
+        answered=answered,
     )
     assert got == expected
 
@@ -63,7 +68,7 @@ def test_the_estimation_rule(last, output_bytes, answered, expected):
 @pytest.mark.parametrize("last", [None, TokenUsage(input=7, output=1)])
 def test_an_estimate_is_at_most_what_was_granted(last):
     """A token may be longer than four bytes: many bytes of few tokens are never estimated beyond the hold."""
-    got = usage.estimate(last, prompt_max=7, text_bytes=900, output_max=2, output_bytes=900, answered=True)
+    got = usage.estimate(last, prompt_max=7, text_bytes=900, output_max=2, output_tokens=225, answered=True)
     assert got == TokenUsage(input=7, output=2)
 
 
@@ -71,5 +76,6 @@ def test_a_report_counts_though_it_is_beyond_the_grant():
     """What the provider said itself is never lowered by an estimate."""
     last = TokenUsage(input=7, output=9)
     assert (
-        usage.estimate(last, prompt_max=7, text_bytes=9, output_max=2, output_bytes=99, answered=True) == last
+        usage.estimate(last, prompt_max=7, text_bytes=9, output_max=2, output_tokens=25, answered=True)
+        == last
     )

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.asked import Ask, Bound
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat import priced
-from schemas.chat.priced import Ask, Bound, RequestError
+from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
 
 MODEL = Model(
@@ -116,7 +117,7 @@ def test_choices(more: dict[str, Any], choices: int) -> None:
 def test_prompts(value: Any, prompts: int) -> None:
     """A list of texts or of token lists is so many prompts; a list of tokens is one. Each has its choices."""
     got = ask({"model": "m", "prompt": value, "n": 2}, COMPLETIONS)
-    assert (got.prompts, got.choices) == (prompts, prompts * 2)
+    assert (got.inputs, got.choices) == (prompts, prompts * 2)
 
 
 @pytest.mark.parametrize(

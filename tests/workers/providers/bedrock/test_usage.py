@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.bus.usage import estimate
+from schemas.bus.usage import estimate, estimate_tokens
 from schemas.money.pricing import PriceTier, TokenUsage, charge
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
@@ -151,7 +151,7 @@ def test_c34_c35_a_cut_is_billed_by_what_came(after):
         prompt_max=100,
         text_bytes=41,
         output_max=100,
-        output_bytes=made.output_bytes,
+        output_tokens=estimate_tokens(made.output_bytes),
         answered=True,
     )
     assert usage == TokenUsage(input=11, output=max(1, -(-made.output_bytes // 4)))

@@ -1,0 +1,181 @@
+"""Owns one attempt of a call: its offer, frames in order, the bytes they bring, credit, and what it has produced."""
+
+import time
+from enum import Enum, auto
+
+from msgspec import structs
+
+from edge import faults
+from edge.calls.flow import Flow, Order
+from edge.calls.host import CallView, Host
+from edge.calls.outlet import Outlet
+from edge.limits import Limits
+from schemas.bus import frames, usage
+from schemas.bus.frames import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Head, Job
+from schemas.errors import WireError
+from schemas.money.pricing import TokenUsage
+
+CANCEL_INTERVAL_S = 2.0
+_WAITING_BYTES_MAX = frames.WINDOW_BYTES_MAX + frames.FRAME_BYTES_MAX
+
+
+class Fate(Enum):
+    """How an attempt is over."""
+
+    COMPLETE = auto()  # the end has come, and everything before it
+    FAILED = auto()  # the worker says that the call has failed
+    LOST = auto()  # the worker lives, but its answer cannot be completed
+    DEAD = auto()  # the worker has been silent for too long
+
+
+Verdict = tuple[Fate, WireError | None]  # with the error that the caller would see
+
+
+class Attempt:
+    """One attempt. Times are monotonic, None for what has not been yet."""
+
+    def __init__(
+        self, host: Host, limits: Limits, outlet: Outlet, job: Job, *, number: int, now: float
+    ) -> None:
+        self._host = host
+        self._limits = limits
+        self._outlet = outlet
+        self._request_id = job.request_id
+        self._stream = job.stream
+        self.number = number
+        self.worker_id = ""
+        self.accepted: float | None = None
+        self.bounces = 0
+        self.flow = Flow()
+        self.headers: tuple[tuple[str, str], ...] = ()
+        self.events = 0  # as the caller's dialect numbers them
+        self._output_tokens = 0  # of a stream, as the worker counts them
+        self._early: TokenUsage | None = None
+        self._last_frame = now
+        self._cancelled: float | None = None
+
+    def offer(self, call: CallView, job: Job, deadline_s: float) -> bool:
+        """Publishes the job, with so many seconds to do it; False where that cannot help now."""
+        if not self._host.serves(call.pool, job.model):
+            return False
+        now_ms = time.time_ns() // 1_000_000
+        job = structs.replace(job, attempt=self.number, deadline_s=deadline_s, published_ms=now_ms)
+        return self._host.publish_job(call, job)
+
+    def accept(self, frame: Accept, now: float) -> None:
+        """A worker has it."""
+        self.worker_id = frame.worker_id
+        self.accepted = self._last_frame = now
+        self.flow.order(frame.seq)
+
+    def cancel(self, now: float) -> None:
+        """Tells the worker to stop, if one has it."""
+        if self.worker_id:
+            self._cancelled = now
+            self._host.cancel(self.worker_id, self._request_id, self.number)
+
+    def cancel_again(self, now: float) -> None:
+        """The worker goes on: it is told now and then, in case the first word was lost."""
+        if self._cancelled is None or now - self._cancelled >= CANCEL_INTERVAL_S:
+            self.cancel(now)
+
+    def send_credit(self, now: float) -> None:
+        """Says what has been consumed: absolute, so that a lost word does no harm."""
+        self.flow.credited(now)
+        self._host.credit(self.worker_id, self._request_id, self.number, self.flow.consumed)
+
+    def on_reconnect(self, now: float) -> None:
+        """NATS is back: what was on its way may be lost."""
+        self._last_frame = now
+        self.send_credit(now)
+
+    def on_frame(self, frame: Frame, now: float) -> Verdict | None:
+        """One frame after the accept; the verdict if it is the last."""
+        self._last_frame = now
+        if isinstance(frame, Alive):
+            self._count(frame)
+            if self.flow.lacks(frame.last_seq):
+                self._gap(now)
+            return None
+        if isinstance(frame, Bounce):
+            return None
+        order = self.flow.order(frame.seq)
+        if order is Order.NEXT:
+            return self._on_next(frame)
+        if order is Order.GAP:
+            self._gap(now)
+        return None
+
+    def _on_next(self, frame: Accept | Data | Head | EarlyUsage | End | Failed) -> Verdict | None:
+        if isinstance(frame, Data):
+            self._count(frame)
+            self.events = frame.events
+            verdict = self._append(frame.data)
+            self._outlet.wake()
+            return verdict
+        if isinstance(frame, End):
+            lost = self._append(frame.data) if frame.data else None
+            return lost or (Fate.COMPLETE, None)
+        if isinstance(frame, Failed):
+            return Fate.FAILED, frame.error
+        if isinstance(frame, EarlyUsage):
+            self._early = frame.usage
+        elif isinstance(frame, Head):
+            self.headers = frame.headers
+        return None
+
+    def _count(self, frame: Data | Alive) -> None:
+        # Of a plain answer nobody has seen anything; a worker that does not count yet says 0.
+        if self._stream:
+            self._output_tokens = max(self._output_tokens, frame.output_tokens)
+
+    def _append(self, data: bytes) -> Verdict | None:
+        outlet, flow = self._outlet, self.flow
+        if outlet.first_data is None:
+            outlet.first_data = time.monotonic()
+        if outlet.left:
+            flow.pass_on(len(data))
+            return None
+        flow.append(data)
+        if self._stream:
+            return (Fate.LOST, faults.TOO_MUCH) if flow.waiting_bytes > _WAITING_BYTES_MAX else None
+        # Nothing is sent before the end, so the window must move on by itself.
+        if not self._host.reserve(len(data)):
+            return Fate.LOST, faults.NO_MEMORY
+        outlet.reserved += len(data)
+        flow.pass_on(len(data))
+        if flow.credit_due:
+            self.send_credit(time.monotonic())
+        return None
+
+    def _gap(self, now: float) -> None:
+        """Frames are missing: they may be resent for a while, and the worker learns what arrived."""
+        if self.flow.gap_since is None:
+            self.flow.gap_since = now
+            self.send_credit(now)
+
+    def tick(self, now: float) -> Verdict | None:
+        """Repeats a credit; the verdict if the worker is silent, or frames stay missing."""
+        flow = self.flow
+        if flow.credit_again(now, frames.CREDIT_INTERVAL_S):
+            self.send_credit(now)
+        if flow.unconfirmed:
+            self._outlet.wake()  # nothing has come since, but what was taken may have left
+        if self._outlet.left:
+            return None  # a worker that has been told to stop has nothing more to say
+        if now - self._last_frame >= self._limits.silence_s:
+            return Fate.DEAD, None
+        if flow.gap_since is not None and now - flow.gap_since >= self._limits.gap_s:
+            return Fate.LOST, faults.PART_LOST
+        return None
+
+    def estimate(self, job: Job) -> TokenUsage:
+        """Usage as far as the frames tell it."""
+        return usage.estimate(
+            self._early,
+            prompt_max=job.prompt_max,
+            text_bytes=job.text_bytes,
+            output_max=job.limit * job.choices,
+            output_tokens=self._output_tokens,
+            answered=self._outlet.left or self._early is not None or self.flow.answered,
+        )

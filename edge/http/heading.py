@@ -1,0 +1,63 @@
+"""Owns which headers travel: the caller's with a job, and a worker's on the answer. For later dialects; none has any now."""
+
+import re
+
+from edge.http.exchange import Exchange
+from schemas.bus import frames
+from schemas.chat.priced import RequestError
+from schemas.errors import invalid
+
+ANSWER_HEADERS_MAX = 32
+
+_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+# What says how a message is framed, or is the gateway's own to say.
+_OURS = frozenset(
+    [
+        "allow",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "keep-alive",
+        "location",
+        "openai-processing-ms",
+        "server",
+        "set-cookie",
+        "set-cookie2",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "www-authenticate",
+        "x-accel-buffering",
+        "x-request-id",
+    ]
+)
+
+
+def job_headers(exchange: Exchange, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The caller's headers that its dialect names, in the dialect's order. Raises RequestError 400 for too many bytes."""
+    found = [(name, exchange.header(name.encode())) for name in names]
+    headers = tuple((name, value.decode("latin-1")) for name, value in found if value is not None)
+    if sum(len(name) + len(value) for name, value in headers) > frames.HEADERS_BYTES_MAX:
+        raise RequestError(invalid(f"These headers are too large together: {', '.join(names)}."))
+    return headers
+
+
+def answer_headers(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:
+    """A worker's headers for an answer: those that can do no harm, as many as fit, names in lower case."""
+    kept: list[tuple[bytes, bytes]] = []
+    room = frames.HEADERS_BYTES_MAX
+    for name, value in headers:
+        lower = name.lower()
+        if lower in _OURS or lower.startswith(("proxy-", "access-control-")):
+            continue
+        room -= len(name) + len(value)
+        if room < 0 or len(kept) == ANSWER_HEADERS_MAX:
+            break
+        if _NAME.fullmatch(lower) and _VALUE.fullmatch(value):
+            kept.append((lower.encode(), value.encode()))
+    return kept

@@ -1,0 +1,62 @@
+"""Owns the routes that a deployment asks: whether the edge lives, whether it is ready, and its metrics."""
+
+import time
+
+from edge import telemetry
+from edge.http.exchange import Exchange
+from edge.routes.endpoint import TEXT, Backing, Row
+from runtime import metrics
+from schemas.chat.priced import RequestError
+from schemas.errors import unavailable
+
+_METRICS = (b"content-type", metrics.CONTENT_TYPE.encode())
+
+
+async def healthz(backing: Backing, exchange: Exchange) -> None:
+    """200 while the process lives."""
+    del backing
+    await exchange.answer(200, b"ok\n", kind=TEXT)
+
+
+async def readyz(backing: Backing, exchange: Exchange) -> None:
+    """200 when NATS and the ledger answer and every configured pool has a worker."""
+    if missing := await _missing(backing):
+        raise RequestError(unavailable(f"Not ready: {missing}."))
+    await exchange.answer(200, b"ok\n", kind=TEXT)
+
+
+async def _missing(backing: Backing) -> str:
+    if backing.load.stopping:
+        return "the edge is stopping"
+    if not backing.bus.connected:
+        return "NATS does not answer"
+    if not backing.catalogue.loaded or not await _ledger_answers(backing):
+        return "the ledger does not answer"
+    lacking = [pool for pool in backing.pools if backing.roster.silent(pool)]
+    return f"no worker for {', '.join(lacking)}" if lacking else ""
+
+
+async def _ledger_answers(backing: Backing) -> bool:
+    # Remembered for a moment, so that whoever asks often does not ask the ledger.
+    load = backing.load
+    if load.ledger_seen is not None and time.monotonic() - load.ledger_seen < load.limits.ready_s:
+        return True
+    if not await backing.ledger.ping(load.limits.ready_s):
+        return False
+    load.ledger_seen = time.monotonic()
+    return True
+
+
+async def show_metrics(backing: Backing, exchange: Exchange) -> None:
+    """GET /metrics: Prometheus text."""
+    telemetry.IN_FLIGHT.set(backing.load.requests)
+    telemetry.CALLS.set(len(backing.relay))
+    telemetry.BUFFERED.set(backing.budget.used)
+    await exchange.answer(200, metrics.text(), kind=_METRICS)
+
+
+ROUTES = (
+    Row(path="/healthz", name="healthz", handler=healthz),
+    Row(path="/readyz", name="readyz", handler=readyz),
+    Row(path="/metrics", name="metrics", handler=show_metrics),
+)

@@ -1,0 +1,35 @@
+"""Owns what is priced in a request, in the one form in which every dialect says it."""
+
+from msgspec import Raw, Struct
+
+Fields = dict[str, Raw]  # a body's top level, in the caller's order, its values untouched
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What a body asks for, whatever its model is. Limits are tokens of output per choice."""
+
+    candidates: tuple[str, ...]  # the models that may serve it, the one wanted most first; one now
+    stream: bool
+    include_usage: bool  # of a stream
+    include_cost: bool
+    inputs: int  # prompts, each of which has a context of its own
+    choices: int  # in all: inputs x max(n, best_of)
+    limit: int | None  # None if the caller set none and an absent one means nothing
+    limit_set: bool  # False where `limit` is what an absent one means
+    floor: int = 1  # for later: the least limit that may be granted, where an upstream has one
+    dropped: tuple[str, ...] = ()  # for later: names that the body has and that go no further
+
+    @property
+    def model(self) -> str:
+        """The model wanted most."""
+        return self.candidates[0]
+
+
+class Bound(Struct, frozen=True, kw_only=True):
+    """What a hold is priced from. `text_bytes` are those of the prompt without its media, for estimates."""
+
+    prompt_max: int  # tokens, the sum over all inputs
+    text_bytes: int
+    limit: int | None  # at most the model's own
+    inputs_max: tuple[int, ...] = ()  # for later: tokens of each input, where what is answered hangs on them
+    classes: frozenset[str] | None = None  # for later: price classes in reach; None is every one of the model

@@ -1,0 +1,7 @@
+"""The protocols that callers speak: one module each, in one tuple, under one conformance test."""
+
+from schemas.dialects import chat, completions
+from schemas.dialects.base import Dialect
+
+DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT)
+NAMED = {dialect.name: dialect for dialect in DIALECTS}

@@ -1,0 +1,57 @@
+"""Owns what a caller's protocol says of itself, so that one path of the edge serves them all.
+
+A dialect is pure: it reads and writes bytes. It never authorises, bills or retries.
+"""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from schemas.asked import Ask, Bound, Fields
+from schemas.catalogue.model import Model
+from schemas.errors import WireError
+
+
+class Ending(Struct, frozen=True):
+    """What is known of a stream that the edge ends: for later, for dialects whose last events name and number it."""
+
+    request_id: str
+    model: str  # as the caller wrote it
+    events: int  # how many the caller has been sent, as the dialect counts them
+
+
+class Dialect(Protocol):
+    """One protocol. What raises, raises RequestError with the 4xx that the caller gets."""
+
+    name: str  # in jobs, metrics and routes
+    path: str
+    key_headers: tuple[bytes, ...]  # where a key may stand, in lower case; the first that is there counts
+    job_headers: tuple[str, ...]  # for later: the caller's that travel with the job, in lower case
+    families: frozenset[str]  # those that speak it natively, where the model does
+    sse: bool  # its streams are server-sent events; without, it has no streams
+    ping: bytes  # what keeps a silent stream open
+    event_end: bytes  # how every event ends
+
+    def decode(self, body: bytes) -> Fields:
+        """The fields of a body. Raises RequestError for what is no JSON object."""
+
+    def read(self, fields: Fields) -> Ask:
+        """What is asked for. Raises RequestError."""
+
+    def bound(self, fields: Fields, ask: Ask, model: Model) -> Bound:
+        """What the call can cost with one model, in tokens. Raises RequestError for what cannot be bounded."""
+
+    def encode(self, fields: Fields) -> bytes:
+        """The body that goes on, without what is private to the gateway."""
+
+    def refuse(self, model: Model, body: bytes) -> WireError | None:
+        """The 400 for an encoded body that a model cannot honour; None if it can, or if its provider judges."""
+
+    def error_body(self, error: WireError) -> bytes:
+        """An error as the whole answer."""
+
+    def error_event(self, error: WireError, ending: Ending) -> bytes:
+        """An error as the last events of a stream, before its end."""
+
+    def end(self, ending: Ending) -> bytes:
+        """The end of a stream, after a bill or an error."""

@@ -1,0 +1,58 @@
+"""Owns what the two dialects of OpenAI's older routes share: keys, errors, pings, the end, and how a body is read."""
+
+from schemas.asked import Ask, Bound, Fields
+from schemas.catalogue.model import Model
+from schemas.chat import priced, refusals
+from schemas.dialects.base import Ending
+from schemas.errors import WireError
+
+_DONE = b"data: [DONE]\n\n"
+
+
+class OpenAI:
+    """A dialect whose requests are those of `schemas.chat`."""
+
+    key_headers: tuple[bytes, ...] = (b"authorization",)
+    job_headers: tuple[str, ...] = ()
+    families: frozenset[str] = refusals.PASS_THROUGH
+    sse = True
+    ping = b": ping\n\n"
+    event_end = b"\n\n"
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self.path = path
+
+    def decode(self, body: bytes) -> Fields:
+        """The fields of a body. Raises RequestError 400."""
+        return priced.decode(body)
+
+    def read(self, fields: Fields) -> Ask:
+        """What is asked for. Raises RequestError 400."""
+        return priced.read(fields, self.name)
+
+    def bound(self, fields: Fields, ask: Ask, model: Model) -> Bound:
+        """What the call can cost. Raises RequestError 400."""
+        return priced.bound(fields, ask, model)
+
+    def encode(self, fields: Fields) -> bytes:
+        """The body that goes on."""
+        return priced.encode(fields)
+
+    def refuse(self, model: Model, body: bytes) -> WireError | None:
+        """The 400 for a body that a model cannot honour."""
+        return refusals.refuse(model, self.name, body)
+
+    def error_body(self, error: WireError) -> bytes:
+        """OpenAI's envelope."""
+        return error.body()
+
+    def error_event(self, error: WireError, ending: Ending) -> bytes:
+        """The envelope as one event: SDKs raise on it."""
+        del ending
+        return error.event()
+
+    def end(self, ending: Ending) -> bytes:
+        """`[DONE]`."""
+        del ending
+        return _DONE

@@ -1,0 +1,94 @@
+"""Headers that travel: a worker's on the answer, the caller's with a job, and where a key may stand."""
+
+import httpx
+import pytest
+
+from edge.http.exchange import Exchange
+from edge.http.heading import ANSWER_HEADERS_MAX, answer_headers, job_headers
+from edge.http.intake import key_digest
+from schemas import keys
+from schemas.bus.frames import HEADERS_BYTES_MAX, Head
+from schemas.chat.priced import RequestError
+from tests.edge.conftest import Rig
+from tests.edge.stand_ins import Attempt, completion, event
+
+
+class Caller(Exchange):
+    """A request that has nothing but headers."""
+
+    def __init__(self, *headers: tuple[bytes, bytes]) -> None:
+        self.headers = list(headers)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_workers_headers_stand_on_the_answer(rig: Rig, stream: bool) -> None:
+    """What a worker sends before its first data is on the head, plain and streamed; what is ours to say is not."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        attempt.seq += 1
+        told = (("X-Later", "yes"), ("content-length", "3"), ("Set-Cookie", "a=b"), ("x-bad\r\nx", "1"))
+        attempt.send(Head(attempt.seq, told))
+        if stream:
+            attempt.data(event("Hello"))
+            attempt.end()
+        else:
+            attempt.end(completion("Hello"))
+
+    rig.worker.script = script
+    answer: httpx.Response = await rig.chat(stream=stream)
+    assert answer.status_code == 200
+    assert answer.headers["x-later"] == "yes"
+    assert "set-cookie" not in answer.headers
+    assert b"Hello" in answer.content
+
+
+def test_headers_of_answers_are_safe() -> None:
+    """Names are tokens, values are printable; framing, cookies and the gateway's own are never a worker's to say."""
+    bad = [
+        ("transfer-encoding", "chunked"),
+        ("Connection", "close"),
+        ("proxy-authenticate", "x"),
+        ("access-control-allow-origin", "*"),
+        ("x-request-id", "x"),
+        ("x y", "1"),
+        ("", "1"),
+        ("x-a", "1\r\nx-b: 2"),
+        ("x-a", " 1"),
+        ("x-a", ""),
+        ("x-a", "\u00e9"),
+    ]
+    assert answer_headers((*bad, ("X-Good", "a b"))) == [(b"x-good", b"a b")]
+
+
+def test_headers_of_answers_are_bounded() -> None:
+    """By count and by bytes: what does not fit is left out with all that follows."""
+    assert len(answer_headers(tuple((f"x-{n}", "1") for n in range(100)))) == ANSWER_HEADERS_MAX
+    large = tuple((f"x-{n}", "v" * 500) for n in range(10))
+    assert len(answer_headers(large)) == HEADERS_BYTES_MAX // 503
+
+
+def test_headers_of_jobs_are_those_the_dialect_names() -> None:
+    """In its order, the first of several, and never more bytes than a job has room for."""
+    caller = Caller((b"x-b", b"2"), (b"x-a", b"1"), (b"x-a", b"3"), (b"cookie", b"no"))
+    assert job_headers(caller, ("x-a", "x-b", "x-c")) == (("x-a", "1"), ("x-b", "2"))
+    assert job_headers(caller, ()) == ()
+    with pytest.raises(RequestError) as raised:
+        job_headers(Caller((b"x-a", b"v" * HEADERS_BYTES_MAX)), ("x-a",))
+    assert raised.value.error.status == 400
+
+
+def test_a_key_stands_in_the_first_header_that_is_there() -> None:
+    """A bearer key in `authorization`, a bare one elsewhere; a header that the dialect does not name is not read."""
+    key = keys.generate()
+    names = (b"x-api-key", b"authorization")
+    bare, bearer = (b"x-api-key", key.encode()), (b"authorization", b"Bearer " + key.encode())
+    assert key_digest(Caller(bare), names) == key_digest(Caller(bearer), names) == keys.digest(key)
+    for caller, named in (
+        (Caller(bare), (b"authorization",)),
+        (Caller((b"x-api-key", b"nonsense"), bearer), names),
+        (Caller((b"authorization", key.encode())), names),
+    ):
+        with pytest.raises(RequestError) as raised:
+            key_digest(caller, named)
+        assert raised.value.error.status == 401

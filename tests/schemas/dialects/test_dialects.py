@@ -1,0 +1,218 @@
+"""What every dialect keeps to, run over all of them, and the bytes of those that callers know already."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas import errors
+from schemas.asked import Ask
+from schemas.bus import frames
+from schemas.catalogue.model import Capabilities, Model
+from schemas.chat.parameters import PRICED
+from schemas.chat.priced import RequestError
+from schemas.dialects import DIALECTS, NAMED
+from schemas.dialects.base import Dialect, Ending
+from schemas.errors import WireError
+
+MODEL = Model(
+    id="m",
+    pool="p",
+    provider="openai",
+    upstream="m",
+    context=100_000,
+    max_output=500,
+    capabilities=Capabilities(overhead_tokens=7),
+)
+ENDING = Ending("req_1", "m", 5)
+WORDS = "Tell me of the sea. "
+PROMPT: dict[str, dict[str, Any]] = {  # what a minimal body has beside its model, by dialect
+    "chat": {"messages": [{"role": "user", "content": WORDS}]},
+    "completions": {"prompt": WORDS},
+}
+ERRORS = [
+    errors.invalid('No "such" thing\n.', param="messages[0]", code="invalid_value"),
+    errors.missing_key(),
+    errors.insufficient_balance("Too little."),
+    errors.saturated("Full."),
+    errors.internal(),
+    errors.upstream_failed(),
+    errors.unavailable("Away."),
+]
+# The same bytes as ever: clients were tested against them.
+GOLDEN = {
+    name: {
+        "path": path,
+        "ping": b": ping\n\n",
+        "end": b"data: [DONE]\n\n",
+        "body": b'{"error":{"message":"The upstream provider is overloaded.","type":"service_unavailable_error",'
+        b'"param":null,"code":"server_is_overloaded"}}',
+    }
+    for name, path in (("chat", "/v1/chat/completions"), ("completions", "/v1/completions"))
+}
+
+every = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+every_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error.status))
+
+
+def body(dialect: Dialect, **more: Any) -> dict[str, Any]:
+    """A minimal body, with these fields beside."""
+    return {"model": "m", **PROMPT[dialect.name], **more}
+
+
+def read(dialect: Dialect, fields: dict[str, Any]) -> Ask:
+    """What a body asks for."""
+    return dialect.read(dialect.decode(json.dumps(fields).encode()))
+
+
+def refused(dialect: Dialect, raw: bytes) -> WireError:
+    """Why a body is refused."""
+    with pytest.raises(RequestError) as raised:
+        dialect.read(dialect.decode(raw))
+    return raised.value.error
+
+
+def events(stream: bytes, dialect: Dialect) -> list[str]:
+    """The data of each event of a stream, by the rules of server-sent events; comments are none."""
+    assert stream.endswith(dialect.event_end)
+    found = []
+    for block in stream.decode().split("\n\n")[:-1]:
+        lines = [line for line in block.split("\n") if not line.startswith(":")]
+        assert all(line.partition(":")[0] in ("data", "event", "id") for line in lines)
+        if lines:
+            found.append("\n".join(line[6:] for line in lines if line.startswith("data: ")))
+    return found
+
+
+def test_names_and_paths_are_unique() -> None:
+    """A job, a label and a path name one dialect each; every dialect is found by its name."""
+    assert (
+        len({dialect.name for dialect in DIALECTS})
+        == len({dialect.path for dialect in DIALECTS})
+        == len(DIALECTS)
+    )
+    assert list(NAMED.values()) == list(DIALECTS)
+    assert all(dialect.path.startswith("/v1/") for dialect in DIALECTS)
+
+
+@every
+def test_headers_are_named_in_lower_case(dialect: Dialect) -> None:
+    """Headers arrive in lower case. What takes a key never travels on, and names leave room for values."""
+    assert dialect.key_headers
+    assert all(name == name.lower() for name in dialect.key_headers + dialect.job_headers)
+    assert not {name.decode() for name in dialect.key_headers} & set(dialect.job_headers)
+    assert sum(map(len, dialect.job_headers)) < frames.HEADERS_BYTES_MAX
+
+
+@every
+@every_error
+def test_error_bodies_tell_the_facts_and_nothing_else(dialect: Dialect, error: WireError) -> None:
+    """An error's body is JSON with its message and type; how long to wait and whether to retry are headers alone."""
+    whole = msgspec.json.decode(dialect.error_body(error))
+    told = json.dumps(whole)
+    assert json.dumps(error.message)[1:-1] in told
+    assert error.type in told
+    assert error.code is None or error.code in told
+    assert not {"retry_after_s", "should_retry", "status"} & set(whole["error"])
+    assert "req_1" not in told
+
+
+@every
+@every_error
+def test_error_events_are_events(dialect: Dialect, error: WireError) -> None:
+    """An error in a stream is whole events, one of which tells its message; so is the stream with its end."""
+    told = events(dialect.error_event(error, ENDING), dialect)
+    assert any(json.dumps(error.message)[1:-1] in event for event in told)
+    assert len(events(dialect.error_event(error, ENDING) + dialect.end(ENDING), dialect)) >= len(told)
+
+
+@every
+def test_a_ping_says_nothing(dialect: Dialect) -> None:
+    """A ping is a comment: no client sees an event."""
+    assert dialect.sse
+    assert dialect.ping.startswith(b":")
+    assert not events(dialect.ping, dialect)
+
+
+@every
+def test_a_minimal_body_is_read(dialect: Dialect) -> None:
+    """A body with a model and an input asks for one choice of it, plain; what goes on is what was sent."""
+    raw = json.dumps(body(dialect), separators=(",", ":")).encode()
+    fields = dialect.decode(raw)
+    ask = dialect.read(fields)
+    assert ask.candidates == (ask.model,) == ("m",)
+    assert (ask.stream, ask.inputs, ask.choices, ask.limit_set, ask.dropped) == (False, 1, 1, False, ())
+    assert ask.floor == 1
+    assert dialect.encode(fields) == raw
+    assert dialect.refuse(MODEL, raw) is None
+    assert read(dialect, body(dialect, stream=True)).stream
+
+
+@every
+def test_a_body_without_a_model_is_refused(dialect: Dialect) -> None:
+    """Absent, null and empty: a 400 that names the parameter."""
+    without = {name: value for name, value in body(dialect).items() if name != "model"}
+    for fields in (without, {**without, "model": None}, {**without, "model": ""}):
+        error = refused(dialect, json.dumps(fields).encode())
+        assert (error.status, error.param) == (400, "model")
+
+
+@every
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b'"x"'])
+def test_what_is_no_object_is_refused(dialect: Dialect, raw: bytes) -> None:
+    """A 400, whatever the bytes."""
+    assert refused(dialect, raw).status == 400
+
+
+@every
+def test_priced_names_in_another_case_are_refused(dialect: Dialect) -> None:
+    """Some servers match names whatever their case: a second spelling of what is priced would not be paid for."""
+    for name in PRICED:
+        error = refused(dialect, json.dumps(body(dialect, **{name.upper(): 1})).encode())
+        assert (error.status, error.code) == (400, "unknown_parameter")
+
+
+@every
+def test_the_last_of_duplicates_counts_and_travels(dialect: Dialect) -> None:
+    """What is priced is what is sent: of two values under one name the first goes nowhere."""
+    raw = json.dumps(body(dialect))[:-1].encode() + b',"max_tokens":5,"max_tokens":7}'
+    fields = dialect.decode(raw)
+    assert dialect.read(fields).limit == 7
+    assert dialect.encode(fields).count(b"max_tokens") == 1
+
+
+@every
+def test_a_bound_covers_every_byte(dialect: Dialect) -> None:
+    """No prompt has more tokens than its body has bytes of text, and fields that nobody knows count."""
+    for more in ({}, {"pad": "x" * 1000}):
+        fields = dialect.decode(json.dumps(body(dialect, **more)).encode())
+        bound = dialect.bound(fields, dialect.read(fields), MODEL)
+        assert bound.prompt_max >= len(WORDS.encode()) + sum(map(len, more.values())) + 7
+        assert bound.text_bytes >= len(WORDS.encode())
+
+
+@every
+def test_a_limit_is_at_most_the_models(dialect: Dialect) -> None:
+    """A hold never covers more output than the model can give."""
+    fields = dialect.decode(json.dumps(body(dialect, max_tokens=10_000)).encode())
+    assert dialect.bound(fields, dialect.read(fields), MODEL).limit == 500
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_known_bytes(name: str) -> None:
+    """Paths, pings, ends and errors are to the byte what they were."""
+    dialect, known = NAMED[name], GOLDEN[name]
+    assert dialect.path == known["path"]
+    assert dialect.ping == known["ping"]
+    assert dialect.end(ENDING) == known["end"]
+    assert dialect.error_body(errors.overloaded()) == known["body"]
+    assert dialect.error_event(errors.overloaded(), ENDING) == b"data: " + known["body"] + b"\n\n"
+    assert dialect.key_headers == (b"authorization",)
+    assert dialect.job_headers == ()
+
+
+def test_an_absent_limit_is_sixteen_on_completions() -> None:
+    """As at OpenAI; on chat it is none."""
+    limits = {dialect.name: read(dialect, body(dialect)).limit for dialect in DIALECTS}
+    assert (limits["chat"], limits["completions"]) == (None, 16)
