@@ -19,6 +19,7 @@ from schemas.errors import (
     upstream_failed,
     upstream_timeout,
 )
+from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
 from workers.providers.openai.errors import retry_after_s
 from workers.providers.scrub import scrub
@@ -69,7 +70,7 @@ def fault_of_body(status: int, headers: Mapping[str, str], body: bytes) -> Fault
     """What a non-2xx answer means, whatever its body is: a 413 comes from a proxy before the API."""
     try:
         error = _decode(body).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         error = _Error()
     return _fault(status, error, retry_after_s(headers))
 

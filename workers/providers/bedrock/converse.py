@@ -11,6 +11,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import region_uplifts
 from schemas.catalogue.model import Model
+from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.answers.chat import Renderer
 from workers.providers.base import Fault, UpstreamRequest
@@ -143,7 +144,6 @@ _decode_delta = msgspec.json.Decoder(_BlockDelta).decode
 _decode_stop_block = msgspec.json.Decoder(_BlockStop).decode
 _decode_stop = msgspec.json.Decoder(_Stop).decode
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def token_usage(usage: Usage) -> TokenUsage:
@@ -204,7 +204,7 @@ class ConverseExchange:
         try:
             answer = _decode_answer(body)
             return self._whole(answer)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return b""
 
@@ -233,7 +233,7 @@ class ConverseExchange:
                 out.append(self._frame(head, payload))
                 if self._over():
                     break
-        except (FrameError, *_UNREADABLE):
+        except (FrameError, *UNREADABLE):
             self.fault = NONSENSE
         self.output_bytes = self._render.output_bytes
         return b"".join(out)

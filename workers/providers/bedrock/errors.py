@@ -17,6 +17,7 @@ from schemas.errors import (
     upstream_failed,
     upstream_timeout,
 )
+from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
 from workers.providers.scrub import scrub
 
@@ -172,7 +173,7 @@ def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> tup
     """What a non-2xx answer means, and whether the credentials that it was signed with are past their time."""
     try:
         decoded: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         decoded = None
     name = error_name(headers, decoded)
     message = _message(decoded)
@@ -187,7 +188,7 @@ def fault_of_exception(name: str, payload: bytes, message: str = "", *, begun: b
     """
     try:
         decoded: Any = msgspec.json.decode(payload) if payload else None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         decoded = None
     known = name[:1].upper() + name[1:]
     judge = _BY_NAME.get(known, _failed)

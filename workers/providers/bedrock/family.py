@@ -1,7 +1,7 @@
 """Owns the Bedrock family: which models speak Converse and which their own format, on AWS's own accounts."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct, structs
@@ -12,6 +12,7 @@ from schemas.catalogue.bedrock import is_titan_text
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, ChatRequest
+from schemas.json import UNREADABLE
 from workers.answers.chat import Renderer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock import titan
@@ -20,8 +21,6 @@ from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
 from workers.providers.bedrock.request import build
 from workers.providers.emulation import requests
-
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _KnownCall(Struct):
@@ -76,7 +75,7 @@ class Bedrock:
             return []
         try:
             history = _decode_history(job.body)
-        except _UNREADABLE:
+        except UNREADABLE:
             return []
         wanted: list[str] = []
         for message in reversed(history.messages):

@@ -13,6 +13,7 @@ from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.request import ChatRequest, Function, JsonSchema
 from schemas.chat.toolsets import absent, choice_names
 from schemas.errors import invalid
+from schemas.json import UNREADABLE
 from workers.providers.base import RefusedError
 from workers.providers.bedrock.messages import Conversation, Json, cache_point
 from workers.providers.claude_json import JSON_INSTRUCTION, closed
@@ -166,7 +167,7 @@ def _text_format(schema: JsonSchema) -> Json:
     """The schema travels as a JSON text, its objects closed as the models want them."""
     try:
         text = _encode(closed(msgspec.json.decode(schema.schema))).decode()
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         param = "response_format.json_schema.schema"
         error = invalid("The schema cannot be read.", param=param, code="invalid_json_schema")
         raise RefusedError(error) from None

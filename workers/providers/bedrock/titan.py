@@ -13,6 +13,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.request import ChatRequest, Message, RefusalPart, TextPart
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
+from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.answers.chat import Renderer
 from workers.providers.base import Fault, RefusedError, UpstreamRequest
@@ -31,7 +32,7 @@ FINISH: Final = {
 FAILED_REASONS: Final = frozenset({"RAG_QUERY_WHEN_RAG_DISABLED"})
 _HEADERS: Final = {"content-type": "application/json"}
 _SPEAKERS: Final = {"assistant": "Bot", "user": "User"}
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+_UNREADABLE: Final = (*UNREADABLE, ValueError)  # ValueError is what base64 raises
 
 
 class _Result(Struct):

@@ -15,6 +15,7 @@ from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, ChatRequest
 from schemas.errors import upstream_auth, upstream_failed
+from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.chat import Renderer
 from workers.providers.base import Action, Exchange, Fault, RefusedError, UpstreamRequest
@@ -103,7 +104,7 @@ class GeminiExchange:
         """The caller's body for a whole 2xx answer."""
         try:
             decoded = wire.decode_answer(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             self._fail(NONSENSE)
             return b""
         for chunk in decoded if isinstance(decoded, list) else [decoded]:
@@ -128,7 +129,7 @@ class GeminiExchange:
         for event in events:
             try:
                 chunk = wire.decode_chunk(event)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 chunk = wire.Chunk(error=_wrapped_error(event))
             out += self._take(chunk)
             if chunk.error is not None or self.fault is not None:
@@ -256,7 +257,7 @@ def _wrapped_error(event: bytes) -> object:
     """The error of an event that is no chunk: wrapped in a list, or nonsense."""
     try:
         wrapped = _decode_wrapped(event)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return wrapped[0].error if wrapped else {}
 
@@ -296,7 +297,7 @@ class Gemini:
             return []
         try:
             history = _decode_history(job.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return []
         ids = [call.id for message in history.messages for call in message.tool_calls or () if call.id]
         return ids[-THOUGHT_IDS_MAX:]

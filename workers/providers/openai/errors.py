@@ -17,6 +17,7 @@ from schemas.errors import (
     upstream_failed,
     upstream_timeout,
 )
+from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
 from workers.providers.scrub import scrub
 
@@ -87,7 +88,7 @@ def fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     """What a non-2xx answer means."""
     try:
         decoded: Any = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         decoded = None
     error = decoded.get("error", decoded) if isinstance(decoded, dict) else None
     return _fault(status, error, retry_after_s(headers))

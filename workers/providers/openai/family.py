@@ -11,6 +11,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import invalid
+from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
@@ -27,7 +28,6 @@ _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage 
 _NULL = Raw(b"null")
 _TRUE = Raw(b"true")
 _EMPTY_LIST = Raw(b"[]")
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encode = msgspec.json.Encoder().encode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -150,7 +150,7 @@ class OpenAIExchange:
                 fields.pop(key, None)
             if job.stream:
                 fields["stream_options"] = _with_usage(fields.get("stream_options"))
-        except _UNREADABLE:
+        except UNREADABLE:
             raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
         self._limit(fields)
         return _encode(fields)
@@ -173,7 +173,7 @@ class OpenAIExchange:
         try:
             fields = _decode_map(body)
             body.decode()
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return b""
         if not self._readable(fields) or "choices" not in fields:
@@ -222,7 +222,7 @@ class OpenAIExchange:
             if not event.isascii():
                 event.decode()
             fields = _decode_map(event)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return False
         if not self._readable(fields):
@@ -291,7 +291,7 @@ class OpenAIExchange:
     def _count(self, choices: Raw) -> None:
         try:
             decoded = _decode_choices(choices)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.output_bytes += len(bytes(choices))  # an unknown shape: its own size bounds what it says
             return
         for choice in decoded:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from schemas.json import UNREADABLE
 from workers.providers.base import UpstreamRequest
 from workers.providers.openai.family import OpenAI
 from workers.upstream.http import Answer
@@ -62,7 +63,7 @@ class SandboxUpstream:
         """Answers 200, or 400 to a body that is not a request."""
         try:
             asked = _decode(request.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             return SandboxAnswer(400, _once(_encode({"error": {"message": str(error)}})))
         legacy = request.url.endswith("/completions") and not request.url.endswith("/chat/completions")
         script = _Script(asked, legacy=legacy, pause_s=self._pause_s)
