@@ -17,12 +17,6 @@ _encode = msgspec.json.Encoder().encode
 _CHAT = CHAT
 
 
-def add_usage(first: TokenUsage, second: TokenUsage) -> TokenUsage:
-    """The sum of two usages, class by class."""
-    names = TokenUsage.__struct_fields__
-    return TokenUsage(*(getattr(first, name) + getattr(second, name) for name in names))
-
-
 def usage_json(job: Job, usage: TokenUsage, uplifts: tuple[str, ...] = ()) -> Raw:
     """OpenAI's usage object as JSON, with `cost` (what the call is billed, a decimal string of USD) if the caller asked for it."""
     body = usage_object(usage)
@@ -94,7 +88,7 @@ class Reply:
             return b""
         total = NO_USAGE
         for of_part, _ in self.ended.values():
-            total = add_usage(total, of_part)
+            total += of_part
         if self.plain:
             choices = [choice for index in sorted(self.choices) for choice in self.choices[index]]
             inner = _encode(choices)[1:-1]

@@ -317,7 +317,7 @@ class Call:
         if complete:
             durable = await self._serving.meter.submit(self._event(Outcome.OK))
             if durable:
-                self.frames.end(self._plain, _total([usage for usage, _, _ in self._served]))
+                self.frames.end(self._plain, sum((usage for usage, _, _ in self._served), NO_USAGE))
             else:
                 self.frames.failed(not_recorded())
             return
@@ -350,7 +350,7 @@ class Call:
             provider=serving.provider,
             outcome=outcome,
             known=Known.REPORTED if reported else Known.ESTIMATED,
-            usage=_total([usage for usage, _, _ in served]),
+            usage=sum((usage for usage, _, _ in served), NO_USAGE),
             uplifts=served[-1][2] if served else (),
             tries=tuple(self._tries),
             queued_ms=max(0, wall_ms - duration_ms - job.published_ms),
@@ -386,9 +386,3 @@ def _upstream_fault(error: UpstreamError) -> Fault:
     if not error.sent:
         return Fault(told or _UNREACHABLE, Action.NEXT)
     return Fault(told or _LOST, Action.NEXT, unbilled=False)
-
-
-def _total(usages: list[TokenUsage]) -> TokenUsage:
-    if len(usages) == 1:
-        return usages[0]
-    return TokenUsage(*(sum(parts) for parts in zip(*map(structs.astuple, usages), strict=True)))
