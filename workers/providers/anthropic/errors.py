@@ -8,8 +8,6 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import (
-    INVALID_REQUEST,
-    WireError,
     invalid,
     model_not_found,
     overloaded,
@@ -21,7 +19,7 @@ from schemas.errors import (
 )
 from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
-from workers.providers.openai.errors import retry_after_s
+from workers.providers.faults import TOO_LARGE, retry_after_s
 from workers.providers.scrub import scrub
 
 COOL_UNTOLD_S: Final = 30.0  # after a 429 that names no time: a limit of spend or of growth, not of a minute
@@ -102,9 +100,7 @@ def _fault(status: int, error: _Error, wait_s: float | None) -> Fault:
                 unavailable("The upstream provider met a conflict. Retry with backoff."), Action.STOP
             )
         case 413:
-            message = "The request is larger than the upstream provider takes."
-            too_large = WireError(413, INVALID_REQUEST, message, "request_too_large", should_retry=False)
-            return Fault(too_large, Action.STOP)
+            return TOO_LARGE
         case 429:
             return _limited(error, wait_s)
         case 503 | 529:

@@ -16,7 +16,7 @@ from workers.providers.anthropic.errors import fault_of_body, fault_of_event
 from workers.providers.anthropic.request import Built, build
 from workers.providers.base import Exchange, Fault, UpstreamRequest
 from workers.providers.emulation import requests
-from workers.providers.openai.errors import CUT, NONSENSE
+from workers.providers.faults import CUT, NONSENSE
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://api.anthropic.com"

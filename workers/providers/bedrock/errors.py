@@ -6,8 +6,6 @@ from typing import Any, Final
 import msgspec
 
 from schemas.errors import (
-    INVALID_REQUEST,
-    WireError,
     invalid,
     model_not_found,
     overloaded,
@@ -19,22 +17,13 @@ from schemas.errors import (
 )
 from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
+from workers.providers.faults import TOO_LARGE
 from workers.providers.scrub import scrub
 
 COOL_S: Final = 1.0  # after a throttle: Bedrock names no time
 QUOTA_COOL_S: Final = 30.0  # a quota of the account, which other callers' calls use up too
 RENEW_COOL_S: Final = 5.0  # credentials are being looked up again
 
-NONSENSE: Final = Fault(
-    upstream_failed("The upstream provider sent an answer that cannot be read. Retry with backoff."),
-    Action.NEXT,
-    unbilled=False,
-)
-CUT: Final = Fault(
-    upstream_failed("The upstream provider's answer ended before it was complete. Retry with backoff."),
-    Action.NEXT,
-    unbilled=False,
-)
 MALFORMED: Final = Fault(
     upstream_failed("The model's answer was malformed. Retry with backoff.", code="malformed_output"),
     Action.NEXT,
@@ -113,10 +102,7 @@ def _invalid(message: str) -> Fault:
 
 
 def _too_large(_: str) -> Fault:
-    message = "The request is larger than the upstream provider takes."
-    return Fault(
-        WireError(413, INVALID_REQUEST, message, "request_too_large", should_retry=False), Action.STOP
-    )
+    return TOO_LARGE
 
 
 _BY_NAME: Final[dict[str, Callable[[str], Fault]]] = {

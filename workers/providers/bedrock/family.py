@@ -3,16 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import is_titan_text
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.request import CHAT, ChatRequest
-from schemas.json import UNREADABLE
+from schemas.chat.request import ChatRequest
 from workers.answers.chat import Renderer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock import titan
@@ -21,22 +19,7 @@ from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
 from workers.providers.bedrock.request import build
 from workers.providers.emulation import requests
-
-
-class _KnownCall(Struct):
-    id: str = ""
-
-
-class _KnownMessage(Struct):
-    role: str = ""
-    tool_calls: list[_KnownCall] | None = None
-
-
-class _History(Struct):
-    messages: list[_KnownMessage] = []
-
-
-_decode_history = msgspec.json.Decoder(_History).decode
+from workers.providers.history import messages_with_calls
 
 
 class Bedrock:
@@ -71,14 +54,10 @@ class Bedrock:
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""
-        if job.dialect != CHAT or b'"tool_calls"' not in job.body or b'"reasoning_effort"' not in job.body:
-            return []
-        try:
-            history = _decode_history(job.body)
-        except UNREADABLE:
+        if b'"reasoning_effort"' not in job.body:
             return []
         wanted: list[str] = []
-        for message in reversed(history.messages):
+        for message in reversed(messages_with_calls(job)):
             if message.role == "user":
                 break
             if message.tool_calls:

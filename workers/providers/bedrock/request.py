@@ -89,14 +89,20 @@ def stops(request: ChatRequest) -> list[str]:
     return [stop for stop in given if stop and not stop.isspace()]
 
 
+def sampling(request: ChatRequest) -> Json:
+    """How freely to choose words. Defaults are left out: some models take one of the two only."""
+    config: Json = {}
+    if request.temperature is not None and request.temperature != 1:
+        config["temperature"] = min(max(request.temperature, 0.0), 1.0)
+    if request.top_p is not None and request.top_p != 1:
+        config["topP"] = min(max(request.top_p, 0.0), 1.0)
+    return config
+
+
 def _inference(request: ChatRequest, job: Job, able: Capabilities) -> Json:
     config: Json = {"maxTokens": max(1, job.limit)}
     if able.sampling:
-        # Defaults are left out: some models take one of the two only.
-        if request.temperature is not None and request.temperature != 1:
-            config["temperature"] = min(max(request.temperature, 0.0), 1.0)
-        if request.top_p is not None and request.top_p != 1:
-            config["topP"] = min(max(request.top_p, 0.0), 1.0)
+        config |= sampling(request)
     if sequences := stops(request):
         config["stopSequences"] = sequences
     return config

@@ -13,17 +13,18 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.request import CHAT, ChatRequest
+from schemas.chat.request import ChatRequest
 from schemas.errors import upstream_auth, upstream_failed
 from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.chat import Renderer
 from workers.providers.base import Action, Exchange, Fault, RefusedError, UpstreamRequest
 from workers.providers.emulation import requests
+from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.request import build
-from workers.providers.openai.errors import CUT, NONSENSE
+from workers.providers.history import messages_with_calls
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
@@ -262,21 +263,6 @@ def _wrapped_error(event: bytes) -> object:
     return wrapped[0].error if wrapped else {}
 
 
-class _KnownCall(Struct):
-    id: str = ""
-
-
-class _KnownMessage(Struct):
-    tool_calls: list[_KnownCall] | None = None
-
-
-class _History(Struct):
-    messages: list[_KnownMessage] = []
-
-
-_decode_history = msgspec.json.Decoder(_History).decode
-
-
 class Gemini:
     """Google's Gemini models. A call that is hung up on stops there."""
 
@@ -293,13 +279,9 @@ class Gemini:
 
     def thought_ids(self, job: Job) -> list[str]:
         """Ids of the history's tool calls, the newest THOUGHT_IDS_MAX of them."""
-        if job.dialect != CHAT or b'"tool_calls"' not in job.body:
-            return []
-        try:
-            history = _decode_history(job.body)
-        except UNREADABLE:
-            return []
-        ids = [call.id for message in history.messages for call in message.tool_calls or () if call.id]
+        ids = [
+            call.id for message in messages_with_calls(job) for call in message.tool_calls or () if call.id
+        ]
         return ids[-THOUGHT_IDS_MAX:]
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
