@@ -13,7 +13,8 @@ from schemas.chat.refusals import as_chats, read
 from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
 from schemas.money.pricing import TokenUsage
 from workers.answers.chat import Renderer, renderers
-from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
+from workers.providers.base import Exchange, Fault, RefusedError
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader
 
 _encode = msgspec.json.Encoder().encode

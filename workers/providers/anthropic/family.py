@@ -14,9 +14,10 @@ from workers.answers.chat import Renderer
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_body, fault_of_event
 from workers.providers.anthropic.request import Built, build
-from workers.providers.base import Exchange, Fault, UpstreamRequest
+from workers.providers.base import Exchange, Fault
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://api.anthropic.com"

@@ -7,11 +7,12 @@ from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.answers.chat import Renderer
-from workers.providers.base import Fault, UpstreamRequest
+from workers.providers.base import Fault
 from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import fault_of_exception
 from workers.providers.bedrock.event_stream import FrameBuffer, FrameError
 from workers.providers.faults import NONSENSE
+from workers.upstream.request import UpstreamRequest
 
 _HEADERS: Final = {"content-type": "application/json"}
 

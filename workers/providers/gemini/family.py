@@ -18,13 +18,14 @@ from schemas.errors import upstream_auth, upstream_failed
 from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.chat import Renderer
-from workers.providers.base import Action, Exchange, Fault, RefusedError, UpstreamRequest
+from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.request import build
 from workers.providers.history import messages_with_calls
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"

@@ -14,10 +14,11 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
-from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
+from workers.providers.base import Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.usage import token_usage
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL = "https://api.openai.com/v1"

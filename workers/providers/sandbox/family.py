@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from schemas.json import UNREADABLE
-from workers.providers.base import UpstreamRequest
 from workers.providers.openai.family import OpenAI
-from workers.upstream.http import Answer
+from workers.upstream.http import UpstreamAnswer
+from workers.upstream.request import UpstreamRequest
 
 _TEXT = (
     "This is the tokn sandbox: no language model wrote these words. They are the same for every request, they come "
@@ -59,7 +59,7 @@ class SandboxUpstream:
     def __init__(self, words_per_s: float) -> None:
         self._pause_s = 1.0 / words_per_s if words_per_s > 0 else 0.0
 
-    async def open(self, request: UpstreamRequest) -> Answer:
+    async def open(self, request: UpstreamRequest) -> UpstreamAnswer:
         """Answers 200, or 400 to a body that is not a request."""
         try:
             asked = _decode(request.body)
