@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.money.pricing import TokenUsage
 from tests.workers.providers.anthropic.cases import chunks, deltas, job
-from workers.answers.chat import renderers
+from workers.answers import answers
 
 ENTRY = {
     "token": "Hi",
@@ -22,9 +22,9 @@ ENTRY = {
 
 
 def render(exchanges=1, echoes=(), **fields):
-    """The renderers of a streamed job that ends with usage."""
+    """The answers of a streamed job that ends with usage."""
     known = {"stream": True, "include_usage": True}
-    return renderers(job({}, **known | fields), exchanges, echoes)
+    return answers(job({}, **known | fields), exchanges, echoes)
 
 
 def test_order_of_a_stream():

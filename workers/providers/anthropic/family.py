@@ -10,7 +10,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.answers.chat import Renderer
+from workers.answers.base import Answer
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_body, fault_of_event
 from workers.providers.anthropic.request import Built, build
@@ -68,7 +68,7 @@ class AnthropicExchange:
         "usage",
     )
 
-    def __init__(self, job: Job, built: Built, render: Renderer) -> None:
+    def __init__(self, job: Job, built: Built, render: Answer) -> None:
         self._stream = job.stream
         self._body = built.body
         self._answer_tool = built.answer_tool

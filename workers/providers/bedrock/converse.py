@@ -12,7 +12,7 @@ from schemas.catalogue.bedrock import region_uplifts
 from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-from workers.answers.chat import Renderer
+from workers.answers.base import Answer
 from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import MALFORMED
 from workers.providers.bedrock.messages import encode_thoughts
@@ -166,10 +166,10 @@ def token_usage(usage: Usage) -> TokenUsage:
 class ConverseExchange(BedrockExchange):
     """One Converse or ConverseStream call."""
 
-    def __init__(self, job: Job, model: Model, body: bytes, renderer: Renderer, signer: Signer) -> None:
+    def __init__(self, job: Job, model: Model, body: bytes, answer: Answer, signer: Signer) -> None:
         self._keeps_thoughts = model.capabilities.thinking in ("budget", "effort")
         verb = "converse-stream" if job.stream else "converse"
-        super().__init__(model, body, renderer, signer, verb=verb, accept="Accept")
+        super().__init__(model, body, answer, signer, verb=verb, accept="Accept")
 
     def _restart(self) -> None:
         super()._restart()

@@ -11,7 +11,7 @@ from schemas.catalogue.bedrock import is_titan_text
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest
-from workers.answers.chat import Renderer
+from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock import titan
 from workers.providers.bedrock.auth import CredentialStore, Signer
@@ -45,12 +45,12 @@ class Bedrock:
             raise RefusedError(refused.error) from None
 
     def _exchange(
-        self, request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str], renderer: Renderer
+        self, request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str], answer: Answer
     ) -> Exchange:
         if is_titan_text(model.upstream):
-            return titan.TitanExchange(job, model, titan.build(request, job, model), renderer, self._signer)
+            return titan.TitanExchange(job, model, titan.build(request, job, model), answer, self._signer)
         body = build(request, job, model, thoughts)
-        return ConverseExchange(job, model, body, renderer, self._signer)
+        return ConverseExchange(job, model, body, answer, self._signer)
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""

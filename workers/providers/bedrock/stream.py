@@ -6,7 +6,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-from workers.answers.chat import Renderer
+from workers.answers.base import Answer
 from workers.providers.base import Fault
 from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import fault_of_exception
@@ -27,7 +27,7 @@ class BedrockExchange:
         self,
         model: Model,
         body: bytes,
-        renderer: Renderer,
+        answer: Answer,
         signer: Signer,
         *,
         verb: str,
@@ -35,7 +35,7 @@ class BedrockExchange:
     ) -> None:
         self._upstream = model.upstream
         self._body = body
-        self._render = renderer
+        self._render = answer
         self._signer = signer
         self._verb = verb
         self._accept = accept

@@ -14,7 +14,7 @@ from schemas.chat.request import ChatRequest, Message, RefusalPart, TextPart
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-from workers.answers.chat import Renderer
+from workers.answers.base import Answer
 from workers.providers.base import RefusedError
 from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import MALFORMED
@@ -115,11 +115,11 @@ def _text(message: Message, index: int) -> str:
 class TitanExchange(BedrockExchange):
     """One InvokeModel call, plain or with a response stream."""
 
-    def __init__(self, job: Job, model: Model, body: bytes, renderer: Renderer, signer: Signer) -> None:
+    def __init__(self, job: Job, model: Model, body: bytes, answer: Answer, signer: Signer) -> None:
         verb, accept = "invoke", "Accept"
         if job.stream:
             verb, accept = "invoke-with-response-stream", "X-Amzn-Bedrock-Accept"
-        super().__init__(model, body, renderer, signer, verb=verb, accept=accept)
+        super().__init__(model, body, answer, signer, verb=verb, accept=accept)
 
     def _restart(self) -> None:
         super()._restart()

@@ -17,7 +17,7 @@ from schemas.chat.request import ChatRequest
 from schemas.errors import upstream_auth, upstream_failed
 from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.answers.chat import Renderer
+from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
@@ -46,7 +46,7 @@ class GeminiExchange:
     """One generateContent call."""
 
     def __init__(
-        self, job: Job, model: Model, request: ChatRequest, thoughts: Mapping[str, str], renderer: Renderer
+        self, job: Job, model: Model, request: ChatRequest, thoughts: Mapping[str, str], answer: Answer
     ) -> None:
         self._job = job
         self._model = model
@@ -59,7 +59,7 @@ class GeminiExchange:
         )
         self._signed = bool(thoughts)
         self._body = _encode(build(request, job, model, thoughts))
-        self._render = renderer
+        self._render = answer
         self._restart()
 
     def _restart(self) -> None:
@@ -273,7 +273,7 @@ class Gemini:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
             return [
-                GeminiExchange(job, model, request, thoughts, renderer) for request, renderer in requests(job)
+                GeminiExchange(job, model, request, thoughts, answer) for request, answer in requests(job)
             ]
         except RequestError as refused:
             raise RefusedError(refused.error) from None
