@@ -1,1 +1,1 @@
-"""Owns the pools: accounts, upstream calls, provider families, metering."""
+"""Owns the pools: accounts, upstream calls, provider families, usage events."""

@@ -14,7 +14,7 @@ from workers import upkeep
 from workers.calls.accounts import Accounts
 from workers.calls.calls import Calls
 from workers.calls.serving import Counts, Serving
-from workers.calls.usage_events import Meter
+from workers.calls.usage_events import UsagePublisher
 from workers.pool import Pool
 from workers.providers import UnknownProviderError, family
 from workers.providers.base import Family, Prepared
@@ -31,7 +31,7 @@ async def serve(
     settings: Settings, pools: tuple[str, ...], stop: asyncio.Event, *, grace_s: float = GRACE_S
 ) -> None:
     """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
-    # A pool that is named twice is one: two meters of one name would hide each other's events from the stream.
+    # A pool that is named twice is one: two publishers of one name would hide each other's events from the stream.
     chosen = [_settings(settings, name) for name in dict.fromkeys(pools)]
     worker_id = subjects.new_id("w")
     async with contextlib.AsyncExitStack() as stack:
@@ -43,7 +43,9 @@ async def serve(
         stack.push_async_callback(http.aclose)
         calls = Calls(bus)
         served = [
-            Pool(await _serving(pool, settings, http, Meter(usage, pool.name, worker_id), bus), calls)
+            Pool(
+                await _serving(pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus), calls
+            )
             for pool in chosen
         ]
         _show(stack, bus, usage, served)
@@ -66,7 +68,7 @@ async def _finish(calls: Calls, pools: list[Pool], grace_s: float) -> None:
     if not await calls.finished(grace_s):
         calls.stop_all()
         await calls.finished(ACKS_S)
-    unacked = sum(await asyncio.gather(*(pool.serving.meter.drain(ACKS_S) for pool in pools)))
+    unacked = sum(await asyncio.gather(*(pool.serving.usage_events.drain(ACKS_S) for pool in pools)))
     if unacked:
         get_logger("workers.app").error("usage events were not acknowledged before the end", unacked=unacked)
 
@@ -79,7 +81,9 @@ def _settings(settings: Settings, name: str) -> PoolSettings:
     raise SettingsError(f"{settings.source}: there is no [pools.{name}]; the pools are: {known}")
 
 
-async def _serving(pool: PoolSettings, settings: Settings, http: Upstream, meter: Meter, bus: Bus) -> Serving:
+async def _serving(
+    pool: PoolSettings, settings: Settings, http: Upstream, events: UsagePublisher, bus: Bus
+) -> Serving:
     try:
         made: Family = family(pool.provider)
     except UnknownProviderError:
@@ -96,14 +100,14 @@ async def _serving(pool: PoolSettings, settings: Settings, http: Upstream, meter
     return Serving(
         pool=pool.name,
         provider=pool.provider,
-        worker_id=meter.worker_id,
-        control=subjects.control(meter.worker_id),
+        worker_id=events.worker_id,
+        control=subjects.control(events.worker_id),
         bus=bus,
         family=made,
         upstream=upstream,
         accounts=Accounts(accounts),
         models={model.id: model for model in settings.models if model.pool == pool.name},
-        meter=meter,
+        usage_events=events,
         counts=Counts(),
     )
 

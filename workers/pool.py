@@ -46,7 +46,7 @@ class Pool:
 
     @property
     def _accepting(self) -> bool:
-        return not (self._stopping or self._full or self.serving.meter.full)
+        return not (self._stopping or self._full or self.serving.usage_events.full)
 
     def on_job(self, message: Message) -> None:
         """One job: the handler of the queue group's subscription."""
@@ -146,7 +146,7 @@ class Pool:
         """Beats, and the gate; to be called several times a second."""
         serving = self.serving
         serving.accounts.tick(now)
-        serving.meter.tick(now)
+        serving.usage_events.tick(now)
         if (self._subscription is not None) != self._accepting:
             self._changed()
         if self._beat_now or now - self._beat_at >= BEAT_INTERVAL_S:

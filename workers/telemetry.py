@@ -41,7 +41,7 @@ class WorkerCollector(Collector):
             calls.add_metric([name, "failed"], counts.failed)
             calls.add_metric([name, "cancelled"], counts.cancelled)
             inflight.add_metric([name], pool.inflight)
-            unacked.add_metric([name], pool.serving.meter.unacked)
+            unacked.add_metric([name], pool.serving.usage_events.unacked)
             usable.add_metric(
                 [name], sum(account.state is AccountState.OK for account in pool.serving.accounts.all)
             )

@@ -43,7 +43,7 @@ async def renew_leases(bus: Bus, calls: Calls, pools: Sequence[Pool]) -> None:
     """
 
     def unbilled() -> list[str]:
-        ids = set(calls.request_ids()).union(*(pool.serving.meter.request_ids() for pool in pools))
+        ids = set(calls.request_ids()).union(*(pool.serving.usage_events.request_ids() for pool in pools))
         return sorted(ids)
 
     while True:

@@ -22,6 +22,7 @@ from schemas.chat.request import (
 )
 from schemas.chat.toolsets import TOOL_NAME
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
+from schemas.json import UNREADABLE
 
 AUDIO_FORMATS = frozenset(("wav", "mp3"))
 CALL_ID_CHARS_MAX = 256
@@ -29,7 +30,6 @@ CALL_ID_CHARS_MAX = 256
 _SYSTEM = frozenset(("system", "developer"))
 _RESULTS = frozenset(("tool", "function"))
 _ROLES = _SYSTEM | _RESULTS | {"user", "assistant"}
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -70,7 +70,7 @@ def arguments(text: str) -> dict[str, Any] | None:
         return {}
     try:
         return _decode_object(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

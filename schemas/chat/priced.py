@@ -14,6 +14,7 @@ from schemas.catalogue.model import Model
 from schemas.chat.parameters import NO_PROMPT, PRICED
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
+from schemas.json import UNREADABLE
 
 MODEL_CHARS_MAX = 256
 CHOICES_MAX = 128  # OpenAI's own bound of n
@@ -65,8 +66,6 @@ _decode_tokens = msgspec.json.Decoder(list[int]).decode
 _decode_file = msgspec.json.Decoder(_File).decode
 _encode = msgspec.json.Encoder().encode
 _NULL = Raw(b"null")
-# RecursionError and UnicodeDecodeError are not msgspec's own, and hostile bodies raise both.
-_JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NAMES: dict[Any, str] = {
     _decode_text: "a string",
     _decode_count: "an integer",
@@ -83,7 +82,7 @@ def decode(body: bytes) -> Fields:
         return _decode_fields(body)
     except UnicodeDecodeError:
         raise RequestError(invalid("The request body must be UTF-8.")) from None
-    except _JSON_FAULTS as fault:
+    except UNREADABLE as fault:
         detail = str(fault).replace("\x00", " ")[:200]
         message = f"We could not parse the JSON body of your request: it must be one JSON object. ({detail})"
         raise RequestError(invalid(message)) from None
@@ -187,7 +186,7 @@ class _Media:
                 if content is not None and _starts(content) == b"[":
                     for place, part in enumerate(_decode_objects(content)):
                         self._part(part, f"messages[{index}].content[{place}]")
-        except _JSON_FAULTS:
+        except UNREADABLE:
             _refuse("messages", "Each of 'messages' must be an object, each part of a content too.")
 
     def _part(self, part: Fields, param: str) -> None:
@@ -291,7 +290,7 @@ def _prompts(fields: Fields) -> int:
             count = len(items) if all(map(_decode_tokens, items)) else 0
         else:
             count = 1 if _decode_tokens(prompt) else 0
-    except _JSON_FAULTS:
+    except UNREADABLE:
         count = -1
     if count < 1:
         _refuse(
@@ -316,7 +315,7 @@ def _value(fields: Fields, name: str, decoder: Any) -> Any:
         return None
     try:
         return decoder(raw)
-    except _JSON_FAULTS:
+    except UNREADABLE:
         _refuse(name, f"'{name}' must be {_NAMES[decoder]}.", "invalid_type")
 
 

@@ -10,11 +10,11 @@ from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest, Tool
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
+from schemas.json import UNREADABLE
 
 TOOLS_MAX = 128  # as at OpenAI
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -56,7 +56,7 @@ def is_schema(raw: Raw) -> bool:
     """Whether a raw value is a JSON Schema of an object, as the parameters of a function must be."""
     try:
         schema = _decode_object(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return bool(schema.get("type", "object") == "object")
 

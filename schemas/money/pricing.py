@@ -33,6 +33,19 @@ class TokenUsage(Struct, frozen=True, array_like=True, omit_defaults=True):
         """Tokens of all output classes."""
         return self.output + self.reasoning + self.output_audio
 
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        """The sum of two usages, class by class."""
+        return TokenUsage(
+            self.input + other.input,
+            self.cached + other.cached,
+            self.cache_write + other.cache_write,
+            self.cache_write_1h + other.cache_write_1h,
+            self.input_audio + other.input_audio,
+            self.output + other.output,
+            self.reasoning + other.reasoning,
+            self.output_audio + other.output_audio,
+        )
+
 
 NO_USAGE = TokenUsage()
 

@@ -25,10 +25,10 @@ POINTS = {
     },
     "worker": {
         "worker-gets-job": ("workers.pool:Pool.on_job", BEFORE),
-        "worker-calls": ("workers.call:Call._serve", BEFORE),
-        "worker-bills": ("workers.meter:Meter.submit", BEFORE),
-        "worker-publishes": ("runtime.bus:Bus.js_publish", BEFORE),
-        "worker-published": ("runtime.bus:Bus.js_publish", AFTER),
+        "worker-calls": ("workers.calls.call:Call._serve", BEFORE),
+        "worker-bills": ("workers.calls.usage_events:UsagePublisher.submit", BEFORE),
+        "worker-publishes": ("runtime.bus.bus:Bus.js_publish", BEFORE),
+        "worker-published": ("runtime.bus.bus:Bus.js_publish", AFTER),
     },
     "ledger": {
         "ledger-authorises": ("ledger.commit:Committer._commit", BEFORE),

@@ -1,1 +1,21 @@
-"""How answers look to callers: one module for each dialect."""
+"""Owns how answers look to callers: one module for each dialect, found through `ANSWERS`."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.bus.frames import Job
+from workers.answers.base import Answer
+from workers.answers.chat import ChatAnswer
+from workers.answers.completions import CompletionsAnswer
+
+# In the order of `schemas.chat.request`: a new dialect is its module and a line here.
+ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer)
+_BY_DIALECT: Final = {answer.dialect: answer for answer in ANSWERS}
+
+
+def answers(job: Job, exchanges: int = 1, echoes: Sequence[str] = ()) -> list[Answer]:
+    """One answer for each exchange of a job, in order, in the job's dialect. Raises KeyError for one that is not there.
+
+    `echoes` holds the prompts to repeat before each text.
+    """
+    return list(_BY_DIALECT[job.dialect].of_job(job, exchanges, echoes))

@@ -36,7 +36,7 @@ from workers.providers.base import (
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
     ERROR_BODY_BYTES_MAX,
-    Answer,
+    UpstreamAnswer,
     UpstreamError,
     read_all,
     read_some,
@@ -88,7 +88,7 @@ class Call:
         self._tries: list[Try] = []
         self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []  # of each exchange, its last try
         self._plain = b""  # what is left for the end frame
-        self._answer: Answer | None = None
+        self._answer: UpstreamAnswer | None = None
 
     def start(self) -> asyncio.Task[None]:
         """Accepts, and runs the call to its end."""
@@ -240,7 +240,7 @@ class Call:
                 self._hang_up()
         return fault
 
-    async def _streamed(self, exchange: Exchange, answer: Answer) -> Fault | None:
+    async def _streamed(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
         usage = exchange.usage
         while True:
             data = await answer.read()
@@ -255,7 +255,7 @@ class Call:
                     self.frames.early_usage(usage)
             self._waiting_since = time.monotonic()
 
-    async def _whole(self, exchange: Exchange, answer: Answer) -> Fault | None:
+    async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
         out = exchange.answer(await read_all(answer, ANSWER_BYTES_MAX))
         self._first_byte_at = self._first_byte_at or time.monotonic()
         if exchange.fault is None and out:
@@ -315,14 +315,14 @@ class Call:
 
     async def _settle(self, *, complete: bool) -> None:
         if complete:
-            durable = await self._serving.meter.submit(self._event(Outcome.OK))
+            durable = await self._serving.usage_events.submit(self._event(Outcome.OK))
             if durable:
-                self.frames.end(self._plain, _total([usage for usage, _, _ in self._served]))
+                self.frames.end(self._plain, sum((usage for usage, _, _ in self._served), NO_USAGE))
             else:
                 self.frames.failed(not_recorded())
             return
         if self._muted or self._stop in (Stop.CANCELLED, Stop.EDGE_GONE):
-            durable = await self._serving.meter.submit(self._event(Outcome.CANCELLED))
+            durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))
             if durable and self._left:
                 # Not to an edge that was away for a while: its caller may still wait, and must not be told this.
                 self.frames.over(_LEFT)
@@ -330,7 +330,7 @@ class Call:
         if self._stop is not None:
             self._error = _STOP_ERRORS[self._stop]
         self.frames.failed(self._error or internal())
-        await self._serving.meter.submit(self._event(Outcome.FAILED))
+        await self._serving.usage_events.submit(self._event(Outcome.FAILED))
 
     def _event(self, outcome: Outcome) -> UsageEvent:
         job, serving = self.job, self._serving
@@ -350,7 +350,7 @@ class Call:
             provider=serving.provider,
             outcome=outcome,
             known=Known.REPORTED if reported else Known.ESTIMATED,
-            usage=_total([usage for usage, _, _ in served]),
+            usage=sum((usage for usage, _, _ in served), NO_USAGE),
             uplifts=served[-1][2] if served else (),
             tries=tuple(self._tries),
             queued_ms=max(0, wall_ms - duration_ms - job.published_ms),
@@ -386,9 +386,3 @@ def _upstream_fault(error: UpstreamError) -> Fault:
     if not error.sent:
         return Fault(told or _UNREACHABLE, Action.NEXT)
     return Fault(told or _LOST, Action.NEXT, unbilled=False)
-
-
-def _total(usages: list[TokenUsage]) -> TokenUsage:
-    if len(usages) == 1:
-        return usages[0]
-    return TokenUsage(*(sum(parts) for parts in zip(*map(structs.astuple, usages), strict=True)))

@@ -8,7 +8,7 @@ from runtime.bus.bus import Bus
 from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
-from workers.calls.usage_events import Meter
+from workers.calls.usage_events import UsagePublisher
 from workers.providers.base import Family
 from workers.upstream.http import Upstream
 
@@ -52,6 +52,6 @@ class Serving(Struct):
     upstream: Upstream
     accounts: Accounts
     models: Mapping[str, Model]  # by the id that callers write
-    meter: Meter
+    usage_events: UsagePublisher
     counts: Counts
     patience: Patience = Patience()

@@ -1,4 +1,4 @@
-"""Owns metering: usage events on their way into the stream, grouped, retried until they are acknowledged."""
+"""Owns usage events on their way into the stream, grouped, retried until they are acknowledged."""
 
 import asyncio
 import time
@@ -16,10 +16,10 @@ RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
 
 _VERSION = 1
-_logger = get_logger("workers.meter")
+_logger = get_logger("workers.usage_events")
 
 
-class Meter:
+class UsagePublisher:
     """Publishes the usage events of one pool. Whatever comes up during a publish goes in the next message.
 
     A message is sent again, unchanged and under the same id, until it is acknowledged: the stream drops duplicates,
@@ -57,7 +57,7 @@ class Meter:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, future, time.monotonic() + ACK_WAIT_S))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._publish_all(), name="meter")
+            self._task = asyncio.create_task(self._publish_all(), name="usage events")
         return future
 
     def tick(self, now: float) -> None:
@@ -83,7 +83,7 @@ class Meter:
             size = min(len(self._waiting), self._size)
             self._sending = [self._waiting.popleft() for _ in range(size)]
             self._messages += 1
-            # A worker has a meter a pool, all in one stream: the subject keeps their numbers apart.
+            # A worker has a publisher a pool, all in one stream: the subject keeps their numbers apart.
             if not await self._publish(f"{self._subject}.{self.worker_id}.{self._messages}"):
                 self._split()
                 continue

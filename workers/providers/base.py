@@ -16,15 +16,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
-
-
-class UpstreamRequest(Struct, frozen=True):
-    """One HTTP call to make. `url` is sent byte for byte: it may be signed."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    body: bytes
+from workers.upstream.request import UpstreamRequest
 
 
 class Action(StrEnum):

@@ -12,26 +12,28 @@ from schemas.catalogue.model import Model
 from schemas.chat.refusals import as_chats, read
 from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
 from schemas.money.pricing import TokenUsage
-from workers.answers.chat import Renderer, renderers
-from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
+from workers.answers import answers
+from workers.answers.base import Answer
+from workers.providers.base import Exchange, Fault, RefusedError
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader
 
 _encode = msgspec.json.Encoder().encode
 
 
-def requests(job: Job) -> list[tuple[ChatRequest, Renderer]]:
-    """What a translated family has to serve for a job: each chat request with the renderer of its exchange.
+def requests(job: Job) -> list[tuple[ChatRequest, Answer]]:
+    """What a translated family has to serve for a job: each chat request with the answer of its exchange.
 
-    One for a chat job; for a legacy completion one a prompt, in order, whose renderers make one answer of them all.
+    One for a chat job; for a legacy completion one a prompt, in order, whose answers make one answer of them all.
     Raises RefusedError for a body that is not valid.
     """
     request = _read(job)
     if isinstance(request, ChatRequest):
-        return [(request, renderers(job)[0])]
+        return [(request, answers(job)[0])]
     chats = as_chats(request)
     texts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
     echoes = texts if request.echo and texts else ()
-    return list(zip(chats, renderers(job, len(chats), echoes), strict=True))
+    return list(zip(chats, answers(job, len(chats), echoes), strict=True))
 
 
 def emulate(job: Job, model: Model, open_chat: Callable[[Job], list[Exchange]]) -> list[Exchange]:
@@ -39,7 +41,7 @@ def emulate(job: Job, model: Model, open_chat: Callable[[Job], list[Exchange]]) 
 
     `open_chat` opens the one exchange of a chat job. Raises RefusedError for a body that is not valid.
     """
-    return [_Emulated(_chat_job(job, chat, model), renderer, open_chat) for chat, renderer in requests(job)]
+    return [_Emulated(_chat_job(job, chat, model), answer, open_chat) for chat, answer in requests(job)]
 
 
 def _read(job: Job) -> ChatRequest | CompletionRequest:
@@ -101,7 +103,7 @@ _decode = msgspec.json.Decoder(_Answer).decode
 class _Emulated:
     """One chat exchange, told in the shape of legacy completions."""
 
-    def __init__(self, job: Job, render: Renderer, open_chat: Callable[[Job], list[Exchange]]) -> None:
+    def __init__(self, job: Job, render: Answer, open_chat: Callable[[Job], list[Exchange]]) -> None:
         self._job = job
         self._render = render
         self._open_chat = open_chat

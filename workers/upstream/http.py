@@ -9,7 +9,7 @@ import aiohttp
 import yarl
 
 from runtime.lean import without
-from workers.providers.base import UpstreamRequest
+from workers.upstream.request import UpstreamRequest
 
 with without("pygments"):  # httpx probes for it, for a command line of its own, and loads rich with it
     import httpx
@@ -33,7 +33,7 @@ class UpstreamError(Exception):
         self.timeout = timeout
 
 
-class Answer(Protocol):
+class UpstreamAnswer(Protocol):
     """The head of an answer, and its body as it comes."""
 
     status: int
@@ -51,7 +51,7 @@ class Answer(Protocol):
 class Upstream(Protocol):
     """Makes calls of providers."""
 
-    async def open(self, request: UpstreamRequest) -> Answer:
+    async def open(self, request: UpstreamRequest) -> UpstreamAnswer:
         """Sends a request and waits for the head of its answer. Raises UpstreamError."""
         ...
 
@@ -166,7 +166,7 @@ class HttpUpstream:
         # here, for a quarter of a call's CPU. Each call has its own deadlines, which end its task.
         self._transport = AiohttpTransport(session)
 
-    async def open(self, request: UpstreamRequest) -> Answer:
+    async def open(self, request: UpstreamRequest) -> UpstreamAnswer:
         """Sends a request and waits for the head of its answer. Raises UpstreamError."""
         made = httpx.Request(
             request.method,
@@ -211,7 +211,7 @@ def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
 
 
-async def read_all(answer: Answer, limit_bytes: int) -> bytes:
+async def read_all(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
     """The whole body of an answer. Raises UpstreamError, hung up, if it is larger, or ends early."""
     pieces: list[bytes] = []
     size = 0
@@ -229,7 +229,7 @@ async def read_all(answer: Answer, limit_bytes: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def read_some(answer: Answer, limit_bytes: int) -> bytes:
+async def read_some(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
     """The start of a body, for an error's message: never raises, never waits for more than it wants."""
     pieces: list[bytes] = []
     size = 0

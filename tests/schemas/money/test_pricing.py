@@ -102,3 +102,9 @@ def test_the_builtin_catalogue_can_be_priced():
         assert model.context > 0
         assert model.max_output > 0
         assert [check_price(row) for row in model.prices] == [None]
+
+
+def test_usages_add_up_by_class():
+    """Adding usages adds every class."""
+    one = TokenUsage(*range(1, 9))
+    assert one + one == TokenUsage(*range(2, 18, 2))

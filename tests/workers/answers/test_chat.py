@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.money.pricing import TokenUsage
 from tests.workers.providers.anthropic.cases import chunks, deltas, job
-from workers.answers.chat import add_usage, renderers
+from workers.answers import answers
 
 ENTRY = {
     "token": "Hi",
@@ -22,9 +22,9 @@ ENTRY = {
 
 
 def render(exchanges=1, echoes=(), **fields):
-    """The renderers of a streamed job that ends with usage."""
+    """The answers of a streamed job that ends with usage."""
     known = {"stream": True, "include_usage": True}
-    return renderers(job({}, **known | fields), exchanges, echoes)
+    return answers(job({}, **known | fields), exchanges, echoes)
 
 
 def test_order_of_a_stream():
@@ -170,9 +170,3 @@ def test_any_text_survives(text, name):
     calls = [call for delta in deltas(out) for call in delta.get("tool_calls", ())]
     assert calls[0]["id"] == text
     assert "".join(call["function"]["arguments"] for call in calls) == (text or "{}")
-
-
-def test_usages_add_up_by_class():
-    """Adding usages adds every class."""
-    one = TokenUsage(*range(1, 9))
-    assert add_usage(one, one) == TokenUsage(*range(2, 18, 2))

@@ -19,8 +19,8 @@ from schemas.money.pricing import TokenUsage
 from schemas.verbs import books
 from tests.fakes.openai import FakeOpenAI, Reply, answer
 from tests.fakes.worker import Rig, account, job, rig, until
-from workers.calls import usage_events as meter_module
-from workers.calls.usage_events import Meter
+from workers.calls import usage_events as publisher_module
+from workers.calls.usage_events import UsagePublisher
 
 BODY: dict[str, Any] = {"model": "m", "messages": []}
 
@@ -56,26 +56,26 @@ async def test_events_that_wait_go_together() -> None:
     """What comes up during a publish goes in the next message, 64 at most, each event once."""
     bus = Recorder()
     bus.gate.clear()
-    meter = Meter(bus, "p", "w")
-    first = meter.submit(event(0))
+    publisher = UsagePublisher(bus, "p", "w")
+    first = publisher.submit(event(0))
     await asyncio.sleep(0)
-    rest = [meter.submit(event(number)) for number in range(1, 150)]
+    rest = [publisher.submit(event(number)) for number in range(1, 150)]
     bus.gate.set()
     assert await first
     assert all(await asyncio.gather(*rest))
     sizes = [len(batch.events) for _, batch in bus.messages]
     assert sizes == [1, EVENTS_PER_MESSAGE_MAX, EVENTS_PER_MESSAGE_MAX, 21]
     assert len({msg_id for msg_id, _ in bus.messages}) == 4
-    assert meter.unacked == 0
+    assert publisher.unacked == 0
 
 
 async def test_events_that_do_not_fit_into_one_message_go_apart() -> None:
     """Large events together exceed a message's bound: they go in smaller ones, and hold nobody up."""
     bus = Recorder()
     bus.bytes_max = 3_000
-    meter = Meter(bus, "p", "w")
+    publisher = UsagePublisher(bus, "p", "w")
     large = [msgspec.structs.replace(event(number), uplifts=("x" * 1_000,)) for number in range(5)]
-    done = [meter.submit(one) for one in (*large, event(5))]
+    done = [publisher.submit(one) for one in (*large, event(5))]
     assert all(await asyncio.wait_for(asyncio.gather(*done), 5))
     sent = [one.request_id for _, batch in bus.messages for one in batch.events]
     assert sent == [f"r{number}" for number in range(6)]
@@ -84,25 +84,25 @@ async def test_events_that_do_not_fit_into_one_message_go_apart() -> None:
 
 async def test_an_event_that_can_never_be_sent_holds_nobody_up() -> None:
     """An event that cannot be written at all is lost and said to be; all others are recorded."""
-    meter = Meter(bus := Recorder(), "p", "w")
+    publisher = UsagePublisher(bus := Recorder(), "p", "w")
     mad = msgspec.structs.replace(event(1), usage=TokenUsage(input=1 << 70))
     huge = msgspec.structs.replace(event(2), uplifts=("x" * 2_000_000,))
     bus.bytes_max = 1_000_000
-    done = [meter.submit(one) for one in (event(0), mad, huge, event(3))]
+    done = [publisher.submit(one) for one in (event(0), mad, huge, event(3))]
     assert await asyncio.wait_for(asyncio.gather(*done), 5) == [True, False, False, True]
     assert [one.request_id for _, batch in bus.messages for one in batch.events] == ["r0", "r3"]
-    assert meter.unacked == 0
+    assert publisher.unacked == 0
 
 
 async def test_retries_are_the_same_message(monkeypatch: Any) -> None:
     """An unacknowledged message is sent again under its id, unchanged, though more events wait by then."""
-    monkeypatch.setattr(meter_module, "RETRY_MIN_S", 0.01)
+    monkeypatch.setattr(publisher_module, "RETRY_MIN_S", 0.01)
     bus = Recorder()
     bus.failures = 3
-    meter = Meter(bus, "p", "w")
-    done = meter.submit(event(0))
+    publisher = UsagePublisher(bus, "p", "w")
+    done = publisher.submit(event(0))
     await until(lambda: len(bus.messages) == 1, "the first try")
-    later = meter.submit(event(1))
+    later = publisher.submit(event(1))
     assert await done
     assert await later
     assert bus.messages[0] == bus.messages[1] == bus.messages[2] == bus.messages[3]
@@ -111,34 +111,34 @@ async def test_retries_are_the_same_message(monkeypatch: Any) -> None:
 
 async def test_a_caller_does_not_wait_for_ever(monkeypatch: Any) -> None:
     """After ACK_WAIT_S the call is told that its bill is not durable; the event is still published."""
-    monkeypatch.setattr(meter_module, "ACK_WAIT_S", 5.0)
+    monkeypatch.setattr(publisher_module, "ACK_WAIT_S", 5.0)
     bus = Recorder()
     bus.gate.clear()
-    meter = Meter(bus, "p", "w")
-    future = meter.submit(event(0))
-    meter.tick(asyncio.get_running_loop().time() - 60)
+    publisher = UsagePublisher(bus, "p", "w")
+    future = publisher.submit(event(0))
+    publisher.tick(asyncio.get_running_loop().time() - 60)
     assert not future.done()
-    meter.tick(asyncio.get_running_loop().time() + 60)
+    publisher.tick(asyncio.get_running_loop().time() + 60)
     assert await future is False
-    assert meter.unacked == 1
+    assert publisher.unacked == 1
     bus.gate.set()
-    assert await meter.drain(2) == 0
+    assert await publisher.drain(2) == 0
     assert len(bus.messages) == 1
 
 
 async def test_full_buffer_stops_jobs(monkeypatch: Any) -> None:
-    """Beyond its bound the meter is full, until events are acknowledged."""
-    monkeypatch.setattr(meter_module, "EVENTS_WAITING_MAX", 3)
+    """Beyond its bound the publisher is full, until events are acknowledged."""
+    monkeypatch.setattr(publisher_module, "EVENTS_WAITING_MAX", 3)
     bus = Recorder()
     bus.gate.clear()
-    meter = Meter(bus, "p", "w")
+    publisher = UsagePublisher(bus, "p", "w")
     for number in range(3):
-        meter.submit(event(number))
-    assert meter.full
+        publisher.submit(event(number))
+    assert publisher.full
     bus.gate.set()
-    meter.submit(event(9))
-    assert await meter.drain(2) == 0
-    assert not meter.full
+    publisher.submit(event(9))
+    assert await publisher.drain(2) == 0
+    assert not publisher.full
     assert sorted({item.request_id for _, batch in bus.messages for item in batch.events}) == [
         "r0",
         "r1",
@@ -170,16 +170,16 @@ async def test_bill_survives_a_restart_of_nats() -> None:
 async def test_pools_of_one_worker_never_share_a_message_id() -> None:
     """The stream stores a message id once: the first bills of two pools of one process must both be kept."""
     bus = Recorder()
-    meters = [Meter(bus, pool, "w") for pool in ("p", "q")]
-    for meter in meters:
-        assert await meter.submit(event(1))
+    publishers = [UsagePublisher(bus, pool, "w") for pool in ("p", "q")]
+    for publisher in publishers:
+        assert await publisher.submit(event(1))
     assert len({msg_id for msg_id, _ in bus.messages}) == 2
 
 
 async def test_an_event_that_waits_keeps_its_hold(monkeypatch: Any) -> None:
     """The stream takes nothing: the caller is told, and the call's lease is renewed until its event is stored after all."""
-    monkeypatch.setattr(meter_module, "ACK_WAIT_S", 0.3)
-    monkeypatch.setattr(meter_module, "RETRY_MAX_S", 0.2)
+    monkeypatch.setattr(publisher_module, "ACK_WAIT_S", 0.3)
+    monkeypatch.setattr(publisher_module, "RETRY_MAX_S", 0.2)
     monkeypatch.setattr(books, "RENEW_INTERVAL_S", 0.1)
     async with FakeOpenAI() as fake:
         pool = (PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),)),)

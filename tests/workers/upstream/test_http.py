@@ -7,8 +7,8 @@ import pytest
 
 from tests.fakes.openai import FakeOpenAI, Received, Reply
 from tests.fakes.ports import free_port
-from workers.providers.base import UpstreamRequest
 from workers.upstream.http import ANSWER_BYTES_MAX, HttpUpstream, UpstreamError, read_all, read_some
+from workers.upstream.request import UpstreamRequest
 
 
 def request(base: str, path: str = "/x", body: bytes = b"{}") -> UpstreamRequest:

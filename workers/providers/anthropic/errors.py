@@ -8,8 +8,6 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import (
-    INVALID_REQUEST,
-    WireError,
     invalid,
     model_not_found,
     overloaded,
@@ -19,8 +17,9 @@ from schemas.errors import (
     upstream_failed,
     upstream_timeout,
 )
+from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
-from workers.providers.openai.errors import retry_after_s
+from workers.providers.faults import TOO_LARGE, retry_after_s
 from workers.providers.scrub import scrub
 
 COOL_UNTOLD_S: Final = 30.0  # after a 429 that names no time: a limit of spend or of growth, not of a minute
@@ -69,7 +68,7 @@ def fault_of_body(status: int, headers: Mapping[str, str], body: bytes) -> Fault
     """What a non-2xx answer means, whatever its body is: a 413 comes from a proxy before the API."""
     try:
         error = _decode(body).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         error = _Error()
     return _fault(status, error, retry_after_s(headers))
 
@@ -101,9 +100,7 @@ def _fault(status: int, error: _Error, wait_s: float | None) -> Fault:
                 unavailable("The upstream provider met a conflict. Retry with backoff."), Action.STOP
             )
         case 413:
-            message = "The request is larger than the upstream provider takes."
-            too_large = WireError(413, INVALID_REQUEST, message, "request_too_large", should_retry=False)
-            return Fault(too_large, Action.STOP)
+            return TOO_LARGE
         case 429:
             return _limited(error, wait_s)
         case 503 | 529:

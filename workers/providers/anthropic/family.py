@@ -8,20 +8,21 @@ import msgspec
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
+from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.answers.chat import Renderer
+from workers.answers.base import Answer
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_body, fault_of_event
 from workers.providers.anthropic.request import Built, build
-from workers.providers.base import Exchange, Fault, UpstreamRequest
+from workers.providers.base import Exchange, Fault
 from workers.providers.emulation import requests
-from workers.providers.openai.errors import CUT, NONSENSE
+from workers.providers.faults import CUT, NONSENSE
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://api.anthropic.com"
 VERSION: Final = "2023-06-01"  # later versions refuse sampling parameters even at their defaults
 
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _OTHER: Final = ""
 
 
@@ -67,7 +68,7 @@ class AnthropicExchange:
         "usage",
     )
 
-    def __init__(self, job: Job, built: Built, render: Renderer) -> None:
+    def __init__(self, job: Job, built: Built, render: Answer) -> None:
         self._stream = job.stream
         self._body = built.body
         self._answer_tool = built.answer_tool
@@ -103,7 +104,7 @@ class AnthropicExchange:
         """The caller's body for a whole 2xx answer."""
         try:
             message = wire.decode_message(body)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return b""
         if message.error is not None or message.type != "message" or message.stop_reason is None:
@@ -134,7 +135,7 @@ class AnthropicExchange:
         for raw in events:
             try:
                 event = wire.decode_event(raw)
-            except _UNREADABLE:
+            except UNREADABLE:
                 self.fault = NONSENSE
                 break
             out.append(self._event(event))
@@ -151,7 +152,7 @@ class AnthropicExchange:
         try:
             if (rest := self._events.end()) and (last := wire.decode_event(rest)).type == "message_stop":
                 out = self._event(last)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = CUT
         if not self._over():
             self.fault = CUT

@@ -12,6 +12,7 @@ from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest, Function, JsonSchema, Tool
 from schemas.chat.toolsets import absent, choice_names
 from schemas.errors import invalid
+from schemas.json import UNREADABLE
 from workers.providers.anthropic.messages import Conversation, Json, cache_control
 from workers.providers.base import RefusedError
 from workers.providers.claude_json import JSON_INSTRUCTION, closed
@@ -131,7 +132,7 @@ def _schema(raw: Raw) -> Raw | dict[str, Raw]:
 def _answer_schema(asked: JsonSchema) -> Any:
     try:
         return closed(msgspec.json.decode(asked.schema))
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         param = "response_format.json_schema.schema"
         raise RefusedError(
             invalid("The schema cannot be read.", param=param, code="invalid_json_schema")

@@ -7,17 +7,17 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import region_uplifts
 from schemas.catalogue.model import Model
+from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-from workers.answers.chat import Renderer
-from workers.providers.base import Fault, UpstreamRequest
+from workers.answers.base import Answer
 from workers.providers.bedrock.auth import Signer
-from workers.providers.bedrock.errors import CUT, MALFORMED, NONSENSE, fault_of_exception
-from workers.providers.bedrock.event_stream import FrameBuffer, FrameError, Head
+from workers.providers.bedrock.errors import MALFORMED
 from workers.providers.bedrock.messages import encode_thoughts
+from workers.providers.bedrock.stream import BedrockExchange
+from workers.providers.faults import CUT, NONSENSE
 
 FINISH: Final = {
     "end_turn": "stop",
@@ -31,7 +31,6 @@ FINISH: Final = {
 MALFORMED_REASONS: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
 _TTL_LONG: Final = "1h"
 _STANDARD_TIERS: Final = frozenset({"default", "standard"})
-_HEADERS: Final = {"content-type": "application/json"}
 
 
 class CacheDetail(Struct):
@@ -143,7 +142,6 @@ _decode_delta = msgspec.json.Decoder(_BlockDelta).decode
 _decode_stop_block = msgspec.json.Decoder(_BlockStop).decode
 _decode_stop = msgspec.json.Decoder(_Stop).decode
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def token_usage(usage: Usage) -> TokenUsage:
@@ -165,46 +163,27 @@ def token_usage(usage: Usage) -> TokenUsage:
     )
 
 
-class ConverseExchange:
+class ConverseExchange(BedrockExchange):
     """One Converse or ConverseStream call."""
 
-    def __init__(self, job: Job, model: Model, body: bytes, renderer: Renderer, signer: Signer) -> None:
-        self._verb = "converse-stream" if job.stream else "converse"
-        self._upstream = model.upstream
+    def __init__(self, job: Job, model: Model, body: bytes, answer: Answer, signer: Signer) -> None:
         self._keeps_thoughts = model.capabilities.thinking in ("budget", "effort")
-        self._body = body
-        self._render = renderer
-        self._signer = signer
-        self._restart()
+        verb = "converse-stream" if job.stream else "converse"
+        super().__init__(model, body, answer, signer, verb=verb, accept="Accept")
 
     def _restart(self) -> None:
-        self.usage: TokenUsage | None = None
+        super()._restart()
         self.uplifts = region_uplifts(self._upstream)
-        self.output_bytes = 0
-        self.finished = False
-        self.fault: Fault | None = None
-        self.thoughts: dict[str, str] = {}
-        self._buffer = FrameBuffer()
-        self._begun = False  # an event has come: the provider is at work
-        self._reason: str | None = None
         self._tool = -1  # the block whose arguments come now
         self._skipped: set[int] = set()
         self._reasoning: dict[int, dict[str, Any]] = {}
-
-    def request(self, account: AccountSettings) -> UpstreamRequest:
-        """The signed call; forgets what an earlier try has read. Raises AccountError without credentials."""
-        self._restart()
-        self._render.restart()
-        url, headers = self._signer.call(account, self._upstream, self._verb, _HEADERS, self._body)
-        headers["Accept"] = "application/json"
-        return UpstreamRequest("POST", url, headers, self._body)
 
     def answer(self, body: bytes) -> bytes:
         """The caller's body for a whole 2xx answer."""
         try:
             answer = _decode_answer(body)
             return self._whole(answer)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return b""
 
@@ -223,36 +202,13 @@ class ConverseExchange:
         self._reason = answer.stopReason
         return self._end()
 
-    def feed(self, data: bytes) -> bytes:
-        """The caller's events for some bytes of the stream."""
-        if self._over():
-            return b""
-        out: list[bytes] = []
-        try:
-            for head, payload in self._buffer.frames(data):
-                out.append(self._frame(head, payload))
-                if self._over():
-                    break
-        except (FrameError, *_UNREADABLE):
-            self.fault = NONSENSE
-        self.output_bytes = self._render.output_bytes
-        return b"".join(out)
-
     def close(self) -> bytes:
         """The end of file: a fault unless the usage had come, which is the last of Bedrock's events."""
         if self.fault is None and not self.finished:
             self.fault = MALFORMED if self._reason in MALFORMED_REASONS else CUT
         return b""
 
-    def _over(self) -> bool:
-        return self.fault is not None or self.finished
-
-    def _frame(self, head: Head, payload: bytes) -> bytes:
-        if head.kind != "event":
-            self.fault = fault_of_exception(head.name, payload, head.message, begun=self._begun)
-            return b""
-        self._begun = True
-        name = head.name
+    def _event(self, name: str, payload: bytes) -> bytes:
         if name == "contentBlockDelta":
             return self._delta(_decode_delta(payload))
         if name == "contentBlockStart":

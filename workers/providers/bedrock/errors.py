@@ -6,8 +6,6 @@ from typing import Any, Final
 import msgspec
 
 from schemas.errors import (
-    INVALID_REQUEST,
-    WireError,
     invalid,
     model_not_found,
     overloaded,
@@ -17,23 +15,15 @@ from schemas.errors import (
     upstream_failed,
     upstream_timeout,
 )
+from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
+from workers.providers.faults import TOO_LARGE
 from workers.providers.scrub import scrub
 
 COOL_S: Final = 1.0  # after a throttle: Bedrock names no time
 QUOTA_COOL_S: Final = 30.0  # a quota of the account, which other callers' calls use up too
 RENEW_COOL_S: Final = 5.0  # credentials are being looked up again
 
-NONSENSE: Final = Fault(
-    upstream_failed("The upstream provider sent an answer that cannot be read. Retry with backoff."),
-    Action.NEXT,
-    unbilled=False,
-)
-CUT: Final = Fault(
-    upstream_failed("The upstream provider's answer ended before it was complete. Retry with backoff."),
-    Action.NEXT,
-    unbilled=False,
-)
 MALFORMED: Final = Fault(
     upstream_failed("The model's answer was malformed. Retry with backoff.", code="malformed_output"),
     Action.NEXT,
@@ -112,10 +102,7 @@ def _invalid(message: str) -> Fault:
 
 
 def _too_large(_: str) -> Fault:
-    message = "The request is larger than the upstream provider takes."
-    return Fault(
-        WireError(413, INVALID_REQUEST, message, "request_too_large", should_retry=False), Action.STOP
-    )
+    return TOO_LARGE
 
 
 _BY_NAME: Final[dict[str, Callable[[str], Fault]]] = {
@@ -172,7 +159,7 @@ def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> tup
     """What a non-2xx answer means, and whether the credentials that it was signed with are past their time."""
     try:
         decoded: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         decoded = None
     name = error_name(headers, decoded)
     message = _message(decoded)
@@ -187,7 +174,7 @@ def fault_of_exception(name: str, payload: bytes, message: str = "", *, begun: b
     """
     try:
         decoded: Any = msgspec.json.decode(payload) if payload else None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         decoded = None
     known = name[:1].upper() + name[1:]
     judge = _BY_NAME.get(known, _failed)

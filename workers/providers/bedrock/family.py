@@ -1,18 +1,17 @@
 """Owns the Bedrock family: which models speak Converse and which their own format, on AWS's own accounts."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import is_titan_text
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.request import CHAT, ChatRequest
-from workers.answers.chat import Renderer
+from schemas.chat.request import ChatRequest
+from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock import titan
 from workers.providers.bedrock.auth import CredentialStore, Signer
@@ -20,24 +19,7 @@ from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
 from workers.providers.bedrock.request import build
 from workers.providers.emulation import requests
-
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class _KnownCall(Struct):
-    id: str = ""
-
-
-class _KnownMessage(Struct):
-    role: str = ""
-    tool_calls: list[_KnownCall] | None = None
-
-
-class _History(Struct):
-    messages: list[_KnownMessage] = []
-
-
-_decode_history = msgspec.json.Decoder(_History).decode
+from workers.providers.history import messages_with_calls
 
 
 class Bedrock:
@@ -63,23 +45,19 @@ class Bedrock:
             raise RefusedError(refused.error) from None
 
     def _exchange(
-        self, request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str], renderer: Renderer
+        self, request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, str], answer: Answer
     ) -> Exchange:
         if is_titan_text(model.upstream):
-            return titan.TitanExchange(job, model, titan.build(request, job, model), renderer, self._signer)
+            return titan.TitanExchange(job, model, titan.build(request, job, model), answer, self._signer)
         body = build(request, job, model, thoughts)
-        return ConverseExchange(job, model, body, renderer, self._signer)
+        return ConverseExchange(job, model, body, answer, self._signer)
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""
-        if job.dialect != CHAT or b'"tool_calls"' not in job.body or b'"reasoning_effort"' not in job.body:
-            return []
-        try:
-            history = _decode_history(job.body)
-        except _UNREADABLE:
+        if b'"reasoning_effort"' not in job.body:
             return []
         wanted: list[str] = []
-        for message in reversed(history.messages):
+        for message in reversed(messages_with_calls(job)):
             if message.role == "user":
                 break
             if message.tool_calls:

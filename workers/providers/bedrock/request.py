@@ -13,6 +13,7 @@ from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.request import ChatRequest, Function, JsonSchema
 from schemas.chat.toolsets import absent, choice_names
 from schemas.errors import invalid
+from schemas.json import UNREADABLE
 from workers.providers.base import RefusedError
 from workers.providers.bedrock.messages import Conversation, Json, cache_point
 from workers.providers.claude_json import JSON_INSTRUCTION, closed
@@ -88,14 +89,20 @@ def stops(request: ChatRequest) -> list[str]:
     return [stop for stop in given if stop and not stop.isspace()]
 
 
+def sampling(request: ChatRequest) -> Json:
+    """How freely to choose words. Defaults are left out: some models take one of the two only."""
+    config: Json = {}
+    if request.temperature is not None and request.temperature != 1:
+        config["temperature"] = min(max(request.temperature, 0.0), 1.0)
+    if request.top_p is not None and request.top_p != 1:
+        config["topP"] = min(max(request.top_p, 0.0), 1.0)
+    return config
+
+
 def _inference(request: ChatRequest, job: Job, able: Capabilities) -> Json:
     config: Json = {"maxTokens": max(1, job.limit)}
     if able.sampling:
-        # Defaults are left out: some models take one of the two only.
-        if request.temperature is not None and request.temperature != 1:
-            config["temperature"] = min(max(request.temperature, 0.0), 1.0)
-        if request.top_p is not None and request.top_p != 1:
-            config["topP"] = min(max(request.top_p, 0.0), 1.0)
+        config |= sampling(request)
     if sequences := stops(request):
         config["stopSequences"] = sequences
     return config
@@ -166,7 +173,7 @@ def _text_format(schema: JsonSchema) -> Json:
     """The schema travels as a JSON text, its objects closed as the models want them."""
     try:
         text = _encode(closed(msgspec.json.decode(schema.schema))).decode()
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         param = "response_format.json_schema.schema"
         error = invalid("The schema cannot be read.", param=param, code="invalid_json_schema")
         raise RefusedError(error) from None

@@ -3,23 +3,26 @@
 # ruff: noqa: N815  the API's names
 
 from base64 import b64decode
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.request import ChatRequest, Message, RefusalPart, TextPart
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
+from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-from workers.answers.chat import Renderer
-from workers.providers.base import Fault, RefusedError, UpstreamRequest
+from workers.answers.base import Answer
+from workers.providers.base import RefusedError
 from workers.providers.bedrock.auth import Signer
-from workers.providers.bedrock.errors import CUT, MALFORMED, NONSENSE, fault_of_exception
-from workers.providers.bedrock.event_stream import FrameBuffer, FrameError, Head
-from workers.providers.bedrock.request import stops
+from workers.providers.bedrock.errors import MALFORMED
+from workers.providers.bedrock.event_stream import FrameError
+from workers.providers.bedrock.messages import Json
+from workers.providers.bedrock.request import sampling, stops
+from workers.providers.bedrock.stream import BedrockExchange
+from workers.providers.faults import CUT, NONSENSE
 
 FINISH: Final = {
     "FINISH": "stop",
@@ -29,9 +32,7 @@ FINISH: Final = {
     "CONTENT_FILTERED": "content_filter",
 }
 FAILED_REASONS: Final = frozenset({"RAG_QUERY_WHEN_RAG_DISABLED"})
-_HEADERS: Final = {"content-type": "application/json"}
 _SPEAKERS: Final = {"assistant": "Bot", "user": "User"}
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 
 
 class _Result(Struct):
@@ -70,11 +71,8 @@ _encode = msgspec.json.Encoder().encode
 
 def build(request: ChatRequest, job: Job, model: Model) -> bytes:
     """The body of an InvokeModel call. Raises RefusedError for what Titan has no words for."""
-    config: dict[str, Any] = {"maxTokenCount": max(1, min(job.limit, model.max_output))}
-    if request.temperature is not None and request.temperature != 1:
-        config["temperature"] = min(max(request.temperature, 0.0), 1.0)
-    if request.top_p is not None and request.top_p != 1:
-        config["topP"] = min(max(request.top_p, 0.0), 1.0)
+    config: Json = {"maxTokenCount": max(1, min(job.limit, model.max_output))}
+    config |= sampling(request)
     if sequences := stops(request):
         config["stopSequences"] = sequences
     return _encode({"inputText": transcript(request.messages), "textGenerationConfig": config})
@@ -114,45 +112,26 @@ def _text(message: Message, index: int) -> str:
     return "".join(texts)
 
 
-class TitanExchange:
+class TitanExchange(BedrockExchange):
     """One InvokeModel call, plain or with a response stream."""
 
-    def __init__(self, job: Job, model: Model, body: bytes, renderer: Renderer, signer: Signer) -> None:
-        self._stream = job.stream
-        self._upstream = model.upstream
-        self._body = body
-        self._render = renderer
-        self._signer = signer
-        self._restart()
+    def __init__(self, job: Job, model: Model, body: bytes, answer: Answer, signer: Signer) -> None:
+        verb, accept = "invoke", "Accept"
+        if job.stream:
+            verb, accept = "invoke-with-response-stream", "X-Amzn-Bedrock-Accept"
+        super().__init__(model, body, answer, signer, verb=verb, accept=accept)
 
     def _restart(self) -> None:
-        self.usage: TokenUsage | None = None
-        self.uplifts: tuple[str, ...] = ()
-        self.output_bytes = 0
-        self.finished = False
-        self.fault: Fault | None = None
-        self.thoughts: dict[str, str] = {}
-        self._buffer = FrameBuffer()
-        self._begun = False
+        super()._restart()
         self._spoken = False  # something other than leading newlines has come
-        self._reason: str | None = None
         self._input: int | None = None
         self._output: int | None = None
-
-    def request(self, account: AccountSettings) -> UpstreamRequest:
-        """The signed call; forgets what an earlier try has read. Raises AccountError without credentials."""
-        self._restart()
-        self._render.restart()
-        verb = "invoke-with-response-stream" if self._stream else "invoke"
-        url, headers = self._signer.call(account, self._upstream, verb, _HEADERS, self._body)
-        headers["X-Amzn-Bedrock-Accept" if self._stream else "Accept"] = "application/json"
-        return UpstreamRequest("POST", url, headers, self._body)
 
     def answer(self, body: bytes) -> bytes:
         """The caller's body for a whole 2xx answer."""
         try:
             answer = _decode_answer(body)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return b""
         if not answer.results or answer.results[0].completionReason is None:
@@ -165,38 +144,16 @@ class TitanExchange:
         self._input, self._output = answer.inputTextTokenCount, result.tokenCount
         return self._end()
 
-    def feed(self, data: bytes) -> bytes:
-        """The caller's events for some bytes of the stream."""
-        if self._over():
-            return b""
-        out: list[bytes] = []
-        try:
-            for head, payload in self._buffer.frames(data):
-                out.append(self._frame(head, payload))
-                if self._over():
-                    break
-        except (FrameError, *_UNREADABLE):
-            self.fault = NONSENSE
-        self.output_bytes = self._render.output_bytes
-        return b"".join(out)
-
     def close(self) -> bytes:
         """The end of file: a fault unless the reason had come, and what the answer cost."""
-        if self._over():
+        if self.fault is not None or self.finished:
             return b""
         return self._end()
 
-    def _over(self) -> bool:
-        return self.fault is not None or self.finished
-
-    def _frame(self, head: Head, payload: bytes) -> bytes:
-        if head.kind != "event":
-            self.fault = fault_of_exception(head.name, payload, head.message, begun=self._begun)
+    def _event(self, name: str, payload: bytes) -> bytes:
+        if name != "chunk":
             return b""
-        self._begun = True
-        if head.name != "chunk":
-            return b""
-        chunk = _decode_chunk(b64decode(_decode_part(payload).bytes, validate=True))
+        chunk = _decode_chunk(_unwrapped(payload))
         out = self._render.open(0) + self._say(chunk.outputText or "")
         if chunk.inputTextTokenCount is not None:
             self._input = chunk.inputTextTokenCount
@@ -229,3 +186,10 @@ class TitanExchange:
         # An unknown reason is a way of ending that is newer than this table.
         finish = self._render.finish(0, FINISH.get(self._reason or "", "stop"))
         return finish + self._render.end(self.usage, self.uplifts)
+
+
+def _unwrapped(payload: bytes) -> bytes:
+    try:
+        return b64decode(_decode_part(payload).bytes, validate=True)
+    except ValueError as error:
+        raise FrameError("a chunk is not base64") from error

@@ -19,6 +19,7 @@ from schemas.errors import (
     upstream_failed,
     upstream_timeout,
 )
+from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
 from workers.providers.scrub import scrub
 
@@ -54,7 +55,7 @@ def fault_of_body(status: int, headers: Mapping[str, str], body: bytes) -> Fault
     """What a non-2xx answer means, whatever its body is."""
     try:
         decoded = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return _fault(status, _Error(), _header_delay_s(headers))
     bodies = decoded if isinstance(decoded, list) else [decoded]
     return _fault(status, bodies[0].error if bodies else _Error(), _header_delay_s(headers))

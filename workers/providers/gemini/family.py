@@ -13,16 +13,19 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.request import CHAT, ChatRequest
+from schemas.chat.request import ChatRequest
 from schemas.errors import upstream_auth, upstream_failed
+from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.answers.chat import Renderer
-from workers.providers.base import Action, Exchange, Fault, RefusedError, UpstreamRequest
+from workers.answers.base import Answer
+from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.emulation import requests
+from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.request import build
-from workers.providers.openai.errors import CUT, NONSENSE
+from workers.providers.history import messages_with_calls
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
@@ -43,7 +46,7 @@ class GeminiExchange:
     """One generateContent call."""
 
     def __init__(
-        self, job: Job, model: Model, request: ChatRequest, thoughts: Mapping[str, str], renderer: Renderer
+        self, job: Job, model: Model, request: ChatRequest, thoughts: Mapping[str, str], answer: Answer
     ) -> None:
         self._job = job
         self._model = model
@@ -56,7 +59,7 @@ class GeminiExchange:
         )
         self._signed = bool(thoughts)
         self._body = _encode(build(request, job, model, thoughts))
-        self._render = renderer
+        self._render = answer
         self._restart()
 
     def _restart(self) -> None:
@@ -103,7 +106,7 @@ class GeminiExchange:
         """The caller's body for a whole 2xx answer."""
         try:
             decoded = wire.decode_answer(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             self._fail(NONSENSE)
             return b""
         for chunk in decoded if isinstance(decoded, list) else [decoded]:
@@ -128,7 +131,7 @@ class GeminiExchange:
         for event in events:
             try:
                 chunk = wire.decode_chunk(event)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 chunk = wire.Chunk(error=_wrapped_error(event))
             out += self._take(chunk)
             if chunk.error is not None or self.fault is not None:
@@ -256,24 +259,9 @@ def _wrapped_error(event: bytes) -> object:
     """The error of an event that is no chunk: wrapped in a list, or nonsense."""
     try:
         wrapped = _decode_wrapped(event)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return wrapped[0].error if wrapped else {}
-
-
-class _KnownCall(Struct):
-    id: str = ""
-
-
-class _KnownMessage(Struct):
-    tool_calls: list[_KnownCall] | None = None
-
-
-class _History(Struct):
-    messages: list[_KnownMessage] = []
-
-
-_decode_history = msgspec.json.Decoder(_History).decode
 
 
 class Gemini:
@@ -285,20 +273,16 @@ class Gemini:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
             return [
-                GeminiExchange(job, model, request, thoughts, renderer) for request, renderer in requests(job)
+                GeminiExchange(job, model, request, thoughts, answer) for request, answer in requests(job)
             ]
         except RequestError as refused:
             raise RefusedError(refused.error) from None
 
     def thought_ids(self, job: Job) -> list[str]:
         """Ids of the history's tool calls, the newest THOUGHT_IDS_MAX of them."""
-        if job.dialect != CHAT or b'"tool_calls"' not in job.body:
-            return []
-        try:
-            history = _decode_history(job.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return []
-        ids = [call.id for message in history.messages for call in message.tool_calls or () if call.id]
+        ids = [
+            call.id for message in messages_with_calls(job) for call in message.tool_calls or () if call.id
+        ]
         return ids[-THOUGHT_IDS_MAX:]
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:

@@ -1,8 +1,6 @@
 """Owns what the errors of an OpenAI-compatible upstream mean: for the caller, for the account, for the next try."""
 
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -17,11 +15,12 @@ from schemas.errors import (
     upstream_failed,
     upstream_timeout,
 )
+from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
+from workers.providers.faults import retry_after_s
 from workers.providers.scrub import scrub
 
 COOL_DEFAULT_S = 1.0  # after a 429 that names no time
-COOL_MAX_S = 300.0
 
 _SPENT_CODES = frozenset(
     {
@@ -53,41 +52,14 @@ _STATUS_BY_WORD = {
     **dict.fromkeys(_GONE_CODES, 404),
 }
 
-NONSENSE = Fault(
-    upstream_failed("The upstream provider sent an answer that cannot be read. Retry with backoff."),
-    Action.NEXT,
-    unbilled=False,
-)
-CUT = Fault(
-    upstream_failed("The upstream provider's answer ended before it was complete. Retry with backoff."),
-    Action.NEXT,
-    unbilled=False,
-)
-
 _decode = msgspec.json.decode
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an upstream asks us to wait, from `retry-after-ms` or `retry-after` (seconds or a date)."""
-    try:
-        if text := headers.get("retry-after-ms"):
-            wait = float(text) / 1000.0
-        elif text := headers.get("retry-after"):
-            wait = (
-                float(text) if text[:1].isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
-            )
-        else:
-            return None
-    except (ValueError, TypeError):
-        return None
-    return min(max(wait, 0.0), COOL_MAX_S) if wait == wait else None  # noqa: PLR0124  NaN is not a time
 
 
 def fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     """What a non-2xx answer means."""
     try:
         decoded: Any = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         decoded = None
     error = decoded.get("error", decoded) if isinstance(decoded, dict) else None
     return _fault(status, error, retry_after_s(headers))

@@ -11,11 +11,14 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import invalid
+from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
-from workers.providers.base import Exchange, Fault, RefusedError, UpstreamRequest
-from workers.providers.openai.errors import CUT, NONSENSE, event_fault, fault
+from workers.providers.base import Exchange, Fault, RefusedError
+from workers.providers.faults import CUT, NONSENSE
+from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.usage import token_usage
+from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL = "https://api.openai.com/v1"
@@ -27,7 +30,6 @@ _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage 
 _NULL = Raw(b"null")
 _TRUE = Raw(b"true")
 _EMPTY_LIST = Raw(b"[]")
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encode = msgspec.json.Encoder().encode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -150,7 +152,7 @@ class OpenAIExchange:
                 fields.pop(key, None)
             if job.stream:
                 fields["stream_options"] = _with_usage(fields.get("stream_options"))
-        except _UNREADABLE:
+        except UNREADABLE:
             raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
         self._limit(fields)
         return _encode(fields)
@@ -173,7 +175,7 @@ class OpenAIExchange:
         try:
             fields = _decode_map(body)
             body.decode()
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return b""
         if not self._readable(fields) or "choices" not in fields:
@@ -222,7 +224,7 @@ class OpenAIExchange:
             if not event.isascii():
                 event.decode()
             fields = _decode_map(event)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.fault = NONSENSE
             return False
         if not self._readable(fields):
@@ -291,7 +293,7 @@ class OpenAIExchange:
     def _count(self, choices: Raw) -> None:
         try:
             decoded = _decode_choices(choices)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.output_bytes += len(bytes(choices))  # an unknown shape: its own size bounds what it says
             return
         for choice in decoded:

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 
 TOKENS_MAX = 1 << 40  # beyond this a figure is nonsense, and the call is estimated
@@ -33,7 +34,7 @@ def token_usage(raw: Raw | bytes) -> TokenUsage | None:
     """Token classes of one usage object; None if it is no usage, or makes no sense."""
     try:
         usage = _decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if usage.prompt_tokens is None and usage.completion_tokens is None:
         return None

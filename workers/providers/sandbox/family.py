@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from workers.providers.base import UpstreamRequest
+from schemas.json import UNREADABLE
 from workers.providers.openai.family import OpenAI
-from workers.upstream.http import Answer
+from workers.upstream.http import UpstreamAnswer
+from workers.upstream.request import UpstreamRequest
 
 _TEXT = (
     "This is the tokn sandbox: no language model wrote these words. They are the same for every request, they come "
@@ -58,11 +59,11 @@ class SandboxUpstream:
     def __init__(self, words_per_s: float) -> None:
         self._pause_s = 1.0 / words_per_s if words_per_s > 0 else 0.0
 
-    async def open(self, request: UpstreamRequest) -> Answer:
+    async def open(self, request: UpstreamRequest) -> UpstreamAnswer:
         """Answers 200, or 400 to a body that is not a request."""
         try:
             asked = _decode(request.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             return SandboxAnswer(400, _once(_encode({"error": {"message": str(error)}})))
         legacy = request.url.endswith("/completions") and not request.url.endswith("/chat/completions")
         script = _Script(asked, legacy=legacy, pause_s=self._pause_s)

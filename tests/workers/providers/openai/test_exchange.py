@@ -16,7 +16,8 @@ from schemas.money.pricing import TokenUsage, charge
 from tests.fakes.openai import chunk, event, plain, stream, usage
 from tests.fakes.worker import PRICE, job, model
 from workers.providers.base import Action
-from workers.providers.openai.errors import fault, retry_after_s
+from workers.providers.faults import retry_after_s
+from workers.providers.openai.errors import fault
 from workers.providers.openai.family import OpenAI, OpenAIExchange
 
 ACCOUNT = AccountSettings(id="a", base_url="http://up/v1", api_key="sk-1")

@@ -1,0 +1,83 @@
+"""Owns the seam between families and callers' dialects: what an answer is told, and the bytes it makes of it."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, Self
+
+from schemas.bus.frames import Job
+from schemas.money.pricing import TokenUsage
+
+
+class Answer(Protocol):
+    """How one exchange of a job looks to the caller, in the job's dialect. Made by `answers`.
+
+    For a stream every method returns the caller's SSE events (b"" for none); for a plain answer they return b"" and
+    `end` returns the body. Choices are counted from 0 within the exchange. Order for each choice: `open`, then
+    text, refusal and tool calls as they come, then `finish`; after all choices, `end` once. Anything said for a
+    choice that is not open opens it, and `end` finishes none: a choice without a reason is the family's fault to find.
+
+    `output_bytes` counts the bytes of content, refusals, reasoning and tool arguments given, the same in every dialect.
+    """
+
+    dialect: ClassVar[str]  # `Job.dialect` of the jobs whose answers it makes
+    output_bytes: int
+
+    @classmethod
+    def of_job(cls, job: Job, exchanges: int, echoes: Sequence[str]) -> list[Self]:
+        """One for each exchange of a job, in order. `echoes` holds the prompts to repeat before each text, or nothing."""
+        ...
+
+    def restart(self) -> None:
+        """Forgets everything said by this exchange: another account is tried from the beginning."""
+        ...
+
+    def open(self, choice: int = 0) -> bytes:
+        """What stands before all else of a choice. Opening it again does nothing."""
+        ...
+
+    def text(self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
+        """A piece of content. `logprobs` holds entries in the chat shape: token, logprob, bytes, top_logprobs."""
+        ...
+
+    def refusal(self, choice: int, text: str) -> bytes:
+        """A piece of a refusal in the model's own words."""
+        ...
+
+    def reasoning(self, count_bytes: int) -> None:
+        """Counts reasoning, for estimates. For later: dialects that show it take its text, and give bytes."""
+        ...
+
+    def signature(self, choice: int, signature: str) -> bytes:
+        """For later: the provider's proof of its reasoning, in dialects that have a place for it."""
+        ...
+
+    def tool(self, choice: int, call_id: str, name: str) -> bytes:
+        """The opener of a tool call: the only place where its id and name are said."""
+        ...
+
+    def arguments(self, choice: int, fragment: str) -> bytes:
+        """A fragment of the newest tool call's arguments; empty ones are dropped."""
+        ...
+
+    def tool_end(self, choice: int) -> bytes:
+        """Ends the newest tool call: one that had no arguments gets "{}". Called again by `tool` and `finish`."""
+        ...
+
+    def tool_calls(self, choice: int) -> int:
+        """How many tool calls a choice has so far."""
+        ...
+
+    def finished(self, choice: int) -> bool:
+        """Whether a choice has had its finish reason."""
+        ...
+
+    def finish(self, choice: int, reason: str) -> bytes:
+        """The end of a choice. "stop" becomes "tool_calls" if it made any; a second finish is ignored."""
+        ...
+
+    def end(self, usage: TokenUsage | None, uplifts: tuple[str, ...] = ()) -> bytes:
+        """Ends this exchange. Of the last one: the usage event if it was asked for, or the whole plain body.
+
+        Usage is summed over the exchanges of the job. None, from a provider that has reported none, is estimated by
+        the rule that bills it.
+        """
+        ...

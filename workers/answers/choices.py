@@ -1,0 +1,223 @@
+"""Owns what chat and legacy completions share: choices in an envelope, the usage of all exchanges, the one body."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.bus.frames import Job
+from schemas.bus.usage import estimate, estimate_tokens
+from schemas.chat.usage_object import usage_object
+from schemas.money.amounts import nano_to_usd
+from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+
+encode = msgspec.json.Encoder().encode
+
+
+def usage_json(job: Job, usage: TokenUsage, uplifts: tuple[str, ...] = ()) -> Raw:
+    """OpenAI's usage object as JSON, with `cost` (what the call is billed, a decimal string of USD) if the caller asked for it."""
+    body = usage_object(usage)
+    if job.include_cost and job.price is not None:
+        body["cost"] = nano_to_usd(charge(usage, job.price, job.rate, uplifts))
+    return Raw(encode(body))
+
+
+class Kind(Struct, frozen=True):
+    """The words by which a dialect's envelopes are known."""
+
+    id_prefix: str
+    plain: str  # `object` of a plain body
+    stream: str  # and of a chunk
+    text_prefix: bytes  # of a stream's content chunk, from behind the choice's index up to the text
+
+
+class Tool(Struct):
+    """A tool call of a plain answer, while its arguments arrive."""
+
+    id: str
+    name: str
+    arguments: list[str]
+
+
+class Choice(Struct):
+    """What has been said of one choice."""
+
+    index: int
+    text_prefix: bytes  # of a stream's content chunk, up to the text itself
+    content: list[str] = []
+    refusal: list[str] = []
+    logprobs: list[dict[str, Any]] = []
+    tools: list[Tool] = []
+    text_chars: int = 0  # of a legacy stream so far: where the next token starts
+    tools_count: int = 0
+    tool_empty: bool = False  # the newest tool call has no arguments yet
+    finish: str | None = None
+
+
+class Reply:
+    """What the answers of one job share: the constant head, and what has ended so far.
+
+    `id` and `created` follow from the job alone, so they are the same on every chunk, whichever exchange made it.
+    """
+
+    __slots__ = ("choices", "ended", "head", "job", "parts", "plain", "tail")
+
+    def __init__(self, job: Job, parts: int, kind: Kind) -> None:
+        self.job = job
+        self.parts = parts  # exchanges that serve the job
+        self.plain = not job.stream
+        self.head = b'{"id":%s,"object":"%s","created":%d,"model":%s,"choices":[' % (
+            encode(f"{kind.id_prefix}-{job.request_id}"),
+            (kind.stream if job.stream else kind.plain).encode(),
+            job.published_ms // 1000,
+            encode(job.model),
+        )
+        self.tail = b'],"usage":null}\n\n' if job.include_usage else b"]}\n\n"
+        self.choices: dict[int, list[dict[str, Any]]] = {}  # finished plain choices by part
+        self.ended: dict[int, tuple[TokenUsage, tuple[str, ...]]] = {}
+
+    def end(self, part: int, usage: TokenUsage, uplifts: tuple[str, ...]) -> bytes:
+        """What closes the whole answer, if this part was the last of them: the usage chunk, or the body."""
+        self.ended[part] = (usage, uplifts)
+        if len(self.ended) < self.parts:
+            return b""
+        total = sum((of_part for of_part, _ in self.ended.values()), NO_USAGE)
+        if self.plain:
+            choices = [choice for index in sorted(self.choices) for choice in self.choices[index]]
+            inner = encode(choices)[1:-1]
+            return b"".join(
+                (self.head, inner, b'],"usage":', bytes(usage_json(self.job, total, uplifts)), b"}")
+            )
+        if not self.job.include_usage:
+            return b""
+        return b"".join(
+            (b"data: ", self.head, b'],"usage":', bytes(usage_json(self.job, total, uplifts)), b"}\n\n")
+        )
+
+
+class ChoicesAnswer(ABC):
+    """What an `Answer` whose envelopes carry choices does in either dialect; a subclass gives the shapes."""
+
+    __slots__ = ("_choices", "_echo", "_offset", "_part", "_reply", "output_bytes")
+
+    dialect: ClassVar[str]
+    kind: ClassVar[Kind]
+
+    def __init__(self, reply: Reply, part: int, offset: int, echo: str) -> None:
+        self._reply = reply
+        self._part = part
+        self._offset = offset
+        self._echo = echo
+        self.restart()
+
+    @classmethod
+    def of_job(cls, job: Job, exchanges: int, echoes: Sequence[str]) -> list[Self]:
+        """One for each exchange of a job. Choice j of exchange i is the caller's choice i·n + j."""
+        reply = Reply(job, exchanges, cls.kind)
+        each = max(1, job.choices // exchanges)
+        return [cls(reply, part, part * each, echoes[part] if echoes else "") for part in range(exchanges)]
+
+    def restart(self) -> None:
+        """Forgets everything said by this exchange: another account is tried from the beginning."""
+        self._choices: dict[int, Choice] = {}
+        self.output_bytes = 0
+        self._reply.choices.pop(self._part, None)
+        self._reply.ended.pop(self._part, None)
+
+    def open(self, choice: int = 0) -> bytes:
+        """What stands before all else of a choice."""
+        if choice in self._choices:
+            return b""
+        index = self._offset + choice
+        prefix = b'data: %b{"index":%d,%b' % (self._reply.head, index, self.kind.text_prefix)
+        self._choices[choice] = Choice(index, prefix)
+        return self._opened(choice, index)
+
+    @abstractmethod
+    def _opened(self, choice: int, index: int) -> bytes:
+        """What a choice begins with."""
+
+    @abstractmethod
+    def text(self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
+        """A piece of content, as the dialect shows it."""
+
+    @abstractmethod
+    def arguments(self, choice: int, fragment: str) -> bytes:
+        """A fragment of the newest tool call's arguments, as the dialect shows it."""
+
+    def reasoning(self, count_bytes: int) -> None:
+        """Counts reasoning that the caller is not shown, for estimates."""
+        self.output_bytes += count_bytes
+
+    def signature(self, choice: int, signature: str) -> bytes:
+        """Nothing: an envelope of choices has no place for it."""
+        del choice, signature
+        return b""
+
+    def tool(self, choice: int, call_id: str, name: str) -> bytes:
+        """The opener of a tool call."""
+        opened = (b"" if choice in self._choices else self.open(choice)) + self.tool_end(choice)
+        state = self._choices[choice]
+        state.tools_count += 1
+        state.tool_empty = True
+        return opened + self._tool(state, call_id, name)
+
+    @abstractmethod
+    def _tool(self, state: Choice, call_id: str, name: str) -> bytes:
+        """How a tool call begins."""
+
+    def tool_end(self, choice: int) -> bytes:
+        """Ends the newest tool call: one that had no arguments gets "{}"."""
+        state = self._choices.get(choice)
+        return self.arguments(choice, "{}") if state is not None and state.tool_empty else b""
+
+    def tool_calls(self, choice: int) -> int:
+        """How many tool calls a choice has so far."""
+        state = self._choices.get(choice)
+        return state.tools_count if state is not None else 0
+
+    def finished(self, choice: int) -> bool:
+        """Whether a choice has had its finish reason."""
+        state = self._choices.get(choice)
+        return state is not None and state.finish is not None
+
+    def finish(self, choice: int, reason: str) -> bytes:
+        """The finish chunk of a choice; a second one is ignored."""
+        opened = b"" if choice in self._choices else self.open(choice)
+        state = self._choices[choice]
+        if state.finish is not None:
+            return opened
+        opened += self.tool_end(choice)
+        state.finish = self._reason(state, reason)
+        return opened if self._reply.plain else opened + self._finish(state, state.finish)
+
+    @abstractmethod
+    def _reason(self, state: Choice, reason: str) -> str:
+        """The dialect's word for why a choice ends."""
+
+    @abstractmethod
+    def _finish(self, state: Choice, reason: str) -> bytes:
+        """The event that ends a streamed choice."""
+
+    @abstractmethod
+    def _body(self, state: Choice) -> dict[str, Any]:
+        """A choice of a plain answer."""
+
+    def end(self, usage: TokenUsage | None, uplifts: tuple[str, ...] = ()) -> bytes:
+        """Ends this exchange. Of the last one: the usage chunk if it was asked for, or the whole plain body."""
+        reply = self._reply
+        if usage is None:
+            usage = estimate(
+                None,
+                prompt_max=reply.job.prompt_max // reply.parts,
+                text_bytes=reply.job.text_bytes // reply.parts,
+                output_max=reply.job.limit * reply.job.choices // reply.parts,
+                output_tokens=estimate_tokens(self.output_bytes),
+                answered=True,
+            )
+        if reply.plain:
+            states = sorted(self._choices.values(), key=lambda state: state.index)
+            reply.choices[self._part] = [self._body(state) for state in states]
+        return reply.end(self._part, usage, uplifts)
