@@ -3,16 +3,16 @@
 import time
 from enum import Enum, auto
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from edge import faults
 from edge.calls.flow import Flow, Order
-from edge.calls.host import CallView, Host
+from edge.calls.host import CallView, Host, Settle
 from edge.calls.outlet import Outlet
 from edge.limits import Limits
 from schemas.bus import frames, usage
 from schemas.bus.frames import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Head, Job
-from schemas.errors import WireError
+from schemas.errors import NOT_RECORDED, WireError, internal
 from schemas.money.pricing import TokenUsage
 
 CANCEL_INTERVAL_S = 2.0
@@ -22,13 +22,23 @@ _WAITING_BYTES_MAX = frames.WINDOW_BYTES_MAX + frames.FRAME_BYTES_MAX
 class Fate(Enum):
     """How an attempt is over."""
 
-    COMPLETE = auto()  # the end has come, and everything before it
-    FAILED = auto()  # the worker says that the call has failed
+    ENDED = auto()  # the worker has said all that it will say
     LOST = auto()  # the worker lives, but its answer cannot be completed
     DEAD = auto()  # the worker has been silent for too long
 
 
-Verdict = tuple[Fate, WireError | None]  # with the error that the caller would see
+class Verdict(Struct, frozen=True):
+    """That an attempt is over, the error that its caller would see, and of one that has ended what it means."""
+
+    fate: Fate
+    error: WireError | None = None
+    how: Settle = Settle.WORKER
+
+
+_DEAD = Verdict(Fate.DEAD)
+_NO_MEMORY = Verdict(Fate.LOST, faults.NO_MEMORY)
+_PART_LOST = Verdict(Fate.LOST, faults.PART_LOST)
+_TOO_MUCH = Verdict(Fate.LOST, faults.TOO_MUCH)
 
 
 class Attempt:
@@ -115,14 +125,26 @@ class Attempt:
             return verdict
         if isinstance(frame, End):
             lost = self._append(frame.data) if frame.data else None
-            return lost or (Fate.COMPLETE, None)
+            return lost or self._complete()
         if isinstance(frame, Failed):
-            return Fate.FAILED, frame.error
+            return self._failed(frame.error)
         if isinstance(frame, EarlyUsage):
             self._early = frame.usage
         elif isinstance(frame, Head):
             self.headers = frame.headers
         return None
+
+    def _complete(self) -> Verdict:
+        if self._stream or self._outlet.left or self.flow.waiting_bytes:
+            return Verdict(Fate.ENDED)
+        return Verdict(Fate.ENDED, internal(), Settle.FAIL)  # a plain answer without a byte
+
+    def _failed(self, error: WireError) -> Verdict:
+        # An event that could not be recorded in time may still be, and would bill an answer that nobody got.
+        outlet = self._outlet
+        seen = self._stream and (outlet.delivered or self.flow.waiting_bytes)
+        billed = error.code == NOT_RECORDED and not seen and not outlet.left
+        return Verdict(Fate.ENDED, error, Settle.FAIL if billed else Settle.WORKER)
 
     def _count(self, frame: Data | Alive) -> None:
         # Of a plain answer nobody has seen anything; a worker that does not count yet says 0.
@@ -138,10 +160,10 @@ class Attempt:
             return None
         flow.append(data)
         if self._stream:
-            return (Fate.LOST, faults.TOO_MUCH) if flow.waiting_bytes > _WAITING_BYTES_MAX else None
+            return _TOO_MUCH if flow.waiting_bytes > _WAITING_BYTES_MAX else None
         # Nothing is sent before the end, so the window must move on by itself.
         if not self._host.reserve(len(data)):
-            return Fate.LOST, faults.NO_MEMORY
+            return _NO_MEMORY
         outlet.reserved += len(data)
         flow.pass_on(len(data))
         if flow.credit_due:
@@ -164,9 +186,9 @@ class Attempt:
         if self._outlet.left:
             return None  # a worker that has been told to stop has nothing more to say
         if now - self._last_frame >= self._limits.silence_s:
-            return Fate.DEAD, None
+            return _DEAD
         if flow.gap_since is not None and now - flow.gap_since >= self._limits.gap_s:
-            return Fate.LOST, faults.PART_LOST
+            return _PART_LOST
         return None
 
     def estimate(self, job: Job) -> TokenUsage:

@@ -26,7 +26,7 @@ from edge.calls.host import Host, Settle, State
 from edge.calls.outlet import Outlet
 from edge.limits import Limits
 from schemas.bus.frames import Accept, Bounce, End, Failed, Frame, Job
-from schemas.errors import NOT_RECORDED, WireError, internal, upstream_timeout
+from schemas.errors import WireError, upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.verbs.books import Hold
 
@@ -207,21 +207,13 @@ class Call(Outlet):
             self._parts_again()  # its worker was away, perhaps when they were sent
 
     def _over(self, verdict: Verdict) -> None:
-        fate, error = verdict
-        waiting = self.current.flow.waiting_bytes > 0
-        if fate is Fate.DEAD:
+        if verdict.fate is Fate.ENDED:
+            self._end(verdict.error, verdict.how)
+        elif verdict.fate is Fate.DEAD:
             self.worker_died()
-        elif fate is Fate.COMPLETE:
-            empty = not (self.stream or self.left or waiting)
-            self._end(internal() if empty else None, Settle.FAIL if empty else Settle.WORKER)
-        elif error is not None and fate is Fate.FAILED:
-            # An event that could not be recorded in time may still be, and would bill an answer that nobody got.
-            unseen = not (self.stream and (self.delivered or waiting))
-            billed = error.code == NOT_RECORDED and unseen and not self.left
-            self._end(error, Settle.FAIL if billed else Settle.WORKER)
         elif self.delivered:
             self.current.cancel(time.monotonic())
-            self._end(error, Settle.WORKER)
+            self._end(verdict.error, Settle.WORKER)
         else:
             self._replace()
 
@@ -240,13 +232,20 @@ class Call(Outlet):
             self.drop_stalled(now)
         if self._deadlines.over(now):
             self._overdue(now)
-        elif self.state is State.WAITING:
-            if (error := self._deadlines.no_room(self._host, self.model, now)) is not None:
-                self._end(error, Settle.RELEASE)
-        elif self.state is State.OFFERED:
-            self._tick_offered(now)
+        elif self.state is not State.RUNNING:
+            self._tick_unserved(now)
         if self.stream:
             self.ping(now)
+
+    def _tick_unserved(self, now: float) -> None:
+        if self.state is State.WAITING:
+            if (error := self._deadlines.no_room(self._host, self.model, now)) is not None:
+                self._end(error, Settle.RELEASE)
+        elif self.state is State.OFFERED and self._deadlines.unanswered(self._host, now):
+            if self._host.connected:
+                self._replace()
+            else:
+                self._end(faults.BUS_AWAY, Settle.FAIL)
 
     def _tick_left(self, now: float) -> None:
         if not self._deadlines.followed(now):
@@ -255,14 +254,6 @@ class Call(Outlet):
             self.worker_died()
         else:
             self._end(None, Settle.WORKER)
-
-    def _tick_offered(self, now: float) -> None:
-        if not self._deadlines.unanswered(self._host, now):
-            return
-        if self._host.connected:
-            self._replace()
-        else:
-            self._end(faults.BUS_AWAY, Settle.FAIL)
 
     def _overdue(self, now: float) -> None:
         if self.state is State.RUNNING:

@@ -131,7 +131,7 @@ class Relay:
         for call in list(self._calls.values()):
             call.on_reconnect()
 
-    # What calls ask for (edge.host.Host).
+    # What calls ask for (edge.calls.host.Host).
 
     @property
     def connected(self) -> bool:

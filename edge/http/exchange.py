@@ -93,7 +93,7 @@ class Exchange:
             extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
         await self.answer(error.status, self._error_body(error), *extra)
 
-    # Streams are written from callbacks of the loop, without a task: see `edge.answer`.
+    # Streams are written from callbacks of the loop, without a task: see `edge.calls.answer`.
 
     @property
     def writable(self) -> bool:

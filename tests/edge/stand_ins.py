@@ -206,8 +206,8 @@ class Attempt:
 
     def _produced(self, data: bytes) -> int:
         """Tokens of output so far, by the words of all events that have ended: as a worker counts them."""
-        *lines, self._line = (self._line + data).split(b"\n")
         if self.job.stream:
+            *lines, self._line = (self._line + data).split(b"\n")
             self._output_bytes += sum(len(words(line[6:]).encode()) for line in lines if line)
         return estimate_tokens(self._output_bytes)
 
