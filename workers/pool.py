@@ -180,17 +180,17 @@ class Pool:
             else:
                 missing[model.id] = why_not or "the pool has no accounts"
         return Beat(
-            VERSION,
-            serving.worker_id,
-            serving.pool,
-            serving.provider,
-            self._inflight,
-            self._capacity,
-            self._accepting,
-            tuple(models),
-            tuple(gone),
-            tuple(accounts),
-            missing,
+            v=VERSION,
+            worker_id=serving.worker_id,
+            pool=serving.pool,
+            provider=serving.provider,
+            inflight=self._inflight,
+            capacity=self._capacity,
+            accepting=self._accepting,
+            models=tuple(models),
+            gone=tuple(gone),
+            accounts=tuple(accounts),
+            missing=missing,
         )
 
     async def leave(self) -> None:

@@ -36,14 +36,14 @@ class TokenUsage(Struct, frozen=True, array_like=True, omit_defaults=True):
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
         """The sum of two usages, class by class."""
         return TokenUsage(
-            self.input + other.input,
-            self.cached + other.cached,
-            self.cache_write + other.cache_write,
-            self.cache_write_1h + other.cache_write_1h,
-            self.input_audio + other.input_audio,
-            self.output + other.output,
-            self.reasoning + other.reasoning,
-            self.output_audio + other.output_audio,
+            input=self.input + other.input,
+            cached=self.cached + other.cached,
+            cache_write=self.cache_write + other.cache_write,
+            cache_write_1h=self.cache_write_1h + other.cache_write_1h,
+            input_audio=self.input_audio + other.input_audio,
+            output=self.output + other.output,
+            reasoning=self.reasoning + other.reasoning,
+            output_audio=self.output_audio + other.output_audio,
         )
 
 

@@ -18,28 +18,16 @@ class ChatAnswer(ChoicesAnswer):
         plain="chat.completion",
         stream="chat.completion.chunk",
         text_prefix=b'"delta":{"content":',
+        text_suffix=b"}",
     )
 
     def _opened(self, choice: int, index: int) -> bytes:
         del choice
         return b"" if self._reply.plain else self._chunk(index, b'{"role":"assistant","content":""}')
 
-    def text(self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
-        """A content chunk, with its logprobs."""
-        opened = b"" if choice in self._choices else self.open(choice)
-        if not text and not logprobs:
-            return opened
-        state = self._choices[choice]
-        self.output_bytes += len(text) if text.isascii() else len(text.encode())
-        reply = self._reply
-        if reply.plain:
-            state.content.append(text)
-            state.logprobs += logprobs or ()
-            return b""
-        extra = b"}" if not logprobs else b'},"logprobs":' + encode(_logprobs(logprobs))
-        return b"".join(
-            (opened, state.text_prefix, encode(text), extra, b',"finish_reason":null}', reply.tail)
-        )
+    def _logprobs(self, state: Choice, logprobs: Sequence[dict[str, Any]]) -> bytes:
+        del state
+        return b'},"logprobs":' + encode(_logprobs(logprobs))
 
     def refusal(self, choice: int, text: str) -> bytes:
         """A refusal chunk."""

@@ -31,6 +31,7 @@ class Kind(Struct, frozen=True):
     plain: str  # `object` of a plain body
     stream: str  # and of a chunk
     text_prefix: bytes  # of a stream's content chunk, from behind the choice's index up to the text
+    text_suffix: bytes  # of one without logprobs, from behind the text up to the finish reason
 
 
 class Tool(Struct):
@@ -50,7 +51,7 @@ class Choice(Struct):
     refusal: list[str] = []
     logprobs: list[dict[str, Any]] = []
     tools: list[Tool] = []
-    text_chars: int = 0  # of a legacy stream so far: where the next token starts
+    text_chars: int = 0  # of a stream so far: where the next token starts
     tools_count: int = 0
     tool_empty: bool = False  # the newest tool call has no arguments yet
     finish: str | None = None
@@ -62,12 +63,13 @@ class Reply:
     `id` and `created` follow from the job alone, so they are the same on every chunk, whichever exchange made it.
     """
 
-    __slots__ = ("choices", "ended", "head", "job", "parts", "plain", "tail")
+    __slots__ = ("choices", "ended", "head", "job", "parts", "plain", "tail", "text_suffix")
 
     def __init__(self, job: Job, parts: int, kind: Kind) -> None:
         self.job = job
         self.parts = parts  # exchanges that serve the job
         self.plain = not job.stream
+        self.text_suffix = kind.text_suffix
         self.head = b'{"id":%s,"object":"%s","created":%d,"model":%s,"choices":[' % (
             encode(f"{kind.id_prefix}-{job.request_id}"),
             (kind.stream if job.stream else kind.plain).encode(),
@@ -139,9 +141,27 @@ class ChoicesAnswer(ABC):
     def _opened(self, choice: int, index: int) -> bytes:
         """What a choice begins with."""
 
-    @abstractmethod
     def text(self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
-        """A piece of content, as the dialect shows it."""
+        """A content chunk, with its logprobs."""
+        opened = b"" if choice in self._choices else self.open(choice)
+        if not text and not logprobs:
+            return opened
+        state = self._choices[choice]
+        self.output_bytes += len(text) if text.isascii() else len(text.encode())
+        reply = self._reply
+        if reply.plain:
+            state.content.append(text)
+            state.logprobs += logprobs or ()
+            return b""
+        suffix = reply.text_suffix if not logprobs else self._logprobs(state, logprobs)
+        state.text_chars += len(text)
+        return b"".join(
+            (opened, state.text_prefix, encode(text), suffix, b',"finish_reason":null}', reply.tail)
+        )
+
+    @abstractmethod
+    def _logprobs(self, state: Choice, logprobs: Sequence[dict[str, Any]]) -> bytes:
+        """What stands in place of `Kind.text_suffix` behind a text with logprobs."""
 
     @abstractmethod
     def arguments(self, choice: int, fragment: str) -> bytes:

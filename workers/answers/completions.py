@@ -14,7 +14,11 @@ class CompletionsAnswer(ChoicesAnswer):
 
     dialect: ClassVar[str] = COMPLETIONS
     kind: ClassVar[Kind] = Kind(
-        id_prefix="cmpl", plain="text_completion", stream="text_completion", text_prefix=b'"text":'
+        id_prefix="cmpl",
+        plain="text_completion",
+        stream="text_completion",
+        text_prefix=b'"text":',
+        text_suffix=b',"logprobs":null',
     )
 
     def _opened(self, choice: int, index: int) -> bytes:
@@ -27,31 +31,8 @@ class CompletionsAnswer(ChoicesAnswer):
         self.output_bytes = before  # the prompt is no output
         return echoed
 
-    def text(self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
-        """A text chunk, with its logprobs."""
-        opened = b"" if choice in self._choices else self.open(choice)
-        if not text and not logprobs:
-            return opened
-        state = self._choices[choice]
-        self.output_bytes += len(text) if text.isascii() else len(text.encode())
-        reply = self._reply
-        if reply.plain:
-            state.content.append(text)
-            state.logprobs += logprobs or ()
-            return b""
-        extra = b"null" if not logprobs else encode(_logprobs(logprobs, state.text_chars))
-        state.text_chars += len(text)
-        return b"".join(
-            (
-                opened,
-                state.text_prefix,
-                encode(text),
-                b',"logprobs":',
-                extra,
-                b',"finish_reason":null}',
-                reply.tail,
-            )
-        )
+    def _logprobs(self, state: Choice, logprobs: Sequence[dict[str, Any]]) -> bytes:
+        return b',"logprobs":' + encode(_logprobs(logprobs, state.text_chars))
 
     def refusal(self, choice: int, text: str) -> bytes:
         """Text: a refusal is what the model answered."""

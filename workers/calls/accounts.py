@@ -143,7 +143,14 @@ class Account:
         if not self.usable(now) and self.state is AccountState.OK:
             state, reason = AccountState.SPENT, "its credit does not cover what is in flight"
         until = time.time() + self.until - now if state is AccountState.COOLING else 0.0
-        return AccountBeat(self.settings.id, state, self.inflight, self.settings.max_inflight, until, reason)
+        return AccountBeat(
+            id=self.settings.id,
+            state=state,
+            inflight=self.inflight,
+            capacity=self.settings.max_inflight,
+            until=until,
+            reason=reason,
+        )
 
 
 class Accounts:

@@ -48,6 +48,7 @@ class FrameWriter:
         "_subject",
         "_through",
         "gone",
+        "output_tokens",
     )
 
     def __init__(self, bus: Bus, subject: str, reply: str) -> None:
@@ -66,6 +67,14 @@ class FrameWriter:
         self._no_answer_at = 0.0
         self._probed_at = 0.0
         self.gone = False
+        self.output_tokens = (
+            0  # what the attempt has produced so far: frames carry the figure of their moment
+        )
+
+    @property
+    def muted(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._muted
 
     @property
     def data_sent(self) -> bool:
@@ -101,15 +110,18 @@ class FrameWriter:
 
     def data(self, data: bytes) -> None:
         """Bytes for the caller, in as few frames as their size allows."""
+        if self._muted:
+            return
         if len(data) <= FRAME_BYTES_MAX:
-            self._send(Data(self._next(), data))
+            self._send(Data(self._next(), data, self.output_tokens))
             return
         for start in range(0, len(data), FRAME_BYTES_MAX):
-            self._send(Data(self._next(), data[start : start + FRAME_BYTES_MAX]))
+            self._send(Data(self._next(), data[start : start + FRAME_BYTES_MAX], self.output_tokens))
 
     def early_usage(self, usage: TokenUsage) -> None:
         """What the provider says so far."""
-        self._send(EarlyUsage(self._next(), usage))
+        if not self._muted:
+            self._send(EarlyUsage(self._next(), usage))
 
     def end(self, data: bytes, usage: TokenUsage) -> None:
         """The last frame of a call that is complete, with the last of its bytes."""
@@ -189,7 +201,7 @@ class FrameWriter:
 
     def _alive(self, last_seq: int) -> None:
         self._last_sent = time.monotonic()
-        self._publish(encode(Alive(last_seq)))
+        self._publish(encode(Alive(last_seq, self.output_tokens)))
 
     def _next(self) -> int:
         seq = self._seq

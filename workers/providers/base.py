@@ -1,8 +1,11 @@
 """Owns the seam between a worker and a provider family: what a family must do, and nothing of how calls are run.
 
-A family is one module with one class that satisfies `Family`. It does no I/O: the worker sends what `Exchange.request`
-builds, and feeds the exchange what came back. Adding a family is that module, a folder of fixtures, and a line in
-`workers/providers/__init__.py`.
+A family is a package whose `family` module has one class that satisfies `Family`. It does no I/O: the worker sends
+what `Exchange.request` builds, and feeds the exchange what came back. An exchange is one call of an upstream. A
+translated family tells typed events to an `Answer` of the caller's dialect (`workers/answers`), and never makes a
+caller's bytes itself. It imports nothing of `workers.calls`.
+Adding a family is that package, a folder of fixtures, a case in `tests/workers/providers/test_families.py`, and a line
+in `workers/providers/__init__.py`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -199,3 +199,49 @@ def test_cpu_of_a_translated_stream_is_within_twice_the_pass_through(case):
     pairs = [(_cpu_s(case, mine, 20), _cpu_s(CASES[0], passed, 20)) for _ in range(12)]
     ratio = min(own for own, _ in pairs) / min(other for _, other in pairs)
     assert ratio <= CPU_RATIO_MAX, f"{case.provider}: {ratio:.2f}"
+
+
+@every_family
+@pytest.mark.parametrize("answer", [TALK, ANSWER], ids=["tools", "text"])
+def test_another_request_starts_afresh(case, answer):
+    """After half of one answer a second try gives the bytes, count and usage that a first one gives."""
+    of = streamed(conversation.first_request("M"), case)
+    events = case.events(answer)
+    tried, fresh = opened(case, of, {}), opened(case, of, {})
+    tried.feed(b"".join(events[: len(events) // 2]))
+    again = tried.request(ACCOUNT)
+    assert again.body == fresh.request(ACCOUNT).body
+    assert (tried.usage, tried.output_bytes, tried.fault, tried.finished) == (None, 0, None, False)
+    outs = [made.feed(b"".join(events)) + (b"" if made.finished else made.close()) for made in (tried, fresh)]
+    assert conversation.outcome(_chunks(outs[0]))[0] == conversation.outcome(_chunks(outs[1]))[0]
+    assert (tried.usage, tried.output_bytes) == (fresh.usage, fresh.output_bytes)
+    assert tried.finished
+    assert fresh.finished
+
+
+def _chunks(out: bytes) -> list[dict[str, Any]]:
+    events = [event.removeprefix(b"data: ") for event in out.split(b"\n\n")]
+    return [json.loads(event) for event in events if event not in (b"", b"[DONE]")]
+
+
+@every_family
+@pytest.mark.parametrize("body", [b"", b"\xff", b"<html>", b"[" * 5_000, b'{"error":7}', b"{}"])
+def test_any_error_answer_is_a_fault(case, body):
+    """Whatever the status and the body, a family has a word for it, with an error status that callers know."""
+    made = family(case.provider)
+    for status in (300, 400, 401, 402, 403, 404, 408, 409, 413, 418, 422, 429, 500, 502, 503, 504, 529):
+        fault = made.fault(status, {}, body)
+        assert 400 <= fault.error.status <= 599
+        assert fault.error.message
+
+
+@every_family
+def test_nothing_follows_a_fault(case):
+    """Nonsense ends an exchange: bytes that come after it give nothing."""
+    made = opened(case, streamed(conversation.first_request("M"), case), {})
+    made.feed(b"data: {]\n\n" * 3 + b"\x00" * 64)
+    made.close()
+    assert made.fault is not None
+    assert made.feed(b"".join(case.events(ANSWER))) == b""
+    assert made.close() == b""
+    assert not made.finished

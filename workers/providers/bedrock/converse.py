@@ -174,7 +174,7 @@ class ConverseExchange(BedrockExchange):
     def _restart(self) -> None:
         super()._restart()
         self.uplifts = region_uplifts(self._upstream)
-        self._tool = -1  # the block whose arguments come now
+        self._tool: int | None = None  # the block whose arguments come now
         self._skipped: set[int] = set()
         self._reasoning: dict[int, dict[str, Any]] = {}
 
@@ -250,7 +250,7 @@ class ConverseExchange(BedrockExchange):
     def _stop_block(self, index: int) -> bytes:
         if index != self._tool:
             return b""
-        self._tool = -1
+        self._tool = None
         return self._render.tool_end(0)
 
     def _open_tool(self, tool: _ToolUse) -> bytes:

@@ -1,0 +1,44 @@
+"""Owns what an attempt says of itself when it is over: its usage event."""
+
+import time
+
+from schemas.bus.frames import Job
+from schemas.bus.usage import Known, Outcome, UsageEvent
+from schemas.money.pricing import NO_USAGE
+from workers.calls.serving import Serving
+from workers.calls.tries import Tries
+
+
+def usage_event(
+    serving: Serving,
+    job: Job,
+    tries: Tries,
+    *,
+    outcome: Outcome,
+    stream_begun: bool,
+    began: float,
+    first_byte_at: float | None,
+) -> UsageEvent:
+    """The event of an attempt that ends now. Times are time.monotonic().
+
+    A call that its caller sees end with an HTTP error costs the caller nothing: it failed before a stream had begun.
+    """
+    billed = outcome is not Outcome.FAILED or stream_begun
+    wall_ms = int(time.time() * 1000)
+    duration_ms = int((time.monotonic() - began) * 1000)
+    return UsageEvent(
+        request_id=job.request_id,
+        attempt=job.attempt,
+        worker_id=serving.worker_id,
+        pool=serving.pool,
+        provider=serving.provider,
+        outcome=outcome,
+        known=tries.known if billed else Known.ESTIMATED,
+        usage=tries.usage if billed else NO_USAGE,
+        uplifts=tries.uplifts if billed else (),
+        tries=tuple(tries.made),
+        queued_ms=max(0, wall_ms - duration_ms - job.published_ms),
+        first_byte_ms=int((first_byte_at - began) * 1000) if first_byte_at is not None else 0,
+        duration_ms=duration_ms,
+        finished_ms=wall_ms,
+    )

@@ -1,0 +1,142 @@
+"""Owns an upstream's answer on its way to the edge: asked for, read, translated, and sent on as frames."""
+
+import time
+
+from schemas.bus.frames import FRAME_BYTES_MAX, Job
+from schemas.bus.usage import estimate_tokens
+from schemas.errors import upstream_failed, upstream_timeout
+from schemas.money.pricing import TokenUsage
+from workers.calls.accounts import Account
+from workers.calls.frames import FrameWriter
+from workers.calls.serving import Serving
+from workers.providers.base import Action, Exchange, Fault, Headed
+from workers.upstream.http import (
+    ANSWER_BYTES_MAX,
+    ERROR_BODY_BYTES_MAX,
+    UpstreamAnswer,
+    UpstreamError,
+    read_all,
+    read_some,
+)
+from workers.upstream.request import UpstreamRequest
+
+_UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
+_LOST = upstream_failed("The connection to the upstream provider was lost. Retry with backoff.")
+
+
+class Delivery:
+    """What one attempt asks of upstreams, one call after another, and passes on. Times are time.monotonic()."""
+
+    __slots__ = (
+        "_answer",
+        "_earlier_bytes",
+        "_frames",
+        "_serving",
+        "_stream",
+        "answered",
+        "first_byte_at",
+        "rest",
+        "status",
+        "waiting_since",
+    )
+
+    def __init__(self, serving: Serving, job: Job, frames: FrameWriter) -> None:
+        self._serving = serving
+        self._stream = job.stream
+        self._frames = frames
+        self._answer: UpstreamAnswer | None = None
+        self._earlier_bytes = 0  # of output, of the exchanges that are complete
+        self.waiting_since: float | None = None  # for the upstream; None while not waiting for it
+        self.first_byte_at: float | None = None
+        self.answered = False  # something for the caller has come that no other try may repeat
+        self.rest = b""  # what is left for the end frame
+        self.status = 0  # of the newest call; 0 while there is none
+
+    def overdue(self, now: float) -> bool:
+        """Whether a stream has been silent for longer than this pool's patience."""
+        if self.waiting_since is None or not self._stream:
+            return False
+        patience = self._serving.patience
+        return now - self.waiting_since >= (patience.between_s if self.answered else patience.first_byte_s)
+
+    async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
+        """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""
+        self.status = 0
+        self.waiting_since = time.monotonic()
+        try:
+            answer = self._answer = await self._serving.upstream.open(request)
+            self.status = answer.status
+            if not 200 <= answer.status < 300:
+                body = await read_some(answer, ERROR_BODY_BYTES_MAX)
+                return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
+            if isinstance(exchange, Headed):
+                exchange.head(answer.headers)
+            fault = await (self._streamed if self._stream else self._whole)(exchange, answer)
+        except UpstreamError as error:
+            return _upstream_fault(error)
+        finally:
+            self.waiting_since = None
+        if fault is None:
+            self._earlier_bytes += exchange.output_bytes
+        return fault
+
+    async def _streamed(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
+        frames = self._frames
+        usage = exchange.usage
+        while True:
+            data = await answer.read()
+            out = exchange.feed(data) if data else exchange.close()
+            frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
+            if out:
+                await self._emit(out)
+            if exchange.fault is not None or exchange.finished or not data:
+                return exchange.fault
+            if exchange.usage is not None and _is_news(exchange.usage, usage):
+                usage = exchange.usage
+                frames.early_usage(usage)
+            self.waiting_since = time.monotonic()
+
+    async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
+        out = exchange.answer(await read_all(answer, ANSWER_BYTES_MAX))
+        self._frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
+        self._note_first_byte()
+        if exchange.fault is None and out:
+            last = (len(out) - 1) // FRAME_BYTES_MAX * FRAME_BYTES_MAX
+            if last:
+                await self._emit(out[:last])
+            self.rest = out[last:]
+        return exchange.fault
+
+    async def _emit(self, out: bytes) -> None:
+        if not self.answered:
+            self.answered = True
+            self._note_first_byte()
+        frames = self._frames
+        for start in range(0, len(out), FRAME_BYTES_MAX):
+            frames.data(out[start : start + FRAME_BYTES_MAX] if len(out) > FRAME_BYTES_MAX else out)
+            if frames.full:
+                self.waiting_since, waited = None, self.waiting_since
+                await frames.room()
+                self.waiting_since = waited
+
+    def _note_first_byte(self) -> None:
+        if self.first_byte_at is None:
+            self.first_byte_at = time.monotonic()
+
+    def hang_up(self) -> None:
+        """Lets go of the upstream: an answer read to its end gives its connection back, any other is closed."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+
+def _is_news(usage: TokenUsage, told: TokenUsage | None) -> bool:
+    """Whether usage is worth a frame: another prompt, or twice the output. Some providers repeat theirs on each chunk."""
+    return told is None or usage.prompt != told.prompt or usage.completion > 2 * told.completion
+
+
+def _upstream_fault(error: UpstreamError) -> Fault:
+    told = upstream_timeout() if error.timeout else None
+    if not error.sent:
+        return Fault(told or _UNREACHABLE, Action.NEXT)
+    return Fault(told or _LOST, Action.NEXT, unbilled=False)

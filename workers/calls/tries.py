@@ -1,0 +1,85 @@
+"""Owns what an attempt's calls of upstreams came to: a record of each, and the usage that the caller is billed."""
+
+from schemas.bus.frames import Job
+from schemas.bus.usage import Known, Outcome, Try, estimate, estimate_tokens
+from schemas.errors import upstream_timeout
+from schemas.money.pricing import NO_USAGE, TokenUsage
+from workers.providers.base import Action, Exchange, Fault
+
+HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop leaves behind
+
+
+class Tries:
+    """The tries of one attempt, in order. Billed are those with usage: of each exchange its last try, if any."""
+
+    __slots__ = ("_job", "_served", "made")
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []
+        self.made: list[Try] = []
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The sum over what is billed."""
+        return sum((usage for usage, _, _ in self._served), NO_USAGE)
+
+    @property
+    def known(self) -> Known:
+        """Reported only if all that is billed is."""
+        reported = bool(self._served) and all(known is Known.REPORTED for _, known, _ in self._served)
+        return Known.REPORTED if reported else Known.ESTIMATED
+
+    @property
+    def uplifts(self) -> tuple[str, ...]:
+        """Service tier and region of what served last."""
+        return self._served[-1][2] if self._served else ()
+
+    def record(
+        self,
+        exchange: Exchange,
+        *,
+        account_id: str,
+        status: int,
+        fault: Fault | None,
+        exchanges: int,
+        caller_left: bool,
+    ) -> None:
+        """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job."""
+        usage, known = self._usage(exchange, status, fault, exchanges, caller_left=caller_left)
+        outcome = Outcome.OK if fault is None else Outcome.FAILED
+        if fault is HUNG_UP and caller_left:
+            outcome = Outcome.CANCELLED
+        self.made.append(
+            Try(
+                account=account_id,
+                upstream=self._job.upstream,
+                outcome=outcome,
+                status=status,
+                known=known,
+                usage=usage,
+                uplifts=exchange.uplifts,
+            )
+        )
+        if usage is not NO_USAGE:
+            self._served.append((usage, known, exchange.uplifts))
+
+    def _usage(
+        self, exchange: Exchange, status: int, fault: Fault | None, exchanges: int, *, caller_left: bool
+    ) -> tuple[TokenUsage, Known]:
+        if exchange.finished and exchange.usage is not None:
+            return exchange.usage, Known.REPORTED
+        if fault is not None and fault.unbilled:
+            return NO_USAGE, Known.ESTIMATED
+        job = self._job
+        # The other prompts of a batch may have been longer than this one.
+        prompt_left = max(job.prompt_max - sum(served.prompt for served, _, _ in self._served), 0)
+        usage = estimate(
+            exchange.usage,
+            prompt_max=min(job.prompt_max // exchanges, prompt_left),
+            text_bytes=job.text_bytes // exchanges,
+            output_max=job.limit * job.choices // exchanges,
+            output_tokens=estimate_tokens(exchange.output_bytes),
+            answered=200 <= status < 300 or caller_left,
+        )
+        return usage, Known.ESTIMATED
