@@ -113,9 +113,7 @@ class Relay:
         if current is not None:
             current.on_frame(frame, time.monotonic())
         elif not isinstance(frame, Bounce):
-            worker_id = (
-                frame.worker_id if isinstance(frame, Accept) else message.reply.removeprefix("worker.")
-            )
+            worker_id = frame.worker_id if isinstance(frame, Accept) else subjects.controlled(message.reply)
             self._stale(worker_id, request_id, attempt)
 
     def _stale(self, worker_id: str, request_id: str, attempt: int) -> None:

@@ -94,9 +94,17 @@ def pool(name: str) -> str:
     return f"pool.{name}"
 
 
+_WORKER = "worker."
+
+
 def control(worker_id: str) -> str:
     """Where one worker hears cancels, credit, request parts and probes."""
-    return f"worker.{worker_id}"
+    return f"{_WORKER}{worker_id}"
+
+
+def controlled(subject: str) -> str:
+    """The worker of a control subject; what is none comes back as it is."""
+    return subject.removeprefix(_WORKER)
 
 
 def beat(pool_name: str, worker_id: str) -> str:
@@ -153,6 +161,25 @@ def is_frames_inbox(subject: str) -> bool:
 def reply_prefix(role: Role) -> str:
     """The prefix of a role's reply inboxes."""
     return f"_INBOX.{role.value}.r"
+
+
+JETSTREAM_API = "$JS.API"  # requests to JetStream itself; its answers come as replies
+THOUGHTS_STREAM = f"KV_{THOUGHTS_BUCKET}"  # the stream behind the bucket
+
+
+def thought(key: str) -> str:
+    """Where a value of the bucket of thoughts is written; `>` for all of them."""
+    return f"$KV.{THOUGHTS_BUCKET}.{key}"
+
+
+def thought_read(key: str) -> str:
+    """Where a value of the bucket of thoughts is asked for."""
+    return f"{JETSTREAM_API}.DIRECT.GET.{THOUGHTS_STREAM}.{thought(key)}"
+
+
+def next_events() -> str:
+    """Where a ledger asks for messages of the stream of usage events."""
+    return f"{JETSTREAM_API}.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}"
 
 
 class Permissions(Struct, frozen=True):
