@@ -123,7 +123,7 @@ class Pool:
         while (self._subscription is not None) != self._accepting:
             try:
                 if self._accepting:
-                    subject = f"pool.{self.serving.pool}"
+                    subject = subjects.pool(self.serving.pool)
                     self._subscription = await self.serving.bus.subscribe(
                         subject, self.on_job, queue=subjects.WORKERS_QUEUE
                     )

@@ -5,7 +5,6 @@ import time
 from msgspec import structs
 
 from edge.admission.catalogue import Catalogue
-from edge.books import Books
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.relay import Relay
@@ -14,6 +13,7 @@ from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
 from edge.http.intake import AUTHORIZATION, key_digest, read_body
 from edge.limits import Limits
+from runtime.ledger import LedgerClient
 from schemas.asked import Ask, Bound
 from schemas.bus import frames
 from schemas.bus.frames import Job
@@ -30,22 +30,23 @@ from schemas.errors import (
     upstream_failed,
 )
 from schemas.money.amounts import nano_to_usd
-from schemas.verbs import books
-from schemas.verbs.books import Authorise, Hold, Reason, Refusal
+from schemas.verbs.base import VERSION
+from schemas.verbs.calls import AUTHORISE, Authorise, Hold, Reason, Refusal
+from schemas.verbs.keys import KEY, KeyQuery
 
 
 class Caller:
     """One caller's key during one request: known or not, it is asked for once."""
 
-    def __init__(self, ledger: Books, digest: bytes) -> None:
-        self._books = ledger
+    def __init__(self, ledger: LedgerClient, digest: bytes) -> None:
+        self._ledger = ledger
         self.digest = digest
         self._known = False
 
     async def verify(self) -> None:
         """Raises RequestError 401 unless the key lives."""
         if not self._known:
-            reply = await self._books.key(self.digest)
+            reply = await self._ledger.ask(KEY, KeyQuery(VERSION, self.digest))
             if not reply.active:
                 raise RequestError(bad_key())
             self._known = True
@@ -57,14 +58,14 @@ class Admission:
     def __init__(
         self,
         *,
-        ledger: Books,
+        ledger: LedgerClient,
         catalogue: Catalogue,
         roster: Roster,
         relay: Relay,
         budget: Budget,
         limits: Limits,
     ) -> None:
-        self._books = ledger
+        self._ledger = ledger
         self._catalogue = catalogue
         self._roster = roster
         self._relay = relay
@@ -73,7 +74,7 @@ class Admission:
 
     def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = (AUTHORIZATION,)) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
-        return Caller(self._books, key_digest(exchange, key_headers))
+        return Caller(self._ledger, key_digest(exchange, key_headers))
 
     async def admit(self, exchange: Exchange, dialect: Dialect) -> tuple[Call, int]:
         """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
@@ -100,7 +101,7 @@ class Admission:
         if (error := dialect.refuse(model, body)) is not None:
             raise RequestError(error)
         message = Authorise(
-            v=books.VERSION,
+            v=VERSION,
             request_id=exchange.request_id,
             digest=caller.digest,
             model=model.id,
@@ -109,7 +110,7 @@ class Admission:
             limit=bound.limit,
             prompts=ask.inputs,
         )
-        reply = await self._books.authorise(message)
+        reply = await self._ledger.ask(AUTHORISE, message)
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, model))
         job = _job(dialect.name, ask, bound, reply, body, model=model, call_s=self._limits.call_s)

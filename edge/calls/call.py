@@ -28,7 +28,7 @@ from edge.limits import Limits
 from schemas.bus.frames import Accept, Bounce, End, Failed, Frame, Job
 from schemas.errors import WireError, upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 
 
 class Call(Outlet):

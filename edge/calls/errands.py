@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from edge import telemetry
-from edge.books import Books, LedgerAwayError
 from edge.calls.host import CallView, Settle
 from edge.limits import Limits
 from runtime.bus.bus import BusError
+from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.money.pricing import TokenUsage
-from schemas.verbs import books
-from schemas.verbs.books import Estimate, Reattempt
+from schemas.verbs.base import VERSION
+from schemas.verbs.calls import ESTIMATE, REATTEMPT, RELEASE, Estimate, Reattempt, Release
 
 ERRANDS_MAX = 8192  # requests to the ledger and probes under way
 TELL_PAUSE_MAX_S = (
@@ -27,8 +27,8 @@ _logger = get_logger("edge.errands")
 class Errands:
     """The tasks of one edge that tell the ledger how calls stand, patient with a ledger that is away."""
 
-    def __init__(self, ledger: Books, limits: Limits) -> None:
-        self._books = ledger
+    def __init__(self, ledger: LedgerClient, limits: Limits) -> None:
+        self._ledger = ledger
         self._limits = limits
         self._errands: set[asyncio.Task[None]] = set()
         self._refunds: set[asyncio.Task[None]] = set()  # those that no lease makes up for
@@ -42,14 +42,14 @@ class Errands:
 
     async def _reattempt(self, call: CallView, replaced: TokenUsage) -> None:
         message = Reattempt(
-            v=books.VERSION,
+            v=VERSION,
             request_id=call.request_id,
             token=call.hold.token,
             attempt=call.current.number + 1,
             replaced=replaced,
         )
         try:
-            done = await self._books.reattempt(message)
+            done = await self._ledger.ask(REATTEMPT, message)
         except LedgerAwayError:
             call.on_reattempt(None)
         else:
@@ -58,15 +58,15 @@ class Errands:
     def settle(self, call: CallView, how: Settle) -> None:
         """Tells the books what the end of a call means."""
         if how is Settle.RELEASE:
-            request_id, token = call.request_id, call.hold.token
-            self.start(self._tell(lambda: self._books.release(request_id, token), self._limits.settle_s))
+            release = Release(VERSION, call.request_id, call.hold.token)
+            self.start(self._tell(lambda: self._ledger.ask(RELEASE, release), self._limits.settle_s))
         elif how is not Settle.WORKER:
             self._estimate(call, failed=how is Settle.FAIL)
 
     def _estimate(self, call: CallView, *, failed: bool) -> None:
         first_s = 0.0 if call.first_data is None else call.first_data - call.created
         message = Estimate(
-            v=books.VERSION,
+            v=VERSION,
             request_id=call.request_id,
             token=call.hold.token,
             attempt=call.current.number,
@@ -78,11 +78,11 @@ class Errands:
         # From here on nothing of the call is kept but this message, however long the ledger is away.
         if failed:
             telling = self._tell(
-                lambda: self._books.estimate(message), self._limits.refund_s, REFUND_PAUSE_MAX_S
+                lambda: self._ledger.ask(ESTIMATE, message), self._limits.refund_s, REFUND_PAUSE_MAX_S
             )
             self._start(telling, self._refunds)
         else:
-            self.start(self._tell(lambda: self._books.estimate(message), self._limits.settle_s))
+            self.start(self._tell(lambda: self._ledger.ask(ESTIMATE, message), self._limits.settle_s))
 
     async def _tell(
         self, ask: Callable[[], Awaitable[object]], for_s: float, pause_max_s: float = TELL_PAUSE_MAX_S
@@ -102,7 +102,7 @@ class Errands:
                     else:
                         return
         except TimeoutError:
-            raise LedgerAwayError from None
+            raise LedgerAwayError("it was away for too long") from None
 
     async def _pause(self, pause_s: float) -> None:
         """Waits, but not while the edge stops: then everything is told at once."""
@@ -119,7 +119,7 @@ class Errands:
         await asyncio.shield(self._asking)
 
     async def _ask_after_ledger(self) -> None:
-        while not await self._books.ping(self._limits.ledger_try_s):  # noqa: ASYNC110  another process is waited for
+        while not await self._ledger.answers(self._limits.ledger_try_s):  # noqa: ASYNC110  another process is waited for
             await asyncio.sleep(self._limits.ledger_ask_s)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from schemas.bus.frames import Job
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 
 
 class State(Enum):

@@ -6,7 +6,6 @@ from collections import OrderedDict
 import msgspec
 
 from edge import telemetry
-from edge.books import Books, LedgerAwayError
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.errands import Errands
@@ -17,13 +16,14 @@ from edge.calls.roster import Roster
 from edge.calls.waiting import Waiting
 from edge.limits import Limits
 from runtime.bus.bus import Bus, BusError, Message, Subscription
+from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.bus import frames, subjects
 from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Bounce, Cancel, Credit, Job
 from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
-from schemas.verbs import books
-from schemas.verbs.books import Hold
+from schemas.verbs.base import VERSION
+from schemas.verbs.calls import RENEW, RENEW_INTERVAL_S, Hold, Renew
 
 RENEWED_MAX = 1000  # leases in one request
 CALLS_MAX = 20_000  # those whose callers have left included
@@ -36,10 +36,12 @@ _logger = get_logger("edge.relay")
 class Relay:
     """Runs the calls of one edge."""
 
-    def __init__(self, bus: Bus, ledger: Books, roster: Roster, budget: Budget, limits: Limits) -> None:
+    def __init__(
+        self, bus: Bus, ledger: LedgerClient, roster: Roster, budget: Budget, limits: Limits
+    ) -> None:
         self.edge_id = subjects.new_id("edge-")
         self._bus = bus
-        self._books = ledger
+        self._ledger = ledger
         self._roster = roster
         self._budget = budget
         self._limits = limits
@@ -102,9 +104,7 @@ class Relay:
         if current is not None:
             current.on_frame(frame, time.monotonic())
         elif not isinstance(frame, Bounce):
-            worker_id = (
-                frame.worker_id if isinstance(frame, Accept) else message.reply.removeprefix("worker.")
-            )
+            worker_id = frame.worker_id if isinstance(frame, Accept) else subjects.controlled(message.reply)
             self._stale(worker_id, request_id, attempt)
 
     def _stale(self, worker_id: str, request_id: str, attempt: int) -> None:
@@ -221,14 +221,14 @@ class Relay:
         self._liveness.tick(now)
         self._waiting.tick()
         if self._calls and now >= self._renew_at:
-            self._renew_at = now + books.RENEW_INTERVAL_S
+            self._renew_at = now + RENEW_INTERVAL_S
             self._errands.start(self._renew())
 
     async def _renew(self) -> None:
         ids = list(self._calls)
         try:
             for start in range(0, len(ids), RENEWED_MAX):
-                await self._books.renew(tuple(ids[start : start + RENEWED_MAX]))
+                await self._ledger.ask(RENEW, Renew(VERSION, tuple(ids[start : start + RENEWED_MAX])))
         except LedgerAwayError:
             self._renew_at = 0.0  # at the next tick
 

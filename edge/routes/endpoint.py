@@ -11,13 +11,14 @@ from starlette.types import Receive, Scope, Send
 from edge import telemetry
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
-from edge.books import Books
 from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
+from edge.faults import LEDGER_AWAY
 from edge.http.exchange import CallerGoneError, ErrorBody, Exchange
 from edge.limits import Limits
 from runtime.bus.bus import Bus
+from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.chat.priced import RequestError
 from schemas.errors import WireError, internal, unavailable, unknown_path, wrong_method
@@ -45,7 +46,7 @@ class Backing(Struct, frozen=True, kw_only=True):
 
     load: Load
     bus: Bus
-    ledger: Books
+    ledger: LedgerClient
     catalogue: Catalogue
     roster: Roster
     relay: Relay
@@ -91,6 +92,8 @@ class Endpoint:
                 await row.handler(self._backing, exchange)
         except RequestError as refused:
             await exchange.refuse(refused.error)
+        except LedgerAwayError:
+            await exchange.refuse(LEDGER_AWAY)
         except CallerGoneError:
             pass
         except Exception:

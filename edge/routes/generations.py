@@ -4,13 +4,15 @@ from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
 from schemas.chat.priced import RequestError
 from schemas.errors import INVALID_REQUEST, WireError, bad_key
+from schemas.verbs.base import VERSION
+from schemas.verbs.usage import GENERATION, GenerationQuery
 
 
 async def generation(backing: Backing, exchange: Exchange) -> None:
     """GET /v1/generations/{id}: the receipt of one of the key's own calls."""
     caller = backing.admission.caller(exchange)
     name = str(exchange.scope["path_params"]["id"])
-    reply = await backing.ledger.generation(caller.digest, name[:ID_CHARS_MAX])
+    reply = await backing.ledger.ask(GENERATION, GenerationQuery(VERSION, caller.digest, name[:ID_CHARS_MAX]))
     if not reply.active:
         raise RequestError(bad_key())
     if reply.receipt is None:

@@ -41,7 +41,7 @@ async def _ledger_answers(backing: Backing) -> bool:
     load = backing.load
     if load.ledger_seen is not None and time.monotonic() - load.ledger_seen < load.limits.ready_s:
         return True
-    if not await backing.ledger.ping(load.limits.ready_s):
+    if not await backing.ledger.answers(load.limits.ready_s):
         return False
     load.ledger_seen = time.monotonic()
     return True

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from runtime.bus.bus import Bus
 from runtime.log import get_logger
-from schemas.bus.subjects import THOUGHTS_BUCKET, USAGE_CONSUMER, USAGE_STREAM, USAGES
+from schemas.bus import subjects
+from schemas.bus.subjects import THOUGHTS_STREAM, USAGE_CONSUMER, USAGE_STREAM, USAGES
 
 TIMEOUT_S = 5.0
 MAX_AGE_S = 14 * 86_400
@@ -99,7 +100,9 @@ _decode_kept = msgspec.json.Decoder(_Kept).decode
 
 
 async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
-    reply = await bus.request(f"$JS.API.{api}", _encode(body) if body is not None else b"", TIMEOUT_S)
+    reply = await bus.request(
+        f"{subjects.JETSTREAM_API}.{api}", _encode(body) if body is not None else b"", TIMEOUT_S
+    )
     error = _decode_answer(reply).error
     if error is not None:
         text = f"{api}: {error.description} ({error.code}/{error.err_code})"
@@ -127,8 +130,8 @@ async def ensure_streams(bus: Bus, replicas: int) -> None:
         "deny_purge": True,
     }
     thoughts = {
-        "name": f"KV_{THOUGHTS_BUCKET}",
-        "subjects": [f"$KV.{THOUGHTS_BUCKET}.>"],
+        "name": THOUGHTS_STREAM,
+        "subjects": [subjects.thought(">")],
         "retention": "limits",
         "storage": "file",
         "discard": "new",
@@ -235,7 +238,7 @@ async def ack_floor(bus: Bus) -> int | None:
 def next_request(batch: int, expires_s: float) -> tuple[str, bytes]:
     """Subject and payload that ask for so many messages, PULL_BYTES_MAX in all."""
     body = {"batch": batch, "max_bytes": PULL_BYTES_MAX, "expires": int(expires_s * _NANO)}
-    return f"$JS.API.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}", _encode(body)
+    return subjects.next_events(), _encode(body)
 
 
 ACK = b"+ACK"

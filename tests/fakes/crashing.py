@@ -17,11 +17,11 @@ from typing import Any
 BEFORE, AFTER = "before", "after"
 POINTS = {
     "edge": {
-        "edge-asks": ("edge.books:Books.authorise", BEFORE),
-        "edge-offers": ("edge.call:Call.offer", BEFORE),
-        "edge-hears-accept": ("edge.call:Call._accepted", BEFORE),
-        "edge-hears-data": ("edge.call:Call._append", BEFORE),
-        "edge-completes": ("edge.call:Call._complete", BEFORE),
+        "edge-asks": ("edge.admission.admission:Admission._admit", BEFORE),
+        "edge-offers": ("edge.calls.call:Call.offer", BEFORE),
+        "edge-hears-accept": ("edge.calls.call:Call._accepted", BEFORE),
+        "edge-hears-data": ("edge.calls.call:Call._append", BEFORE),
+        "edge-completes": ("edge.calls.call:Call._complete", BEFORE),
     },
     "worker": {
         "worker-gets-job": ("workers.pool:Pool.on_job", BEFORE),
@@ -31,11 +31,11 @@ POINTS = {
         "worker-published": ("runtime.bus.bus:Bus.js_publish", AFTER),
     },
     "ledger": {
-        "ledger-authorises": ("ledger.commit:Committer._commit", BEFORE),
-        "ledger-authorised": ("ledger.commit:Committer._commit", AFTER),
-        "ledger-gets-event": ("ledger.consumer:_delivery", BEFORE),
-        "ledger-saves": ("ledger.batch:save_position", AFTER),
-        "ledger-acknowledges": ("ledger.consumer:Consumer._done", BEFORE),
+        "ledger-authorises": ("ledger.commits.commit:Committer._commit", BEFORE),
+        "ledger-authorised": ("ledger.commits.commit:Committer._commit", AFTER),
+        "ledger-gets-event": ("ledger.stream.consumer:_delivery", BEFORE),
+        "ledger-saves": ("ledger.commits.load_save:save_position", AFTER),
+        "ledger-acknowledges": ("ledger.stream.consumer:Consumer._done", BEFORE),
     },
 }
 

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from runtime.bus.bus import Bus, BusError
 from runtime.log import get_logger
-from schemas.bus.subjects import THOUGHTS_BUCKET
+from schemas.bus import subjects
 
 FETCH_S = 0.5  # a call never waits longer for them; without one it goes on
 FETCHED_MAX = 128
 SIGNATURE_BYTES_MAX = 128 * 1024
 
-_GET = f"$JS.API.DIRECT.GET.KV_{THOUGHTS_BUCKET}.$KV.{THOUGHTS_BUCKET}."
-_PUT = f"$KV.{THOUGHTS_BUCKET}."
 _logger = get_logger("workers.thoughts")
 
 
@@ -28,7 +26,8 @@ async def fetch(bus: Bus, call_ids: Iterable[str]) -> dict[str, str]:
     if not wanted:
         return {}
     answers = await asyncio.gather(
-        *(bus.request(_GET + _key(call_id), b"", FETCH_S) for call_id in wanted), return_exceptions=True
+        *(bus.request(subjects.thought_read(_key(call_id)), b"", FETCH_S) for call_id in wanted),
+        return_exceptions=True,
     )
     found: dict[str, str] = {}
     for call_id, answer in zip(wanted, answers, strict=True):
@@ -46,6 +45,6 @@ def store(bus: Bus, thoughts: Mapping[str, str]) -> None:
         if len(data) > SIGNATURE_BYTES_MAX:
             continue
         try:
-            bus.publish(_PUT + _key(call_id), data)
+            bus.publish(subjects.thought(_key(call_id)), data)
         except BusError as error:
             _logger.warning("thought signature not kept", error=type(error).__name__)

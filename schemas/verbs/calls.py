@@ -1,0 +1,126 @@
+"""Owns what is asked about a call and its hold: authorise, reattempt, release, estimate, renew. Amounts are nano-dollars."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from schemas.bus.subjects import Role
+from schemas.money.pricing import Price, TokenUsage
+from schemas.verbs.base import Done, Verb
+
+LEASE_S = 30.0  # a hold nobody renews expires after so long, on the database's clock
+RENEW_INTERVAL_S = 10.0
+ESTIMATE_GRACE_S = 30.0  # how long the rest of an estimated hold stays for a worker's report
+UNSET_LIMIT_MIN = 256  # fewest output tokens a call without a limit of its own is granted
+
+
+class Authorise(Struct, frozen=True, array_like=True):
+    """Asks for a hold. The same `request_id` again gets the same answer.
+
+    `limit` is the output tokens per choice that the caller set, None if it set none. `prompt_max` bounds the tokens of
+    all `prompts` together, each of which has a context of its own.
+    """
+
+    v: int
+    request_id: str
+    digest: bytes
+    model: str
+    prompt_max: int
+    choices: int
+    limit: int | None
+    prompts: int = 1
+
+
+class Hold(Struct, frozen=True, array_like=True, tag="hold"):
+    """A granted hold. `token` is needed to release, reattempt or estimate it; `limit` is per choice."""
+
+    request_id: str
+    token: str
+    key_id: str
+    amount_nano: int
+    list_nano: int  # the same bound at list price
+    limit: int
+    limited: bool  # the caller set no limit, and `limit` is below the model's own
+    pool: str
+    provider: str
+    upstream: str
+    price: Price
+    rate: Decimal
+
+
+class Reason(StrEnum):
+    """Why there is no hold."""
+
+    UNKNOWN_KEY = "unknown_key"  # revoked keys too
+    UNKNOWN_MODEL = "unknown_model"
+    PROVIDER_DENIED = "provider_denied"
+    INSUFFICIENT = "insufficient"
+    ENDED = "ended"  # this request id already had a hold, and it has ended
+    BACKLOG = "backlog"  # unapplied usage events fill half of the stream: no new calls until they are applied
+
+
+class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
+    """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit."""
+
+    reason: Reason
+    posted_nano: int = 0
+    held_nano: int = 0
+    required_nano: int = 0
+    fitting_limit: int = 0
+
+
+AuthoriseReply = Hold | Refusal
+
+
+class Reattempt(Struct, frozen=True, array_like=True):
+    """Makes `attempt` the current one; the replaced one becomes our cost, with this estimate of its usage."""
+
+    v: int
+    request_id: str
+    token: str
+    attempt: int  # the new one
+    replaced: TokenUsage
+
+
+class Release(Struct, frozen=True, array_like=True):
+    """Ends a hold unused: no worker has accepted the call, and none can any more."""
+
+    v: int
+    request_id: str
+    token: str
+
+
+class Estimate(Struct, frozen=True, array_like=True):
+    """Settles a call whose worker is known to be dead, by the edge's estimate of the current attempt."""
+
+    v: int
+    request_id: str
+    token: str
+    attempt: int
+    usage: TokenUsage
+    failed: bool  # the caller saw an HTTP error: bills nothing, the usage is our cost
+    first_byte_ms: int = 0
+    duration_ms: int = 0
+
+
+class Renew(Struct, frozen=True, array_like=True):
+    """Renews the leases of calls that the sender still runs."""
+
+    v: int
+    request_ids: tuple[str, ...]
+
+
+AUTHORISE: Verb[Authorise, AuthoriseReply] = Verb(
+    name="authorise", form=Authorise, reply=AuthoriseReply, roles=(Role.EDGE,), writes=True
+)
+REATTEMPT: Verb[Reattempt, Done] = Verb(
+    name="reattempt", form=Reattempt, reply=Done, roles=(Role.EDGE,), writes=True
+)
+RENEW: Verb[Renew, Done] = Verb(
+    name="renew", form=Renew, reply=Done, roles=(Role.EDGE, Role.WORKER), writes=True
+)
+RELEASE: Verb[Release, Done] = Verb(name="release", form=Release, reply=Done, roles=(Role.EDGE,), writes=True)
+ESTIMATE: Verb[Estimate, Done] = Verb(
+    name="estimate", form=Estimate, reply=Done, roles=(Role.EDGE,), writes=True
+)
