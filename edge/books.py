@@ -14,8 +14,8 @@ from runtime.bus.bus import Bus, BusDenied, BusError, PayloadTooLarge
 from schemas.bus import subjects
 from schemas.bus.subjects import LedgerVerb
 from schemas.chat.priced import RequestError
-from schemas.verbs import books
-from schemas.verbs.books import (
+from schemas.verbs import calls as books
+from schemas.verbs.calls import (
     Authorise,
     AuthoriseReply,
     CatalogueQuery,

@@ -11,7 +11,7 @@ import msgspec
 from runtime.bus.bus import Bus, BusError, PayloadTooLarge
 from runtime.settings.settings import NatsSettings, load
 from schemas.bus.subjects import LedgerVerb, Role, ledger
-from schemas.verbs import books
+from schemas.verbs import calls as books
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.folder import Folder
 

@@ -11,7 +11,7 @@ from runtime.settings.settings import PROVIDERS, SettingsError
 from schemas import keys
 from schemas.bus.subjects import LedgerVerb, new_id
 from schemas.money.amounts import AmountError, usd_to_nano
-from schemas.verbs import books
+from schemas.verbs import calls as books
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.settings import DATA_DEFAULT, variable

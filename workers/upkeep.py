@@ -10,7 +10,7 @@ from runtime.bus.bus import Bus, BusError
 from runtime.log import get_logger
 from schemas.bus import subjects
 from schemas.bus.subjects import LedgerVerb
-from schemas.verbs import books
+from schemas.verbs import calls as books
 from workers.calls.calls import Calls
 from workers.pool import Pool
 

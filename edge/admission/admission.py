@@ -27,8 +27,8 @@ from schemas.errors import (
     upstream_failed,
 )
 from schemas.money.amounts import nano_to_usd
-from schemas.verbs import books
-from schemas.verbs.books import Authorise, Hold, Reason, Refusal
+from schemas.verbs import calls as books
+from schemas.verbs.calls import Authorise, Hold, Reason, Refusal
 
 
 class Caller:

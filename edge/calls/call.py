@@ -18,7 +18,7 @@ from schemas.bus import frames, usage
 from schemas.bus.frames import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Head, Job
 from schemas.errors import NOT_RECORDED, WireError, internal, upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 
 CANCEL_INTERVAL_S = 2.0
 _WAITING_BYTES_MAX = frames.WINDOW_BYTES_MAX + frames.FRAME_BYTES_MAX

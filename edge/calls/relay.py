@@ -21,8 +21,8 @@ from schemas.bus import frames, subjects
 from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Bounce, Cancel, Credit, Job, Part, Probe
 from schemas.errors import WireError
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs import books
-from schemas.verbs.books import Estimate, Hold, Reattempt
+from schemas.verbs import calls as books
+from schemas.verbs.calls import Estimate, Hold, Reattempt
 
 RENEWED_MAX = 1000  # leases in one request
 PARTS_IN_FLIGHT_MAX = 4  # pieces of one request body that its worker has not taken yet

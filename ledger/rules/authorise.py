@@ -11,8 +11,8 @@ from ledger.rules.rows import Account, Hold, Key, State
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.amounts import NANO_MAX
 from schemas.money.pricing import Bound
-from schemas.verbs.books import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Reason, Refusal
-from schemas.verbs.books import Hold as HoldReply
+from schemas.verbs.calls import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Reason, Refusal
+from schemas.verbs.calls import Hold as HoldReply
 
 ACTIVE = "active"
 REVOKED = "revoked"

@@ -17,7 +17,7 @@ from ledger.rules.rows import (
     account_kind,
 )
 from schemas.money.amounts import nano_to_usd
-from schemas.verbs.books import ESTIMATE_GRACE_S, LEASE_S
+from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
 _HOLDING = (State.OPEN, State.ESTIMATED)
 

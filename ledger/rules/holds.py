@@ -17,7 +17,7 @@ from ledger.rules.settlement import (
 )
 from schemas.bus.usage import Outcome
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.books import Done, Estimate, Reattempt, Release
+from schemas.verbs.calls import Done, Estimate, Reattempt, Release
 
 _BILL = 0
 _OK = Done()

@@ -16,8 +16,8 @@ from ledger.verbs.pools import Pools
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.bus.subjects import LEDGER_QUEUE, LedgerVerb
-from schemas.verbs import books
-from schemas.verbs.books import CatalogueReply, Done, GenerationReply, InventoryReply, Rows
+from schemas.verbs import calls as books
+from schemas.verbs.calls import CatalogueReply, Done, GenerationReply, InventoryReply, Rows
 
 READS_GRACE_S = 3.0  # at a stop
 READS_MAX = 256  # that run at once; beyond it they are turned away

@@ -13,8 +13,8 @@ from schemas.bus import subjects
 from schemas.bus.subjects import LedgerVerb, Role, new_id
 from schemas.bus.usage import Known, Outcome, Try, UsageBatch, UsageEvent, encode_batch
 from schemas.money.pricing import TokenUsage
-from schemas.verbs import books as verbs
-from schemas.verbs.books import Authorise, AuthoriseReply, Hold, KeyCreate, Rows
+from schemas.verbs import calls as verbs
+from schemas.verbs.calls import Authorise, AuthoriseReply, Hold, KeyCreate, Rows
 from tests.chaos.separate import Separate
 
 USAGE = TokenUsage(input=80, output=40)

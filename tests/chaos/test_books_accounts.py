@@ -14,8 +14,8 @@ import pytest
 from runtime.bus.bus import Bus
 from schemas.bus import subjects
 from schemas.bus.subjects import LedgerVerb, Role
-from schemas.verbs import books as verbs
-from schemas.verbs.books import KeyRef, Rows
+from schemas.verbs import calls as verbs
+from schemas.verbs.calls import KeyRef, Rows
 from tests.fakes.caller import Seen, body, call, session, until
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import API_KEY, Upstream

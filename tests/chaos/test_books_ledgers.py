@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 from tests.chaos.callers import BILLED_NANO, Callers
 from tests.chaos.separate import Separate
 from tests.fakes.tokn import wait_for

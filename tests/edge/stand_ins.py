@@ -31,8 +31,8 @@ from schemas.bus.frames import (
 from schemas.bus.subjects import LedgerVerb, Role
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
-from schemas.verbs import books
-from schemas.verbs.books import (
+from schemas.verbs import calls as books
+from schemas.verbs.calls import (
     Authorise,
     CatalogueReply,
     Done,

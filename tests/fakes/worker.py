@@ -38,7 +38,7 @@ from schemas.bus.usage import UsageEvent, decode_batch
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.request import CHAT
 from schemas.money.pricing import Price, PriceTier
-from schemas.verbs import books
+from schemas.verbs import calls as books
 from tests.fakes.nats import NatsServer
 from tests.fakes.openai import API_KEY
 from workers import app

@@ -16,8 +16,8 @@ from schemas.bus import subjects
 from schemas.bus.subjects import LedgerVerb, Role
 from schemas.bus.usage import UsageBatch, UsageEvent, encode_batch
 from schemas.catalogue.builtin import BUILTIN
-from schemas.verbs import books as verbs
-from schemas.verbs.books import Authorise, AuthoriseReply, Done, KeyCreate, KeyRef, Ping, Rows
+from schemas.verbs import calls as verbs
+from schemas.verbs.calls import Authorise, AuthoriseReply, Done, KeyCreate, KeyRef, Ping, Rows
 from tests.fakes.nats import NatsServer
 from tests.ledger.harness import POOLS, USD, Clock, digest_of
 

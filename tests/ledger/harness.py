@@ -22,7 +22,7 @@ from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.money.pricing import NO_USAGE, TokenUsage, charge
-from schemas.verbs.books import (
+from schemas.verbs.calls import (
     Authorise,
     Credit,
     Estimate,

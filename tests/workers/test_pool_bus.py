@@ -341,7 +341,7 @@ async def test_idle_stop_is_quick() -> None:
 
 async def test_leases_are_renewed(monkeypatch: Any) -> None:
     """Every accepted call's lease is renewed in bulk while it runs, and no longer."""
-    monkeypatch.setattr("schemas.verbs.books.RENEW_INTERVAL_S", 0.2)
+    monkeypatch.setattr("schemas.verbs.calls.RENEW_INTERVAL_S", 0.2)
     gate = asyncio.Event()
     async with (
         FakeOpenAI(

@@ -20,7 +20,7 @@ from edge.limits import LIMITS
 from edge.routes.routes import Routes, State
 from schemas import keys
 from schemas.catalogue.builtin import BUILTIN
-from schemas.verbs.books import Authorise, AuthoriseReply, CatalogueReply, KeyReply, Reason, Refusal
+from schemas.verbs.calls import Authorise, AuthoriseReply, CatalogueReply, KeyReply, Reason, Refusal
 
 PER_EXAMPLE = 50  # drawing pieces is dear, putting them together is not
 MODELS = [model.id for model in BUILTIN]

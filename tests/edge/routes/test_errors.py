@@ -12,7 +12,7 @@ import pytest
 from schemas import keys
 from schemas.bus.subjects import LedgerVerb
 from schemas.errors import saturated, upstream_failed
-from schemas.verbs.books import Reason, Refusal
+from schemas.verbs.calls import Reason, Refusal
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, until
 

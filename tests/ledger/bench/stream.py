@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 from tests.chaos.callers import Callers
 from tests.chaos.separate import Separate
 from tests.fakes.upstream import pool_toml

@@ -24,7 +24,7 @@ from schemas.bus.subjects import new_id
 from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.books import VERSION, Authorise, Hold, KeyCreate
+from schemas.verbs.calls import VERSION, Authorise, Hold, KeyCreate
 
 CALLERS = 32
 BATCH = 20  # events in one message

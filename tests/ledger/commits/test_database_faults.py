@@ -15,7 +15,7 @@ from ledger.store import postgres
 from ledger.store.base import StoreConflict, StoreDown, StoreError
 from ledger.store.postgres import PostgresStore
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.books import Hold, Renew
+from schemas.verbs.calls import Hold, Renew
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.deployment import Deployment, until
 from tests.ledger.harness import USD, Books, ask, billed, event

@@ -9,7 +9,7 @@ from ledger.commits.commit import Delivery
 from ledger.commits.writer import EVENTS_BESIDE_COMMANDS_MAX, EVENTS_MAX
 from ledger.store.base import StoreDown
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 from tests.ledger.harness import USD, Books, ask, event
 
 SMALL = TokenUsage(input=80, output=40)

@@ -11,7 +11,7 @@ from ledger.prices.offers import day_of
 from schemas.catalogue.builtin import BUILTIN
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.pricing import TokenUsage, bound
-from schemas.verbs.books import Authorise, Hold, Reason, Refusal, encode
+from schemas.verbs.calls import Authorise, Hold, Reason, Refusal, encode
 from tests.ledger.harness import MODEL, POOLS, USD, Books, billed, event, price_of
 
 

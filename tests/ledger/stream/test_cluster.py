@@ -13,7 +13,7 @@ from runtime.bus.bus import BusError
 from runtime.settings.settings import NatsSettings
 from schemas.bus.subjects import Role
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
 from tests.ledger.conftest import Source

@@ -21,7 +21,7 @@ from schemas.bus.frames import VERSION
 from schemas.bus.subjects import LedgerVerb, Role
 from schemas.bus.usage import Known, Outcome, Try, UsageBatch, encode_batch
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.books import Done, Hold, Ping
+from schemas.verbs.calls import Done, Hold, Ping
 from tests.ledger.deployment import Deployment, admin, until
 from tests.ledger.harness import USD, Books, billed, event
 

@@ -14,7 +14,7 @@ from ledger.stream.consumer import FLOOR_STILL_MAX_S
 from ledger.stream.jetstream import ACK_WAIT_S
 from runtime.bus.bus import BusError
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 from tests.ledger.deployment import Deployment, admin, until
 from tests.ledger.harness import USD, Books, billed, event
 

@@ -14,7 +14,7 @@ from schemas.bus import subjects
 from schemas.bus.subjects import LedgerVerb, Role
 from schemas.bus.usage import UsageBatch, UsageEvent, encode_batch
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.books import Done, Estimate, Hold, Reattempt, Release
+from schemas.verbs.calls import Done, Estimate, Hold, Reattempt, Release
 from tests.ledger.deployment import Deployment, admin, until
 from tests.ledger.harness import USD, billed, event, listed
 

@@ -11,7 +11,7 @@ from schemas.bus import subjects
 from schemas.bus.subjects import Role
 from schemas.bus.usage import UsageBatch, encode_batch
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.books import Hold
+from schemas.verbs.calls import Hold
 from tests.ledger.deployment import Deployment, until
 from tests.ledger.harness import USD, billed, event
 

@@ -6,7 +6,7 @@ import pytest
 from schemas.bus import frames, usage
 from schemas.errors import WireError, upstream_failed
 from schemas.money.pricing import Price, PriceTier, TokenUsage
-from schemas.verbs import books
+from schemas.verbs import calls as books
 
 PRICE = Price(id="row", tiers=(PriceTier(input=Decimal("2.5"), output=Decimal(10)),))
 

@@ -16,7 +16,7 @@ from schemas.bus.frames import End
 from schemas.bus.usage import EVENTS_PER_MESSAGE_MAX, Known, Outcome, UsageBatch, UsageEvent, decode_batch
 from schemas.errors import NOT_RECORDED
 from schemas.money.pricing import TokenUsage
-from schemas.verbs import books
+from schemas.verbs import calls as books
 from tests.fakes.openai import FakeOpenAI, Reply, answer
 from tests.fakes.worker import Rig, account, job, rig, until
 from workers.calls import usage_events as meter_module
