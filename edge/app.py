@@ -11,7 +11,6 @@ from uvicorn import Config, Server
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
-from edge.books import Books
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import BoundedProtocol, bounded
@@ -19,6 +18,7 @@ from edge.http.intake import Budget
 from edge.limits import LIMITS, Limits
 from edge.routes.routes import Routes, State
 from runtime.bus.bus import Bus
+from runtime.ledger import LedgerClient, Patience
 from runtime.log import get_logger
 from runtime.metrics import watch_bus
 from runtime.service import end_process
@@ -71,7 +71,10 @@ class Edge:
         self.state = State(limits)
         self.budget = Budget(limits.buffered_bytes)
         self.roster = Roster(limits.overdue_s)
-        ledger = Books(self.bus, limits)
+        ledger = LedgerClient(
+            self.bus,
+            Patience(total_s=limits.ledger_s, try_s=limits.ledger_try_s, pause_s=limits.ledger_pause_s),
+        )
         self.catalogue = Catalogue(ledger, limits)
         self._stack.push_async_callback(self.catalogue.close)
         self.relay = Relay(self.bus, ledger, self.roster, self.budget, limits)

@@ -25,6 +25,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     tick_s: float = 0.5
     ledger_s: float = 5.0  # a ledger may be restarted meanwhile
     ledger_try_s: float = 2.0
+    ledger_pause_s: float = 0.1  # between two tries
     ledger_ask_s: float = 1.0  # a ledger that is away is asked after so often
     settle_s: float = (
         60.0  # how a call ended is told to the ledger for so long; then its hold's lease ends it

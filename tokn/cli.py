@@ -9,9 +9,24 @@ import typer
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import PROVIDERS, SettingsError
 from schemas import keys
-from schemas.bus.subjects import LedgerVerb, new_id
+from schemas.bus.subjects import new_id
 from schemas.money.amounts import AmountError, usd_to_nano
-from schemas.verbs import calls as books
+from schemas.verbs.audit import AUDIT, AuditQuery
+from schemas.verbs.base import VERSION, Rows
+from schemas.verbs.keys import (
+    BALANCE,
+    CREDIT,
+    KEY_CREATE,
+    KEY_LIST,
+    KEY_REVOKE,
+    KEY_SHOW,
+    Credit,
+    KeyCreate,
+    KeyList,
+    KeyRef,
+)
+from schemas.verbs.pools import POOLS, PoolsQuery
+from schemas.verbs.usage import UsageQuery
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.settings import DATA_DEFAULT, variable
@@ -149,7 +164,7 @@ def ledger(
 
 
 def _ledger(config: Path | None, data: Path | None) -> Any:
-    from tokn.books import Ledger, find  # noqa: PLC0415  a service does not load the operator's client
+    from tokn.ledger import Ledger, find  # noqa: PLC0415  a service does not load the operator's client
 
     return Ledger(find(config, _folder(data)))
 
@@ -174,7 +189,7 @@ def _providers(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def _one(reply: books.Rows) -> dict[str, Any]:
+def _one(reply: Rows) -> dict[str, Any]:
     return dict(reply.rows[0])
 
 
@@ -203,8 +218,8 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Make a key and print it. It is shown only now: the ledger keeps a hash."""
     key = keys.generate()
-    request = books.KeyCreate(
-        books.VERSION,
+    request = KeyCreate(
+        VERSION,
         keys.digest(key),
         name,
         profile,
@@ -212,7 +227,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         _providers(providers),
         playground,
     )
-    row = _one(_ledger(config, data).ask(LedgerVerb.KEY_CREATE, request))
+    row = _one(_ledger(config, data).ask(KEY_CREATE, request))
     made = {"id": row.pop("id"), "key": key, **row}
     _print_one(made, as_json, "New key (shown only now)")
 
@@ -220,7 +235,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
 @key_app.command("list")
 def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """List all keys, oldest first."""
-    rows = _ledger(config, data).pages(sys.maxsize, books.KeyList(books.VERSION))
+    rows = _ledger(config, data).pages(sys.maxsize, KeyList(VERSION))
     if as_json:
         show.json_lines(rows)
     else:
@@ -231,15 +246,15 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 @key_app.command("show")
 def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show one key."""
-    request = books.KeyRef(books.VERSION, key_id)
-    _print_one(_one(_ledger(config, data).ask(LedgerVerb.KEY_SHOW, request)), as_json, "Key")
+    request = KeyRef(VERSION, key_id)
+    _print_one(_one(_ledger(config, data).ask(KEY_SHOW, request)), as_json, "Key")
 
 
 @key_app.command("revoke")
 def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    request = books.KeyRef(books.VERSION, key_id)
-    _print_one(_one(_ledger(config, data).ask(LedgerVerb.KEY_REVOKE, request)), as_json, "Revoked")
+    request = KeyRef(VERSION, key_id)
+    _print_one(_one(_ledger(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
 
 
 @app.command()
@@ -258,21 +273,21 @@ def credit(
     """Add to a key's balance, or to a profile's playground credits."""
     if len(words) != (1 if playground is not None else 2):
         raise typer.BadParameter("give ID USD, or --playground PROFILE USD")
-    request = books.Credit(
-        books.VERSION,
+    request = Credit(
+        VERSION,
         new_id("credit_"),
         _nano(words[-1], least=1, what="USD"),
         key_id="" if playground is not None else words[0],
         profile=playground or "",
     )
-    _print_one(_one(_ledger(config, data).ask(LedgerVerb.CREDIT, request)), as_json, "Balance")
+    _print_one(_one(_ledger(config, data).ask(CREDIT, request)), as_json, "Balance")
 
 
 @app.command()
 def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = books.KeyRef(books.VERSION, key_id)
-    _print_one(_one(_ledger(config, data).ask(LedgerVerb.BALANCE, request)), as_json, "Balance")
+    request = KeyRef(VERSION, key_id)
+    _print_one(_one(_ledger(config, data).ask(BALANCE, request)), as_json, "Balance")
 
 
 @app.command()
@@ -284,7 +299,7 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Show calls and what they were billed, newest first."""
-    rows = _ledger(config, data).pages(limit, books.UsageQuery(books.VERSION, key_id=key))
+    rows = _ledger(config, data).pages(limit, UsageQuery(VERSION, key_id=key))
     if as_json:
         show.json_lines(rows)
         return
@@ -294,7 +309,7 @@ def usage(
 @app.command()
 def pools(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show each pool's workers, accounts and models, and why a model is missing."""
-    rows = _ledger(config, data).ask(LedgerVerb.POOLS, books.PoolsQuery()).rows
+    rows = _ledger(config, data).ask(POOLS, PoolsQuery()).rows
     if as_json:
         show.json_lines(rows)
         return
@@ -314,7 +329,7 @@ def pools(config: Config = None, data: Data = None, as_json: AsJson = False) -> 
 @app.command()
 def audit(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Prove the books. Exit code 0 only if they balance."""
-    row = _one(_ledger(config, data).ask(LedgerVerb.AUDIT, books.AuditQuery()))
+    row = _one(_ledger(config, data).ask(AUDIT, AuditQuery()))
     if as_json:
         show.json_lines([row])
     else:
@@ -336,11 +351,11 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     The ledger may still be starting: it is waited for.
     """
     asked = _ledger(config, data)
-    listed = asked.ask_patiently(LedgerVerb.KEY_LIST, books.KeyList(books.VERSION, limit=1))
+    listed = asked.ask_patiently(KEY_LIST, KeyList(VERSION, limit=1))
     key = ""
     if not listed.rows:
         key = keys.generate()
         amount = _nano(usd, least=0, what="USD")
-        request = books.KeyCreate(books.VERSION, keys.digest(key), "first", "default", amount, None, False)
-        asked.ask(LedgerVerb.KEY_CREATE, request)
+        request = KeyCreate(VERSION, keys.digest(key), "first", "default", amount, None, False)
+        asked.ask(KEY_CREATE, request)
     show.json_lines([{"key": key}])

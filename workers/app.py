@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 from runtime.bus.bus import Bus
+from runtime.ledger import LedgerClient
 from runtime.log import get_logger
 from runtime.metrics import REGISTRY, watch_bus
 from runtime.service import end_process
@@ -42,6 +43,7 @@ async def serve(
         http = HttpUpstream()
         stack.push_async_callback(http.aclose)
         calls = Calls(bus)
+        ledger = LedgerClient(bus, upkeep.LEDGER_PATIENCE)
         served = [
             Pool(await _serving(pool, settings, http, Meter(usage, pool.name, worker_id), bus), calls)
             for pool in chosen
@@ -50,8 +52,11 @@ async def serve(
         await bus.subscribe(subjects.control(worker_id), calls.on_control)
         tasks = [
             asyncio.create_task(upkeep.tick(calls, served), name="tick"),
-            asyncio.create_task(upkeep.renew_leases(bus, calls, served), name="leases"),
-            *(asyncio.create_task(upkeep.follow_inventory(bus, pool), name="inventory") for pool in served),
+            asyncio.create_task(upkeep.renew_leases(ledger, calls, served), name="leases"),
+            *(
+                asyncio.create_task(upkeep.follow_inventory(ledger, pool), name="inventory")
+                for pool in served
+            ),
         ]
         stack.push_async_callback(_cancel, tasks)
         for pool in served:

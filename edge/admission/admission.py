@@ -3,13 +3,13 @@
 import time
 
 from edge.admission.catalogue import Catalogue
-from edge.books import Books
 from edge.calls.call import Call
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.exchange import Exchange
 from edge.http.intake import Budget, key_digest, read_body
 from edge.limits import Limits
+from runtime.ledger import LedgerClient
 from schemas.bus import frames
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
@@ -27,22 +27,23 @@ from schemas.errors import (
     upstream_failed,
 )
 from schemas.money.amounts import nano_to_usd
-from schemas.verbs import calls as books
-from schemas.verbs.calls import Authorise, Hold, Reason, Refusal
+from schemas.verbs.base import VERSION
+from schemas.verbs.calls import AUTHORISE, Authorise, Hold, Reason, Refusal
+from schemas.verbs.keys import KEY, KeyQuery
 
 
 class Caller:
     """One caller's key during one request: known or not, it is asked for once."""
 
-    def __init__(self, ledger: Books, digest: bytes) -> None:
-        self._books = ledger
+    def __init__(self, ledger: LedgerClient, digest: bytes) -> None:
+        self._ledger = ledger
         self.digest = digest
         self._known = False
 
     async def verify(self) -> None:
         """Raises RequestError 401 unless the key lives."""
         if not self._known:
-            reply = await self._books.key(self.digest)
+            reply = await self._ledger.ask(KEY, KeyQuery(VERSION, self.digest))
             if not reply.active:
                 raise RequestError(bad_key())
             self._known = True
@@ -54,14 +55,14 @@ class Admission:
     def __init__(
         self,
         *,
-        ledger: Books,
+        ledger: LedgerClient,
         catalogue: Catalogue,
         roster: Roster,
         relay: Relay,
         budget: Budget,
         limits: Limits,
     ) -> None:
-        self._books = ledger
+        self._ledger = ledger
         self._catalogue = catalogue
         self._roster = roster
         self._relay = relay
@@ -70,7 +71,7 @@ class Admission:
 
     def caller(self, exchange: Exchange) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
-        return Caller(self._books, key_digest(exchange))
+        return Caller(self._ledger, key_digest(exchange))
 
     async def admit(self, exchange: Exchange, dialect: str) -> tuple[Call, int]:
         """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
@@ -97,7 +98,7 @@ class Admission:
         if (error := refuse(model, dialect, body)) is not None:
             raise RequestError(error)
         message = Authorise(
-            books.VERSION,
+            VERSION,
             exchange.request_id,
             caller.digest,
             model.id,
@@ -106,7 +107,7 @@ class Admission:
             bound.limit,
             ask.prompts,
         )
-        reply = await self._books.authorise(message)
+        reply = await self._ledger.ask(AUTHORISE, message)
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, model))
         job = _job(dialect, ask, bound, reply, body, model=model, call_s=self._limits.call_s)

@@ -8,19 +8,20 @@ from typing import Any
 
 from msgspec import structs
 
-from edge.books import Books, LedgerAwayError
 from edge.calls.roster import Roster
 from edge.limits import Limits
+from runtime.ledger import LedgerAwayError, LedgerClient
 from schemas.catalogue.model import Model
 from schemas.money.amounts import EXACT
 from schemas.money.pricing import Price, price_on
+from schemas.verbs.catalogue import CATALOGUE, CatalogueQuery
 
 
 class Catalogue:
     """The models as the ledger prices them, at most `catalogue_s` old while a ledger answers."""
 
-    def __init__(self, books: Books, limits: Limits) -> None:
-        self._books = books
+    def __init__(self, ledger: LedgerClient, limits: Limits) -> None:
+        self._ledger = ledger
         self._limits = limits
         self._models: dict[str, Model] = {}
         self._loop = asyncio.get_running_loop()
@@ -65,7 +66,7 @@ class Catalogue:
         return self._loading
 
     async def _read(self) -> None:
-        reply = await self._books.catalogue()
+        reply = await self._ledger.ask(CATALOGUE, CatalogueQuery())
         self._models = {model.id: model for model in reply.models}
         self._loaded = time.monotonic()
 

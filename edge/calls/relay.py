@@ -9,20 +9,31 @@ from typing import Any
 import msgspec
 
 from edge import telemetry
-from edge.books import Books, LedgerAwayError
 from edge.calls.call import Call
 from edge.calls.host import Settle, State
 from edge.calls.roster import Roster
 from edge.http.intake import Budget
 from edge.limits import Limits
 from runtime.bus.bus import Bus, BusDown, BusError, BusFull, Message, NoResponders, Subscription
+from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.bus import frames, subjects
 from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Bounce, Cancel, Credit, Job, Part, Probe
 from schemas.errors import WireError
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs import calls as books
-from schemas.verbs.calls import Estimate, Hold, Reattempt
+from schemas.verbs.base import VERSION
+from schemas.verbs.calls import (
+    ESTIMATE,
+    REATTEMPT,
+    RELEASE,
+    RENEW,
+    RENEW_INTERVAL_S,
+    Estimate,
+    Hold,
+    Reattempt,
+    Release,
+    Renew,
+)
 
 RENEWED_MAX = 1000  # leases in one request
 PARTS_IN_FLIGHT_MAX = 4  # pieces of one request body that its worker has not taken yet
@@ -42,10 +53,12 @@ _logger = get_logger("edge.relay")
 class Relay:
     """Runs the calls of one edge."""
 
-    def __init__(self, bus: Bus, ledger: Books, roster: Roster, budget: Budget, limits: Limits) -> None:
+    def __init__(
+        self, bus: Bus, ledger: LedgerClient, roster: Roster, budget: Budget, limits: Limits
+    ) -> None:
         self.edge_id = subjects.new_id("edge-")
         self._bus = bus
-        self._books = ledger
+        self._ledger = ledger
         self._roster = roster
         self._budget = budget
         self._limits = limits
@@ -261,9 +274,9 @@ class Relay:
         self._errand(self._reattempt(call, replaced))
 
     async def _reattempt(self, call: Call, replaced: TokenUsage) -> None:
-        message = Reattempt(books.VERSION, call.request_id, call.hold.token, call.attempt + 1, replaced)
+        message = Reattempt(VERSION, call.request_id, call.hold.token, call.attempt + 1, replaced)
         try:
-            done = await self._books.reattempt(message)
+            done = await self._ledger.ask(REATTEMPT, message)
         except LedgerAwayError:
             call.on_reattempt(None)
         else:
@@ -273,15 +286,15 @@ class Relay:
         """Takes an ended call off the list, and tells the books what its end means."""
         self._calls.pop(call.request_id, None)
         if how is Settle.RELEASE:
-            request_id, token = call.request_id, call.hold.token
-            self._errand(self._tell(lambda: self._books.release(request_id, token), self._limits.settle_s))
+            release = Release(VERSION, call.request_id, call.hold.token)
+            self._errand(self._tell(lambda: self._ledger.ask(RELEASE, release), self._limits.settle_s))
         elif how is not Settle.WORKER:
             self._estimate(call, failed=how is Settle.FAIL)
 
     def _estimate(self, call: Call, *, failed: bool) -> None:
         now = time.monotonic()
         message = Estimate(
-            books.VERSION,
+            VERSION,
             call.request_id,
             call.hold.token,
             call.attempt,
@@ -293,11 +306,11 @@ class Relay:
         # From here on nothing of the call is kept but this message, however long the ledger is away.
         if failed:
             telling = self._tell(
-                lambda: self._books.estimate(message), self._limits.refund_s, REFUND_PAUSE_MAX_S
+                lambda: self._ledger.ask(ESTIMATE, message), self._limits.refund_s, REFUND_PAUSE_MAX_S
             )
             self._errand(telling, self._refunds)
         else:
-            self._errand(self._tell(lambda: self._books.estimate(message), self._limits.settle_s))
+            self._errand(self._tell(lambda: self._ledger.ask(ESTIMATE, message), self._limits.settle_s))
 
     async def _tell(
         self, ask: Callable[[], Awaitable[object]], for_s: float, pause_max_s: float = TELL_PAUSE_MAX_S
@@ -317,7 +330,7 @@ class Relay:
                     else:
                         return
         except TimeoutError:
-            raise LedgerAwayError from None
+            raise LedgerAwayError("it was away for too long") from None
 
     async def _pause(self, pause_s: float) -> None:
         """Waits, but not while the edge stops: then everything is told at once."""
@@ -334,7 +347,7 @@ class Relay:
         await asyncio.shield(self._asking)
 
     async def _ask_after_ledger(self) -> None:
-        while not await self._books.ping(self._limits.ledger_try_s):  # noqa: ASYNC110  another process is waited for
+        while not await self._ledger.answers(self._limits.ledger_try_s):  # noqa: ASYNC110  another process is waited for
             await asyncio.sleep(self._limits.ledger_ask_s)
 
     # Time.
@@ -355,7 +368,7 @@ class Relay:
             # Beats normally do this; a lost one must not leave calls waiting.
             self._unpark(pool, 1)
         if self._calls and now >= self._renew_at:
-            self._renew_at = now + books.RENEW_INTERVAL_S
+            self._renew_at = now + RENEW_INTERVAL_S
             self._errand(self._renew())
 
     def _suspect(self, call: Call, now: float) -> bool:
@@ -395,7 +408,7 @@ class Relay:
         ids = list(self._calls)
         try:
             for start in range(0, len(ids), RENEWED_MAX):
-                await self._books.renew(tuple(ids[start : start + RENEWED_MAX]))
+                await self._ledger.ask(RENEW, Renew(VERSION, tuple(ids[start : start + RENEWED_MAX])))
         except LedgerAwayError:
             self._renew_at = 0.0  # at the next tick
 

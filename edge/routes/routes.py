@@ -11,15 +11,16 @@ from starlette.types import Receive, Scope, Send
 from edge import telemetry
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue, describe, live_models
-from edge.books import Books
 from edge.calls import answer
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
+from edge.faults import LEDGER_AWAY
 from edge.http.exchange import CallerGoneError, Exchange
 from edge.http.intake import Budget
 from edge.limits import Limits
 from runtime import metrics
 from runtime.bus.bus import Bus
+from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
@@ -34,6 +35,8 @@ from schemas.errors import (
     unknown_path,
     wrong_method,
 )
+from schemas.verbs.base import VERSION
+from schemas.verbs.usage import GENERATION, GenerationQuery
 
 Handler = Callable[[Exchange], Awaitable[None]]
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -69,6 +72,8 @@ class Endpoint:
                 await self._handler(exchange)
         except RequestError as refused:
             await exchange.refuse(refused.error)
+        except LedgerAwayError:
+            await exchange.refuse(LEDGER_AWAY)
         except CallerGoneError:
             pass
         except Exception:
@@ -99,7 +104,7 @@ class Routes:
         *,
         state: State,
         bus: Bus,
-        ledger: Books,
+        ledger: LedgerClient,
         catalogue: Catalogue,
         roster: Roster,
         relay: Relay,
@@ -109,7 +114,7 @@ class Routes:
     ) -> None:
         self._state = state
         self._bus = bus
-        self._books = ledger
+        self._ledger = ledger
         self._catalogue = catalogue
         self._roster = roster
         self._relay = relay
@@ -192,7 +197,8 @@ class Routes:
         """GET /v1/generations/{id}: the receipt of one of the key's own calls."""
         caller = self._admission.caller(exchange)
         name = str(exchange.scope["path_params"]["id"])
-        reply = await self._books.generation(caller.digest, name[:_ID_CHARS_MAX])
+        query = GenerationQuery(VERSION, caller.digest, name[:_ID_CHARS_MAX])
+        reply = await self._ledger.ask(GENERATION, query)
         if not reply.active:
             raise RequestError(bad_key())
         if reply.receipt is None:
@@ -224,7 +230,7 @@ class Routes:
         # Remembered for a moment, so that whoever asks often does not ask the ledger.
         if time.monotonic() - self._ledger_seen < self._state.limits.ready_s:
             return True
-        if not await self._books.ping(self._state.limits.ready_s):
+        if not await self._ledger.answers(self._state.limits.ready_s):
             return False
         self._ledger_seen = time.monotonic()
         return True

@@ -19,7 +19,8 @@ from ledger.rules.settlement import problem, settle
 from ledger.store.base import Store, again
 from ledger.telemetry import Telemetry
 from schemas.bus.usage import UsageEvent
-from schemas.verbs.calls import Authorise, Credit, Estimate, KeyCreate, KeyRef, Reattempt, Release
+from schemas.verbs.calls import Authorise, Estimate, Reattempt, Release
+from schemas.verbs.keys import Credit, KeyCreate, KeyRef
 
 EXPIRE_MAX = 1_000  # holds in one commit
 RENEW_MARGIN_MS = 5_000  # a lease that was renewed so recently is left as it is

@@ -17,7 +17,8 @@ from ledger.store.base import StoreConflict, StoreError, again, is_at_fault
 from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.bus.subjects import is_token
-from schemas.verbs.calls import Authorise, Done, Reason, Refusal, Renew
+from schemas.verbs.base import Done
+from schemas.verbs.calls import Authorise, Reason, Refusal, Renew
 
 COMMANDS_MAX = 512  # in one commit
 EVENTS_MAX = 256  # in one commit, while no command waits

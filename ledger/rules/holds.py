@@ -17,7 +17,8 @@ from ledger.rules.settlement import (
 )
 from schemas.bus.usage import Outcome
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.calls import Done, Estimate, Reattempt, Release
+from schemas.verbs.base import Done
+from schemas.verbs.calls import Estimate, Reattempt, Release
 
 _BILL = 0
 _OK = Done()

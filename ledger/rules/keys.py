@@ -6,7 +6,8 @@ from ledger.rules.authorise import ACTIVE, REVOKED, providers_of
 from ledger.rules.book import Book
 from ledger.rules.rows import DEPOSITS, Account, Key, Kind, Profile, metered_id, playground_id
 from schemas.money.amounts import NANO_MAX
-from schemas.verbs.calls import Credit, KeyCreate, KeyRef, Rows
+from schemas.verbs.base import Rows
+from schemas.verbs.keys import Credit, KeyCreate, KeyRef
 
 DEFAULT_PROFILE = "default"
 DEPOSITS_MAX_NANO = NANO_MAX // 2  # all together: beyond it sums of nano-dollars would not fit their columns

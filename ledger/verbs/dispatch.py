@@ -15,47 +15,32 @@ from ledger.verbs.audit import audit
 from ledger.verbs.pools import Pools
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
-from schemas.bus.subjects import LEDGER_QUEUE, LedgerVerb
-from schemas.verbs import calls as books
-from schemas.verbs.calls import CatalogueReply, Done, GenerationReply, InventoryReply, Rows
+from schemas.bus.subjects import LEDGER_QUEUE, LEDGERS
+from schemas.verbs import VERBS
+from schemas.verbs.audit import AUDIT, AuditQuery
+from schemas.verbs.base import Done, Rows, Verb, encode
+from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from schemas.verbs.catalogue import CATALOGUE, CatalogueReply
+from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW, KeyQuery
+from schemas.verbs.ping import PING, Ping
+from schemas.verbs.pools import INVENTORY, POOLS, Inventory, InventoryReply, PoolsQuery
+from schemas.verbs.usage import GENERATION, USAGE, GenerationQuery, GenerationReply
 
 READS_GRACE_S = 3.0  # at a stop
 READS_MAX = 256  # that run at once; beyond it they are turned away
-_SUBJECT = "ledger."
 _logger = get_logger("ledger.requests")
 
-_FORMS: dict[LedgerVerb, type] = {
-    LedgerVerb.PING: books.Ping,
-    LedgerVerb.KEY: books.KeyQuery,
-    LedgerVerb.CATALOGUE: books.CatalogueQuery,
-    LedgerVerb.AUTHORISE: books.Authorise,
-    LedgerVerb.REATTEMPT: books.Reattempt,
-    LedgerVerb.RENEW: books.Renew,
-    LedgerVerb.RELEASE: books.Release,
-    LedgerVerb.ESTIMATE: books.Estimate,
-    LedgerVerb.GENERATION: books.GenerationQuery,
-    LedgerVerb.INVENTORY: books.Inventory,
-    LedgerVerb.KEY_CREATE: books.KeyCreate,
-    LedgerVerb.KEY_LIST: books.KeyList,
-    LedgerVerb.KEY_SHOW: books.KeyRef,
-    LedgerVerb.KEY_REVOKE: books.KeyRef,
-    LedgerVerb.CREDIT: books.Credit,
-    LedgerVerb.BALANCE: books.KeyRef,
-    LedgerVerb.USAGE: books.UsageQuery,
-    LedgerVerb.POOLS: books.PoolsQuery,
-    LedgerVerb.AUDIT: books.AuditQuery,
-}
 _WRITES = {
-    LedgerVerb.AUTHORISE,
-    LedgerVerb.REATTEMPT,
-    LedgerVerb.RELEASE,
-    LedgerVerb.ESTIMATE,
-    LedgerVerb.KEY_CREATE,
-    LedgerVerb.KEY_REVOKE,
-    LedgerVerb.CREDIT,
+    AUTHORISE,
+    REATTEMPT,
+    RELEASE,
+    ESTIMATE,
+    KEY_CREATE,
+    KEY_REVOKE,
+    CREDIT,
 }
-_DECODERS: dict[str, tuple[LedgerVerb, Callable[[bytes], Any]]] = {
-    _SUBJECT + verb.value: (verb, msgspec.msgpack.Decoder(form).decode) for verb, form in _FORMS.items()
+_DECODERS: dict[str, tuple[Verb[Any, Any], Callable[[bytes], Any]]] = {
+    verb.subject: (verb, verb.form_decoder.decode) for verb in VERBS
 }
 
 
@@ -72,24 +57,24 @@ class Requests:
         self._pools = pools
         self._telemetry = telemetry
         self._reads: set[asyncio.Task[None]] = set()
-        self._catalogue = books.encode(CatalogueReply(tuple(writer.committer.catalogue.models.values())))
+        self._catalogue = encode(CatalogueReply(tuple(writer.committer.catalogue.models.values())))
         self._auditing = asyncio.Lock()
-        self._readers: dict[LedgerVerb, Callable[[Any], Awaitable[Any]]] = {
-            LedgerVerb.PING: self._ping,
-            LedgerVerb.KEY: lambda request: reads.key(self._store, self._digest(request)),
-            LedgerVerb.GENERATION: self._generation,
-            LedgerVerb.INVENTORY: self._inventory,
-            LedgerVerb.KEY_LIST: lambda request: reads.key_list(self._store, request),
-            LedgerVerb.KEY_SHOW: lambda request: reads.key_show(self._store, request.key_id),
-            LedgerVerb.BALANCE: lambda request: reads.balance(self._store, request.key_id),
-            LedgerVerb.USAGE: lambda request: reads.usage(self._store, request),
-            LedgerVerb.POOLS: self._show_pools,
-            LedgerVerb.AUDIT: self._audit,
+        self._readers: dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]] = {
+            PING: self._ping,
+            KEY: lambda request: reads.key(self._store, self._digest(request)),
+            GENERATION: self._generation,
+            INVENTORY: self._inventory,
+            KEY_LIST: lambda request: reads.key_list(self._store, request),
+            KEY_SHOW: lambda request: reads.key_show(self._store, request.key_id),
+            BALANCE: lambda request: reads.balance(self._store, request.key_id),
+            USAGE: lambda request: reads.usage(self._store, request),
+            POOLS: self._show_pools,
+            AUDIT: self._audit,
         }
 
     async def listen(self) -> Callable[[], Awaitable[None]]:
         """Starts to answer; returns what stops it: no more come then, and those on their way are still taken."""
-        subscription = await self._bus.subscribe(f"{_SUBJECT}*", self.on_message, LEDGER_QUEUE)
+        subscription = await self._bus.subscribe(LEDGERS, self.on_message, LEDGER_QUEUE)
 
         async def stop() -> None:
             await subscription.leave()
@@ -111,9 +96,9 @@ class Requests:
         reply = message.reply
         if verb in _WRITES:
             self._writer.submit(request, lambda answer: self._reply(reply, answer))
-        elif verb is LedgerVerb.RENEW:
+        elif verb is RENEW:
             self._writer.renew(request, lambda answer: self._reply(reply, answer))
-        elif verb is LedgerVerb.CATALOGUE:
+        elif verb is CATALOGUE:
             self._send(reply, self._catalogue)
         elif len(self._reads) >= READS_MAX:
             self._telemetry.turned_away.inc()
@@ -122,16 +107,16 @@ class Requests:
             self._reads.add(task)
             task.add_done_callback(self._reads.discard)
 
-    async def _read(self, verb: LedgerVerb, request: Any, reply: str) -> None:
+    async def _read(self, verb: Verb[Any, Any], request: Any, reply: str) -> None:
         try:
             self._reply(reply, await self._readers[verb](request))
         except StoreError as error:
-            _logger.warning("the database does not answer", verb=verb.value, error=str(error))
+            _logger.warning("the database does not answer", verb=verb.name, error=str(error))
         except Exception:
-            _logger.exception("a request failed", verb=verb.value)
+            _logger.exception("a request failed", verb=verb.name)
 
     def _reply(self, reply: str, answer: Any) -> None:
-        self._send(reply, books.encode(answer))
+        self._send(reply, encode(answer))
 
     def _send(self, reply: str, data: bytes) -> None:
         try:
@@ -140,14 +125,14 @@ class Requests:
             # Asking again is safe for every verb.
             _logger.info("a reply was lost", error=str(error))
 
-    def _digest(self, request: books.KeyQuery | books.GenerationQuery) -> str:
+    def _digest(self, request: KeyQuery | GenerationQuery) -> str:
         return self._writer.committer.digest(request.digest)
 
-    async def _ping(self, _request: books.Ping) -> Done:
+    async def _ping(self, _request: Ping) -> Done:
         await self._store.fetch("SELECT 1")
         return Done()
 
-    async def _generation(self, request: books.GenerationQuery) -> GenerationReply:
+    async def _generation(self, request: GenerationQuery) -> GenerationReply:
         key = await reads.key(self._store, self._digest(request))
         if not key.active:
             return GenerationReply(active=False, receipt=None)
@@ -155,13 +140,13 @@ class Requests:
             active=True, receipt=await reads.receipt(self._store, key.key_id, request.request_id)
         )
 
-    async def _inventory(self, request: books.Inventory) -> InventoryReply:
+    async def _inventory(self, request: Inventory) -> InventoryReply:
         return InventoryReply(await reads.inventory(self._store, request.pool))
 
-    async def _show_pools(self, _request: books.PoolsQuery) -> Rows:
+    async def _show_pools(self, _request: PoolsQuery) -> Rows:
         return Rows(tuple(await self._pools.rows(self._store)))
 
-    async def _audit(self, _request: books.AuditQuery) -> Rows:
+    async def _audit(self, _request: AuditQuery) -> Rows:
         acknowledged = self._consumer.acknowledged
         async with self._auditing, self._store.snapshot() as snapshot:
             return Rows((await audit(snapshot, acknowledged),))

@@ -12,7 +12,9 @@ from ledger.store.base import Row, Store
 from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, USAGE, Table
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.calls import KeyList, KeyReply, Rows, UsageQuery
+from schemas.verbs.base import Rows
+from schemas.verbs.keys import KeyList, KeyReply
+from schemas.verbs.usage import UsageQuery
 
 PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 _BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query

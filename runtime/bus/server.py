@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from schemas.bus.subjects import PERMISSIONS, Role
+from schemas.bus.subjects import Role
+from schemas.permissions import PERMISSIONS
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # queued for one slow client before it is cut

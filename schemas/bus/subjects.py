@@ -1,11 +1,9 @@
-"""Owns the names on the bus: subjects, queue groups, streams, and which role may say and hear what."""
+"""Owns the names on the bus: roles, subjects, queue groups, streams."""
 
 import re
 import secrets
 import time
 from enum import StrEnum
-
-from msgspec import Struct
 
 WORKERS_QUEUE = "workers"
 LEDGER_QUEUE = "ledger"
@@ -26,56 +24,6 @@ class Role(StrEnum):
     COMMAND = "command"
 
 
-class LedgerVerb(StrEnum):
-    """Requests that a ledger answers on `ledger.<verb>`."""
-
-    PING = "ping"
-    KEY = "key"
-    CATALOGUE = "catalogue"
-    AUTHORISE = "authorise"
-    REATTEMPT = "reattempt"
-    RENEW = "renew"
-    RELEASE = "release"
-    ESTIMATE = "estimate"
-    GENERATION = "generation"
-    INVENTORY = "inventory"
-    KEY_CREATE = "key_create"
-    KEY_LIST = "key_list"
-    KEY_SHOW = "key_show"
-    KEY_REVOKE = "key_revoke"
-    CREDIT = "credit"
-    BALANCE = "balance"
-    USAGE = "usage"
-    POOLS = "pools"
-    AUDIT = "audit"
-
-
-EDGE_VERBS = (
-    LedgerVerb.PING,
-    LedgerVerb.KEY,
-    LedgerVerb.CATALOGUE,
-    LedgerVerb.AUTHORISE,
-    LedgerVerb.REATTEMPT,
-    LedgerVerb.RENEW,
-    LedgerVerb.RELEASE,
-    LedgerVerb.ESTIMATE,
-    LedgerVerb.GENERATION,
-)
-WORKER_VERBS = (LedgerVerb.PING, LedgerVerb.RENEW, LedgerVerb.INVENTORY)
-COMMAND_VERBS = (
-    LedgerVerb.PING,
-    LedgerVerb.KEY_CREATE,
-    LedgerVerb.KEY_LIST,
-    LedgerVerb.KEY_SHOW,
-    LedgerVerb.KEY_REVOKE,
-    LedgerVerb.CREDIT,
-    LedgerVerb.BALANCE,
-    LedgerVerb.USAGE,
-    LedgerVerb.POOLS,
-    LedgerVerb.AUDIT,
-)
-
-
 def is_token(text: str) -> bool:
     """Whether a text may stand as one token of a subject. Names of pools and ids are; names of models never are."""
     return _TOKEN.fullmatch(text) is not None
@@ -94,6 +42,7 @@ def pool(name: str) -> str:
     return f"pool.{name}"
 
 
+POOLS = pool("*")
 _WORKER = "worker."
 
 
@@ -105,6 +54,9 @@ def control(worker_id: str) -> str:
 def controlled(subject: str) -> str:
     """The worker of a control subject; what is none comes back as it is."""
     return subject.removeprefix(_WORKER)
+
+
+CONTROLS = control("*")
 
 
 def beat(pool_name: str, worker_id: str) -> str:
@@ -123,9 +75,12 @@ def usage(pool_name: str) -> str:
 USAGES = "usage.>"
 
 
-def ledger(verb: LedgerVerb) -> str:
-    """Where a ledger answers one verb."""
-    return f"ledger.{verb.value}"
+def ledger(name: str) -> str:
+    """Where a ledger answers the verb of a name."""
+    return f"ledger.{name}"
+
+
+LEDGERS = ledger("*")
 
 
 def frames(edge_id: str, request_id: str, attempt: int) -> str:
@@ -180,56 +135,3 @@ def thought_read(key: str) -> str:
 def next_events() -> str:
     """Where a ledger asks for messages of the stream of usage events."""
     return f"{JETSTREAM_API}.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}"
-
-
-class Permissions(Struct, frozen=True):
-    """What a role may publish and subscribe to. A queue group stands after its subject, as nats-server writes it."""
-
-    publish: tuple[str, ...]
-    subscribe: tuple[str, ...]
-
-
-_KV = f"KV_{THOUGHTS_BUCKET}"
-PERMISSIONS: dict[Role, Permissions] = {
-    Role.EDGE: Permissions(
-        publish=("pool.*", "worker.*", *(ledger(verb) for verb in EDGE_VERBS)),
-        subscribe=("_INBOX.*.f.>", f"{reply_prefix(Role.EDGE)}.>", BEATS),
-    ),
-    Role.WORKER: Permissions(
-        publish=(
-            "_INBOX.*.f.>",
-            "beat.*.*",
-            *(ledger(verb) for verb in WORKER_VERBS),
-            f"$KV.{THOUGHTS_BUCKET}.>",
-            f"$JS.API.STREAM.INFO.{_KV}",
-            f"$JS.API.DIRECT.GET.{_KV}.>",
-        ),
-        subscribe=(f"pool.* {WORKERS_QUEUE}", "worker.*", f"{reply_prefix(Role.WORKER)}.>"),
-    ),
-    Role.USAGE: Permissions(publish=("usage.*",), subscribe=(f"{reply_prefix(Role.USAGE)}.>",)),
-    Role.LEDGER: Permissions(
-        publish=(
-            "_INBOX.*.r.>",
-            "$JS.API.INFO",
-            f"$JS.ACK.{USAGE_STREAM}.{USAGE_CONSUMER}.>",
-            f"$JS.API.STREAM.CREATE.{USAGE_STREAM}",
-            f"$JS.API.STREAM.UPDATE.{USAGE_STREAM}",
-            f"$JS.API.STREAM.INFO.{USAGE_STREAM}",
-            f"$JS.API.STREAM.MSG.GET.{USAGE_STREAM}",
-            f"$JS.API.STREAM.CREATE.{_KV}",
-            f"$JS.API.STREAM.UPDATE.{_KV}",
-            f"$JS.API.STREAM.INFO.{_KV}",
-            f"$JS.API.CONSUMER.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
-            f"$JS.API.CONSUMER.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}.>",
-            f"$JS.API.CONSUMER.DURABLE.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
-            f"$JS.API.CONSUMER.DELETE.{USAGE_STREAM}.{USAGE_CONSUMER}",
-            f"$JS.API.CONSUMER.INFO.{USAGE_STREAM}.{USAGE_CONSUMER}",
-            f"$JS.API.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}",
-        ),
-        subscribe=(f"ledger.* {LEDGER_QUEUE}", BEATS, f"{reply_prefix(Role.LEDGER)}.>"),
-    ),
-    Role.COMMAND: Permissions(
-        publish=tuple(ledger(verb) for verb in COMMAND_VERBS),
-        subscribe=(f"{reply_prefix(Role.COMMAND)}.>",),
-    ),
-}

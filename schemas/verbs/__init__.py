@@ -1,1 +1,34 @@
-"""The ledger's verbs: what is asked, and what is answered."""
+"""The ledger's verbs: what is asked, who may ask, and what is answered."""
+
+from typing import Any
+
+from schemas.verbs.audit import AUDIT
+from schemas.verbs.base import Verb
+from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from schemas.verbs.catalogue import CATALOGUE
+from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from schemas.verbs.ping import PING
+from schemas.verbs.pools import INVENTORY, POOLS
+from schemas.verbs.usage import GENERATION, USAGE
+
+VERBS: tuple[Verb[Any, Any], ...] = (
+    PING,
+    KEY,
+    CATALOGUE,
+    AUTHORISE,
+    REATTEMPT,
+    RENEW,
+    RELEASE,
+    ESTIMATE,
+    GENERATION,
+    INVENTORY,
+    KEY_CREATE,
+    KEY_LIST,
+    KEY_SHOW,
+    KEY_REVOKE,
+    CREDIT,
+    BALANCE,
+    USAGE,
+    POOLS,
+    AUDIT,
+)

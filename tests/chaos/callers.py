@@ -10,11 +10,12 @@ import msgspec
 
 from runtime.bus.bus import Bus
 from schemas.bus import subjects
-from schemas.bus.subjects import LedgerVerb, Role, new_id
+from schemas.bus.subjects import Role, new_id
 from schemas.bus.usage import Known, Outcome, Try, UsageBatch, UsageEvent, encode_batch
 from schemas.money.pricing import TokenUsage
-from schemas.verbs import calls as verbs
-from schemas.verbs.calls import Authorise, AuthoriseReply, Hold, KeyCreate, Rows
+from schemas.verbs.base import Rows, Verb, encode
+from schemas.verbs.calls import AUTHORISE, Authorise, AuthoriseReply, Hold
+from schemas.verbs.keys import KEY_CREATE, KeyCreate
 from tests.chaos.separate import Separate
 
 USAGE = TokenUsage(input=80, output=40)
@@ -41,23 +42,23 @@ class Callers:
                 stack.push_async_callback(buses[role].close)
             yield cls(deployment, buses)
 
-    async def ask(self, role: Role, verb: LedgerVerb, request: Any, reply: Any) -> Any:
+    async def ask(self, role: Role, verb: Verb[Any, Any], request: Any, reply: Any) -> Any:
         """A request's answer from whichever ledger took it."""
-        data = await self._buses[role].request(subjects.ledger(verb), verbs.encode(request), ASK_S)
+        data = await self._buses[role].request(verb.subject, encode(request), ASK_S)
         return msgspec.msgpack.decode(data, type=reply)
 
     async def key(self, name: str, nano: int) -> str:
         """A key's id."""
         digest = hashlib.sha256(name.encode()).digest()
         request = KeyCreate(1, digest, name, "", nano, None, False)
-        rows: Rows = await self.ask(Role.COMMAND, LedgerVerb.KEY_CREATE, request, Rows)
+        rows: Rows = await self.ask(Role.COMMAND, KEY_CREATE, request, Rows)
         return str(rows.rows[0]["id"])
 
     async def authorise(self, key: str) -> Any:
         """A hold or a refusal."""
         digest = hashlib.sha256(key.encode()).digest()
         request = Authorise(1, new_id("req_"), digest, "priced", 100, 1, 50)
-        return await self.ask(Role.EDGE, LedgerVerb.AUTHORISE, request, AuthoriseReply)
+        return await self.ask(Role.EDGE, AUTHORISE, request, AuthoriseReply)
 
     async def end(self, hold: Hold) -> None:
         """The call's event, twice in its message and once more in another: it must count once."""

@@ -10,16 +10,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from tokn.books import find
 
 from runtime.bus.bus import Bus
-from schemas.bus import subjects
-from schemas.bus.subjects import LedgerVerb, Role
-from schemas.verbs import calls as verbs
-from schemas.verbs.calls import KeyRef, Rows
+from schemas.bus.subjects import Role
+from schemas.verbs.base import Rows, encode
+from schemas.verbs.keys import BALANCE, KeyRef
 from tests.fakes.caller import Seen, body, call, session, until
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import API_KEY, Upstream
-from tokn.books import find
 
 pytestmark = pytest.mark.chaos
 
@@ -207,7 +206,7 @@ async def test_how_soon_a_bill_is_there(tokn, calls, p99_s, capsys):
     key = tokn.row("key", "create", "--name", "prompt", "--balance", "100")
     request = body("soon", words=3) | {"model": "pair", "max_completion_tokens": 10}
     bus = await Bus.connect(find(None, tokn.data), Role.COMMAND, name="test", on_closed=lambda: None)
-    ask = verbs.encode(KeyRef(1, key["id"]))
+    ask = encode(KeyRef(1, key["id"]))
     took: list[float] = []
     posted = 100_000_000_000
     async with session() as client:
@@ -216,7 +215,7 @@ async def test_how_soon_a_bill_is_there(tokn, calls, p99_s, capsys):
             assert seen.complete, seen
             posted -= (7 * IN_LIST + 3 * OUT_LIST) * 6 // 10
             while True:
-                data = await bus.request(subjects.ledger(LedgerVerb.BALANCE), ask, 5.0)
+                data = await bus.request(BALANCE.subject, ask, 5.0)
                 (row,) = msgspec.msgpack.decode(data, type=Rows).rows
                 if row["posted_nano"] == posted:
                     break

@@ -28,38 +28,28 @@ from schemas.bus.frames import (
     Part,
     Probe,
 )
-from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.subjects import Role
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
-from schemas.verbs import calls as books
+from schemas.verbs import VERBS
+from schemas.verbs.base import Done, Verb, encode
 from schemas.verbs.calls import (
+    AUTHORISE,
+    REATTEMPT,
     Authorise,
-    CatalogueReply,
-    Done,
-    Estimate,
-    GenerationQuery,
-    GenerationReply,
     Hold,
-    KeyQuery,
-    KeyReply,
     Reason,
-    Reattempt,
     Refusal,
-    Release,
-    Renew,
 )
+from schemas.verbs.catalogue import CATALOGUE, CatalogueReply
+from schemas.verbs.keys import KEY, KeyReply
+from schemas.verbs.ping import PING
+from schemas.verbs.usage import GENERATION, GenerationReply
 from tests.fakes.nats import NatsServer
 
 DEADLINE_S = 10.0
-_REQUESTS = {
-    LedgerVerb.KEY: KeyQuery,
-    LedgerVerb.AUTHORISE: Authorise,
-    LedgerVerb.REATTEMPT: Reattempt,
-    LedgerVerb.RELEASE: Release,
-    LedgerVerb.ESTIMATE: Estimate,
-    LedgerVerb.RENEW: Renew,
-    LedgerVerb.GENERATION: GenerationQuery,
-}
+_VERBS = {verb.subject: verb for verb in VERBS}
+_ROUTINE = (PING, CATALOGUE)  # asked now and then, whatever calls there are: remembered without a message
 _control = msgspec.msgpack.Decoder(Control).decode
 
 
@@ -84,14 +74,16 @@ class ScriptedLedger:
         self.active = True
         self.reattempt_ok = True
         self.receipts: dict[str, dict[str, Any]] = {}
-        self.asked: list[tuple[LedgerVerb, Any]] = []
+        self.asked: list[tuple[Verb[Any, Any], Any]] = []
         self.silent = False
         self.writes = True  # without, it answers pings only: its database is full, or locked
         self._subscription: Subscription | None = None
 
     async def open(self) -> "ScriptedLedger":
         """Starts to answer."""
-        self._subscription = await self.bus.subscribe("ledger.*", self._on_message, subjects.LEDGER_QUEUE)
+        self._subscription = await self.bus.subscribe(
+            subjects.LEDGERS, self._on_message, subjects.LEDGER_QUEUE
+        )
         return self
 
     async def leave(self) -> None:
@@ -99,29 +91,28 @@ class ScriptedLedger:
         assert self._subscription is not None
         await self._subscription.unsubscribe()
 
-    def of(self, verb: LedgerVerb) -> list[Any]:
+    def of(self, verb: Verb[Any, Any]) -> list[Any]:
         """What was asked with one verb."""
         return [message for asked, message in self.asked if asked is verb]
 
     def _on_message(self, message: Message) -> None:
-        verb = LedgerVerb(message.subject.removeprefix("ledger."))
-        kind = _REQUESTS.get(verb)
-        request = msgspec.msgpack.decode(message.data, type=kind) if kind else None
+        verb = _VERBS[message.subject]
+        request = None if verb in _ROUTINE else verb.form_decoder.decode(message.data)
         self.asked.append((verb, request))
-        if not self.silent and (self.writes or verb is LedgerVerb.PING):
-            self.bus.publish(message.reply, books.encode(self._answer(verb, request)))
+        if not self.silent and (self.writes or verb is PING):
+            self.bus.publish(message.reply, encode(self._answer(verb, request)))
 
-    def _answer(self, verb: LedgerVerb, request: Any) -> Any:
+    def _answer(self, verb: Verb[Any, Any], request: Any) -> Any:
         known = self.active and getattr(request, "digest", b"") == keys.digest(self.key)
-        if verb is LedgerVerb.KEY:
+        if verb is KEY:
             return KeyReply(known, "key_1" if known else "")
-        if verb is LedgerVerb.CATALOGUE:
+        if verb is CATALOGUE:
             return CatalogueReply(self.models)
-        if verb is LedgerVerb.GENERATION:
+        if verb is GENERATION:
             return GenerationReply(known, self.receipts.get(request.request_id) if known else None)
-        if verb is LedgerVerb.REATTEMPT:
+        if verb is REATTEMPT:
             return Done(self.reattempt_ok)
-        if verb is LedgerVerb.AUTHORISE:
+        if verb is AUTHORISE:
             return self._authorise(request) if known else Refusal(Reason.UNKNOWN_KEY)
         return Done()
 

@@ -17,7 +17,7 @@ from typing import Any
 BEFORE, AFTER = "before", "after"
 POINTS = {
     "edge": {
-        "edge-asks": ("edge.books:Books.authorise", BEFORE),
+        "edge-asks": ("edge.admission.admission:Admission._admit", BEFORE),
         "edge-offers": ("edge.calls.call:Call.offer", BEFORE),
         "edge-hears-accept": ("edge.calls.call:Call._accepted", BEFORE),
         "edge-hears-data": ("edge.calls.call:Call._append", BEFORE),

@@ -33,12 +33,14 @@ from schemas.bus.frames import (
     decode_frame,
     encode,
 )
-from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.subjects import Role
 from schemas.bus.usage import UsageEvent, decode_batch
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.request import CHAT
 from schemas.money.pricing import Price, PriceTier
-from schemas.verbs import calls as books
+from schemas.verbs import base
+from schemas.verbs.calls import RENEW, Renew
+from schemas.verbs.pools import INVENTORY, InventoryReply
 from tests.fakes.nats import NatsServer
 from tests.fakes.openai import API_KEY
 from workers import app
@@ -252,12 +254,8 @@ class Ledger:
         jetstream = client.jetstream()
         await jetstream.add_stream(StreamConfig(name=subjects.USAGE_STREAM, subjects=[subjects.USAGES]))
         await client.subscribe(subjects.USAGES, cb=self._on_usage)
-        await bus.subscribe(
-            subjects.ledger(LedgerVerb.RENEW), self._on_renew(bus), queue=subjects.LEDGER_QUEUE
-        )
-        await bus.subscribe(
-            subjects.ledger(LedgerVerb.INVENTORY), self._on_inventory(bus), queue=subjects.LEDGER_QUEUE
-        )
+        await bus.subscribe(RENEW.subject, self._on_renew(bus), queue=subjects.LEDGER_QUEUE)
+        await bus.subscribe(INVENTORY.subject, self._on_inventory(bus), queue=subjects.LEDGER_QUEUE)
         return client
 
     async def _on_usage(self, message: Any) -> None:
@@ -267,14 +265,14 @@ class Ledger:
 
     def _on_renew(self, bus: Bus) -> Callable[[Message], None]:
         def hear(message: Message) -> None:
-            self.renewed += msgspec.msgpack.decode(message.data, type=books.Renew).request_ids
-            bus.publish(message.reply, books.encode(books.Done()))
+            self.renewed += msgspec.msgpack.decode(message.data, type=Renew).request_ids
+            bus.publish(message.reply, base.encode(base.Done()))
 
         return hear
 
     def _on_inventory(self, bus: Bus) -> Callable[[Message], None]:
         def hear(message: Message) -> None:
-            bus.publish(message.reply, books.encode(books.InventoryReply(self.credit_nano)))
+            bus.publish(message.reply, base.encode(InventoryReply(self.credit_nano)))
 
         return hear
 

@@ -13,11 +13,14 @@ from ledger.store.base import Store
 from runtime.bus.bus import Bus, BusError
 from runtime.settings.settings import Settings
 from schemas.bus import subjects
-from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.subjects import Role
 from schemas.bus.usage import UsageBatch, UsageEvent, encode_batch
 from schemas.catalogue.builtin import BUILTIN
-from schemas.verbs import calls as verbs
-from schemas.verbs.calls import Authorise, AuthoriseReply, Done, KeyCreate, KeyRef, Ping, Rows
+from schemas.verbs.audit import AUDIT, AuditQuery
+from schemas.verbs.base import Done, Rows, Verb, encode
+from schemas.verbs.calls import AUTHORISE, Authorise, AuthoriseReply
+from schemas.verbs.keys import BALANCE, KEY_CREATE, KeyCreate, KeyRef
+from schemas.verbs.ping import PING, Ping
 from tests.fakes.nats import NatsServer
 from tests.ledger.harness import POOLS, USD, Clock, digest_of
 
@@ -74,7 +77,7 @@ class Deployment:
             if task.done():
                 task.result()
         try:
-            await self.ask(Role.COMMAND, LedgerVerb.PING, Ping(), Done)
+            await self.ask(Role.COMMAND, PING, Ping(), Done)
         except BusError:
             return False
         return True
@@ -86,21 +89,21 @@ class Deployment:
             await asyncio.wait_for(task, 10)
         self.running.clear()
 
-    async def ask(self, role: Role, verb: LedgerVerb, request: Any, reply: Any) -> Any:
+    async def ask(self, role: Role, verb: Verb[Any, Any], request: Any, reply: Any) -> Any:
         """A request's answer."""
-        data = await self.buses[role].request(subjects.ledger(verb), verbs.encode(request), 5.0)
+        data = await self.buses[role].request(verb.subject, encode(request), 5.0)
         return msgspec.msgpack.decode(data, type=reply)
 
     async def key(self, name: str = "key", nano: int = 50 * USD) -> str:
         """Makes a key."""
         request = KeyCreate(1, digest_of(name), name, "", nano, None, False)
-        rows: Rows = await self.ask(Role.COMMAND, LedgerVerb.KEY_CREATE, request, Rows)
+        rows: Rows = await self.ask(Role.COMMAND, KEY_CREATE, request, Rows)
         return str(rows.rows[0]["id"])
 
     async def authorise(self, request_id: str, key: str = "key") -> Any:
         """A hold or a refusal."""
         request = Authorise(1, request_id, digest_of(key), "gpt-4o", 100, 1, 50)
-        return await self.ask(Role.EDGE, LedgerVerb.AUTHORISE, request, AuthoriseReply)
+        return await self.ask(Role.EDGE, AUTHORISE, request, AuthoriseReply)
 
     async def publish(self, name: str, *events: UsageEvent) -> None:
         """Puts one message on the stream."""
@@ -109,12 +112,12 @@ class Deployment:
 
     async def audit(self) -> dict[str, Any]:
         """The proof, by the verb."""
-        rows = await self.ask(Role.COMMAND, LedgerVerb.AUDIT, verbs.AuditQuery(), Rows)
+        rows = await self.ask(Role.COMMAND, AUDIT, AuditQuery(), Rows)
         return dict(rows.rows[0])
 
     async def posted(self, key_id: str) -> int:
         """A key's balance."""
-        rows = await self.ask(Role.COMMAND, LedgerVerb.BALANCE, KeyRef(1, key_id), Rows)
+        rows = await self.ask(Role.COMMAND, BALANCE, KeyRef(1, key_id), Rows)
         return int(rows.rows[0]["posted_nano"])
 
     async def settled(self, key_id: str, nano: int) -> None:

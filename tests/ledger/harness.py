@@ -22,17 +22,9 @@ from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.money.pricing import NO_USAGE, TokenUsage, charge
-from schemas.verbs.calls import (
-    Authorise,
-    Credit,
-    Estimate,
-    Hold,
-    KeyCreate,
-    KeyRef,
-    Reattempt,
-    Release,
-    UsageQuery,
-)
+from schemas.verbs.calls import Authorise, Estimate, Hold, Reattempt, Release
+from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.usage import UsageQuery
 
 USD = 1_000_000_000
 MODEL = "gpt-4o"  # 2.50 in, 10.00 out, 1.25 cached, at 0.60

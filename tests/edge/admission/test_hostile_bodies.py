@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
-from edge.books import Books
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import CONNECTION
 from edge.http.intake import Budget
 from edge.limits import LIMITS
 from edge.routes.routes import Routes, State
-from schemas import keys
+from runtime.ledger import LedgerClient, Patience
+from schemas import keys, verbs
 from schemas.catalogue.builtin import BUILTIN
-from schemas.verbs.calls import Authorise, AuthoriseReply, CatalogueReply, KeyReply, Reason, Refusal
+from schemas.verbs.base import Verb
+from schemas.verbs.calls import Authorise, AuthoriseReply, Reason, Refusal
+from schemas.verbs.catalogue import CatalogueReply
+from schemas.verbs.keys import KeyReply
 
 PER_EXAMPLE = 50  # drawing pieces is dear, putting them together is not
 MODELS = [model.id for model in BUILTIN]
@@ -121,19 +124,21 @@ class _Connection:
         """Never hangs up."""
 
 
-class _Books(Books):
+class _Books(LedgerClient):
     """A ledger that knows one key, and has no balance: whatever gets past the checks ends as a 402."""
 
     def __init__(self) -> None:
         self.authorised = 0
 
-    async def key(self, digest: bytes) -> KeyReply:
-        return KeyReply(digest == keys.digest(KEY))
+    async def ask(self, verb: Verb[Any, Any], request: Any, *, patience: Patience | None = None) -> Any:
+        if verb is verbs.KEY:
+            return KeyReply(request.digest == keys.digest(KEY))
+        if verb is verbs.CATALOGUE:
+            return CatalogueReply(BUILTIN)
+        assert verb is verbs.AUTHORISE
+        return self._authorise(request)
 
-    async def catalogue(self) -> CatalogueReply:
-        return CatalogueReply(BUILTIN)
-
-    async def authorise(self, message: Authorise) -> AuthoriseReply:
+    def _authorise(self, message: Authorise) -> AuthoriseReply:
         assert 1 <= message.prompt_max <= 2**40
         assert 1 <= message.choices <= 2**20
         assert message.limit is None or 1 <= message.limit < 2**31

@@ -7,9 +7,9 @@ import httpx
 import msgspec
 import pytest
 
-from schemas.bus.subjects import LedgerVerb
 from schemas.errors import unavailable
 from schemas.money.pricing import NO_USAGE
+from schemas.verbs.calls import ESTIMATE, REATTEMPT, RELEASE, RENEW
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, completion, event, happy, until, without_pings
 
@@ -29,7 +29,7 @@ async def test_bounce_is_offered_again_without_asking(rig: Rig) -> None:
     rig.worker.script = script
     assert (await rig.chat()).status_code == 200
     assert [attempt.job.attempt for attempt in rig.worker.attempts] == [1, 1, 1]
-    assert not rig.ledger.of(LedgerVerb.REATTEMPT)
+    assert not rig.ledger.of(REATTEMPT)
 
 
 async def test_bounce_with_an_error_is_the_answer(rig: Rig) -> None:
@@ -41,7 +41,7 @@ async def test_bounce_with_an_error_is_the_answer(rig: Rig) -> None:
     rig.worker.script = script
     answer = await rig.chat()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_account")
-    await until(lambda: rig.ledger.of(LedgerVerb.RELEASE))
+    await until(lambda: rig.ledger.of(RELEASE))
 
 
 async def test_full_pool_is_a_bounded_wait_then_429(rig: Rig) -> None:
@@ -57,7 +57,7 @@ async def test_full_pool_is_a_bounded_wait_then_429(rig: Rig) -> None:
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == "1"
     assert FAST.full_wait_s <= time.monotonic() - started < FAST.full_wait_s + 1
-    await until(lambda: rig.ledger.of(LedgerVerb.RELEASE))
+    await until(lambda: rig.ledger.of(RELEASE))
 
 
 async def test_waiting_call_is_taken_when_there_is_room(rig: Rig) -> None:
@@ -71,7 +71,7 @@ async def test_waiting_call_is_taken_when_there_is_room(rig: Rig) -> None:
     rig.worker.accepting = True
     rig.worker.beat()
     assert (await call).status_code == 200
-    assert not rig.ledger.of(LedgerVerb.REATTEMPT)
+    assert not rig.ledger.of(REATTEMPT)
 
 
 async def test_deserted_pool_is_429_at_once(rig: Rig) -> None:
@@ -96,7 +96,7 @@ async def test_silent_offer_is_attempted_again(rig: Rig) -> None:
 
     rig.worker.script = script
     assert (await rig.chat()).status_code == 200
-    asked = rig.ledger.of(LedgerVerb.REATTEMPT)
+    asked = rig.ledger.of(REATTEMPT)
     assert [(message.attempt, message.replaced) for message in asked] == [(2, NO_USAGE)]
     assert [attempt.job.attempt for attempt in rig.worker.attempts] == [1, 2]
     first[0].accept()
@@ -113,7 +113,7 @@ async def test_attempts_are_bounded(rig: Rig) -> None:
     answer = await rig.chat()
     assert answer.status_code == 502
     assert len(rig.worker.attempts) == FAST.attempts
-    estimate = (await until(lambda: rig.ledger.of(LedgerVerb.ESTIMATE)))[0]
+    estimate = (await until(lambda: rig.ledger.of(ESTIMATE)))[0]
     assert (estimate.failed, estimate.usage, estimate.attempt) == (True, NO_USAGE, FAST.attempts)
 
 
@@ -149,7 +149,7 @@ async def test_worker_dies_before_the_first_byte(rig: Rig, stream: bool) -> None
     assert answer.status_code == 200
     assert b"error" not in answer.content
     assert time.monotonic() - started < 4
-    assert len(rig.ledger.of(LedgerVerb.REATTEMPT)) == 1
+    assert len(rig.ledger.of(REATTEMPT)) == 1
 
 
 @pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, silence_s=0.7)], indirect=True)
@@ -179,7 +179,7 @@ async def test_signs_of_life_keep_a_call(rig: Rig) -> None:
     rig.worker.beats = False
     answer = await rig.chat()
     assert answer.content == completion("patience")
-    assert not rig.ledger.of(LedgerVerb.REATTEMPT)
+    assert not rig.ledger.of(REATTEMPT)
 
 
 async def test_caller_leaves_before_the_accept(rig: Rig) -> None:
@@ -198,7 +198,7 @@ async def test_caller_leaves_before_the_accept(rig: Rig) -> None:
         with pytest.raises(httpx.ReadTimeout):
             await rig.http.post(CHAT, json=BODY, timeout=0.2)
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 2)
-    released = await until(lambda: rig.ledger.of(LedgerVerb.RELEASE))
+    released = await until(lambda: rig.ledger.of(RELEASE))
     assert released[0].request_id == rig.worker.attempts[1].job.request_id
     assert len(rig.worker.attempts) == 2
 
@@ -252,9 +252,7 @@ async def test_leases_are_renewed_in_bulk(rig: Rig) -> None:
     await until(lambda: len(rig.worker.attempts) == 5)
     rig.edge.relay._renew_at = 0.0
     wanted = {attempt.job.request_id for attempt in rig.worker.attempts}
-    await until(
-        lambda: any(set(message.request_ids) == wanted for message in rig.ledger.of(LedgerVerb.RENEW))
-    )
+    await until(lambda: any(set(message.request_ids) == wanted for message in rig.ledger.of(RENEW)))
     release.set()
     await asyncio.gather(*calls)
 

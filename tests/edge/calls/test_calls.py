@@ -3,8 +3,8 @@
 import pytest
 from msgspec import structs
 
-from schemas.bus.subjects import LedgerVerb
 from schemas.catalogue.builtin import BUILTIN
+from schemas.verbs.calls import AUTHORISE
 from tests.edge.conftest import Rig
 from tests.edge.stand_ins import Attempt, completion, event
 
@@ -64,7 +64,7 @@ async def test_job_says_what_was_priced(rig: Rig) -> None:
         True,
         True,
     )
-    authorised = rig.ledger.of(LedgerVerb.AUTHORISE)[0]
+    authorised = rig.ledger.of(AUTHORISE)[0]
     assert (authorised.limit, authorised.choices, authorised.prompt_max) == (7, 2, job.prompt_max)
 
 
@@ -72,7 +72,7 @@ async def test_a_batch_says_how_many_prompts_it_has(rig: Rig) -> None:
     """The ledger bounds a call by a context for each of its prompts, so it must know their number."""
     body = {"model": "tokn-sandbox", "prompt": ["a", "b", "c"], "n": 2}
     await rig.http.post("/v1/completions", json=body)
-    authorised = rig.ledger.of(LedgerVerb.AUTHORISE)[0]
+    authorised = rig.ledger.of(AUTHORISE)[0]
     assert (authorised.prompts, authorised.choices) == (3, 6)
 
 

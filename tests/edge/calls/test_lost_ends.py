@@ -8,8 +8,9 @@ import pytest
 
 from edge.calls.call import Call
 from schemas.bus.frames import Data, Failed
-from schemas.bus.subjects import LedgerVerb
 from schemas.errors import not_recorded, overloaded
+from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RENEW
+from schemas.verbs.ping import PING
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, completion, event, happy, until, without_pings
 
@@ -19,7 +20,7 @@ DONE = b"data: [DONE]\n\n"
 
 async def estimate_of(rig: Rig) -> tuple[int, bool]:
     """The attempt that the ledger is told of, and whether its caller saw an error."""
-    (told,) = await until(lambda: rig.ledger.of(LedgerVerb.ESTIMATE))
+    (told,) = await until(lambda: rig.ledger.of(ESTIMATE))
     return told.attempt, told.failed
 
 
@@ -33,8 +34,8 @@ async def told_in_vain(rig: Rig) -> int:
 
     rig.worker.script = script
     assert (await rig.chat()).status_code == 503
-    await until(lambda: rig.ledger.of(LedgerVerb.PING))
-    return len(rig.ledger.of(LedgerVerb.ESTIMATE))
+    await until(lambda: rig.ledger.of(PING))
+    return len(rig.ledger.of(ESTIMATE))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -103,14 +104,14 @@ async def test_a_ledger_that_is_away_is_not_asked_again_and_again(rig: Rig) -> N
     rig.worker.script = script
     assert (await rig.chat()).status_code == 503
     tries = int(FAST.ledger_s / FAST.ledger_try_s) + 1
-    await until(lambda: rig.ledger.of(LedgerVerb.PING))
-    told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+    await until(lambda: rig.ledger.of(PING))
+    told = len(rig.ledger.of(ESTIMATE))
     assert 1 <= told <= tries
-    await until(lambda: len(rig.ledger.of(LedgerVerb.PING)) >= 3)
-    assert len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told
+    await until(lambda: len(rig.ledger.of(PING)) >= 3)
+    assert len(rig.ledger.of(ESTIMATE)) == told
     rig.ledger.silent = False
-    await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told + 1)
-    assert rig.ledger.of(LedgerVerb.ESTIMATE)[-1].failed
+    await until(lambda: len(rig.ledger.of(ESTIMATE)) == told + 1)
+    assert rig.ledger.of(ESTIMATE)[-1].failed
 
 
 @pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, ledger_ask_s=3.0)], indirect=True)
@@ -118,9 +119,9 @@ async def test_a_ledger_that_cannot_write_is_left_in_peace(rig: Rig) -> None:
     """A ledger that answers pings but writes nothing is not told the same over and over: there is a pause. Then it is told."""
     told = await told_in_vain(rig)
     await asyncio.sleep(2 * FAST.ledger_try_s)
-    assert len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told
+    assert len(rig.ledger.of(ESTIMATE)) == told
     rig.ledger.writes = True
-    await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) == told + 1)
+    await until(lambda: len(rig.ledger.of(ESTIMATE)) == told + 1)
 
 
 @pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, ledger_ask_s=60.0)], indirect=True)
@@ -129,8 +130,8 @@ async def test_a_stop_ends_the_pause_before_a_refund_is_told_again(rig: Rig) -> 
     told = await told_in_vain(rig)
     rig.ledger.writes = True
     rig.stop.set()
-    await until(lambda: len(rig.ledger.of(LedgerVerb.ESTIMATE)) > told, FAST.grace_s)
-    assert rig.ledger.of(LedgerVerb.ESTIMATE)[-1].failed
+    await until(lambda: len(rig.ledger.of(ESTIMATE)) > told, FAST.grace_s)
+    assert rig.ledger.of(ESTIMATE)[-1].failed
 
 
 async def test_an_answer_that_was_not_recorded_in_time_is_not_billed_later(rig: Rig) -> None:
@@ -158,7 +159,7 @@ async def test_a_stream_that_was_not_recorded_in_time_is_billed(rig: Rig) -> Non
     answer = await rig.chat(stream=True)
     assert answer.content == event("seen") + not_recorded().event() + DONE
     await rig.chat(stream=True)
-    assert not rig.ledger.of(LedgerVerb.ESTIMATE)
+    assert not rig.ledger.of(ESTIMATE)
 
 
 async def test_a_failure_waits_for_the_frames_before_it(rig: Rig) -> None:
@@ -214,7 +215,7 @@ async def test_a_frozen_worker_is_told_to_stop_after_the_ledgers_word(rig: Rig) 
             attempt.end(completion("second"))
             return
         await attempt.cancelled.wait()
-        asked.append(len(rig.ledger.of(LedgerVerb.REATTEMPT)))
+        asked.append(len(rig.ledger.of(REATTEMPT)))
 
     rig.worker.script = script
     assert (await rig.chat()).content == completion("second")
@@ -335,4 +336,4 @@ async def test_happy_calls_cost_no_word_to_the_ledger(rig: Rig) -> None:
     assert (await rig.chat()).status_code == 200
     assert (await rig.chat(stream=True)).content.endswith(DONE)
     asked = {verb for verb, message in rig.ledger.asked if message is not None}
-    assert asked <= {LedgerVerb.AUTHORISE, LedgerVerb.RENEW}
+    assert asked <= {AUTHORISE, RENEW}

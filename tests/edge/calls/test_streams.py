@@ -8,9 +8,9 @@ import openai
 import pytest
 
 from schemas.bus.frames import Alive, Data, End
-from schemas.bus.subjects import LedgerVerb
 from schemas.errors import internal, overloaded
 from schemas.money.pricing import TokenUsage
+from schemas.verbs.calls import ESTIMATE, RELEASE
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until, without_pings
 
@@ -80,7 +80,7 @@ async def test_missing_frame_ends_the_stream_with_an_error(rig: Rig) -> None:
     assert answer.content.endswith(DONE)
     assert event("c") not in answer.content
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 5)
-    assert not rig.ledger.of(LedgerVerb.ESTIMATE), "the worker lives, so its own event settles"
+    assert not rig.ledger.of(ESTIMATE), "the worker lives, so its own event settles"
 
 
 async def test_frames_sent_again_fill_a_gap(rig: Rig) -> None:
@@ -143,8 +143,8 @@ async def test_hang_up_cancels_at_once(rig: Rig) -> None:
         async for _ in answer.aiter_raw():
             break
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 1)
-    assert not rig.ledger.of(LedgerVerb.ESTIMATE)
-    assert not rig.ledger.of(LedgerVerb.RELEASE)
+    assert not rig.ledger.of(ESTIMATE)
+    assert not rig.ledger.of(RELEASE)
     await until(lambda: rig.edge.state.requests == 0)
     assert rig.edge.budget.used == 0
 
@@ -179,8 +179,8 @@ async def test_a_call_whose_caller_left_is_followed_until_it_is_recorded(rig: Ri
     with pytest.raises(httpx.ReadTimeout):
         await rig.http.post("/v1/chat/completions", json=BODY, timeout=0.3)
     await until(lambda: rig.edge.state.requests == 0 and len(rig.edge.relay) == 0, 2)
-    assert not rig.ledger.of(LedgerVerb.ESTIMATE)
-    assert not rig.ledger.of(LedgerVerb.RELEASE)
+    assert not rig.ledger.of(ESTIMATE)
+    assert not rig.ledger.of(RELEASE)
 
 
 async def test_a_caller_who_leaves_during_admission_is_not_waited_for(rig: Rig) -> None:
@@ -255,6 +255,6 @@ async def test_estimate_counts_what_was_sent(rig: Rig) -> None:
     answer = await rig.chat(stream=True)
     assert answer.content.endswith(DONE)
     assert b'"error"' in answer.content
-    estimate = (await until(lambda: rig.ledger.of(LedgerVerb.ESTIMATE)))[0]
+    estimate = (await until(lambda: rig.ledger.of(ESTIMATE)))[0]
     assert estimate.usage == TokenUsage(input=11, output=10)
     assert (estimate.failed, estimate.attempt) == (False, 1)

@@ -10,9 +10,9 @@ import openai
 import pytest
 
 from schemas import keys
-from schemas.bus.subjects import LedgerVerb
 from schemas.errors import saturated, upstream_failed
-from schemas.verbs.calls import Reason, Refusal
+from schemas.verbs.calls import AUTHORISE, RELEASE, Reason, Refusal
+from schemas.verbs.keys import KEY
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, until
 
@@ -88,8 +88,8 @@ async def test_bad_keys(rig: Rig, header: str | None, code: str | None) -> None:
         ):
             error = fault(await bare.request(method, path, headers=headers), 401)
             assert error["code"] == code
-    assert not rig.ledger.of(LedgerVerb.KEY)
-    assert not rig.ledger.of(LedgerVerb.AUTHORISE)
+    assert not rig.ledger.of(KEY)
+    assert not rig.ledger.of(AUTHORISE)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_invalid_bodies(rig: Rig, body: object, param: str | None) -> None
     error = fault(await rig.http.post(CHAT, content=json.dumps(body)), 400)
     assert error["param"] == param
     assert error["type"] == "invalid_request_error"
-    assert not rig.ledger.of(LedgerVerb.AUTHORISE)
+    assert not rig.ledger.of(AUTHORISE)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ async def test_duplicate_keys_last_wins_and_only_it_is_sent(rig: Rig) -> None:
         CHAT, content=b'{"model":"gpt-4o","model":"tokn-sandbox","messages":[{"role":"user","content":"hi"}]}'
     )
     assert answer.status_code == 200
-    assert rig.ledger.of(LedgerVerb.AUTHORISE)[0].model == "tokn-sandbox"
+    assert rig.ledger.of(AUTHORISE)[0].model == "tokn-sandbox"
     assert rig.worker.attempts[0].job.body.count(b'"model"') == 1
 
 
@@ -221,7 +221,7 @@ async def test_model_without_a_worker(rig: Rig) -> None:
     answer = await rig.chat(model="gpt-4o")
     assert fault(answer, 429)["code"] == "rate_limit_exceeded"
     assert int(answer.headers["retry-after"]) >= 1
-    await until(lambda: len(rig.ledger.of(LedgerVerb.RELEASE)) == 1)
+    await until(lambda: len(rig.ledger.of(RELEASE)) == 1)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ from schemas.bus.subjects import new_id
 from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.calls import VERSION, Authorise, Hold, KeyCreate
+from schemas.verbs.base import VERSION
+from schemas.verbs.calls import Authorise, Hold
+from schemas.verbs.keys import KeyCreate
 
 CALLERS = 32
 BATCH = 20  # events in one message

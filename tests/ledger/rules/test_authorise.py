@@ -11,7 +11,8 @@ from ledger.prices.offers import day_of
 from schemas.catalogue.builtin import BUILTIN
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.pricing import TokenUsage, bound
-from schemas.verbs.calls import Authorise, Hold, Reason, Refusal, encode
+from schemas.verbs.base import encode
+from schemas.verbs.calls import Authorise, Hold, Reason, Refusal
 from tests.ledger.harness import MODEL, POOLS, USD, Books, billed, event, price_of
 
 

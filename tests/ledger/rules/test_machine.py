@@ -20,7 +20,8 @@ from ledger.store.sqlite import SqliteStore
 from ledger.verbs.audit import findings
 from schemas.bus.usage import Known, Outcome, UsageEvent
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.calls import Authorise, Credit, Estimate, Hold, Reattempt, Release
+from schemas.verbs.calls import Authorise, Estimate, Hold, Reattempt, Release
+from schemas.verbs.keys import Credit
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
 

@@ -8,7 +8,8 @@ from ledger.store.postgres import PostgresTransaction
 from schemas.bus.usage import Known, Outcome, Try
 from schemas.money.amounts import NANO_MAX
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.calls import Credit, KeyCreate, Reason, Refusal
+from schemas.verbs.calls import Reason, Refusal
+from schemas.verbs.keys import Credit, KeyCreate
 from tests.ledger.harness import MODEL, USD, Books, Clock, billed, digest_of, event, listed
 
 SMALL = TokenUsage(input=80, cached=10, output=40, reasoning=7)

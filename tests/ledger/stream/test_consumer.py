@@ -18,10 +18,12 @@ from ledger.stream.consumer import HELD_MAX, PULL_MESSAGES, Consumer
 from runtime.bus.bus import Bus, BusTimeout, NoResponders
 from schemas.bus import subjects
 from schemas.bus.frames import VERSION
-from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.subjects import Role
 from schemas.bus.usage import Known, Outcome, Try, UsageBatch, encode_batch
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.calls import Done, Hold, Ping
+from schemas.verbs.base import Done
+from schemas.verbs.calls import Hold
+from schemas.verbs.ping import PING, Ping
 from tests.ledger.deployment import Deployment, admin, until
 from tests.ledger.harness import USD, Books, billed, event
 
@@ -508,7 +510,7 @@ async def test_a_stop_answers_what_is_on_its_way(deployment: Deployment) -> None
                 stopping.set()
             try:
                 if number % 2:
-                    await deployment.ask(Role.COMMAND, LedgerVerb.PING, Ping(), Done)
+                    await deployment.ask(Role.COMMAND, PING, Ping(), Done)
                 else:
                     await deployment.authorise(f"r{number}-{step}")
             except NoResponders:

@@ -11,10 +11,11 @@ from msgspec import Struct
 
 from ledger.stream import jetstream
 from schemas.bus import subjects
-from schemas.bus.subjects import LedgerVerb, Role
+from schemas.bus.subjects import Role
 from schemas.bus.usage import UsageBatch, UsageEvent, encode_batch
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.calls import Done, Estimate, Hold, Reattempt, Release
+from schemas.verbs.base import Done, Verb
+from schemas.verbs.calls import ESTIMATE, REATTEMPT, RELEASE, Estimate, Hold, Reattempt, Release
 from tests.ledger.deployment import Deployment, admin, until
 from tests.ledger.harness import USD, billed, event, listed
 
@@ -68,14 +69,14 @@ async def calls(deployment: Deployment, count: int) -> tuple[list[UsageEvent], E
         expected.cost_nano += listed(usage)
         fate = number % 10
         expected.bills[name] = billed(usage)
-        verb: tuple[LedgerVerb, Any] | None = None
+        verb: tuple[Verb[Any, Any], Any] | None = None
         if fate == 1:
-            verb = LedgerVerb.ESTIMATE, Estimate(1, name, hold.token, 1, GUESS, failed=False)
+            verb = ESTIMATE, Estimate(1, name, hold.token, 1, GUESS, failed=False)
         elif fate == 2:
             del expected.bills[name]
-            verb = LedgerVerb.RELEASE, Release(1, name, hold.token)
+            verb = RELEASE, Release(1, name, hold.token)
         elif fate == 3:
-            verb = LedgerVerb.REATTEMPT, Reattempt(1, name, hold.token, 2, NO_USAGE)
+            verb = REATTEMPT, Reattempt(1, name, hold.token, 2, NO_USAGE)
             events.append(event(name, usage, attempt=2))
             expected.cost_nano += listed(GUESS)
             usage = GUESS

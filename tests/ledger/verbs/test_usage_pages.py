@@ -7,7 +7,7 @@ import pytest
 from ledger.rules.rows import USAGE_BLOCK
 from ledger.verbs import reads
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.calls import UsageQuery
+from schemas.verbs.usage import UsageQuery
 from tests.ledger.harness import Books, event
 
 CALLS = 40

@@ -6,7 +6,8 @@ import pytest
 from schemas.bus import frames, usage
 from schemas.errors import WireError, upstream_failed
 from schemas.money.pricing import Price, PriceTier, TokenUsage
-from schemas.verbs import calls as books
+from schemas.verbs.base import encode
+from schemas.verbs.calls import AuthoriseReply, Hold
 
 PRICE = Price(id="row", tiers=(PriceTier(input=Decimal("2.5"), output=Decimal(10)),))
 
@@ -35,8 +36,8 @@ def test_a_newer_neighbour_may_add_fields_at_the_end():
 
 def test_a_hold_keeps_its_exact_prices():
     """Prices and rate travel as exact decimals, not as floats."""
-    hold = books.Hold("r", "t", "k", 5, 9, 16, False, "openai", "openai", "up", PRICE, Decimal("0.60"))
-    decoded = msgspec.msgpack.decode(books.encode(hold), type=books.AuthoriseReply)
+    hold = Hold("r", "t", "k", 5, 9, 16, False, "openai", "openai", "up", PRICE, Decimal("0.60"))
+    decoded = msgspec.msgpack.decode(encode(hold), type=AuthoriseReply)
     assert decoded == hold
     assert str(decoded.rate) == "0.60"
 

@@ -2,7 +2,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.bus import subjects
-from schemas.bus.subjects import Role
 
 
 def test_a_frame_subject_is_read_back():
@@ -28,10 +27,7 @@ def test_nothing_else_passes_for_a_frame_inbox(text):
         assert not subjects.is_frames_inbox(forged)
 
 
-def test_no_role_but_usage_can_publish_a_bill():
-    """Only the usage role may write the stream that bills callers, and nobody may tap the pools."""
-    for role, permissions in subjects.PERMISSIONS.items():
-        may_bill = any(subject.startswith("usage.") for subject in permissions.publish)
-        assert may_bill == (role is Role.USAGE)
-        assert "pool.>" not in permissions.subscribe
-        assert ">" not in permissions.publish + permissions.subscribe
+def test_a_control_subject_names_its_worker():
+    """What a worker's frames name as their reply is read back as its id; the bus's other names are never one."""
+    assert subjects.controlled(subjects.control("w1")) == "w1"
+    assert not subjects.is_token(subjects.controlled("usage.openai"))

@@ -16,7 +16,7 @@ from schemas.bus.frames import End
 from schemas.bus.usage import EVENTS_PER_MESSAGE_MAX, Known, Outcome, UsageBatch, UsageEvent, decode_batch
 from schemas.errors import NOT_RECORDED
 from schemas.money.pricing import TokenUsage
-from schemas.verbs import calls as books
+from schemas.verbs import calls as call_verbs
 from tests.fakes.openai import FakeOpenAI, Reply, answer
 from tests.fakes.worker import Rig, account, job, rig, until
 from workers.calls import usage_events as meter_module
@@ -180,7 +180,7 @@ async def test_an_event_that_waits_keeps_its_hold(monkeypatch: Any) -> None:
     """The stream takes nothing: the caller is told, and the call's lease is renewed until its event is stored after all."""
     monkeypatch.setattr(meter_module, "ACK_WAIT_S", 0.3)
     monkeypatch.setattr(meter_module, "RETRY_MAX_S", 0.2)
-    monkeypatch.setattr(books, "RENEW_INTERVAL_S", 0.1)
+    monkeypatch.setattr(call_verbs, "RENEW_INTERVAL_S", 0.1)
     async with FakeOpenAI() as fake:
         pool = (PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),)),)
         async with rig(pool) as made, admin(made) as stream:
@@ -195,7 +195,7 @@ async def test_an_event_that_waits_keeps_its_hold(monkeypatch: Any) -> None:
             async with asyncio.timeout(5):
                 while made.ledger.renewed:
                     made.ledger.renewed.clear()
-                    await asyncio.sleep(3 * books.RENEW_INTERVAL_S)
+                    await asyncio.sleep(3 * call_verbs.RENEW_INTERVAL_S)
             (stored,) = decode_batch((await stream.get_msg(subjects.USAGE_STREAM, 1)).data).events
             assert stored.request_id == call.request_id
 

@@ -9,9 +9,13 @@ from typing import Any
 import msgspec
 
 from runtime.bus.bus import Bus, BusError, PayloadTooLarge
+from runtime.ledger import LedgerClient, once
 from runtime.settings.settings import NatsSettings, load
-from schemas.bus.subjects import LedgerVerb, Role, ledger
-from schemas.verbs import calls as books
+from schemas.bus.subjects import Role
+from schemas.verbs.audit import AUDIT
+from schemas.verbs.base import Form, Rows, Verb
+from schemas.verbs.keys import KEY_LIST, KeyList
+from schemas.verbs.usage import USAGE, UsageQuery
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.folder import Folder
 
@@ -21,7 +25,6 @@ AUDIT_TIMEOUT_S = 600.0
 PAGE_ROWS = 100
 PATIENCE_S = 30.0
 PATIENCE_STEP_S = 0.05
-_decode = msgspec.msgpack.Decoder(books.Rows).decode
 
 
 def find(config: Path | None, data: Path) -> NatsSettings:
@@ -51,11 +54,11 @@ class Ledger:
     def __init__(self, nats: NatsSettings) -> None:
         self._nats = nats
 
-    def ask(self, verb: LedgerVerb, request: Any) -> books.Rows:
+    def ask(self, verb: Verb[Form, Rows], request: Form) -> Rows:
         """The ledger's rows. Raises RefusedError, NoLedgerError, SettingsError."""
         return asyncio.run(self._ask(verb, request))
 
-    def ask_patiently(self, verb: LedgerVerb, request: Any) -> books.Rows:
+    def ask_patiently(self, verb: Verb[Form, Rows], request: Form) -> Rows:
         """As `ask`, but waits PATIENCE_S for a ledger that is starting."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -66,22 +69,22 @@ class Ledger:
                     raise
                 time.sleep(PATIENCE_STEP_S)
 
-    def pages(self, limit: int, request: books.UsageQuery | books.KeyList) -> Iterator[dict[str, Any]]:
+    def pages(self, limit: int, request: UsageQuery | KeyList) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit
         while rest > 0:
             size = min(rest, PAGE_ROWS)
-            verb = LedgerVerb.USAGE if isinstance(request, books.UsageQuery) else LedgerVerb.KEY_LIST
+            verb: Verb[Any, Rows] = USAGE if isinstance(request, UsageQuery) else KEY_LIST
             reply = self.ask(verb, msgspec.structs.replace(request, limit=size))
             yield from reply.rows[:rest]
             rest -= len(reply.rows)
             if not reply.cursor or not reply.rows:
                 return
-            place = "before" if isinstance(request, books.UsageQuery) else "after"
+            place = "before" if isinstance(request, UsageQuery) else "after"
             request = msgspec.structs.replace(request, **{place: reply.cursor})
 
-    async def _ask(self, verb: LedgerVerb, request: Any) -> books.Rows:
-        timeout_s = AUDIT_TIMEOUT_S if verb is LedgerVerb.AUDIT else REPLY_TIMEOUT_S
+    async def _ask(self, verb: Verb[Form, Rows], request: Form) -> Rows:
+        timeout_s = AUDIT_TIMEOUT_S if verb is AUDIT else REPLY_TIMEOUT_S
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 bus = await Bus.connect(self._nats, Role.COMMAND, name="tokn command", on_closed=lambda: None)
@@ -90,7 +93,7 @@ class Ledger:
         except BusError as error:
             raise NoLedgerError(f"NATS at {self._nats.url}: {error}") from None
         try:
-            reply = _decode(await bus.request(ledger(verb), books.encode(request), timeout_s))
+            reply = await LedgerClient(bus, once(timeout_s)).ask(verb, request)
         except PayloadTooLarge as error:
             raise RefusedError(str(error)) from None
         except BusError as error:
