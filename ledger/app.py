@@ -17,8 +17,9 @@ from ledger.store.base import Store, StoreError, again
 from ledger.stream.consumer import Consumer
 from ledger.stream.expiry import QUIET_S, Expiry
 from ledger.telemetry import Telemetry
+from ledger.verbs.base import Services
+from ledger.verbs.beats import Beats
 from ledger.verbs.dispatch import Requests
-from ledger.verbs.pools import Pools
 from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from runtime.service import end_process
@@ -89,9 +90,17 @@ async def serve(
         await _unless_stopped(stop, consumer.start())
         if stop.is_set():
             return
-        pools = Pools(settings.pools, models)
-        await bus.subscribe(BEATS, pools.on_beat)
-        requests = Requests(bus, writer, consumer, pools, telemetry)
+        beats = Beats()
+        await bus.subscribe(BEATS, beats.on_beat)
+        services = Services(
+            store=store,
+            committer=committer,
+            consumer=consumer,
+            beats=beats,
+            providers={pool.name: pool.provider for pool in settings.pools},
+            auditing=asyncio.Lock(),
+        )
+        requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
         tasks = [
             asyncio.ensure_future(work) for work in (consumer.run(), consumer.watch_forever(), expiry.run())

@@ -8,24 +8,21 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ledger.commits.commands import Command
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, renew, save, wanted
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue
-from ledger.rules import holds, keys
-from ledger.rules.authorise import authorise
+from ledger.rules import holds
 from ledger.rules.book import Book, Rules
 from ledger.rules.rows import Parked
 from ledger.rules.settlement import problem, settle
 from ledger.store.base import Store, again
 from ledger.telemetry import Telemetry
 from schemas.bus.usage import UsageEvent
-from schemas.verbs.calls import Authorise, Estimate, Reattempt, Release
-from schemas.verbs.keys import Credit, KeyCreate, KeyRef
 
 EXPIRE_MAX = 1_000  # holds in one commit
 RENEW_MARGIN_MS = 5_000  # a lease that was renewed so recently is left as it is
 
-Command = Authorise | Reattempt | Release | Estimate | KeyCreate | KeyRef | Credit
 _encode_event = msgspec.msgpack.Encoder().encode
 _DEFAULT_RULES = Rules()
 
@@ -73,8 +70,7 @@ class Committer:
     async def _commit(self, commands: Sequence[Command], deliveries: Sequence[Delivery]) -> list[Any]:
         started = time.perf_counter()
         digests = [
-            self.digest(command.digest) if isinstance(command, Authorise | KeyCreate) else ""
-            for command in commands
+            self.digest(command.request.digest) if command.write.hashed else "" for command in commands
         ]
         events = [event for one in deliveries for event in one.events]
         problems = [problem(event) for event in events]
@@ -91,7 +87,8 @@ class Committer:
                 await write_prices(tx, self.catalogue.prices)
             await load(tx, book, names)
             answers = [
-                _answer(book, command, digest) for command, digest in zip(commands, digests, strict=True)
+                command.write.answer(book, command.request, digest)
+                for command, digest in zip(commands, digests, strict=True)
             ]
             settled = [_settle(book, event, why) for event, why in zip(events, problems, strict=True)]
             for one in deliveries:
@@ -133,41 +130,8 @@ class Committer:
 def _wanted(commands: Sequence[Command], digests: Sequence[str]) -> Wanted:
     names = wanted()
     for command, digest in zip(commands, digests, strict=True):
-        match command:
-            case Authorise():
-                names.digests.add(digest)
-                names.request_ids.add(command.request_id)
-            case KeyCreate():
-                names.digests.add(digest)
-                names.profiles.add(command.profile or keys.DEFAULT_PROFILE)
-            case KeyRef():
-                names.key_ids.add(command.key_id)
-            case Credit():
-                names.deposits.add(command.request_id)
-                (names.key_ids if command.key_id else names.profiles).add(command.key_id or command.profile)
-            case Release():
-                names.request_ids.add(command.request_id)
-            case _:
-                names.billed.add(command.request_id)
+        command.write.wants(names, command.request, digest)
     return names
-
-
-def _answer(book: Book, command: Command, digest: str) -> Any:
-    match command:
-        case Authorise():
-            return authorise(book, command, digest)
-        case Release():
-            return holds.release(book, command)
-        case Estimate():
-            return holds.estimate(book, command)
-        case Reattempt():
-            return holds.reattempt(book, command)
-        case KeyCreate():
-            return keys.key_create(book, command, digest)
-        case KeyRef():
-            return keys.key_revoke(book, command)
-        case Credit():
-            return keys.credit(book, command)
 
 
 def _settle(book: Book, event: UsageEvent, why: str | None) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from ledger.commits.commit import Command, Committer, Delivery
+from ledger.commits.commands import Command
+from ledger.commits.commit import Committer, Delivery
 from ledger.store.base import StoreConflict, StoreError, again, is_at_fault
 from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.bus.subjects import is_token
 from schemas.verbs.base import Done
-from schemas.verbs.calls import Authorise, Reason, Refusal, Renew
+from schemas.verbs.calls import Renew
 
 COMMANDS_MAX = 512  # in one commit
 EVENTS_MAX = 256  # in one commit, while no command waits
@@ -63,8 +64,8 @@ class Writer:
         """Queues a command. No answer comes if its sender has given up, or if the command itself cannot be done."""
         if len(self._commands) >= WAITING_MAX:
             self._telemetry.turned_away.inc()
-            if isinstance(command, Authorise):
-                answer(Refusal(Reason.BACKLOG))
+            if command.write.busy is not None:
+                answer(command.write.busy)
             return
         self._commands.append(_Waiting(command, answer, time.monotonic()))
         self._wake.set()
@@ -192,7 +193,7 @@ class Writer:
             if _can_wait(error):
                 raise
             # No answer: nothing was changed, and its sender asks again or gives up.
-            _logger.exception("a command failed", command=type(waiting.command).__name__)
+            _logger.exception("a command failed", command=waiting.command.write.verb.name)
 
     async def _apart(self, delivery: Delivery) -> None:
         """Each event of a message by itself; one that cannot be applied is parked. Then the message's position."""

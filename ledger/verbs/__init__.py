@@ -1,1 +1,32 @@
-"""What comes in on `ledger.<verb>`, and its answer."""
+"""What a ledger does for each verb, and the requests that come in."""
+
+from ledger.verbs.audit import AUDIT
+from ledger.verbs.base import Answer
+from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from ledger.verbs.catalogue import CATALOGUE
+from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from ledger.verbs.ping import PING
+from ledger.verbs.pools import INVENTORY, POOLS
+from ledger.verbs.usage import GENERATION, USAGE
+
+ANSWERS: tuple[Answer, ...] = (
+    PING,
+    KEY,
+    CATALOGUE,
+    AUTHORISE,
+    REATTEMPT,
+    RENEW,
+    RELEASE,
+    ESTIMATE,
+    GENERATION,
+    INVENTORY,
+    KEY_CREATE,
+    KEY_LIST,
+    KEY_SHOW,
+    KEY_REVOKE,
+    CREDIT,
+    BALANCE,
+    USAGE,
+    POOLS,
+    AUDIT,
+)

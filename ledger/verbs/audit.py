@@ -10,7 +10,11 @@ from typing import Any
 from msgspec import Struct
 
 from ledger.store.base import Reader
+from ledger.verbs.base import Read, Services
 from schemas.money.amounts import AmountError, usd_to_nano
+from schemas.verbs import audit as verbs
+from schemas.verbs.audit import AuditQuery
+from schemas.verbs.base import Rows
 
 FINDINGS_MAX = 100  # of each invariant: a person reads them
 
@@ -185,3 +189,12 @@ async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[st
     (row,) = await reader.fetch(_COUNTS_SQL)
     counts = {name: int(count) for name, count in zip(_COUNTS, row, strict=True)}
     return {"ok": not found, "findings": found, **counts}
+
+
+async def _audit(services: Services, _request: AuditQuery) -> Rows:
+    acknowledged = services.consumer.acknowledged
+    async with services.auditing, services.store.snapshot() as snapshot:
+        return Rows((await audit(snapshot, acknowledged),))
+
+
+AUDIT = Read(verb=verbs.AUDIT, answer=_audit)

@@ -1,4 +1,4 @@
-"""Owns the verbs: what comes in on `ledger.<verb>`, who does it, and its reply."""
+"""Owns the requests: what comes in on `ledger.<verb>`, who does it, and its reply."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,70 +6,34 @@ from typing import Any
 
 import msgspec
 
+from ledger.commits.commands import Command, Write
 from ledger.commits.writer import Writer
 from ledger.store.base import StoreError
-from ledger.stream.consumer import Consumer
 from ledger.telemetry import Telemetry
-from ledger.verbs import reads
-from ledger.verbs.audit import audit
-from ledger.verbs.pools import Pools
+from ledger.verbs import ANSWERS
+from ledger.verbs.base import Answer, Fixed, Read, Renewal, Services
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.bus.subjects import LEDGER_QUEUE, LEDGERS
-from schemas.verbs import VERBS
-from schemas.verbs.audit import AUDIT, AuditQuery
-from schemas.verbs.base import Done, Rows, Verb, encode
-from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
-from schemas.verbs.catalogue import CATALOGUE, CatalogueReply
-from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW, KeyQuery
-from schemas.verbs.ping import PING, Ping
-from schemas.verbs.pools import INVENTORY, POOLS, Inventory, InventoryReply, PoolsQuery
-from schemas.verbs.usage import GENERATION, USAGE, GenerationQuery, GenerationReply
+from schemas.verbs.base import encode
 
 READS_GRACE_S = 3.0  # at a stop
 READS_MAX = 256  # that run at once; beyond it they are turned away
+Take = Callable[[Any, str], None]  # a request, and where its reply goes
 _logger = get_logger("ledger.requests")
-
-_WRITES = {
-    AUTHORISE,
-    REATTEMPT,
-    RELEASE,
-    ESTIMATE,
-    KEY_CREATE,
-    KEY_REVOKE,
-    CREDIT,
-}
-_DECODERS: dict[str, tuple[Verb[Any, Any], Callable[[bytes], Any]]] = {
-    verb.subject: (verb, verb.form_decoder.decode) for verb in VERBS
-}
 
 
 class Requests:
     """Answers requests: writes go to the writer, reads run beside it."""
 
-    def __init__(
-        self, bus: Bus, writer: Writer, consumer: Consumer, pools: Pools, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, bus: Bus, writer: Writer, services: Services, telemetry: Telemetry) -> None:
         self._bus = bus
         self._writer = writer
-        self._store = writer.committer.store
-        self._consumer = consumer
-        self._pools = pools
+        self._services = services
         self._telemetry = telemetry
         self._reads: set[asyncio.Task[None]] = set()
-        self._catalogue = encode(CatalogueReply(tuple(writer.committer.catalogue.models.values())))
-        self._auditing = asyncio.Lock()
-        self._readers: dict[Verb[Any, Any], Callable[[Any], Awaitable[Any]]] = {
-            PING: self._ping,
-            KEY: lambda request: reads.key(self._store, self._digest(request)),
-            GENERATION: self._generation,
-            INVENTORY: self._inventory,
-            KEY_LIST: lambda request: reads.key_list(self._store, request),
-            KEY_SHOW: lambda request: reads.key_show(self._store, request.key_id),
-            BALANCE: lambda request: reads.balance(self._store, request.key_id),
-            USAGE: lambda request: reads.usage(self._store, request),
-            POOLS: self._show_pools,
-            AUDIT: self._audit,
+        self._verbs: dict[str, tuple[Callable[[bytes], Any], Take]] = {
+            one.verb.subject: (one.verb.form_decoder.decode, self._taker(one)) for one in ANSWERS
         }
 
     async def listen(self) -> Callable[[], Awaitable[None]]:
@@ -88,32 +52,45 @@ class Requests:
         if not message.reply.startswith("_INBOX."):
             return
         try:
-            verb, decode = _DECODERS[message.subject]
+            decode, take = self._verbs[message.subject]
             request = decode(message.data)
         except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _logger.warning("a request cannot be read", subject=message.subject, error=str(error)[:200])
             return
-        reply = message.reply
-        if verb in _WRITES:
-            self._writer.submit(request, lambda answer: self._reply(reply, answer))
-        elif verb is RENEW:
-            self._writer.renew(request, lambda answer: self._reply(reply, answer))
-        elif verb is CATALOGUE:
-            self._send(reply, self._catalogue)
-        elif len(self._reads) >= READS_MAX:
-            self._telemetry.turned_away.inc()
-        else:
-            task = asyncio.ensure_future(self._read(verb, request, reply))
-            self._reads.add(task)
-            task.add_done_callback(self._reads.discard)
+        take(request, message.reply)
 
-    async def _read(self, verb: Verb[Any, Any], request: Any, reply: str) -> None:
+    def _taker(self, one: Answer) -> Take:
+        """How requests of a verb are taken."""
+        match one:
+            case Write():
+                return lambda request, reply: self._writer.submit(
+                    Command(one, request), lambda answer: self._reply(reply, answer)
+                )
+            case Renewal():
+                return lambda request, reply: self._writer.renew(
+                    request, lambda answer: self._reply(reply, answer)
+                )
+            case Fixed():
+                data = encode(one.answer(self._services))
+                return lambda _request, reply: self._send(reply, data)
+            case Read():
+                return lambda request, reply: self._start(one, request, reply)
+
+    def _start(self, one: Read[Any, Any], request: Any, reply: str) -> None:
+        if len(self._reads) >= READS_MAX:
+            self._telemetry.turned_away.inc()
+            return
+        task = asyncio.ensure_future(self._read(one, request, reply))
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _read(self, one: Read[Any, Any], request: Any, reply: str) -> None:
         try:
-            self._reply(reply, await self._readers[verb](request))
+            self._reply(reply, await one.answer(self._services, request))
         except StoreError as error:
-            _logger.warning("the database does not answer", verb=verb.name, error=str(error))
+            _logger.warning("the database does not answer", verb=one.verb.name, error=str(error))
         except Exception:
-            _logger.exception("a request failed", verb=verb.name)
+            _logger.exception("a request failed", verb=one.verb.name)
 
     def _reply(self, reply: str, answer: Any) -> None:
         self._send(reply, encode(answer))
@@ -124,29 +101,3 @@ class Requests:
         except BusError as error:
             # Asking again is safe for every verb.
             _logger.info("a reply was lost", error=str(error))
-
-    def _digest(self, request: KeyQuery | GenerationQuery) -> str:
-        return self._writer.committer.digest(request.digest)
-
-    async def _ping(self, _request: Ping) -> Done:
-        await self._store.fetch("SELECT 1")
-        return Done()
-
-    async def _generation(self, request: GenerationQuery) -> GenerationReply:
-        key = await reads.key(self._store, self._digest(request))
-        if not key.active:
-            return GenerationReply(active=False, receipt=None)
-        return GenerationReply(
-            active=True, receipt=await reads.receipt(self._store, key.key_id, request.request_id)
-        )
-
-    async def _inventory(self, request: Inventory) -> InventoryReply:
-        return InventoryReply(await reads.inventory(self._store, request.pool))
-
-    async def _show_pools(self, _request: PoolsQuery) -> Rows:
-        return Rows(tuple(await self._pools.rows(self._store)))
-
-    async def _audit(self, _request: AuditQuery) -> Rows:
-        acknowledged = self._consumer.acknowledged
-        async with self._auditing, self._store.snapshot() as snapshot:
-            return Rows((await audit(snapshot, acknowledged),))

@@ -1,77 +1,63 @@
-"""Owns the picture of all pools: what live workers say of themselves, merged with the credit in the books."""
+"""Owns the answers about pools: credit left by account, and what live workers say of themselves merged with it."""
 
-import time
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
 from ledger.store.base import Store
-from ledger.verbs import reads
-from runtime.bus.bus import Message
-from runtime.settings.settings import PoolSettings
-from schemas.bus.frames import AccountState, Beat, decode_beat
-from schemas.catalogue.model import Model
+from ledger.verbs.base import Read, Services
+from schemas.bus.frames import AccountState, Beat
+from schemas.verbs import pools as verbs
+from schemas.verbs.base import Rows
+from schemas.verbs.pools import Inventory, InventoryReply, PoolsQuery
 
-BEAT_AGE_MAX_S = 3.0
-WORKERS_MAX = 10_000
 _BEST_FIRST = (AccountState.OK, AccountState.COOLING, AccountState.SPENT, AccountState.REFUSED)
 
 
-class _Seen(Struct, frozen=True):
-    beat: Beat
-    at: float
+async def inventory(store: Store, pool: str) -> dict[str, int | None]:
+    """Credit left by account of a pool; None is unlimited."""
+    rows = await store.fetch(
+        "SELECT u.pool, u.id, u.limited, a.posted_nano FROM upstream_accounts u "
+        "LEFT JOIN accounts a ON a.id = 'upstream:' || u.pool || ':' || u.id WHERE u.pool = $1",
+        pool,
+    )
+    return {row[1]: (row[3] or 0) if row[2] else None for row in rows}
 
 
-class Pools:
-    """Hears beats, and shows each configured or living pool."""
+async def _inventory(services: Services, request: Inventory) -> InventoryReply:
+    return InventoryReply(await inventory(services.store, request.pool))
 
-    def __init__(self, pools: tuple[PoolSettings, ...], models: tuple[Model, ...]) -> None:
-        self._providers = {pool.name: pool.provider for pool in pools}
-        self._models = models
-        self._seen: dict[tuple[str, str], _Seen] = {}
 
-    def on_beat(self, message: Message) -> None:
-        """Takes one beat; nonsense is ignored."""
-        try:
-            beat = decode_beat(message.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return
-        if len(self._seen) < WORKERS_MAX or (beat.pool, beat.worker_id) in self._seen:
-            self._seen[beat.pool, beat.worker_id] = _Seen(beat, time.monotonic())
+async def _pools(services: Services, _request: PoolsQuery) -> Rows:
+    """Each configured or living pool, by name."""
+    live = services.beats.live()
+    names = sorted(services.providers.keys() | live.keys())
+    return Rows(
+        tuple(
+            [
+                _row(services, name, live.get(name, []), await inventory(services.store, name))
+                for name in names
+            ]
+        )
+    )
 
-    def _live(self) -> dict[str, list[Beat]]:
-        oldest = time.monotonic() - BEAT_AGE_MAX_S
-        self._seen = {key: seen for key, seen in self._seen.items() if seen.at >= oldest}
-        live: dict[str, list[Beat]] = {}
-        for seen in self._seen.values():
-            live.setdefault(seen.beat.pool, []).append(seen.beat)
-        return live
 
-    async def rows(self, store: Store) -> list[dict[str, Any]]:
-        """One object a pool, by name."""
-        live = self._live()
-        names = sorted(self._providers.keys() | live.keys())
-        return [self._row(name, live.get(name, []), await reads.inventory(store, name)) for name in names]
-
-    def _row(self, name: str, beats: list[Beat], credit: dict[str, int | None]) -> dict[str, Any]:
-        served = sorted({model for beat in beats for model in beat.models})
-        reasons = {model: why for beat in beats for model, why in beat.missing.items()}
-        reasons |= {model: "its provider says that it is gone" for beat in beats for model in beat.gone}
-        return {
-            "name": name,
-            "provider": self._providers.get(name) or beats[0].provider,
-            "workers": len(beats),
-            "inflight": sum(beat.inflight for beat in beats),
-            "capacity": sum(beat.capacity for beat in beats),
-            "models": served,
-            "missing": {
-                model.id: reasons.get(model.id, "no worker serves it" if beats else "no worker runs")
-                for model in self._models
-                if model.pool == name and model.id not in served
-            },
-            "accounts": _accounts(beats, credit),
-        }
+def _row(services: Services, name: str, beats: list[Beat], credit: dict[str, int | None]) -> dict[str, Any]:
+    served = sorted({model for beat in beats for model in beat.models})
+    reasons = {model: why for beat in beats for model, why in beat.missing.items()}
+    reasons |= {model: "its provider says that it is gone" for beat in beats for model in beat.gone}
+    return {
+        "name": name,
+        "provider": services.providers.get(name) or beats[0].provider,
+        "workers": len(beats),
+        "inflight": sum(beat.inflight for beat in beats),
+        "capacity": sum(beat.capacity for beat in beats),
+        "models": served,
+        "missing": {
+            model.id: reasons.get(model.id, "no worker serves it" if beats else "no worker runs")
+            for model in services.committer.catalogue.models.values()
+            if model.pool == name and model.id not in served
+        },
+        "accounts": _accounts(beats, credit),
+    }
 
 
 def _accounts(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str, Any]]:
@@ -90,3 +76,7 @@ def _accounts(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str
             row["inflight"] += one.inflight
             row["capacity"] += one.capacity
     return [rows[account_id] for account_id in sorted(rows)]
+
+
+INVENTORY = Read(verb=verbs.INVENTORY, answer=_inventory)
+POOLS = Read(verb=verbs.POOLS, answer=_pools)

@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer, Delivery
 from ledger.commits.opening import write_catalogue
 from ledger.commits.writer import Writer
@@ -15,8 +16,10 @@ from ledger.prices.offers import Catalogue
 from ledger.rules.book import Rules
 from ledger.store.base import Store
 from ledger.telemetry import Telemetry
-from ledger.verbs import reads
+from ledger.verbs import ANSWERS
 from ledger.verbs.audit import audit
+from ledger.verbs.keys import balance
+from ledger.verbs.usage import usage
 from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
@@ -49,6 +52,14 @@ TABLES = (
     "stream_ranges",
     "parked_events",
 )
+
+
+_WRITES = {one.verb.form: one for one in ANSWERS if isinstance(one, Write)}
+
+
+def command(request: Any) -> Command:
+    """A request with its verb: no two verbs that write have one form."""
+    return Command(_WRITES[type(request)], request)
 
 
 class Clock:
@@ -134,9 +145,13 @@ class Books:
         await write_catalogue(store, models, POOLS)
         return cls(store, clock, models)
 
-    async def do(self, command: Any) -> Any:
-        """One command in a commit of its own."""
-        return (await self.committer.commit([command]))[0]
+    async def do(self, request: Any) -> Any:
+        """One request in a commit of its own."""
+        return (await self.commit([request]))[0]
+
+    async def commit(self, requests: Sequence[Any], deliveries: Sequence[Delivery] = ()) -> list[Any]:
+        """Requests and deliveries in one commit."""
+        return await self.committer.commit([command(request) for request in requests], deliveries)
 
     async def key(self, name: str = "key", nano: int = 5 * USD, **fields: Any) -> str:
         """Makes a key; returns its id."""
@@ -212,7 +227,7 @@ class Books:
 
     async def balance(self, key_id: str) -> tuple[int, int]:
         """Posted and held."""
-        row = (await reads.balance(self.store, key_id)).rows[0]
+        row = (await balance(self.store, key_id)).rows[0]
         return row["posted_nano"], row["held_nano"]
 
     async def account(self, account_id: str) -> int:
@@ -222,7 +237,7 @@ class Books:
 
     async def usage(self, key_id: str = "") -> list[dict[str, Any]]:
         """The calls, newest first."""
-        return list((await reads.usage(self.store, UsageQuery(1, key_id, 1000))).rows)
+        return list((await usage(self.store, UsageQuery(1, key_id, 1000))).rows)
 
     async def audit(self) -> dict[str, Any]:
         """The proof."""
@@ -257,8 +272,8 @@ class Books:
         await self.store.close()
 
 
-async def ask(writer: Writer, command: Any) -> Any:
-    """The answer to a command through the writer."""
+async def ask(writer: Writer, request: Any) -> Any:
+    """The answer to a request through the writer."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    writer.submit(command, future.set_result)
+    writer.submit(command(request), future.set_result)
     return await asyncio.wait_for(future, 30)

@@ -27,6 +27,7 @@ from schemas.money.pricing import TokenUsage
 from schemas.verbs.base import VERSION
 from schemas.verbs.calls import Authorise, Hold
 from schemas.verbs.keys import KeyCreate
+from tests.ledger.harness import command
 
 CALLERS = 32
 BATCH = 20  # events in one message
@@ -47,9 +48,9 @@ def _event(request_id: str) -> UsageEvent:
     )
 
 
-async def _ask(writer: Writer, command: Any) -> Any:
+async def _ask(writer: Writer, request: Any) -> Any:
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    writer.submit(command, future.set_result)
+    writer.submit(command(request), future.set_result)
     return await future
 
 

@@ -18,7 +18,7 @@ from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Hold, Renew
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.deployment import Deployment, until
-from tests.ledger.harness import USD, Books, ask, billed, event
+from tests.ledger.harness import USD, Books, ask, billed, command, event
 
 SMALL = TokenUsage(input=80, output=40)
 MESSAGES = 200  # more than a ledger holds at once
@@ -344,7 +344,7 @@ async def test_a_command_of_somebody_who_has_left(books: Books, monkeypatch: pyt
     books.committer._commit = away
     writer = books.start()
     answers: list[Any] = []
-    writer.submit(books.request("old"), answers.append)
+    writer.submit(command(books.request("old")), answers.append)
 
     async def back() -> bool:
         return time.monotonic() > until_s

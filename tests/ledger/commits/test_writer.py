@@ -79,7 +79,7 @@ async def test_a_hot_account_is_one_update_a_commit(books: Books) -> None:
 
     kind.update = watch
     try:
-        await books.committer.commit([books.request(f"r{number}") for number in range(100)])
+        await books.commit([books.request(f"r{number}") for number in range(100)])
         await books.settle(*(event(f"r{number}", SMALL) for number in range(100)))
     finally:
         kind.update = update

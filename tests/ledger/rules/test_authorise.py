@@ -30,7 +30,7 @@ async def test_hold_is_the_bound(books: Books) -> None:
 async def test_same_request_same_answer(books: Books) -> None:
     """Asking again gives the same hold and holds nothing twice; in one batch too."""
     key_id = await books.key()
-    first, second = await books.committer.commit([books.request("r1"), books.request("r1")])
+    first, second = await books.commit([books.request("r1"), books.request("r1")])
     assert first == second == await books.hold("r1")
     assert await books.balance(key_id) == (5 * USD, first.amount_nano)
 
@@ -111,7 +111,7 @@ async def test_ten_holds_of_two_hundred(books: Books) -> None:
     """With money for ten holds and two hundred requests in one commit, exactly ten are admitted."""
     price = bound(100, price_of(), Decimal("0.60")).hold_nano(100)
     await books.key(nano=price * 10 + price // 2)
-    replies = await books.committer.commit([books.request(f"r{number}") for number in range(200)])
+    replies = await books.commit([books.request(f"r{number}") for number in range(200)])
     assert sum(isinstance(reply, Hold) for reply in replies) == 10
     await books.check()
 

@@ -83,7 +83,7 @@ class BooksMachine(RuleBasedStateMachine):
             self.sequence += 1
             self.sent += events
             deliveries = [Delivery("stream", self.sequence, tuple(events))]
-        answers: list[Any] = self.run(self.books.committer.commit(commands, deliveries))
+        answers: list[Any] = self.run(self.books.commit(commands, deliveries))
         return answers
 
     @rule(key=st.sampled_from(KEYS), amount=st.integers(1, 10**7), again=st.booleans())

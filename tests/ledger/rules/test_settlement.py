@@ -356,7 +356,7 @@ async def test_deposits_fit_their_columns(books: Books) -> None:
     """No number of large deposits, in one commit or in many, takes a sum beyond 64 bits: those too many are refused."""
     most = NANO_MAX // 4
     key_id = await books.key(nano=most)
-    batch = await books.committer.commit(
+    batch = await books.commit(
         [
             Credit(1, "c1", most - 1, key_id),
             Credit(1, "c2", 3, key_id),

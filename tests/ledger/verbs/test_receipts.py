@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from ledger.verbs import reads
+from ledger.verbs import usage as calls
 from schemas.bus.usage import Known, Outcome, Try
 from schemas.money.pricing import TokenUsage
 from tests.ledger.harness import MODEL, Books, billed, event, listed, price_of
@@ -37,7 +37,7 @@ FIELDS = {  # what docs/contract.md asks of a usage line, and what a receipt add
 
 async def receipt(books: Books, key_id: str, request_id: str) -> dict[str, Any]:
     """A receipt that is there."""
-    found = await reads.receipt(books.store, key_id, request_id)
+    found = await calls.receipt(books.store, key_id, request_id)
     assert found is not None
     return found
 
@@ -106,19 +106,19 @@ async def test_receipts_are_the_keys_own(books: Books) -> None:
     key_id = await books.key("mine")
     other = await books.key("other")
     await books.hold("r1", "mine")
-    assert await reads.receipt(books.store, key_id, "r1") is None
+    assert await calls.receipt(books.store, key_id, "r1") is None
     await books.settle(event("r1", SMALL))
-    assert await reads.receipt(books.store, key_id, "r1") is not None
+    assert await calls.receipt(books.store, key_id, "r1") is not None
     for key in (other, "", "nobody"):
-        assert await reads.receipt(books.store, key, "r1") is None
-    assert await reads.receipt(books.store, key_id, "r2") is None
+        assert await calls.receipt(books.store, key, "r1") is None
+    assert await calls.receipt(books.store, key_id, "r2") is None
 
 
 async def test_an_event_without_a_hold_has_no_receipt(books: Books) -> None:
     """A row that belongs to no key is not shown to a caller whose key is unknown either."""
     await books.key()
     await books.settle(event("stray", SMALL))
-    assert await reads.receipt(books.store, "", "stray") is None
+    assert await calls.receipt(books.store, "", "stray") is None
 
 
 async def test_an_estimate_and_its_correction(books: Books) -> None:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ledger.rules.rows import USAGE_BLOCK
-from ledger.verbs import reads
+from ledger.verbs.usage import usage
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.usage import UsageQuery
 from tests.ledger.harness import Books, event
@@ -17,7 +17,7 @@ async def pages(books: Books, key_id: str, limit: int) -> list[str]:
     """All request ids of a key, page by page."""
     found, before = [], 0
     while True:
-        page = await reads.usage(books.store, UsageQuery(1, key_id, limit, before))
+        page = await usage(books.store, UsageQuery(1, key_id, limit, before))
         found += [row["request_id"] for row in page.rows]
         if not page.cursor:
             return found

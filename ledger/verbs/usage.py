@@ -1,42 +1,31 @@
-"""Owns what the books show: keys, balances, calls, receipts, inventory. Reads only."""
+"""Owns the answers with ended calls: pages of them, and the receipt of one. Reads only."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from ledger.rules.authorise import ACTIVE, providers_of
-from ledger.rules.keys import balance_row, key_row, missing
-from ledger.rules.rows import USAGE_BLOCK, Account, Hold, Key, Usage
+from ledger.rules.keys import missing
+from ledger.rules.rows import USAGE_BLOCK, Hold, Usage
 from ledger.store.base import Row, Store
-from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, USAGE, Table
+from ledger.store.statements import HOLDS
+from ledger.store.statements import USAGE as USAGE_TABLE
+from ledger.verbs.base import Read, Services
+from ledger.verbs.keys import PAGE_MAX, columns_of, find_key, key
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage
+from schemas.verbs import usage as verbs
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import KeyList, KeyReply
-from schemas.verbs.usage import UsageQuery
+from schemas.verbs.usage import GenerationQuery, GenerationReply, UsageQuery
 
-PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 _BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query
 _BILL = 0
 _tries = msgspec.json.Decoder(list[Any]).decode
-
-
-def _columns(table: Table, alias: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in table.columns)
-
-
-_KEY_SQL = (
-    f"SELECT {_columns(KEYS, 'k')}, {_columns(ACCOUNTS, 'a')} "  # noqa: S608  made of our own column names
-    "FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE "
-)
-_AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
-_KEYS_WIDTH = len(KEYS.columns)
 _USAGE_SQL = (
-    f"SELECT {_columns(USAGE, 'u')}, h.rate, h.price_ref, p.body, u.seq FROM usage u "  # noqa: S608  as _KEY_SQL
+    f"SELECT {columns_of(USAGE_TABLE, 'u')}, h.rate, h.price_ref, p.body, u.seq FROM usage u "  # noqa: S608  made of our own column names
     "LEFT JOIN holds h ON h.request_id = u.request_id LEFT JOIN prices p ON p.ref = h.price_ref WHERE "
 )
-_USAGE_WIDTH = len(USAGE.columns)
+_USAGE_WIDTH = len(USAGE_TABLE.columns)
 # Each block's newest calls first, from the index alone; then the rows of those that are left. SQLite takes the index only
 # for a number that has no column's type: hence the sum.
 _KEY_USAGE_SQL = f"""
@@ -48,55 +37,12 @@ _KEY_USAGE_SQL = f"""
         WHERE k.seq / {USAGE_BLOCK} = blocks.block AND k.slot = 0 AND k.key_id = $1 AND k.seq < $2
         ORDER BY k.seq DESC LIMIT $3)
     ORDER BY u.seq DESC
-"""  # noqa: S608  as _KEY_SQL
+"""  # noqa: S608  as _USAGE_SQL
 _RECEIPT_SQL = (
-    f"SELECT {_columns(USAGE, 'u')}, {_columns(HOLDS, 'h')}, p.body FROM holds h "  # noqa: S608  as _KEY_SQL
+    f"SELECT {columns_of(USAGE_TABLE, 'u')}, {columns_of(HOLDS, 'h')}, p.body FROM holds h "  # noqa: S608  as _USAGE_SQL
     "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 LEFT JOIN prices p ON p.ref = h.price_ref "
     "WHERE h.request_id = $1"
 )
-
-
-async def key(store: Store, digest: str) -> KeyReply:
-    """Whether a key lives, and what it may use."""
-    found = await _find_key(store, "digest", digest)
-    if found is None or found[0].status != ACTIVE:
-        return KeyReply(active=False)
-    return KeyReply(active=True, key_id=found[0].id, providers=providers_of(found[0]))
-
-
-async def _find_key(store: Store, column: str, value: str) -> tuple[Key, Account] | None:
-    rows = await store.fetch(f"{_KEY_SQL}k.{column} = $1", value)
-    return _key_of(rows[0]) if rows else None
-
-
-def _key_of(row: Row) -> tuple[Key, Account]:
-    return Key(*row[:_KEYS_WIDTH]), Account(*row[_KEYS_WIDTH:])
-
-
-async def key_show(store: Store, key_id: str) -> Rows:
-    """One key."""
-    found = await _find_key(store, "id", key_id)
-    return missing(f"key {key_id}") if found is None else Rows((key_row(*found),))
-
-
-async def balance(store: Store, key_id: str) -> Rows:
-    """One key's balance."""
-    found = await _find_key(store, "id", key_id)
-    return missing(f"key {key_id}") if found is None else Rows((balance_row(key_id, found[1]),))
-
-
-async def key_list(store: Store, query: KeyList) -> Rows:
-    """A page of keys, oldest first."""
-    limit = min(max(query.limit, 1), PAGE_MAX)
-    if query.after:
-        rows = await store.fetch(
-            f"{_KEY_SQL}{_AFTER} ORDER BY k.created_ms, k.id LIMIT $2", query.after, limit
-        )
-    else:
-        rows = await store.fetch(f"{_KEY_SQL}1 = 1 ORDER BY k.created_ms, k.id LIMIT $1", limit)
-    found = [_key_of(row) for row in rows]
-    cursor = found[-1][0].id if len(found) == limit else ""
-    return Rows(tuple(key_row(*one) for one in found), cursor=cursor)
 
 
 async def usage(store: Store, query: UsageQuery) -> Rows:
@@ -105,7 +51,7 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
     before = query.before or 2**62
     rows: Sequence[Row]
     if query.key_id:
-        if await _find_key(store, "id", query.key_id) is None:
+        if await find_key(store, "id", query.key_id) is None:
             return missing(f"key {query.key_id}")
         rows = await _usage_of(store, query.key_id, before, limit)
     else:
@@ -184,11 +130,14 @@ def _try_row(one: Sequence[Any]) -> dict[str, Any]:
     return {"upstream": one[1], "outcome": one[2], "status": one[3]}
 
 
-async def inventory(store: Store, pool: str) -> dict[str, int | None]:
-    """Credit left by account of a pool; None is unlimited."""
-    rows = await store.fetch(
-        "SELECT u.pool, u.id, u.limited, a.posted_nano FROM upstream_accounts u "
-        "LEFT JOIN accounts a ON a.id = 'upstream:' || u.pool || ':' || u.id WHERE u.pool = $1",
-        pool,
+async def _generation(services: Services, request: GenerationQuery) -> GenerationReply:
+    found = await key(services.store, services.committer.digest(request.digest))
+    if not found.active:
+        return GenerationReply(active=False, receipt=None)
+    return GenerationReply(
+        active=True, receipt=await receipt(services.store, found.key_id, request.request_id)
     )
-    return {row[1]: (row[3] or 0) if row[2] else None for row in rows}
+
+
+USAGE = Read(verb=verbs.USAGE, answer=lambda services, request: usage(services.store, request))
+GENERATION = Read(verb=verbs.GENERATION, answer=_generation)

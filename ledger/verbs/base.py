@@ -1,0 +1,48 @@
+"""Owns the ways in which a ledger answers a verb: by a commit, by a renewal, by a read, or always the same."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic
+
+from msgspec import Struct
+
+from ledger.commits.commands import Write
+from ledger.commits.commit import Committer
+from ledger.store.base import Store
+from ledger.stream.consumer import Consumer
+from ledger.verbs.beats import Beats
+from schemas.verbs.base import Form, Reply, Verb
+
+
+class Services(Struct, frozen=True, kw_only=True, eq=False):
+    """What reads stand on."""
+
+    store: Store
+    committer: Committer
+    consumer: Consumer
+    beats: Beats
+    providers: Mapping[str, str]  # of the pools in the settings, by name
+    auditing: asyncio.Lock  # one proof at a time
+
+
+class Read(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
+    """Answered from the books as they are, beside the writer. `answer` may raise StoreError: then there is no reply."""
+
+    verb: Verb[Form, Reply]
+    answer: Callable[[Services, Form], Awaitable[Reply]]
+
+
+class Fixed(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
+    """Answered with the same bytes as long as the ledger runs."""
+
+    verb: Verb[Form, Reply]
+    answer: Callable[[Services], Reply]
+
+
+class Renewal(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
+    """Answered by the writer once the leases are renewed, all that wait in one statement."""
+
+    verb: Verb[Form, Reply]
+
+
+Answer = Write[Any, Any] | Renewal[Any, Any] | Fixed[Any, Any] | Read[Any, Any]

@@ -1,0 +1,109 @@
+"""Owns the answers about keys and balances: how each is read, and which rows a change needs."""
+
+from ledger.commits.commands import Write
+from ledger.commits.load_save import Wanted
+from ledger.rules import keys as rules
+from ledger.rules.authorise import ACTIVE, providers_of
+from ledger.rules.keys import DEFAULT_PROFILE, balance_row, key_row, missing
+from ledger.rules.rows import Account, Key
+from ledger.store.base import Row, Store
+from ledger.store.statements import ACCOUNTS, KEYS, Table
+from ledger.verbs.base import Read
+from schemas.verbs import keys as verbs
+from schemas.verbs.base import Rows
+from schemas.verbs.keys import Credit, KeyCreate, KeyList, KeyRef, KeyReply
+
+PAGE_MAX = 200  # rows, so that a page fits one message of the bus
+
+
+def columns_of(table: Table, alias: str) -> str:
+    """A table's columns for a SELECT that joins."""
+    return ", ".join(f"{alias}.{name}" for name in table.columns)
+
+
+_KEY_SQL = (
+    f"SELECT {columns_of(KEYS, 'k')}, {columns_of(ACCOUNTS, 'a')} "  # noqa: S608  made of our own column names
+    "FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE "
+)
+_AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
+_KEYS_WIDTH = len(KEYS.columns)
+
+
+async def key(store: Store, digest: str) -> KeyReply:
+    """Whether a key lives, and what it may use."""
+    found = await find_key(store, "digest", digest)
+    if found is None or found[0].status != ACTIVE:
+        return KeyReply(active=False)
+    return KeyReply(active=True, key_id=found[0].id, providers=providers_of(found[0]))
+
+
+async def find_key(store: Store, column: str, value: str) -> tuple[Key, Account] | None:
+    """A key and its account, by a column of the key's table."""
+    rows = await store.fetch(f"{_KEY_SQL}k.{column} = $1", value)
+    return _key_of(rows[0]) if rows else None
+
+
+def _key_of(row: Row) -> tuple[Key, Account]:
+    return Key(*row[:_KEYS_WIDTH]), Account(*row[_KEYS_WIDTH:])
+
+
+async def key_show(store: Store, key_id: str) -> Rows:
+    """One key."""
+    found = await find_key(store, "id", key_id)
+    return missing(f"key {key_id}") if found is None else Rows((key_row(*found),))
+
+
+async def balance(store: Store, key_id: str) -> Rows:
+    """One key's balance."""
+    found = await find_key(store, "id", key_id)
+    return missing(f"key {key_id}") if found is None else Rows((balance_row(key_id, found[1]),))
+
+
+async def key_list(store: Store, query: KeyList) -> Rows:
+    """A page of keys, oldest first."""
+    limit = min(max(query.limit, 1), PAGE_MAX)
+    if query.after:
+        rows = await store.fetch(
+            f"{_KEY_SQL}{_AFTER} ORDER BY k.created_ms, k.id LIMIT $2", query.after, limit
+        )
+    else:
+        rows = await store.fetch(f"{_KEY_SQL}1 = 1 ORDER BY k.created_ms, k.id LIMIT $1", limit)
+    found = [_key_of(row) for row in rows]
+    cursor = found[-1][0].id if len(found) == limit else ""
+    return Rows(tuple(key_row(*one) for one in found), cursor=cursor)
+
+
+def _create_wants(names: Wanted, request: KeyCreate, digest: str) -> None:
+    names.digests.add(digest)
+    names.profiles.add(request.profile or DEFAULT_PROFILE)
+
+
+def _revoke_wants(names: Wanted, request: KeyRef, _digest: str) -> None:
+    names.key_ids.add(request.key_id)
+
+
+def _credit_wants(names: Wanted, request: Credit, _digest: str) -> None:
+    names.deposits.add(request.request_id)
+    (names.key_ids if request.key_id else names.profiles).add(request.key_id or request.profile)
+
+
+KEY = Read(
+    verb=verbs.KEY,
+    answer=lambda services, request: key(services.store, services.committer.digest(request.digest)),
+)
+KEY_CREATE = Write(verb=verbs.KEY_CREATE, wants=_create_wants, answer=rules.key_create, hashed=True)
+KEY_LIST = Read(verb=verbs.KEY_LIST, answer=lambda services, request: key_list(services.store, request))
+KEY_SHOW = Read(
+    verb=verbs.KEY_SHOW, answer=lambda services, request: key_show(services.store, request.key_id)
+)
+KEY_REVOKE = Write(
+    verb=verbs.KEY_REVOKE,
+    wants=_revoke_wants,
+    answer=lambda book, request, _digest: rules.key_revoke(book, request),
+)
+CREDIT = Write(
+    verb=verbs.CREDIT,
+    wants=_credit_wants,
+    answer=lambda book, request, _digest: rules.credit(book, request),
+)
+BALANCE = Read(verb=verbs.BALANCE, answer=lambda services, request: balance(services.store, request.key_id))

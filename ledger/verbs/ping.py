@@ -1,0 +1,14 @@
+"""Owns the answer to a ping: the ledger is there, and so is its database."""
+
+from ledger.verbs.base import Read, Services
+from schemas.verbs import ping
+from schemas.verbs.base import Done
+from schemas.verbs.ping import Ping
+
+
+async def _ping(services: Services, _request: Ping) -> Done:
+    await services.store.fetch("SELECT 1")
+    return Done()
+
+
+PING = Read(verb=ping.PING, answer=_ping)
