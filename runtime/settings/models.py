@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import structs
 
-from runtime.settings.toml import Table
+from runtime.toml import Table
 from schemas.catalogue.anthropic import anthropic_capabilities
 from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.catalogue.builtin import BUILTIN

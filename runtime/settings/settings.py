@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime.settings.models import catalogue, read_rate
-from runtime.settings.toml import SettingsError, Table, read
+from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role, is_token
 from schemas.catalogue.model import Model
 from schemas.money.amounts import AmountError, usd_to_nano
