@@ -81,7 +81,7 @@ def _settings(settings: Settings, name: str) -> PoolSettings:
 
 async def _serving(pool: PoolSettings, settings: Settings, http: Upstream, meter: Meter, bus: Bus) -> Serving:
     try:
-        made: Family = family(pool.provider)
+        made: Family = family(pool.family)
     except UnknownProviderError:
         raise SettingsError(f"[pools.{pool.name}] provider: {pool.provider!r} is not known") from None
     accounts = pool.accounts

@@ -1,8 +1,9 @@
 """Owns the seam between a worker and a provider family: what a family must do, and nothing of how calls are run.
 
 A family is one module with one class that satisfies `Family`. It does no I/O: the worker sends what `Exchange.request`
-builds, and feeds the exchange what came back. Adding a family is that module, a folder of fixtures, and a line in
-`workers/providers/__init__.py`.
+builds, and feeds the exchange what came back. Adding a family is that module, a folder of fixtures, a line in
+`workers/providers/__init__.py`, and its name in `schemas/catalogue/families.py`. A vendor that speaks a family's
+protocol is no family: it is a row of `runtime/catalogue/presets.toml`.
 """
 
 from collections.abc import Mapping, Sequence
