@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
@@ -11,7 +12,7 @@ from runtime.settings.pools import PoolSettings, own_pools, read_rate
 from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
-from schemas.catalogue.profiles import profiled
+from schemas.catalogue.profiles import PICTURE_TOKENS_MAX, profiled
 from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
@@ -27,16 +28,20 @@ _CLASSES = {
 
 
 class _Row(Struct, frozen=True, kw_only=True):
-    """What one row says: a model, and its own rate."""
+    """What one row says: a model, its own rate, and whether the bound of its pictures is nobody's word."""
 
     model: Model
     rate: Decimal | None
+    guessed_pictures: bool
 
 
-def catalogue(rows: list[Table], pools: tuple[PoolSettings, ...], rate: Decimal) -> tuple[Model, ...]:
+def catalogue(
+    rows: list[Table], pools: tuple[PoolSettings, ...], rate: Decimal
+) -> tuple[tuple[Model, ...], tuple[str, ...]]:
     """The built-in models and a file's rows, each at its own rate: the row's, else its pool's, else the general one.
 
     `pools` are the configured ones. A built-in model whose pool is not configured stays: it has a row, but no worker.
+    The second is the ids of models whose pictures are bounded by PICTURE_TOKENS_MAX for want of a known bound.
     """
     by_name = {pool.name: pool for pool in pools}
     rates = {pool.name: pool.rate for pool in pools}
@@ -48,6 +53,7 @@ def catalogue(rows: list[Table], pools: tuple[PoolSettings, ...], rate: Decimal)
             model, provider=provider, family=family, rate=_first(rates.get(model.pool), rate)
         )
     own: set[str] = set()
+    guessed: list[str] = []
     own_addresses = own_pools(pools)
     for table in rows:
         row = _row(table, models, by_name, own_addresses)
@@ -56,7 +62,9 @@ def catalogue(rows: list[Table], pools: tuple[PoolSettings, ...], rate: Decimal)
             raise table.problem("id", f"{model.id!r} has two rows")
         own.add(model.id)
         models[model.id] = structs.replace(model, rate=_first(row.rate, rates.get(model.pool), rate))
-    return tuple(models.values())
+        if row.guessed_pictures:
+            guessed.append(model.id)
+    return tuple(models.values()), tuple(guessed)
 
 
 def _first(*rates: Decimal | None) -> Decimal:
@@ -92,7 +100,7 @@ def _row(
     )
     if limit_field := row.text("limit_field"):
         capabilities = structs.replace(capabilities, limit_field=limit_field)
-    capabilities = _capabilities(row.table("capabilities"), capabilities)
+    capabilities, guessed_pictures = _capabilities(row.table("capabilities"), capabilities)
     lifecycle = _lifecycle(row, kept)
     model = Model(
         id=model_id,
@@ -112,7 +120,7 @@ def _row(
     )
     rate = read_rate(row)
     row.done()
-    return _Row(model=model, rate=rate)
+    return _Row(model=model, rate=rate, guessed_pictures=guessed_pictures)
 
 
 def _names(names: Iterable[str]) -> str:
@@ -153,8 +161,9 @@ def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:
         raise row.problem("lifecycle", f"must be one of: {', '.join(Lifecycle)}") from None
 
 
-def _capabilities(table: Table, base: Capabilities) -> Capabilities:
-    changes: dict[str, object] = {}
+def _capabilities(table: Table, base: Capabilities) -> tuple[Capabilities, bool]:
+    """What a row says a model can do, over `base`; and whether the bound of its pictures is nobody's word."""
+    changes: dict[str, Any] = {}
     for field in structs.fields(Capabilities):
         if not table.has(field.name):
             continue
@@ -167,7 +176,14 @@ def _capabilities(table: Table, base: Capabilities) -> Capabilities:
         else:
             changes[field.name] = _other(table, field)
     table.done()
-    return structs.replace(base, **changes)
+    if "image_tokens_max" in changes:  # whoever bounds pictures means them to be taken
+        changes.setdefault("images", changes["image_tokens_max"] > 0)
+    able = structs.replace(base, **changes)
+    if not able.images:
+        return structs.replace(able, image_tokens_max=0), False
+    if able.image_tokens_max or "image_tokens_max" in changes:
+        return able, False
+    return structs.replace(able, image_tokens_max=PICTURE_TOKENS_MAX), True
 
 
 def _other(table: Table, field: structs.FieldInfo) -> object:

@@ -60,7 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     `database_url` is `sqlite:///<absolute path>` or `postgresql+asyncpg://…`, `rate` the share of list price that is
     billed unless a pool or a model has its own (each model's `rate` has it resolved). A model may have no `prices`:
-    the ledger then takes the price library's. `source` names the file for messages. Port 0 takes a free one.
+    the ledger then takes the price library's. `guessed_pictures` are the ids of models that take pictures though no
+    row says the most tokens of one. `source` names the file for messages. Port 0 takes a free one.
     """
 
     nats: NatsSettings = NatsSettings()
@@ -69,6 +70,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate: Decimal = DEFAULT_RATE
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[Model, ...] = ()
+    guessed_pictures: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
@@ -128,9 +130,9 @@ def load(
     )
     edge.done()
     metrics.done()
-    models = catalogue(root.tables("models"), settings.pools, settings.rate)
+    models, guessed_pictures = catalogue(root.tables("models"), settings.pools, settings.rate)
     root.done()
-    return structs.replace(settings, models=models)
+    return structs.replace(settings, models=models, guessed_pictures=guessed_pictures)
 
 
 def _sqlite(data: Path | None) -> str:

@@ -68,7 +68,7 @@ def test_a_row_holds_together(preset):
     assert preset.family in FAMILIES
     family(preset.family)
     assert preset.profile in PROFILES
-    assert profiled(preset.profile, "nobody-has-this").chat
+    assert profiled(preset.profile, "nobody-has-this").image_tokens_max == 0
     address = urlsplit(preset.address("eu-west-1"))
     assert (address.scheme, bool(address.hostname)) == ("https", True) or preset.family == SANDBOX
     assert not (address.query)
