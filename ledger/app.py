@@ -25,6 +25,7 @@ from runtime.log import get_logger
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
 from schemas.bus.subjects import BEATS, Role
+from schemas.catalogue.profiles import PICTURE_TOKENS_MAX
 
 GRACE_S = 3.0  # for what is queued at a stop
 OPEN_TIMEOUT_S = 30.0  # for a database that is still starting
@@ -59,6 +60,17 @@ async def open_store(url: str, clock: Callable[[], int] | None = None) -> Store:
     return store
 
 
+def _say_guesses(settings: Settings) -> None:
+    for model_id in settings.guessed_pictures:
+        _logger.warning(
+            "no bound is known for a picture: each holds the most that any known model bills",
+            model=model_id,
+            image_tokens_max=PICTURE_TOKENS_MAX,
+            set="[models.capabilities] image_tokens_max",
+            file=settings.source,
+        )
+
+
 async def serve(
     settings: Settings,
     stop: asyncio.Event,
@@ -75,6 +87,7 @@ async def serve(
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
         await again(lambda: write_catalogue(store, models, settings.pools))
+        _say_guesses(settings)
         telemetry = _the_telemetry()
         committer = Committer(store, Catalogue(models), settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from runtime.catalogue.presets import presets
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
-from runtime.settings.settings import PROVIDERS, SettingsError
+from runtime.settings.settings import SettingsError
 from schemas import keys
 from schemas.bus.subjects import new_id
 from schemas.money.amounts import AmountError, usd_to_nano
@@ -183,9 +184,9 @@ def _providers(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in PROVIDERS]
+    unknown = [name for name in names if name not in presets()]
     if unknown or not names:
-        raise typer.BadParameter(f"choose from {', '.join(PROVIDERS)}", param_hint="--providers")
+        raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")
     return names
 
 

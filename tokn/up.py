@@ -17,6 +17,7 @@ from runtime import log
 from runtime.bus.server import ServerOptions, binary, render
 from runtime.service import EXIT_FAILED
 from runtime.settings.settings import Settings, SettingsError, encode, load
+from schemas.catalogue.families import BEDROCK, SANDBOX
 from schemas.catalogue.model import Lifecycle
 from tokn.child import Program, output, tokn_command
 from tokn.folder import ChildRun, Folder, Run
@@ -89,7 +90,7 @@ class Up:
         )
 
     def _service(self, service: str, *words: str) -> Program:
-        aws = any(pool.provider == "bedrock" for pool in self.settings.pools)
+        aws = any(pool.family == BEDROCK for pool in self.settings.pools)
         return Program(
             name=service,
             arguments=tokn_command(service, HANDED, *words),
@@ -167,9 +168,9 @@ class Up:
         )
 
     def _model(self) -> str:
-        pools = {pool.name: pool.provider for pool in self.settings.pools}
-        served = [model for model in self.settings.models if model.pool in pools]
-        served.sort(key=lambda model: (pools[model.pool] != "sandbox", model.lifecycle is Lifecycle.RETIRED))
+        families = {pool.name: pool.family for pool in self.settings.pools}
+        served = [model for model in self.settings.models if model.pool in families]
+        served.sort(key=lambda model: (families[model.pool] != SANDBOX, model.lifecycle is Lifecycle.RETIRED))
         return served[0].id if served else "MODEL"
 
     async def stop(self) -> None:

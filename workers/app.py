@@ -90,7 +90,7 @@ async def _serving(
     pool: PoolSettings, settings: Settings, http: Upstream, events: UsagePublisher, bus: Bus
 ) -> Serving:
     try:
-        made: Family = family(pool.provider)
+        made: Family = family(pool.family)
     except UnknownProviderError:
         raise SettingsError(f"[pools.{pool.name}] provider: {pool.provider!r} is not known") from None
     accounts = pool.accounts

@@ -13,17 +13,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from runtime.catalogue.presets import presets
 from runtime.settings.settings import Settings, SettingsError
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Price, PriceTier, check_price, price_on
 
 _TIMEOUT_S = 60.0
-_LIBRARY_PROVIDERS = {
-    "openai": "openai",
-    "anthropic": "anthropic",
-    "gemini": "google",
-    "bedrock": "aws",
-}
 _CLASSES = {  # the library's names of our token classes
     "input": "input_mtok",
     "output": "output_mtok",
@@ -55,9 +50,7 @@ async def priced(settings: Settings, today: date) -> tuple[Model, ...]:
     Raises SettingsError for a configured pool's model without a price in force, a context or an output limit.
     """
     asked = tuple(
-        sorted(
-            {(m.provider, m.upstream) for m in settings.models if not m.prices and m.provider != "sandbox"}
-        )
+        sorted({(m.provider, m.upstream) for m in settings.models if not m.prices and _source(m.provider)})
     )
     found: dict[tuple[str, str], tuple[Price, ...]] = {}
     if asked:
@@ -70,6 +63,11 @@ async def priced(settings: Settings, today: date) -> tuple[Model, ...]:
             raise SettingsError(f"{settings.source}: [[models]] id {model.id!r}: {why}")
         models.append(structs.replace(model, prices=prices))
     return tuple(models)
+
+
+def _source(provider: str) -> str:
+    preset = presets().get(provider)
+    return preset.price_source if preset is not None else ""
 
 
 def _problem(model: Model, prices: tuple[Price, ...], today: date) -> str:
@@ -114,7 +112,7 @@ def look_up(asked: Asked) -> tuple[Price, ...]:
     """The library's dated price rows of exactly this id; none if it has no such id, or prices by the hour."""
     from genai_prices import data_snapshot  # noqa: PLC0415  heavy: only ever imported here
 
-    wanted = _LIBRARY_PROVIDERS.get(asked.provider)
+    wanted = _source(asked.provider)
     for provider in data_snapshot.get_snapshot().providers:
         if provider.id == wanted:
             exact = [model for model in provider.models if model.id == asked.upstream]

@@ -1,16 +1,18 @@
 """Owns `[[models]]` rows: how a file adds to the built-in catalogue and replaces its rows."""
 
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
-from runtime.settings.toml import Table
-from schemas.catalogue.anthropic import anthropic_capabilities
-from schemas.catalogue.bedrock import bedrock_capabilities
+from runtime.catalogue.presets import presets
+from runtime.settings.pools import PoolSettings, own_pools, read_rate
+from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
-from schemas.catalogue.gemini import gemini_capabilities
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
+from schemas.catalogue.profiles import PICTURE_TOKENS_MAX, profiled
 from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
@@ -23,47 +25,55 @@ _CLASSES = {
     "reasoning": "reasoning",
     "output_audio": "output_audio",
 }
-_RATE_MAX = 10
 
 
-def read_rate(table: Table) -> Decimal | None:
-    """The share of list price that is billed, where a table sets one."""
-    return table.decimal("rate", most=_RATE_MAX)
+class _Row(Struct, frozen=True, kw_only=True):
+    """What one row says: a model, its own rate, and whether the bound of its pictures is nobody's word."""
+
+    model: Model
+    rate: Decimal | None
+    guessed_pictures: bool
 
 
 def catalogue(
-    rows: list[Table],
-    providers: dict[str, str],
-    rates: dict[str, Decimal | None],
-    rate: Decimal,
-    own_pools: frozenset[str],
-) -> tuple[Model, ...]:
+    rows: list[Table], pools: tuple[PoolSettings, ...], rate: Decimal
+) -> tuple[tuple[Model, ...], tuple[str, ...]]:
     """The built-in models and a file's rows, each at its own rate: the row's, else its pool's, else the general one.
 
-    `providers` and `rates` are the configured pools', `own_pools` those at the address of the provider itself. A
-    built-in model whose pool is not configured stays: it has a row, but no worker.
+    `pools` are the configured ones. A built-in model whose pool is not configured stays: it has a row, but no worker.
+    The second is the ids of models whose pictures are bounded by PICTURE_TOKENS_MAX for want of a known bound.
     """
+    by_name = {pool.name: pool for pool in pools}
+    rates = {pool.name: pool.rate for pool in pools}
     models: dict[str, Model] = {}
     for model in BUILTIN:
-        provider = providers.get(model.pool, model.provider)
-        models[model.id] = structs.replace(model, provider=provider, rate=_first(rates.get(model.pool), rate))
+        pool = by_name.get(model.pool)
+        provider, family = (model.provider, model.family) if pool is None else (pool.provider, pool.family)
+        models[model.id] = structs.replace(
+            model, provider=provider, family=family, rate=_first(rates.get(model.pool), rate)
+        )
     own: set[str] = set()
-    for row in rows:
-        model, model_rate = _model(row, models, providers, own_pools)
+    guessed: list[str] = []
+    own_addresses = own_pools(pools)
+    for table in rows:
+        row = _row(table, models, by_name, own_addresses)
+        model = row.model
         if model.id in own:
-            raise row.problem("id", f"{model.id!r} has two rows")
+            raise table.problem("id", f"{model.id!r} has two rows")
         own.add(model.id)
-        models[model.id] = structs.replace(model, rate=_first(model_rate, rates.get(model.pool), rate))
-    return tuple(models.values())
+        models[model.id] = structs.replace(model, rate=_first(row.rate, rates.get(model.pool), rate))
+        if row.guessed_pictures:
+            guessed.append(model.id)
+    return tuple(models.values()), tuple(guessed)
 
 
 def _first(*rates: Decimal | None) -> Decimal:
     return next(rate for rate in rates if rate is not None)
 
 
-def _model(
-    row: Table, known: dict[str, Model], providers: dict[str, str], own_pools: frozenset[str]
-) -> tuple[Model, Decimal | None]:
+def _row(
+    row: Table, known: dict[str, Model], pools: dict[str, PoolSettings], own_addresses: frozenset[str]
+) -> _Row:
     model_id = row.needed("id")
     if len(model_id) > _ID_MAX or not model_id.isprintable() or model_id != model_id.strip():
         raise row.problem("id", f"must be at most {_ID_MAX} printable characters")
@@ -71,11 +81,11 @@ def _model(
     pool = row.text("pool", base.pool if base else "")
     if not pool:
         raise row.problem("pool", "is needed")
-    if pool not in providers:
+    if pool not in pools:
         raise row.problem(
-            "pool", f"{pool!r} is not a pool; add [pools.{pool}] or name one of: {_names(providers)}"
+            "pool", f"{pool!r} is not a pool; add [pools.{pool}] or name one of: {_names(pools)}"
         )
-    provider = providers[pool]
+    provider = pools[pool].provider
     upstream = row.text("upstream", base.upstream if base else model_id)
     # What was said of another upstream model says nothing about this one.
     kept = base if base is not None and base.upstream == upstream and base.provider == provider else None
@@ -84,18 +94,20 @@ def _model(
     if context is None or max_output is None:
         key = "context" if context is None else "max_output"
         raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
-    capabilities = kept.capabilities if kept else _family(provider, upstream, own=pool in own_pools)
+    capabilities = kept.capabilities if kept else _known(provider, upstream, own=pool in own_addresses)
     capabilities = structs.replace(
         capabilities, needs_limit=not _stops(provider, upstream, context, max_output)
     )
     if limit_field := row.text("limit_field"):
         capabilities = structs.replace(capabilities, limit_field=limit_field)
+    capabilities, guessed_pictures = _capabilities(row.table("capabilities"), capabilities)
     lifecycle = _lifecycle(row, kept)
     model = Model(
         id=model_id,
         pool=pool,
         upstream=upstream,
         provider=provider,
+        family=pools[pool].family,
         context=context,
         max_output=max_output,
         prices=_prices(row, upstream) or (kept.prices if kept else ()),
@@ -104,14 +116,14 @@ def _model(
         lifecycle=lifecycle,
         shutdown_date=row.day("shutdown_date") or (kept.shutdown_date if kept else None),
         successor=row.text("successor") or (kept.successor if kept else None),
-        capabilities=_capabilities(row.table("capabilities"), capabilities),
+        capabilities=capabilities,
     )
     rate = read_rate(row)
     row.done()
-    return model, rate
+    return _Row(model=model, rate=rate, guessed_pictures=guessed_pictures)
 
 
-def _names(names: dict[str, str]) -> str:
+def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "(none)"
 
 
@@ -125,22 +137,18 @@ def _stops(provider: str, upstream: str, context: int, max_output: int) -> bool:
     return max_output >= context or (builtin is not None and max_output >= builtin.max_output)
 
 
-def _family(provider: str, upstream: str, *, own: bool) -> Capabilities:
-    """What a model can do unless its row says otherwise: what is known of it, else the family's first built-in model.
+def _known(provider: str, upstream: str, *, own: bool) -> Capabilities:
+    """What a model can do unless its row says otherwise: what is known of it at this vendor, else its preset's profile.
 
-    `own` says that its pool is at the address of the provider itself.
+    `own` says that its pool is at the address of the vendor itself.
     """
-    if provider == "anthropic":
-        return anthropic_capabilities(upstream)
-    if provider == "gemini":
-        return gemini_capabilities(upstream)
-    if provider == "bedrock":
-        return bedrock_capabilities(upstream)
-    first = next((model.capabilities for model in BUILTIN if model.provider == provider), Capabilities())
-    if provider == "openai" and own and _builtin(provider, upstream) is None:
-        # OpenAI's newer models refuse the old name; other servers may know no other.
-        return structs.replace(first, limit_field="max_completion_tokens")
-    return first
+    builtin = _builtin(provider, upstream)
+    if builtin is not None:
+        return builtin.capabilities
+    preset = presets()[provider]
+    able = profiled(preset.profile, upstream)
+    # A vendor's own models may refuse the name that other servers alone know.
+    return structs.replace(able, limit_field=preset.limit_field) if preset.limit_field and own else able
 
 
 def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:
@@ -153,8 +161,9 @@ def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:
         raise row.problem("lifecycle", f"must be one of: {', '.join(Lifecycle)}") from None
 
 
-def _capabilities(table: Table, base: Capabilities) -> Capabilities:
-    changes: dict[str, object] = {}
+def _capabilities(table: Table, base: Capabilities) -> tuple[Capabilities, bool]:
+    """What a row says a model can do, over `base`; and whether the bound of its pictures is nobody's word."""
+    changes: dict[str, Any] = {}
     for field in structs.fields(Capabilities):
         if not table.has(field.name):
             continue
@@ -167,7 +176,14 @@ def _capabilities(table: Table, base: Capabilities) -> Capabilities:
         else:
             changes[field.name] = _other(table, field)
     table.done()
-    return structs.replace(base, **changes)
+    if "image_tokens_max" in changes:  # whoever bounds pictures means them to be taken
+        changes.setdefault("images", changes["image_tokens_max"] > 0)
+    able = structs.replace(base, **changes)
+    if not able.images:
+        return structs.replace(able, image_tokens_max=0), False
+    if able.image_tokens_max or "image_tokens_max" in changes:
+        return able, False
+    return structs.replace(able, image_tokens_max=PICTURE_TOKENS_MAX), True
 
 
 def _other(table: Table, field: structs.FieldInfo) -> object:

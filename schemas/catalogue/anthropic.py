@@ -1,5 +1,6 @@
 """Owns what each Claude model can do, by the id that Anthropic is asked for: facts of docs/providers/anthropic.md, as data."""
 
+import re
 from typing import Final
 
 from msgspec import structs
@@ -63,9 +64,12 @@ _CLAUDE_55: Final = structs.replace(CLAUDE_47, efforts=_ALL_EFFORTS, forced_tool
 # By the longest beginning that fits: ids end in dates.
 _ROWS: Final = {
     "claude-3-": CLAUDE_3,
+    "claude-3-5-": CLAUDE_3,
     "claude-3-7-": _CLAUDE_BUDGET,
     "claude-opus-4-": _CLAUDE_BUDGET,
+    "claude-opus-4-0": _CLAUDE_BUDGET,
     "claude-sonnet-4-": _CLAUDE_BUDGET,
+    "claude-sonnet-4-0": _CLAUDE_BUDGET,
     "claude-opus-4-1": _CLAUDE_41,
     "claude-opus-4-5": _CLAUDE_45,
     "claude-sonnet-4-5": _CLAUDE_45,
@@ -86,7 +90,19 @@ _ROWS: Final = {
 }
 
 
+_NEWER: Final = re.compile(r"-?\d{1,2}(?!\d)")  # a further number behind a known beginning: another release
+
+
+def _known(upstream: str) -> str:
+    return max((start for start in _ROWS if upstream.startswith(start)), key=len, default="")
+
+
 def anthropic_capabilities(upstream: str) -> Capabilities:
     """What a model can do; one that is newer than this table, what the newest can."""
-    known = max((start for start in _ROWS if upstream.startswith(start)), key=len, default="")
-    return _ROWS.get(known, CLAUDE_47)
+    return _ROWS.get(_known(upstream), CLAUDE_47)
+
+
+def bounds_claude_pictures(upstream: str) -> bool:
+    """Whether the bound of a picture is this very release's, and not a guess from its neighbours."""
+    known = _known(upstream)
+    return bool(known) and _NEWER.match(upstream, len(known)) is None

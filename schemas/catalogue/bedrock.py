@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import structs
 
-from schemas.catalogue.anthropic import anthropic_capabilities
+from schemas.catalogue.anthropic import anthropic_capabilities, bounds_claude_pictures
 from schemas.catalogue.model import Capabilities
 
 _EFFORTS: Final = ("minimal", "low", "medium", "high")
@@ -82,6 +82,7 @@ _ROWS: Final = {
     "amazon.nova-": _NOVA,
     "amazon.nova-2-": _NOVA_2,
 }
+_BOUNDED_NOVA: Final = ("amazon.nova-lite", "amazon.nova-pro", "amazon.nova-premier", "amazon.nova-2-")
 _CLAUDE: Final = "anthropic."
 _GLOBAL: Final = "global"
 
@@ -103,6 +104,14 @@ def bedrock_capabilities(upstream: str) -> Capabilities:
         return _claude(name.removeprefix(_CLAUDE))
     found = max((known for known in _ROWS if name.startswith(known)), key=len, default="")
     return _ROWS.get(found, PLAIN)
+
+
+def bounds_bedrock_pictures(upstream: str) -> bool:
+    """Whether the bound of a picture is this very model's, and not a guess from another of its maker's."""
+    _, name = _split(upstream)
+    if name.startswith(_CLAUDE):
+        return bounds_claude_pictures(name.removeprefix(_CLAUDE))
+    return name.startswith(_BOUNDED_NOVA)
 
 
 def region_uplifts(upstream: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from schemas.catalogue.anthropic import CLAUDE_3
 from schemas.catalogue.bedrock import TITAN
 from schemas.catalogue.gemini import GEMINI_1
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
+from schemas.catalogue.openai import GPT_4, GPT_4O_MINI
 from schemas.money.pricing import Price, PriceTier
 
 
@@ -23,21 +24,10 @@ def _price(model_id: str, *tiers: PriceTier) -> tuple[Price, ...]:
     return (Price(id=f"builtin:{model_id}", tiers=tiers),)
 
 
-_OPENAI = Capabilities(
-    images=True,
-    audio_in=False,
-    files=False,
-    remote_images=True,
-    json_schema=True,
-    json_object=True,
-    n_max=128,
-    logprobs=True,
-    limit_field="max_tokens",
-    overhead_tokens=64,
-    image_tokens_max=1_500,
-)
-
 SANDBOX_MODEL = "tokn-sandbox"
+SANDBOX_CAPABILITIES = Capabilities(
+    completions=True, images=False, json_object=False, n_max=8, overhead_tokens=16
+)
 
 BUILTIN: tuple[Model, ...] = (
     Model(
@@ -53,7 +43,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.DEPRECATED,
         shutdown_date=date(2027, 1, 14),
         successor="gpt-6.1-sol",
-        capabilities=_OPENAI,
+        capabilities=GPT_4,
     ),
     Model(
         id="gpt-4o-mini",
@@ -68,16 +58,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.DEPRECATED,
         shutdown_date=date(2027, 1, 14),
         successor="gpt-6-luna",
-        capabilities=Capabilities(
-            images=True,
-            remote_images=True,
-            json_schema=True,
-            json_object=True,
-            n_max=128,
-            logprobs=True,
-            overhead_tokens=64,
-            image_tokens_max=50_000,
-        ),
+        capabilities=GPT_4O_MINI,
     ),
     Model(
         id="gpt-4-turbo",
@@ -92,7 +73,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.RETIRED,
         shutdown_date=date(2026, 10, 23),
         successor="gpt-5.6-sol",
-        capabilities=_OPENAI,
+        capabilities=GPT_4,
     ),
     Model(
         id="claude-3-5-sonnet-20241022",
@@ -211,8 +192,6 @@ BUILTIN: tuple[Model, ...] = (
         prices=_price(SANDBOX_MODEL, _tier("1.00", "2.00")),
         created=1763769600,
         owned_by="tokn-sandbox",
-        capabilities=Capabilities(
-            completions=True, images=False, json_object=False, n_max=8, overhead_tokens=16
-        ),
+        capabilities=SANDBOX_CAPABILITIES,
     ),
 )

@@ -93,3 +93,8 @@ _ROWS: Final = {
 def gemini_capabilities(upstream: str) -> Capabilities:
     """What a model can do; one that is newer than this table, what the newest can."""
     return _ROWS.get(upstream, GEMINI_3)
+
+
+def bounds_gemini_pictures(upstream: str) -> bool:
+    """Whether the bound of a picture is this very model's, and not a guess from the newest one."""
+    return upstream in _ROWS

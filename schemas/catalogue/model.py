@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schemas.money.pricing import Price
 
@@ -74,7 +74,11 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One row of the catalogue. `id` is what callers write, `upstream` what the provider is asked for."""
+    """One row of the catalogue. `id` is what callers write, `upstream` what the provider is asked for.
+
+    `provider` is the name of a preset: the vendor that callers see and that keys allow. `family` is the code that
+    speaks with it; a row of a version that knew no families names its provider's own.
+    """
 
     id: str
     pool: str
@@ -90,3 +94,8 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shutdown_date: date | None = None
     successor: str | None = None
     capabilities: Capabilities = Capabilities()
+    family: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.family:
+            structs.force_setattr(self, "family", self.provider)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.conversations import check_conversation, ends_with_assistant
 from schemas.chat.priced import RequestError
@@ -14,7 +15,6 @@ from schemas.chat.toolsets import check_tools
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 
 PROMPTS_MAX = 128  # of one emulated legacy completion: each is a call of its own
-PASS_THROUGH = frozenset(("openai", "sandbox"))  # providers that get the caller's own bytes, and judge them
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
@@ -38,7 +38,7 @@ _HINTS = {"functions": " Send `tools` instead.", "function_call": " Send `tool_c
 
 def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     """The 400 for a body that a model cannot honour as it is; None if it can, or if its provider judges for itself."""
-    if model.provider in PASS_THROUGH and (dialect == CHAT or model.capabilities.completions):
+    if model.family in PASS_THROUGH and (dialect == CHAT or model.capabilities.completions):
         return None
     request = read(dialect, body)
     if isinstance(request, WireError):
@@ -125,7 +125,7 @@ def _check_completion(request: CompletionRequest, model: Model) -> None:
         raise RequestError(unsupported_parameter("logprobs", message))
     if request.logprobs is not None and not 0 <= request.logprobs <= 5:
         raise RequestError(_range("logprobs", 0, 5))
-    if model.provider in PASS_THROUGH:
+    if model.family in PASS_THROUGH:
         return  # it judges the chat request that this becomes
     for chat in as_chats(request)[:1]:  # they differ in nothing but their text
         _check_values(chat, model)

@@ -23,6 +23,7 @@ UPSTREAMS = {
     "gemini": "gemini-x",
     "bedrock": "global.anthropic.claude-opus-4-6-v1",
 }
+PICTURES = "[models.capabilities]\nimage_tokens_max = 5200\n"  # ids that no vendor has are bounded by their row alone
 TITAN = "amazon.titan-text-express-v1"
 PROVIDERS = tuple(UPSTREAMS)
 
@@ -90,7 +91,7 @@ def config(played: dict[str, list[Stage]]) -> str:
     """A pool and a model of the provider's own name for each family, and `titan`, each on its first fake."""
     text = "".join(
         pool_toml(provider, provider, [played[provider][0].account])
-        + model_toml(provider, provider, upstream)
+        + model_toml(provider, provider, upstream, PICTURES)
         for provider, upstream in UPSTREAMS.items()
     )
     return text + model_toml("titan", "bedrock", TITAN) + TIERED

@@ -243,10 +243,15 @@ def test_the_limits_name_follows_the_address(tmp_path, address, limit_field, nam
 
 
 def test_new_row_without_prices_is_left_to_the_price_library(tmp_path):
-    """A new row is its own upstream, has its family's capabilities, and no price until the ledger finds one."""
+    """A new row is its own upstream, has its profile's capabilities but pictures, and no price until the ledger finds one."""
     row = model(read(tmp_path, OPENAI + ROW, **KEYS), "gpt-9")
     assert (row.upstream, row.provider, row.prices) == ("gpt-9", "openai", ())
-    assert row.capabilities.images
+    assert (row.capabilities.n_max, row.capabilities.logprobs, row.capabilities.json_schema) == (
+        128,
+        True,
+        True,
+    )
+    assert not row.capabilities.images
 
 
 def test_dated_tiered_prices(tmp_path):

@@ -1,0 +1,1 @@
+"""The catalogue as data: the vendors that a pool may name."""

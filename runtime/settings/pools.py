@@ -1,0 +1,181 @@
+"""Owns pools and their upstream accounts: from `[pools]` in a file, else from the presets' usual variables."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct, structs
+
+from runtime.catalogue.presets import CREDENTIALS, Preset, presets
+from runtime.settings.secrets import Secrets, unread
+from runtime.toml import Table
+from schemas.bus.subjects import is_token
+from schemas.catalogue.families import SANDBOX
+from schemas.money.amounts import AmountError, usd_to_nano
+
+SANDBOX_WORDS_PER_S = 100
+_RATE_MAX = 10
+_PROFILE = "profile"  # a credential, and no secret: it names one of the AWS credential files
+
+
+class AccountSettings(Struct, frozen=True, kw_only=True):
+    """One upstream account with its credentials: only workers ever hold one.
+
+    Empty text means that it was left out. `credit_nano` None is unlimited. The AWS fields are bedrock's.
+    """
+
+    id: str
+    base_url: str = ""
+    api_key: str = ""
+    credit_nano: int | None = None
+    max_inflight: int = 256
+    organization: str = ""
+    project: str = ""
+    region: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    session_token: str = ""
+    profile: str = ""
+    bearer_token: str = ""
+    keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
+
+
+class PoolSettings(Struct, frozen=True, kw_only=True):
+    """One pool. `words_per_s` is the sandbox's pace; 0 is as fast as it goes."""
+
+    name: str
+    provider: str  # the name of a preset
+    rate: Decimal | None = None
+    accounts: tuple[AccountSettings, ...] = ()
+    words_per_s: float = SANDBOX_WORDS_PER_S
+    family: str = ""  # the code that speaks with it; left out: of the provider's own name
+
+    def __post_init__(self) -> None:
+        if not self.family:
+            structs.force_setattr(self, "family", self.provider)
+
+
+def read_rate(table: Table) -> Decimal | None:
+    """The share of list price that is billed, where a table sets one."""
+    return table.decimal("rate", most=_RATE_MAX)
+
+
+def read_pools(table: Table, secrets: Secrets | None) -> tuple[PoolSettings, ...]:
+    """The pools of a file; without `secrets` no credentials are read. Raises SettingsError."""
+    pools = []
+    for name in table.keys():  # noqa: SIM118  a Table is not a dict
+        if not is_token(name):
+            raise table.problem(name, "a pool's name is made of letters, digits, _ and -, at most 64")
+        pools.append(_pool(name, table.table(name), secrets))
+    return tuple(pools)
+
+
+def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
+    provider = table.needed("provider")
+    preset = presets().get(provider)
+    if preset is None:
+        raise table.problem("provider", f"{provider!r} is not one of: {', '.join(presets())}")
+    sandbox = preset.family == SANDBOX
+    rate = read_rate(table)
+    accounts: list[AccountSettings] = []
+    for row in table.tables("accounts"):
+        account = _account(row, preset, secrets)
+        if account.id in {other.id for other in accounts}:
+            raise row.problem("id", f"two accounts of this pool are called {account.id!r}")
+        accounts.append(account)
+    if not accounts:
+        if not sandbox:
+            raise table.problem("accounts", "at least one account is needed")
+        accounts.append(AccountSettings(id=SANDBOX))
+    words = (
+        table.decimal("words_per_s", Decimal(SANDBOX_WORDS_PER_S), most=1_000_000) if sandbox else Decimal(0)
+    )
+    table.done()
+    return PoolSettings(
+        name=name,
+        provider=provider,
+        family=preset.family,
+        rate=rate,
+        accounts=tuple(accounts),
+        words_per_s=float(words or 0),
+    )
+
+
+def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSettings:
+    account_id = row.needed("id")
+    if not is_token(account_id):
+        raise row.problem("id", "is made of letters, digits, _ and -, at most 64")
+    keyed = row.has("api_key")
+    resolve = unread if secrets is None else secrets.resolve
+    found: dict[str, Any] = {key: resolve(row, key) for key in CREDENTIALS if key != _PROFILE}
+    credit = row.decimal("credit_usd")
+    try:
+        credit_nano = None if credit is None else usd_to_nano(str(credit))
+    except AmountError as error:
+        raise row.problem("credit_usd", str(error)) from None
+    region = row.text("region")
+    if preset.needs_region and not region:
+        raise row.problem("region", f"is needed for {preset.name}")
+    base_url = row.text("base_url") or preset.address(region)
+    if base_url and not base_url.startswith(("http://", "https://")):
+        raise row.problem("base_url", "must start with https:// or http://")
+    account = AccountSettings(
+        id=account_id,
+        base_url=base_url.rstrip("/"),
+        credit_nano=credit_nano,
+        max_inflight=row.integer("max_inflight", 256, most=100_000) or 256,
+        organization=row.text("organization"),
+        project=row.text("project"),
+        region=region,
+        profile=row.text(_PROFILE),
+        **found,
+    )
+    if secrets is not None and preset.needs_key and not account.api_key:
+        if not keyed:
+            raise row.problem("api_key", "is needed")
+        account = structs.replace(account, keyless=True)
+    if bool(account.access_key_id) != bool(account.secret_access_key):
+        raise row.problem("access_key_id", "and secret_access_key come together")
+    row.done()
+    return account
+
+
+def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
+    """The pools whose every account is at the address of its provider itself."""
+    return frozenset(
+        pool.name
+        for pool in pools
+        if all(
+            account.base_url == presets()[pool.provider].address(account.region) for account in pool.accounts
+        )
+    )
+
+
+def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tuple[PoolSettings, ...]:
+    """A pool of each preset whose usual variables are set, and the sandbox's, in the presets' order."""
+    pools = []
+    for preset in presets().values():
+        region = next((variables[name] for name in preset.region_env if variables.get(name)), "")
+        if preset.family == SANDBOX:
+            account = AccountSettings(id=SANDBOX)
+        elif any(variables.get(sign) for sign in preset.signs) and (region or not preset.needs_region):
+            found: dict[str, Any] = {key: variables.get(variable, "") for key, variable in preset.env.items()}
+            account = AccountSettings(
+                id="main",
+                base_url=preset.address(region),
+                region=region,
+                **(found if credentials else {}),
+            )
+        else:
+            continue
+        pools.append(
+            PoolSettings(name=preset.name, provider=preset.name, family=preset.family, accounts=(account,))
+        )
+    return tuple(pools)
+
+
+def without_credentials(pool: PoolSettings) -> PoolSettings:
+    """A pool with nothing in it that lets anybody in."""
+    blank = dict.fromkeys(CREDENTIALS, "")
+    accounts = tuple(structs.replace(account, **blank) for account in pool.accounts)
+    return structs.replace(pool, accounts=accounts)

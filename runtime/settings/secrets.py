@@ -1,0 +1,39 @@
+"""Owns secrets in a file: a value may be the name of a variable or of a file that holds it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.toml import Table
+
+_SECRET_BYTES_MAX = 64 * 1024
+
+
+class Secrets:
+    """Resolves `env:NAME`, `file:PATH` (from the file's own folder) or the value itself."""
+
+    def __init__(self, variables: Mapping[str, str], folder: Path) -> None:
+        self._variables = variables
+        self._folder = folder
+
+    def resolve(self, table: Table, key: str) -> str:
+        """The value behind a key, empty if the key is not there. Raises SettingsError."""
+        text = table.text(key)
+        if text.startswith("env:"):
+            value = self._variables.get(text[4:])
+            if value is None:
+                raise table.problem(key, f"the environment variable {text[4:]} is not set")
+            return value
+        if text.startswith("file:"):
+            try:
+                with (self._folder / text[5:]).open("rb") as file:
+                    return file.read(_SECRET_BYTES_MAX).decode().strip()
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is not text"
+                raise table.problem(key, f"the file {text[5:]} cannot be read: {why}") from None
+        return text
+
+
+def unread(table: Table, key: str) -> str:
+    """Passes over a secret that this service has no use for: it may be there, and it is somebody else's."""
+    table.text(key)
+    return ""

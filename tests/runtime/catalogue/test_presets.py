@@ -1,0 +1,184 @@
+"""Every preset, whoever adds it: its row holds together, and its credentials go nowhere else."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from genai_prices import data_snapshot
+from hatchling.builders.wheel import WheelBuilder
+from msgspec import structs
+
+from runtime.catalogue.presets import CREDENTIALS, Preset, presets, read_presets
+from runtime.settings.settings import (
+    AccountSettings,
+    PoolSettings,
+    Settings,
+    SettingsError,
+    encode,
+    load,
+    redacted,
+)
+from schemas.bus.subjects import Role, is_token
+from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.families import FAMILIES, SANDBOX
+from schemas.catalogue.profiles import PROFILES, profiled
+from workers.providers import _FAMILIES, UnknownProviderError, family
+
+ROOT = Path(__file__).resolve().parents[3]
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
+ROW = """
+[acme]
+family = "openai"
+base_url = "https://api.acme.test/v1"
+env = { api_key = "ACME_API_KEY" }
+profile = "openai"
+"""
+every_preset = pytest.mark.parametrize("preset", presets().values(), ids=list(presets()))
+
+
+def variables(preset: Preset) -> dict[str, str]:
+    """An environment in which a vendor's credentials are set, each to a value that names it."""
+    names = (*preset.env.values(), *preset.region_env)
+    return {name: f"canary-{name.lower().replace('_', '-')}" for name in names}
+
+
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
+    """Settings without a file."""
+    monkeypatch.chdir(tmp_path)
+    return load(None, credentials=True, environment=environment)
+
+
+def test_the_order_is_the_files():
+    """Pools of the environment are in this order, so that the first sells the bare ids."""
+    assert tuple(presets()) == ("openai", "anthropic", "gemini", "bedrock", "sandbox")
+
+
+def test_families_are_the_workers():
+    """The names that a row may say are those that the workers have code for, in one order."""
+    assert tuple(_FAMILIES) == FAMILIES
+    with pytest.raises(UnknownProviderError):
+        family("nobody")
+
+
+@every_preset
+def test_a_row_holds_together(preset):
+    """A name that subjects and keys can carry, code that speaks with it, a known profile, a whole address."""
+    assert is_token(preset.name)
+    assert preset.family in FAMILIES
+    family(preset.family)
+    assert preset.profile in PROFILES
+    assert profiled(preset.profile, "nobody-has-this").image_tokens_max == 0
+    address = urlsplit(preset.address("eu-west-1"))
+    assert (address.scheme, bool(address.hostname)) == ("https", True) or preset.family == SANDBOX
+    assert not (address.query)
+    assert not (address.fragment)
+    assert not (address.path.endswith("/"))
+    assert "{" not in preset.address("eu-west-1")
+
+
+@every_preset
+def test_variables_are_a_rows_own(preset):
+    """Names of variables are well formed, and no two vendors share one: a key reaches nobody else's address."""
+    own = {*preset.env.values(), *preset.signs, *preset.region_env}
+    assert all(VARIABLE.fullmatch(name) for name in own)
+    assert len(set(preset.env.values())) == len(preset.env)
+    others = [other for other in presets().values() if other.name != preset.name]
+    assert not own & {name for one in others for name in (*one.env.values(), *one.signs, *one.region_env)}
+    assert set(preset.env) <= set(CREDENTIALS)
+    assert bool(preset.region_env) is preset.needs_region
+
+
+@every_preset
+def test_the_price_library_has_its_source(preset):
+    """A row names a provider of the price library, or none."""
+    assert preset.price_source in {"", *(provider.id for provider in data_snapshot.get_snapshot().providers)}
+
+
+@every_preset
+def test_its_variables_make_exactly_its_pool(tmp_path, monkeypatch, preset):
+    """A vendor's variables alone give its pool, at its address, with its own credentials, beside the sandbox."""
+    environment = variables(preset)
+    pools = settings(tmp_path, monkeypatch, environment).pools
+    assert [pool.name for pool in pools] == [*dict.fromkeys((preset.name, "sandbox"))]
+    pool = pools[0]
+    assert (pool.provider, pool.family) == (preset.name, preset.family)
+    (account,) = pool.accounts
+    region = environment[preset.region_env[0]] if preset.region_env else ""
+    assert account.base_url == preset.address(region)
+    assert {key: getattr(account, key) for key in preset.env} == {
+        key: environment[name] for key, name in preset.env.items()
+    }
+
+
+@every_preset
+def test_its_secrets_reach_workers_only(tmp_path, monkeypatch, preset):
+    """What a service without credentials is handed has none of the values of a vendor's variables."""
+    environment = variables(preset)
+    found = settings(tmp_path, monkeypatch, environment)
+    for handed in (
+        encode(redacted(found, (Role.EDGE,), credentials=False, pepper=False)),
+        encode(load(None, credentials=False, environment=environment)),
+    ):
+        assert [name for name in preset.env.values() if environment[name].encode() in handed] == []
+
+
+def test_every_credential_of_an_account_can_be_redacted():
+    """CREDENTIALS are fields of an account, so that blanking them blanks whatever a row can name."""
+    assert set(CREDENTIALS) <= {field.name for field in structs.fields(AccountSettings)}
+
+
+def test_built_in_models_are_of_presets():
+    """Each built-in model's vendor is a preset, and its family that preset's."""
+    assert all(model.family == presets()[model.provider].family for model in BUILTIN)
+
+
+def test_a_pool_and_a_model_of_an_older_version_have_their_providers_family():
+    """Where no family is said, the provider's name is one: so it was before presets."""
+    assert PoolSettings(name="p", provider="openai").family == "openai"
+    assert structs.replace(BUILTIN[0], family="", provider="anthropic").family == "anthropic"
+
+
+def test_the_wheel_has_the_rows():
+    """The data file is packaged beside its reader, and the image copies the whole folder."""
+    packed = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    assert {"runtime/catalogue/presets.py", "runtime/catalogue/presets.toml"} <= packed
+    assert "COPY runtime /opt/tokn/src/runtime\n" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("[acme]", "[acme"), ["is not TOML"]),
+        (("[acme]", "['a.b']"), ["a.b", "letters"]),
+        (('family = "openai"\n', ""), ["[acme] family", "is needed"]),
+        (('family = "openai"', 'family = "telex"'), ["[acme] family", "telex", "openai"]),
+        (('profile = "openai"', 'profile = "wise"'), ["[acme] profile", "wise", "sandbox"]),
+        (('profile = "openai"', "profile = 3"), ["[acme] profile", "must be text"]),
+        (("https://api", "ftp://api"), ["[acme] base_url", "https://"]),
+        (("ACME_API_KEY", "acme key"), ["[acme.env] api_key", "acme key"]),
+        (("api_key =", "password ="), ["[acme.env] password", "api_key"]),
+        (("env =", "colour = 1\nenv ="), ["[acme] colour", "unknown key"]),
+        (("env =", "signs = ['a']\nenv ="), ["[acme] signs", "'a'"]),
+        (("[acme]", "acme = 1\n[other]"), ["acme", "must be a table"]),
+    ],
+)
+def test_a_damaged_file_is_one_line_that_says_where(tmp_path, change, words):
+    """Whatever is wrong with a row, the start ends with one line: the file, the row, the key and why."""
+    path = tmp_path / "presets.toml"
+    path.write_text(ROW)
+    assert read_presets(path)["acme"].signs == ("ACME_API_KEY",)
+    assert ROW.count(change[0]) == 1
+    path.write_text(ROW.replace(*change))
+    with pytest.raises(SettingsError) as caught:
+        read_presets(path)
+    line = str(caught.value)
+    assert "\n" not in line
+    for word in [str(path), *words]:
+        assert word in line, line
+
+
+def test_a_missing_file_is_a_settings_error(tmp_path):
+    """An installation without its data says so."""
+    with pytest.raises(SettingsError, match=r"presets\.toml: cannot be read"):
+        read_presets(tmp_path / "presets.toml")
