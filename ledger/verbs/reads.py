@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.rules.authorise import ACTIVE, providers_of
 from ledger.rules.keys import balance_row, key_row, missing
-from ledger.rules.rows import USAGE_BLOCK, Account, Hold, Key, Usage
+from ledger.rules.rows import USAGE_BLOCK, Account, Hold, Key, UsageRow, row_of
 from ledger.store.base import Row, Store
 from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, USAGE, Table
 from schemas.money.amounts import nano_to_usd
@@ -68,7 +68,7 @@ async def _find_key(store: Store, column: str, value: str) -> tuple[Key, Account
 
 
 def _key_of(row: Row) -> tuple[Key, Account]:
-    return Key(*row[:_KEYS_WIDTH]), Account(*row[_KEYS_WIDTH:])
+    return row_of(Key, row[:_KEYS_WIDTH]), row_of(Account, row[_KEYS_WIDTH:])
 
 
 async def key_show(store: Store, key_id: str) -> Rows:
@@ -112,7 +112,8 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
         )
     cursor = rows[-1][-1] if len(rows) == limit else 0
     return Rows(
-        tuple(call_row(Usage(*row[:_USAGE_WIDTH]), *row[_USAGE_WIDTH:-1]) for row in rows), cursor=cursor
+        tuple(call_row(row_of(UsageRow, row[:_USAGE_WIDTH]), *row[_USAGE_WIDTH:-1]) for row in rows),
+        cursor=cursor,
     )
 
 
@@ -128,7 +129,7 @@ async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[
     return found
 
 
-def call_row(bill: Usage, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
+def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
     """A call as commands and receipts show it: tokens in OpenAI's two sums and by class, money, price row, times."""
     return {
         "request_id": bill.request_id,
@@ -162,10 +163,10 @@ def call_row(bill: Usage, rate: str, price_ref: str, price: str | None) -> dict[
 async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
     """All about one ended call of a key; None if it has no such call."""
     rows = await store.fetch(_RECEIPT_SQL, request_id)
-    hold = Hold(*rows[0][_USAGE_WIDTH:-1]) if rows else None
+    hold = row_of(Hold, rows[0][_USAGE_WIDTH:-1]) if rows else None
     if hold is None or hold.key_id != key_id:
         return None
-    bill = Usage(*rows[0][:_USAGE_WIDTH])
+    bill = row_of(UsageRow, rows[0][:_USAGE_WIDTH])
     return {
         **call_row(bill, hold.rate, hold.price_ref, rows[0][-1]),
         "id": hold.request_id,
