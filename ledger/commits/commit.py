@@ -51,7 +51,7 @@ class Committer:
         self.store = store
         self.catalogue = catalogue
         self.backlog = False
-        self._priced = 0.0  # the connection on which price rows were written
+        self._priced: float | None = None  # the connection on which price rows were written
         self._pepper = pepper
         self._telemetry = telemetry
         self._rules = rules
@@ -145,7 +145,9 @@ def _park(book: Book, request_id: str, attempt: int, reason: str, payload: bytes
     # What cannot be believed may not even fit its columns.
     name = request_id.replace("\x00", "")[:200]
     number = attempt if 0 <= attempt < 2**31 else -1
-    book.parked.append(Parked(name, number, reason, payload, book.now_ms))
+    book.parked.append(
+        Parked(request_id=name, attempt=number, reason=reason, payload=payload, created_ms=book.now_ms)
+    )
 
 
 def _applied(deliveries: Sequence[Delivery]) -> Applied | None:

@@ -5,26 +5,30 @@ that share a database wait for one another, but never in a circle. The accounts 
 they are locked for the shortest time.
 """
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from ledger.commits.ranges import Range, advance, ranges_of
+from ledger.rules import rows as rules
 from ledger.rules.book import Book
 from ledger.rules.rows import (
     DEPOSITS,
     Account,
     AccountKind,
     Hold,
+    HoldState,
     Key,
     Profile,
     Transfer,
-    Usage,
+    UsageRow,
     account_kind,
     playground_id,
+    row_of,
 )
+from ledger.rules.rowset import RowSet, T
 from ledger.store.base import Row, Transaction
 from ledger.store.statements import (
     ACCOUNTS,
@@ -33,22 +37,20 @@ from ledger.store.statements import (
     PARKED,
     PROFILES,
     RANGES,
-    SET_BALANCES,
-    SET_CREDITS,
-    SET_HOLDS,
-    SET_STATUS,
-    SET_USAGE,
     TRANSFERS,
     USAGE,
+    Table,
+    Update,
     columns,
+    table_of,
+    update_of,
 )
 
-_HOLDS_SQL = f"SELECT {columns(HOLDS)} FROM holds WHERE "  # noqa: S608  made of our own column names
-_USAGE_SQL = f"SELECT {columns(USAGE)} FROM usage WHERE request_id "  # noqa: S608  as _HOLDS_SQL
-_KEYS_SQL = f"SELECT {columns(KEYS)} FROM api_keys WHERE "  # noqa: S608  as _HOLDS_SQL
-_ACCOUNTS_SQL = f"SELECT {columns(ACCOUNTS)} FROM accounts WHERE id "  # noqa: S608  as _HOLDS_SQL
-_PROFILES_SQL = f"SELECT {columns(PROFILES)} FROM profiles WHERE id "  # noqa: S608  as _HOLDS_SQL
-_DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as _HOLDS_SQL
+_SELECTS: dict[type[rules.Row], str] = {
+    kind: f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE "  # noqa: S608  made of our own column names
+    for kind in (Account, Profile, Key, Hold, UsageRow)
+}
+_DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as _SELECTS
 _DIFFERENCE_SQL = (
     "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
     "ON CONFLICT (id) DO UPDATE SET posted_nano = accounts.posted_nano + excluded.posted_nano"
@@ -82,19 +84,16 @@ def wanted() -> Wanted:
 async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     """Fills a book with what a batch wants, locked where it will be changed."""
     if names.request_ids:
-        for row in await tx.fetch(
-            f"{_HOLDS_SQL}request_id {tx.among} ORDER BY request_id{tx.locked}", tx.array(names.request_ids)
-        ):
-            hold = Hold(*row)
-            book.holds[hold.request_id] = hold
+        where = f"request_id {tx.among} ORDER BY request_id{tx.locked}"
+        await _fetch(tx, book.holds, where, tx.array(names.request_ids))
         await _load_usage(tx, book, names.billed)
     if names.digests:
-        await _load_keys(tx, book, "digest", names.digests)
+        await _fetch(tx, book.keys, f"digest {tx.among}", tx.array(names.digests))
     if names.key_ids:
-        await _load_keys(tx, book, "id", names.key_ids)
+        await _fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
     if names.deposits:
         for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
-            book.deposits[row[0]] = cast("Transfer", tuple(row))
+            book.deposits[row[0]] = row_of(Transfer, row)
     if names.deposits or names.profiles:
         for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
             book.deposited_before_nano = -row[0]
@@ -102,23 +101,20 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     await _load_prices(tx, book)
 
 
+async def _fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
+    found = await tx.fetch(_SELECTS[rows.kind] + where, *parameters)
+    rows.load(row_of(rows.kind, row) for row in found)
+
+
 async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> None:
     # An open hold on its first attempt has no usage yet, which is what nearly all events meet.
     known = [
         request_id
         for request_id in request_ids
-        if (hold := book.holds.get(request_id)) is None or hold.state != "open" or hold.attempt > 1
+        if (hold := book.holds.get(request_id)) is None or hold.state != HoldState.OPEN or hold.attempt > 1
     ]
     if known:
-        for row in await tx.fetch(_USAGE_SQL + tx.among, tx.array(known)):
-            usage = Usage(*row)
-            book.usage[usage.request_id, usage.slot] = usage
-
-
-async def _load_keys(tx: Transaction, book: Book, column: str, values: set[str]) -> None:
-    for row in await tx.fetch(f"{_KEYS_SQL}{column} {tx.among}", tx.array(values)):
-        key = book.keys.setdefault(row[0], Key(*row))
-        book.keys_by_digest[key.digest] = key
+        await _fetch(tx, book.usage, f"request_id {tx.among}", tx.array(known))
 
 
 async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None:
@@ -130,8 +126,7 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
         return
     # Before the accounts: another ledger makes both at once, so a profile that is seen here has its account there.
     await _load_profiles(tx, book, profiles)
-    for row in await tx.fetch(f"{_ACCOUNTS_SQL}{tx.among} ORDER BY id{tx.locked}", tx.array(ids)):
-        book.accounts[row[0]] = Account(*row)
+    await _fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
     # After them: what a profile shows changes only while its account is locked.
     accounts = [one.id for one in book.accounts.values() if one.kind == AccountKind.PLAYGROUND]
     await _load_profiles(tx, book, {id_.partition(":")[2] for id_ in accounts})
@@ -139,8 +134,7 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
 
 async def _load_profiles(tx: Transaction, book: Book, profiles: set[str]) -> None:
     if profiles:
-        for row in await tx.fetch(_PROFILES_SQL + tx.among, tx.array(profiles)):
-            book.profiles[row[0]] = Profile(*row)
+        await _fetch(tx, book.profiles, f"id {tx.among}", tx.array(profiles))
 
 
 async def _load_prices(tx: Transaction, book: Book) -> None:
@@ -156,15 +150,10 @@ async def _load_prices(tx: Transaction, book: Book) -> None:
 
 async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -> list[Hold]:
     """Loads holds whose lease ended before a moment; those that another ledger has locked are left out."""
-    found = await tx.fetch(
-        f"{_HOLDS_SQL}{_OPEN} AND lease_ms < $1 ORDER BY request_id LIMIT $2{tx.locked_free}",
-        before_ms,
-        limit,
-    )
-    lapsed = [Hold(*row) for row in found]
-    for hold in lapsed:
-        book.holds[hold.request_id] = hold
-    await _load_usage(tx, book, set(book.holds))
+    where = f"{_OPEN} AND lease_ms < $1 ORDER BY request_id LIMIT $2{tx.locked_free}"
+    await _fetch(tx, book.holds, where, before_ms, limit)
+    lapsed = list(book.holds.values())
+    await _load_usage(tx, book, {hold.request_id for hold in lapsed})
     await load_accounts(tx, book, set())
     await _load_prices(tx, book)
     return lapsed
@@ -184,62 +173,44 @@ async def renew(tx: Transaction, request_ids: set[str], lease_ms: int, unless_af
     )
 
 
+class _Step(Struct, frozen=True):
+    """One statement of a save, and the rows it is for."""
+
+    statement: Table | Update
+    rows: Callable[[Book], Sequence[Row]]
+
+
+# New rows that others refer to come first; then what was locked by the load; then new rows of calls.
+_STEPS = (
+    _Step(PROFILES, lambda book: book.profiles.inserts()),
+    _Step(ACCOUNTS, lambda book: book.accounts.inserts()),
+    _Step(KEYS, lambda book: book.keys.inserts()),
+    _Step(update_of(Key), lambda book: book.keys.updates()),
+    _Step(update_of(Account), lambda book: book.accounts.updates()),
+    _Step(update_of(Profile), lambda book: book.profiles.updates()),
+    _Step(update_of(Hold), lambda book: book.holds.updates()),
+    _Step(update_of(UsageRow), lambda book: book.usage.updates()),
+    _Step(HOLDS, lambda book: book.holds.inserts()),
+    _Step(USAGE, lambda book: book.usage.inserts()),
+    _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
+    _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
+)
+
+
 async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     """Writes a book's changes."""
-    for table, new in (
-        (PROFILES, book.new_profiles),
-        (ACCOUNTS, book.new_accounts),
-        (KEYS, book.new_keys),
-    ):
-        if new:
-            await tx.insert(table, _sorted(new))
-    await _save_changed(tx, book)
-    await _save_new(tx, book)
+    for step in _STEPS:
+        rows = step.rows(book)
+        if not rows:
+            continue
+        if isinstance(step.statement, Table):
+            await tx.insert(step.statement, rows)
+        else:
+            await tx.update(step.statement, rows)
     for account_id, difference in sorted(book.differences.items()):
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
-
-
-async def _save_changed(tx: Transaction, book: Book) -> None:
-    if book.changed_keys:
-        keys = [(key.status, key.revoked_ms, key.id) for key in book.changed_keys.values()]
-        await tx.update(SET_STATUS, keys)
-    if book.changed_accounts:
-        balances = [(row.posted_nano, row.held_nano, row.id) for row in book.changed_accounts.values()]
-        await tx.update(SET_BALANCES, balances)
-    if book.changed_profiles:
-        credits_usd = [(row.playground_credits_usd, row.id) for row in book.changed_profiles.values()]
-        await tx.update(SET_CREDITS, credits_usd)
-    if book.changed_holds:
-        holds = [
-            (row.held_nano, row.attempt, row.state, row.lease_ms, row.closed_ms, row.request_id)
-            for row in book.changed_holds.values()
-        ]
-        await tx.update(SET_HOLDS, holds)
-    if book.changed_usage:
-        await tx.update(SET_USAGE, [_usage_update(row) for row in book.changed_usage.values()])
-
-
-async def _save_new(tx: Transaction, book: Book) -> None:
-    if book.new_holds:
-        await tx.insert(HOLDS, _sorted(book.new_holds))
-    if book.new_usage:
-        await tx.insert(USAGE, [astuple(row) for row in book.new_usage.values()])
-    if book.transfers:
-        await tx.insert(TRANSFERS, book.transfers)
-    if book.parked:
-        await tx.insert(PARKED, [astuple(row) for row in book.parked])
-
-
-def _sorted(rows: Mapping[str, Struct]) -> list[Row]:
-    return [astuple(rows[key]) for key in sorted(rows)]
-
-
-def _usage_update(row: Usage) -> Row:
-    # The two key columns stand first in the row, and last in the update.
-    values = astuple(row)
-    return (*values[2:], *values[:2])
 
 
 async def save_position(tx: Transaction, identity: str, applied: list[Range]) -> None:

@@ -7,10 +7,10 @@ import msgspec
 
 from ledger.prices.offers import Offer
 from ledger.rules.book import Book
-from ledger.rules.rows import Account, Hold, Key, State
+from ledger.rules.rows import Account, Hold, HoldState, Key
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.amounts import NANO_MAX
-from schemas.money.pricing import Bound
+from schemas.money.pricing import Bound, Price
 from schemas.verbs.calls import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Reason, Refusal
 from schemas.verbs.calls import Hold as HoldReply
 
@@ -27,16 +27,16 @@ def providers_of(key: Key) -> tuple[str, ...] | None:
 
 def authorise(book: Book, request: Authorise, digest: str) -> AuthoriseReply:
     """A hold, the hold there already is for this request id, or a refusal. `digest` is the stored form of the key."""
-    key = book.keys_by_digest.get(digest)
+    key = book.keys.find(digest)
     if key is None or key.status != ACTIVE:
         return Refusal(Reason.UNKNOWN_KEY)
     existing = book.holds.get(request.request_id)
     if existing is not None:
-        if existing.state != State.OPEN or existing.key_id != key.id or existing.model != request.model:
+        if existing.state != HoldState.OPEN or existing.key_id != key.id or existing.model != request.model:
             return Refusal(Reason.ENDED)
         existing.lease_ms = book.now_ms + book.rules.lease_ms
-        book.touch(existing)
-        return _reply(book, existing)
+        book.holds.touch(existing)
+        return _reply(existing, book.catalogue.prices[existing.price_ref], Decimal(existing.rate))
     offer = book.catalogue.offer(request.model, book.now_ms)
     if offer is None:
         return Refusal(Reason.UNKNOWN_MODEL)
@@ -69,44 +69,31 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
     at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max)
     now = book.now_ms
     hold = Hold(
-        request.request_id,
-        secrets.token_hex(8),
-        key.id,
-        key.account_id,
-        model.id,
-        model.pool,
-        model.provider,
-        model.upstream,
-        offer.ref,
-        str(model.rate),
-        amount,
-        min(at_list.hold_nano(choices * limit), NANO_MAX),
-        amount,
-        limit,
-        limited,
-        prompt_max,
-        choices,
-        1,
-        State.OPEN,
-        now + book.rules.lease_ms,
-        now,
-        0,
+        request_id=request.request_id,
+        token=secrets.token_hex(8),
+        key_id=key.id,
+        account_id=key.account_id,
+        model=model.id,
+        pool=model.pool,
+        provider=model.provider,
+        upstream=model.upstream,
+        price_ref=offer.ref,
+        rate=str(model.rate),
+        amount_nano=amount,
+        list_nano=min(at_list.hold_nano(choices * limit), NANO_MAX),
+        held_nano=amount,
+        token_limit=limit,
+        limited=limited,
+        prompt_max=prompt_max,
+        choices=choices,
+        attempt=1,
+        state=HoldState.OPEN,
+        lease_ms=now + book.rules.lease_ms,
+        created_ms=now,
+        closed_ms=0,
     )
     book.add_hold(hold)
-    return HoldReply(
-        hold.request_id,
-        hold.token,
-        key.id,
-        amount,
-        hold.list_nano,
-        limit,
-        limited,
-        model.pool,
-        model.provider,
-        model.upstream,
-        offer.price,
-        model.rate,
-    )
+    return _reply(hold, offer.price, model.rate)
 
 
 def _fitting(bound: Bound, account: Account, choices: int, limit: int) -> int:
@@ -122,18 +109,18 @@ def _insufficient(account: Account, required_nano: int, fitting: int) -> Refusal
     )
 
 
-def _reply(book: Book, hold: Hold) -> HoldReply:
+def _reply(hold: Hold, price: Price, rate: Decimal) -> HoldReply:
     return HoldReply(
-        hold.request_id,
-        hold.token,
-        hold.key_id,
-        hold.amount_nano,
-        hold.list_nano,
-        hold.token_limit,
-        bool(hold.limited),
-        hold.pool,
-        hold.provider,
-        hold.upstream,
-        book.catalogue.prices[hold.price_ref],
-        Decimal(hold.rate),
+        request_id=hold.request_id,
+        token=hold.token,
+        key_id=hold.key_id,
+        amount_nano=hold.amount_nano,
+        list_nano=hold.list_nano,
+        limit=hold.token_limit,
+        limited=hold.limited,
+        pool=hold.pool,
+        provider=hold.provider,
+        upstream=hold.upstream,
+        price=price,
+        rate=rate,
     )

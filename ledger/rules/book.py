@@ -8,18 +8,19 @@ from ledger.rules.rows import (
     Account,
     AccountKind,
     Hold,
+    HoldState,
     Key,
     Parked,
     Profile,
-    State,
     Transfer,
-    Usage,
+    UsageRow,
     account_kind,
 )
+from ledger.rules.rowset import RowSet
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
-_HOLDING = (State.OPEN, State.ESTIMATED)
+_HOLDING = (HoldState.OPEN, HoldState.ESTIMATED)
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -41,28 +42,17 @@ class Book:
         self.now_ms = now_ms
         self.rules = rules
         self.backlog = backlog
-        self.keys: dict[str, Key] = {}
-        self.keys_by_digest: dict[str, Key] = {}
-        self.profiles: dict[str, Profile] = {}
-        self.accounts: dict[str, Account] = {}
-        self.holds: dict[str, Hold] = {}
-        self.usage: dict[tuple[str, int], Usage] = {}
-        self.deposits: dict[str, Transfer] = {}
+        self.keys = RowSet(Key, second="digest")
+        self.profiles = RowSet(Profile)
+        self.accounts = RowSet(Account)
+        self.holds = RowSet(Hold)
+        self.usage = RowSet(UsageRow)
+        self.deposits: dict[str, Transfer] = {}  # by request id
         self.deposited_before_nano = 0  # loaded where a batch may deposit
-        # changes
+        # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
-        self.differences: dict[str, int] = {}
-        self.changed_accounts: dict[str, Account] = {}
-        self.new_accounts: dict[str, Account] = {}
-        self.new_profiles: dict[str, Profile] = {}
-        self.changed_profiles: dict[str, Profile] = {}
-        self.new_keys: dict[str, Key] = {}
-        self.changed_keys: dict[str, Key] = {}
-        self.new_holds: dict[str, Hold] = {}
-        self.changed_holds: dict[str, Hold] = {}
-        self.new_usage: dict[tuple[str, int], Usage] = {}
-        self.changed_usage: dict[tuple[str, int], Usage] = {}
         self.parked: list[Parked] = []
+        self.differences: dict[str, int] = {}
 
     def move(
         self,
@@ -80,7 +70,18 @@ class Book:
             return
         if amount_nano < 0:
             amount_nano, debit, credit = -amount_nano, credit, debit
-        self.transfers.append((request_id, kind, attempt, line, debit, credit, amount_nano, self.now_ms))
+        self.transfers.append(
+            Transfer(
+                request_id=request_id,
+                kind=kind,
+                attempt=attempt,
+                line=line,
+                debit=debit,
+                credit=credit,
+                amount_nano=amount_nano,
+                created_ms=self.now_ms,
+            )
+        )
         self._add(debit, -amount_nano)
         self._add(credit, amount_nano)
 
@@ -95,22 +96,17 @@ class Book:
             self.differences[account_id] = self.differences.get(account_id, 0) + difference_nano
             return
         account.posted_nano += difference_nano
-        self._changed(account)
+        self.accounts.touch(account)
         if account.kind == AccountKind.PLAYGROUND:
             profile = self.profiles[account_id.partition(":")[2]]
             profile.playground_credits_usd = nano_to_usd(account.posted_nano)
-            if profile.id not in self.new_profiles:
-                self.changed_profiles[profile.id] = profile
-
-    def _changed(self, account: Account) -> None:
-        if account.id not in self.new_accounts:
-            self.changed_accounts[account.id] = account
+            self.profiles.touch(profile)
 
     def reserve(self, account: Account, difference_nano: int) -> None:
         """Holds more of a caller's balance, or less."""
         if difference_nano:
             account.held_nano += difference_nano
-            self._changed(account)
+            self.accounts.touch(account)
 
     def set_held(self, hold: Hold, held_nano: int, state: str) -> None:
         """Moves a hold to a state with so much still held."""
@@ -119,31 +115,15 @@ class Book:
         hold.state = state
         if state not in _HOLDING:
             hold.closed_ms = self.now_ms
-        self.touch(hold)
-
-    def touch(self, hold: Hold) -> None:
-        """Marks a hold as changed."""
-        if hold.request_id not in self.new_holds:
-            self.changed_holds[hold.request_id] = hold
+        self.holds.touch(hold)
 
     def add_hold(self, hold: Hold) -> None:
         """Adds a new hold and reserves its amount."""
-        self.holds[hold.request_id] = self.new_holds[hold.request_id] = hold
+        self.holds.add(hold)
         self.reserve(self.accounts[hold.account_id], hold.held_nano)
-
-    def add_usage(self, row: Usage) -> None:
-        """Adds a new usage row."""
-        key = (row.request_id, row.slot)
-        self.usage[key] = self.new_usage[key] = row
-
-    def touch_usage(self, row: Usage) -> None:
-        """Marks a usage row as changed."""
-        key = (row.request_id, row.slot)
-        if key not in self.new_usage:
-            self.changed_usage[key] = row
 
     def add_account(self, account_id: str) -> Account:
         """Adds a caller's account with nothing in it."""
-        account = Account(account_id, account_kind(account_id), 0, 0)
-        self.accounts[account_id] = self.new_accounts[account_id] = account
-        return account
+        return self.accounts.add(
+            Account(id=account_id, kind=account_kind(account_id), posted_nano=0, held_nano=0)
+        )

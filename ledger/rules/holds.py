@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import structs
 
 from ledger.rules.book import Book
-from ledger.rules.rows import Hold, State, Usage
+from ledger.rules.rows import Hold, HoldState, UsageRow
 from ledger.rules.settlement import (
     ATTEMPT_MAX,
     FORGIVEN,
@@ -46,10 +46,10 @@ def release(book: Book, request: Release) -> Done:
     refused = _refused(hold, request.token)
     if refused is not None or hold is None:
         return refused or _OK
-    if hold.state == State.OPEN:
-        book.set_held(hold, 0, State.RELEASED)
+    if hold.state == HoldState.OPEN:
+        book.set_held(hold, 0, HoldState.RELEASED)
         return _OK
-    return Done(ok=hold.state == State.RELEASED, detail=hold.state)
+    return Done(ok=hold.state == HoldState.RELEASED, detail=hold.state)
 
 
 def reattempt(book: Book, request: Reattempt) -> Done:
@@ -58,7 +58,7 @@ def reattempt(book: Book, request: Reattempt) -> Done:
     refused = _refused(hold, request.token)
     if refused is not None or hold is None:
         return refused or _OK
-    if hold.state != State.OPEN:
+    if hold.state != HoldState.OPEN:
         return Done(ok=False, detail=hold.state)
     if not _sane(request.replaced, request.attempt):
         return Done(ok=False, detail="a number is out of range")
@@ -71,10 +71,10 @@ def reattempt(book: Book, request: Reattempt) -> Done:
         row = usage_row(book, hold, event, slot=replaced, list_nano=at_list)
         row.cost_final = False
         estimated_cost(book, hold, row, request.replaced, replaced)
-        book.add_usage(row)
+        book.usage.add(row)
     hold.attempt = request.attempt
     hold.lease_ms = book.now_ms + book.rules.lease_ms
-    book.touch(hold)
+    book.holds.touch(hold)
     return _OK
 
 
@@ -88,13 +88,13 @@ def estimate(book: Book, request: Estimate) -> Done:
     refused = _refused(hold, request.token)
     if refused is not None or hold is None:
         return refused or _OK
-    if hold.state != State.OPEN:
+    if hold.state != HoldState.OPEN:
         bill = book.usage.get((hold.request_id, _BILL))
         if request.failed and bill is not None and bill.attempt == request.attempt:
             _forgive(book, hold, bill)
             return _OK
         ours = bill is not None and bill.attempt == request.attempt and not bill.cost_final
-        return Done(ok=ours and hold.state != State.EXPIRED, detail=hold.state)
+        return Done(ok=ours and hold.state != HoldState.EXPIRED, detail=hold.state)
     if not _sane(request.usage, request.attempt) or request.attempt < hold.attempt:
         return Done(ok=False, detail="not the current attempt")
     outcome = Outcome.FAILED if request.failed else Outcome.OK
@@ -111,21 +111,21 @@ def estimate(book: Book, request: Estimate) -> Done:
     _settle_estimate(book, hold, row, owed)
     hold.attempt = request.attempt
     estimated_cost(book, hold, row, request.usage, request.attempt)
-    book.add_usage(row)
+    book.usage.add(row)
     return _OK
 
 
-def _settle_estimate(book: Book, hold: Hold, row: Usage, owed: int) -> None:
+def _settle_estimate(book: Book, hold: Hold, row: UsageRow, owed: int) -> None:
     paid = min(owed, hold.amount_nano)
     if row.bill_final:
-        book.set_held(hold, 0, State.SETTLED)
+        book.set_held(hold, 0, HoldState.SETTLED)
     else:
         hold.lease_ms = book.now_ms + book.rules.grace_ms
-        book.set_held(hold, hold.amount_nano - paid, State.ESTIMATED)
+        book.set_held(hold, hold.amount_nano - paid, HoldState.ESTIMATED)
     charge_call(book, hold, row, owed_nano=owed, paid_nano=paid, line=0)
 
 
-def _forgive(book: Book, hold: Hold, bill: Usage) -> None:
+def _forgive(book: Book, hold: Hold, bill: UsageRow) -> None:
     """Takes back the bill of a call whose caller saw an error. What it cost us stays, and may still be corrected.
 
     A stream that failed after its first bytes is billed for them by its worker, though they may not have arrived.
@@ -136,18 +136,18 @@ def _forgive(book: Book, hold: Hold, bill: Usage) -> None:
     for name in TokenUsage.__struct_fields__:
         setattr(bill, name, 0)
     bill.outcome, bill.list_nano, bill.bill_final = str(Outcome.FAILED), 0, True
-    book.touch_usage(bill)
-    book.set_held(hold, 0, State.SETTLED)
+    book.usage.touch(bill)
+    book.set_held(hold, 0, HoldState.SETTLED)
 
 
 def expire(book: Book, hold: Hold) -> bool:
     """Ends a hold whose lease has run out. True if the call expired, False if an estimate's grace ended."""
-    if hold.state == State.ESTIMATED:
-        book.set_held(hold, 0, State.SETTLED)
+    if hold.state == HoldState.ESTIMATED:
+        book.set_held(hold, 0, HoldState.SETTLED)
         return False
     event = estimate_event(hold, NO_USAGE, hold.attempt, Outcome.EXPIRED)
     row = usage_row(book, hold, event, slot=_BILL, list_nano=0)
     row.bill_final = row.cost_final = False
-    book.add_usage(row)
-    book.set_held(hold, 0, State.EXPIRED)
+    book.usage.add(row)
+    book.set_held(hold, 0, HoldState.EXPIRED)
     return True

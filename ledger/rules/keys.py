@@ -64,32 +64,32 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     problem = create_problem(request)
     if problem:
         return Rows(problem=problem)
-    existing = book.keys_by_digest.get(digest)
+    existing = book.keys.find(digest)
     if existing is not None:
         return Rows((key_row(existing, book.accounts[existing.account_id]),))
     if book.deposited_nano + request.posted_nano > DEPOSITS_MAX_NANO:
         return Rows(problem=_FULL)
     profile_id = request.profile or DEFAULT_PROFILE
     if profile_id not in book.profiles:
-        profile = Profile(profile_id, "0.00", book.now_ms)
-        book.profiles[profile_id] = book.new_profiles[profile_id] = profile
+        book.profiles.add(Profile(id=profile_id, playground_credits_usd="0.00", created_ms=book.now_ms))
         book.add_account(playground_id(profile_id))
     key_id = key_id_of(digest)
     account_id = playground_id(profile_id) if request.playground else metered_id(key_id)
     account = book.accounts[account_id] if request.playground else book.add_account(account_id)
-    key = Key(
-        key_id,
-        digest,
-        request.name,
-        profile_id,
-        account_id,
-        "" if request.providers is None else _encode(request.providers).decode(),
-        request.playground,
-        ACTIVE,
-        book.now_ms,
-        0,
+    key = book.keys.add(
+        Key(
+            id=key_id,
+            digest=digest,
+            name=request.name,
+            profile=profile_id,
+            account_id=account_id,
+            providers="" if request.providers is None else _encode(request.providers).decode(),
+            playground=request.playground,
+            status=ACTIVE,
+            created_ms=book.now_ms,
+            revoked_ms=0,
+        )
     )
-    book.keys[key_id] = book.keys_by_digest[digest] = book.new_keys[key_id] = key
     book.move(
         request.posted_nano,
         debit=DEPOSITS,
@@ -107,8 +107,7 @@ def key_revoke(book: Book, request: KeyRef) -> Rows:
         return missing(f"key {request.key_id}")
     if key.status != REVOKED:
         key.status, key.revoked_ms = REVOKED, book.now_ms
-        if key.id not in book.new_keys:
-            book.changed_keys[key.id] = key
+        book.keys.touch(key)
     return Rows((key_row(key, book.accounts[key.account_id]),))
 
 
@@ -129,7 +128,7 @@ def credit(book: Book, request: Credit) -> Rows:
         account = book.accounts[playground_id(request.profile)]
     done = book.deposits.get(request.request_id)
     if done is not None:
-        if done[5:7] != (account.id, request.amount_nano):
+        if (done.credit, done.amount_nano) != (account.id, request.amount_nano):
             return Rows(problem="this request id was used for another credit")
     elif book.deposited_nano + request.amount_nano > DEPOSITS_MAX_NANO:
         return Rows(problem=_FULL)

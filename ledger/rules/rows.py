@@ -1,9 +1,18 @@
-"""Owns the rows of the books as plain mutable structs: one field a column, in the order of the table."""
+"""Owns the rows of the books as plain mutable structs: one field a column, in the order of the table.
 
+A kind of row says once what the statements need: its table, its key, and which columns a batch changes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
 from msgspec import Struct
 
+from schemas.bus.usage import UsageEvent
 
-class State:
+
+class HoldState:
     """Where a hold stands. Only `open` and `estimated` still hold money. Plain texts, as all of these: rows hold them."""
 
     OPEN = "open"
@@ -73,8 +82,38 @@ def account_kind(account_id: str) -> str:
     return AccountKind.SYSTEM
 
 
-class Account(Struct):
+class Row(Struct, array_like=True):
+    """One row of a table, as it is loaded and written."""
+
+    TABLE: ClassVar[str]
+    KEY: ClassVar[tuple[str, ...]]
+    CHANGES: ClassVar[tuple[str, ...] | None] = ()  # columns that a batch may change; None is all but the key
+    SORTED: ClassVar[bool] = (
+        True  # new ones are written by key: ledgers that make the same rows wait in no circle
+    )
+
+    @classmethod
+    def changes(cls) -> tuple[str, ...]:
+        """The columns that an update sets."""
+        if cls.CHANGES is not None:
+            return cls.CHANGES
+        return tuple(name for name in cls.__struct_fields__ if name not in cls.KEY)
+
+
+_R = TypeVar("_R", bound=Row)
+
+
+def row_of(kind: type[_R], values: Sequence[Any]) -> _R:
+    """A row from the columns of its table, in their order. Raises msgspec.ValidationError if they are not its."""
+    return msgspec.convert(tuple(values), kind, strict=False)  # SQLite has no booleans
+
+
+class Account(Row, kw_only=True):
     """Balance of one account: what was credited minus what was debited, and the part of it that holds reserve."""
+
+    TABLE: ClassVar[str] = "accounts"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("posted_nano", "held_nano")
 
     id: str
     kind: str
@@ -87,16 +126,24 @@ class Account(Struct):
         return self.posted_nano - self.held_nano
 
 
-class Profile(Struct):
+class Profile(Row, kw_only=True):
     """Who owns keys. `playground_credits_usd` is its playground account's balance, as a decimal number of dollars."""
+
+    TABLE: ClassVar[str] = "profiles"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("playground_credits_usd",)
 
     id: str
     playground_credits_usd: str
     created_ms: int
 
 
-class Key(Struct):
+class Key(Row, kw_only=True):
     """A caller's key: `digest` is a keyed hash (hex) of the key's own SHA-256; `providers` is JSON, empty for all."""
+
+    TABLE: ClassVar[str] = "api_keys"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("status", "revoked_ms")
 
     id: str
     digest: str
@@ -110,8 +157,12 @@ class Key(Struct):
     revoked_ms: int
 
 
-class Hold(Struct):
+class Hold(Row, kw_only=True):
     """One call's reservation. `token_limit` is per choice; `price_ref` and `rate` are pinned for good."""
+
+    TABLE: ClassVar[str] = "holds"
+    KEY: ClassVar[tuple[str, ...]] = ("request_id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("held_nano", "attempt", "state", "lease_ms", "closed_ms")
 
     request_id: str
     token: str
@@ -137,11 +188,44 @@ class Hold(Struct):
     closed_ms: int
 
 
-class Usage(Struct):
+def tombstone(event: UsageEvent, now_ms: int) -> Hold:
+    """A released hold without a key. It takes the request id for good, so that no later hold meets rows of this event."""
+    return Hold(
+        request_id=event.request_id,
+        token="",
+        key_id="",
+        account_id="",
+        model="",
+        pool=event.pool,
+        provider=event.provider,
+        upstream="",
+        price_ref="",
+        rate="0",
+        amount_nano=0,
+        list_nano=0,
+        held_nano=0,
+        token_limit=0,
+        limited=False,
+        prompt_max=0,
+        choices=0,
+        attempt=event.attempt,
+        state=HoldState.RELEASED,
+        lease_ms=0,
+        created_ms=now_ms,
+        closed_ms=now_ms,
+    )
+
+
+class UsageRow(Row, kw_only=True):
     """What one attempt of a call used. Slot 0 is the call's bill, slot n its attempt n as our cost.
 
     `bill_final` and `cost_final` say that no later report changes that side. `uplifts` and `tries` are JSON.
     """
+
+    TABLE: ClassVar[str] = "usage"
+    KEY: ClassVar[tuple[str, ...]] = ("request_id", "slot")
+    CHANGES: ClassVar[tuple[str, ...] | None] = None
+    SORTED: ClassVar[bool] = False  # they are numbered as they come
 
     request_id: str
     slot: int
@@ -175,8 +259,11 @@ class Usage(Struct):
     created_ms: int
 
 
-class Parked(Struct):
+class Parked(Row, kw_only=True):
     """An event that could not be applied, kept for a person: msgpack of the event, or the message as it came."""
+
+    TABLE: ClassVar[str] = "parked_events"
+    KEY: ClassVar[tuple[str, ...]] = ("request_id", "attempt")
 
     request_id: str
     attempt: int
@@ -185,5 +272,29 @@ class Parked(Struct):
     created_ms: int
 
 
-# request_id, kind, attempt, line, debit, credit, amount_nano, created_ms
-Transfer = tuple[str, str, int, int, str, str, int, int]
+class Transfer(Row, kw_only=True):
+    """Money from one account to another. Never changed."""
+
+    TABLE: ClassVar[str] = "transfers"
+    KEY: ClassVar[tuple[str, ...]] = ("request_id", "kind", "attempt", "line")
+    SORTED: ClassVar[bool] = False
+
+    request_id: str
+    kind: str
+    attempt: int
+    line: int
+    debit: str
+    credit: str
+    amount_nano: int
+    created_ms: int
+
+
+class StreamRange(Row, kw_only=True):
+    """Sequences of a stream that were applied ahead of a gap."""
+
+    TABLE: ClassVar[str] = "stream_ranges"
+    KEY: ClassVar[tuple[str, ...]] = ("identity", "first_seq")
+
+    identity: str
+    first_seq: int
+    last_seq: int

@@ -14,10 +14,11 @@ from ledger.rules.rows import (
     UNALLOCATED,
     UNCOLLECTED,
     Hold,
+    HoldState,
     Kind,
     Parked,
-    State,
-    Usage,
+    UsageRow,
+    tombstone,
     upstream_id,
 )
 from schemas.bus.subjects import is_token
@@ -51,7 +52,7 @@ def problem(event: UsageEvent) -> str | None:
         return "there are too many tries"
     if not _countable(event.usage) or not _all_countable(event.tries):
         return "a number of tokens is out of range"
-    for name in (event.pool, event.provider, *(one.account for one in event.tries)):
+    for name in (event.pool, event.provider, *[one.account for one in event.tries]):
         if len(name) > NAME_CHARS_MAX or "\x00" in name:
             return "a name is not one"
     times = (event.queued_ms, event.first_byte_ms, event.duration_ms, event.finished_ms)
@@ -66,10 +67,13 @@ def _countable(usage: TokenUsage) -> bool:
 
 
 def _all_countable(tries: Sequence[Try]) -> bool:
-    if not all(_countable(one.usage) for one in tries):
-        return False
+    for one in tries:
+        if not _countable(one.usage):
+            return False
+    if len(tries) <= 1:
+        return True
     sums = map(sum, zip(*(astuple(one.usage) for one in tries), strict=True))
-    return len(tries) <= 1 or max(sums) <= TOKENS_MAX
+    return max(sums) <= TOKENS_MAX
 
 
 def settle(book: Book, event: UsageEvent) -> Settled:
@@ -77,7 +81,7 @@ def settle(book: Book, event: UsageEvent) -> Settled:
     hold = book.holds.get(event.request_id)
     if hold is None or not hold.key_id:
         return _orphan(book, event, hold)
-    if hold.state == State.OPEN:
+    if hold.state == HoldState.OPEN:
         if event.attempt < hold.attempt:
             return _our_cost(book, hold, event)
         return _bill(book, hold, event)
@@ -89,9 +93,9 @@ def settle(book: Book, event: UsageEvent) -> Settled:
     return _correct(book, hold, bill, event)
 
 
-def _is_of(hold: Hold, bill: Usage, event: UsageEvent) -> bool:
+def _is_of(hold: Hold, bill: UsageRow, event: UsageEvent) -> bool:
     # A later attempt may bill an expired call: the ledger does not hear of attempts after a bounce.
-    return event.attempt == bill.attempt or (hold.state == State.EXPIRED and event.attempt > bill.attempt)
+    return event.attempt == bill.attempt or (hold.state == HoldState.EXPIRED and event.attempt > bill.attempt)
 
 
 def _charges(book: Book, hold: Hold, event: UsageEvent) -> tuple[int, int]:
@@ -104,19 +108,21 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
     charge_call(book, hold, row, owed_nano=owed, paid_nano=min(owed, hold.amount_nano), line=_FIRST)
     hold.attempt = event.attempt
-    book.set_held(hold, 0, State.SETTLED)
+    book.set_held(hold, 0, HoldState.SETTLED)
     row.cost_nano = _book_tries(book, event, hold, at_list)
-    book.add_usage(row)
+    book.usage.add(row)
     return "billed"
 
 
-def charge_call(book: Book, hold: Hold, row: Usage, *, owed_nano: int, paid_nano: int, line: int) -> None:
+def charge_call(book: Book, hold: Hold, row: UsageRow, *, owed_nano: int, paid_nano: int, line: int) -> None:
     """Moves what a call's bill lacks: `paid_nano` in all by the caller, the rest of what is owed uncollected."""
     rest = owed_nano - paid_nano
     for kind, source, difference in (
         (Kind.CHARGE, hold.account_id, paid_nano - row.billed_nano),
         (Kind.UNCOLLECTED, UNCOLLECTED, rest - row.uncollected_nano),
     ):
+        if not difference:
+            continue
         book.move(
             difference,
             debit=source,
@@ -129,7 +135,7 @@ def charge_call(book: Book, hold: Hold, row: Usage, *, owed_nano: int, paid_nano
     row.billed_nano, row.uncollected_nano = paid_nano, rest
 
 
-def _correct(book: Book, hold: Hold, bill: Usage, event: UsageEvent) -> Settled:
+def _correct(book: Book, hold: Hold, bill: UsageRow, event: UsageEvent) -> Settled:
     """A report for a call that was estimated or has expired."""
     owed, at_list = _charges(book, hold, event)
     _take_back_estimate(book, bill)
@@ -145,14 +151,14 @@ def _correct(book: Book, hold: Hold, bill: Usage, event: UsageEvent) -> Settled:
             paid = min(paid, bill.billed_nano + account.available_nano + hold.held_nano)
         _fill(bill, event, at_list)
         # The hold goes first, so that what it reserved is there to be charged.
-        book.set_held(hold, 0, State.SETTLED)
+        book.set_held(hold, 0, HoldState.SETTLED)
         charge_call(book, hold, bill, owed_nano=owed, paid_nano=paid, line=_CORRECTION)
         bill.bill_final = True
-    book.touch_usage(bill)
+    book.usage.touch(bill)
     return "corrected"
 
 
-def _fill(row: Usage, event: UsageEvent, list_nano: int) -> None:
+def _fill(row: UsageRow, event: UsageEvent, list_nano: int) -> None:
     for name, tokens in zip(TokenUsage.__struct_fields__, astuple(event.usage), strict=True):
         setattr(row, name, tokens)
     row.outcome, row.known = str(event.outcome), str(event.known)
@@ -173,10 +179,10 @@ def _our_cost(book: Book, hold: Hold, event: UsageEvent) -> Settled:
         _fill(row, event, at_list)
         row.tries = _encode(event.tries).decode()
         row.cost_final = True
-        book.touch_usage(row)
+        book.usage.touch(row)
     else:
         row = usage_row(book, hold, event, slot=event.attempt, list_nano=at_list)
-        book.add_usage(row)
+        book.usage.add(row)
     row.cost_nano = _book_tries(book, event, hold, at_list)
     return "cost"
 
@@ -187,63 +193,58 @@ def _orphan(book: Book, event: UsageEvent, stone: Hold | None) -> Settled:
     A released hold without a key takes the request id for good, so that no later hold meets rows of this event.
     """
     if stone is None:
-        stone = Hold(
-            *(event.request_id, "", "", "", "", event.pool, event.provider, "", "", "0"),
-            *(0, 0, 0, 0, False, 0, 0),
-            *(event.attempt, State.RELEASED, 0, book.now_ms, book.now_ms),
-        )
-        book.holds[event.request_id] = book.new_holds[event.request_id] = stone
+        book.holds.add(tombstone(event, book.now_ms))
     if (event.request_id, event.attempt) in book.usage:
         return "duplicate"
     row = usage_row(book, None, event, slot=event.attempt, list_nano=0)
     row.cost_nano = _book_tries(book, event, None, 0)
-    book.add_usage(row)
+    book.usage.add(row)
     book.parked.append(
         Parked(
-            event.request_id,
-            event.attempt,
-            "no hold with this request id",
-            _encode_event(event),
-            book.now_ms,
+            request_id=event.request_id,
+            attempt=event.attempt,
+            reason="no hold with this request id",
+            payload=_encode_event(event),
+            created_ms=book.now_ms,
         )
     )
     return "parked"
 
 
-def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, list_nano: int) -> Usage:
+def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, list_nano: int) -> UsageRow:
     """A row for an event, with no money moved yet."""
     usage = event.usage
-    return Usage(
-        event.request_id,
-        slot,
-        event.attempt,
-        hold.key_id if hold is not None else "",
-        hold.model if hold is not None else "",
-        hold.provider if hold is not None else event.provider,
-        hold.pool if hold is not None else event.pool,
-        str(event.outcome),
-        str(event.known),
-        True,
-        True,
-        usage.input,
-        usage.cached,
-        usage.cache_write,
-        usage.cache_write_1h,
-        usage.input_audio,
-        usage.output,
-        usage.reasoning,
-        usage.output_audio,
-        _encode(event.uplifts).decode() if event.uplifts else "[]",
-        list_nano,
-        0,
-        0,
-        0,
-        _encode(event.tries).decode(),
-        event.queued_ms,
-        event.first_byte_ms,
-        event.duration_ms,
-        event.finished_ms,
-        book.now_ms,
+    return UsageRow(
+        request_id=event.request_id,
+        slot=slot,
+        attempt=event.attempt,
+        key_id=hold.key_id if hold is not None else "",
+        model=hold.model if hold is not None else "",
+        provider=hold.provider if hold is not None else event.provider,
+        pool=hold.pool if hold is not None else event.pool,
+        outcome=str(event.outcome),
+        known=str(event.known),
+        bill_final=True,
+        cost_final=True,
+        input=usage.input,
+        cached=usage.cached,
+        cache_write=usage.cache_write,
+        cache_write_1h=usage.cache_write_1h,
+        input_audio=usage.input_audio,
+        output=usage.output,
+        reasoning=usage.reasoning,
+        output_audio=usage.output_audio,
+        uplifts=_encode(event.uplifts).decode() if event.uplifts else "[]",
+        list_nano=list_nano,
+        billed_nano=0,
+        uncollected_nano=0,
+        cost_nano=0,
+        tries=_encode(event.tries).decode(),
+        queued_ms=event.queued_ms,
+        first_byte_ms=event.first_byte_ms,
+        duration_ms=event.duration_ms,
+        finished_ms=event.finished_ms,
+        created_ms=book.now_ms,
     )
 
 
@@ -285,7 +286,7 @@ def _try_cost(book: Book, event: UsageEvent, hold: Hold | None, one: Try) -> int
     return 0
 
 
-def estimated_cost(book: Book, hold: Hold, row: Usage, usage: TokenUsage, attempt: int) -> None:
+def estimated_cost(book: Book, hold: Hold, row: UsageRow, usage: TokenUsage, attempt: int) -> None:
     """Books an attempt's cost by an estimate, since nobody has said which upstream account it went to."""
     row.cost_nano = book.catalogue.charges(hold.price_ref, usage, _LIST, ())[1]
     book.move(
@@ -299,7 +300,7 @@ def estimated_cost(book: Book, hold: Hold, row: Usage, usage: TokenUsage, attemp
     )
 
 
-def _take_back_estimate(book: Book, row: Usage) -> None:
+def _take_back_estimate(book: Book, row: UsageRow) -> None:
     book.move(
         -row.cost_nano,
         debit=UNALLOCATED,

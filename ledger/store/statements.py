@@ -5,6 +5,7 @@ from typing import get_type_hints
 from msgspec import Struct
 
 from ledger.rules import rows
+from ledger.rules.rows import Row
 
 _SQL_TYPES = {str: "text", int: "bigint", bool: "boolean", bytes: "bytea"}
 
@@ -31,31 +32,26 @@ class Update(Struct, frozen=True):
         return self.sets + self.keys
 
 
-def _table(name: str, row: type[Struct], *, once: bool = False) -> Table:
-    hints = get_type_hints(row)
-    names = row.__struct_fields__
-    return Table(name, names, tuple(_SQL_TYPES[hints[column]] for column in names), once)
+def table_of(kind: type[Row], *, once: bool = False) -> Table:
+    """The table of a kind of row."""
+    hints = get_type_hints(kind)
+    names = kind.__struct_fields__
+    return Table(kind.TABLE, names, tuple(_SQL_TYPES[hints[column]] for column in names), once)
 
 
-PROFILES = _table("profiles", rows.Profile)
-ACCOUNTS = _table("accounts", rows.Account)
-KEYS = _table("api_keys", rows.Key)
-HOLDS = _table("holds", rows.Hold)
-USAGE = _table("usage", rows.Usage)
-PARKED = _table("parked_events", rows.Parked, once=True)
-TRANSFERS = Table(
-    "transfers",
-    ("request_id", "kind", "attempt", "line", "debit", "credit", "amount_nano", "created_ms"),
-    ("text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint"),
-)
-RANGES = Table("stream_ranges", ("identity", "first_seq", "last_seq"), ("text", "bigint", "bigint"))
+def update_of(kind: type[Row]) -> Update:
+    """What changes a row of a kind that is there."""
+    return Update(table_of(kind), kind.changes(), kind.KEY)
 
-SET_BALANCES = Update(ACCOUNTS, ("posted_nano", "held_nano"), ("id",))
-SET_CREDITS = Update(PROFILES, ("playground_credits_usd",), ("id",))
-SET_STATUS = Update(KEYS, ("status", "revoked_ms"), ("id",))
-SET_HOLDS = Update(HOLDS, ("held_nano", "attempt", "state", "lease_ms", "closed_ms"), ("request_id",))
-_USAGE_KEY = ("request_id", "slot")
-SET_USAGE = Update(USAGE, tuple(name for name in USAGE.columns if name not in _USAGE_KEY), _USAGE_KEY)
+
+PROFILES = table_of(rows.Profile)
+ACCOUNTS = table_of(rows.Account)
+KEYS = table_of(rows.Key)
+HOLDS = table_of(rows.Hold)
+USAGE = table_of(rows.UsageRow)
+PARKED = table_of(rows.Parked, once=True)
+TRANSFERS = table_of(rows.Transfer)
+RANGES = table_of(rows.StreamRange)
 
 
 def columns(table: Table) -> str:

@@ -17,9 +17,8 @@ from ledger.stream.jetstream import StreamProblem
 from ledger.telemetry import Telemetry
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
-from schemas.bus.frames import VERSION
 from schemas.bus.subjects import Role, new_id, reply_prefix
-from schemas.bus.usage import decode_batch, version_of
+from schemas.bus.usage import VERSION, decode_batch, version_of
 
 PULL_MESSAGES = 64
 PULL_EXPIRES_S = 5.0  # a pull that a lost connection left behind may bring messages for so long

@@ -5,7 +5,7 @@ from ledger.commits.load_save import Wanted
 from ledger.rules import keys as rules
 from ledger.rules.authorise import ACTIVE, providers_of
 from ledger.rules.keys import DEFAULT_PROFILE, balance_row, key_row, missing
-from ledger.rules.rows import Account, Key
+from ledger.rules.rows import Account, Key, row_of
 from ledger.store.base import Row, Store
 from ledger.store.statements import ACCOUNTS, KEYS, Table
 from ledger.verbs.base import Read
@@ -44,7 +44,7 @@ async def find_key(store: Store, column: str, value: str) -> tuple[Key, Account]
 
 
 def _key_of(row: Row) -> tuple[Key, Account]:
-    return Key(*row[:_KEYS_WIDTH]), Account(*row[_KEYS_WIDTH:])
+    return row_of(Key, row[:_KEYS_WIDTH]), row_of(Account, row[_KEYS_WIDTH:])
 
 
 async def key_show(store: Store, key_id: str) -> Rows:

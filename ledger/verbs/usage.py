@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from ledger.rules.keys import missing
-from ledger.rules.rows import USAGE_BLOCK, Hold, Usage
+from ledger.rules.rows import USAGE_BLOCK, Hold, UsageRow, row_of
 from ledger.store.base import Row, Store
 from ledger.store.statements import HOLDS
 from ledger.store.statements import USAGE as USAGE_TABLE
@@ -60,7 +60,8 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
         )
     cursor = rows[-1][-1] if len(rows) == limit else 0
     return Rows(
-        tuple(call_row(Usage(*row[:_USAGE_WIDTH]), *row[_USAGE_WIDTH:-1]) for row in rows), cursor=cursor
+        tuple(call_row(row_of(UsageRow, row[:_USAGE_WIDTH]), *row[_USAGE_WIDTH:-1]) for row in rows),
+        cursor=cursor,
     )
 
 
@@ -76,7 +77,7 @@ async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[
     return found
 
 
-def call_row(bill: Usage, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
+def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
     """A call as commands and receipts show it: tokens in OpenAI's two sums and by class, money, price row, times."""
     return {
         "request_id": bill.request_id,
@@ -110,10 +111,10 @@ def call_row(bill: Usage, rate: str, price_ref: str, price: str | None) -> dict[
 async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
     """All about one ended call of a key; None if it has no such call."""
     rows = await store.fetch(_RECEIPT_SQL, request_id)
-    hold = Hold(*rows[0][_USAGE_WIDTH:-1]) if rows else None
+    hold = row_of(Hold, rows[0][_USAGE_WIDTH:-1]) if rows else None
     if hold is None or hold.key_id != key_id:
         return None
-    bill = Usage(*rows[0][:_USAGE_WIDTH])
+    bill = row_of(UsageRow, rows[0][:_USAGE_WIDTH])
     return {
         **call_row(bill, hold.rate, hold.price_ref, rows[0][-1]),
         "id": hold.request_id,

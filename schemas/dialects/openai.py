@@ -1,6 +1,7 @@
 """Owns what the two dialects of OpenAI's older routes share: keys, errors, pings, the end, and how a body is read."""
 
 from schemas.asked import Ask, Bound, Fields
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced, refusals
 from schemas.dialects.base import Ending
@@ -14,7 +15,7 @@ class OpenAI:
 
     key_headers: tuple[bytes, ...] = (b"authorization",)
     job_headers: tuple[str, ...] = ()
-    families: frozenset[str] = refusals.PASS_THROUGH
+    families: frozenset[str] = PASS_THROUGH
     sse = True
     ping = b": ping\n\n"
     event_end = b"\n\n"

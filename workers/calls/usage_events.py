@@ -7,7 +7,7 @@ from collections import deque
 from runtime.bus.bus import Bus, BusError, PayloadTooLarge
 from runtime.log import get_logger
 from schemas.bus import subjects
-from schemas.bus.usage import EVENTS_PER_MESSAGE_MAX, UsageBatch, UsageEvent, encode_batch
+from schemas.bus.usage import EVENTS_PER_MESSAGE_MAX, VERSION, UsageBatch, UsageEvent, encode_batch
 
 ACK_WAIT_S = 10.0  # how long a caller waits for its bill to be durable
 EVENTS_WAITING_MAX = 4096  # beyond this no further jobs are taken
@@ -15,7 +15,6 @@ PUBLISH_TIMEOUT_S = 5.0
 RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
 
-_VERSION = 1
 _logger = get_logger("workers.usage_events")
 
 
@@ -110,7 +109,7 @@ class UsagePublisher:
     async def _publish(self, msg_id: str) -> bool:
         """False if these events can never be sent in one message."""
         try:
-            data = encode_batch(UsageBatch(_VERSION, tuple(event for event, _, _ in self._sending)))
+            data = encode_batch(UsageBatch(VERSION, tuple(event for event, _, _ in self._sending)))
         except Exception:
             _logger.exception("usage events cannot be encoded")
             return False

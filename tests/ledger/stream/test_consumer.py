@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import shutil
 import time
@@ -16,10 +17,9 @@ from ledger.stream import consumer as consumer_module
 from ledger.stream import jetstream, positions
 from ledger.stream.consumer import HELD_MAX, PULL_MESSAGES, Consumer
 from runtime.bus.bus import Bus, BusTimeout, NoResponders
-from schemas.bus import subjects
-from schemas.bus.frames import VERSION
+from schemas.bus import frames, subjects
 from schemas.bus.subjects import Role
-from schemas.bus.usage import Known, Outcome, Try, UsageBatch, encode_batch
+from schemas.bus.usage import VERSION, Known, Outcome, Try, UsageBatch, encode_batch
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.verbs.base import Done
 from schemas.verbs.calls import Hold
@@ -200,6 +200,24 @@ async def test_the_next_version_waits_for_the_next_ledger(
         return await deployment.applied() == 2
 
     await until(whole, "the position has passed it")
+
+
+def test_batches_are_judged_by_their_own_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new version of the frames changes nothing for usage batches: this one's are read, the next one's wait."""
+    monkeypatch.setattr(frames, "VERSION", frames.VERSION + 1)
+    spec = importlib.util.find_spec(consumer_module.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+
+    def judge(version: int) -> Any:
+        return fresh._delivery("stream", 1, encode_batch(UsageBatch(version, (event("r1", SMALL),))))
+
+    read, newest = judge(VERSION), judge(VERSION + 2)
+    assert (read.problem, read.events) == ("", (event("r1", SMALL),))
+    assert judge(VERSION + 1) is None
+    assert (newest.problem, newest.events) == (f"version {VERSION + 2} is not known", ())
 
 
 async def test_a_stream_that_aged_out_unread(deployment: Deployment) -> None:

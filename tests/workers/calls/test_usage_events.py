@@ -7,13 +7,22 @@ from typing import Any
 
 import msgspec
 import nats
+import pytest
 from nats.js import JetStreamContext
 
 from runtime.bus.bus import BusError, PayloadTooLarge
 from runtime.settings.settings import PoolSettings
 from schemas.bus import subjects
 from schemas.bus.frames import End
-from schemas.bus.usage import EVENTS_PER_MESSAGE_MAX, Known, Outcome, UsageBatch, UsageEvent, decode_batch
+from schemas.bus.usage import (
+    EVENTS_PER_MESSAGE_MAX,
+    VERSION,
+    Known,
+    Outcome,
+    UsageBatch,
+    UsageEvent,
+    decode_batch,
+)
 from schemas.errors import NOT_RECORDED
 from schemas.money.pricing import TokenUsage
 from schemas.verbs import calls as call_verbs
@@ -67,6 +76,16 @@ async def test_events_that_wait_go_together() -> None:
     assert sizes == [1, EVENTS_PER_MESSAGE_MAX, EVENTS_PER_MESSAGE_MAX, 21]
     assert len({msg_id for msg_id, _ in bus.messages}) == 4
     assert publisher.unacked == 0
+
+
+async def test_a_batch_carries_the_version_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker writes is what a ledger compares with: one version for this kind of message."""
+    bus = Recorder()
+    publisher = UsagePublisher(bus, "p", "w")
+    assert await publisher.submit(event(0))
+    monkeypatch.setattr(publisher_module, "VERSION", VERSION + 1)
+    assert await publisher.submit(event(1))
+    assert [batch.v for _, batch in bus.messages] == [VERSION, VERSION + 1]
 
 
 async def test_events_that_do_not_fit_into_one_message_go_apart() -> None:

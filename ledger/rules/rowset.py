@@ -1,0 +1,90 @@
+"""Owns the rows of one kind in one batch: those that were loaded, those that are new, those that have changed."""
+
+from collections.abc import Callable, Hashable, Iterable, ValuesView
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from msgspec.structs import astuple
+
+from ledger.rules.rows import Row
+
+T = TypeVar("T", bound=Row)
+
+
+@lru_cache(maxsize=64)
+def _parameters_of(kind: type[Row]) -> Callable[[Row], tuple[Any, ...]]:
+    # Of an update: the columns that may have changed, then the key.
+    return attrgetter(*kind.changes(), *kind.KEY)
+
+
+class RowSet(Generic[T]):
+    """Rows by their key. Every object stands for its row until the commit, so a change is made to it and then told.
+
+    `second` names another unique column to find a row by. A key of several columns is a tuple.
+    """
+
+    __slots__ = ("_key", "_rows", "_second", "_second_of", "changed", "kind", "new")
+
+    def __init__(self, kind: type[T], *, second: str = "") -> None:
+        self.kind = kind
+        self._key = attrgetter(*kind.KEY)
+        self._rows: dict[Hashable, T] = {}
+        self._second_of = attrgetter(second) if second else None
+        self._second: dict[Hashable, T] = {}
+        self.new: dict[Hashable, T] = {}
+        self.changed: dict[Hashable, T] = {}
+
+    def load(self, rows: Iterable[T]) -> None:
+        """Takes rows as the database has them; those read last replace what was read before."""
+        for row in rows:
+            self._put(row)
+
+    def _put(self, row: T) -> Hashable:
+        key: Hashable = self._key(row)
+        self._rows[key] = row
+        if self._second_of is not None:
+            self._second[self._second_of(row)] = row
+        return key
+
+    def add(self, row: T) -> T:
+        """Adds a row that is not in the database yet."""
+        self.new[self._put(row)] = row
+        return row
+
+    def touch(self, row: T) -> None:
+        """Marks a row as changed; a new one is written whole in any case."""
+        key = self._key(row)
+        if key not in self.new:
+            self.changed[key] = row
+
+    def inserts(self) -> list[tuple[Any, ...]]:
+        """The new rows, as the table has their columns."""
+        if self.kind.SORTED:
+            return [astuple(row) for row in sorted(self.new.values(), key=self._key)]
+        return [astuple(row) for row in self.new.values()]
+
+    def updates(self) -> list[tuple[Any, ...]]:
+        """The changed rows: their changed columns, then their key."""
+        values = _parameters_of(self.kind)
+        return [values(row) for row in self.changed.values()]
+
+    def get(self, key: Hashable) -> T | None:
+        """A row by its key."""
+        return self._rows.get(key)
+
+    def find(self, value: Hashable) -> T | None:
+        """A row by its second unique column."""
+        return self._second.get(value)
+
+    def values(self) -> ValuesView[T]:
+        """All rows, in the order of their coming."""
+        return self._rows.values()
+
+    def __getitem__(self, key: Hashable) -> T:
+        """A row that is known to be there."""
+        return self._rows[key]
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether there is a row of this key."""
+        return key in self._rows
