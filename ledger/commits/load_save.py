@@ -8,7 +8,7 @@ they are locked for the shortest time.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import astuple
 
 from ledger.commits.ranges import Range, advance, ranges_of
@@ -61,12 +61,12 @@ _OPEN = "state IN ('open', 'estimated')"
 class Wanted(Struct):
     """Names of the rows that a batch needs. Requests bring their holds, usage and accounts along."""
 
-    request_ids: set[str]
-    billed: set[str]  # request ids whose usage matters too
-    digests: set[str]
-    key_ids: set[str]
-    profiles: set[str]
-    deposits: set[str]  # request ids of credits
+    request_ids: set[str] = field(default_factory=set)
+    billed: set[str] = field(default_factory=set)  # request ids whose usage matters too
+    digests: set[str] = field(default_factory=set)
+    key_ids: set[str] = field(default_factory=set)
+    profiles: set[str] = field(default_factory=set)
+    deposits: set[str] = field(default_factory=set)  # request ids of credits
 
 
 class Applied(Struct, frozen=True):
@@ -78,7 +78,7 @@ class Applied(Struct, frozen=True):
 
 def wanted() -> Wanted:
     """Nothing yet."""
-    return Wanted(set(), set(), set(), set(), set(), set())
+    return Wanted()
 
 
 async def load(tx: Transaction, book: Book, names: Wanted) -> None:

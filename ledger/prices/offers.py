@@ -56,7 +56,7 @@ class Catalogue:
         self.models = {model.id: model for model in models}
         self.prices = {price_ref(price): price for model in models for price in model.prices}
         self._offers: dict[str, Offer | None] = {}
-        self._offers_day = -1
+        self._offers_day: int | None = None
         self._lines: dict[tuple[str, Decimal, int], _Line] = {}
         self._meters: dict[tuple[str, Decimal, tuple[str, ...]], Meter] = {}
 

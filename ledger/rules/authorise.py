@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from ledger.prices.offers import Offer
+from ledger.rules import limits
 from ledger.rules.book import Book
 from ledger.rules.rows import Account, Hold, HoldState, Key
 from schemas.chat.priced import PROMPTS_MAX
@@ -92,7 +93,11 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
         created_ms=now,
         closed_ms=0,
     )
+    refused = limits.refusal(book, request, hold)
+    if refused is not None:
+        return refused
     book.add_hold(hold)
+    limits.take(book, hold)
     return _reply(hold, offer.price, model.rate)
 
 

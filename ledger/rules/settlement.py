@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import astuple
 
+from ledger.rules import limits
 from ledger.rules.book import Book
 from ledger.rules.rows import (
     COST_OF_GOODS,
@@ -109,6 +110,7 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     charge_call(book, hold, row, owed_nano=owed, paid_nano=min(owed, hold.amount_nano), line=_FIRST)
     hold.attempt = event.attempt
     book.set_held(hold, 0, HoldState.SETTLED)
+    limits.give_back(book, hold, row.billed_nano)
     row.cost_nano = _book_tries(book, event, hold, at_list)
     book.usage.add(row)
     return "billed"

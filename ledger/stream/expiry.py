@@ -32,7 +32,7 @@ class Expiry:
         self._consumer = consumer
         self._quiet_s = quiet_s
         self._started = time.monotonic()
-        self._ahead_ms = 0.0  # the database's clock beyond this process's, at the last look
+        self._ahead_ms: float | None = None  # the database's clock beyond this process's, at the last look
         self._moment_ms = 0  # leases that ended before this …
         self._moment = 0.0
         self._barrier: int | None = None  # … may expire once everything up to this sequence is applied
@@ -58,7 +58,7 @@ class Expiry:
         """One look. Returns how many holds ended."""
         now_ms, own_ms = await self._writer.between(self._clock)
         ahead_ms = now_ms - own_ms
-        if self._ahead_ms and ahead_ms - self._ahead_ms > SLEPT_MS:
+        if self._ahead_ms is not None and ahead_ms - self._ahead_ms > SLEPT_MS:
             self._started = time.monotonic()
         self._ahead_ms = ahead_ms
         if self.quiet():

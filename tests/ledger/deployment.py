@@ -96,13 +96,29 @@ class Deployment:
 
     async def key(self, name: str = "key", nano: int = 50 * USD) -> str:
         """Makes a key."""
-        request = KeyCreate(1, digest_of(name), name, "", nano, None, False)
+        request = KeyCreate(
+            v=1,
+            digest=digest_of(name),
+            name=name,
+            profile="",
+            posted_nano=nano,
+            providers=None,
+            playground=False,
+        )
         rows: Rows = await self.ask(Role.COMMAND, KEY_CREATE, request, Rows)
         return str(rows.rows[0]["id"])
 
     async def authorise(self, request_id: str, key: str = "key") -> Any:
         """A hold or a refusal."""
-        request = Authorise(1, request_id, digest_of(key), "gpt-4o", 100, 1, 50)
+        request = Authorise(
+            v=1,
+            request_id=request_id,
+            digest=digest_of(key),
+            model="gpt-4o",
+            prompt_max=100,
+            choices=1,
+            limit=50,
+        )
         return await self.ask(Role.EDGE, AUTHORISE, request, AuthoriseReply)
 
     async def publish(self, name: str, *events: UsageEvent) -> None:

@@ -95,7 +95,17 @@ def event(
 ) -> UsageEvent:
     """A worker's event; its one try used what the caller is billed for, unless told."""
     if tries is None:
-        tries = (Try(account, MODEL, outcome, 200, known, usage, uplifts),)
+        tries = (
+            Try(
+                account=account,
+                upstream=MODEL,
+                outcome=outcome,
+                status=200,
+                known=known,
+                usage=usage,
+                uplifts=uplifts,
+            ),
+        )
     return UsageEvent(
         request_id=request_id,
         attempt=attempt,
@@ -158,13 +168,13 @@ class Books:
         defaults = {"providers": None, "playground": False, "profile": ""} | fields
         reply = await self.do(
             KeyCreate(
-                1,
-                digest_of(name),
-                name,
-                defaults["profile"],
-                nano,
-                defaults["providers"],
-                defaults["playground"],
+                v=1,
+                digest=digest_of(name),
+                name=name,
+                profile=defaults["profile"],
+                posted_nano=nano,
+                providers=defaults["providers"],
+                playground=defaults["playground"],
             )
         )
         assert not reply.problem, reply
@@ -182,7 +192,16 @@ class Books:
         prompts: int = 1,
     ) -> Authorise:
         """A request for a hold."""
-        return Authorise(1, request_id, digest_of(key), model, prompt, choices, limit, prompts)
+        return Authorise(
+            v=1,
+            request_id=request_id,
+            digest=digest_of(key),
+            model=model,
+            prompt_max=prompt,
+            choices=choices,
+            limit=limit,
+            prompts=prompts,
+        )
 
     async def authorise(self, request_id: str, key: str = "key", **fields: Any) -> Any:
         """A hold or a refusal."""
@@ -207,7 +226,20 @@ class Books:
         self, hold: Hold, usage: TokenUsage, *, attempt: int = 1, failed: bool = False
     ) -> bool:
         """Settles by an edge's estimate."""
-        return bool((await self.do(Estimate(1, hold.request_id, hold.token, attempt, usage, failed))).ok)
+        return bool(
+            (
+                await self.do(
+                    Estimate(
+                        v=1,
+                        request_id=hold.request_id,
+                        token=hold.token,
+                        attempt=attempt,
+                        usage=usage,
+                        failed=failed,
+                    )
+                )
+            ).ok
+        )
 
     async def reattempt(self, hold: Hold, attempt: int, replaced: TokenUsage = NO_USAGE) -> bool:
         """Makes another attempt the current one."""

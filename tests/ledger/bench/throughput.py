@@ -36,15 +36,24 @@ BATCH = 20  # events in one message
 def _event(request_id: str) -> UsageEvent:
     usage = TokenUsage(input=100, output=50)
     return UsageEvent(
-        request_id,
-        1,
-        "w",
-        "openai",
-        "openai",
-        Outcome.OK,
-        Known.REPORTED,
-        usage,
-        tries=(Try("main", "gpt-4o", Outcome.OK, 200, Known.REPORTED, usage),),
+        request_id=request_id,
+        attempt=1,
+        worker_id="w",
+        pool="openai",
+        provider="openai",
+        outcome=Outcome.OK,
+        known=Known.REPORTED,
+        usage=usage,
+        tries=(
+            Try(
+                account="main",
+                upstream="gpt-4o",
+                outcome=Outcome.OK,
+                status=200,
+                known=Known.REPORTED,
+                usage=usage,
+            ),
+        ),
     )
 
 
@@ -63,7 +72,21 @@ async def run(calls: int, keys: int, url: str) -> None:
         running = asyncio.create_task(writer.run())
         digests = [hashlib.sha256(f"{new_id()}".encode()).digest() for _ in range(keys)]
         await asyncio.gather(
-            *(_ask(writer, KeyCreate(1, digest, "", "", 10**12, None, False)) for digest in digests)
+            *(
+                _ask(
+                    writer,
+                    KeyCreate(
+                        v=1,
+                        digest=digest,
+                        name="",
+                        profile="",
+                        posted_nano=10**12,
+                        providers=None,
+                        playground=False,
+                    ),
+                )
+                for digest in digests
+            )
         )
         ids = [new_id() for _ in range(calls)]
         todo = iter(range(calls))
@@ -75,7 +98,15 @@ async def run(calls: int, keys: int, url: str) -> None:
                 began = time.perf_counter()
                 reply = await _ask(
                     writer,
-                    Authorise(VERSION, ids[index], digests[index % keys], "gpt-4o", 300, 1, 100),
+                    Authorise(
+                        v=VERSION,
+                        request_id=ids[index],
+                        digest=digests[index % keys],
+                        model="gpt-4o",
+                        prompt_max=300,
+                        choices=1,
+                        limit=100,
+                    ),
                 )
                 waits.append(time.perf_counter() - began)
                 assert isinstance(reply, Hold), reply

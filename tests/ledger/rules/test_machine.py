@@ -105,7 +105,15 @@ class BooksMachine(RuleBasedStateMachine):
         for key in keys:
             self.number += 1
             requests.append(
-                Authorise(1, f"r{self.number:06d}", digest_of(key), "gpt-4o", 100, choices, limit)
+                Authorise(
+                    v=1,
+                    request_id=f"r{self.number:06d}",
+                    digest=digest_of(key),
+                    model="gpt-4o",
+                    prompt_max=100,
+                    choices=choices,
+                    limit=limit,
+                )
             )
         for reply in self.commit(requests):
             if isinstance(reply, Hold):
@@ -117,7 +125,19 @@ class BooksMachine(RuleBasedStateMachine):
         hold = self._holds(pick)
         if hold is not None:
             key = next(name for name, key_id in self.ids.items() if key_id == hold.key_id)
-            self.commit([Authorise(1, hold.request_id, digest_of(key), "gpt-4o", 100, 1, 7)])
+            self.commit(
+                [
+                    Authorise(
+                        v=1,
+                        request_id=hold.request_id,
+                        digest=digest_of(key),
+                        model="gpt-4o",
+                        prompt_max=100,
+                        choices=1,
+                        limit=7,
+                    )
+                ]
+            )
 
     @rule(pick=st.integers(0, 1000))
     def release(self, pick: int) -> None:
@@ -138,7 +158,18 @@ class BooksMachine(RuleBasedStateMachine):
         """A worker is dead."""
         hold = self._holds(pick)
         if hold is not None:
-            (done,) = self.commit([Estimate(1, hold.request_id, hold.token, attempt, usage, failed)])
+            (done,) = self.commit(
+                [
+                    Estimate(
+                        v=1,
+                        request_id=hold.request_id,
+                        token=hold.token,
+                        attempt=attempt,
+                        usage=usage,
+                        failed=failed,
+                    )
+                ]
+            )
             if failed and done.ok:
                 self.forgiven.add(hold.request_id)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from ledger.store.postgres import PostgresTransaction
 from schemas.bus.usage import Known, Outcome, Try
@@ -56,8 +57,22 @@ async def test_failed_calls_bill_nothing(books: Books) -> None:
     key_id = await books.key()
     await books.hold("r1")
     tries = (
-        Try("main", MODEL, Outcome.FAILED, 500, Known.ESTIMATED, SMALL),
-        Try("spare", MODEL, Outcome.FAILED, 500, Known.REPORTED, NO_USAGE),
+        Try(
+            account="main",
+            upstream=MODEL,
+            outcome=Outcome.FAILED,
+            status=500,
+            known=Known.ESTIMATED,
+            usage=SMALL,
+        ),
+        Try(
+            account="spare",
+            upstream=MODEL,
+            outcome=Outcome.FAILED,
+            status=500,
+            known=Known.REPORTED,
+            usage=NO_USAGE,
+        ),
     )
     await books.settle(event("r1", NO_USAGE, outcome=Outcome.FAILED, tries=tries))
     assert await books.balance(key_id) == (5 * USD, 0)
@@ -71,8 +86,22 @@ async def test_each_try_costs_its_own(books: Books) -> None:
     await books.key()
     await books.hold("r1")
     tries = (
-        Try("main", MODEL, Outcome.FAILED, 200, Known.ESTIMATED, TokenUsage(input=80, output=1)),
-        Try("spare", "gpt-4o-mini", Outcome.OK, 200, Known.REPORTED, SMALL),
+        Try(
+            account="main",
+            upstream=MODEL,
+            outcome=Outcome.FAILED,
+            status=200,
+            known=Known.ESTIMATED,
+            usage=TokenUsage(input=80, output=1),
+        ),
+        Try(
+            account="spare",
+            upstream="gpt-4o-mini",
+            outcome=Outcome.OK,
+            status=200,
+            known=Known.REPORTED,
+            usage=SMALL,
+        ),
     )
     await books.settle(event("r1", SMALL, tries=tries))
     first = listed(TokenUsage(input=80, output=1))
@@ -136,7 +165,7 @@ async def test_reattempt_is_refused_once_settled(books: Books) -> None:
     assert not await books.release(hold)
     assert not await books.estimate(hold, SMALL)
     other = await books.hold("r2")
-    wrong = type(other)(*[*("r2", "wrong"), *(getattr(other, name) for name in other.__struct_fields__[2:])])
+    wrong = structs.replace(other, token="wrong")
     assert not await books.release(wrong)
     assert not await books.reattempt(wrong, 2)
 
@@ -287,13 +316,48 @@ async def test_an_event_without_a_hold_is_parked(books: Books) -> None:
         event("r1", SMALL, attempt=2**40),
         event("bad id.\x00", SMALL),
         event(
-            "r1", SMALL, tries=(Try("main", MODEL, Outcome.OK, 200, Known.REPORTED, TokenUsage(input=-5)),)
+            "r1",
+            SMALL,
+            tries=(
+                Try(
+                    account="main",
+                    upstream=MODEL,
+                    outcome=Outcome.OK,
+                    status=200,
+                    known=Known.REPORTED,
+                    usage=TokenUsage(input=-5),
+                ),
+            ),
         ),
-        event("r1", SMALL, tries=(Try("main", MODEL, Outcome.OK, 200, Known.REPORTED, SMALL),) * 1_001),
         event(
             "r1",
             SMALL,
-            tries=(Try("main", MODEL, Outcome.OK, 200, Known.REPORTED, TokenUsage(output=2 * 10**8)),) * 6,
+            tries=(
+                Try(
+                    account="main",
+                    upstream=MODEL,
+                    outcome=Outcome.OK,
+                    status=200,
+                    known=Known.REPORTED,
+                    usage=SMALL,
+                ),
+            )
+            * 1_001,
+        ),
+        event(
+            "r1",
+            SMALL,
+            tries=(
+                Try(
+                    account="main",
+                    upstream=MODEL,
+                    outcome=Outcome.OK,
+                    status=200,
+                    known=Known.REPORTED,
+                    usage=TokenUsage(output=2 * 10**8),
+                ),
+            )
+            * 6,
         ),
     ],
 )
@@ -360,8 +424,24 @@ async def test_deposits_fit_their_columns(books: Books) -> None:
         [
             Credit(1, "c1", most - 1, key_id),
             Credit(1, "c2", 3, key_id),
-            KeyCreate(1, digest_of("rich"), "", "", most, None, playground=False),
-            KeyCreate(1, digest_of("poor"), "", "", 0, None, playground=False),
+            KeyCreate(
+                v=1,
+                digest=digest_of("rich"),
+                name="",
+                profile="",
+                posted_nano=most,
+                providers=None,
+                playground=False,
+            ),
+            KeyCreate(
+                v=1,
+                digest=digest_of("poor"),
+                name="",
+                profile="",
+                posted_nano=0,
+                providers=None,
+                playground=False,
+            ),
         ]
     )
     assert ["4 billion USD" in reply.problem for reply in batch] == [False, True, True, False]

@@ -157,7 +157,17 @@ async def test_pulls_do_not_pile_up(deployment: Deployment, monkeypatch: pytest.
 async def test_large_messages_pass(deployment: Deployment) -> None:
     """Messages near the largest that the bus takes wait in the stream: they come through at once, on one connection."""
     count = 40
-    big = tuple(Try("main", "x" * 1_000, Outcome.FAILED, 500, Known.REPORTED, NO_USAGE) for _ in range(850))
+    big = tuple(
+        Try(
+            account="main",
+            upstream="x" * 1_000,
+            outcome=Outcome.FAILED,
+            status=500,
+            known=Known.REPORTED,
+            usage=NO_USAGE,
+        )
+        for _ in range(850)
+    )
     async with alone(deployment) as one:
         key_id = await one.books.key(nano=50 * USD)
         for number in range(count):

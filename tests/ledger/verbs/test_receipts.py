@@ -47,8 +47,22 @@ async def test_a_receipt_says_everything(books: Books) -> None:
     key_id = await books.key()
     hold = await books.hold("r1")
     tries = (
-        Try("main", MODEL, Outcome.FAILED, 429, Known.REPORTED, TokenUsage()),
-        Try("spare", MODEL, Outcome.OK, 200, Known.REPORTED, EVERY_CLASS),
+        Try(
+            account="main",
+            upstream=MODEL,
+            outcome=Outcome.FAILED,
+            status=429,
+            known=Known.REPORTED,
+            usage=TokenUsage(),
+        ),
+        Try(
+            account="spare",
+            upstream=MODEL,
+            outcome=Outcome.OK,
+            status=200,
+            known=Known.REPORTED,
+            usage=EVERY_CLASS,
+        ),
     )
     await books.settle(event("r1", EVERY_CLASS, tries=tries))
     paid = await receipt(books, key_id, "r1")
