@@ -50,8 +50,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[
 
 
 def test_the_order_is_the_files():
-    """Pools of the environment are in this order, so that the first sells the bare ids."""
-    assert tuple(presets()) == ("openai", "anthropic", "gemini", "bedrock", "sandbox")
+    """Pools of the environment keep the file's order: the vendors of built-in models as ever, the sandbox last of all."""
+    names = list(presets())
+    of_built_in = list(dict.fromkeys(model.provider for model in BUILTIN))
+    assert [name for name in names if name in of_built_in] == of_built_in
+    assert names[-1] == SANDBOX
 
 
 def test_families_are_the_workers():
