@@ -18,6 +18,7 @@ VAGUE_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py", "util.py", "hel
 BANNED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 MACHINE = re.compile(r"/(ho" + r"me|Us" + r"ers)/[a-z]|/wo" + r"rk/|/ro" + r"ot/")
 REGISTRY = re.compile(r"(registry\.npm" + r"js|pypi\." + r"org|files\.python" + r"hosted|\"resolved\":)")
+ELSEWHERE = re.compile(r"\b(DES" + r"IGN|PROTO" + r"COLS|HO" + r"USE)\.md\b")
 SUPPRESSION = re.compile(r"# (no" + r"qa|type: ig" + r"nore)\b(?P<rest>.*)")
 REASON = re.compile(r"(: ?[A-Z]+[0-9]+(, [A-Z]+[0-9]+)*|\[[a-z-]+(, ?[a-z-]+)*\]) +(# )?\w.*")
 SLEEP = re.compile(r"\btime\.sl" + r"eep\(")
@@ -102,12 +103,13 @@ def test_suppressions_say_why():
         (BANNED, (".py", ".md", ".toml", ".yaml", ".mjs")),
         (MACHINE, (".py", ".md", ".toml", ".yaml", ".mjs", ".json", "")),
         (REGISTRY, (".py", ".md", ".toml", ".yaml", ".json", ".lock", "")),
+        (ELSEWHERE, ()),
         (SLEEP, (".py",)),
     ],
-    ids=["banned-marks", "machine-paths", "registry-hosts", "time-sleep"],
+    ids=["banned-marks", "machine-paths", "registry-hosts", "documents-elsewhere", "time-sleep"],
 )
 def test_nothing_unwelcome(pattern, suffixes):
-    """No banned marks, paths of one machine, hosts of package registries, or sleeps in place of conditions."""
+    """No banned marks, paths of one machine, registries' hosts, documents that are not here, or sleeps for conditions."""
     found = [
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in tracked(*suffixes)

@@ -6,10 +6,9 @@ A limit is a sibling in LIMITS, asked in this order. There is none yet, so the w
 from collections.abc import Iterable
 from typing import Protocol
 
-from schemas.verbs.books import Authorise, Refusal
-
 from ledger.rules.book import Book
 from ledger.rules.rows import Account, Hold, Key
+from schemas.verbs.calls import Authorise, Refusal
 
 
 class Limit(Protocol):

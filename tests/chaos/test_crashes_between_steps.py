@@ -169,7 +169,9 @@ async def test_a_crash_between_two_steps(database: str, cases: list[Case]) -> No
     with (
         Upstream() as upstream,
         Separate(
-            database, pool_toml(upstream.base_url), start=("tests.fakes.crashing", str(points))
+            database,
+            f"[edge]\nfull_wait_s = {BACK_WITHIN_S}\n{pool_toml(upstream.base_url)}",
+            start=("tests.fakes.crashing", str(points)),
         ) as deployment,
     ):
         crashes = Crashes(deployment, points)

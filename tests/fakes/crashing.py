@@ -14,6 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
+from edge import limits
+
+NEVER_S = 3600.0
 BEFORE, AFTER = "before", "after"
 POINTS = {
     "edge": {
@@ -83,6 +88,8 @@ def main() -> int:
     folder, service = Path(sys.argv[1]), sys.argv[2]
     for name, (place, when) in POINTS[service].items():
         arm(place, when, folder / name)
+    # A busy machine may take longer to start a worker again than an edge takes to call a pool deserted.
+    limits.LIMITS = structs.replace(limits.LIMITS, settled_s=NEVER_S)
     sys.argv[1:] = sys.argv[2:]
     from tokn.__main__ import main as tokn  # noqa: PLC0415  only now, with every place armed
 

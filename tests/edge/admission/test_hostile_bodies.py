@@ -26,6 +26,7 @@ from schemas.verbs.calls import Authorise, AuthoriseReply, Reason, Refusal
 from schemas.verbs.catalogue import CatalogueReply
 from schemas.verbs.keys import KeyReply
 
+BODIES = 10_000
 PER_EXAMPLE = 50  # drawing pieces is dear, putting them together is not
 MODELS = [model.id for model in BUILTIN]
 KEY = keys.generate()
@@ -212,8 +213,7 @@ def damage(rng: random.Random, body: bytes) -> bytes:
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("bodies", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
-def test_hostile_bodies(bodies: int) -> None:
+def test_hostile_bodies() -> None:
     """No generated body, whole or damaged, gets a 5xx, harms the app, or is answered outside OpenAI's error shape."""
     loop = asyncio.new_event_loop()
 
@@ -225,7 +225,7 @@ def test_hostile_bodies(bodies: int) -> None:
     statuses: dict[int, int] = {}
 
     @settings(
-        max_examples=bodies // PER_EXAMPLE,
+        max_examples=BODIES // PER_EXAMPLE,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
@@ -247,7 +247,7 @@ def test_hostile_bodies(bodies: int) -> None:
 
     run()
     loop.close()
-    assert seen >= bodies
+    assert seen >= BODIES
     assert len(statuses) == 3, statuses
     assert app.budget.used == 0
-    assert app.books.authorised > bodies // 100, "the generator must reach the ledger, too"
+    assert app.books.authorised > 100, "the generator must reach the ledger, too"

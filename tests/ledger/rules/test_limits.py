@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 import pytest
-from schemas.verbs.books import Authorise, Reason, Refusal
 
 from ledger.rules import limits
 from ledger.rules.book import Book
 from ledger.rules.limits import Limit
 from ledger.rules.rows import Account, Hold, Key
 from schemas.money.pricing import TokenUsage
+from schemas.verbs.calls import Authorise, Reason, Refusal
 from tests.ledger.harness import USD, Books, billed, event
 
 SMALL = TokenUsage(input=80, output=40)

@@ -30,7 +30,12 @@ scalars = (
     | st.floats(allow_nan=False, allow_infinity=False)
 )
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text("abc\u00e9\U0001f600"), inner)
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text("abc\u00e9\U0001f600", max_size=9), inner, max_size=4)
+    ),
+    max_leaves=25,
 )
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(
     lambda name: name not in {"model", "stream", "stream_options", "usage", "messages", "max_tokens"}
