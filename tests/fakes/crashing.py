@@ -25,8 +25,8 @@ POINTS = {
         "edge-asks": ("edge.admission.admission:Admission._admit", BEFORE),
         "edge-offers": ("edge.calls.call:Call.offer", BEFORE),
         "edge-hears-accept": ("edge.calls.call:Call._accepted", BEFORE),
-        "edge-hears-data": ("edge.calls.call:Call._append", BEFORE),
-        "edge-completes": ("edge.calls.call:Call._complete", BEFORE),
+        "edge-hears-data": ("edge.calls.attempt:Attempt._append", BEFORE),
+        "edge-completes": ("edge.calls.attempt:Attempt._complete", BEFORE),
     },
     "worker": {
         "worker-gets-job": ("workers.pool:Pool.on_job", BEFORE),
