@@ -140,15 +140,11 @@ def slowdown() -> float:
 
 
 def test_first_answer_comes_soon(tmp_path):
-    """A start on an empty folder answers its first call within 5 s; other tests that run beside it may stretch them."""
-    took = []
-    for turn in range(3):
-        with Tokn(tmp_path / f"data{turn}") as tokn:
-            took.append((first_answer_s(tokn), slowdown()))
-        seconds, times = took[-1]
-        if seconds < FIRST_ANSWER_MAX_S * times:
-            return
-    pytest.fail(f"first answers: {took} (s, times slower)")
+    """A start on an empty folder answers its first call within 5 s, times how much slower the machine is just then."""
+    before = slowdown()
+    with Tokn(tmp_path / "data") as tokn:
+        took_s = first_answer_s(tokn)
+    assert took_s < FIRST_ANSWER_MAX_S * max(before, slowdown())
 
 
 def test_start_answer_stop_and_start_again(tmp_path):
