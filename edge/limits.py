@@ -26,33 +26,31 @@ class Limits(Struct, frozen=True, kw_only=True):
     ledger_s: float = 5.0  # a ledger may be restarted meanwhile
     ledger_try_s: float = 2.0
     ledger_pause_s: float = 0.1  # between two tries
-    ledger_ask_s: float = 1.0  # a ledger that is away is asked after so often
-    settle_s: float = (
-        60.0  # how a call ended is told to the ledger for so long; then its hold's lease ends it
-    )
-    refund_s: float = 86_400.0  # that its caller saw it fail, so long: no lease takes a bill back
-    bus_s: float = 15.0  # a call that nothing was sent of waits so long for NATS to come back
+    ledger_ask_s: float = 1.0  # pause between pings of a ledger that does not answer
+    # How long an edge retries a release or an estimate. After that the hold's lease ends it.
+    settle_s: float = 60.0
+    # How long it retries a refund. Unlike a hold, a wrong bill never expires by itself.
+    refund_s: float = 86_400.0
+    bus_s: float = 15.0  # how long a call without a first byte waits for NATS to return
     catalogue_s: float = 5.0  # how old the catalogue may be
     catalogue_gap_s: float = 1.0  # unknown models refresh it at most this often
     ready_s: float = 1.0
 
     # One call.
     attempts: int = 3
-    bounces: int = 3  # offered again at once so often; then when a worker has room
+    bounces: int = 3  # times a call is offered again at once; after that it waits for a worker with room
     accept_s: float = 2.0
     full_wait_s: float = 2.0  # for a worker with room, before 429
-    first_event_s: float = 15.0  # the head of a stream waits so long for its first event
+    first_event_s: float = 15.0  # how long the head of a stream waits for its first event
     ping_s: float = 15.0
     silence_s: float = frames.SILENCE_MAX_S
-    gap_s: float = 2.0  # missing frames may be resent so long
+    gap_s: float = 2.0  # how long missing frames may be resent
     overdue_s: float = 3.0  # a beat older than this makes a worker suspect
     probe_gap_s: float = 0.5
-    settled_s: float = 5.0  # connected so long, an edge believes that a pool without beats has no worker
+    settled_s: float = 5.0  # after this long connected, a pool without beats counts as having no worker
     call_s: float = 600.0
-    call_grace_s: float = 5.0  # the worker ends a call at its deadline; the edge does so this much later
-    left_s: float = (
-        65.0  # a call whose caller has left is followed so long: its answer may be drained for 60 s
-    )
+    call_grace_s: float = 5.0  # a worker ends a call at its deadline, the edge this much later
+    left_s: float = 65.0  # how long an abandoned call is followed: a worker may drain its answer for 60 s
     grace_s: float = 25.0  # after SIGTERM, for calls in flight
 
 

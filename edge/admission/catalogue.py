@@ -61,7 +61,7 @@ class Catalogue:
     def _load(self) -> asyncio.Task[None]:
         if self._loading is None or self._loading.done():
             self._loading = self._loop.create_task(self._read())
-            # A background read that fails is tried again at the next tick; whoever waits for it hears of it.
+            # The next tick retries a failed background read. Only a caller that awaits it sees the error.
             self._loading.add_done_callback(lambda task: None if task.cancelled() else task.exception())
         return self._loading
 

@@ -182,7 +182,7 @@ class Attempt:
         if flow.credit_again(now, frames.CREDIT_INTERVAL_S):
             self.send_credit(now)
         if flow.unconfirmed:
-            self._outlet.wake()  # nothing has come since, but what was taken may have left
+            self._outlet.wake()  # no new frame, but bytes taken earlier may have been sent
         if self._outlet.left:
             return None  # a worker that has been told to stop has nothing more to say
         if now - self._last_frame >= self._limits.silence_s:

@@ -16,10 +16,9 @@ from schemas.verbs.base import VERSION
 from schemas.verbs.calls import ESTIMATE, REATTEMPT, RELEASE, Estimate, Reattempt, Release
 
 ERRANDS_MAX = 8192  # requests to the ledger and probes under way
-TELL_PAUSE_MAX_S = (
-    2.0  # between two tellings, to a ledger that cannot write: a lease may overtake what waits longer
-)
-REFUND_PAUSE_MAX_S = 30.0  # the same of what no lease can overtake
+# Longest back-off. It must stay below the grace period, or the hold expires before our estimate arrives.
+TELL_PAUSE_MAX_S = 2.0
+REFUND_PAUSE_MAX_S = 30.0  # longest back-off of a refund: no lease runs against it
 
 _logger = get_logger("edge.errands")
 
@@ -75,7 +74,7 @@ class Errands:
             first_byte_ms=int(first_s * 1000),
             duration_ms=int((time.monotonic() - call.created) * 1000),
         )
-        # From here on nothing of the call is kept but this message, however long the ledger is away.
+        # Keep only the message: a ledger may be down for hours, and a call is large.
         if failed:
             telling = self._tell(
                 lambda: self._ledger.ask(ESTIMATE, message), self._limits.refund_s, REFUND_PAUSE_MAX_S
@@ -105,7 +104,7 @@ class Errands:
             raise LedgerAwayError("it was away for too long") from None
 
     async def _pause(self, pause_s: float) -> None:
-        """Waits, but not while the edge stops: then everything is told at once."""
+        """Sleeps between retries. Returns at once when the edge stops, so that everything is sent before the exit."""
         try:
             async with asyncio.timeout(pause_s):
                 await self._closing.wait()
@@ -113,7 +112,7 @@ class Errands:
             return
 
     async def _ledger_back(self) -> None:
-        """Waits for a ledger that is away: one asks after it, however many wait."""
+        """Waits until a ledger answers. All waiters share one pinging task."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.get_running_loop().create_task(self._ask_after_ledger())
         await asyncio.shield(self._asking)

@@ -102,8 +102,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _sweep_unread(self, now: float) -> None:
-        # Without this, whoever asks and never reads keeps an answer and a request's place for ever: a transport that
-        # is closed still waits until its buffer is empty.
+        # A closing transport waits until its buffer is empty.
+        # So a client that never reads would hold its answer and its place for ever.
         unread_bytes = self.transport.get_write_buffer_size()
         if not unread_bytes or unread_bytes < self._unread_bytes or not self._unread_since:
             self._unread_since = now

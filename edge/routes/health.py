@@ -37,7 +37,7 @@ async def _missing(backing: Backing) -> str:
 
 
 async def _ledger_answers(backing: Backing) -> bool:
-    # Remembered for a moment, so that whoever asks often does not ask the ledger.
+    # Cache the ledger's answer briefly, so that frequent probes do not load it.
     load = backing.load
     if load.ledger_seen is not None and time.monotonic() - load.ledger_seen < load.limits.ready_s:
         return True

@@ -124,7 +124,7 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
     ids.update(playground_id(profile) for profile in profiles)
     if not ids:
         return
-    # Before the accounts: another ledger makes both at once, so a profile that is seen here has its account there.
+    # Load profiles before accounts: both are created in one commit, so a visible profile has its account.
     await _load_profiles(tx, book, profiles)
     await _fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
     # After them: what a profile shows changes only while its account is locked.

@@ -80,7 +80,7 @@ async def _open_upstream(tx: Transaction, pool: str, account: AccountSettings) -
     account_id = upstream_id(pool, account.id)
     balance = await tx.fetch(f"SELECT posted_nano FROM accounts WHERE id = $1{tx.locked}", account_id)  # noqa: S608  as above
     book = Book(Catalogue(()), tx.now_ms, Rules())
-    # What was used while it had no limit is behind it: what the operator says now is what is left.
+    # Usage while the account was unlimited does not count against the new credit.
     book.move(
         account.credit_nano - (balance[0][0] if balance else 0),
         debit=UPSTREAM_DEPOSITS,

@@ -13,7 +13,7 @@ from schemas.bus.usage import UsageEvent
 
 
 class HoldState:
-    """Where a hold stands. Only `open` and `estimated` still hold money. Plain texts, as all of these: rows hold them."""
+    """A hold's state. Only `open` and `estimated` reserve money. Plain strings, because rows store them as they are."""
 
     OPEN = "open"
     ESTIMATED = "estimated"  # settled by an edge's estimate; the rest stays held for a worker's report

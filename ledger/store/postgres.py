@@ -220,8 +220,8 @@ class PostgresStore:
                     await transaction.commit()
             except BaseException as error:
                 if is_at_fault(error):
-                    # Whatever it waits for may never come, and what it has prepared may be of other tables: the next
-                    # transaction gets another connection.
+                    # Drop the connection: its statement may never return, and its prepared plans may be of
+                    # replaced tables. The next transaction gets another one.
                     self._writer.terminate()
                 else:
                     await self._roll_back(transaction)

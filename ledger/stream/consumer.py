@@ -21,10 +21,10 @@ from schemas.bus.subjects import Role, new_id, reply_prefix
 from schemas.bus.usage import VERSION, decode_batch, version_of
 
 PULL_MESSAGES = 64
-PULL_EXPIRES_S = 5.0  # a pull that a lost connection left behind may bring messages for so long
+PULL_EXPIRES_S = 5.0  # a pull from before a reconnect may still deliver this long
 HELD_MAX = 2 * PULL_MESSAGES  # messages asked for or waiting for their commit
 WATCH_INTERVAL_S = 1.0
-FLOOR_STILL_MAX_S = 2.0 * jetstream.ACK_WAIT_S  # whatever was lost with a ledger came again by then
+FLOOR_STILL_MAX_S = 2.0 * jetstream.ACK_WAIT_S  # by then JetStream has redelivered what a dead ledger held
 GAPS_MAX = 1_000  # in a stream that was damaged, passed over in one watch
 START_TIMEOUT_S = 60.0  # for a cluster that still elects its leaders
 START_PAUSE_S = 0.3
@@ -160,8 +160,8 @@ class Consumer:
     async def watch(self) -> None:
         """Compares stream, consumer and books once. Raises StreamProblem, BusError, StoreError."""
         began = time.monotonic()
-        # In this order: messages are acknowledged after their commit, and committed after they entered the stream. So
-        # sound books are never behind the floor, and never ahead of the stream.
+        # The order matters: each number grows only after the next one.
+        # So healthy books satisfy ack floor <= applied <= last sequence.
         floor = await jetstream.ack_floor(self._bus)
         position = await positions.current(self._store)
         stream = await jetstream.usage_stream(self._bus)
@@ -169,8 +169,8 @@ class Consumer:
             position = await self._adopt(position, stream)
         first_seq, last_seq = stream.state.first_seq, stream.state.last_seq
         if floor is None:
-            # From the stream's begin, whatever the books have: what was acknowledged is not known, and a stream that lost
-            # its consumer may have gone back, too, and have new events where it had applied ones. Each counts once.
+            # Without a consumer the ack floor is unknown, and a restored stream may reuse sequences.
+            # So everything is read from 1. Each event counts once.
             await jetstream.make_consumer(self._bus, 1)
             floor = 0
         elif floor > position.applied:
@@ -224,10 +224,10 @@ class Consumer:
         return position
 
     async def _unstick(self, floor: int, applied: int) -> None:
-        """Has everything delivered again above a floor that stands still below what the books have.
+        """Resets the consumer to the ack floor, if that has not moved for FLOOR_STILL_MAX_S while the books are ahead.
 
-        Seen after a kill of nats-server with damage to its files: a message stays unacknowledged and never comes again,
-        so that nothing could ever expire. Whatever is delivered twice counts once.
+        Seen after a kill of nats-server that damaged its files: a message stays unacknowledged and is never redelivered.
+        Without the reset no hold could ever expire. What is delivered twice counts once.
         """
         now = time.monotonic()
         if floor >= applied or floor != self._floor:

@@ -16,9 +16,7 @@ from runtime.log import get_logger
 
 INTERVAL_S = 2.0
 QUIET_S = 30.0  # after a start, a reconnection, or a time that was slept through
-SLEPT_MS = (
-    10_000  # the database's clock gained so much on this process's: a machine was asleep, or a clock was set
-)
+SLEPT_MS = 10_000  # a jump of the database's clock against ours: the machine slept, or a clock was set
 _logger = get_logger("ledger.expiry")
 
 

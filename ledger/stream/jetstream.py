@@ -160,7 +160,7 @@ async def _make(bus: Bus, config: dict[str, Any]) -> None:
             raise
         kept = _decode_stream(await _ask(bus, f"STREAM.INFO.{name}")).config.num_replicas
         if kept > config["num_replicas"]:
-            # Another ledger asked for them: one that was not told must not take its events' copies away.
+            # Never lower replicas: a ledger without that setting must not undo another's.
             _logger.warning("a stream keeps its replicas", stream=name, replicas=kept)
         await _ask(bus, f"STREAM.UPDATE.{name}", config | {"num_replicas": max(kept, config["num_replicas"])})
 

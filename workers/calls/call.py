@@ -244,7 +244,7 @@ class Call:
         if self._muted or self._stop in _CALLER_LEFT:
             durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))
             if durable and self._left:
-                # Not to an edge that was away for a while: its caller may still wait, and must not be told this.
+                # Only for a cancelled call: an edge that was merely unreachable may still have a waiting caller.
                 self.frames.over(_LEFT)
             return
         if self._stop is not None:

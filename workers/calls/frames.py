@@ -26,7 +26,7 @@ PROBE_ANSWER_S = 0.3  # a probe that met nobody is known within this time
 
 
 class FrameWriter:
-    """Sends frames in order. What the edge has not said it consumed is kept, and sent again after a reconnect.
+    """Sends frames in order. Frames without credit are kept, and sent again after a reconnect.
 
     While the bus is down or the edge is away, frames are kept and not sent, so that no gap can be seen; then the whole
     window goes out before anything new. `gone` becomes True when the edge has been away for EDGE_GONE_S.

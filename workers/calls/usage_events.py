@@ -119,7 +119,7 @@ class UsagePublisher:
                 await self._bus.js_publish(self._subject, data, msg_id, PUBLISH_TIMEOUT_S)
             except PayloadTooLarge:
                 return False
-            except Exception as error:  # whatever it is: an event that is dropped is a call that nobody pays
+            except Exception as error:  # any error: an event dropped here is a call that nobody pays for
                 if not isinstance(error, BusError):
                     _logger.exception("publishing usage events failed")
                 _logger.warning(
