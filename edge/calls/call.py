@@ -198,7 +198,9 @@ class Call(Outlet):
         if self.left:
             self.current.cancel_again(now)
             if isinstance(frame, End | Failed):
-                self._end(None, Settle.WORKER)  # frames still missing no longer matter: the worker has settled
+                self._end(
+                    None, Settle.WORKER
+                )  # frames still missing no longer matter: the worker has settled
                 return
         verdict = self.current.on_frame(frame, now)
         if verdict is not None:
@@ -273,7 +275,9 @@ class Call(Outlet):
         if self.left:
             self._end(None, Settle.CHARGE)
         elif self.delivered:
-            self.current.cancel(time.monotonic())  # cancel all the same: a frozen worker would bill when it thaws
+            self.current.cancel(
+                time.monotonic()
+            )  # cancel all the same: a frozen worker would bill when it thaws
             self._end(faults.WORKER_FAILED, Settle.CHARGE)
         else:
             self._replace()
