@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tokn.books import find
 
 from runtime.bus.bus import Bus
 from schemas.bus.subjects import Role
@@ -19,6 +18,7 @@ from schemas.verbs.keys import BALANCE, KeyRef
 from tests.fakes.caller import Seen, body, call, session, until
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import API_KEY, Upstream
+from tokn.ledger import find
 
 pytestmark = pytest.mark.chaos
 

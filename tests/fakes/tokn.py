@@ -84,6 +84,8 @@ class Tokn:
     Its books are in the folder, or with a `config` at `database_url`.
     """
 
+    program = TOKN
+
     def __init__(
         self, data: Path, config: str | None = None, *, port: int = 0, database_url: str = "", **env: str
     ) -> None:
@@ -109,7 +111,7 @@ class Tokn:
         self.started = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*TOKN, "up", "--port", str(self.port), "--data", str(self.data), *options],
+                [*self.program, "up", "--port", str(self.port), "--data", str(self.data), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from schemas.bus.frames import Data
-from schemas.bus.subjects import LedgerVerb
 from schemas.bus.usage import estimate_tokens
+from schemas.verbs.calls import ESTIMATE
 from tests.edge.conftest import Rig
 from tests.edge.stand_ins import Attempt, until
 from tests.workers.providers.openai.test_exchange import exchange
@@ -30,7 +30,7 @@ async def settled(rig: Rig, *counts: int) -> tuple[int, int]:
 
     rig.worker.script = script
     await rig.chat(stream=True)
-    (told,) = await until(lambda: rig.ledger.of(LedgerVerb.ESTIMATE))
+    (told,) = await until(lambda: rig.ledger.of(ESTIMATE))
     return told.usage.input, told.usage.output
 
 

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from schemas.bus.frames import FRAME_BYTES_MAX
-from schemas.bus.subjects import LedgerVerb
 from schemas.bus.usage import estimate_tokens
 from schemas.errors import overloaded
 from schemas.money.pricing import TokenUsage
+from schemas.verbs.calls import ESTIMATE
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until
 
@@ -66,8 +66,8 @@ async def test_words_of_large_events_are_counted(rig: Rig) -> None:
 
         worker = rig.workers[-1]
         worker.script = script
-        told = len(rig.ledger.of(LedgerVerb.ESTIMATE))
+        told = len(rig.ledger.of(ESTIMATE))
         await rig.chat(stream=True)
-        estimates = await until(lambda told=told: rig.ledger.of(LedgerVerb.ESTIMATE)[told:])
+        estimates = await until(lambda told=told: rig.ledger.of(ESTIMATE)[told:])
         assert [estimate.usage.output for estimate in estimates] == [estimate_tokens(400_003)]
         await rig.add_worker()

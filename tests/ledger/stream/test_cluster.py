@@ -11,7 +11,7 @@ import pytest
 from ledger.stream import jetstream
 from runtime.bus.bus import BusError
 from runtime.settings.settings import NatsSettings
-from schemas.bus.subjects import Role
+from schemas.bus.subjects import THOUGHTS_STREAM, Role
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Hold
 from tests.fakes.nats import NatsServer
@@ -105,7 +105,7 @@ async def test_a_ledger_that_was_not_told_takes_no_copies_away(
     deployment.server = next(iter(cluster.servers.values()))
     await deployment.start()
     async with admin(deployment) as bus:
-        for name in (jetstream.USAGE_STREAM, f"KV_{jetstream.THOUGHTS_BUCKET}"):
+        for name in (jetstream.USAGE_STREAM, THOUGHTS_STREAM):
             kept = msgspec.json.decode(await jetstream._ask(bus, f"STREAM.INFO.{name}"))
             assert kept["config"]["num_replicas"] == SERVERS
     await deployment.close()

@@ -101,7 +101,12 @@ async def test_frames_carry_what_the_worker_would_estimate(case, answer):
     assert tokens == [estimate_tokens(size) for _, size in counts]
     assert tokens[-1] == frames.output_tokens == estimate_tokens(made.output_bytes) > 0
     billed = estimate(
-        None, prompt_max=9, text_bytes=9, output_max=10_000, output_bytes=made.output_bytes, answered=True
+        None,
+        prompt_max=9,
+        text_bytes=9,
+        output_max=10_000,
+        output_tokens=estimate_tokens(made.output_bytes),
+        answered=True,
     )
     assert billed.output == tokens[-1]
 

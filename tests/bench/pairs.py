@@ -1,0 +1,99 @@
+"""Owns the comparison of two trees: CPU of a request in each, by runs in turn, so that a noisy machine harms both alike.
+
+`python -m tests.bench.pairs TREE [--pairs 20] [--seconds 10] [--stream]` compares another checkout, with its own
+`.venv`, to this one. Both deployments are up at once and the load goes to one and the other: A B B A. It prints the
+median ratio of this tree's CPU to the other's, and the interval that holds it with 95 % by order statistics.
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+from pathlib import Path
+
+from tests.bench.requests import WARM_UP, canned, cpu_s, load, say
+from tests.fakes.tokn import ROOT, Tokn
+from tests.fakes.upstream import pool_toml
+
+CONFIDENCE = 0.95
+
+
+class Side:
+    """One tree's deployment, with a key that pays."""
+
+    def __init__(self, tree: Path, folder: Path, base_url: str) -> None:
+        program = (str(tree / ".venv/bin/python"), "-m", "tokn")
+        kind = type("TreeTokn", (Tokn,), {"program": program})
+        self.tokn: Tokn = kind(folder, pool_toml(base_url), PYTHONPATH=str(tree))
+        self.key = self.tokn.row("key", "create", "--name", "bench", "--balance", "100000")
+
+    def run(self, count: int, *, stream: bool) -> tuple[float, float]:
+        """CPU milliseconds a request over all processes, bills applied; and requests a second."""
+        before = cpu_s(self.tokn)
+        figures = load(self.tokn, self.key["key"], stream=stream, count=count)
+        self.tokn.settled(self.key["id"], 30)
+        used = cpu_s(self.tokn)
+        used.subtract(before)
+        return sum(used.values()) * 1_000 / count, figures["per_s"]
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """The order statistics between which the median lies with at least CONFIDENCE."""
+    ordered, n = sorted(ratios), len(ratios)
+    outside = 0.0
+    rank = 0
+    while rank < n // 2:
+        outside += 2 * math.comb(n, rank) / 2**n
+        if outside > 1 - CONFIDENCE:
+            break
+        rank += 1
+    rank = max(rank - 1, 0)
+    return ordered[rank], ordered[n - 1 - rank]
+
+
+def compare(other: Side, own: Side, *, pairs: int, seconds: float, stream: bool) -> list[float]:
+    """The ratio of each pair, own to other."""
+    for side in (other, own):
+        side.run(WARM_UP, stream=stream)
+    _, per_s = other.run(WARM_UP, stream=stream)
+    count = max(int(per_s * seconds), WARM_UP)
+    ratios = []
+    for turn in range(pairs):
+        order = (other, own) if turn % 2 == 0 else (own, other)
+        cpu_ms = {side: side.run(count, stream=stream)[0] for side in order}
+        ratios.append(cpu_ms[own] / cpu_ms[other])
+        say(f"{turn + 1:3} other {cpu_ms[other]:.3f} ms, own {cpu_ms[own]:.3f} ms, ratio {ratios[-1]:.3f}")
+    return ratios
+
+
+def main() -> None:
+    """Compares, and prints what came out."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("tree", type=Path, help="the other checkout, with a .venv")
+    options.add_argument("--pairs", type=int, default=20)
+    options.add_argument("--seconds", type=float, default=10.0, help="of load in each run")
+    options.add_argument("--stream", action="store_true", help="streams of 50 in place of plain calls")
+    chosen = options.parse_args()
+    upstream, base_url = canned(0.0)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            other = Side(chosen.tree.resolve(), Path(folder, "other"), base_url)
+            try:
+                own = Side(ROOT, Path(folder, "own"), base_url)
+                try:
+                    ratios = compare(
+                        other, own, pairs=chosen.pairs, seconds=chosen.seconds, stream=chosen.stream
+                    )
+                finally:
+                    own.tokn.stop()
+            finally:
+                other.tokn.stop()
+    finally:
+        upstream.terminate()
+        upstream.communicate()
+    low, high = interval(ratios)
+    say(f"median {statistics.median(ratios):.4f}, 95 % within {low:.4f} to {high:.4f}, {len(ratios)} pairs")
+
+
+if __name__ == "__main__":
+    main()
