@@ -54,7 +54,7 @@ async def renew_leases(ledger: LedgerClient, calls: Calls, pools: Sequence[Pool]
                 for start in range(0, len(ids), IDS_PER_RENEWAL_MAX):
                     await ledger.ask(RENEW, Renew(VERSION, tuple(ids[start : start + IDS_PER_RENEWAL_MAX])))
                 break
-            except BusError as error:
+            except (BusError, msgspec.MsgspecError) as error:
                 _logger.warning("leases not renewed", error=_name(error), calls=len(ids))
                 await asyncio.sleep(1.0)
 

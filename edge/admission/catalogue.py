@@ -100,7 +100,7 @@ def describe(model: Model) -> dict[str, Any]:
         "capabilities": {
             name: value
             for name, value in structs.asdict(model.capabilities).items()
-            if name not in ("overhead_tokens", "limit_field")
+            if name not in ("overhead_tokens", "limit_field", "needs_limit")
         },
     }
     price = price_on(model.prices, dt.datetime.now(dt.UTC).date())

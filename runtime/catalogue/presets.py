@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from runtime.toml import Table, read
 from schemas.bus.subjects import is_token
-from schemas.catalogue.families import FAMILIES
+from schemas.catalogue.families import FAMILIES, SANDBOX
 from schemas.catalogue.profiles import PROFILES
 
 # What an account may be let in with. `profile` names one of the AWS credential files: the others are secrets.
@@ -77,9 +77,15 @@ def _preset(name: str, row: Table) -> Preset:
     base_url = row.text("base_url")
     if base_url and not base_url.startswith(("http://", "https://")):
         raise row.problem("base_url", "must start with https:// or http://")
+    if "{" in base_url.replace(_REGION, ""):
+        raise row.problem("base_url", f"has a placeholder other than {_REGION}")
+    family = _one_of(row, "family", FAMILIES)
+    if not base_url and family != SANDBOX:
+        # A family's own address would get this vendor's key.
+        raise row.problem("base_url", "is needed")
     preset = Preset(
         name=name,
-        family=_one_of(row, "family", FAMILIES),
+        family=family,
         profile=_one_of(row, "profile", PROFILES),
         base_url=base_url.rstrip("/"),
         env=env,

@@ -45,16 +45,13 @@ def catalogue(
     """
     by_name = {pool.name: pool for pool in pools}
     rates = {pool.name: pool.rate for pool in pools}
+    own_addresses = own_pools(pools)
     models: dict[str, Model] = {}
     for model in BUILTIN:
-        pool = by_name.get(model.pool)
-        provider, family = (model.provider, model.family) if pool is None else (pool.provider, pool.family)
-        models[model.id] = structs.replace(
-            model, provider=provider, family=family, rate=_first(rates.get(model.pool), rate)
-        )
+        served = _served(model, by_name.get(model.pool), own_addresses)
+        models[model.id] = structs.replace(served, rate=_first(rates.get(model.pool), rate))
     own: set[str] = set()
     guessed: list[str] = []
-    own_addresses = own_pools(pools)
     for table in rows:
         row = _row(table, models, by_name, own_addresses)
         model = row.model
@@ -65,6 +62,17 @@ def catalogue(
         if row.guessed_pictures:
             guessed.append(model.id)
     return tuple(models.values()), tuple(guessed)
+
+
+def _served(model: Model, pool: PoolSettings | None, own_addresses: frozenset[str]) -> Model:
+    """A built-in model as its pool serves it; another server than the vendor's need not stop where the vendor does."""
+    if pool is None:
+        return model
+    stops = _stops(
+        pool.provider, model.upstream, model.context, model.max_output, own=pool.name in own_addresses
+    )
+    capabilities = structs.replace(model.capabilities, needs_limit=not stops)
+    return structs.replace(model, provider=pool.provider, family=pool.family, capabilities=capabilities)
 
 
 def _first(*rates: Decimal | None) -> Decimal:
@@ -96,7 +104,8 @@ def _row(
         raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
     capabilities = kept.capabilities if kept else _known(provider, upstream, own=pool in own_addresses)
     capabilities = structs.replace(
-        capabilities, needs_limit=not _stops(provider, upstream, context, max_output)
+        capabilities,
+        needs_limit=not _stops(provider, upstream, context, max_output, own=pool in own_addresses),
     )
     if limit_field := row.text("limit_field"):
         capabilities = structs.replace(capabilities, limit_field=limit_field)
@@ -131,10 +140,13 @@ def _builtin(provider: str, upstream: str) -> Model | None:
     return next((one for one in BUILTIN if (one.provider, one.upstream) == (provider, upstream)), None)
 
 
-def _stops(provider: str, upstream: str, context: int, max_output: int) -> bool:
-    """Whether an upstream that is told no limit is known to stop at `max_output`: at its own, or at its context's end."""
+def _stops(provider: str, upstream: str, context: int, max_output: int, *, own: bool) -> bool:
+    """Whether an upstream that is told no limit is known to stop at `max_output`: at its own, or at its context's end.
+
+    `own` says that its pool is at the address of the vendor itself: only there a built-in maximum is the upstream's.
+    """
     builtin = _builtin(provider, upstream)
-    return max_output >= context or (builtin is not None and max_output >= builtin.max_output)
+    return max_output >= context or (own and builtin is not None and max_output >= builtin.max_output)
 
 
 def _known(provider: str, upstream: str, *, own: bool) -> Capabilities:

@@ -159,6 +159,8 @@ def test_the_wheel_has_the_rows():
         (('profile = "openai"', 'profile = "wise"'), ["[acme] profile", "wise", "sandbox"]),
         (('profile = "openai"', "profile = 3"), ["[acme] profile", "must be text"]),
         (("https://api", "ftp://api"), ["[acme] base_url", "https://"]),
+        (('base_url = "https://api', '# "https://api'), ["[acme] base_url", "is needed"]),
+        (("https://api", "https://{account}.api"), ["[acme] base_url", "placeholder"]),
         (("ACME_API_KEY", "acme key"), ["[acme.env] api_key", "acme key"]),
         (("api_key =", "password ="), ["[acme.env] password", "api_key"]),
         (("env =", "colour = 1\nenv ="), ["[acme] colour", "unknown key"]),

@@ -227,6 +227,15 @@ def test_an_upstream_that_may_not_stop_at_the_rows_maximum_needs_a_limit(tmp_pat
     assert model(settings, row.split('"')[1]).capabilities.needs_limit is needs
 
 
+def test_a_built_in_model_at_another_server_needs_a_limit(tmp_path):
+    """What a vendor enforces at its own address, a server that only bears the model's name may not."""
+    elsewhere = OPENAI.replace("api_key", 'base_url = "http://127.0.0.1:9/v1"\napi_key', 1)
+    assert model(read(tmp_path, elsewhere, **KEYS), "gpt-4o").capabilities.needs_limit
+    row = '[[models]]\nid = "mine"\npool = "openai"\nupstream = "gpt-4o"\ncontext = 128000\nmax_output = 16384\n'
+    assert model(read(tmp_path, elsewhere + row, **KEYS), "mine").capabilities.needs_limit
+    assert not model(read(tmp_path, OPENAI + row, **KEYS), "mine").capabilities.needs_limit
+
+
 @pytest.mark.parametrize(
     ("address", "limit_field", "name"),
     [
