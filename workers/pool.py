@@ -10,6 +10,7 @@ from runtime.log import get_logger
 from schemas.bus import subjects
 from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, AccountState, Beat, Bounce, Job, decode_job, encode
 from schemas.errors import WireError, model_not_found
+from workers.answers import speaks
 from workers.calls.accounts import Account
 from workers.calls.call import Call
 from workers.calls.calls import Calls
@@ -60,7 +61,8 @@ class Pool:
             serving.counts.invalid_jobs += 1
             _logger.warning("a job cannot be read", size=len(message.data))
             return
-        if job.v < VERSION or subjects.parse_frames(message.reply) != (job.request_id, job.attempt):
+        known = job.v >= VERSION and speaks(job.dialect)
+        if not known or subjects.parse_frames(message.reply) != (job.request_id, job.attempt):
             serving.counts.invalid_jobs += 1
             return
         if self._calls.is_stale(job.request_id, job.attempt):

@@ -100,6 +100,8 @@ class Admission:
         body = dialect.encode(fields)
         if (error := dialect.refuse(model, body)) is not None:
             raise RequestError(error)
+        # Before the hold: nobody would release one that was granted to a call which is then refused.
+        headers = job_headers(exchange, dialect.job_headers) if dialect.job_headers else ()
         message = Authorise(
             v=VERSION,
             request_id=exchange.request_id,
@@ -114,8 +116,8 @@ class Admission:
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, model))
         job = _job(dialect.name, ask, bound, reply, body, model=model, call_s=self._limits.call_s)
-        if dialect.job_headers:
-            job = structs.replace(job, headers=job_headers(exchange, dialect.job_headers))
+        if headers:
+            job = structs.replace(job, headers=headers)
         return self._relay.start(job, reply)
 
     async def _model(self, name: str) -> Model:

@@ -81,6 +81,14 @@ async def test_replies_only_to_frame_inboxes() -> None:
         assert len(made.ledger.events) == 1
 
 
+async def test_a_job_in_a_dialect_of_a_newer_edge_is_left_to_others() -> None:
+    """A worker takes no call that it could not answer: the edge offers it again, and another worker may serve it."""
+    async with FakeOpenAI() as fake, rig(pool(account(fake.base_url))) as made:
+        made.edge.offer(job(BODY, dialect="later"))
+        assert isinstance((await made.edge.call(job(BODY))).last, End)
+        assert len(fake.received) == len(made.ledger.events) == 1
+
+
 async def test_large_bodies_travel_in_parts() -> None:
     """A body in parts reaches the upstream whole, whatever their order."""
     async with FakeOpenAI() as fake, rig(pool(account(fake.base_url))) as made:

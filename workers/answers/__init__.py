@@ -13,6 +13,11 @@ ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer)
 _BY_DIALECT: Final = {answer.dialect: answer for answer in ANSWERS}
 
 
+def speaks(dialect: str) -> bool:
+    """Whether answers can be made in a dialect: a newer edge may know more of them."""
+    return dialect in _BY_DIALECT
+
+
 def answers(job: Job, exchanges: int = 1, echoes: Sequence[str] = ()) -> list[Answer]:
     """One answer for each exchange of a job, in order, in the job's dialect. Raises KeyError for one that is not there.
 

@@ -9,6 +9,8 @@ from edge.http.intake import key_digest
 from schemas import keys
 from schemas.bus.frames import HEADERS_BYTES_MAX, Head
 from schemas.chat.priced import RequestError
+from schemas.dialects import DIALECTS
+from schemas.verbs.calls import AUTHORISE
 from tests.edge.conftest import Rig
 from tests.edge.stand_ins import Attempt, completion, event
 
@@ -92,3 +94,11 @@ def test_a_key_stands_in_the_first_header_that_is_there() -> None:
         with pytest.raises(RequestError) as raised:
             key_digest(caller, named)
         assert raised.value.error.status == 401
+
+
+async def test_headers_that_are_too_many_cost_no_hold(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is refused for its headers has not asked the ledger for a hold: nobody would release it."""
+    monkeypatch.setattr(DIALECTS[0], "job_headers", ("x-a",))
+    rig.http.headers["x-a"] = "v" * HEADERS_BYTES_MAX
+    assert (await rig.chat()).status_code == 400
+    assert not rig.ledger.of(AUTHORISE)
