@@ -7,7 +7,7 @@ from ledger.rules.authorise import ACTIVE, providers_of
 from ledger.rules.keys import DEFAULT_PROFILE, balance_row, key_row, missing
 from ledger.rules.rows import Account, Key, row_of
 from ledger.store.base import Row, Store
-from ledger.store.statements import ACCOUNTS, KEYS, Table
+from ledger.store.queries import KEY_BY_DIGEST, KEY_BY_ID, KEYS_AFTER, KEYS_FIRST, Query
 from ledger.verbs.base import Read
 from schemas.verbs import keys as verbs
 from schemas.verbs.base import Rows
@@ -16,46 +16,40 @@ from schemas.verbs.keys import Credit, KeyCreate, KeyList, KeyRef, KeyReply
 PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 
 
-def columns_of(table: Table, alias: str) -> str:
-    """A table's columns for a SELECT that joins."""
-    return ", ".join(f"{alias}.{name}" for name in table.columns)
-
-
-_KEY_SQL = (
-    f"SELECT {columns_of(KEYS, 'k')}, {columns_of(ACCOUNTS, 'a')} "  # noqa: S608  made of our own column names
-    "FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE "
-)
-_AFTER = "(k.created_ms, k.id) > (SELECT created_ms, id FROM api_keys WHERE id = $1)"
-_KEYS_WIDTH = len(KEYS.columns)
+_KEY_WIDTH = len(Key.__struct_fields__)
 
 
 async def key(store: Store, digest: str) -> KeyReply:
     """Whether a key lives, and what it may use."""
-    found = await find_key(store, "digest", digest)
+    found = await _found(store, KEY_BY_DIGEST, digest=digest)
     if found is None or found[0].status != ACTIVE:
         return KeyReply(active=False)
     return KeyReply(active=True, key_id=found[0].id, providers=providers_of(found[0]))
 
 
-async def find_key(store: Store, column: str, value: str) -> tuple[Key, Account] | None:
-    """A key and its account, by a column of the key's table."""
-    rows = await store.fetch(f"{_KEY_SQL}k.{column} = $1", value)
-    return _key_of(rows[0]) if rows else None
+async def key_of(store: Store, key_id: str) -> tuple[Key, Account] | None:
+    """A key and its account; None if there is no such key."""
+    return await _found(store, KEY_BY_ID, key_id=key_id)
 
 
-def _key_of(row: Row) -> tuple[Key, Account]:
-    return row_of(Key, row[:_KEYS_WIDTH]), row_of(Account, row[_KEYS_WIDTH:])
+async def _found(store: Store, query: Query, **values: str) -> tuple[Key, Account] | None:
+    rows = await query.fetch(store, **values)
+    return _pair(rows[0]) if rows else None
+
+
+def _pair(row: Row) -> tuple[Key, Account]:
+    return row_of(Key, row[:_KEY_WIDTH]), row_of(Account, row[_KEY_WIDTH:])
 
 
 async def key_show(store: Store, key_id: str) -> Rows:
     """One key."""
-    found = await find_key(store, "id", key_id)
+    found = await key_of(store, key_id)
     return missing(f"key {key_id}") if found is None else Rows((key_row(*found),))
 
 
 async def balance(store: Store, key_id: str) -> Rows:
     """One key's balance."""
-    found = await find_key(store, "id", key_id)
+    found = await key_of(store, key_id)
     return missing(f"key {key_id}") if found is None else Rows((balance_row(key_id, found[1]),))
 
 
@@ -63,12 +57,10 @@ async def key_list(store: Store, query: KeyList) -> Rows:
     """A page of keys, oldest first."""
     limit = min(max(query.limit, 1), PAGE_MAX)
     if query.after:
-        rows = await store.fetch(
-            f"{_KEY_SQL}{_AFTER} ORDER BY k.created_ms, k.id LIMIT $2", query.after, limit
-        )
+        rows = await KEYS_AFTER.fetch(store, after=query.after, limit=limit)
     else:
-        rows = await store.fetch(f"{_KEY_SQL}1 = 1 ORDER BY k.created_ms, k.id LIMIT $1", limit)
-    found = [_key_of(row) for row in rows]
+        rows = await KEYS_FIRST.fetch(store, limit=limit)
+    found = [_pair(row) for row in rows]
     cursor = found[-1][0].id if len(found) == limit else ""
     return Rows(tuple(key_row(*one) for one in found), cursor=cursor)
 

@@ -8,10 +8,9 @@ import msgspec
 from ledger.rules.keys import missing
 from ledger.rules.rows import USAGE_BLOCK, Hold, UsageRow, row_of
 from ledger.store.base import Row, Store
-from ledger.store.statements import HOLDS
-from ledger.store.statements import USAGE as USAGE_TABLE
+from ledger.store.queries import CALLS, CALLS_OF_KEY, NEWEST_CALL, RECEIPT
 from ledger.verbs.base import Read, Services
-from ledger.verbs.keys import PAGE_MAX, columns_of, find_key, key
+from ledger.verbs.keys import PAGE_MAX, key, key_of
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage
 from schemas.verbs import usage as verbs
@@ -19,30 +18,8 @@ from schemas.verbs.base import Rows
 from schemas.verbs.usage import GenerationQuery, GenerationReply, UsageQuery
 
 _BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query
-_BILL = 0
 _tries = msgspec.json.Decoder(list[Any]).decode
-_USAGE_SQL = (
-    f"SELECT {columns_of(USAGE_TABLE, 'u')}, h.rate, h.price_ref, p.body, u.seq FROM usage u "  # noqa: S608  made of our own column names
-    "LEFT JOIN holds h ON h.request_id = u.request_id LEFT JOIN prices p ON p.ref = h.price_ref WHERE "
-)
-_USAGE_WIDTH = len(USAGE_TABLE.columns)
-# Each block's newest calls first, from the index alone; then the rows of those that are left. SQLite takes the index only
-# for a number that has no column's type: hence the sum.
-_KEY_USAGE_SQL = f"""
-    WITH RECURSIVE blocks (block) AS (
-        SELECT CAST($5 AS bigint) + 0 UNION ALL SELECT block - 1 FROM blocks WHERE block > $4
-    )
-    {_USAGE_SQL} u.seq IN (
-        SELECT k.seq FROM blocks CROSS JOIN usage k
-        WHERE k.seq / {USAGE_BLOCK} = blocks.block AND k.slot = 0 AND k.key_id = $1 AND k.seq < $2
-        ORDER BY k.seq DESC LIMIT $3)
-    ORDER BY u.seq DESC
-"""  # noqa: S608  as _USAGE_SQL
-_RECEIPT_SQL = (
-    f"SELECT {columns_of(USAGE_TABLE, 'u')}, {columns_of(HOLDS, 'h')}, p.body FROM holds h "  # noqa: S608  as _USAGE_SQL
-    "JOIN usage u ON u.request_id = h.request_id AND u.slot = 0 LEFT JOIN prices p ON p.ref = h.price_ref "
-    "WHERE h.request_id = $1"
-)
+_BILL_WIDTH = len(UsageRow.__struct_fields__)
 
 
 async def usage(store: Store, query: UsageQuery) -> Rows:
@@ -51,28 +28,33 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
     before = query.before or 2**62
     rows: Sequence[Row]
     if query.key_id:
-        if await find_key(store, "id", query.key_id) is None:
+        if await key_of(store, query.key_id) is None:
             return missing(f"key {query.key_id}")
         rows = await _usage_of(store, query.key_id, before, limit)
     else:
-        rows = await store.fetch(
-            f"{_USAGE_SQL}u.slot = 0 AND u.seq < $1 ORDER BY u.seq DESC LIMIT $2", before, limit
-        )
+        rows = await CALLS.fetch(store, before=before, limit=limit)
     cursor = rows[-1][-1] if len(rows) == limit else 0
     return Rows(
-        tuple(call_row(row_of(UsageRow, row[:_USAGE_WIDTH]), *row[_USAGE_WIDTH:-1]) for row in rows),
+        tuple(call_row(row_of(UsageRow, row[:_BILL_WIDTH]), *row[_BILL_WIDTH:-1]) for row in rows),
         cursor=cursor,
     )
 
 
 async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[Row]:
     """Walks the blocks of the index from the newest; more of them at a time, the fewer calls the key has."""
-    newest = (await store.fetch("SELECT COALESCE(MAX(seq), 0) FROM usage"))[0][0]
+    newest = (await NEWEST_CALL.fetch(store))[0][0]
     block, span = min(newest, before - 1) // USAGE_BLOCK, 1
     found: list[Row] = []
     while block >= 0 and len(found) < limit:
         oldest = max(block - span + 1, 0)
-        found += await store.fetch(_KEY_USAGE_SQL, key_id, before, limit - len(found), oldest, block)
+        found += await CALLS_OF_KEY.fetch(
+            store,
+            key_id=key_id,
+            before=before,
+            limit=limit - len(found),
+            oldest_block=oldest,
+            newest_block=block,
+        )
         block, span = oldest - 1, min(span * 4, _BLOCKS_AT_ONCE)
     return found
 
@@ -110,11 +92,11 @@ def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> di
 
 async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
     """All about one ended call of a key; None if it has no such call."""
-    rows = await store.fetch(_RECEIPT_SQL, request_id)
-    hold = row_of(Hold, rows[0][_USAGE_WIDTH:-1]) if rows else None
+    rows = await RECEIPT.fetch(store, request_id=request_id)
+    hold = row_of(Hold, rows[0][_BILL_WIDTH:-1]) if rows else None
     if hold is None or hold.key_id != key_id:
         return None
-    bill = row_of(UsageRow, rows[0][:_USAGE_WIDTH])
+    bill = row_of(UsageRow, rows[0][:_BILL_WIDTH])
     return {
         **call_row(bill, hold.rate, hold.price_ref, rows[0][-1]),
         "id": hold.request_id,

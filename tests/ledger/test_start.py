@@ -1,4 +1,7 @@
-"""What a ledger says when it starts."""
+"""What a ledger loads and says when it starts."""
+
+import subprocess
+import sys
 
 from structlog.testing import capture_logs
 
@@ -16,3 +19,12 @@ def test_the_start_names_each_model_whose_pictures_nobody_bounded():
         assert line["image_tokens_max"] == 48_600
         assert line["set"] == "[models.capabilities] image_tokens_max"
         assert line["file"] == "tokn.toml"
+
+
+def test_the_start_leaves_the_cold_reads_to_a_thread():
+    """The module that starts a ledger loads neither SQLModel nor SQLAlchemy: that takes longer than all the rest of it."""
+    code = "import sys, ledger.app; print(sorted({'sqlalchemy', 'sqlmodel'} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"

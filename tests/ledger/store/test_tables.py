@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import io
+import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -13,10 +15,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger.app import open_store
 from ledger.rules import rows
 from ledger.store import migrate, schema
+from ledger.store.base import Store
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
 from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, PARKED, PROFILES, TRANSFERS, USAGE
@@ -53,6 +59,86 @@ def test_migrations_make_what_is_declared(sqlite_template: Path, tmp_path: Path)
             indexes.append({name: " ".join(sql.split()) for name, sql in found if sql})
         engine.dispose()
     assert indexes[0] == indexes[1]
+
+
+_OWN_TABLES = "m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'alembic_version'"
+FACTS = {  # all that a database knows of the tables, but for Alembic's own
+    "sqlite": (
+        (
+            "SELECT m.name, c.cid, c.name, c.type, c.'notnull', c.dflt_value, c.pk FROM sqlite_master m "
+            f"JOIN pragma_table_xinfo(m.name) c WHERE {_OWN_TABLES} ORDER BY 1, 2"
+        ),
+        (
+            "SELECT m.name, f.'table', f.'from', f.'to' FROM sqlite_master m "
+            f"JOIN pragma_foreign_key_list(m.name) f WHERE {_OWN_TABLES} ORDER BY 1, 3"
+        ),
+        (
+            "SELECT m.name, i.'unique', i.origin, i.partial, "
+            "(SELECT group_concat(x.name) FROM pragma_index_info(i.name) x) AS columns FROM sqlite_master m "
+            f"JOIN pragma_index_list(m.name) i WHERE {_OWN_TABLES} ORDER BY 1, 2, 3, 4, 5"
+        ),
+        (
+            "SELECT m.name, t.wr, t.strict FROM sqlite_master m JOIN pragma_table_list t ON t.name = m.name "
+            f"WHERE {_OWN_TABLES} ORDER BY 1"
+        ),
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1",
+    ),
+    "postgresql": (
+        (
+            "SELECT table_name, ordinal_position, column_name, data_type, character_maximum_length, "
+            "numeric_precision, numeric_scale, is_nullable, column_default FROM information_schema.columns "
+            "WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2"
+        ),
+        (
+            "SELECT CAST(conrelid::regclass AS text), conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace AND conrelid <> 'alembic_version'::regclass ORDER BY 1, 2"
+        ),
+        (
+            "SELECT indexname, indexdef FROM pg_indexes "
+            "WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
+        ),
+    ),
+}
+CHECK = re.compile(r"CONSTRAINT (\w+) CHECK (\(.*\))")
+
+
+def _declared(dialect: str) -> str:
+    """The SQL that makes the tables as they are declared."""
+    kind = {"sqlite": SQLiteDialect, "postgresql": PGDialect}[dialect]()
+    tables = schema.SQLModel.metadata.sorted_tables
+    made = [str(CreateTable(table).compile(dialect=kind)) for table in tables]
+    made += [str(CreateIndex(index).compile(dialect=kind)) for table in tables for index in table.indexes]
+    return ";\n".join([*made, "CREATE TABLE alembic_version (version_num text)"]) + ";"
+
+
+async def _facts(store: Store) -> list[list[tuple[Any, ...]]]:
+    facts = [[tuple(row) for row in await store.fetch(sql)] for sql in FACTS[store.dialect]]
+    if store.dialect == "sqlite":
+        tables = await store.fetch("SELECT sql FROM sqlite_master WHERE type = 'table'")
+        facts.append(sorted(check for (sql,) in tables for check in CHECK.findall(sql)))
+    return facts
+
+
+async def test_the_databases_know_the_same_of_both(
+    dialect: str, source: Source, postgres: PostgresServer
+) -> None:
+    """Columns with types, nulls and defaults, keys, constraints and indexes are the same, declared and migrated."""
+    declared: SqliteStore | PostgresStore
+    if dialect == "sqlite":
+        path = source.path.with_name("declared.db")
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(_declared(dialect))
+        declared = SqliteStore(path)
+    else:
+        declared = await PostgresStore.open(postgres.url(await postgres.database()), timeout_s=10)
+        async with declared.write() as tx:
+            await tx.execute(_declared(dialect))
+    migrated = await source.open()
+    known, expected = await _facts(declared), await _facts(migrated)
+    assert all(expected)
+    assert known == expected
+    for store in (declared, migrated):
+        await store.close()
 
 
 def test_rows_have_the_columns_of_their_tables() -> None:

@@ -1,0 +1,101 @@
+"""The reads that are not hot: compiled once for both databases, never for a request, and by their indexes."""
+
+import contextlib
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from ledger.store import queries, schema
+from ledger.store.queries import Query
+from ledger.verbs import keys, usage
+from schemas.money.pricing import TokenUsage
+from schemas.verbs.keys import KeyList
+from schemas.verbs.usage import UsageQuery
+from tests.ledger.harness import Books, event
+
+READS = {name: one for name, one in vars(queries).items() if isinstance(one, Query)}
+# What ANALYZE writes for 100,000 calls of 50 keys: with it SQLite would rather read all calls before a place than the blocks.
+STATISTICS = "INSERT INTO sqlite_stat1 VALUES ('usage', 'usage_key', '100000 8334 167 167 1')"
+
+
+@pytest.mark.parametrize("name", READS)
+def test_every_read_is_compiled_for_both_databases(name: str) -> None:
+    """A read has SQL for each database, with the same parameters, each standing in the SQL by its number and once."""
+    compiled = READS[name].compiled
+    assert compiled.keys() == {"sqlite", "postgresql"}
+    assert compiled["sqlite"].names == compiled["postgresql"].names
+    for one in compiled.values():
+        numbers = [int(number) for number in re.findall(r"\$(\d+)", one.sql)]
+        assert numbers == list(range(1, len(one.names) + 1))
+        assert len(set(one.names)) == len(one.names)
+
+
+def test_a_read_is_compiled_once_for_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a read compiles it once for each database."""
+    made: list[str] = []
+    true_compile = queries.compile_for
+
+    def counted(dialect: Any, statement: Any) -> Any:
+        made.append(dialect.name)
+        return true_compile(dialect, statement)
+
+    monkeypatch.setattr(queries, "compile_for", counted)
+    Query(select(schema.table(schema.PriceRow)))
+    assert sorted(made) == ["postgresql", "sqlite"]
+
+
+async def test_a_request_compiles_nothing(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a compiler that only fails, every read of keys, pages and receipts answers as ever."""
+    first, second = await books.key("alice"), await books.key("bob")
+    await books.hold("r1", "alice")
+    await books.settle(event("r1", TokenUsage(input=5, output=2)))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("a statement is compiled")
+
+    monkeypatch.setattr(SQLCompiler, "__init__", fail)
+    with pytest.raises(AssertionError, match="is compiled"):
+        Query(select(schema.table(schema.PriceRow)))
+    store = books.store
+    page = await keys.key_list(store, KeyList(1, limit=1))
+    rest = await keys.key_list(store, KeyList(1, after=page.cursor, limit=10))
+    assert {row["id"] for row in (*page.rows, *rest.rows)} == {first, second}
+    assert (await keys.key_show(store, first)).rows[0]["id"] == first
+    assert (await keys.balance(store, first)).rows[0]["held_nano"] == 0
+    for key_id in ("", first):
+        calls = await usage.usage(store, UsageQuery(1, key_id, 10, 0))
+        assert [row["request_id"] for row in calls.rows] == ["r1"]
+    receipt = await usage.receipt(store, first, "r1")
+    assert receipt is not None
+    digests = await store.fetch("SELECT digest FROM api_keys WHERE id = $1", first)
+    assert (await keys.key(store, digests[0][0])).key_id == first
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+@pytest.mark.parametrize("name", READS)
+def test_no_read_scans_a_table(sqlite_template: Path, tmp_path: Path, name: str, analysed: bool) -> None:
+    """SQLite finds all rows by an index, with statistics and without; calls of a key by their block and key."""
+    path = tmp_path / "books.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        if analysed:
+            connection.execute("ANALYZE")
+            connection.execute(STATISTICS)
+            connection.execute("ANALYZE sqlite_schema")
+        read = READS[name].compiled["sqlite"]
+        sql = "EXPLAIN QUERY PLAN " + re.sub(r"\$(\d+)", r"?\1", read.sql)
+        plan = [row[3] for row in connection.execute(sql, [1] * len(read.names))]
+    scans = [
+        step for step in plan if step.startswith("SCAN ") and step not in ("SCAN blocks", "SCAN CONSTANT ROW")
+    ]
+    assert scans == (["SCAN k USING INDEX api_keys_created"] if name == "KEYS_FIRST" else [])
+    if name == "CALLS_OF_KEY":
+        wanted = re.compile(
+            r"SEARCH k USING (COVERING )?INDEX usage_key \(<expr>=\? AND key_id=\? AND slot=\? AND seq<\?\)"
+        )
+        assert any(wanted.fullmatch(step) for step in plan), plan
