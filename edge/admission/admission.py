@@ -2,8 +2,6 @@
 
 import time
 
-from msgspec import structs
-
 from edge.admission.catalogue import Catalogue
 from edge.budget import Budget
 from edge.calls.call import Call
@@ -101,7 +99,7 @@ class Admission:
         if (error := dialect.refuse(model, body)) is not None:
             raise RequestError(error)
         # Before the hold: nobody would release one that was granted to a call which is then refused.
-        headers = job_headers(exchange, dialect.job_headers) if dialect.job_headers else ()
+        headers = job_headers(exchange, dialect.job_headers)
         message = Authorise(
             v=VERSION,
             request_id=exchange.request_id,
@@ -115,9 +113,9 @@ class Admission:
         reply = await self._ledger.ask(AUTHORISE, message)
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, model))
-        job = _job(dialect.name, ask, bound, reply, body, model=model, call_s=self._limits.call_s)
-        if headers:
-            job = structs.replace(job, headers=headers)
+        job = _job(
+            dialect.name, ask, bound, reply, body, headers=headers, model=model, call_s=self._limits.call_s
+        )
         return self._relay.start(job, reply)
 
     async def _model(self, name: str) -> Model:
@@ -142,7 +140,15 @@ def _kept(ask: Ask, model: Model) -> int | None:
 
 
 def _job(
-    dialect: str, ask: Ask, bound: Bound, hold: Hold, body: bytes, *, model: Model, call_s: float
+    dialect: str,
+    ask: Ask,
+    bound: Bound,
+    hold: Hold,
+    body: bytes,
+    *,
+    headers: tuple[tuple[str, str], ...],
+    model: Model,
+    call_s: float,
 ) -> Job:
     kept = _kept(ask, model)
     return Job(
@@ -167,6 +173,7 @@ def _job(
         body_bytes=len(body),
         price=hold.price,
         rate=hold.rate,
+        headers=headers,
     )
 
 
