@@ -1,4 +1,4 @@
-"""Owns the quick form of a price: exact integer arithmetic that gives what `schemas.pricing.charge` gives."""
+"""Owns the quick form of a price: exact integer arithmetic that gives what `schemas.money.pricing.charge` gives."""
 
 from decimal import Decimal
 from fractions import Fraction

@@ -85,7 +85,7 @@ class Catalogue:
         return None
 
     def bound(self, ref: str, price: Price, rate: Decimal, prompt_max: int) -> Bound:
-        """`schemas.pricing.bound`, with what does not depend on the call computed once."""
+        """`schemas.money.pricing.bound`, with what does not depend on the call computed once."""
         reached = sum(1 for tier in price.tiers if tier.above == 0 or prompt_max > tier.above)
         line = self._lines.get((ref, rate, reached))
         if line is None:
@@ -96,7 +96,7 @@ class Catalogue:
     def charges(
         self, ref: str, usage: TokenUsage, rate: Decimal, uplifts: tuple[str, ...]
     ) -> tuple[int, int]:
-        """`schemas.pricing.charge` of one usage at a rate and at list price: (charge, list), in nano-dollars."""
+        """`schemas.money.pricing.charge` of one usage at a rate and at list price: (charge, list), in nano-dollars."""
         key = (ref, rate, uplifts)
         meter = self._meters.get(key)
         if meter is None:

@@ -182,7 +182,7 @@ class Bus:
         """Sends at the end of this iteration of the loop. Raises BusDown, BusFull, PayloadTooLarge.
 
         Core NATS promises nothing: a message may be lost with its connection. Names in subjects are checked where
-        they are made (`schemas.subjects`).
+        they are made (`schemas.bus.subjects`).
         """
         self._send(f"PUB {subject} {reply} {len(data)}\r\n".encode(), data)
 

@@ -39,7 +39,7 @@ class Anthropic:
         ]
 
     def thought_ids(self, job: Job) -> list[str]:
-        """None: reasoning is not sent back, see `anthropic_request`."""
+        """None: reasoning is not sent back, see `workers.providers.anthropic.request`."""
         del job
         return []
 
