@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,9 @@ from ledger.store.base import Store, StoreError, again
 from ledger.stream.consumer import Consumer
 from ledger.stream.expiry import QUIET_S, Expiry
 from ledger.telemetry import Telemetry
+from ledger.verbs.base import Services
+from ledger.verbs.beats import Beats
+from ledger.verbs.dispatch import Requests
 from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from runtime.service import end_process
@@ -82,9 +84,6 @@ async def serve(
         raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
     models = await priced(settings, datetime.now(UTC).date())
     async with contextlib.AsyncExitStack() as stack:
-        # Their cold reads load SQLModel: most of a second, while this ledger waits for its tables and its bus.
-        loading = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, "ledger.verbs.dispatch"))
-        stack.callback(loading.cancel)
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
         await again(lambda: write_catalogue(store, models, settings.pools))
@@ -104,11 +103,6 @@ async def serve(
         await _unless_stopped(stop, consumer.start())
         if stop.is_set():
             return
-        await loading
-        from ledger.verbs.base import Services  # noqa: PLC0415  loaded above, beside the loop
-        from ledger.verbs.beats import Beats  # noqa: PLC0415  as above
-        from ledger.verbs.dispatch import Requests  # noqa: PLC0415  as above
-
         beats = Beats()
         await bus.subscribe(BEATS, beats.on_beat)
         services = Services(

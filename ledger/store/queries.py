@@ -1,27 +1,14 @@
-"""Owns the reads that are not hot, as SQLAlchemy statements over the declared tables, compiled once for each database."""
+"""Owns the reads that are not hot, as a ledger asks them: SQL that `ledger.store.selects` compiled ahead of time."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import BigInteger, Select, bindparam, cast, func, literal_column, select, true, tuple_
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
-from sqlalchemy.engine import Dialect
-from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.selectable import FromClause, Join
 
-from ledger.rules import rows
-from ledger.store import schema
 from ledger.store.base import Row, Store
-from ledger.store.schema import table
 
-_KINDS: tuple[type[DefaultDialect], ...] = (SQLiteDialect, PGDialect)
-_DIALECTS = tuple(kind(paramstyle="numeric_dollar") for kind in _KINDS)
-_BILL = 0  # the slot of a call's bill
+COMPILED = Path(__file__).with_name("queries.json")
 
 
 class Compiled(Struct, frozen=True):
@@ -31,17 +18,14 @@ class Compiled(Struct, frozen=True):
     names: tuple[str, ...]
 
 
-def compile_for(dialect: Dialect, statement: Select[Any]) -> Compiled:
-    """A statement as one database takes it."""
-    compiled = statement.compile(dialect=dialect)
-    return Compiled(str(compiled), tuple(compiled.positiontup or ()))
+_COMPILED = msgspec.json.decode(COMPILED.read_bytes(), type=dict[str, dict[str, Compiled]])
 
 
 class Query:
-    """A read of the books. It is compiled when it is made, as this module is imported, and never for a request."""
+    """A read of the books, by the name of its select."""
 
-    def __init__(self, statement: Select[Any]) -> None:
-        self.compiled = {dialect.name: compile_for(dialect, statement) for dialect in _DIALECTS}
+    def __init__(self, name: str) -> None:
+        self.compiled = _COMPILED[name]
 
     async def fetch(self, store: Store, **values: str | int) -> Sequence[Row]:
         """All rows. The values are the statement's parameters by name; KeyError if one is missing. Raises StoreDown."""
@@ -49,109 +33,11 @@ class Query:
         return await store.fetch(compiled.sql, *[values[name] for name in compiled.names])
 
 
-def _constant(value: int) -> ColumnElement[int]:
-    # Written into the SQL, not a parameter: the planner matches it with an index.
-    return literal_column(str(value), BigInteger())
-
-
-def _columns(kind: type[rows.Row], source: FromClause) -> list[ColumnElement[Any]]:
-    """The columns that make a row, in the order of its fields."""
-    return [source.c[name] for name in kind.__struct_fields__]
-
-
-def _page(statement: Select[Any]) -> Select[Any]:
-    # SQLite's compiler would make a parameter of the offset that it adds to a limit.
-    return statement.limit(bindparam("limit", type_=BigInteger())).offset(_constant(0))
-
-
-_keys = table(schema.Key).alias("k")
-_accounts = table(schema.Account).alias("a")
-_usage = table(schema.Usage).alias("u")
-_holds = table(schema.Hold).alias("h")
-_prices = table(schema.PriceRow).alias("p")
-
-# A key and its account: the columns of Key, then those of Account.
-_key = select(*_columns(rows.Key, _keys), *_columns(rows.Account, _accounts)).join_from(
-    _keys, _accounts, _accounts.c.id == _keys.c.account_id
-)
-KEY_BY_DIGEST = Query(_key.where(_keys.c.digest == bindparam("digest")))
-KEY_BY_ID = Query(_key.where(_keys.c.id == bindparam("key_id")))
-
-_key_page = _page(_key.order_by(_keys.c.created_ms, _keys.c.id))
-KEYS_FIRST = Query(_key_page)
-
-
-def _place_of_key() -> ColumnElement[Any]:
-    one = table(schema.Key).alias("one")
-    place = select(one.c.created_ms, one.c.id).where(one.c.id == bindparam("after"))
-    return tuple_(_keys.c.created_ms, _keys.c.id) > place.scalar_subquery()
-
-
-KEYS_AFTER = Query(_key_page.where(_place_of_key()))
-
-# A call: the columns of UsageRow, then its hold's rate and price reference, the price row's body, and its number.
-_call = select(
-    *_columns(rows.UsageRow, _usage), _holds.c.rate, _holds.c.price_ref, _prices.c.body, _usage.c.seq
-).select_from(
-    _usage.outerjoin(_holds, _holds.c.request_id == _usage.c.request_id).outerjoin(
-        _prices, _prices.c.ref == _holds.c.price_ref
-    )
-)
-CALLS = Query(
-    _page(
-        _call.where(_usage.c.slot == _constant(_BILL), _usage.c.seq < bindparam("before")).order_by(
-            _usage.c.seq.desc()
-        )
-    )
-)
-NEWEST_CALL = Query(select(func.coalesce(func.max(_usage.c.seq), _constant(0))))
-
-
-class _CrossJoin(Join):
-    """A join of which SQLite reads the left side first, whatever its statistics say."""
-
-    inherit_cache = False
-
-
-@compiles(_CrossJoin)
-def _cross_join(join: _CrossJoin, compiler: SQLCompiler, **options: Any) -> str:
-    options["asfrom"] = True
-    sides = (compiler.process(side, **options) for side in (join.left, join.right))
-    return " CROSS JOIN ".join(sides)
-
-
-def _calls_of_key() -> Select[Any]:
-    """Each block's newest calls first, from the index alone; then the rows of those that are left."""
-    # SQLite takes the index only for a number that has no column's type: hence the sum.
-    newest = cast(bindparam("newest_block"), BigInteger()) + _constant(0)
-    blocks = select(newest.label("block")).cte("blocks", recursive=True)
-    blocks = blocks.union_all(
-        select(blocks.c.block - _constant(1)).where(blocks.c.block > bindparam("oldest_block"))
-    )
-    k = table(schema.Usage).alias("k")
-    found = (
-        select(k.c.seq)
-        .select_from(_CrossJoin(blocks, k, true()))
-        .where(
-            k.c.seq // _constant(rows.USAGE_BLOCK) == blocks.c.block,
-            k.c.slot == _constant(_BILL),
-            k.c.key_id == bindparam("key_id"),
-            k.c.seq < bindparam("before"),
-        )
-        .order_by(k.c.seq.desc())
-    )
-    return _call.where(_usage.c.seq.in_(_page(found))).order_by(_usage.c.seq.desc())
-
-
-CALLS_OF_KEY = Query(_calls_of_key())
-
-# A receipt: the columns of UsageRow, then those of Hold, and the price row's body.
-RECEIPT = Query(
-    select(*_columns(rows.UsageRow, _usage), *_columns(rows.Hold, _holds), _prices.c.body)
-    .select_from(
-        _holds.join(
-            _usage, (_usage.c.request_id == _holds.c.request_id) & (_usage.c.slot == _constant(_BILL))
-        ).outerjoin(_prices, _prices.c.ref == _holds.c.price_ref)
-    )
-    .where(_holds.c.request_id == bindparam("request_id"))
-)
+KEY_BY_DIGEST = Query("KEY_BY_DIGEST")
+KEY_BY_ID = Query("KEY_BY_ID")
+KEYS_FIRST = Query("KEYS_FIRST")
+KEYS_AFTER = Query("KEYS_AFTER")
+CALLS = Query("CALLS")
+CALLS_OF_KEY = Query("CALLS_OF_KEY")
+NEWEST_CALL = Query("NEWEST_CALL")
+RECEIPT = Query("RECEIPT")

@@ -1,0 +1,147 @@
+"""Owns the reads that are not hot as SQLAlchemy statements over the declared tables, and compiles them ahead of time.
+
+`make queries` writes their SQL to queries.json: no ledger loads SQLModel, which takes it a second and 32 MB.
+"""
+
+import json
+import sys
+from typing import Any
+
+from sqlalchemy import BigInteger, Select, bindparam, cast, func, literal_column, select, true, tuple_
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import FromClause, Join
+
+from ledger.rules import rows
+from ledger.store import schema
+from ledger.store.schema import table
+
+_KINDS: tuple[type[DefaultDialect], ...] = (SQLiteDialect, PGDialect)
+_DIALECTS = tuple(kind(paramstyle="numeric_dollar") for kind in _KINDS)
+_BILL = 0  # the slot of a call's bill
+
+
+def _constant(value: int) -> ColumnElement[int]:
+    # Written into the SQL, not a parameter: the planner matches it with an index.
+    return literal_column(str(value), BigInteger())
+
+
+def _columns(kind: type[rows.Row], source: FromClause) -> list[ColumnElement[Any]]:
+    """The columns that make a row, in the order of its fields."""
+    return [source.c[name] for name in kind.__struct_fields__]
+
+
+def _page(statement: Select[Any]) -> Select[Any]:
+    # SQLite's compiler would make a parameter of the offset that it adds to a limit.
+    return statement.limit(bindparam("limit", type_=BigInteger())).offset(_constant(0))
+
+
+_keys = table(schema.Key).alias("k")
+_accounts = table(schema.Account).alias("a")
+_usage = table(schema.Usage).alias("u")
+_holds = table(schema.Hold).alias("h")
+_prices = table(schema.PriceRow).alias("p")
+
+# A key and its account: the columns of Key, then those of Account.
+_key = select(*_columns(rows.Key, _keys), *_columns(rows.Account, _accounts)).join_from(
+    _keys, _accounts, _accounts.c.id == _keys.c.account_id
+)
+KEY_BY_DIGEST = _key.where(_keys.c.digest == bindparam("digest"))
+KEY_BY_ID = _key.where(_keys.c.id == bindparam("key_id"))
+
+KEYS_FIRST = _page(_key.order_by(_keys.c.created_ms, _keys.c.id))
+
+
+def _place_of_key() -> ColumnElement[Any]:
+    one = table(schema.Key).alias("one")
+    place = select(one.c.created_ms, one.c.id).where(one.c.id == bindparam("after"))
+    return tuple_(_keys.c.created_ms, _keys.c.id) > place.scalar_subquery()
+
+
+KEYS_AFTER = KEYS_FIRST.where(_place_of_key())
+
+# A call: the columns of UsageRow, then its hold's rate and price reference, the price row's body, and its number.
+_call = select(
+    *_columns(rows.UsageRow, _usage), _holds.c.rate, _holds.c.price_ref, _prices.c.body, _usage.c.seq
+).select_from(
+    _usage.outerjoin(_holds, _holds.c.request_id == _usage.c.request_id).outerjoin(
+        _prices, _prices.c.ref == _holds.c.price_ref
+    )
+)
+CALLS = _page(
+    _call.where(_usage.c.slot == _constant(_BILL), _usage.c.seq < bindparam("before")).order_by(
+        _usage.c.seq.desc()
+    )
+)
+NEWEST_CALL = select(func.coalesce(func.max(_usage.c.seq), _constant(0)))
+
+
+class _CrossJoin(Join):
+    """A join of which SQLite reads the left side first, whatever its statistics say."""
+
+    inherit_cache = False
+
+
+@compiles(_CrossJoin)
+def _cross_join(join: _CrossJoin, compiler: SQLCompiler, **options: Any) -> str:
+    options["asfrom"] = True
+    sides = (compiler.process(side, **options) for side in (join.left, join.right))
+    return " CROSS JOIN ".join(sides)
+
+
+def _calls_of_key() -> Select[Any]:
+    """Each block's newest calls first, from the index alone; then the rows of those that are left."""
+    # SQLite takes the index only for a number that has no column's type: hence the sum.
+    newest = cast(bindparam("newest_block"), BigInteger()) + _constant(0)
+    blocks = select(newest.label("block")).cte("blocks", recursive=True)
+    blocks = blocks.union_all(
+        select(blocks.c.block - _constant(1)).where(blocks.c.block > bindparam("oldest_block"))
+    )
+    k = table(schema.Usage).alias("k")
+    found = (
+        select(k.c.seq)
+        .select_from(_CrossJoin(blocks, k, true()))
+        .where(
+            k.c.seq // _constant(rows.USAGE_BLOCK) == blocks.c.block,
+            k.c.slot == _constant(_BILL),
+            k.c.key_id == bindparam("key_id"),
+            k.c.seq < bindparam("before"),
+        )
+        .order_by(k.c.seq.desc())
+    )
+    return _call.where(_usage.c.seq.in_(_page(found))).order_by(_usage.c.seq.desc())
+
+
+CALLS_OF_KEY = _calls_of_key()
+
+# A receipt: the columns of UsageRow, then those of Hold, and the price row's body.
+RECEIPT = (
+    select(*_columns(rows.UsageRow, _usage), *_columns(rows.Hold, _holds), _prices.c.body)
+    .select_from(
+        _holds.join(
+            _usage, (_usage.c.request_id == _holds.c.request_id) & (_usage.c.slot == _constant(_BILL))
+        ).outerjoin(_prices, _prices.c.ref == _holds.c.price_ref)
+    )
+    .where(_holds.c.request_id == bindparam("request_id"))
+)
+
+SELECTS = {name: one for name, one in globals().items() if isinstance(one, Select) and name.isupper()}
+
+
+def compiled() -> dict[str, dict[str, Any]]:
+    """Each select by its name, and by database: its SQL with parameters $1, $2, …, and their names in that order."""
+    made: dict[str, dict[str, Any]] = {}
+    for name, statement in sorted(SELECTS.items()):
+        for dialect in _DIALECTS:
+            one = statement.compile(dialect=dialect)
+            sql = " ".join(line.strip() for line in str(one).splitlines())
+            made.setdefault(name, {})[dialect.name] = {"sql": sql, "names": one.positiontup or []}
+    return made
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(compiled(), indent=2) + "\n")
