@@ -12,7 +12,7 @@ SPREAD := $(if $(filter -k% tests/%,$(ARGS)),,-n 4 --dist worksteal)
 # Every test process reads the compiled modules of the one before.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-containers long bench bench-books lint style types contracts format queries lock clean
+.PHONY: help up test test-containers long bench bench-books lint style types contracts format sql lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,9 +54,8 @@ format: $(DEV)  ## put the style right where ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-queries: $(DEV)  ## compile the reads of ledger/store/selects.py for both databases
-	$(BIN)/python -m ledger.store.selects > queries.new
-	mv queries.new ledger/store/queries.json
+sql: $(DEV)  ## compile the reads and migrations of ledger/store/declared for both databases
+	$(BIN)/python -m ledger.store.declared.compile
 
 lock: $(DEV)  ## pin the newest versions, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock

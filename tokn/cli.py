@@ -152,9 +152,9 @@ def ledger(
 ) -> None:
     """Run one ledger: keys, balances, prices, bills. Needs [nats] url in the configuration."""
     if sql:
-        from ledger.store.migrate import render  # noqa: PLC0415  only --sql needs it
+        from ledger.store.migrate import script  # noqa: PLC0415  only --sql needs it
 
-        sys.stdout.write(render())
+        sys.stdout.write(script("postgresql"))
         raise typer.Exit
     from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import asyncpg
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, is_at_fault
-from ledger.store.migrate import EMPTY, head, render_apart
+from ledger.store.migrate import EMPTY, head, script
 from ledger.store.statements import Table, Update
 
 READERS_MAX = 4
@@ -277,11 +277,11 @@ class PostgresStore:
             )
             try:
                 while (revision := await _revision(connection)) != head():
-                    script = await render_apart("postgresql", revision)
+                    sql = script("postgresql", revision)
                     async with connection.transaction(isolation=_ISOLATION):
                         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
                         if await _revision(connection) == revision:
-                            await connection.execute(script)
+                            await connection.execute(sql)
             finally:
                 await connection.close(timeout=CONNECT_TIMEOUT_S)
 

@@ -1,4 +1,4 @@
-"""Owns the reads that are not hot, as a ledger asks them: SQL that `ledger.store.selects` compiled ahead of time."""
+"""Owns the reads that are not hot, as a ledger asks them: SQL that `make sql` compiled ahead of time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ledger.store.base import Row, Store
 
-COMPILED = Path(__file__).with_name("queries.json")
+COMPILED = Path(__file__).parent / "sql" / "queries.json"
 
 
 class Compiled(Struct, frozen=True):

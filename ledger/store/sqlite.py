@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused
-from ledger.store.migrate import EMPTY, head, render_apart
+from ledger.store.migrate import EMPTY, head, script
 from ledger.store.statements import Table, Update
 
 BUSY_TIMEOUT_S = 2.0
@@ -204,10 +204,10 @@ class SqliteStore:
     async def migrate(self) -> None:
         """Takes the tables to the newest revision."""
         while (revision := self._revision()) != head():
-            script = await render_apart("sqlite", revision)
+            sql = script("sqlite", revision)
             async with self.write():
                 if self._revision() == revision:
-                    for statement in _statements(script):
+                    for statement in _statements(sql):
                         self._writer.execute(statement)
 
     def _revision(self) -> str:

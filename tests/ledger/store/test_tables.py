@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import re
 import sqlite3
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -21,8 +19,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger.app import open_store
 from ledger.rules import rows
-from ledger.store import migrate, schema
+from ledger.store import migrate
 from ledger.store.base import Store
+from ledger.store.declared import compile as compiling
+from ledger.store.declared import schema
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
 from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, PARKED, PROFILES, TRANSFERS, USAGE
@@ -34,8 +34,15 @@ from tests.ledger.conftest import Source
 def test_the_head_is_the_newest_file() -> None:
     """The revision that a ledger compares with, without Alembic, is Alembic's own head."""
     config = Config()
-    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    config.set_main_option("script_location", str(compiling.MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == migrate.head()
+
+
+def test_the_sql_is_what_is_declared() -> None:
+    """The files that ledgers run are what Alembic and SQLModel compile to today; `make sql` writes them."""
+    expected = compiling.files()
+    assert {path: path.read_text() for path in expected} == expected
+    assert set(migrate.FOLDER.rglob("*.*")) == expected.keys()
 
 
 def test_migrations_make_what_is_declared(sqlite_template: Path, tmp_path: Path) -> None:
@@ -166,20 +173,7 @@ async def test_several_start_at_once(postgres: PostgresServer, tmp_path: Path) -
         await store.close()
 
 
-def _script(dialect: str, target: str) -> str:
-    """The SQL that makes the tables of an earlier revision."""
-    output = io.StringIO()
-    config = Config(output_buffer=output, stdout=io.StringIO(), attributes={"dialect": dialect})
-    config.set_main_option("script_location", str(migrate.MIGRATIONS))
-    command.upgrade(config, f"{migrate.EMPTY}:{target}", sql=True)
-    return output.getvalue()
-
-
-EARLIER = [
-    one.revision
-    for one in ScriptDirectory(str(migrate.MIGRATIONS)).walk_revisions()
-    if one.revision != migrate.head()
-]
+EARLIER = migrate.revisions()[:-1]
 INDEXES = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name",
     "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname",
@@ -194,12 +188,12 @@ async def test_every_earlier_revision_goes_up(
     old: SqliteStore | PostgresStore
     if dialect == "sqlite":
         with contextlib.closing(sqlite3.connect(source.path.with_name("old.db"))) as connection:
-            connection.executescript(_script(dialect, revision))
+            connection.executescript(compiling.step_sql(dialect, migrate.EMPTY, revision))
         old = SqliteStore(source.path.with_name("old.db"))
     else:
         old = await PostgresStore.open(postgres.url(await postgres.database()), timeout_s=10)
         async with old.write() as tx:
-            await tx.execute(_script(dialect, revision))
+            await tx.execute(compiling.step_sql(dialect, migrate.EMPTY, revision))
     async with old.write() as tx:
         await tx.execute("INSERT INTO accounts VALUES ('key:old', 'metered', 7, 0)")
     await old.migrate()
@@ -228,9 +222,9 @@ async def test_tables_of_a_newer_version(source: Source) -> None:
 
 def test_the_sql_is_plain_and_durable(tmp_path: Path) -> None:
     """`tokn ledger --sql` is PostgreSQL without a transaction of its own; SQLite's is what SQLite takes."""
-    text = migrate.render()
+    text = migrate.script("postgresql")
     assert "CREATE TABLE holds" in text
     assert "BEGIN;" not in text
     with sqlite3.connect(tmp_path / "plain.db") as connection:
-        connection.executescript(migrate.render("sqlite"))
+        connection.executescript(migrate.script("sqlite"))
     connection.close()

@@ -1,10 +1,5 @@
-"""Owns the reads that are not hot as SQLAlchemy statements over the declared tables, and compiles them ahead of time.
+"""Owns the reads that are not hot as SQLAlchemy statements over the declared tables, and compiles them."""
 
-`make queries` writes their SQL to queries.json: no ledger loads SQLModel, which takes it a second and 32 MB.
-"""
-
-import json
-import sys
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, bindparam, cast, func, literal_column, select, true, tuple_
@@ -17,8 +12,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause, Join
 
 from ledger.rules import rows
-from ledger.store import schema
-from ledger.store.schema import table
+from ledger.store.declared import schema
+from ledger.store.declared.schema import table
 
 _KINDS: tuple[type[DefaultDialect], ...] = (SQLiteDialect, PGDialect)
 _DIALECTS = tuple(kind(paramstyle="numeric_dollar") for kind in _KINDS)
@@ -141,7 +136,3 @@ def compiled() -> dict[str, dict[str, Any]]:
             sql = " ".join(line.strip() for line in str(one).splitlines())
             made.setdefault(name, {})[dialect.name] = {"sql": sql, "names": one.positiontup or []}
     return made
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(compiled(), indent=2) + "\n")
