@@ -19,10 +19,28 @@ ASKED_FOR = ("long", "containers")  # marked tests that run only when `-m` names
 def pytest_collection_modifyitems(config, items):
     """Leaves out the long runs and the container tests unless `-m` asks for them by name."""
     left_out = [name for name in ASKED_FOR if name not in config.getoption("markexpr")]
-    deselected = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    deselected = {item for item in items if any(item.get_closest_marker(name) for name in left_out)}
     if deselected:
-        config.hook.pytest_deselected(items=deselected)
-        items[:] = [item for item in items if item not in deselected]
+        config.hook.pytest_deselected(items=list(deselected))
+    chosen = [item for item in items if item not in deselected]
+    items[:] = _slow_first(chosen, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """The tests in as many shares as xdist deals out, each beginning with its part of the chaos tests.
+
+    They take longest: one that is begun last ends the run alone.
+    """
+    slow = [item for item in items if item.get_closest_marker("chaos")]
+    rest = [item for item in items if not item.get_closest_marker("chaos")]
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        size = (len(items) - len(ordered)) // (processes - number)
+        own = slow[number::processes]
+        others = max(size - len(own), 0)
+        ordered += own + rest[:others]
+        del rest[:others]
+    return ordered + rest
 
 
 @pytest.fixture(autouse=True)
