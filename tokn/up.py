@@ -27,7 +27,7 @@ from tokn.supervisor import Supervisor
 
 # How long each kind may take to end, once the calls in flight have had their time.
 STOP_S = {"edge": 10.0, "worker": 35.0, "ledger": 20.0, "nats-server": 10.0}
-SLOW_STOP_S = 3.0  # a stop that takes longer says what it waits for
+SLOW_STOP_S = 2.0  # a stop that takes longer says what it waits for
 STOP_ORDER = ("edge", "worker", "ledger", "nats-server")
 SERVING = ("edge", "worker")  # those that have calls
 NATS_START_S = 20.0

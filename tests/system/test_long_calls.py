@@ -112,7 +112,7 @@ async def test_the_total_ends_also_what_makes_progress(tokn: Tokn) -> None:
 
 
 async def test_a_stop_lets_a_stream_end(tokn: Tokn) -> None:
-    """SIGTERM takes no new call, and serves the stream that runs to its end; then everything ends, billed and sound."""
+    """SIGTERM takes no new call, says what it waits for, and serves the stream to its end; then all ends, billed and sound."""
     begun = asyncio.get_running_loop().create_future()
 
     def words(seen: Seen) -> bool:
@@ -130,6 +130,7 @@ async def test_a_stop_lets_a_stream_end(tokn: Tokn) -> None:
         seen = await running
     assert seen.complete, seen
     assert seen.words == WORDS
+    assert "calls in flight are waited for" in tokn.log.read_text()
     assert await asyncio.to_thread(tokn.process.wait, 20) == 0
     assert not tokn.orphans()
     billed_nano = PROMPT * IN_NANO + WORDS * OUT_NANO
