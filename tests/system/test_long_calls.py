@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from msgspec import structs
 
@@ -53,22 +54,49 @@ async def made(tokn: Tokn, **script: Any) -> tuple[Seen, float]:
     return seen, seen.ended_at - begun
 
 
-async def bill(tokn: Tokn, seen: Seen) -> tuple[Any, ...]:
+async def bill(tokn: Tokn, request_id: str) -> tuple[Any, ...]:
     """What the books say of a call: outcome, how it is known, prompt, output, billed."""
-    sql = (
-        f"SELECT outcome, known, input, output, billed_nano FROM usage WHERE request_id = '{seen.request_id}'"
-    )
+    sql = f"SELECT outcome, known, input, output, billed_nano FROM usage WHERE request_id = '{request_id}'"
     (row,) = await until(lambda: tokn.read(sql), 10, "the bill")
     return tuple(row)
 
 
+async def drips(tokn: Tokn, words: int, pace_s: float) -> None:
+    """A stream of some words read with the SDK: it ends well, its hold is open all along, and it is billed as reported."""
+    holds = "SELECT state FROM holds WHERE request_id = "
+    request_id, got, finish = "", 0, None
+    async with openai.AsyncOpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0) as client:
+        answer = await client.chat.completions.with_raw_response.create(
+            model="priced",
+            messages=[{"role": "user", "content": "hello"}],
+            stream=True,
+            extra_body={"x_script": {"words": words, "pace_s": pace_s}},
+        )
+        request_id = answer.headers["x-request-id"]
+        async for chunk in answer.parse():
+            (choice,) = chunk.choices
+            got += bool(choice.delta.content)
+            finish = choice.finish_reason
+            if finish is None:
+                assert list(map(tuple, tokn.read(f"{holds}'{request_id}'"))) == [("open",)]
+    assert (got, finish) == (words, "stop")
+    billed_nano = PROMPT * IN_NANO + words * OUT_NANO
+    assert await bill(tokn, request_id) == ("ok", "reported", PROMPT, words, billed_nano)
+
+
 async def test_a_stream_that_drips_is_served_to_its_end(tokn: Tokn) -> None:
-    """A stream that takes far longer than the silence that is allowed, a chunk at a time, ends well and is billed as reported."""
-    seen, took_s = await made(tokn, words=WORDS, pace_s=IDLE_S / 3)
-    assert seen.complete, seen
-    assert (seen.words, took_s > 2 * IDLE_S) == (WORDS, True)
-    billed_nano = PROMPT * IN_NANO + WORDS * OUT_NANO
-    assert await bill(tokn, seen) == ("ok", "reported", PROMPT, WORDS, billed_nano)
+    """A stream that takes far longer than the silence that is allowed, a chunk at a time, is served to its end."""
+    begun = time.monotonic()
+    await drips(tokn, WORDS, IDLE_S / 3)
+    assert time.monotonic() - begun > 2 * IDLE_S
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_500)
+async def test_a_chunk_every_five_seconds_for_twenty_minutes(upstream: Upstream, tmp_path: Path) -> None:
+    """The same at full size, with the figures that a deployment has unless it sets others."""
+    with Tokn(tmp_path / "data", pool_toml(upstream.base_url)) as running:
+        await drips(running, 240, 5.0)
 
 
 async def test_a_stream_that_falls_silent_ends_with_an_error(tokn: Tokn) -> None:
@@ -78,7 +106,7 @@ async def test_a_stream_that_falls_silent_ends_with_an_error(tokn: Tokn) -> None
     assert seen.error is not None
     assert seen.error["code"] == "upstream_timeout"
     assert IDLE_S <= took_s < TOTAL_S
-    outcome, known, _, output, billed_nano = await bill(tokn, seen)
+    outcome, known, _, output, billed_nano = await bill(tokn, seen.request_id)
     assert (outcome, known, output) == ("failed", "estimated", 1)
     assert billed_nano > 0
 
@@ -87,7 +115,7 @@ async def test_a_stream_that_never_begins_is_a_504(tokn: Tokn) -> None:
     """An upstream that says nothing at all is a 504 after the silence that is allowed, and costs nothing."""
     seen, took_s = await made(tokn, gate=True)
     assert (seen.status, IDLE_S <= took_s < TOTAL_S) == (504, True)
-    assert (await bill(tokn, seen))[-1] == 0
+    assert (await bill(tokn, seen.request_id))[-1] == 0
 
 
 async def test_a_plain_answer_has_the_total(tokn: Tokn) -> None:
@@ -98,7 +126,7 @@ async def test_a_plain_answer_has_the_total(tokn: Tokn) -> None:
     assert served.complete, served
     assert took_s > 2 * IDLE_S
     assert (late.status, TOTAL_S <= late_s < TOTAL_S + LIMITS.call_grace_s) == (504, True)
-    assert (await bill(tokn, late))[-1] == 0
+    assert (await bill(tokn, late.request_id))[-1] == 0
 
 
 async def test_the_total_ends_also_what_makes_progress(tokn: Tokn) -> None:
@@ -107,7 +135,7 @@ async def test_the_total_ends_also_what_makes_progress(tokn: Tokn) -> None:
     assert seen.error is not None
     assert (seen.done, seen.error["code"]) == (True, "upstream_timeout")
     assert TOTAL_S <= took_s < TOTAL_S + LIMITS.call_grace_s
-    outcome, known, _, _, billed_nano = await bill(tokn, seen)
+    outcome, known, _, _, billed_nano = await bill(tokn, seen.request_id)
     assert (outcome, known, billed_nano > 0) == ("failed", "estimated", True)
 
 
@@ -134,7 +162,7 @@ async def test_a_stop_lets_a_stream_end(tokn: Tokn) -> None:
     assert await asyncio.to_thread(tokn.process.wait, 20) == 0
     assert not tokn.orphans()
     billed_nano = PROMPT * IN_NANO + WORDS * OUT_NANO
-    assert await bill(tokn, seen) == ("ok", "reported", PROMPT, WORDS, billed_nano)
+    assert await bill(tokn, seen.request_id) == ("ok", "reported", PROMPT, WORDS, billed_nano)
     assert tokn.read("SELECT request_id FROM holds WHERE state = 'open'") == []
 
 
