@@ -62,11 +62,13 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
     bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max)
     available = account.available_nano
     if request.limit is None:
-        least = min(UNSET_LIMIT_MIN, model.max_output)
-        limit = _unset_limit(bound, available, choices, model.max_output)
+        limit, least = model.max_output, min(UNSET_LIMIT_MIN, model.max_output)
     else:
-        least = limit = min(max(request.limit, 0), model.max_output)
+        limit = least = min(max(request.limit, 0), model.max_output)
     amount = bound.hold_nano(choices * limit)
+    if request.limit is None and amount > available // UNSET_LIMIT_PARTS:
+        limit = _unset_limit(bound, available, choices, model.max_output)
+        amount = bound.hold_nano(choices * limit)
     if amount > available or limit < least:
         required = bound.hold_nano(choices * least)
         return _insufficient(account, required, _fitting(bound, available, choices, model.max_output))
@@ -105,12 +107,15 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
 
 
 def _unset_limit(bound: Bound, available_nano: int, choices: int, max_output: int) -> int:
-    """The limit of a call that sets none: what its part of the money covers, or the floor if all of it covers that."""
-    shared = _fitting(bound, available_nano // UNSET_LIMIT_PARTS, choices, max_output)
-    if shared >= min(UNSET_LIMIT_FLOOR, max_output):
-        return shared
+    """The limit of a call that sets none, and whose part of the money does not cover the model's own.
+
+    It is what the part covers, or the floor, as far as all of the money covers that.
+    """
     affordable = _fitting(bound, available_nano, choices, max_output)
-    return min(UNSET_LIMIT_FLOOR, affordable) if bound.per_output_token else affordable
+    if not bound.per_output_token:
+        return affordable  # a lower one would hold no less
+    shared = _fitting(bound, available_nano // UNSET_LIMIT_PARTS, choices, max_output)
+    return min(max(shared, UNSET_LIMIT_FLOOR), affordable)
 
 
 def _fitting(bound: Bound, nano: int, choices: int, limit: int) -> int:
