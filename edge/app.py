@@ -34,7 +34,11 @@ _logger = get_logger("edge.app")
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs an edge until `stop` is set. Raises SettingsError for a port in use or refused credentials."""
-    edge = Edge(settings, structs.replace(LIMITS, full_wait_s=settings.full_wait_s))
+    calls = settings.calls
+    limits = structs.replace(
+        LIMITS, full_wait_s=settings.full_wait_s, call_s=calls.total_s, grace_s=calls.grace_s
+    )
+    edge = Edge(settings, limits)
     try:
         await edge.open()
         await edge.run(stop)
@@ -126,14 +130,18 @@ class Edge:
             if ticking.done():
                 await ticking  # it never ends by itself: this raises what ended it
             self.load.stopping = True
-            over = time.monotonic() + self._limits.grace_s
+            limits = self._limits
+            over = time.monotonic() + limits.grace_s
             self.server.should_exit = True
-            await asyncio.wait({serving}, timeout=self._limits.grace_s)
+            await asyncio.wait({serving}, timeout=limits.grace_s)
             if not serving.done():
                 _logger.warning("the grace period is over; calls are ended", calls=len(self.relay))
                 self.relay.end_all(unavailable("The gateway is being restarted. Retry with backoff."))
             await serving
-            await self.relay.close(FINISH_S, max(FINISH_S, over - time.monotonic()))
+            # The ledger that refunds wait for may be away for as long as the longest call may take.
+            await self.relay.close(
+                FINISH_S, max(FINISH_S, min(limits.refund_stop_s, over - time.monotonic()))
+            )
         finally:
             for task in (serving, ticking, stopping):
                 task.cancel()

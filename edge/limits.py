@@ -2,11 +2,12 @@
 
 from msgspec import Struct
 
+from runtime.settings.calls import TOTAL_S
 from schemas.bus import frames
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """The bounds of one edge. Tests shorten the times; deployments keep them."""
+    """The bounds of one edge. Tests shorten the times; deployments set `full_wait_s`, `call_s` and `grace_s`."""
 
     # What callers may send, and how slowly.
     head_bytes: int = 32 * 1024
@@ -31,6 +32,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     settle_s: float = 60.0
     # How long it retries a refund. Unlike a hold, a wrong bill never expires by itself.
     refund_s: float = 86_400.0
+    refund_stop_s: float = 25.0  # how long of its grace period an edge that stops spends on refunds alone
     bus_s: float = 15.0  # how long a call without a first byte waits for NATS to return
     catalogue_s: float = 5.0  # how old the catalogue may be
     catalogue_gap_s: float = 1.0  # unknown models refresh it at most this often
@@ -48,10 +50,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     overdue_s: float = 3.0  # a beat older than this makes a worker suspect
     probe_gap_s: float = 0.5
     settled_s: float = 5.0  # after this long connected, a pool without beats counts as having no worker
-    call_s: float = 600.0
+    call_s: float = TOTAL_S
     call_grace_s: float = 5.0  # a worker ends a call at its deadline, the edge this much later
     left_s: float = 65.0  # how long an abandoned call is followed: a worker may drain its answer for 60 s
-    grace_s: float = 25.0  # after SIGTERM, for calls in flight
+    grace_s: float = TOTAL_S  # after SIGTERM, for calls in flight
 
 
 LIMITS = Limits()

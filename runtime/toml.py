@@ -69,8 +69,10 @@ class Table:
             raise self.problem(key, f"must be from {least} to {most}")
         return int(value)
 
-    def decimal(self, key: str, default: Decimal | None = None, *, most: int = 10**9) -> Decimal | None:
-        """An exact decimal, not negative."""
+    def decimal(
+        self, key: str, default: Decimal | None = None, *, least: int = 0, most: int = 10**9
+    ) -> Decimal | None:
+        """An exact decimal in a range, never negative."""
         value = self._values.pop(key, None)
         if value is None:
             return default
@@ -78,8 +80,8 @@ class Table:
             value = Decimal(value)
         if type(value) is not Decimal:
             raise self.problem(key, "must be a number")
-        if not value.is_finite() or value < 0 or value > most:
-            raise self.problem(key, f"must be a number from 0 to {most}")
+        if not value.is_finite() or value < least or value > most:
+            raise self.problem(key, f"must be a number from {least} to {most}")
         exponent = value.as_tuple().exponent
         if (
             len(value.as_tuple().digits) > DIGITS_MAX

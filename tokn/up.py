@@ -25,9 +25,11 @@ from tokn.services import HANDED, for_service
 from tokn.settings import plain_environment, worker_environment
 from tokn.supervisor import Supervisor
 
-# How long each kind may take to end: its own grace period and a little more.
-STOP_S = {"edge": 35.0, "worker": 65.0, "ledger": 20.0, "nats-server": 10.0}
+# How long each kind may take to end, once the calls in flight have had their time.
+STOP_S = {"edge": 10.0, "worker": 35.0, "ledger": 20.0, "nats-server": 10.0}
+SLOW_STOP_S = 2.0  # a stop that takes longer says what it waits for
 STOP_ORDER = ("edge", "worker", "ledger", "nats-server")
+SERVING = ("edge", "worker")  # those that have calls
 NATS_START_S = 20.0
 POLL_S = 0.02
 SLOW_START_S = 20.0
@@ -97,7 +99,7 @@ class Up:
             environment=worker_environment(aws=aws) if service == "worker" else plain_environment(),
             standard_input=encode(for_service(self.settings, service)),
             announces=service != "edge",
-            stop_s=STOP_S[service],
+            stop_s=STOP_S[service] + (self.settings.calls.grace_s if service in SERVING else 0.0),
         )
 
     async def start(self) -> None:
@@ -175,8 +177,16 @@ class Up:
 
     async def stop(self) -> None:
         """Ends everything in order: edge, workers, ledger, nats-server."""
+        slow = asyncio.get_running_loop().call_later(SLOW_STOP_S, self._say_waiting)
         for name in STOP_ORDER:
             await self.supervisor.stop(name)
+        slow.cancel()
+
+    def _say_waiting(self) -> None:
+        self._logger.warning(
+            "calls in flight are waited for; a second signal ends them now",
+            grace_s=self.settings.calls.grace_s,
+        )
 
     def kill(self) -> None:
         """Ends everything at once."""

@@ -23,14 +23,11 @@ from workers.providers.sandbox.family import Sandbox
 from workers.telemetry import WorkerCollector
 from workers.upstream.http import HttpUpstream, Upstream
 
-GRACE_S = 30.0  # for calls in flight, after SIGTERM
-ACKS_S = 10.0  # for the last usage events, after that
+ACKS_S = 10.0  # for the last usage events, after the calls in flight
 PREPARE_S = 10.0  # for a family's credentials
 
 
-async def serve(
-    settings: Settings, pools: tuple[str, ...], stop: asyncio.Event, *, grace_s: float = GRACE_S
-) -> None:
+async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event) -> None:
     """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
     # A pool that is named twice is one: two publishers of one name would hide each other's events from the stream.
     chosen = [_settings(settings, name) for name in dict.fromkeys(pools)]
@@ -65,7 +62,7 @@ async def serve(
             await pool.start()
         get_logger("workers.app").info("serving", worker_id=worker_id, pools=list(pools))
         await stop.wait()
-        await _finish(calls, served, grace_s)
+        await _finish(calls, served, settings.calls.grace_s)
 
 
 async def _finish(calls: Calls, pools: list[Pool], grace_s: float) -> None:
@@ -114,6 +111,7 @@ async def _serving(
         models={model.id: model for model in settings.models if model.pool == pool.name},
         usage_events=events,
         counts=Counts(),
+        idle_s=settings.calls.idle_s,
     )
 
 

@@ -230,8 +230,6 @@ class Call(Outlet):
         if self.left:
             self._tick_left(now)
             return
-        if self.current.flow.stuck:
-            self.drop_stalled(now)
         if self._deadlines.over(now):
             self._overdue(now)
         elif self.state is not State.RUNNING:

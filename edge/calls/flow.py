@@ -99,11 +99,6 @@ class Flow:
         self.waiting_bytes = self._taken_bytes = 0
 
     @property
-    def stuck(self) -> bool:
-        """Whether bytes wait behind bytes that have been taken and not been sent."""
-        return bool(self._taken_bytes and self._chunks)
-
-    @property
     def unconfirmed(self) -> bool:
         """Whether bytes have been taken that are not known to have been sent."""
         return self._taken_bytes > 0

@@ -1,4 +1,4 @@
-"""Owns the caller's side of a call: how it ended, whether the caller has left, pings, and readers who take nothing."""
+"""Owns the caller's side of a call: how it ended, whether the caller has left, and pings."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,8 @@ class Outlet:
         self.ping_due = False
         self.first_data: float | None = None  # when the first bytes of an answer came
         self.reserved = 0  # bytes of a plain answer, taken from what all callers may have in memory
-        self.drop: Callable[[], None] | None = None  # cuts the caller's connection
         self._ping_s = limits.ping_s
-        self._stall_s = limits.stall_s
         self._listener: Callable[[], None] | None = None
-        self._progress = now  # when the caller last took something
         self._ping_at = now + limits.first_event_s
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -36,7 +33,6 @@ class Outlet:
     def took(self, now: float) -> None:
         """The caller has been given bytes."""
         self.delivered = True
-        self._progress = now
         self._ping_at = now + self._ping_s
 
     def ping(self, now: float) -> None:
@@ -49,8 +45,3 @@ class Outlet:
     def pinged(self) -> None:
         """A ping has been sent."""
         self.ping_due = False
-
-    def drop_stalled(self, now: float) -> None:
-        """Cuts off a caller who has taken nothing for too long though bytes wait."""
-        if self.drop is not None and now - self._progress > self._stall_s:
-            self.drop()

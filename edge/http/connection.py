@@ -62,7 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = 0.0  # loop time by which what is being received must be here; 0: nothing is
         self._oversized = False
         self._unread_bytes = 0  # written and not taken by the socket, at the last sweep
-        self._unread_since = 0.0  # loop time since which that has not become less
+        self._unread_since = 0.0  # loop time since which that has not changed
 
     def on_hangup(self, callback: Callable[[], None] | None) -> None:
         """Calls `callback` once when the connection is lost; at once if it is already. None takes it back."""
@@ -104,8 +104,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _sweep_unread(self, now: float) -> None:
         # A closing transport waits until its buffer is empty.
         # So a client that never reads would hold its answer and its place for ever.
+        # What grows may be read as well; a buffer that is full grows no more, and shows whether it is.
         unread_bytes = self.transport.get_write_buffer_size()
-        if not unread_bytes or unread_bytes < self._unread_bytes or not self._unread_since:
+        if not unread_bytes or unread_bytes != self._unread_bytes or not self._unread_since:
             self._unread_since = now
         elif now - self._unread_since > self.limits.stall_s:
             self.transport.abort()

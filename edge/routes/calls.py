@@ -13,7 +13,6 @@ async def serve(dialect: Dialect, backing: Backing, exchange: Exchange) -> None:
     """Answers one call in its caller's dialect."""
     call, taken = await backing.admission.admit(exchange, dialect)
     try:
-        call.drop = exchange.connection.abort
         exchange.connection.on_hangup(call.hang_up)
         if call.stream:
             await answer.stream(exchange, call, dialect)

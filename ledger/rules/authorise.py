@@ -18,6 +18,11 @@ from schemas.verbs.calls import Hold as HoldReply
 ACTIVE = "active"
 REVOKED = "revoked"
 _CHOICES_MAX = 2**20
+# A call that sets no limit may hold one part in so many of what is available: others of its key run beside it, or may.
+UNSET_LIMIT_PARTS = 8
+UNSET_LIMIT_FLOOR = (
+    4_096  # tokens for each choice that such a call is granted beyond that part, if they are affordable
+)
 _decode_providers = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -55,18 +60,18 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
     prompt_max = min(max(request.prompt_max, 0), model.context * prompts)
     choices = min(max(request.choices, 1), _CHOICES_MAX)
     bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max)
-    limit, limited = model.max_output, False
-    if request.limit is not None:
-        limit = min(max(request.limit, 0), model.max_output)
+    available = account.available_nano
+    if request.limit is None:
+        limit, least = model.max_output, min(UNSET_LIMIT_MIN, model.max_output)
+    else:
+        limit = least = min(max(request.limit, 0), model.max_output)
     amount = bound.hold_nano(choices * limit)
-    if amount > account.available_nano:
-        fitting = _fitting(bound, account, choices, limit)
-        least = min(UNSET_LIMIT_MIN, model.max_output)
-        if request.limit is not None or fitting < least:
-            required = amount if request.limit is not None else bound.hold_nano(choices * least)
-            return _insufficient(account, required, fitting)
-        limit, limited = fitting, True
+    if request.limit is None and amount > available // UNSET_LIMIT_PARTS:
+        limit = _unset_limit(bound, available, choices, model.max_output)
         amount = bound.hold_nano(choices * limit)
+    if amount > available or limit < least:
+        required = bound.hold_nano(choices * least)
+        return _insufficient(account, required, _fitting(bound, available, choices, model.max_output))
     at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max)
     now = book.now_ms
     hold = Hold(
@@ -84,7 +89,7 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
         list_nano=min(at_list.hold_nano(choices * limit), NANO_MAX),
         held_nano=amount,
         token_limit=limit,
-        limited=limited,
+        limited=request.limit is None and limit < model.max_output,
         prompt_max=prompt_max,
         choices=choices,
         attempt=1,
@@ -101,8 +106,21 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
     return _reply(hold, offer.price, model.rate)
 
 
-def _fitting(bound: Bound, account: Account, choices: int, limit: int) -> int:
-    affordable = bound.affordable_tokens(account.available_nano)
+def _unset_limit(bound: Bound, available_nano: int, choices: int, max_output: int) -> int:
+    """The limit of a call that sets none, and whose part of the money does not cover the model's own.
+
+    It is what the part covers, or the floor, as far as all of the money covers that.
+    """
+    affordable = _fitting(bound, available_nano, choices, max_output)
+    if not bound.per_output_token:
+        return affordable  # a lower one would hold no less
+    shared = _fitting(bound, available_nano // UNSET_LIMIT_PARTS, choices, max_output)
+    return min(max(shared, UNSET_LIMIT_FLOOR), affordable)
+
+
+def _fitting(bound: Bound, nano: int, choices: int, limit: int) -> int:
+    """The largest limit that an amount covers, at most `limit`; 0 if none fits."""
+    affordable = bound.affordable_tokens(nano)
     if affordable is None:
         return limit
     return max(min(affordable // choices, limit), 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
+from runtime.settings.calls import CallSettings, read_calls
 from runtime.settings.models import catalogue
 from runtime.settings.pools import (
     AccountSettings,
@@ -24,6 +25,7 @@ from schemas.catalogue.model import Model
 
 __all__ = [
     "AccountSettings",
+    "CallSettings",
     "NatsSettings",
     "PoolSettings",
     "Settings",
@@ -74,6 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
+    calls: CallSettings = CallSettings()
     public_url: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
@@ -122,6 +125,7 @@ def load(
         host=edge.text("host", "127.0.0.1"),
         port=edge.integer("port", 8000, least=0, most=65535) or 0,
         full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
+        calls=read_calls(root.table("calls"), edge),
         public_url=variables.get("NEXT_PUBLIC_CREDEX_API_URL", "").rstrip("/"),
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,

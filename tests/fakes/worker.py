@@ -13,7 +13,8 @@ import nats
 from nats.js.api import StreamConfig
 
 from runtime.bus.bus import Bus, Message
-from runtime.settings.settings import AccountSettings, PoolSettings, Settings
+from runtime.settings.calls import IDLE_S
+from runtime.settings.settings import AccountSettings, CallSettings, PoolSettings, Settings
 from schemas.bus import subjects
 from schemas.bus.frames import (
     Accept,
@@ -70,9 +71,15 @@ def account(base_url: str, name: str = "a", **more: Any) -> AccountSettings:
     return AccountSettings(id=name, base_url=base_url, api_key=API_KEY, **more)
 
 
-def settings(server: NatsServer, pools: tuple[PoolSettings, ...], models: tuple[Model, ...]) -> Settings:
+def settings(
+    server: NatsServer,
+    pools: tuple[PoolSettings, ...],
+    models: tuple[Model, ...],
+    calls: CallSettings = CallSettings(),  # noqa: B008  frozen
+) -> Settings:
     """The settings of a worker."""
     return Settings(
+        calls=calls,
         nats=server.settings(),
         database_url="",
         pepper="",
@@ -314,6 +321,7 @@ async def rig(
     *,
     folder: Path | None = None,
     grace_s: float = 5.0,
+    idle_s: float = IDLE_S,
     credit_nano: dict[str, int | None] | None = None,
 ) -> AsyncIterator[Rig]:
     """A bus, a ledger, an edge and a worker for these pools, started; stopped in order afterwards."""
@@ -330,9 +338,9 @@ async def rig(
         edge = Edge(buses[0], "e1")
         await edge.start()
         made = Rig(server, edge, ledger)
-        configured = settings(server, pools, models)
+        configured = settings(server, pools, models, CallSettings(idle_s=idle_s, grace_s=grace_s))
         made.worker = asyncio.create_task(
-            app.serve(configured, tuple(pool.name for pool in pools), made.stop, grace_s=grace_s)
+            app.serve(configured, tuple(pool.name for pool in pools), made.stop)
         )
         try:
             await until(

@@ -1,5 +1,7 @@
 """Owns what was granted against what is sent, given and billed: on both databases, with upstreams that give all they are let."""
 
+import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -11,11 +13,13 @@ from tests.fakes.caller import call, session, until
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.talkative import Talkative, talkative
 from tests.fakes.tokn import Tokn
+from tests.fakes.upstream import API_KEY, Upstream
 
 pytestmark = pytest.mark.system
 
 MAX_OUTPUT, SANDBOX_MAX_OUTPUT = 100, 10  # of the rows: far below what the upstreams give of themselves
 IN_NANO, OUT_NANO = 1_000, 100_000  # a token
+DEAR_MAX_OUTPUT, DEAR_LEAST = 128_000, 4_096  # of the row, and of what a call without a limit is granted
 PROMPTS, WORDS = 100, 3_000  # of a batch: each fits a context of 4,096, and no two do
 MODELS = {  # by the id of a row: its pool and its upstream
     "openai": ("openai", "talker"),
@@ -36,8 +40,8 @@ ASKED = {
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def config(told: Talkative) -> str:
-    """A pool for each family, and rows that are stingier than their upstreams."""
+def config(told: Talkative, scripted: Upstream) -> str:
+    """A pool for each family, and rows that are stingier than their upstreams; a dear model whose upstream is scripted."""
     keys = {"openai": openai.API_KEY, "anthropic": anthropic.API_KEY, "gemini": gemini.API_KEY}
     accounts = {
         "openai": told.openai.account,
@@ -56,7 +60,11 @@ def config(told: Talkative) -> str:
         text += f"max_output = {most}\ninput = 1.00\noutput = 100.00\n"
         if name == "openai":
             text += "[models.capabilities]\ncompletions = true\n"
-    return text
+    return text + (
+        f'[pools.dear]\nprovider = "openai"\n[[pools.dear.accounts]]\nid = "main"\napi_key = "{API_KEY}"\n'
+        f'base_url = "{scripted.base_url}"\n[[models]]\nid = "dear"\npool = "dear"\ncontext = 400000\n'
+        f"max_output = {DEAR_MAX_OUTPUT}\ninput = 10.00\noutput = 50.00\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +75,14 @@ def told() -> Iterator[Talkative]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def tokn(request, told, tmp_path_factory) -> Iterator[Tokn]:
+def tokn(request, told, upstream, tmp_path_factory) -> Iterator[Tokn]:
     """`tokn up` on either database."""
     with ExitStack() as stack:
         url = ""
         if request.param == "postgresql":
             url = stack.enter_context(PostgresServer()).url("postgres")
         folder = tmp_path_factory.mktemp("granted") / "data"
-        yield stack.enter_context(Tokn(folder, config(told), database_url=url))
+        yield stack.enter_context(Tokn(folder, config(told, upstream), database_url=url))
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +174,27 @@ async def test_a_batch_is_held_whole(tokn, told, key, model, stream):
     bill = await billed(tokn, key, request, "/v1/completions")
     assert bill.prompt >= PROMPTS * WORDS
     complete(bill, PROMPTS * 3)
+
+
+async def test_ten_calls_without_a_limit_share_five_dollars(tokn, upstream):
+    """Ten calls at once of a dear model that set no limit, on a fresh 5 USD: all answer, and each is sent what it was granted."""
+    fresh = tokn.row("key", "create", "--balance", "5")
+    upstream.calls.clear()
+    async with session() as client:
+        calls = [
+            asyncio.create_task(
+                call(client, tokn.url, fresh["key"], chat("dear", x_script={"gate": True}, **stream))
+            )
+            for stream in [{}, STREAM] * 5
+        ]
+        try:
+            await until(lambda: upstream.waiting == len(calls), 20, "all ten are at their upstream")
+        finally:
+            upstream.open_gate()
+        seen = await asyncio.gather(*calls)
+    assert all(one.complete for one in seen), seen
+    sent = sorted(json.loads(received.body)["max_tokens"] for received in upstream.calls)
+    granted = tokn.read(f"SELECT token_limit, amount_nano FROM holds WHERE key_id = '{fresh['id']}'")
+    assert sent == sorted(limit for limit, _ in granted)
+    assert DEAR_LEAST <= sent[0] < sent[-1] < DEAR_MAX_OUTPUT
+    assert sum(amount for _, amount in granted) <= 5 * 10**9

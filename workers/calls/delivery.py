@@ -53,11 +53,9 @@ class Delivery:
         self.status = 0  # of the newest call; 0 while there is none
 
     def overdue(self, now: float) -> bool:
-        """Whether a stream has been silent for longer than this pool's patience."""
-        if self.waiting_since is None or not self._stream:
-            return False
-        patience = self._serving.patience
-        return now - self.waiting_since >= (patience.between_s if self.answered else patience.first_byte_s)
+        """Whether a stream's upstream has sent nothing for too long, not even a keep-alive."""
+        since = self.waiting_since
+        return self._stream and since is not None and now - since >= self._serving.idle_s
 
     async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
         """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""

@@ -13,13 +13,6 @@ from workers.providers.base import Family
 from workers.upstream.http import Upstream
 
 
-class Patience(Struct, frozen=True):
-    """How long a stream may stay silent, in seconds. A plain answer has the call's whole deadline."""
-
-    first_byte_s: float = 300.0  # reasoning models think for minutes before their first token
-    between_s: float = 120.0
-
-
 class Counts(Struct):
     """What happened so far, as plain integers: metrics read them, calls only add."""
 
@@ -54,4 +47,4 @@ class Serving(Struct):
     models: Mapping[str, Model]  # by the id that callers write
     usage_events: UsagePublisher
     counts: Counts
-    patience: Patience = Patience()
+    idle_s: float  # how long the upstream of a stream may send nothing; a plain answer has the call's whole deadline

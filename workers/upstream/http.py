@@ -1,6 +1,7 @@
 """Owns HTTP to providers: one client, bounded connections, exact request paths, and what a failure proves."""
 
 import io
+import socket
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Protocol
@@ -17,6 +18,8 @@ with without("pygments"):  # httpx probes for it, for a command line of its own,
 CONNECTIONS_MAX = 2048
 CONNECT_S = 10.0  # DNS, TCP and TLS together
 KEEPALIVE_S = 15.0
+# While an upstream says nothing: networks on the way forget a silent connection after minutes.
+_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 4}
 ERROR_BODY_BYTES_MAX = 64 * 1024
 ANSWER_BYTES_MAX = 64 * 1024 * 1024  # a plain answer: above any audio or batch of choices
 _READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading from the socket at twice this
@@ -152,6 +155,7 @@ class HttpUpstream:
             keepalive_timeout=KEEPALIVE_S,
             ttl_dns_cache=60,
             ssl=httpx.create_ssl_context(),
+            socket_factory=_socket,
         )
         session = aiohttp.ClientSession(
             connector=connector,
@@ -197,6 +201,16 @@ class HttpUpstream:
     async def aclose(self) -> None:
         """Closes every connection."""
         await self._transport.aclose()
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, proto, _, _ = address
+    made = socket.socket(family, kind, proto)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES.items():
+        if (option := getattr(socket, name, None)) is not None:  # not every system has them all
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 def _payload(content: bytes) -> bytes | io.BytesIO | None:

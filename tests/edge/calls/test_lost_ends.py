@@ -93,6 +93,17 @@ async def test_a_stop_with_the_ledger_away_still_tells_it(rig: Rig) -> None:
     assert await estimate_of(rig) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "rig", [msgspec.structs.replace(FAST, grace_s=600.0, refund_stop_s=0.5)], indirect=True
+)
+async def test_a_stop_does_not_wait_for_a_ledger_as_long_as_for_calls(rig: Rig) -> None:
+    """A refund that nobody takes holds up a stop without calls for its own time at most, however long calls may take."""
+    await told_in_vain(rig)
+    rig.stop.set()
+    assert rig.running is not None
+    await asyncio.wait_for(asyncio.shield(rig.running), 10)
+
+
 async def test_a_ledger_that_is_away_is_not_asked_again_and_again(rig: Rig) -> None:
     """Whoever waits for a ledger that does not answer sends it nothing: one ping asks after it. Then it is told."""
 

@@ -11,6 +11,7 @@ from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until
 
 IMPATIENT = msgspec.structs.replace(FAST, stall_s=0.5)
+READ_BYTES_PER_S = 300_000  # of a slow reader
 
 
 def deaf(rig: Rig, data: bytes) -> socket.socket:
@@ -52,6 +53,37 @@ async def test_an_answer_that_nobody_reads_is_dropped_in_time(rig: Rig) -> None:
     await until(lambda: rig.edge.load.requests == 0)
     assert rig.edge.budget.used == 0
     connection.close()
+
+
+@pytest.mark.parametrize("rig", [IMPATIENT], indirect=True)
+async def test_a_slow_reader_who_makes_progress_is_not_cut(rig: Rig) -> None:
+    """A caller who takes a little at a time gets a stream that is far ahead of it to its end, however long a piece takes."""
+    # Small buffers of the system, so that what is ahead waits in the edge.
+    assert rig.edge._socket is not None
+    rig.edge._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    word = event("x" * 250_000)
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        for number in range(1, 7):
+            attempt.data(word)
+            await until(lambda: number - max(attempt.credits, default=0) <= 3, 30)  # noqa: B023  called before the loop goes on
+        attempt.end()
+
+    rig.worker.script = script
+    connection = deaf(rig, chat(rig, stream=True))
+    loop = asyncio.get_running_loop()
+    began, size, end = loop.time(), 0, b""
+    while data := await asyncio.wait_for(loop.sock_recv(connection, 16_384), 10):
+        size += len(data)
+        end = (end + data)[-64:]
+        if b"[DONE]" in end:
+            break
+        await asyncio.sleep(max(0.0, size / READ_BYTES_PER_S - (loop.time() - began)))
+    connection.close()
+    assert b"[DONE]" in end
+    assert size > 6 * len(word)
+    assert len(word) / READ_BYTES_PER_S > IMPATIENT.stall_s, "one piece takes longer than a stall"
 
 
 @pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, stall_s=3.0)], indirect=True)

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from edge.app import Edge, serve
-from edge.limits import LIMITS
-from runtime.settings.settings import Settings, SettingsError
+from edge.limits import LIMITS, Limits
+from runtime.settings.settings import CallSettings, Settings, SettingsError
 from schemas.bus.subjects import Role
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until
@@ -39,6 +39,26 @@ async def test_idle_stop_is_quick(nats: NatsServer) -> None:
         await asyncio.wait_for(running, 5)
         assert time.monotonic() - started < 2
     await edge.close()
+
+
+async def test_an_edge_follows_the_figures_of_its_configuration(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long calls may take, how long they wait for room, and how long a stop waits for them come from the settings."""
+    made: list[Limits] = []
+
+    class Watched(Edge):
+        def __init__(self, settings: Settings, limits: Limits) -> None:
+            made.append(limits)
+            super().__init__(settings, limits)
+
+    monkeypatch.setattr("edge.app.Edge", Watched)
+    stop = asyncio.Event()
+    stop.set()
+    calls = CallSettings(idle_s=1, total_s=33, grace_s=4)
+    await serve(Settings(nats=nats.settings(Role.EDGE), port=0, calls=calls, full_wait_s=1.5), stop)
+    (limits,) = made
+    assert (limits.call_s, limits.grace_s, limits.full_wait_s) == (33, 4, 1.5)
 
 
 async def test_stop_finishes_calls(rig: Rig) -> None:

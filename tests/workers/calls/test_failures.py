@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from functools import partial
 from typing import Any
 
 import pytest
@@ -26,7 +25,6 @@ from tests.fakes.openai import (
 )
 from tests.fakes.ports import free_port
 from tests.fakes.worker import account, job, model, rig, until
-from workers.calls.serving import Patience, Serving
 from workers.upstream.http import ANSWER_BYTES_MAX
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -37,6 +35,8 @@ def pool(*accounts: Any) -> tuple[PoolSettings, ...]:
     return (PoolSettings(name="openai", provider="openai", accounts=accounts),)
 
 
+IDLE_S = 0.6  # the silence that streams are allowed here; a tick is 0.2 s
+DRIPS = 6
 EVENTS = stream(["one ", "two ", "three "], usage(7, 5))
 
 
@@ -77,25 +77,65 @@ async def test_an_estimate_is_never_beyond_the_grant() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-async def test_a_silent_upstream_is_given_up(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_upstream_is_given_up(count: int) -> None:
     """A stream that says nothing for too long, before its first byte or between two, is a 504 and closed; billed by the rule."""
-    patience = Patience(first_byte_s=0.8, between_s=0.4)
-    monkeypatch.setattr("workers.app.Serving", partial(Serving, patience=patience))
     never = asyncio.Event()
     pieces = [event(chunk({"content": "four"})) for _ in range(count)]
     async with (
         FakeOpenAI(lambda _: Reply(pieces=[*pieces, never], before=[] if count else [never])) as fake,
-        rig(pool(account(fake.base_url))) as made,
+        rig(pool(account(fake.base_url)), idle_s=IDLE_S) as made,
     ):
         call, began = job(STREAM), time.monotonic()
         answered = await made.edge.call(call)
-        assert time.monotonic() - began >= (patience.between_s if count else patience.first_byte_s)
+        assert time.monotonic() - began >= IDLE_S
         assert answered.failed.error.status == 504
         await asyncio.wait_for(fake.received[0].closed.wait(), 2)
         bill = await made.ledger.event(call)
         assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
         assert bill.usage == (TokenUsage(input=10, output=2) if count else NO_USAGE)
         assert bill.tries[0].usage.input == 10
+
+
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+@pytest.mark.parametrize(
+    "drip", [KEEP_ALIVE, b":", event(chunk({"content": "a "}))], ids=["comments", "single bytes", "chunks"]
+)
+@pytest.mark.parametrize("late", [False, True], ids=["first", "between"])
+async def test_a_stream_that_makes_progress_is_not_cut(drip: bytes, late: bool) -> None:
+    """Whatever bytes come within the silence that is allowed keep a stream alive, however long that takes."""
+    begun = [event(chunk({"content": "one "}))] if late else []
+    drips = [piece for _ in range(DRIPS) for piece in (drip, IDLE_S / 2)]
+    end = [b"\n\n", event(chunk({}, finish="stop", usage=usage(7, 9))), event("[DONE]")]
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=[*begun, *drips, *end])) as fake,
+        rig(pool(account(fake.base_url)), idle_s=IDLE_S) as made,
+    ):
+        call, began = job(STREAM), time.monotonic()
+        answered = await made.edge.call(call)
+        assert isinstance(answered.last, End)
+        assert time.monotonic() - began > 2 * IDLE_S
+        bill = await made.ledger.event(call)
+        assert (bill.outcome, bill.known, bill.usage) == (
+            Outcome.OK,
+            Known.REPORTED,
+            TokenUsage(input=7, output=9),
+        )
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["no head", "half a body"])
+async def test_a_plain_answer_has_the_whole_time(begun: bool) -> None:
+    """A plain answer may be silent for longer than a stream: before its head, and in the middle."""
+    body, wait_s = plain("four", usage(7, 4)), 3 * IDLE_S
+    pieces = [body[:20], wait_s, body[20:]] if begun else [body]
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=pieces, before=[] if begun else [wait_s], length=True)) as fake,
+        rig(pool(account(fake.base_url)), idle_s=IDLE_S) as made,
+    ):
+        call = job(BODY)
+        assert isinstance((await made.edge.call(call)).last, End)
+        assert (await made.ledger.event(call)).usage == TokenUsage(input=7, output=4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 20])

@@ -1,6 +1,7 @@
 """The HTTP client: exact bytes of paths, what a failure proves, and what it never does."""
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -129,3 +130,21 @@ async def test_header_flood(http: HttpUpstream) -> None:
         with pytest.raises(UpstreamError) as caught:
             await http.open(request(root(fake)))
         assert caught.value.sent
+
+
+async def test_a_silent_connection_is_kept_alive(http: HttpUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection is probed long before a network on the way would forget it: an upstream may think for an hour."""
+    made: list[socket.socket] = []
+    connect = asyncio.get_running_loop().sock_connect
+
+    async def watched(connecting: socket.socket, address: Any) -> None:
+        made.append(connecting)
+        await connect(connecting, address)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", watched)
+    async with FakeOpenAI(lambda _: Reply(pieces=[b"ok"], length=True), strict=False) as fake:
+        answer = await http.open(request(root(fake)))
+        (only,) = made
+        assert only.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert only.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+        assert await read_all(answer, 10) == b"ok"

@@ -1,0 +1,50 @@
+"""How long a stop may take: every supervisor of a service leaves it the time that it gives its calls."""
+
+import re
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from runtime.settings.settings import CallSettings, load
+from tokn.folder import Folder
+from tokn.up import STOP_S, Up
+
+COMPOSE = Path(__file__).resolve().parents[2] / "compose.yaml"
+UNITS_S = {"h": 3_600, "m": 60, "s": 1}
+EDGE_LAST_S, WORKER_LAST_S = (
+    6.0,
+    20.0,
+)  # what each takes at most for its last errands, once the calls have ended
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 25.0, 7_200.0])
+def test_up_waits_for_the_grace_of_those_that_have_calls(tmp_path, monkeypatch, grace_s):
+    """`tokn up` kills neither edge nor worker before calls had their grace and the last errands their time; others are quick."""
+    monkeypatch.chdir(tmp_path)
+    settings = structs.replace(
+        load(None, credentials=False, environment={}), calls=CallSettings(grace_s=grace_s)
+    )
+    folder = Folder(tmp_path / "data")
+    folder.open()
+    try:
+        deployment = Up(settings, folder)
+        stop_s = {name: deployment._service(name).stop_s for name in ("edge", "worker", "ledger")}
+    finally:
+        folder.close()
+    assert stop_s["edge"] > grace_s + EDGE_LAST_S
+    assert stop_s["worker"] > grace_s + WORKER_LAST_S
+    assert stop_s["ledger"] == STOP_S["ledger"] < 60
+
+
+def test_compose_waits_for_the_grace_of_its_configuration():
+    """The containers of edge and workers are given longer than the default grace, and `deploy/tokn.toml` sets no other."""
+    text = COMPOSE.read_text()
+    periods = dict(re.findall(r"^x-(\w+): &\w+\n(?:  .*\n)*?  stop_grace_period: (\S+)$", text, re.MULTILINE))
+    serving_s = sum(
+        int(count) * UNITS_S[unit] for count, unit in re.findall(r"(\d+)([hms])", periods["serving"])
+    )
+    assert serving_s > CallSettings().grace_s + STOP_S["worker"]
+    for name in ("x-worker: &worker", "  edge:"):
+        assert f"\n{name}\n  {'  ' * name.startswith(' ')}<<: *serving\n" in text, name
+    assert "grace_s" not in (COMPOSE.parent / "deploy" / "tokn.toml").read_text()
