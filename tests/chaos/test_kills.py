@@ -28,7 +28,9 @@ times = pytest.mark.parametrize(
 @pytest.fixture
 def tokn(upstream, tmp_path):
     """A deployment for one fault."""
-    with Tokn(tmp_path / "data", pool_toml(upstream.base_url)) as running:
+    # A busy machine may take longer to start a worker again than a call waits for one with room.
+    waits = f"[edge]\nfull_wait_s = {BACK_WITHIN_S}\n"
+    with Tokn(tmp_path / "data", waits + pool_toml(upstream.base_url)) as running:
         yield running
         assert running.stop()[0] == 0
         assert not running.orphans()

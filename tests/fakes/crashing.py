@@ -19,6 +19,7 @@ from msgspec import structs
 from edge import limits
 
 NEVER_S = 3600.0
+RESTART_S = 60.0
 BEFORE, AFTER = "before", "after"
 POINTS = {
     "edge": {
@@ -88,8 +89,9 @@ def main() -> int:
     folder, service = Path(sys.argv[1]), sys.argv[2]
     for name, (place, when) in POINTS[service].items():
         arm(place, when, folder / name)
-    # A busy machine may take longer to start a worker again than an edge takes to call a pool deserted.
-    limits.LIMITS = structs.replace(limits.LIMITS, settled_s=NEVER_S)
+    # A busy machine may take longer to start a worker again than an edge takes to call a pool deserted, and longer to
+    # start a ledger again than an edge waits for one.
+    limits.LIMITS = structs.replace(limits.LIMITS, settled_s=NEVER_S, ledger_s=RESTART_S)
     sys.argv[1:] = sys.argv[2:]
     from tokn.__main__ import main as tokn  # noqa: PLC0415  only now, with every place armed
 
