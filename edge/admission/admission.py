@@ -173,6 +173,7 @@ def _job(
         body_bytes=len(body),
         price=hold.price,
         rate=hold.rate,
+        scope=hold.key_id,
         headers=headers,
     )
 
