@@ -169,8 +169,16 @@ class Pool:
         models: list[str] = []
         gone: list[str] = []
         missing: dict[str, str] = {}
+        # Of most models there is nothing to remember: they are all served, or none is.
+        remembered = accounts.remembered
+        served, why_not = accounts.serves("", now), accounts.why_not("", now)
         for model in serving.models.values():
-            if accounts.gone(model.upstream, now):
+            if model.upstream not in remembered:
+                if served:
+                    models.append(model.id)
+                else:
+                    missing[model.id] = why_not
+            elif accounts.gone(model.upstream, now):
                 gone.append(model.id)
                 missing[model.id] = f"the provider says that {model.upstream} no longer exists"
             elif accounts.serves(model.upstream, now):

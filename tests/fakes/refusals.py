@@ -211,6 +211,8 @@ _OPENAI: tuple[tuple[int, Any, Any, dict[str, str]], ...] = (
     (413, b"<html>413</html>", LARGE, {}),
     (429, openai("You exceeded your current quota", code="insufficient_quota"), SPENT, {}),
     (429, openai("x", code="billing_hard_limit_reached"), SPENT, {}),
+    (403, openai("Key limit exceeded (total limit)", code=403), SPENT, {}),
+    (403, {"code": "no", "error": "Your team has used all available credits"}, SPENT, {}),
     (402, openai("This request requires more credits, or fewer max_tokens"), SPENT, {}),
     (400, openai("messages: bad", code="invalid_value"), MINE, {}),
     (400, openai("too long", code="context_length_exceeded"), MINE, {}),

@@ -59,6 +59,11 @@ class Account:
         """Credit that neither a call in flight nor an unsettled one may need; None is unlimited."""
         return None if self.credit_nano is None else self.credit_nano - self._held_nano
 
+    @property
+    def remembered(self) -> Iterable[str]:
+        """The upstream models of which there is something to remember."""
+        return self._models.keys()
+
     def usable(self, now: float) -> bool:
         """Whether it would take any call now."""
         return self.condition.open(now) and (self.left_nano is None or self.left_nano > 0)
@@ -70,11 +75,15 @@ class Account:
 
     def admits(self, upstream: str, key: str, now: float) -> bool:
         """Whether it would take a call of this model and key now, credit and room aside."""
+        if self.condition.untouched and upstream not in self._models:
+            return True
         model = self._models.get(upstream)
         return self.condition.open_to(key, now) and (model is None or model.open_to(key, now))
 
     def doubted(self, upstream: str, now: float) -> bool:
         """Whether a call of this model may well fail here: another account is the better choice."""
+        if self.condition.untouched and upstream not in self._models:
+            return False
         model = self._models.get(upstream)
         return self.condition.doubted(now) or (model is not None and model.doubted(now))
 
@@ -92,9 +101,9 @@ class Account:
         return About.MODEL, model.seen_by(key, now)
 
     def covers(self, list_nano: int) -> bool:
-        """Whether its credit covers one more call of this cost."""
+        """Whether it has credit, and enough for one more call of this cost."""
         left = self.left_nano
-        return left is None or left >= list_nano
+        return left is None or left >= max(list_nano, 1)
 
     def take(self, list_nano: int) -> None:
         """A call begins."""
@@ -212,8 +221,7 @@ class Accounts:
         for account in self.all:
             load = account.inflight / account.settings.max_inflight
             if (
-                load < 1.0
-                and account.usable(now)
+                load < min(best_load, 1.0)
                 and account.settings.id not in tried
                 and account.covers(list_nano)
                 and account.admits(upstream, key, now)
@@ -232,6 +240,11 @@ class Accounts:
     def gone(self, upstream: str, now: float) -> bool:
         """Whether it is proven for every account that its provider no longer has this model."""
         return bool(self.all) and all(account.lacks(upstream, now) for account in self.all)
+
+    @property
+    def remembered(self) -> set[str]:
+        """The upstream models of which some account remembers anything: all others fare as any model does."""
+        return {upstream for account in self.all for upstream in account.remembered}
 
     def serves(self, upstream: str, now: float) -> bool:
         """Whether some account serves this model."""
@@ -256,10 +269,7 @@ class Accounts:
         """Why no account would take such a call, however long it waited; None if some only lack room."""
         if not self.all:
             return unavailable("The pool has no upstream account.", retry_after_s=30.0)
-        if any(
-            account.usable(now) and account.covers(list_nano) and account.admits(upstream, key, now)
-            for account in self.all
-        ):
+        if any(account.covers(list_nano) and account.admits(upstream, key, now) for account in self.all):
             return None
         found = [account.seen_by(key, upstream, now) for account in self.all]
         cooling = [seen.until for _, seen in found if seen.state is AccountState.COOLING]

@@ -65,6 +65,11 @@ class Condition:
         self._failures = 0  # in a row
         self._failing: set[str] = set()  # whose calls they were, at most KEYS_NEEDED
 
+    @property
+    def untouched(self) -> bool:
+        """Whether it is open to all and nobody has met anything: the usual case, and cheap to ask."""
+        return self.state is AccountState.OK and not self._met
+
     def open(self, now: float) -> bool:
         """Whether calls may go there, if not those of every key."""
         if self.state is not AccountState.OK and now >= self.until:

@@ -1,5 +1,6 @@
 """Owns what the errors of an OpenAI-compatible upstream mean: for the caller, for the account, for the next try."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,6 +79,14 @@ _INPUT_CODES = frozenset(
     {"content_policy_violation", "content_filter", "moderation_blocked", "responsible_ai_policy_violation"}
 )
 _LIMIT_CODES = frozenset({"rate_limit_exceeded", "tokens"})  # of a 413: more than a minute's tokens at once
+_SPENT_WORDS = re.compile(  # of a 403
+    r"\binsufficient (?:credits?|balance|funds)|\ball available credits|\bout of credits|\bkey limit exceeded"
+    r"|\bspending limit",
+    re.IGNORECASE,
+)
+_SPENT = Fault(
+    saturated("The pool has no upstream credit left. Retry later.", retry_after_s=30.0), Action.SPENT
+)
 _GONE = Fault(model_not_found("the model"), Action.GONE)
 # What an error object says when there is no status: an error event in a stream that began with 200.
 _STATUS_BY_WORD = {
@@ -127,9 +136,7 @@ def _fault(status: int, error: Any, wait_s: float | None) -> Fault:
     code = fields.get("code")
     kind = fields.get("type")
     if code in _SPENT_CODES or kind in _SPENT_CODES or status == 402:
-        return Fault(
-            saturated("The pool has no upstream credit left. Retry later.", retry_after_s=30.0), Action.SPENT
-        )
+        return _SPENT
     if status in (400, 404) and code in _GONE_CODES:
         return _GONE
     if status in (401, 403):
@@ -173,6 +180,8 @@ def _refused(status: int, code: Any, kind: Any, fields: dict[str, Any]) -> Fault
         return Fault(refused_input(scrub(_message(fields))), Action.STOP)
     if words & _MODEL_CODES or (status == 403 and fields.get("param") == "model"):
         return NO_ACCESS
+    if _SPENT_WORDS.search(_message(fields)):
+        return _SPENT
     permission = words & _PERMISSION_CODES
     if words & _DEAD_CODES or (status == 401 and not permission):
         return DEAD_KEY
