@@ -182,7 +182,10 @@ class AccountState(StrEnum):
 
 
 class ModelBeat(Struct, frozen=True, array_like=True):
-    """One upstream model that calls stay away from at one account, until so many unix seconds."""
+    """One upstream model that is out of use at one account, until so many unix seconds.
+
+    Not `for_all`, the calls of one key met it: others' still go there, and prove it or not.
+    """
 
     id: str  # what the provider is asked for
     state: AccountState

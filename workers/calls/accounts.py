@@ -187,7 +187,7 @@ class Account:
         return (seen.state, seen.reason) if seen.for_all else (AccountState.OK, f"for one key: {seen.reason}")
 
     def _out(self, now: float) -> list[ModelBeat]:
-        """The models that all calls, or those of some key, stay away from; those for longest first."""
+        """The models that all calls stay away from, or that some key's met something at; those for longest first."""
         out = []
         for upstream, model in self._models.items():
             seen = model.told(now)

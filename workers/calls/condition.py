@@ -98,12 +98,10 @@ class Condition:
         return _OPEN if met is None else _seen(met)
 
     def told(self, now: float) -> Seen:
-        """What an operator wants to know: what all find, or if that is nothing, what some key finds."""
+        """What an operator wants to know: what all find, or if that is nothing, what some key has met."""
         if self.open(now):
-            for met in self._met.values():
-                if now < met.away_until:
-                    return _seen(met)
-            return _OPEN
+            met = next((met for met in self._met.values() if now < met.counts_until), None)
+            return _OPEN if met is None else _seen(met)
         return Seen(self.state, self.until, self.reason)
 
     def succeeded(self) -> None:
@@ -162,7 +160,7 @@ def wait_s(fault: Fault) -> float:
 
 
 def _seen(met: _Met) -> Seen:
-    return Seen(state_of(met.fault), met.away_until, met.fault.error.message, for_all=False)
+    return Seen(state_of(met.fault), met.counts_until, met.fault.error.message, for_all=False)
 
 
 def _same(one: Fault, other: Fault) -> bool:

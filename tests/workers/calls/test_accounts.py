@@ -311,6 +311,10 @@ def test_a_beat_tells_what_is_out(monkeypatch):
         account.failed(limit(), f"m{number}", "", NOW)
     told = account.beat(NOW)
     assert (len(told.models), told.models_out) == (MODELS_TOLD_MAX, 103)
+    account.failed(NO_ACCESS, "denied", "one", NOW)
+    (denied,) = [one for one in account.beat(NOW).models if one.id == "denied"]
+    assert (denied.state, denied.for_all) == (AccountState.REFUSED, False)
+    assert account.admits("denied", "one", NOW)
     account.failed(limit(5.0, About.ACCOUNT), "gone", "one", NOW)
     assert account.beat(NOW).state is AccountState.OK
     assert "for one key" in account.beat(NOW).reason
