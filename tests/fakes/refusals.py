@@ -365,6 +365,7 @@ _GEMINI: tuple[tuple[int, Any, Any, dict[str, str]], ...] = (
         (Action.COOL, About.ACCOUNT, 503),
         {},
     ),
+    (400, gemini(400, "FAILED_PRECONDITION", "The file is not in an ACTIVE state."), BUSY_TIMED, {}),
     (400, gemini(400, "INVALID_ARGUMENT", "Invalid function name: API_KEY_INVALID"), MINE, {}),
     (400, b"", MINE, {}),
     (500, gemini(500, "INTERNAL", "x"), FAILED, {}),

@@ -164,5 +164,5 @@ def _seen(met: _Met) -> Seen:
 
 
 def _same(one: Fault, other: Fault) -> bool:
-    # A limit is the same limit whenever it ends.
-    return one.about is other.about and one.error.code == other.error.code
+    # Their words are the gateway's own, and alike wherever the meaning is. A limit is the same whenever it ends.
+    return one.error.message == other.error.message

@@ -184,7 +184,7 @@ def test_different_words_prove_nothing_together():
     """A 403 of unknown kind beside one about the model, and a rate beside an overload, are two things met once."""
     account = made("only").all[0]
     busy = Fault(overloaded(), Action.COOL, 20.0)
-    for one, other in ((limit(), busy), (NO_ACCESS, GONE)):
+    for one, other in ((limit(), busy), (NO_ACCESS, GONE), (UNKNOWN_REFUSAL, NO_ACCESS)):
         account.failed(one, "a", "one", NOW)
         account.failed(other, "a", "two", NOW)
         assert account.serves("a", NOW)

@@ -55,6 +55,16 @@ def test_the_reason_reaches_the_caller():
         assert any(words in message for message in told)
 
 
+def test_a_request_beyond_the_credit_left_is_soon_forgotten():
+    """A smaller one would be served: even its own key waits a second, not the minute of an account without credit."""
+    told = {
+        row.body: fault(row).cool_s
+        for row in REFUSALS
+        if row.family == "openai" and row.action is Action.SPENT and row.status == 402
+    }
+    assert list(told.values()) == [1.0]
+
+
 @pytest.mark.parametrize("family", FAMILY)
 def test_one_key_takes_nothing_from_another(family):
     """Whatever one key's requests provoke, any number of them in any order: another key's calls go where they went.

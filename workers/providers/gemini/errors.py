@@ -20,7 +20,15 @@ from schemas.errors import (
 )
 from schemas.json import UNREADABLE
 from workers.providers.base import About, Action, Fault
-from workers.providers.faults import DEAD_KEY, NO_PERMISSION, UNKNOWN_REFUSAL, limited, oversized, refusal
+from workers.providers.faults import (
+    DEAD_KEY,
+    NO_PERMISSION,
+    UNKNOWN_REFUSAL,
+    UNKNOWN_REFUSAL_S,
+    limited,
+    oversized,
+    refusal,
+)
 from workers.providers.scrub import scrub
 
 DAY_QUOTA_COOL_S: Final = 3600.0  # a quota per day comes back at midnight in California: look again each hour
@@ -45,6 +53,7 @@ _SIGNATURE: Final = re.compile(r"thought[ _]?signature", re.IGNORECASE)
 _TOO_LONG: Final = re.compile(
     r"token count.*exceeds the maximum|exceeds the maximum number of tokens", re.IGNORECASE
 )
+_NOT_SERVED: Final = re.compile(r"\b(?:location|region|country|billing|free tier|plan)\b", re.IGNORECASE)
 _NOT_A_MODEL: Final = re.compile(r"\b(?:file|cached ?content|corpus|operation)s?\b", re.IGNORECASE)
 _PER_MODEL: Final = re.compile(r"per[ _]?model", re.IGNORECASE)
 _PER_DAY: Final = re.compile(r"per[ _]?day", re.IGNORECASE)
@@ -111,7 +120,9 @@ def _forbidden(error: _Error, delay_s: float | None) -> Fault:
 def _bad_request(error: _Error, delay_s: float | None) -> Fault:
     if error.status == "FAILED_PRECONDITION":
         told = unavailable("The upstream provider does not serve this account now.", code="upstream_quota")
-        return Fault(told, Action.COOL, delay_s or PRECONDITION_COOL_S, about=About.ACCOUNT)
+        if _NOT_SERVED.search(error.message):
+            return Fault(told, Action.COOL, delay_s or PRECONDITION_COOL_S, about=About.ACCOUNT)
+        return Fault(told, Action.COOL, delay_s or UNKNOWN_REFUSAL_S)  # perhaps of what this request asks
     message = scrub(error.message) or "The upstream provider refused the request as invalid."
     code = "context_length_exceeded" if _TOO_LONG.search(error.message) else None
     told = invalid(message, code=code, param="messages" if code else None)

@@ -87,6 +87,8 @@ _SPENT_WORDS = re.compile(  # of a 403
 _SPENT = Fault(
     saturated("The pool has no upstream credit left. Retry later.", retry_after_s=30.0), Action.SPENT
 )
+_LESS_WOULD_DO = re.compile(r"\bcan only afford\b|\bfewer max_tokens\b", re.IGNORECASE)
+_TOO_DEAR = Fault(_SPENT.error, Action.SPENT, COOL_DEFAULT_S)  # for this request: a smaller one is served
 _GONE = Fault(model_not_found("the model"), Action.GONE)
 # What an error object says when there is no status: an error event in a stream that began with 200.
 _STATUS_BY_WORD = {
@@ -136,7 +138,7 @@ def _fault(status: int, error: Any, wait_s: float | None) -> Fault:
     code = fields.get("code")
     kind = fields.get("type")
     if code in _SPENT_CODES or kind in _SPENT_CODES or status == 402:
-        return _SPENT
+        return _TOO_DEAR if _LESS_WOULD_DO.search(_message(fields)) else _SPENT
     if status in (400, 404) and code in _GONE_CODES:
         return _GONE
     if status in (401, 403):
