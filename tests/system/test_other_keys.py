@@ -1,6 +1,7 @@
 """Owns what one caller's bad luck does to others: nothing. Two keys, the official SDK, upstream answers in raw bytes."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -193,8 +194,9 @@ def test_a_model_that_one_key_finds_gone(tokn, upstream, callers):
     wait_for(lambda: "alone-gone" not in three.models(), LIVE_S, "the model leaves the list")
     (told,) = out_of_use(tokn, "alone", "gone")
     assert (told["state"], told["for_all"], told["workers"]) == ("gone", True, 1)
-    assert told["until"] > 0
+    assert told["until"] > time.time()
     assert told["reason"]
+    assert "Models out of use at an account" in tokn.run("pools").stdout
 
 
 def test_a_limit_of_one_model(tokn, upstream, callers):
