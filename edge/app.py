@@ -75,7 +75,8 @@ class Edge:
         watch_bus(self.bus)
         self.load = Load(limits)
         self.budget = Budget(limits.buffered_bytes)
-        self.roster = Roster(limits.overdue_s)
+        pools = tuple(pool.name for pool in self._settings.pools)
+        self.roster = Roster(limits.overdue_s, pools)
         ledger = LedgerClient(
             self.bus,
             Patience(total_s=limits.ledger_s, try_s=limits.ledger_try_s, pause_s=limits.ledger_pause_s),
@@ -101,7 +102,7 @@ class Edge:
             relay=self.relay,
             admission=admission,
             budget=self.budget,
-            pools=tuple(pool.name for pool in self._settings.pools),
+            pools=pools,
         )
         config = Config(
             router(ROUTES, backing),

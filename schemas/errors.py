@@ -160,6 +160,27 @@ def upstream_auth() -> WireError:
     )
 
 
+def upstream_denied() -> WireError:
+    """502: none of our accounts that could be asked may use this model."""
+    return WireError(
+        502,
+        SERVER_ERROR,
+        "The upstream provider gives the gateway no access to this model. Retry later, or use another model.",
+        "upstream_auth",
+        retry_after_s=30.0,
+    )
+
+
+def refused_input(message: str) -> WireError:
+    """400: the upstream will not have what the caller wrote, whoever asks."""
+    return invalid(message or "The upstream provider refused the input.", code="content_policy_violation")
+
+
+def request_too_large(message: str) -> WireError:
+    """413: more than the upstream takes in one request, however long one waits."""
+    return WireError(413, INVALID_REQUEST, message, "request_too_large", should_retry=False)
+
+
 def unavailable(message: str, *, code: str | None = None, retry_after_s: float = RETRY_LATER_S) -> WireError:
     """503: a part of the gateway that every call needs is away."""
     return WireError(503, UNAVAILABLE, message, code, retry_after_s=retry_after_s)

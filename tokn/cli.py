@@ -318,6 +318,14 @@ def pools(config: Config = None, data: Data = None, as_json: AsJson = False) -> 
     show.table(rows, columns, title="Pools", empty="No pools are known to the ledger.")
     accounts = [{"pool": row["name"], **account} for row in rows for account in row.get("accounts", ())]
     show.table(accounts, ("pool", "id", "state", "credit_nano"), title="Accounts", empty="No accounts.")
+    out = [
+        {"pool": account["pool"], "account": account["id"], **model}
+        for account in accounts
+        for model in account.get("models", ())
+    ]
+    if out:
+        columns = ("pool", "account", "id", "state", "until", "reason")
+        show.table(out, columns, title="Models out of use at an account", empty="")
     missing = [
         {"pool": row["name"], "model": model, "why": why}
         for row in rows

@@ -79,7 +79,7 @@ def cell(column: str, value: Any) -> str:
         return "all" if column == "providers" else "-"
     if column.endswith("_nano"):
         return nano_to_usd(value)
-    if column == "created" and isinstance(value, int | float):
+    if column in ("created", "until") and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value)

@@ -8,7 +8,7 @@ import msgspec
 from runtime.bus.bus import BusError, Message, Subscription
 from runtime.log import get_logger
 from schemas.bus import subjects
-from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, AccountState, Beat, Bounce, Job, decode_job, encode
+from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Beat, Bounce, Job, decode_job, encode
 from schemas.errors import WireError, model_not_found
 from workers.answers import speaks
 from workers.calls.accounts import Account
@@ -80,13 +80,13 @@ class Pool:
             return None, None
         now = time.monotonic()
         accounts = self.serving.accounts
-        account = accounts.pick(job.upstream, job.hold_list_nano, set(), now)
+        account = accounts.pick(job.upstream, job.scope, job.hold_list_nano, set(), now)
         if account is not None:
             return account, None
         model = self.serving.models.get(job.model)
         if model is not None and accounts.gone(job.upstream, now):
             return None, model_not_found(job.model, model.successor)
-        return None, accounts.refusal(job.hold_list_nano, now)
+        return None, accounts.refusal(job.upstream, job.scope, job.hold_list_nano, now)
 
     def _bounce(self, reply: str, error: WireError | None) -> None:
         self.serving.counts.bounced += 1
@@ -165,22 +165,26 @@ class Pool:
 
     def _describe(self, now: float) -> Beat:
         serving = self.serving
-        accounts = [account.beat(now) for account in serving.accounts.all]
-        usable = any(account.state is AccountState.OK for account in accounts)
-        why_not = "; ".join(
-            f"account {account.id}: {account.state.value} ({account.reason})" for account in accounts
-        )
+        accounts = serving.accounts
         models: list[str] = []
         gone: list[str] = []
         missing: dict[str, str] = {}
+        # Of most models there is nothing to remember: they are all served, or none is.
+        remembered = accounts.remembered
+        served, why_not = accounts.serves("", now), accounts.why_not("", now)
         for model in serving.models.values():
-            if serving.accounts.gone(model.upstream, now):
+            if model.upstream not in remembered:
+                if served:
+                    models.append(model.id)
+                else:
+                    missing[model.id] = why_not
+            elif accounts.gone(model.upstream, now):
                 gone.append(model.id)
                 missing[model.id] = f"the provider says that {model.upstream} no longer exists"
-            elif usable:
+            elif accounts.serves(model.upstream, now):
                 models.append(model.id)
             else:
-                missing[model.id] = why_not or "the pool has no accounts"
+                missing[model.id] = accounts.why_not(model.upstream, now)
         return Beat(
             v=VERSION,
             worker_id=serving.worker_id,
@@ -191,7 +195,7 @@ class Pool:
             accepting=self._accepting,
             models=tuple(models),
             gone=tuple(gone),
-            accounts=tuple(accounts),
+            accounts=tuple(account.beat(now) for account in accounts.all),
             missing=missing,
         )
 

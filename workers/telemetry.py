@@ -43,6 +43,7 @@ class WorkerCollector(Collector):
             inflight.add_metric([name], pool.inflight)
             unacked.add_metric([name], pool.serving.usage_events.unacked)
             usable.add_metric(
-                [name], sum(account.state is AccountState.OK for account in pool.serving.accounts.all)
+                [name],
+                sum(account.condition.state is AccountState.OK for account in pool.serving.accounts.all),
             )
         yield from (jobs, calls, inflight, unacked, usable)

@@ -7,6 +7,7 @@ from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
+from edge.faults import pool_unset
 from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
 from edge.http.intake import AUTHORIZATION, key_digest, read_body
@@ -124,6 +125,8 @@ class Admission:
             raise RequestError(model_not_found(name))
         if self._roster.gone(model.pool, model.id):
             raise RequestError(model_not_found(name, model.successor))
+        if self._roster.unset(model.pool):
+            raise RequestError(pool_unset(model))
         return model
 
 
@@ -173,6 +176,7 @@ def _job(
         body_bytes=len(body),
         price=hold.price,
         rate=hold.rate,
+        scope=hold.key_id,
         headers=headers,
     )
 

@@ -1,6 +1,6 @@
 """Owns which workers there are: a bounded memory of beats, by pool and by worker."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
@@ -22,10 +22,16 @@ class Seat(Struct):
 
 
 class Roster:
-    """The workers whose beats are not overdue."""
+    """The workers whose beats are not overdue.
 
-    def __init__(self, overdue_s: float) -> None:
+    `configured` are the pools of this edge's own settings; None if it does not know them. An edge that has no provider's
+    variables learns of the others by their workers' beats.
+    """
+
+    def __init__(self, overdue_s: float, configured: Collection[str] | None = None) -> None:
         self._overdue_s = overdue_s
+        self._configured = configured
+        self._met: set[str] = set()  # pools that have shown a beat since this edge started
         self._pools: dict[str, dict[str, Seat]] = {}
         self._heard: dict[str, float] = {}  # worker id: its last beat in any pool
 
@@ -40,6 +46,8 @@ class Roster:
             if len(self._pools) >= POOLS_MAX:
                 return 0
             seats = self._pools[beat.pool] = {}
+            if len(self._met) < POOLS_MAX:
+                self._met.add(beat.pool)
         seat = seats.get(beat.worker_id)
         if seat is None and len(seats) >= WORKERS_MAX:
             return 0
@@ -66,6 +74,10 @@ class Roster:
     def silent(self, pool: str) -> bool:
         """Whether a pool has shown no beat lately."""
         return pool not in self._pools
+
+    def unset(self, pool: str) -> bool:
+        """Whether a pool is nobody's: not configured, and no worker has ever spoken of it."""
+        return self._configured is not None and pool not in self._configured and pool not in self._met
 
     def serves(self, pool: str, model: str) -> bool:
         """Whether some worker of a pool says that it can serve a model now."""

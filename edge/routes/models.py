@@ -1,6 +1,7 @@
 """Owns the routes of models: what can be called now, and each model's entry."""
 
 from edge.admission.catalogue import describe, live_models
+from edge.faults import pool_unset
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
 from schemas.chat.priced import RequestError
@@ -25,6 +26,8 @@ async def model(backing: Backing, exchange: Exchange) -> None:
         raise RequestError(model_not_found(name[:ID_CHARS_MAX]))
     if backing.roster.gone(found.pool, found.id):
         raise RequestError(model_not_found(name, found.successor))
+    if backing.roster.unset(found.pool):
+        raise RequestError(pool_unset(found))
     if not backing.roster.serves(found.pool, found.id):
         raise RequestError(saturated(f"No worker can serve the model `{name}` now. Retry with backoff."))
     await exchange.answer(200, encode(describe(found)))

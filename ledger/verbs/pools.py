@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from msgspec import structs
+
 from ledger.store.base import Store
 from ledger.verbs.base import Read, Services
-from schemas.bus.frames import AccountState, Beat
+from schemas.bus.frames import AccountState, Beat, ModelBeat
 from schemas.verbs import pools as verbs
 from schemas.verbs.base import Rows
 from schemas.verbs.pools import Inventory, InventoryReply, PoolsQuery
 
+MODELS_SHOWN_MAX = 64  # of one account, over all its workers
 _BEST_FIRST = (AccountState.OK, AccountState.COOLING, AccountState.SPENT, AccountState.REFUSED)
 
 
@@ -75,7 +78,25 @@ def _accounts(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str
                 row |= {"state": one.state.value, "until": one.until, "reason": one.reason}
             row["inflight"] += one.inflight
             row["capacity"] += one.capacity
-    return [rows[account_id] for account_id in sorted(rows)]
+    out = _models_out(beats)
+    return [rows[account_id] | {"models": out.get(account_id, [])} for account_id in sorted(rows)]
+
+
+def _models_out(beats: list[Beat]) -> dict[str, list[dict[str, Any]]]:
+    """By account, the upstream models that some worker leaves alone there: as the worker says that does so for longest."""
+    found: dict[tuple[str, str], tuple[ModelBeat, int]] = {}
+    for beat in beats:
+        for account in beat.accounts:
+            for model in account.models:
+                newest, workers = found.get((account.id, model.id), (model, 0))
+                kept = max(newest, model, key=lambda one: one.until)
+                found[account.id, model.id] = kept, workers + 1
+    out: dict[str, list[dict[str, Any]]] = {}
+    for (account_id, _), (model, workers) in sorted(found.items(), key=lambda item: -item[1][0].until):
+        rows = out.setdefault(account_id, [])
+        if len(rows) < MODELS_SHOWN_MAX:
+            rows.append({**structs.asdict(model), "state": model.state.value, "workers": workers})
+    return out
 
 
 INVENTORY = Read(verb=verbs.INVENTORY, answer=_inventory)

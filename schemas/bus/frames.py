@@ -57,7 +57,7 @@ class Job(Struct, frozen=True, array_like=True):
     parts: int = 0
     price: Price | None = None
     rate: Decimal = Decimal(0)
-    scope: str = ""  # for later: whose finished items a reference may name
+    scope: str = ""  # the key's id: whose calls met a fault, and whose finished items a reference may name
     headers: tuple[tuple[str, str], ...] = ()  # for later: the caller's, those that its dialect names
 
 
@@ -178,10 +178,27 @@ class AccountState(StrEnum):
     COOLING = "cooling"  # rate limited or failing; back at `until`
     REFUSED = "refused"  # the provider refuses our credentials
     SPENT = "spent"  # its credit does not cover what is in flight
+    GONE = "gone"  # of a model at an account: the provider no longer has it
+
+
+class ModelBeat(Struct, frozen=True, array_like=True):
+    """One upstream model that is out of use at one account, until so many unix seconds.
+
+    Not `for_all`, the calls of one key met it: others' still go there, and prove it or not.
+    """
+
+    id: str  # what the provider is asked for
+    state: AccountState
+    until: float
+    reason: str = ""
+    for_all: bool = True  # not only for the calls of the one key that met it
 
 
 class AccountBeat(Struct, frozen=True, array_like=True):
-    """One upstream account as one worker sees it. `until` is unix seconds, 0 when not cooling."""
+    """One upstream account as one worker sees it. `until` is unix seconds, 0 when not cooling.
+
+    `models` are those out of use there, at most a few of the `models_out` that there are.
+    """
 
     id: str
     state: AccountState
@@ -189,6 +206,8 @@ class AccountBeat(Struct, frozen=True, array_like=True):
     capacity: int
     until: float = 0.0
     reason: str = ""
+    models: tuple[ModelBeat, ...] = ()
+    models_out: int = 0
 
 
 class Beat(Struct, frozen=True, array_like=True):

@@ -177,6 +177,8 @@ async def _send_raw(request: web.Request, script: Script) -> web.StreamResponse:
     headers = {"Content-Type": script.content_type} | (
         {"Location": script.location} if script.location else {}
     )
+    if script.retry_after:
+        headers["Retry-After"] = script.retry_after
     answer = web.StreamResponse(status=script.status, headers=headers)
     await answer.prepare(request)
     for _ in range(script.times):

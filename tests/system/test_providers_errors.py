@@ -22,8 +22,8 @@ LIVE_S = 2.0  # how soon `/v1/models` follows
 class Case(Struct, frozen=True):
     """An error, what the caller is told of it, and what becomes of the account that gave it.
 
-    `then` is "stop" (no other account is asked), "next" (another is, and this one again next time) or "away" (this one
-    is left alone for a while).
+    `then` is "stop" (no other account is asked), "next" (another is, and this one again next time: what one key's calls
+    met is no proof) or "away" (this key's calls leave this one alone for a while).
     """
 
     error: Error
@@ -81,8 +81,8 @@ CASES: dict[str, dict[str, Case]] = {
     "openai": {
         "invalid": Case(openai(400, "invalid_value"), (400, BAD, "invalid_value"), "stop"),
         "key": Case(openai(401, "invalid_api_key"), AUTH, "away"),
-        "forbidden": Case(openai(403), AUTH, "away"),
-        "gone": Case(openai(404, "model_not_found"), GONE, "away"),
+        "forbidden": Case(openai(403), AUTH, "next"),
+        "gone": Case(openai(404, "model_not_found"), GONE, "next"),
         "large": Case(openai(413), (413, BAD, None), "stop"),
         "limited": Case(openai(429, "rate_limit_exceeded", retry_after="7"), SLOW, "away", "7"),
         "spent": Case(openai(429, "insufficient_quota"), SLOW, "away"),
@@ -99,8 +99,8 @@ CASES: dict[str, dict[str, Case]] = {
         ),
         "key": Case(claude(401, "authentication_error", "bad sk-ant-api03-abcdefghijkl"), AUTH, "away"),
         "spent": Case(claude(402, "billing_error"), SPENT, "away"),
-        "forbidden": Case(claude(403, "permission_error"), AUTH, "away"),
-        "gone": Case(claude(404, "not_found_error", "model: claude-x"), GONE, "away"),
+        "forbidden": Case(claude(403, "permission_error"), AUTH, "next"),
+        "gone": Case(claude(404, "not_found_error", "model: claude-x"), GONE, "next"),
         "large": Case(claude(413, "request_too_large"), (413, BAD, "request_too_large"), "stop"),
         "limited": Case(claude(429, "rate_limit_error", headers={"retry-after": "7"}), SLOW, "away", "7"),
         "capped": Case(
@@ -117,8 +117,8 @@ CASES: dict[str, dict[str, Case]] = {
         ),
         "region": Case(google(400, "FAILED_PRECONDITION"), SPENT, "away"),
         "unpaid": Case(google(402, "RESOURCE_EXHAUSTED"), SPENT, "away"),
-        "forbidden": Case(google(403, "PERMISSION_DENIED"), AUTH, "away"),
-        "gone": Case(google(404, "NOT_FOUND"), GONE, "away"),
+        "forbidden": Case(google(403, "PERMISSION_DENIED"), AUTH, "next"),
+        "gone": Case(google(404, "NOT_FOUND"), GONE, "next"),
         "limited": Case(
             google(429, "RESOURCE_EXHAUSTED", "no", retry_info("6.137906927s")), SLOW, "away", "7"
         ),
@@ -130,12 +130,12 @@ CASES: dict[str, dict[str, Case]] = {
     "bedrock": {
         "invalid": Case(aws("ValidationException"), (400, BAD, None), "stop"),
         "key": Case(aws("UnrecognizedClientException"), AUTH, "away"),
-        "forbidden": Case(aws("AccessDeniedException"), AUTH, "away"),
-        "gone": Case(aws("ValidationException", "The provided model identifier is invalid."), GONE, "away"),
+        "forbidden": Case(aws("AccessDeniedException"), AUTH, "next"),
+        "gone": Case(aws("ValidationException", "The provided model identifier is invalid."), GONE, "next"),
         "ended": Case(
             aws("ResourceNotFoundException", "This model version has reached the end of its life."),
             GONE,
-            "away",
+            "next",
         ),
         "limited": Case(aws("ThrottlingException"), SLOW, "away", "1"),
         "quota": Case(aws("ServiceQuotaExceededException"), SLOW, "away", "30"),
@@ -183,6 +183,15 @@ def http(tokn):
     headers = {"Authorization": f"Bearer {tokn.key}"}
     with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def both(tokn, http):
+    """That client, and one with another key."""
+    key = tokn.row("key", "create", "--name", "other", "--balance", "5")["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as other:
+        yield http, other
 
 
 def ask(http: httpx.Client, model: str, *, stream: bool) -> httpx.Response:
@@ -262,13 +271,15 @@ def test_our_own_bad_key_is_never_the_callers(tokn, http, provider, way):
 @pytest.mark.parametrize(
     ("provider", "model"), [*((provider, provider) for provider in PROVIDERS), ("bedrock", "bedrock-lost")]
 )
-def test_a_model_that_is_gone_leaves_the_list(played, tokn, http, provider, model):
-    """The provider's own word that a model is gone is a 404; within 2 s the list drops it, and `tokn pools` says why."""
+def test_a_model_that_is_gone_leaves_the_list(played, tokn, both, provider, model):
+    """The provider's own word that a model is gone is a 404; once two keys met it, the list drops it within 2 s, and says why."""
+    http = both[0]
     assert model in {entry["id"] for entry in http.get("/v1/models").json()["data"]}
     for stage in played[provider]:
         stage.lose(TITAN if model == "bedrock-lost" else UPSTREAMS[provider])
-    answer = ask(http, model, stream=False)
-    assert answer.status_code == 404
+    for client in both:
+        answer = ask(client, model, stream=False)
+        assert answer.status_code == 404
     began = time.monotonic()
     wait_for(
         lambda: model not in {entry["id"] for entry in http.get("/v1/models").json()["data"]},

@@ -1,4 +1,4 @@
-"""Owns a pool's upstream accounts: which one serves a call, and which are cooling, refused or spent."""
+"""Owns a pool's upstream accounts: which one serves a call, and which are out of use, as a whole or for one model."""
 
 import math
 import time
@@ -8,51 +8,43 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import AccountBeat, AccountState
-from schemas.errors import WireError, saturated, unavailable, upstream_auth
-from workers.providers.base import Action, Fault
+from schemas.bus.frames import AccountBeat, AccountState, ModelBeat
+from schemas.errors import WireError, saturated, unavailable, upstream_auth, upstream_denied
+from workers.calls.condition import GONE_RETRY_S, Condition, Seen, state_of, wait_s
+from workers.providers.base import About, Action, Fault
 
-REFUSED_RETRY_S = 60.0  # refused credentials are tried again: somebody may have put them right
-SPENT_RETRY_S = 60.0
-GONE_RETRY_S = 600.0
-COOL_S = 1.0
-FAILURES_BEFORE_COOLING = 5  # in a row, when the provider names no time
+MODELS_MAX = 512  # of one account, whose conditions are remembered
+MODELS_TOLD_MAX = 16  # of one account, in a beat
+REASON_CHARS_MAX = 200  # of one model, in a beat
 _SECRET_CHARS_MIN = 4  # shorter ones would take ordinary words out
 UNSETTLED_S = 3.0  # how long a finished call still counts: until the ledger's figure has it
 
 
 class Account:
-    """One account as this worker sees it. Amounts are nano-dollars at list price."""
+    """One account as this worker sees it. Amounts are nano-dollars at list price, times time.monotonic()."""
 
     __slots__ = (
-        "_failures",
         "_finished",
         "_held_nano",
+        "_models",
         "_secrets",
+        "condition",
         "credit_nano",
-        "gone",
         "inflight",
-        "reason",
         "settings",
-        "state",
-        "until",
     )
 
     def __init__(self, settings: AccountSettings) -> None:
         self.settings = settings
-        self.state = AccountState.REFUSED if settings.keyless else AccountState.OK
-        self.until = (
-            math.inf if settings.keyless else 0.0
-        )  # time.monotonic() at which another state than OK ends
-        self.reason = "its api_key is empty: set it and restart the worker" if settings.keyless else ""
+        self.condition = Condition()
+        if settings.keyless:
+            reason = "its api_key is empty: set it and restart the worker"
+            self.condition.close(AccountState.REFUSED, math.inf, reason)
         self.inflight = 0
         self.credit_nano = settings.credit_nano  # the ledger's figure follows
-        self.gone: dict[
-            str, float
-        ] = {}  # upstream models that the provider says are gone, and until when we think so
+        self._models: dict[str, Condition] = {}  # by upstream model, where there is something to remember
         self._held_nano = 0
         self._finished: deque[tuple[float, int]] = deque()
-        self._failures = 0
         secrets = (
             settings.api_key,
             settings.secret_access_key,
@@ -67,24 +59,51 @@ class Account:
         """Credit that neither a call in flight nor an unsettled one may need; None is unlimited."""
         return None if self.credit_nano is None else self.credit_nano - self._held_nano
 
+    @property
+    def remembered(self) -> Iterable[str]:
+        """The upstream models of which there is something to remember."""
+        return self._models.keys()
+
     def usable(self, now: float) -> bool:
         """Whether it would take any call now."""
-        if self.state is not AccountState.OK and now >= self.until:
-            self.state, self.until, self.reason = AccountState.OK, 0.0, ""
-        return self.state is AccountState.OK and (self.left_nano is None or self.left_nano > 0)
+        return self.condition.open(now) and (self.left_nano is None or self.left_nano > 0)
 
     def serves(self, upstream: str, now: float) -> bool:
-        """Whether its provider has not said that this model is gone."""
-        until = self.gone.get(upstream)
-        if until is not None and now >= until:
-            del self.gone[upstream]
+        """Whether it would take a call of this model now, of some key at least."""
+        model = self._models.get(upstream)
+        return self.usable(now) and (model is None or model.open(now))
+
+    def admits(self, upstream: str, key: str, now: float) -> bool:
+        """Whether it would take a call of this model and key now, credit and room aside."""
+        if self.condition.untouched and upstream not in self._models:
             return True
-        return until is None
+        model = self._models.get(upstream)
+        return self.condition.open_to(key, now) and (model is None or model.open_to(key, now))
+
+    def doubted(self, upstream: str, now: float) -> bool:
+        """Whether a call of this model may well fail here: another account is the better choice."""
+        if self.condition.untouched and upstream not in self._models:
+            return False
+        model = self._models.get(upstream)
+        return self.condition.doubted(now) or (model is not None and model.doubted(now))
+
+    def lacks(self, upstream: str, now: float) -> bool:
+        """Whether it is proven that its provider no longer has this model."""
+        model = self._models.get(upstream)
+        return model is not None and not model.open(now) and model.state is AccountState.GONE
+
+    def seen_by(self, key: str, upstream: str, now: float) -> tuple[About, Seen]:
+        """What keeps this key's calls of a model away, if anything: the account's condition, or else the model's."""
+        seen = self.condition.seen_by(key, now)
+        model = self._models.get(upstream)
+        if seen.state is not AccountState.OK or model is None:
+            return About.ACCOUNT, seen
+        return About.MODEL, model.seen_by(key, now)
 
     def covers(self, list_nano: int) -> bool:
-        """Whether its credit covers one more call of this cost."""
+        """Whether it has credit, and enough for one more call of this cost."""
         left = self.left_nano
-        return left is None or left >= list_nano
+        return left is None or left >= max(list_nano, 1)
 
     def take(self, list_nano: int) -> None:
         """A call begins."""
@@ -100,33 +119,41 @@ class Account:
             self._finished.append((now + UNSETTLED_S, list_nano))
 
     def settle(self, now: float) -> None:
-        """Forgets calls that the ledger's figure has by now."""
+        """Forgets calls that the ledger's figure has by now, and models of which there is nothing to remember."""
         while self._finished and self._finished[0][0] <= now:
             self._held_nano -= self._finished.popleft()[1]
+        for upstream in [name for name, model in self._models.items() if model.idle(now)]:
+            del self._models[upstream]
 
-    def succeeded(self) -> None:
+    def succeeded(self, upstream: str) -> None:
         """A call was answered."""
-        self._failures = 0
+        self.condition.succeeded()
+        if (model := self._models.get(upstream)) is not None:
+            model.succeeded()
 
-    def failed(self, fault: Fault, upstream: str, now: float) -> None:
-        """Draws the consequences of a failed try."""
-        action = fault.action
-        if action is Action.COOL:
-            self._leave(AccountState.COOLING, COOL_S if fault.cool_s is None else fault.cool_s, fault, now)
-        elif action is Action.REFUSED:
-            self._leave(AccountState.REFUSED, REFUSED_RETRY_S, fault, now)
-        elif action is Action.SPENT:
-            self._leave(AccountState.SPENT, SPENT_RETRY_S, fault, now)
-        elif action is Action.GONE:
-            self.gone[upstream] = now + GONE_RETRY_S
-        elif action is Action.NEXT:
-            self._failures += 1
-            if self._failures >= FAILURES_BEFORE_COOLING:
-                self._failures = 0
-                self._leave(AccountState.COOLING, COOL_S, fault, now)
+    def failed(self, fault: Fault, upstream: str, key: str, now: float) -> None:
+        """Draws the consequences of a failed try of this key's call: for the account, for the model at it, or none."""
+        if fault.about is About.REQUEST:
+            return
+        condition = self.condition if fault.about is About.ACCOUNT else self._model(upstream)
+        if not condition.proves(fault, key, now):
+            return
+        if fault.action is Action.GONE:
+            self.confirmed_gone(upstream, now)
+        else:
+            condition.close(state_of(fault), now + wait_s(fault), fault.error.message)
 
-    def _leave(self, state: AccountState, wait_s: float, fault: Fault, now: float) -> None:
-        self.state, self.until, self.reason = state, now + wait_s, fault.error.message
+    def confirmed_gone(self, upstream: str, now: float) -> None:
+        """It is proven that the provider no longer has this model for this account."""
+        self._model(upstream).close(AccountState.GONE, now + GONE_RETRY_S, _GONE)
+
+    def _model(self, upstream: str) -> Condition:
+        model = self._models.get(upstream)
+        if model is None:
+            if len(self._models) >= MODELS_MAX:  # the one whose time is over first is the least loss
+                del self._models[min(self._models, key=lambda name: self._models[name].until)]
+            model = self._models[upstream] = Condition()
+        return model
 
     def scrubbed(self, fault: Fault) -> Fault:
         """The same fault, with this account's own secrets taken out of its message."""
@@ -139,18 +166,45 @@ class Account:
 
     def beat(self, now: float) -> AccountBeat:
         """How it looks from outside."""
-        state, reason = self.state, self.reason
-        if not self.usable(now) and self.state is AccountState.OK:
-            state, reason = AccountState.SPENT, "its credit does not cover what is in flight"
-        until = time.time() + self.until - now if state is AccountState.COOLING else 0.0
+        state, reason = self._told(now)
+        until = self.condition.until if state is AccountState.COOLING else 0.0
+        models = self._out(now)
         return AccountBeat(
             id=self.settings.id,
             state=state,
             inflight=self.inflight,
             capacity=self.settings.max_inflight,
-            until=until,
+            until=time.time() + until - now if until else 0.0,
             reason=reason,
+            models=tuple(models[:MODELS_TOLD_MAX]),
+            models_out=len(models),
         )
+
+    def _told(self, now: float) -> tuple[AccountState, str]:
+        if not self.usable(now) and self.condition.state is AccountState.OK:
+            return AccountState.SPENT, "its credit does not cover what is in flight"
+        seen = self.condition.told(now)
+        return (seen.state, seen.reason) if seen.for_all else (AccountState.OK, f"for one key: {seen.reason}")
+
+    def _out(self, now: float) -> list[ModelBeat]:
+        """The models that all calls stay away from, or that some key's met something at; those for longest first."""
+        out = []
+        for upstream, model in self._models.items():
+            seen = model.told(now)
+            if seen.state is not AccountState.OK:
+                until, reason = time.time() + seen.until - now, seen.reason[:REASON_CHARS_MAX]
+                out.append(ModelBeat(upstream, seen.state, until, reason, seen.for_all))
+        return sorted(out, key=lambda one: -one.until)
+
+    def why_not(self, upstream: str, now: float) -> str:
+        """Why it does not serve a model."""
+        state, reason = self._told(now)
+        if state is AccountState.OK and (model := self._models.get(upstream)) is not None:
+            state, reason = model.state, f"for this model: {model.reason}"
+        return f"account {self.settings.id}: {state.value} ({reason})"
+
+
+_GONE = "the provider no longer has it"
 
 
 class Accounts:
@@ -160,20 +214,22 @@ class Accounts:
         self.all = [Account(account) for account in settings]
         self.metered = any(account.credit_nano is not None for account in self.all)
 
-    def pick(self, upstream: str, list_nano: int, tried: set[str], now: float) -> Account | None:
-        """The least loaded account that would serve this call and has not been tried for it."""
+    def pick(self, upstream: str, key: str, list_nano: int, tried: set[str], now: float) -> Account | None:
+        """The account that would serve this key's call, and has not been tried for it: the least loaded without doubt."""
         best: Account | None = None
-        best_load = 1.0
+        best_load = 2.0
         for account in self.all:
             load = account.inflight / account.settings.max_inflight
             if (
-                load < best_load
-                and account.usable(now)
+                load < min(best_load, 1.0)
                 and account.settings.id not in tried
                 and account.covers(list_nano)
-                and account.serves(upstream, now)
+                and account.admits(upstream, key, now)
             ):
-                best, best_load = account, load
+                if account.doubted(upstream, now):
+                    load += 1.0
+                if load < best_load:
+                    best, best_load = account, load
         return best
 
     @property
@@ -182,8 +238,21 @@ class Accounts:
         return sum(account.settings.max_inflight for account in self.all)
 
     def gone(self, upstream: str, now: float) -> bool:
-        """Whether every account's provider says that this model no longer exists."""
-        return bool(self.all) and not any(account.serves(upstream, now) for account in self.all)
+        """Whether it is proven for every account that its provider no longer has this model."""
+        return bool(self.all) and all(account.lacks(upstream, now) for account in self.all)
+
+    @property
+    def remembered(self) -> set[str]:
+        """The upstream models of which some account remembers anything: all others fare as any model does."""
+        return {upstream for account in self.all for upstream in account.remembered}
+
+    def serves(self, upstream: str, now: float) -> bool:
+        """Whether some account serves this model."""
+        return any(account.serves(upstream, now) for account in self.all)
+
+    def why_not(self, upstream: str, now: float) -> str:
+        """Why none does."""
+        return "; ".join(account.why_not(upstream, now) for account in self.all) or "the pool has no accounts"
 
     def credit(self, credit_nano: dict[str, int | None]) -> None:
         """Takes over the ledger's figures."""
@@ -196,20 +265,22 @@ class Accounts:
         for account in self.all:
             account.settle(now)
 
-    def refusal(self, list_nano: int, now: float) -> WireError | None:
-        """Why no account would take a call of this cost, however long it waited; None if some only lack room."""
+    def refusal(self, upstream: str, key: str, list_nano: int, now: float) -> WireError | None:
+        """Why no account would take such a call, however long it waited; None if some only lack room."""
         if not self.all:
             return unavailable("The pool has no upstream account.", retry_after_s=30.0)
-        if any(account.usable(now) and account.covers(list_nano) for account in self.all):
+        if any(account.covers(list_nano) and account.admits(upstream, key, now) for account in self.all):
             return None
-        cooling = [account for account in self.all if account.state is AccountState.COOLING]
+        found = [account.seen_by(key, upstream, now) for account in self.all]
+        cooling = [seen.until for _, seen in found if seen.state is AccountState.COOLING]
         if cooling:
-            wait_s = max(0.1, min(account.until for account in cooling) - now)
+            after_s = max(0.1, min(cooling) - now)
             return saturated(
-                "The upstream provider's rate limit was reached.", retry_after_s=round(wait_s, 3)
+                "The upstream provider's rate limit was reached.", retry_after_s=round(after_s, 3)
             )
-        if any(account.state is AccountState.REFUSED for account in self.all):
-            return upstream_auth()
+        refused = [about for about, seen in found if seen.state is AccountState.REFUSED]
+        if refused:
+            return upstream_auth() if About.ACCOUNT in refused else upstream_denied()
         return saturated(
             "The pool has no upstream credit left for this call. Retry later.", retry_after_s=30.0
         )

@@ -183,9 +183,9 @@ class Call:
             now = time.monotonic()
             account, self._first_account = self._first_account, None
             if account is None:
-                account = accounts.pick(job.upstream, job.hold_list_nano, tried, now)
+                account = accounts.pick(job.upstream, job.scope, job.hold_list_nano, tried, now)
                 if account is None:
-                    self._error = self._error or accounts.refusal(job.hold_list_nano, now) or _NO_ROOM
+                    self._error = self._error or self._refusal(now)
                     return False
                 account.take(job.hold_list_nano)
             tried.add(account.settings.id)
@@ -194,18 +194,23 @@ class Call:
             finally:
                 account.give_back(job.hold_list_nano, time.monotonic())
             if fault is None:
-                account.succeeded()
+                account.succeeded(job.upstream)
                 return True
             final = not fault.unbilled or self._delivery.answered or self._muted
             if fault.thoughts_refused and not final and _forgets_thoughts(exchange):
                 self._error = fault.error
                 tried.discard(account.settings.id)  # it is as good as any other: the request was at fault
                 continue
-            account.failed(fault, job.upstream, time.monotonic())
+            account.failed(fault, job.upstream, job.scope, time.monotonic())
             self._error = self._told(fault)
             if final or fault.action is Action.STOP:
                 return False
         return False
+
+    def _refusal(self, now: float) -> WireError:
+        job = self.job
+        refusal = self._serving.accounts.refusal(job.upstream, job.scope, job.hold_list_nano, now)
+        return refusal or _NO_ROOM
 
     def _told(self, fault: Fault) -> WireError:
         if fault.action is Action.GONE:

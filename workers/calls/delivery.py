@@ -9,7 +9,7 @@ from schemas.money.pricing import TokenUsage
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
-from workers.providers.base import Action, Exchange, Fault, Headed
+from workers.providers.base import About, Action, Exchange, Fault, Headed
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
     ERROR_BODY_BYTES_MAX,
@@ -135,6 +135,6 @@ def _is_news(usage: TokenUsage, told: TokenUsage | None) -> bool:
 
 def _upstream_fault(error: UpstreamError) -> Fault:
     told = upstream_timeout() if error.timeout else None
-    if not error.sent:
-        return Fault(told or _UNREACHABLE, Action.NEXT)
+    if not error.sent:  # nothing of the request has reached the host: it is not the request that it fails by
+        return Fault(told or _UNREACHABLE, Action.NEXT, about=About.ACCOUNT, sure=True)
     return Fault(told or _LOST, Action.NEXT, unbilled=False)

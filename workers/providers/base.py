@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
@@ -24,24 +24,54 @@ from workers.upstream.request import UpstreamRequest
 
 
 class Action(StrEnum):
-    """What a failed try means for the account and for the call."""
+    """What a failed try means for what it is about, and for the call."""
 
     STOP = "stop"  # the request itself is at fault, or was served: no other account can help
-    NEXT = "next"  # this account or this moment: the next account may serve it
-    COOL = "cool"  # as NEXT, and leave the account alone for `cool_s`
+    NEXT = "next"  # this account or this moment: the next account may serve it; many in a row count
+    COOL = "cool"  # as NEXT, and a limit or a load that is over by itself, after `cool_s`
+    DENIED = "denied"  # as NEXT, and the account may not use this model
     REFUSED = "refused"  # as NEXT, and the account's credentials are refused
-    SPENT = "spent"  # as NEXT, and the account has no credit left at its provider
-    GONE = "gone"  # the provider says that this model no longer exists
+    SPENT = "spent"  # as NEXT, and there is no credit left at the provider
+    GONE = "gone"  # as NEXT, and the provider says that this model no longer exists
+
+
+class About(StrEnum):
+    """What a failed try says something about, and so what it may put out of use."""
+
+    REQUEST = "request"  # nothing but this request
+    MODEL = "model"  # the upstream model, on the account that was tried
+    ACCOUNT = "account"  # the account, with all its models
+
+
+_ABOUT = {
+    Action.STOP: About.REQUEST,
+    Action.NEXT: About.MODEL,
+    Action.COOL: About.MODEL,
+    Action.DENIED: About.MODEL,
+    Action.REFUSED: About.ACCOUNT,
+    Action.SPENT: About.ACCOUNT,
+    Action.GONE: About.MODEL,
+}
 
 
 class Fault(Struct, frozen=True):
-    """A failed try, in the caller's words and with what to do about it."""
+    """A failed try, in the caller's words and with what to do about it.
+
+    `cool_s` is how long what it is `about` is left alone; None for as long as the action usually takes. `sure` says
+    that no request can bring it about: it then stands at once, else only when calls of two keys have met it.
+    """
 
     error: WireError
     action: Action
     cool_s: float | None = None
     unbilled: bool = True  # the provider bills nothing for this failure
     thoughts_refused: bool = False  # signatures of earlier turns are at fault: it may go well without them
+    about: About = About.REQUEST  # left out: what its action is usually about
+    sure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.about is About.REQUEST:
+            structs.force_setattr(self, "about", _ABOUT[self.action])
 
 
 class Exchange(Protocol):

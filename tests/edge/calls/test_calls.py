@@ -30,6 +30,14 @@ async def test_stream_is_events_and_done(rig: Rig) -> None:
     assert answer.headers["x-request-id"] == rig.worker.attempts[0].job.request_id
 
 
+async def test_a_job_says_whose_it_is(rig: Rig) -> None:
+    """A job carries its key's id, and never the key: workers tell the evidence of one key from another's by it."""
+    await rig.chat()
+    job = rig.worker.attempts[0].job
+    assert job.scope == "key_1"
+    assert rig.ledger.key not in repr(job)
+
+
 async def test_large_plain_answer(rig: Rig) -> None:
     """A plain answer of any size comes whole, though only 1 MiB may be in flight."""
     piece = b"x" * 200_000

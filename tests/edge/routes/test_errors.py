@@ -217,11 +217,38 @@ async def test_gone_model_names_its_successor(rig: Rig) -> None:
 
 
 async def test_model_without_a_worker(rig: Rig) -> None:
-    """A model with a row but no worker that serves it now is a 429 with Retry-After, and its hold is released."""
+    """A model of a pool without a worker that serves it now is a 429 with Retry-After, and its hold is released."""
+    worker = await rig.add_worker("openai", ("gpt-4o",))
+    await until(lambda: rig.edge.roster.serves("openai", "gpt-4o"))
+    await worker.die()
+    await until(lambda: rig.edge.roster.silent("openai"))
     answer = await rig.chat(model="gpt-4o")
     assert fault(answer, 429)["code"] == "rate_limit_exceeded"
     assert int(answer.headers["retry-after"]) >= 1
     await until(lambda: len(rig.ledger.of(RELEASE)) == 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "variables"),
+    [
+        ("gpt-4o", ["OPENAI_API_KEY"]),
+        ("claude-3-haiku-20240307", ["ANTHROPIC_API_KEY"]),
+        ("gemini-1.5-pro-latest", ["GEMINI_API_KEY"]),
+        ("amazon.titan-text-express-v1", ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION"]),
+    ],
+)
+async def test_model_of_a_pool_that_is_not_configured(rig: Rig, model: str, variables: list[str]) -> None:
+    """It is a 404 before any hold that says which variables to set and what needs none, and that no SDK retries."""
+    for answer in (await rig.chat(model=model), await rig.http.get(f"/v1/models/{model}")):
+        error = fault(answer, 404)
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert answer.headers["x-should-retry"] == "false"
+        assert "retry-after" not in answer.headers
+        for word in (*variables, "`tokn-sandbox`", f"`{model}`"):
+            assert word in error["message"]
+    assert not rig.ledger.of(AUTHORISE)
+    rig.ledger.active = False
+    assert (await rig.chat(model=model)).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,18 @@ def test_a_newer_neighbour_may_add_fields_at_the_end():
     assert frames.decode_frame(newer) == frames.Data(1, b"x")
 
 
+def test_a_beat_of_an_older_neighbour_names_no_models_out_of_use():
+    """An account that a worker of before tells of has nothing there, and one of now is read by it all the same."""
+    model = frames.ModelBeat("up", frames.AccountState.GONE, 5.0, "gone")
+    account = frames.AccountBeat("a", frames.AccountState.OK, 1, 4, models=(model,), models_out=1)
+    beat = frames.Beat(1, "w", "p", "openai", 1, 4, True, (), (), (account,))
+    assert frames.decode_beat(frames.encode(beat)) == beat
+    raw = msgspec.msgpack.decode(frames.encode(beat))
+    raw[9] = [raw[9][0][:6]]
+    older = frames.decode_beat(msgspec.msgpack.encode(raw)).accounts[0]
+    assert (older.id, older.models, older.models_out) == ("a", (), 0)
+
+
 def test_a_hold_keeps_its_exact_prices():
     """Prices and rate travel as exact decimals, not as floats."""
     hold = Hold("r", "t", "k", 5, 9, 16, False, "openai", "openai", "up", PRICE, Decimal("0.60"))

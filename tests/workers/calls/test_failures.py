@@ -215,8 +215,11 @@ async def test_errors_choose_the_next_account_or_not() -> None:
         first = account(fake.base_url)
         async with rig(pool(first, account(other.base_url, "b"))) as made:
             assert isinstance((await made.edge.call(job(BODY))).last, End)
-            await until(lambda: made.beat().accounts[0].state is AccountState.COOLING, "the beat")
-            assert 5 < made.beat().accounts[0].until - time.time() < 8
+            await until(lambda: made.beat().accounts[0].models, "the beat")
+            (cooling,) = made.beat().accounts[0].models
+            assert (cooling.id, cooling.state) == ("up-m", AccountState.COOLING)
+            assert 5 < cooling.until - time.time() < 8
+            assert made.beat().accounts[0].state is AccountState.OK
         status = 401
         async with rig(pool(first, account(other.base_url, "b"))) as made:
             assert isinstance((await made.edge.call(job(BODY))).last, End)

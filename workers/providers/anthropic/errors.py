@@ -8,18 +8,28 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import (
+    INVALID_REQUEST,
+    WireError,
     invalid,
     model_not_found,
     overloaded,
     saturated,
     unavailable,
-    upstream_auth,
     upstream_failed,
     upstream_timeout,
 )
 from schemas.json import UNREADABLE
-from workers.providers.base import Action, Fault
-from workers.providers.faults import TOO_LARGE, retry_after_s
+from workers.providers.base import About, Action, Fault
+from workers.providers.faults import (
+    DEAD_KEY,
+    NO_PERMISSION,
+    TOO_LARGE,
+    UNKNOWN_REFUSAL,
+    limited,
+    oversized,
+    refusal,
+    retry_after_s,
+)
 from workers.providers.scrub import scrub
 
 COOL_UNTOLD_S: Final = 30.0  # after a 429 that names no time: a limit of spend or of growth, not of a minute
@@ -45,6 +55,10 @@ _SPENT_CODES: Final = frozenset(
 _SPENT_WORDS: Final = re.compile(
     r"credit balance is too low|spend(?:ing)? limit|API usage limits", re.IGNORECASE
 )
+_A_MINUTE: Final = re.compile(r"per minute", re.IGNORECASE)
+_NOTHING: Final = re.compile(r"\s*(?:not found\.?)?\s*", re.IGNORECASE)
+PERMISSION: Final = "permission_error"
+NOT_FOUND: Final = "not_found_error"
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceed(?:s|ed)? (?:the )?(?:model's )?(?:maximum )?context", re.IGNORECASE
 )
@@ -88,7 +102,7 @@ def _fault(status: int, error: _Error, wait_s: float | None) -> Fault:
         case 400 | 422:
             return _refused(error)
         case 401 | 403:
-            return Fault(upstream_auth(), Action.REFUSED)
+            return _no_entry(status, error)
         case 402:
             return _spent()
         case 404:
@@ -109,6 +123,12 @@ def _fault(status: int, error: _Error, wait_s: float | None) -> Fault:
             return Fault(upstream_failed(), Action.NEXT)
 
 
+def _no_entry(status: int, error: _Error) -> Fault:
+    if status == 401:
+        return DEAD_KEY
+    return refusal(error.message, NO_PERMISSION if error.type == PERMISSION else UNKNOWN_REFUSAL)
+
+
 def _refused(error: _Error) -> Fault:
     if _SPENT_WORDS.search(error.message):
         return _spent()
@@ -125,18 +145,26 @@ def _spent() -> Fault:
 
 
 def _not_found(error: _Error) -> Fault:
-    # A wrong base_url is a 404 too, but not in the API's own words.
-    if error.type == "not_found_error":
+    # A wrong base_url is a 404 too: its words name nothing that was looked for.
+    if error.type != NOT_FOUND or _NOTHING.fullmatch(error.message):
+        return Fault(upstream_failed(), Action.NEXT)
+    if "model" in error.message.lower():
         return Fault(model_not_found("the model"), Action.GONE)
-    return Fault(upstream_failed(), Action.NEXT)
+    told = WireError(404, INVALID_REQUEST, scrub(error.message), None)
+    return Fault(told, Action.STOP)
 
 
 def _limited(error: _Error, wait_s: float | None) -> Fault:
     code = error.details.get("error_code") if isinstance(error.details, dict) else None
     if code in _SPENT_CODES or _SPENT_WORDS.search(error.message):
         return _spent()
+    if (too_large := oversized(error.message)) is not None:
+        return too_large
+    # Its limits of a minute are each model's own, though the words speak of the organisation.
+    about = About.MODEL if _A_MINUTE.search(error.message) else limited(error.message)
     message = "The upstream provider's rate limit was reached. Retry with backoff."
     if wait_s is None:
-        limited = saturated(message, retry_after_s=COOL_UNTOLD_S)
-        return Fault(msgspec.structs.replace(limited, should_retry=False), Action.COOL, COOL_UNTOLD_S)
-    return Fault(saturated(message, retry_after_s=max(wait_s, 0.1)), Action.COOL, wait_s)
+        told = saturated(message, retry_after_s=COOL_UNTOLD_S)
+        told = msgspec.structs.replace(told, should_retry=False)
+        return Fault(told, Action.COOL, COOL_UNTOLD_S, about=about)
+    return Fault(saturated(message, retry_after_s=max(wait_s, 0.1)), Action.COOL, wait_s, about=about)

@@ -16,7 +16,7 @@ from botocore.session import Session
 from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings
 from schemas.errors import upstream_auth
-from workers.providers.base import AccountError, Action, Fault
+from workers.providers.base import About, AccountError, Action, Fault
 
 SERVICE: Final = "bedrock"  # what SigV4 signs for; the host is called bedrock-runtime
 REFRESH_INTERVAL_S: Final = 60.0  # botocore renews from 15 minutes before expiry on, so no look may be late
@@ -40,7 +40,7 @@ class _Signed(Protocol):
 
 def not_ready() -> AccountError:
     """The account's credentials are not there (yet): nothing was sent, another account may serve the call."""
-    return AccountError(Fault(upstream_auth(), Action.COOL, RETRY_INTERVAL_S))
+    return AccountError(Fault(upstream_auth(), Action.COOL, RETRY_INTERVAL_S, about=About.ACCOUNT, sure=True))
 
 
 class Chain:

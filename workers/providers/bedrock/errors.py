@@ -11,13 +11,21 @@ from schemas.errors import (
     overloaded,
     saturated,
     unavailable,
-    upstream_auth,
     upstream_failed,
     upstream_timeout,
 )
 from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
-from workers.providers.faults import TOO_LARGE
+from workers.providers.faults import (
+    DEAD_KEY,
+    NO_ACCESS,
+    NO_PERMISSION,
+    TOO_LARGE,
+    UNKNOWN_REFUSAL,
+    limited,
+    oversized,
+    refusal,
+)
 from workers.providers.scrub import scrub
 
 COOL_S: Final = 1.0  # after a throttle: Bedrock names no time
@@ -35,9 +43,9 @@ _GONE_WORDS: Final = (
     "end of its life",
     "could not resolve the foundation model",
     "model is not supported in this region",
-    "doesn't exist",
-    "does not exist",
 )
+# The only resource that a call's path names is the model.
+_MISSING_WORDS: Final = ("doesn't exist", "does not exist")
 _TOO_LONG_WORDS: Final = (
     "too long",
     "too many input tokens",
@@ -46,9 +54,9 @@ _TOO_LONG_WORDS: Final = (
 )
 
 
-def _throttled(_: str) -> Fault:
-    message = "The upstream provider's rate limit was reached. Retry with backoff."
-    return Fault(saturated(message), Action.COOL, COOL_S)
+def _throttled(message: str) -> Fault:
+    told = saturated("The upstream provider's rate limit was reached. Retry with backoff.")
+    return oversized(message) or Fault(told, Action.COOL, COOL_S, about=limited(message))
 
 
 def _over_quota(_: str) -> Fault:
@@ -75,24 +83,28 @@ def _overloaded(_: str) -> Fault:
 
 def _refused(message: str) -> Fault:
     # Access to models is granted one by one: such an account may still serve others.
-    if "model" in message.lower():
-        return Fault(upstream_auth(), Action.NEXT)
-    return Fault(upstream_auth(), Action.REFUSED)
+    otherwise = NO_ACCESS if "model" in message.lower() else NO_PERMISSION if message else UNKNOWN_REFUSAL
+    return refusal(message, otherwise)
 
 
 def _bad_signature(_: str) -> Fault:
-    return Fault(upstream_auth(), Action.REFUSED)
+    return DEAD_KEY
 
 
 def _missing(message: str) -> Fault:
     # "Legacy … not been actively using": gone for this account, not for others.
-    gone = any(words in message.lower() for words in _GONE_WORDS)
+    lower = message.lower()
+    gone = _names_dead_model(lower) or any(words in lower for words in _MISSING_WORDS)
     return Fault(model_not_found("the model"), Action.GONE if gone else Action.NEXT)
+
+
+def _names_dead_model(lower: str) -> bool:
+    return any(words in lower for words in _GONE_WORDS)
 
 
 def _invalid(message: str) -> Fault:
     lower = message.lower()
-    if any(words in lower for words in _GONE_WORDS):
+    if _names_dead_model(lower):
         return Fault(model_not_found("the model"), Action.GONE)
     if "on-demand throughput" in lower:  # the row's upstream id must be an inference profile: ours to repair
         return Fault(upstream_failed(), Action.NEXT)

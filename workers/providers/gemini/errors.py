@@ -15,12 +15,20 @@ from schemas.errors import (
     overloaded,
     saturated,
     unavailable,
-    upstream_auth,
     upstream_failed,
     upstream_timeout,
 )
 from schemas.json import UNREADABLE
-from workers.providers.base import Action, Fault
+from workers.providers.base import About, Action, Fault
+from workers.providers.faults import (
+    DEAD_KEY,
+    NO_PERMISSION,
+    UNKNOWN_REFUSAL,
+    UNKNOWN_REFUSAL_S,
+    limited,
+    oversized,
+    refusal,
+)
 from workers.providers.scrub import scrub
 
 DAY_QUOTA_COOL_S: Final = 3600.0  # a quota per day comes back at midnight in California: look again each hour
@@ -29,10 +37,25 @@ PRECONDITION_COOL_S: Final = 600.0  # region or billing of an account: it takes 
 _BAD_KEY: Final = re.compile(
     r"API[ _]KEY[ _](INVALID|EXPIRED|NOT[ _](VALID|FOUND)|SERVICE_BLOCKED)", re.IGNORECASE
 )
+_DEAD_REASONS: Final = frozenset(
+    {
+        "ACCESS_TOKEN_EXPIRED",
+        "ACCOUNT_STATE_INVALID",
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "API_KEY_IP_ADDRESS_BLOCKED",
+        "BILLING_DISABLED",
+        "CONSUMER_INVALID",
+        "CONSUMER_SUSPENDED",
+        "SERVICE_DISABLED",
+    }
+)
 _SIGNATURE: Final = re.compile(r"thought[ _]?signature", re.IGNORECASE)
 _TOO_LONG: Final = re.compile(
     r"token count.*exceeds the maximum|exceeds the maximum number of tokens", re.IGNORECASE
 )
+_NOT_SERVED: Final = re.compile(r"\b(?:location|region|country|billing|free tier|plan)\b", re.IGNORECASE)
+_NOT_A_MODEL: Final = re.compile(r"\b(?:file|cached ?content|corpus|operation)s?\b", re.IGNORECASE)
+_PER_MODEL: Final = re.compile(r"per[ _]?model", re.IGNORECASE)
 _PER_DAY: Final = re.compile(r"per[ _]?day", re.IGNORECASE)
 _SECONDS: Final = re.compile(r"(\d{1,9}(?:\.\d{1,18})?)s")
 
@@ -71,8 +94,8 @@ def fault_of_event(error: Any) -> Fault:
 
 
 def _fault(status: int, error: _Error, header_delay_s: float | None) -> Fault:
-    if status in (401, 403) or _names_bad_key(error):
-        return Fault(upstream_auth(), Action.REFUSED)
+    if status == 401 or _names_bad_key(error):
+        return DEAD_KEY
     delay_s = _delay_s(error) or header_delay_s
     make = _BY_STATUS.get(status)
     if make is not None:
@@ -82,14 +105,24 @@ def _fault(status: int, error: _Error, header_delay_s: float | None) -> Fault:
 
 
 def _names_bad_key(error: _Error) -> bool:
+    # Only where a message begins: further on it may tell the caller's own words back.
     reasons = [str(detail.get("reason", "")) for detail in error.details or ()]
-    return any(_BAD_KEY.search(text) for text in (error.message, *reasons))
+    return any(_BAD_KEY.match(text) for text in (error.message, *reasons)) or not _DEAD_REASONS.isdisjoint(
+        reasons
+    )
+
+
+def _forbidden(error: _Error, delay_s: float | None) -> Fault:
+    del delay_s
+    return refusal(error.message, NO_PERMISSION if error.status == "PERMISSION_DENIED" else UNKNOWN_REFUSAL)
 
 
 def _bad_request(error: _Error, delay_s: float | None) -> Fault:
     if error.status == "FAILED_PRECONDITION":
-        refused = unavailable("The upstream provider does not serve this account now.", code="upstream_quota")
-        return Fault(refused, Action.COOL, delay_s or PRECONDITION_COOL_S)
+        told = unavailable("The upstream provider does not serve this account now.", code="upstream_quota")
+        if _NOT_SERVED.search(error.message):
+            return Fault(told, Action.COOL, delay_s or PRECONDITION_COOL_S, about=About.ACCOUNT)
+        return Fault(told, Action.COOL, delay_s or UNKNOWN_REFUSAL_S)  # perhaps of what this request asks
     message = scrub(error.message) or "The upstream provider refused the request as invalid."
     code = "context_length_exceeded" if _TOO_LONG.search(error.message) else None
     told = invalid(message, code=code, param="messages" if code else None)
@@ -105,6 +138,8 @@ def _not_found(error: _Error, delay_s: float | None) -> Fault:
     del delay_s
     if error.status != "NOT_FOUND":
         return Fault(upstream_failed(), Action.NEXT)  # a path that is not the API's says nothing of the model
+    if _NOT_A_MODEL.search(error.message) and "models/" not in error.message:
+        return Fault(WireError(404, INVALID_REQUEST, scrub(error.message)), Action.STOP)
     message = (
         "The provider does not have this model any more. GET /v1/models lists the models that can be used."
     )
@@ -120,7 +155,13 @@ def _too_large(error: _Error, delay_s: float | None) -> Fault:
 
 
 def _exhausted(error: _Error, delay_s: float | None) -> Fault:
-    if any(_PER_DAY.search(name) for name in _quotas(error)):
+    if (too_large := oversized(error.message)) is not None:
+        return too_large
+    quotas = _quotas(error)
+    about = limited(error.message)
+    if quotas:  # one quota that is of all models is the account's
+        about = About.MODEL if all(_PER_MODEL.search(name) for name in quotas) else About.ACCOUNT
+    if any(_PER_DAY.search(name) for name in quotas):
         spent = WireError(
             429,
             "rate_limit_error",
@@ -128,10 +169,10 @@ def _exhausted(error: _Error, delay_s: float | None) -> Fault:
             "rate_limit_exceeded",
             should_retry=False,
         )
-        return Fault(spent, Action.SPENT, DAY_QUOTA_COOL_S)
+        return Fault(spent, Action.SPENT, DAY_QUOTA_COOL_S, about=about)
     retry_after_s = math.ceil(delay_s) if delay_s else 1.0
-    limited = saturated("The upstream provider's rate limit was reached.", retry_after_s=retry_after_s)
-    return Fault(limited, Action.COOL, delay_s)
+    told = saturated("The upstream provider's rate limit was reached.", retry_after_s=retry_after_s)
+    return Fault(told, Action.COOL, delay_s, about=about)
 
 
 def _quotas(error: _Error) -> list[str]:
@@ -163,6 +204,7 @@ def _timeout(error: _Error, delay_s: float | None) -> Fault:
 _BY_STATUS: Final[dict[int, Callable[[_Error, float | None], Fault]]] = {
     400: _bad_request,
     402: _no_credit,
+    403: _forbidden,
     404: _not_found,
     408: _timeout,
     413: _too_large,

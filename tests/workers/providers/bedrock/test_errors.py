@@ -75,7 +75,7 @@ def fault(name: str, status: int, message: str = "why"):
             "You don't have access to the model with that ID.",
             502,
             "upstream_auth",
-            Action.NEXT,
+            Action.DENIED,
         ),
         (
             "AccessDeniedException",

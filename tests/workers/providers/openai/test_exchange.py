@@ -322,7 +322,7 @@ def test_tool_arguments_and_reasoning_count() -> None:
     [
         (400, "context_length_exceeded", 400, Action.STOP),
         (401, "invalid_api_key", 502, Action.REFUSED),
-        (403, None, 502, Action.REFUSED),
+        (403, None, 502, Action.DENIED),
         (404, "model_not_found", 404, Action.GONE),
         (404, None, 502, Action.NEXT),
         (413, None, 413, Action.STOP),
