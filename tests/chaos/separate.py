@@ -8,7 +8,6 @@ import json
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.servers import Process
-from tests.fakes.tokn import CommandError, ask, environment, wait_for
+from tests.fakes.tokn import CommandError, ask, environment, status, wait_for
 
 START_S = 30.0
 
@@ -110,8 +109,7 @@ class Separate:
 
     def ready(self) -> bool:
         """Whether `/readyz` says 200."""
-        words = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{self.url}/readyz"]
-        return subprocess.run(words, check=False, capture_output=True, text=True).stdout == "200"
+        return status(self.port, "/readyz") == 200
 
     def answers(self) -> bool:
         """Whether a ledger answers."""

@@ -50,6 +50,17 @@ def wait_for(condition: Callable[[], Any], within_s: float, what: str) -> Any:
         threading.Event().wait(0.02)
 
 
+def status(port: int, path: str) -> int:
+    """The status of a GET without a key; 0 when nothing answers."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as link:
+            link.sendall(f"GET {path} HTTP/1.1\r\nHost: tokn\r\nConnection: close\r\n\r\n".encode())
+            head = link.recv(64)
+    except OSError:
+        return 0
+    return int(head.split()[1]) if head.startswith(b"HTTP/") else 0
+
+
 def environment(**more: str) -> dict[str, str]:
     """The environment for a child: nothing that configures tokn or names a provider's credentials."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}  # noqa: TID251  a child gets this much of the tests' environment
@@ -146,13 +157,7 @@ class Tokn:
 
     def get(self, path: str) -> int:
         """The status of a GET without a key; 0 when nothing answers."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as link:
-                link.sendall(f"GET {path} HTTP/1.1\r\nHost: tokn\r\nConnection: close\r\n\r\n".encode())
-                head = link.recv(64)
-        except OSError:
-            return 0
-        return int(head.split()[1]) if head.startswith(b"HTTP/") else 0
+        return status(self.port, path)
 
     @property
     def key(self) -> str:
