@@ -18,39 +18,13 @@ from schemas.errors import (
 from schemas.json import UNREADABLE
 from workers.providers.base import Action, Fault
 from workers.providers.faults import retry_after_s
+from workers.providers.openai.places import error_of
+from workers.providers.openai.statuses import GONE_CODES as _GONE_CODES
+from workers.providers.openai.statuses import SPENT_CODES as _SPENT_CODES
+from workers.providers.openai.statuses import plainly, status_of
 from workers.providers.scrub import scrub
 
 COOL_DEFAULT_S = 1.0  # after a 429 that names no time
-
-_SPENT_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-    }
-)
-_GONE_CODES = frozenset({"model_not_found", "model_deprecated"})
-# What an error object says when there is no status: an error event in a stream that began with 200.
-_STATUS_BY_WORD = {
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "slow_down": 429,
-    "requests": 429,
-    "tokens": 429,
-    "server_is_overloaded": 503,
-    "service_unavailable_error": 503,
-    "overloaded_error": 503,
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    **dict.fromkeys(_SPENT_CODES, 429),
-    **dict.fromkeys(_GONE_CODES, 404),
-}
 
 _decode = msgspec.json.decode
 
@@ -61,20 +35,13 @@ def fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         decoded: Any = _decode(body)
     except UNREADABLE:
         decoded = None
-    error = decoded.get("error", decoded) if isinstance(decoded, dict) else None
-    return _fault(status, error, retry_after_s(headers))
+    return _fault(status, error_of(decoded), retry_after_s(headers))
 
 
 def event_fault(error: Any) -> Fault:
     """What an error object inside a 2xx answer means; its words stand in for the status that it has not got."""
-    status = 502
-    if isinstance(error, dict):
-        code = error.get("code")
-        if isinstance(code, int) and 400 <= code <= 599:
-            status = code
-        else:
-            status = _STATUS_BY_WORD.get(str(code)) or _STATUS_BY_WORD.get(str(error.get("type")), 502)
-    return _fault(status, error, None)
+    told = plainly(error) if isinstance(error, dict) else None
+    return _fault(status_of(told), told, None)
 
 
 def _fault(status: int, error: Any, wait_s: float | None) -> Fault:
