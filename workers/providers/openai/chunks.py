@@ -182,7 +182,7 @@ class Chunks:
 
     def _use(self, fields: Fields, choices: list[Fields]) -> None:
         """Usage wherever it stands, at the top level; money and the server's own notes nowhere."""
-        found = [fields.pop("usage", None), *(choice.pop("usage", None) for choice in choices)]
+        found = [fields.get("usage"), *(choice.pop("usage", None) for choice in choices)]
         notes = fields.pop("x_groq", None)
         if notes is not None and is_object(notes):
             found.append(_decode_map(notes).get("usage"))
@@ -194,6 +194,8 @@ class Chunks:
             del fields[name]
         if told is not None:
             fields["usage"] = told
+        else:
+            fields.pop("usage", None)
 
     def _of(self, index: int) -> Said:
         said = self._said.get(index)

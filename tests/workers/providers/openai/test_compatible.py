@@ -56,8 +56,9 @@ def fed(made: OpenAIExchange, pieces: list[bytes]) -> bytes:
 
 
 def chunks_of(out: bytes) -> list[dict[str, Any]]:
-    """The caller's chunks."""
-    return [json.loads(one.removeprefix(b"data: ")) for one in out.split(b"\n\n") if one]
+    """The caller's chunks, each on a line of its own."""
+    assert b"\r" not in out
+    return [json.loads(one.removeprefix(b"data: ")) for one in out.split(b"\n") if one]
 
 
 def check_end(case: Case, made: OpenAIExchange) -> None:
@@ -305,6 +306,18 @@ def test_any_object_is_a_chunk_or_a_fault(
         else:
             out = made.answer(json.dumps(fields).encode())
             assert bool(out) == (made.fault is None)
+
+
+def test_a_sound_plain_answer_is_left_alone() -> None:
+    """A plain answer that keeps the contract goes on byte for byte from either host, white space and all."""
+    said = b'{"index": 0, "message": {"role": "assistant", "content": "hi", "odd": 1.50}, "finish_reason": "stop"}'
+    told = b'{"prompt_tokens": 3, "completion_tokens": 2,\n "total_tokens": 5}'
+    data = b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[ %b ],"usage":%b,"z":[1.0 ]}'
+    data %= (said, told)
+    for account in (OWN, OTHER):
+        made = opened(Case("sound", b"", stream=False), account=account)
+        assert made.answer(data) == data
+        assert made.finished
 
 
 def test_legacy_completions_are_mended_too() -> None:
