@@ -9,7 +9,11 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion
 
-from tests.fakes.compatible import CASES, HI, ROLE, STOP, Case, sse
+from schemas.catalogue.anthropic import CLAUDE_47
+from schemas.money.pricing import TokenUsage
+from tests.fakes import anthropic_rules
+from tests.fakes.anthropic import ending, framed, opening, texts
+from tests.fakes.compatible import CASES, HI, ROLE, STOP, TOOL, Case, sse
 from tests.fakes.families import by_hand, model_toml, pool_toml
 from tests.fakes.raw import RawServer
 from tests.fakes.tokn import Tokn, wait_for
@@ -36,12 +40,35 @@ def refusing(asked: dict[str, Any]) -> Case:
 
 
 DYNAMIC = {REFUSES: refusing, HEALED: refusing}
+CLAUDE = "claude-opus-4-8"
+ZEROS = "claude-that-counts-anew"
+
+
+def claude(asked: dict[str, Any]) -> Case:
+    """Anthropic's API: a body that breaks its rules is a 400."""
+    try:
+        anthropic_rules.check(json.dumps(asked).encode(), CLAUDE_47)
+    except anthropic_rules.RefusalError as refusal:
+        told = {"type": "error", "error": {"type": "invalid_request_error", "message": str(refusal)}}
+        return Case("refused", json.dumps(told).encode(), content_type="application/json", sent=400)
+    return Case("served", b"".join(framed(one) for one in (opening(), *texts("hi"), *ending())))
+
+
+def counting_anew(asked: dict[str, Any]) -> Case:
+    """A server of Anthropic's protocol whose last event has zeros for the prompt."""
+    start = opening(input_tokens=1000, cache_read_input_tokens=500, output_tokens=1)
+    zeros = {"input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+    events = (start, *texts("hi"), *ending(output_tokens=9, **zeros))
+    return Case("zeros", b"".join(framed(one) for one in events))
+
+
+ANTHROPIC = {CLAUDE: claude, ZEROS: counting_anew}
 
 
 @pytest.fixture(scope="module")
 def server():
     """All cases on one socket."""
-    with RawServer(BY_NAME, DYNAMIC) as running:
+    with RawServer(BY_NAME, DYNAMIC | ANTHROPIC) as running:
         yield running
 
 
@@ -57,6 +84,8 @@ def tokn(server, tmp_path_factory):
             text += pool_toml(pool, "openai", [account])
         text += model_toml(case.name, pool, case.name)
     text += "".join(model_toml(name, "bare", name) for name in DYNAMIC)
+    text += pool_toml("claude", "anthropic", [account.replace("/v1", "")])
+    text += "".join(model_toml(name, "claude", name) for name in ANTHROPIC)
     with Tokn(tmp_path_factory.mktemp("compatible") / "data", text) as running:
         yield running
 
@@ -162,6 +191,46 @@ def test_what_a_server_may_not_know_is_not_sent(sdk, server, limit):
     sent = server.received[name][-1]
     assert {key: value for key, value in sent.items() if "tokens" in key} == {"max_tokens": 77}
     assert sent["messages"] == [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+
+
+def test_a_history_whose_ids_repeat_is_served(sdk):
+    """Ids that count anew in each turn, and a function of the legacy kind called twice, are unique at Anthropic."""
+    messages: list[Any] = list(SAY)
+    for turn in range(3):
+        call = {"id": "call_0", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": "call_0", "content": str(turn)})
+        old = {"name": "weather", "arguments": "{}"}
+        messages.append({"role": "assistant", "content": None, "function_call": old})
+        messages.append({"role": "function", "name": "weather", "content": str(turn)})
+    answer = sdk.chat.completions.create(model=CLAUDE, messages=messages, tools=[TOOL], stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in answer) == "hi"
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_a_schema_that_openai_takes_is_served(sdk, recursive):
+    """What is outside Anthropic's subset is told in words: counts, formats, `oneOf`, and a schema that has itself inside."""
+    item: Any = {"oneOf": [{"type": "string", "format": "idn-email"}, {"type": "integer", "minimum": 2}]}
+    if recursive:
+        item["oneOf"].append({"$ref": "#"})
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": item, "minItems": 2}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
+    answer = sdk.chat.completions.create(model=CLAUDE, messages=SAY, response_format=form, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in answer) == "hi"
+
+
+def test_a_later_zero_lowers_no_bill(sdk, receipts):
+    """Anthropic's counts are running totals: the bill has the prompt that the opening told."""
+    used = TokenUsage(input=1000, cached=500, output=9)
+    request_id, answer = asked(sdk, ZEROS, Case(ZEROS, b""))
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (1500, 9)
+    assert receipts(request_id)["billed_nano"] == by_hand(used)
 
 
 def test_a_usage_chunk_only_for_who_asked(sdk, tokn):
