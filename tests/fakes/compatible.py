@@ -203,6 +203,8 @@ def _errors() -> Iterable[Case]:
         ("event-base-resp", {"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, 502),
     ):
         yield Case(name, sse(error), status=status)
+    noted = chunk({}, finish="stop") | {"x_groq": {"id": "r", "error": "over capacity"}}
+    yield Case("error-in-x_groq", sse(ROLE, HI, noted), begun=True)
     bare = {"object": "error", "message": "gone", "type": "InternalServerError", "code": 500}
     yield Case("bare-error-late", sse(ROLE, HI, bare), begun=True)
     yield Case("named-error-event", b"event: error\n" + sse({"message": "too long", "code": 400}), status=400)

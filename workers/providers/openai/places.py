@@ -15,6 +15,7 @@ TELLING: Final = frozenset(
         "error",
         "errors",
         "base_resp",
+        "x_groq",
         "object",
         "success",
         "status",
@@ -44,6 +45,9 @@ def error_in(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     for name in ("error", "errors"):
         if (held := fields.get(name)) and (found := _held(held, fields)) is not None:
             return found
+    notes = fields.get("x_groq")
+    if isinstance(notes, Mapping) and (held := notes.get("error")):
+        return _held(held, {})
     base = fields.get("base_resp")
     if isinstance(base, Mapping):
         code = base.get("status_code")
