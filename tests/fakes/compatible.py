@@ -218,13 +218,12 @@ def _ends() -> Iterable[Case]:
     yield Case("no-done-no-usage", closed, usage=None, whole=False)
     yield Case("no-done-no-blank-line", closed + event(USED).rstrip(), whole=False)
     yield Case("no-finish", event(ROLE) + event(HI), begun=True, whole=False)
-    second = chunk({"role": "assistant", "content": "ho"})
-    second["choices"][0]["index"] = 1
-    end = chunk({}, finish="stop")
-    end["choices"][0]["index"] = 1
-    two = closed + event(second)
+    yield Case("done-without-finish", sse(ROLE, HI), begun=True)
+    yield Case("done-with-one-unfinished", sse(ROLE, HI, STOP, _second(HI)), begun=True)
+    yield Case("fewer-than-asked", sse(ROLE, HI, STOP, USED), ask={"n": 2})
+    two = closed + event(_second(chunk({"role": "assistant", "content": "ho"})))
     yield Case("one-of-two-finished", two, ask={"n": 2}, begun=True, whole=False)
-    yield Case("two-of-two-finished", two + event(end) + event(USED), ask={"n": 2}, whole=False)
+    yield Case("two-of-two-finished", two + event(_second(STOP)) + event(USED), ask={"n": 2}, whole=False)
     yield Case("cut-within-the-usage", closed + event(USED)[:60], begun=True, whole=False)
     for word, meant in (
         ("eos", "stop"),
@@ -234,6 +233,11 @@ def _ends() -> Iterable[Case]:
     ):
         yield Case(f"finish-{word}", sse(ROLE, HI, chunk({}, finish=word), USED), finish=meant)
     yield plain("no-finish-plain", body(choices=[{"message": {"content": "hi"}}]))
+
+
+def _second(fields: dict[str, Any]) -> dict[str, Any]:
+    """A chunk of the second choice."""
+    return fields | {"choices": [fields["choices"][0] | {"index": 1}]}
 
 
 def _framing() -> Iterable[Case]:

@@ -20,7 +20,10 @@ from workers.providers.openai.usages import Usages, is_money
 CHOICES_MAX: Final = 4_096  # of one answer, where the job has fewer
 
 NOTHING_SERVED: Final[Mapping[str, Any]] = {"message": "The upstream provider sent no answer.", "status": 502}
-_BROKEN_OFF: Final = {"message": "The upstream provider broke off its answer.", "status": 502}
+BROKEN_OFF: Final[Mapping[str, Any]] = {
+    "message": "The upstream provider broke off its answer.",
+    "status": 502,
+}
 _EMPTY: Final = Raw(b"[]")
 _NULL: Final = Raw(b"null")
 
@@ -95,10 +98,14 @@ class Chunks:
         return bool(self._said)
 
     @property
+    def finished(self) -> bool:
+        """Whether every choice that was seen has had its finish reason."""
+        return all(said.finished for said in self._said.values())
+
+    @property
     def complete(self) -> bool:
         """Whether every choice that was asked for has had its finish reason."""
-        ends = [said.finished for said in self._said.values()]
-        return len(ends) >= self._wanted and all(ends)
+        return len(self._said) >= self._wanted and self.finished
 
     def fits(self, event: bytes) -> bool:
         """Whether an event goes on as it is: one choice's text, after others like it. The usual case, at one decode."""
@@ -228,7 +235,7 @@ def _error_of(choice: Fields) -> dict[str, Any] | None:
     raw = choice.pop("error", None)
     error = error_in_choice(_decode(raw)) if raw is not None else None
     if error is None and is_failure(text_of(choice.get("finish_reason"))):
-        return dict(_BROKEN_OFF)
+        return dict(BROKEN_OFF)
     return error
 
 

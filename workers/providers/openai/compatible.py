@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from schemas.bus.frames import Job
 from schemas.json import UNREADABLE
-from workers.providers.openai.chunks import NOTHING_SERVED, Chunks, FailedError
+from workers.providers.openai.chunks import BROKEN_OFF, NOTHING_SERVED, Chunks, FailedError
 from workers.providers.openai.places import error_of
 from workers.providers.openai.toolcalls import BabbleError
 from workers.upstream import sse
@@ -104,7 +104,7 @@ class Mender:
     def _event(self, event: bytes, out: list[bytes]) -> None:
         event = event.strip()
         if event[: len(_DONE)].upper() == _DONE:
-            out.append(_DONE if self._chunks.begun else _failure(NOTHING_SERVED))
+            out.append(self._end())
             return
         if not event or _KEEP_ALIVE.fullmatch(event):
             return
@@ -115,6 +115,12 @@ class Mender:
             out.append(_failure(failed.error))
         except (*UNREADABLE, BabbleError):
             out.append(_NONSENSE)
+
+    def _end(self) -> bytes:
+        """`[DONE]`, or an error if it is no end: proxies write it after an answer that was cut."""
+        if not self._chunks.begun:
+            return _failure(NOTHING_SERVED)
+        return _DONE if self._chunks.finished else _failure(BROKEN_OFF)
 
     def _split(self, body: bytes, out: list[bytes]) -> None:
         """A plain body in answer to a stream. One that breaks off gives no end."""
