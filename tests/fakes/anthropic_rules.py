@@ -12,6 +12,7 @@ from anthropic.types.message_create_params import (
 )
 
 from schemas.catalogue.model import Capabilities
+from tests.fakes.claude_schemas import SubsetError, check_subset
 
 _STREAMED = pydantic.TypeAdapter(MessageCreateParamsStreaming)
 _WHOLE = pydantic.TypeAdapter(MessageCreateParamsNonStreaming)
@@ -81,6 +82,7 @@ def _check_turns(body: dict[str, Any], able: Capabilities) -> None:
             "system: text must contain non-whitespace text",
         )
     open_calls: set[str] = set()
+    all_calls: set[str] = set()
     for index, turn in enumerate(turns):
         blocks = _blocks(turn)
         need(blocks or turn["role"] == "assistant", f"messages.{index}: content must not be empty")
@@ -96,7 +98,9 @@ def _check_turns(body: dict[str, Any], able: Capabilities) -> None:
         calls = [block for block in blocks if block["type"] == "tool_use"]
         need(not calls or turn["role"] == "assistant", f"messages.{index}: tool_use is the assistant's")
         open_calls = {call["id"] for call in calls}
-        need(len(open_calls) == len(calls), f"messages.{index}: `tool_use` ids must be unique")
+        unique = len(open_calls) == len(calls) and not open_calls & all_calls
+        need(unique, f"messages.{index}: `tool_use` ids must be unique")
+        all_calls |= open_calls
         for call in calls:
             need(
                 _NAME.fullmatch(call["id"]) and _NAME.fullmatch(call["name"]),
@@ -133,6 +137,8 @@ def _check_tools(body: dict[str, Any], able: Capabilities) -> None:
     for tool in tools:
         need(_NAME.fullmatch(tool["name"]), "tools.name: String should match pattern")
         need(tool["input_schema"].get("type") == "object", "tools.input_schema.type: Field required")
+        if tool.get("strict"):
+            _check_closed(tool["input_schema"])
     choice = body.get("tool_choice")
     if choice is None:
         return
@@ -203,25 +209,10 @@ def _check_thinking(body: dict[str, Any], able: Capabilities) -> None:
 
 
 def _check_closed(schema: Any) -> None:
-    if isinstance(schema, list):
-        for item in schema:
-            _check_closed(item)
-    elif isinstance(schema, dict):
-        if schema.get("type") == "object":
-            need(
-                schema.get("additionalProperties") is False,
-                "output_config.format.schema: 'additionalProperties' must be explicitly set to false",
-            )
-        need(
-            not {"minimum", "maximum", "minLength", "maxLength"} & set(schema) or "type" not in schema,
-            "output_config.format.schema: unsupported keyword",
-        )
-        for key, value in schema.items():
-            if key == "properties":
-                for inner in value.values():
-                    _check_closed(inner)
-            elif key not in ("enum", "const", "default", "examples"):
-                _check_closed(value)
+    try:
+        check_subset(schema)
+    except SubsetError as fault:
+        raise RefusalError(f"output_config.format.schema: {fault}") from None
 
 
 def _check_cache(body: dict[str, Any]) -> None:

@@ -146,6 +146,9 @@ def _turn(turn: Json, index: int) -> None:
 
 
 def _tool_pairs(turns: list[Json]) -> None:
+    ids = [block["toolUse"]["toolUseId"] for turn in turns for block in turn["content"] if "toolUse" in block]
+    if len(ids) != len(set(ids)):
+        raise InvalidError("`tool_use` ids must be unique")
     for index, turn in enumerate(turns):
         used = {block["toolUse"]["toolUseId"] for block in turn["content"] if "toolUse" in block}
         following = turns[index + 1]["content"] if index + 1 < len(turns) else []

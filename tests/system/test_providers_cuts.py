@@ -153,13 +153,22 @@ def check_whole(played: dict[str, Any], http: httpx.Client, provider: str) -> No
 
 @every_family
 def test_c38_a_stream_that_ends_after_any_event_is_an_error_billed_by_rule(played, http, provider):
-    """Closed cleanly after each event but the last: the caller has exactly what came, an error, and the bill of the rule."""
+    """Closed cleanly before its end: the caller has exactly what came, an error, and the bill of the rule.
+
+    A server that is not OpenAI's own may leave `[DONE]` out: its answer ends with the finish reason of each choice.
+    """
     (stage,) = played[provider]
     events = len(stage.events(ANSWER))
     for count in range(1, events):
         stage.play(ANSWER, end=count)
         seen = stream(http, provider)
         assert isinstance(seen, Seen), count
+        if provider == "openai" and count >= events - 2:
+            assert (seen.error, seen.done, seen.finish) == (None, True, "tool_calls"), count
+            assert receipt(http, seen.request_id)["known"] == (
+                "reported" if count == events - 1 else "estimated"
+            )
+            continue
         check_broken(http, provider, seen, [said_by(provider, count, events)])
         assert seen.error == CUT, count
         check_whole(played, http, provider)

@@ -9,7 +9,7 @@ from schemas.money.pricing import TokenUsage
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
-from workers.providers.base import About, Action, Exchange, Fault, Headed
+from workers.providers.base import About, Action, Exchange, Fault, Headed, Yielding
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
     ERROR_BODY_BYTES_MAX,
@@ -64,8 +64,10 @@ class Delivery:
         try:
             answer = self._answer = await self._serving.upstream.open(request)
             self.status = answer.status
+            body = b""
             if not 200 <= answer.status < 300:
-                body = await read_some(answer, ERROR_BODY_BYTES_MAX)
+                answer, body = await self._yielded(exchange, answer)
+            if not 200 <= answer.status < 300:
                 return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
             if isinstance(exchange, Headed):
                 exchange.head(answer.headers)
@@ -77,6 +79,21 @@ class Delivery:
         if fault is None:
             self._earlier_bytes += exchange.output_bytes
         return fault
+
+    async def _yielded(self, exchange: Exchange, answer: UpstreamAnswer) -> tuple[UpstreamAnswer, bytes]:
+        """The answer that counts after one of another status than 2xx, and its body if it is no better.
+
+        Asks once more, where the exchange can do without what the server refused.
+        """
+        body = await read_some(answer, ERROR_BODY_BYTES_MAX)
+        if not isinstance(exchange, Yielding) or (again := exchange.without(answer.status, body)) is None:
+            return answer, body
+        answer = self._answer = await self._serving.upstream.open(again)
+        self.status = answer.status
+        if 200 <= answer.status < 300:
+            exchange.taken()
+            return answer, b""
+        return answer, await read_some(answer, ERROR_BODY_BYTES_MAX)
 
     async def _streamed(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
         frames = self._frames

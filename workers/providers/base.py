@@ -145,6 +145,19 @@ class Forgetful(Protocol):
         ...
 
 
+@runtime_checkable
+class Yielding(Protocol):
+    """An exchange that can do without something of its request that a server does not know."""
+
+    def without(self, status: int, body: bytes) -> UpstreamRequest | None:
+        """The same call once more, without what this error answer refuses; None if it would be refused again."""
+        ...
+
+    def taken(self) -> None:
+        """That call was answered with 2xx: the server is known from now on."""
+        ...
+
+
 class Family(Protocol):
     """One provider family, made once per worker."""
 

@@ -14,7 +14,7 @@ from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
 from schemas.money.pricing import TokenUsage
 from workers.answers import answers
 from workers.answers.base import Answer
-from workers.providers.base import Exchange, Fault, RefusedError
+from workers.providers.base import Exchange, Fault, RefusedError, Yielding
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader
 
@@ -149,6 +149,15 @@ class _Emulated:
         """The chat call; forgets what an earlier try has read."""
         self._restart()
         return self._chat.request(account)
+
+    def without(self, status: int, body: bytes) -> UpstreamRequest | None:
+        """As the chat exchange's."""
+        return self._chat.without(status, body) if isinstance(self._chat, Yielding) else None
+
+    def taken(self) -> None:
+        """As the chat exchange's."""
+        if isinstance(self._chat, Yielding):
+            self._chat.taken()
 
     def answer(self, body: bytes) -> bytes:
         """The legacy body; b"" until the last exchange of the job."""

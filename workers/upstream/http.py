@@ -10,6 +10,7 @@ import aiohttp
 import yarl
 
 from runtime.lean import without
+from workers.upstream.inflate import Inflated, InflateError, inflates
 from workers.upstream.request import UpstreamRequest
 
 with without("pygments"):  # httpx probes for it, for a command line of its own, and loads rich with it
@@ -146,6 +147,26 @@ class HttpAnswer:
         self._body.close()
 
 
+class _UnpackedAnswer(Inflated):
+    """An answer that came compressed. An error whose body cannot be read still has its status."""
+
+    async def read(self) -> bytes:
+        """The next unpacked bytes; b"" at the end. Raises UpstreamError."""
+        try:
+            return await super().read()
+        except InflateError as error:
+            raise UpstreamError(f"compressed answer: {error}", sent=True) from error
+
+
+def _unpacked(answer: HttpAnswer, encoding: str) -> UpstreamAnswer:
+    if inflates(encoding):
+        return _UnpackedAnswer(answer)
+    if 200 <= answer.status < 300:
+        answer.close()
+        raise UpstreamError("compressed answer", sent=True)
+    return answer  # what it says cannot be read, but its status can
+
+
 class HttpUpstream:
     """The one HTTP client of a worker process: no proxies from the environment, no cookies, no redirects."""
 
@@ -175,7 +196,6 @@ class HttpUpstream:
         made = httpx.Request(
             request.method,
             _url(request.url),
-            # Compressed answers are refused, not unpacked: there is nothing to bomb.
             headers={"Accept-Encoding": "identity", "User-Agent": "tokn", **request.headers},
             content=request.body,
             extensions={_TARGET: request.url},
@@ -193,10 +213,8 @@ class HttpUpstream:
         except httpx.HTTPError as error:
             raise UpstreamError(f"no answer: {error}", sent=True) from error
         answer = HttpAnswer(response)
-        if answer.headers.get("content-encoding", "identity") != "identity":
-            answer.close()
-            raise UpstreamError("compressed answer", sent=True)
-        return answer
+        encoding = answer.headers.get("content-encoding", "identity")
+        return answer if encoding == "identity" else _unpacked(answer, encoding)
 
     async def aclose(self) -> None:
         """Closes every connection."""

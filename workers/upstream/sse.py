@@ -4,6 +4,7 @@ EVENT_BYTES_MAX = 8 * 1024 * 1024  # one event: above any audio chunk or image t
 
 _LF = 10
 _CR = 13
+_BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLargeError(Exception):
@@ -83,6 +84,9 @@ class EventReader:
         elif line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             self._data_bytes += len(line) + 1
+        elif line.startswith(_BOM):
+            # Some servers open with one, and proxies join streams that do: no field's name begins so.
+            self._line(line[len(_BOM) :], events)
 
 
 def _line_end(buffer: bytes, start: int) -> int:

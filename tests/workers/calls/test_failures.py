@@ -40,10 +40,33 @@ DRIPS = 6
 EVENTS = stream(["one ", "two ", "three "], usage(7, 5))
 
 
-@pytest.mark.parametrize("count", range(len(EVENTS)))
-@pytest.mark.parametrize("reset", [True, False])
+FINISHED = len(EVENTS) - 2  # so many events have the finish reason; the usage chunk and `[DONE]` follow
+
+
+@pytest.mark.parametrize("count", [FINISHED, FINISHED + 1])
+async def test_every_choice_finished_is_an_end(count: int) -> None:
+    """A compatible server that closes in order after the finish reason has answered whole, `[DONE]` or not."""
+    async with (
+        FakeOpenAI(lambda _: Reply(pieces=EVENTS[:count])) as fake,
+        rig(pool(account(fake.base_url))) as made,
+    ):
+        call = job(STREAM, text_bytes=40)
+        answered = await made.edge.call(call)
+        assert isinstance(answered.last, End)
+        bill = await made.ledger.event(call)
+        assert bill.outcome is Outcome.OK
+        assert bill.known is (Known.ESTIMATED if count == FINISHED else Known.REPORTED)
+        assert bill.usage == TokenUsage(
+            input=10 if count == FINISHED else 7, output=4 if count == FINISHED else 5
+        )
+
+
+@pytest.mark.parametrize(
+    ("count", "reset"),
+    [(count, True) for count in range(len(EVENTS))] + [(count, False) for count in range(FINISHED)],
+)
 async def test_cut_after_each_event(count: int, reset: bool) -> None:
-    """A stream that is reset, or ends in order, before `[DONE]` fails; what was sent is billed by the rule."""
+    """A stream that is reset, or ends in order, before its end fails; what was sent is billed by the rule."""
     async with (
         FakeOpenAI(lambda _: Reply(pieces=EVENTS[:count], cut=reset)) as fake,
         rig(pool(account(fake.base_url))) as made,

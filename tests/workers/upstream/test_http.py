@@ -1,7 +1,9 @@
 """The HTTP client: exact bytes of paths, what a failure proves, and what it never does."""
 
 import asyncio
+import gzip
 import socket
+import zlib
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.fakes.openai import FakeOpenAI, Received, Reply
 from tests.fakes.ports import free_port
 from workers.upstream.http import ANSWER_BYTES_MAX, HttpUpstream, UpstreamError, read_all, read_some
+from workers.upstream.inflate import PIECE_BYTES_MAX
 from workers.upstream.request import UpstreamRequest
 
 
@@ -148,3 +151,55 @@ async def test_a_silent_connection_is_kept_alive(http: HttpUpstream, monkeypatch
         assert only.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert only.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
         assert await read_all(answer, 10) == b"ok"
+
+
+@pytest.mark.parametrize("split", [0, 1])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate"])
+async def test_answers_that_come_compressed(http: HttpUpstream, encoding: str, split: int) -> None:
+    """A body that was compressed though nobody asked is read as what it was, in whatever pieces it comes."""
+    text = b"any words " * 30
+    packed = zlib.compress(text) if encoding == "deflate" else gzip.compress(text)
+    made = Reply(pieces=[packed], headers={"content-encoding": encoding}, split=split)
+    async with FakeOpenAI(lambda _: made, strict=False) as fake:
+        assert await read_all(await http.open(request(root(fake))), 1_000) == text
+
+
+async def test_a_compressed_bomb_is_cut(http: HttpUpstream) -> None:
+    """A body that unpacks to a thousand times itself is cut at the reader's bound, a bounded piece at a time."""
+    packed = gzip.compress(bytes(50_000_000))
+    made = Reply(pieces=[packed], headers={"content-encoding": "gzip"})
+    async with FakeOpenAI(lambda _: made, strict=False) as fake:
+        answer = await http.open(request(root(fake)))
+        assert len(await answer.read()) <= PIECE_BYTES_MAX
+        with pytest.raises(UpstreamError):
+            await read_all(answer, 1_000_000)
+        assert len(await read_some(await http.open(request(root(fake))), 1_000)) == 1_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"nonsense", gzip.compress(b"x" * 100, mtime=0)[:-12], gzip.compress(b"x", mtime=0)[:5]],
+    ids=["no gzip", "without its end", "without its content"],
+)
+async def test_compressed_nonsense(http: HttpUpstream, body: bytes) -> None:
+    """A body that is not what its encoding says, or ends too soon, is an error; as an error's body it says nothing."""
+    for status in (200, 429):
+        made = Reply(status, [body], headers={"content-encoding": "gzip"})
+        async with FakeOpenAI(lambda _, made=made: made, strict=False) as fake:
+            answer = await http.open(request(root(fake)))
+            assert answer.status == status
+            with pytest.raises(UpstreamError):
+                await read_all(answer, 1_000)
+            assert len(await read_some(await http.open(request(root(fake))), 1_000)) < 200
+
+
+async def test_an_encoding_that_is_not_known(http: HttpUpstream) -> None:
+    """An answer that cannot be unpacked is no answer; an error keeps its status all the same."""
+    for status in (200, 429):
+        made = Reply(status, [b"?"], headers={"content-encoding": "br"})
+        async with FakeOpenAI(lambda _, made=made: made, strict=False) as fake:
+            if status == 200:
+                with pytest.raises(UpstreamError):
+                    await http.open(request(root(fake)))
+            else:
+                assert (await http.open(request(root(fake)))).status == 429

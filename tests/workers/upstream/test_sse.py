@@ -36,3 +36,14 @@ def test_events_beside_one_another_do_not_add_up() -> None:
     for _ in range(10):
         assert len(reader.feed(event * 2_000 + b"data: half")) == 2_000
         assert reader.feed(b"\n\n") == [b"half"]
+
+
+@pytest.mark.parametrize("split", [1, 2, 3, 100])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_byte_order_mark_hides_no_event(split: int, end: bytes) -> None:
+    """A mark at the start, or where a proxy joined two streams, is no part of a line, wherever it is cut."""
+    mark = b"\xef\xbb\xbf"
+    data = (mark + b"data: a\n\n" + mark + b"data: b\n\ndata: c\n\n").replace(b"\n", end)
+    reader = EventReader()
+    events = [event for at in range(0, len(data), split) for event in reader.feed(data[at : at + split])]
+    assert events == [b"a", b"b", b"c"]

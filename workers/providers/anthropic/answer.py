@@ -46,14 +46,17 @@ class Usage(Struct):
     inference_geo: str | None = None
     speed: str | None = None
 
-    def over(self, before: "Usage | None") -> "Usage":
-        """Running totals: what this one says replaces what was said before, and nothing is ever added."""
+    def over(self, before: "Usage | None", *, opened: bool = False) -> "Usage":
+        """Running totals: what this one says replaces what was said before, nothing is added, and a 0 lowers nothing.
+
+        `opened`: what was said before is a stream's opening, whose output is a placeholder.
+        """
         if before is None:
             return self
-        names = self.__struct_fields__
-        return Usage(
-            *(own if (own := getattr(self, name)) is not None else getattr(before, name) for name in names)
-        )
+        merged: Usage = _newest(before, self)
+        if opened and self.output_tokens is not None:
+            merged.output_tokens = self.output_tokens
+        return merged
 
     def tokens(self) -> TokenUsage:
         """The same as token classes."""
@@ -78,6 +81,16 @@ class Usage(Struct):
         """Names of what changes the price: service tier, region, speed."""
         names = (self.service_tier, self.inference_geo, self.speed)
         return tuple(name for name in names if name not in (None, "standard", "global", "not_available"))
+
+
+def _newest(before: Any, now: Any) -> Any:
+    """The later word of two, part by part. A server that counts anew sends zeros for what it has said already."""
+    if before is None or now is None:
+        return before if now is None else now
+    if isinstance(now, Struct):
+        names = now.__struct_fields__
+        return type(now)(*(_newest(getattr(before, name), getattr(now, name)) for name in names))
+    return now or before
 
 
 def _count(tokens: int | None) -> int:

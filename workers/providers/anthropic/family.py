@@ -56,6 +56,7 @@ class AnthropicExchange:
         "_block",
         "_body",
         "_events",
+        "_opened",
         "_reason",
         "_render",
         "_stream",
@@ -84,6 +85,7 @@ class AnthropicExchange:
         self.thoughts: dict[str, str] = {}
         self._events = EventReader()
         self._totals: wire.Usage | None = None
+        self._opened = False  # the newest word on output is the opening's
         self._reason: str | None = None
         self._block = _OTHER  # the type of the block under way
         self._render.restart()
@@ -171,6 +173,7 @@ class AnthropicExchange:
                 return self._end_block()
             case "message_start" if event.message is not None:
                 self._count(event.message.usage)
+                self._opened = True
                 return self._render.open(0)
             case "message_delta":
                 self._count(event.usage)
@@ -223,7 +226,8 @@ class AnthropicExchange:
     def _count(self, usage: wire.Usage | None) -> None:
         if usage is None:
             return
-        self._totals = usage.over(self._totals)
+        self._totals = usage.over(self._totals, opened=self._opened)
+        self._opened = self._opened and usage.output_tokens is None
         self.usage = self._totals.tokens()
         self.uplifts = self._totals.uplifts()
 

@@ -22,6 +22,7 @@ from schemas.chat.request import (
 )
 from schemas.errors import invalid, unsupported_value
 from workers.providers.base import RefusedError
+from workers.providers.call_ids import CallIds
 
 Json = dict[str, Any]
 
@@ -46,6 +47,7 @@ class Conversation:
         self._able = able
         self._tools_sent = tools_sent
         self._names: dict[str, str] = {}
+        self._ids = CallIds(tool_id)
         for index, message in enumerate(messages):
             self._message(message, f"messages[{index}]")
         self._settle()
@@ -141,7 +143,7 @@ class Conversation:
             return _text(f"[called {name} with {text.strip() or '{}'}]")
         # The caller's own text, not what floats would make of it.
         given = Raw(text.encode()) if text.strip() else _EMPTY_INPUT
-        return {"type": "tool_use", "id": tool_id(call_id), "name": name, "input": given}
+        return {"type": "tool_use", "id": self._ids.call(call_id), "name": name, "input": given}
 
     def _result(self, message: Message) -> Json:
         call_id = (message.tool_call_id if message.role == "tool" else message.name) or ""
@@ -153,7 +155,7 @@ class Conversation:
         if not self._tools_sent:
             name = self._names.get(call_id, "tool")
             return self._mark(_text(f"[{name} returned {content or 'nothing'}]"), mark)
-        block = {"type": "tool_result", "tool_use_id": tool_id(call_id), "content": content or ""}
+        block = {"type": "tool_result", "tool_use_id": self._ids.result(call_id), "content": content or ""}
         return self._mark(block, mark)
 
     def _settle(self) -> None:

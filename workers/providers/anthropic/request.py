@@ -15,7 +15,7 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from workers.providers.anthropic.messages import Conversation, Json, cache_control
 from workers.providers.base import RefusedError
-from workers.providers.claude_json import JSON_INSTRUCTION, closed
+from workers.providers.claude_json import JSON_INSTRUCTION, OpenSchemaError, closed, instruction
 
 BUDGET_TOKENS: Final = {"low": 1_024, "medium": 2_048, "high": 4_096, "xhigh": 8_192, "max": 16_384}
 _SERVICE_TIERS: Final = {"auto": "auto", "default": "standard_only"}
@@ -36,14 +36,14 @@ def build(request: ChatRequest, job: Job, model: Model) -> Built:
     """The body of a Messages call. Raises RefusedError for what the API has no words for."""
     able = model.capabilities
     body: Json = {"model": job.upstream, "max_tokens": job.limit, "stream": job.stream}
-    answer_tool = _put_format(body, request, able)
+    answer_tool, told = _put_format(body, request, able)
     if not answer_tool:
         _put_tools(body, request, able)
     conversation = Conversation(request.messages, able, tools_sent="tools" in body)
     if not conversation.turns:
         raise RefusedError(invalid("`messages` has no text or other content.", param="messages"))
     body["messages"] = conversation.turns
-    _put_system(body, conversation.system, request)
+    _put_system(body, conversation.system, told)
     _put_sampling(body, request, able)
     _put_thinking(body, request, job, able, calls_running=conversation.calls_running)
     stops = [request.stop] if isinstance(request.stop, str) else request.stop
@@ -60,28 +60,34 @@ def build(request: ChatRequest, job: Job, model: Model) -> Built:
     return Built(_encode(body), answer_tool)
 
 
-def _put_system(body: Json, system: list[Json], request: ChatRequest) -> None:
-    if request.response_format is not None and request.response_format.type == "json_object":
-        system = [*system, {"type": "text", "text": JSON_INSTRUCTION}]
+def _put_system(body: Json, system: list[Json], told: str) -> None:
+    if told:
+        system = [*system, {"type": "text", "text": told}]
     if any("cache_control" in block for block in system):
         body["system"] = system
     elif system:
         body["system"] = "\n".join(block["text"] for block in system)
 
 
-def _put_format(body: Json, request: ChatRequest, able: Capabilities) -> str:
+def _put_format(body: Json, request: ChatRequest, able: Capabilities) -> tuple[str, str]:
+    """The tool that is the answer itself, and what must be told of the answer's form in words; "" for none."""
     wanted = request.response_format
+    if wanted is not None and wanted.type == "json_object":
+        return "", JSON_INSTRUCTION
     if wanted is None or wanted.json_schema is None or wanted.type != "json_schema":
-        return ""
+        return "", ""
     asked = wanted.json_schema
     if not able.json_by_tool:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": _answer_schema(asked)}}
-        return ""
+        try:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": _answer_schema(asked)}}
+        except OpenSchemaError:
+            return "", instruction(bytes(asked.schema))
+        return "", ""
     description = asked.description or "Gives the answer."
     tool = {"name": asked.name, "description": description, "input_schema": _schema(asked.schema)}
     body["tools"] = [tool]
     body["tool_choice"] = {"type": "tool", "name": asked.name, "disable_parallel_tool_use": True}
-    return asked.name
+    return asked.name, ""
 
 
 def _put_tools(body: Json, request: ChatRequest, able: Capabilities) -> None:
@@ -114,8 +120,8 @@ def _tool(tool: Tool, function: Function, able: Capabilities) -> Json:
     if function.description:
         mapped["description"] = function.description
     mapped["input_schema"] = _schema(function.parameters)
-    if function.strict and able.strict_tools:
-        mapped["strict"] = True
+    if function.strict and able.strict_tools and (subset := _strict(function.parameters)) is not None:
+        mapped |= {"input_schema": subset, "strict": True}
     if tool.cache_control is not None and able.cache_points:
         mapped["cache_control"] = cache_control(tool.cache_control)
     return mapped
@@ -127,6 +133,14 @@ def _schema(raw: Raw) -> Raw | dict[str, Raw]:
         return _NO_PARAMETERS
     fields = _decode_fields(raw)
     return raw if "type" in fields else {"type": _OBJECT, **fields}
+
+
+def _strict(raw: Raw) -> Any:
+    """The schema of a strict tool in the subset that answers have; None where it is as strong a hint as can be."""
+    try:
+        return closed(msgspec.json.decode(_encode(_schema(raw))))
+    except (OpenSchemaError, *UNREADABLE):
+        return None
 
 
 def _answer_schema(asked: JsonSchema) -> Any:

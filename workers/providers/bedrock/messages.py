@@ -24,6 +24,7 @@ from schemas.chat.request import (
 )
 from schemas.errors import invalid, unsupported_value
 from workers.providers.base import RefusedError
+from workers.providers.call_ids import CallIds
 
 Json = dict[str, Any]
 
@@ -53,6 +54,7 @@ class Conversation:
         self._cache_points = cache_points
         self._thoughts = thoughts
         self._names: dict[str, str] = {}
+        self._ids = CallIds(tool_use_id)
         self._documents: set[str] = set()
         for index, message in enumerate(request.messages):
             self._message(message, f"messages[{index}]")
@@ -173,7 +175,7 @@ class Conversation:
             return {"text": f"[Called the tool {name} with {text.strip() or '{}'}]"}
         # As they came, so that no number changes.
         given = Raw(text.encode() if text.strip() else b"{}")
-        return {"toolUse": {"toolUseId": tool_use_id(call_id), "name": name, "input": given}}
+        return {"toolUse": {"toolUseId": self._ids.call(call_id), "name": name, "input": given}}
 
     def _result(self, message: Message, path: str) -> Json:
         where = "tool_call_id" if message.role == "tool" else "name"
@@ -186,7 +188,7 @@ class Conversation:
             text = "".join(block["text"] for block in content if "text" in block)
             return {"text": f"[Result of the tool {self._names[asked]}: {text}]"}
         content = [block for block in content if "cachePoint" not in block]
-        return {"toolResult": {"toolUseId": tool_use_id(asked), "content": content}}
+        return {"toolResult": {"toolUseId": self._ids.result(asked), "content": content}}
 
 
 def cache_point(control: CacheControl) -> Json:

@@ -16,7 +16,7 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from workers.providers.base import RefusedError
 from workers.providers.bedrock.messages import Conversation, Json, cache_point
-from workers.providers.claude_json import JSON_INSTRUCTION, closed
+from workers.providers.claude_json import JSON_INSTRUCTION, OpenSchemaError, closed, instruction
 
 # What reasoning_effort means to a model that wants a number of tokens.
 BUDGET_TOKENS: Final = {
@@ -56,7 +56,10 @@ def build(request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, s
     extra = _model_fields(request, model, tools)
     output: Json = {}
     if form is not None and form.type == "json_schema" and form.json_schema is not None:
-        output["textFormat"] = _text_format(form.json_schema)
+        if (text_format := _text_format(form.json_schema)) is not None:
+            output["textFormat"] = text_format
+        else:
+            said.system.append({"text": instruction(bytes(form.json_schema.schema))})
     reasoning = _reasoning(request, job, able, replays_all=said.replays_all)
     if "effort" in reasoning:
         output["effort"] = reasoning.pop("effort")
@@ -169,10 +172,12 @@ def _serial(tools: Json) -> Json:
     return {"type": "auto", "disable_parallel_tool_use": True}
 
 
-def _text_format(schema: JsonSchema) -> Json:
-    """The schema travels as a JSON text, its objects closed as the models want them."""
+def _text_format(schema: JsonSchema) -> Json | None:
+    """The schema travels as a JSON text, in the subset that the models take; None for one that has to be told."""
     try:
         text = _encode(closed(msgspec.json.decode(schema.schema))).decode()
+    except OpenSchemaError:
+        return None
     except UNREADABLE:
         param = "response_format.json_schema.schema"
         error = invalid("The schema cannot be read.", param=param, code="invalid_json_schema")

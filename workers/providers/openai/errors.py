@@ -29,24 +29,14 @@ from workers.providers.faults import (
     refusal,
     retry_after_s,
 )
+from workers.providers.openai.places import error_of
+from workers.providers.openai.statuses import GONE_CODES, SPENT_CODES, plainly, status_of
 from workers.providers.scrub import scrub
 
 COOL_DEFAULT_S = 1.0  # after a 429 that names no time
 
-_SPENT_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-    }
-)
-_GONE_CODES = frozenset({"model_not_found", "model_deprecated", "model_decommissioned"})
 _NOT_FOUND_TYPES = frozenset({"not_found_error", "NotFoundError"})  # with a word about the model
-_MODEL_CODES = _GONE_CODES | {
+_MODEL_CODES = GONE_CODES | {
     "model_not_available",
     "model_not_allowed",
     "model_access_denied",
@@ -90,24 +80,6 @@ _SPENT = Fault(
 _LESS_WOULD_DO = re.compile(r"\bcan only afford\b|\bfewer max_tokens\b", re.IGNORECASE)
 _TOO_DEAR = Fault(_SPENT.error, Action.SPENT, COOL_DEFAULT_S)  # for this request: a smaller one is served
 _GONE = Fault(model_not_found("the model"), Action.GONE)
-# What an error object says when there is no status: an error event in a stream that began with 200.
-_STATUS_BY_WORD = {
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "slow_down": 429,
-    "requests": 429,
-    "tokens": 429,
-    "server_is_overloaded": 503,
-    "service_unavailable_error": 503,
-    "overloaded_error": 503,
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    **dict.fromkeys(_SPENT_CODES, 429),
-    **dict.fromkeys(_GONE_CODES, 404),
-}
-
 _decode = msgspec.json.decode
 
 
@@ -117,29 +89,22 @@ def fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         decoded: Any = _decode(body)
     except UNREADABLE:
         decoded = None
-    error = decoded.get("error", decoded) if isinstance(decoded, dict) else None
-    return _fault(status, error, retry_after_s(headers))
+    return _fault(status, error_of(decoded), retry_after_s(headers))
 
 
 def event_fault(error: Any) -> Fault:
     """What an error object inside a 2xx answer means; its words stand in for the status that it has not got."""
-    status = 502
-    if isinstance(error, dict):
-        code = error.get("code")
-        if isinstance(code, int) and 400 <= code <= 599:
-            status = code
-        else:
-            status = _STATUS_BY_WORD.get(str(code)) or _STATUS_BY_WORD.get(str(error.get("type")), 502)
-    return _fault(status, error, None)
+    told = plainly(error) if isinstance(error, dict) else None
+    return _fault(status_of(told), told, None)
 
 
 def _fault(status: int, error: Any, wait_s: float | None) -> Fault:
     fields = _fields(error)
     code = fields.get("code")
     kind = fields.get("type")
-    if code in _SPENT_CODES or kind in _SPENT_CODES or status == 402:
+    if code in SPENT_CODES or kind in SPENT_CODES or status == 402:
         return _TOO_DEAR if _LESS_WOULD_DO.search(_message(fields)) else _SPENT
-    if status in (400, 404) and code in _GONE_CODES:
+    if status in (400, 404) and code in GONE_CODES:
         return _GONE
     if status in (401, 403):
         return _refused(status, code, kind, fields)

@@ -16,7 +16,9 @@ from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from workers.providers.base import Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
+from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
+from workers.providers.openai.requests import Refusals, is_own_host, refuses_options, suited
 from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
@@ -73,14 +75,17 @@ class OpenAI:
 
     bills_abandoned: ClassVar[bool] = False
 
+    def __init__(self) -> None:
+        self._refusals = Refusals()
+
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
         del thoughts
         if job.dialect == COMPLETIONS and not model.capabilities.completions:
             from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
-            return emulate(job, model, lambda chat: [OpenAIExchange(chat, model)])
-        return [OpenAIExchange(job, model)]
+            return emulate(job, model, lambda chat: [OpenAIExchange(chat, model, self._refusals)])
+        return [OpenAIExchange(job, model, self._refusals)]
 
     def thought_ids(self, job: Job) -> list[str]:
         """None: this family keeps its own reasoning."""
@@ -93,14 +98,21 @@ class OpenAI:
 
 
 class OpenAIExchange:
-    """One call: values travel untouched, `model` is translated, usage is always asked for."""
+    """One call: values travel untouched, `model` is translated, usage is always asked for.
+
+    What a server other than OpenAI's own sends is mended before it is read, and what it does not take is not sent.
+    """
 
     __slots__ = (
+        "_account",
+        "_bare_for",
         "_events",
         "_job",
         "_late_usage",
+        "_mender",
         "_model",
         "_model_id",
+        "_refusals",
         "_request_body",
         "_usage_sent",
         "fault",
@@ -111,7 +123,7 @@ class OpenAIExchange:
         "usage",
     )
 
-    def __init__(self, job: Job, model: Model) -> None:
+    def __init__(self, job: Job, model: Model, refusals: Refusals) -> None:
         self.usage: TokenUsage | None = None
         self.output_bytes = 0
         self.uplifts: tuple[str, ...] = ()
@@ -121,14 +133,25 @@ class OpenAIExchange:
         self._job = job
         self._model = model
         self._model_id = Raw(_encode(job.model))
-        self._events = EventReader()
+        self._refusals = refusals
+        self._account: AccountSettings | None = None  # that of the try under way, where its answer is mended
+        self._bare_for = ""  # the account that is asked without `stream_options`
+        self._mender: Mender | None = None
+        self._events: EventReader | Mender = EventReader()
         self._usage_sent = False
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
         self._request_body = self._body()
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
-        """The same body for every account. What an earlier try has read is forgotten."""
-        self._events = EventReader()
+        """The same body for every account of OpenAI's own. What an earlier try has read is forgotten."""
+        body = self._request_body
+        if is_own_host(account.base_url):
+            self._mender, self._events = None, EventReader()
+        else:
+            self._account = account
+            self._mender = self._events = Mender(self._job)
+            bare = account.id == self._bare_for or self._refusals.has(account.id)
+            body = suited(body, self._job, self._model, with_options=not bare)
         self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, ()
         self._late_usage = None
         headers = {
@@ -141,7 +164,21 @@ class OpenAIExchange:
         if account.project:
             headers["OpenAI-Project"] = account.project
         base = account.base_url.rstrip("/") or BASE_URL
-        return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, self._request_body)
+        return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, body)
+
+    def without(self, status: int, body: bytes) -> UpstreamRequest | None:
+        """The same call once more without `stream_options`, where a compatible server's refusal names them."""
+        account = self._account
+        if self._mender is None or account is None or not self._job.stream or self._bare_for == account.id:
+            return None
+        if self._refusals.has(account.id) or not refuses_options(status, body):
+            return None
+        self._bare_for = account.id
+        return self.request(account)
+
+    def taken(self) -> None:
+        """The server took the call without them: the account is remembered."""
+        self._refusals.add(self._bare_for)
 
     def _body(self) -> bytes:
         job = self._job
@@ -172,6 +209,8 @@ class OpenAIExchange:
 
     def answer(self, body: bytes) -> bytes:
         """The upstream's JSON with the caller's model id, and `cost` if it was asked for."""
+        if self._mender is not None:
+            body = self._mender.answer(body)
         try:
             fields = _decode_map(body)
             body.decode()
@@ -181,7 +220,7 @@ class OpenAIExchange:
         if not self._readable(fields) or "choices" not in fields:
             self.fault = self.fault or NONSENSE
             return b""
-        self._count(fields["choices"])
+        self.output_bytes += _output_bytes(fields["choices"])
         self._served_by(fields)
         if not _absent(fields, "usage"):
             self.usage = token_usage(fields["usage"])
@@ -206,14 +245,21 @@ class OpenAIExchange:
         return b"".join(out)
 
     def close(self) -> bytes:
-        """Nothing more, but a fault unless `[DONE]` came."""
+        """Nothing more of OpenAI's own, but a fault unless `[DONE]` came; what a mended stream still says."""
         out: list[bytes] = []
         if not self.finished and self.fault is None:
-            if self._events.end() == b"[DONE]":
-                self._done(out)
-            else:
-                self.fault = CUT
+            for event in self._last():
+                if not self._event(event, out):
+                    break
+            if not self.finished:
+                self.fault = self.fault or CUT
         return b"".join(out)
+
+    def _last(self) -> list[bytes]:
+        if isinstance(self._events, Mender):
+            return self._events.close()
+        rest = self._events.end()
+        return [rest] if rest == b"[DONE]" else []
 
     def _event(self, event: bytes, out: list[bytes]) -> bool:
         # Whether the stream goes on.
@@ -232,11 +278,11 @@ class OpenAIExchange:
         choices = fields.get("choices", _EMPTY_LIST)
         bare = bytes(choices).strip() == b"[]"
         if not bare:
-            self._count(choices)
+            self.output_bytes += _output_bytes(choices)
         if not _absent(fields, "usage"):
             self._usage(fields, bare=bare)
             if bare:
-                if self._job.include_usage:
+                if self._job.include_usage and self._mender is None:
                     self._usage_chunk(fields, out)
                 return True
         if self._job.include_usage:
@@ -260,7 +306,7 @@ class OpenAIExchange:
     def _usage(self, fields: dict[str, Raw], *, bare: bool) -> None:
         self.usage = token_usage(fields["usage"]) or self.usage
         self._served_by(fields)
-        if not bare:
+        if not bare or self._mender is not None:  # compatible servers report before they have finished
             self._late_usage = fields | {"choices": _EMPTY_LIST}
 
     def _usage_chunk(self, fields: dict[str, Raw], out: list[bytes]) -> None:
@@ -290,18 +336,21 @@ class OpenAIExchange:
         cost = charge(self.usage, job.price, job.rate, self.uplifts)
         return Raw(_encode(_decode_map(usage) | {"cost": Raw(_encode(nano_to_usd(cost)))}))
 
-    def _count(self, choices: Raw) -> None:
-        try:
-            decoded = _decode_choices(choices)
-        except UNREADABLE:
-            self.output_bytes += len(bytes(choices))  # an unknown shape: its own size bounds what it says
-            return
-        for choice in decoded:
-            said = choice.delta or choice.message
-            if said is not None:
-                self.output_bytes += _said_bytes(said)
-            elif choice.text:
-                self.output_bytes += _utf8_bytes(choice.text)
+
+def _output_bytes(choices: Raw) -> int:
+    """Bytes of content, reasoning and arguments in raw choices."""
+    try:
+        decoded = _decode_choices(choices)
+    except UNREADABLE:
+        return len(bytes(choices))  # an unknown shape: its own size bounds what it says
+    total = 0
+    for choice in decoded:
+        said = choice.delta or choice.message
+        if said is not None:
+            total += _said_bytes(said)
+        elif choice.text:
+            total += _utf8_bytes(choice.text)
+    return total
 
 
 def _said_bytes(said: _Said) -> int:

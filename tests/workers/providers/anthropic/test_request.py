@@ -352,3 +352,78 @@ def test_an_invalid_body_is_refused(body):
     """A worker refuses a body that no edge should have let through."""
     with pytest.raises(RefusedError):
         Anthropic().open(job({}, body=body), OLD, {})
+
+
+def paired(body):
+    """Each call's id with the text of its result, in the order of the calls."""
+    blocks = [block for turn in body["messages"] for block in turn["content"]]
+    results = {block["tool_use_id"]: block["content"] for block in blocks if block["type"] == "tool_result"}
+    return [(block["id"], results[block["id"]]) for block in blocks if block["type"] == "tool_use"]
+
+
+def test_ids_that_repeat_in_each_turn_are_sent_once():
+    """Models that count their calls anew in each turn: each id is unique on the way out, and results follow their own."""
+    messages = [*USER]
+    for turn in range(3):
+        called = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+        calls = [called | {"id": "call_0"}, called | {"id": "list_dir:0"}]
+        messages.append({"role": "assistant", "content": None, "tool_calls": calls})
+        messages.append({"role": "tool", "tool_call_id": "list_dir:0", "content": f"dir {turn}"})
+        messages.append({"role": "tool", "tool_call_id": "call_0", "content": f"zero {turn}"})
+    body = sent({"tools": [TOOL], "messages": messages})
+    pairs = paired(body)
+    assert [text for _, text in pairs] == [f"{what} {turn}" for turn in range(3) for what in ("zero", "dir")]
+    assert pairs[0][0] == "call_0"
+
+
+def test_legacy_functions_called_again_are_calls_of_their_own():
+    """A function of the legacy kind has no id but its name, which each of its calls shares."""
+    messages = [*USER]
+    for turn in range(2):
+        messages.append(
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+        )
+        messages.append({"role": "function", "name": "f", "content": f"result {turn}"})
+    body = sent({"tools": [TOOL], "messages": messages})
+    pairs = paired(body)
+    assert [text for _, text in pairs] == ["result 0", "result 1"]
+    assert len({name for name, _ in pairs}) == 2
+
+
+def test_a_schema_that_refers_to_itself_is_told_in_words():
+    """No answer's schema may be recursive: OpenAI takes one, so it becomes an instruction instead of a refusal."""
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}, "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "tree", "schema": tree, "strict": True}}
+    body = sent({"response_format": form}, NEW)
+    assert "output_config" not in body
+    assert json.loads(body["system"].partition("JSON schema: ")[2]) == tree
+
+
+def test_what_openai_takes_is_served():
+    """`oneOf`, counts and formats outside the subset: the schema is sent within it, and the rest told."""
+    item = {"oneOf": [{"type": "string", "format": "idn-email"}, {"type": "integer", "multipleOf": 2}]}
+    schema = {"type": "object", "properties": {"a": {"type": "array", "items": item, "minItems": 2}}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    made = sent({"response_format": form}, NEW)["output_config"]["format"]["schema"]
+    array = made["properties"]["a"]
+    assert (array["minItems"], array["description"]) == (1, "(minItems: 2)")
+    assert array["items"]["anyOf"] == [
+        {"type": "string", "description": '(format: "idn-email")'},
+        {"type": "integer", "description": "(multipleOf: 2)"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "strict"),
+    [
+        ({"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}, True),
+        ({"type": "object", "properties": {"a": {"$ref": "#"}}}, False),
+    ],
+)
+def test_strict_tools_are_in_the_subset_or_not_strict(parameters, strict):
+    """A strict tool's schema has the answers' subset; one outside it is as strong a hint as any other tool's."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters, "strict": True}}
+    (made,) = sent({"tools": [tool]}, model("claude-opus-4-8", strict_tools=True))["tools"]
+    assert made.get("strict", False) is strict
+    if not strict:
+        assert made["input_schema"] == parameters

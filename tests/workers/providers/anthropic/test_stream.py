@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.money.pricing import TokenUsage
 from tests.fakes.anthropic import ending, framed, opening, texts, tool_use, whole
 from tests.workers.providers.anthropic.cases import (
     ACCOUNT,
@@ -221,6 +222,35 @@ def test_c35_a_reported_zero_is_a_value():
     play(made, opening(input_tokens=7), *ending("max_tokens", output_tokens=0))
     assert made.usage.completion == 0
     assert made.usage.prompt == 7
+
+
+def test_a_later_zero_lowers_nothing():
+    """A server that counts anew at the end sends zeros for what it has said: the running totals stay."""
+    start = opening(input_tokens=1000, cache_read_input_tokens=500, cache_creation_input_tokens=7)
+    start["message"]["usage"]["cache_creation"] = {
+        "ephemeral_5m_input_tokens": 3,
+        "ephemeral_1h_input_tokens": 4,
+    }
+    zeros = {"input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+    zeros["cache_creation"] = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
+    made = exchange(stream_job())
+    play(made, start, *texts("hi"), *ending(output_tokens=9, **zeros))
+    assert made.usage == TokenUsage(input=1000, cached=500, cache_write=3, cache_write_1h=4, output=9)
+
+
+def test_a_later_zero_of_output_lowers_only_the_placeholder():
+    """The opening's output is a placeholder that any figure replaces; what a later event said stays."""
+    made = exchange(stream_job())
+    first = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 9}}
+    play(made, opening(input_tokens=7), *texts("hi"), first, *ending(output_tokens=0))
+    assert made.usage.completion == 9
+
+
+def test_a_first_zero_stays_zero():
+    """A prompt of 0 that nothing corrects is 0."""
+    made = exchange(stream_job())
+    play(made, opening(input_tokens=0), *texts("hi"), *ending(output_tokens=0))
+    assert (made.usage.prompt, made.usage.completion) == (0, 0)
 
 
 def test_c43_characters_survive_any_cut():

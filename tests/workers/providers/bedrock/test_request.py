@@ -392,3 +392,50 @@ def test_what_converse_cannot_honour_is_refused(body, param):
         sent(**body)
     else:
         assert refused(**body)[1] == param
+
+
+def paired(body):
+    """Each call's id with the text of its result, in the order of the calls."""
+    blocks = [block for turn in body["messages"] for block in turn["content"]]
+    results = [block["toolResult"] for block in blocks if "toolResult" in block]
+    texts = {result["toolUseId"]: result["content"][0]["text"] for result in results}
+    calls = [block["toolUse"]["toolUseId"] for block in blocks if "toolUse" in block]
+    return [(call, texts[call]) for call in calls]
+
+
+def test_ids_that_repeat_in_each_turn_are_sent_once():
+    """Models that count their calls anew in each turn: each id is unique on the way out, and results follow their own."""
+    messages = [USER]
+    for turn in range(3):
+        called = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+        calls = [called | {"id": "call_0"}, called | {"id": "list_dir:0"}]
+        messages.append({"role": "assistant", "content": None, "tool_calls": calls})
+        messages.append({"role": "tool", "tool_call_id": "list_dir:0", "content": f"dir {turn}"})
+        messages.append({"role": "tool", "tool_call_id": "call_0", "content": f"zero {turn}"})
+    body = sent(tools=[F], messages=messages)
+    pairs = paired(body)
+    assert [text for _, text in pairs] == [f"{what} {turn}" for turn in range(3) for what in ("zero", "dir")]
+    assert pairs[0][0] == "call_0"
+
+
+def test_legacy_functions_called_again_are_calls_of_their_own():
+    """A function of the legacy kind has no id but its name, which each of its calls shares."""
+    messages = [USER]
+    for turn in range(2):
+        messages.append(
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+        )
+        messages.append({"role": "function", "name": "f", "content": f"result {turn}"})
+    body = sent(tools=[F], messages=messages)
+    pairs = paired(body)
+    assert [text for _, text in pairs] == ["result 0", "result 1"]
+    assert len({name for name, _ in pairs}) == 2
+
+
+def test_a_schema_that_refers_to_itself_is_told_in_words():
+    """No answer's schema may be recursive: OpenAI takes one, so it becomes an instruction instead of a refusal."""
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}, "additionalProperties": False}
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": tree, "strict": True}}
+    body = sent(response_format=wanted)
+    assert "textFormat" not in body.get("outputConfig", {})
+    assert json.loads(body["system"][0]["text"].partition("JSON schema: ")[2]) == tree

@@ -1,4 +1,4 @@
-"""The pass-through, without a worker around it: what goes up, and what comes back."""
+"""The pass-through to OpenAI's own host, without a worker around it: what goes up, and what comes back."""
 
 import json
 from decimal import Decimal
@@ -20,7 +20,8 @@ from workers.providers.faults import retry_after_s
 from workers.providers.openai.errors import fault
 from workers.providers.openai.family import OpenAI, OpenAIExchange
 
-ACCOUNT = AccountSettings(id="a", base_url="http://up/v1", api_key="sk-1")
+ACCOUNT = AccountSettings(id="a", base_url="https://api.openai.com/v1", api_key="sk-1")
+ELSEWHERE = AccountSettings(id="a", base_url="http://up/v1", api_key="sk-1")
 
 scalars = (
     st.none()
@@ -155,7 +156,9 @@ def test_credentials_in_headers_only() -> None:
     assert request.headers["Authorization"] == "Bearer sk-1"
     assert (request.headers["OpenAI-Organization"], request.headers["OpenAI-Project"]) == ("org-1", "proj-1")
     row = model(capabilities=Capabilities(completions=True))
-    legacy = exchange({"model": "m", "prompt": "x"}, dialect=COMPLETIONS, limit=16, row=row).request(ACCOUNT)
+    legacy = exchange({"model": "m", "prompt": "x"}, dialect=COMPLETIONS, limit=16, row=row).request(
+        ELSEWHERE
+    )
     assert legacy.url == "http://up/v1/completions"
     assert json.loads(legacy.body)["max_tokens"] == 16
 

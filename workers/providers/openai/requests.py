@@ -1,0 +1,129 @@
+"""Owns what a request to a compatible server says otherwise than one to OpenAI: what that server would refuse."""
+
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Raw
+
+from schemas.bus.frames import Job
+from schemas.catalogue.model import Model
+from schemas.chat.request import CHAT
+
+REFUSALS_MAX: Final = 1_024  # accounts that are remembered to refuse `stream_options`
+
+_OWN_HOST: Final = "api.openai.com"
+_LIMIT_FIELDS: Final = ("max_tokens", "max_completion_tokens")
+_MARK: Final = "cache_control"
+_MARK_SIGN: Final = b"cache_control"
+_OPTIONS_SIGNS: Final = (b"stream_options", b"include_usage")
+_REFUSED: Final = (400, 422)
+
+_encode = msgspec.json.Encoder().encode
+_decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+
+
+@lru_cache(maxsize=256)
+def is_own_host(base_url: str) -> bool:
+    """Whether an account's address is OpenAI's own, which an empty one stands for, in any region."""
+    host = (urlsplit(base_url).hostname or "").lower() if base_url else _OWN_HOST
+    return host == _OWN_HOST or host.endswith(f".{_OWN_HOST}")
+
+
+class Refusals:
+    """The accounts whose servers refuse `stream_options`: the newest REFUSALS_MAX, until the worker ends."""
+
+    def __init__(self) -> None:
+        self._accounts: OrderedDict[str, None] = OrderedDict()
+
+    def has(self, account_id: str) -> bool:
+        """Whether this account is known to refuse them."""
+        return account_id in self._accounts
+
+    def add(self, account_id: str) -> None:
+        """Remembers an account, and forgets the oldest beyond the bound."""
+        self._accounts[account_id] = None
+        while len(self._accounts) > REFUSALS_MAX:
+            self._accounts.popitem(last=False)
+
+
+def refuses_options(status: int, body: bytes) -> bool:
+    """Whether an error answer says that the server does not take `stream_options`."""
+    return status in _REFUSED and any(sign in body for sign in _OPTIONS_SIGNS)
+
+
+def suited(body: bytes, job: Job, model: Model, *, with_options: bool) -> bytes:
+    """The body of a job as a compatible server takes it; the same bytes if nothing of it is foreign there.
+
+    A limit is written under the row's own name, cache marks are left out where the model has no use for them, and
+    `stream_options` where the server is known to refuse them.
+    """
+    marked = _MARK_SIGN in body and not model.capabilities.cache_points
+    limited = any(name.encode() in body for name in _LIMIT_FIELDS)
+    if with_options and not marked and not limited:
+        return body
+    fields = _decode_map(body)
+    changed = _limit(fields, job, model)
+    if marked:
+        changed = _unmark(fields) or changed
+    if not with_options:
+        changed = fields.pop("stream_options", None) is not None or changed
+    return _encode(fields) if changed else body
+
+
+def _limit(fields: dict[str, Raw], job: Job, model: Model) -> bool:
+    name = model.capabilities.limit_field if job.dialect == CHAT else "max_tokens"
+    set_names = [one for one in _LIMIT_FIELDS if bytes(fields.get(one, b"null")) != b"null"]
+    if not set_names or set_names == [name]:
+        return False
+    for one in _LIMIT_FIELDS:
+        if one != name:
+            fields.pop(one, None)
+    fields[name] = Raw(b"%d" % job.limit)
+    return True
+
+
+def _unmark(fields: dict[str, Raw]) -> bool:
+    """Takes cache marks off the request, its messages and their parts, and its tools: nowhere else, as in a schema."""
+    changed = fields.pop(_MARK, None) is not None
+    for name in ("messages", "tools"):
+        raw = fields.get(name)
+        if raw is not None and _MARK_SIGN in bytes(raw) and (clean := _unmarked_items(raw)) is not None:
+            fields[name] = clean
+            changed = True
+    return changed
+
+
+def _unmarked_items(raw: Raw) -> Raw | None:
+    """A list whose objects, and the parts of their `content`, carry no mark; None if nothing changed."""
+    if bytes(raw)[:1] != b"[":
+        return None
+    items = _decode_list(raw)
+    changed = False
+    for at, item in enumerate(items):
+        if _MARK_SIGN not in bytes(item) or bytes(item)[:1] != b"{":
+            continue
+        fields = _decode_map(item)
+        marked = fields.pop(_MARK, None) is not None
+        for name in ("content", "function"):
+            inner = fields.get(name)
+            if inner is not None and (clean := _unmarked(inner)) is not None:
+                fields[name] = clean
+                marked = True
+        if marked:
+            items[at] = Raw(_encode(fields))
+            changed = True
+    return Raw(_encode(items)) if changed else None
+
+
+def _unmarked(raw: Raw) -> Raw | None:
+    """A list of parts, or one object, without marks of its own; None if nothing changed."""
+    if bytes(raw)[:1] == b"[":
+        return _unmarked_items(raw)
+    if bytes(raw)[:1] != b"{" or _MARK_SIGN not in bytes(raw):
+        return None
+    fields = _decode_map(raw)
+    return Raw(_encode(fields)) if fields.pop(_MARK, None) is not None else None
