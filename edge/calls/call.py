@@ -108,10 +108,15 @@ class Call(Outlet):
             return
         if self.left:
             self._end(None, Settle.RELEASE)
-        elif self._host.deserted(self.pool):
+        elif self._attempt_is_first and self._host.deserted(self.pool):
             self._end(faults.no_room(self.model), Settle.RELEASE)
         else:
             self._wait(time.monotonic())
+
+    @property
+    def _attempt_is_first(self) -> bool:
+        # A later one lost its worker a moment ago: that one is being started again, and is worth a wait.
+        return self.current.number == 1
 
     def on_reconnect(self) -> None:
         """NATS is back: what was on its way may be lost."""

@@ -152,6 +152,22 @@ async def test_worker_dies_before_the_first_byte(rig: Rig, stream: bool) -> None
     assert len(rig.ledger.of(REATTEMPT)) == 1
 
 
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, full_wait_s=20.0)], indirect=True)
+async def test_the_only_worker_dies_before_the_first_byte(rig: Rig) -> None:
+    """A call whose worker was the pool's only one waits for the next one, which is soon started, as others wait for room."""
+
+    async def dies(attempt: Attempt) -> None:
+        attempt.accept()
+        await rig.worker.die()
+
+    rig.worker.script = dies
+    call = asyncio.create_task(rig.chat())
+    await until(lambda: rig.ledger.of(REATTEMPT))
+    await until(lambda: rig.edge.roster.silent("sandbox"))
+    await rig.add_worker()
+    assert (await call).status_code == 200
+
+
 @pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, silence_s=0.7)], indirect=True)
 async def test_frozen_worker_is_given_up_after_silence(rig: Rig) -> None:
     """A worker that beats but says nothing of a call for too long is told to stop, and the call attempted again."""
