@@ -160,7 +160,8 @@ def _known(provider: str, upstream: str, *, own: bool) -> Capabilities:
     preset = presets()[provider]
     able = profiled(preset.profile, upstream)
     # A vendor's own models may refuse the name that other servers alone know.
-    return structs.replace(able, limit_field=preset.limit_field) if preset.limit_field and own else able
+    guessed_name = able.guessed and own and preset.limit_field
+    return structs.replace(able, limit_field=preset.limit_field) if guessed_name else able
 
 
 def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:
