@@ -174,6 +174,7 @@ def _job(
         price=hold.price,
         rate=hold.rate,
         headers=headers,
+        media_tokens=bound.media_tokens,
     )
 
 

@@ -44,6 +44,22 @@ def data_url(url: str) -> Media | None:
     return Media(_ALIASES.get(media_type, media_type), url[found.end() :])
 
 
+def base64_start(url: str) -> int:
+    """Where the base64 of a data URL begins; -1 if it is no such URL."""
+    found = _DATA_URL.match(url)
+    return -1 if found is None else found.end()
+
+
+def pdf_start(file_data: str, filename: str) -> int:
+    """Where the base64 of an inline PDF begins; -1 for any other file, and for one whose name says otherwise."""
+    if _ENDINGS.get(filename.rpartition(".")[2].lower(), PDF) != PDF:
+        return -1
+    if file_data[:5].lower() != "data:":
+        return 0
+    found = _DATA_URL.match(file_data)
+    return found.end() if found is not None and found[1].lower() == PDF else -1
+
+
 def file_media(file: FileData) -> Media | None:
     """What an inline file holds: a data URL, or bare base64 of the type that its name ends in (else a PDF)."""
     if not file.file_data:

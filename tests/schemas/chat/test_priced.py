@@ -1,5 +1,6 @@
 """What is priced in a request, and the bound of its prompt."""
 
+import base64
 import json
 from typing import Any
 
@@ -10,10 +11,13 @@ from hypothesis import strategies as st
 
 from schemas.asked import Ask, Bound
 from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.media import with_margin
 from schemas.catalogue.model import Capabilities, Model
+from schemas.catalogue.profiles import profiled
 from schemas.chat import priced
 from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
+from tests.fakes.media import data_url, png, wav
 
 MODEL = Model(
     id="m",
@@ -298,3 +302,36 @@ def test_media_of_kinds_that_are_not_openais_are_refused(part: dict[str, Any]) -
     with pytest.raises(RequestError) as raised:
         priced.bound(fields, priced.read(fields, CHAT), MODEL)
     assert raised.value.error.param == "messages[0].content[0]"
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("detail", [None, "high", "low"])
+def test_a_picture_is_bounded_by_its_own_size(escaped: bool, detail: str | None) -> None:
+    """A picture in a body counts its formula's tokens and a tenth, however its URL is written, and is in the estimate."""
+    able = profiled("openai", "gpt-4o")
+    model = msgspec.structs.replace(MODEL, capabilities=able)
+    image = {"url": data_url(png((800, 600)))} | ({"detail": detail} if detail else {})
+    raw = json.dumps({"model": "m", **user({"type": "image_url", "image_url": image})})
+    if escaped:
+        raw = raw.replace("/", "\\/").replace('"detail"', '"d\\u0065tail"')
+    fields = priced.decode(raw.encode())
+    got = priced.bound(fields, priced.read(fields, CHAT), model)
+    tokens = 85 if detail == "low" else 765
+    assert got.media_tokens == tokens
+    assert got.prompt_max == got.text_bytes + able.overhead_tokens + with_margin(tokens)
+
+
+def test_a_picture_in_plain_text_of_its_part_and_a_recording_are_measured_too() -> None:
+    """`image_url` may be the URL itself, and a recording counts by its seconds."""
+    able = profiled("gemini", "gemini-2.5-flash")
+    model = msgspec.structs.replace(MODEL, capabilities=able)
+    sound = {"data": base64.b64encode(wav(3)).decode(), "format": "wav"}
+    got = bound(
+        user(
+            {"type": "image_url", "image_url": data_url(png((300, 300)))},
+            {"type": "input_audio", "input_audio": sound},
+        ),
+        model=model,
+    )
+    assert got.media_tokens == 258 + 128
+    assert got.prompt_max == got.text_bytes + able.overhead_tokens + 284 + 141
