@@ -3,6 +3,7 @@
 import time
 
 from edge.admission.catalogue import Catalogue
+from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.relay import Relay
@@ -12,7 +13,7 @@ from edge.http.heading import job_headers
 from edge.http.intake import AUTHORIZATION, key_digest, read_body
 from edge.limits import Limits
 from runtime.ledger import LedgerClient
-from schemas.asked import Ask, Bound
+from schemas.asked import Ask, Bound, Seen
 from schemas.bus import frames
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
@@ -60,6 +61,7 @@ class Admission:
         catalogue: Catalogue,
         roster: Roster,
         relay: Relay,
+        pages: PageCounter,
         budget: Budget,
         limits: Limits,
     ) -> None:
@@ -67,6 +69,7 @@ class Admission:
         self._catalogue = catalogue
         self._roster = roster
         self._relay = relay
+        self._pages = pages
         self._budget = budget
         self._limits = limits
 
@@ -98,6 +101,10 @@ class Admission:
         body = dialect.encode(fields)
         if (error := dialect.refuse(model, body)) is not None:
             raise RequestError(error)
+        if bound.documents:
+            await caller.verify()  # before work that is worth something
+            pages = await self._pages.count(bound.documents)
+            bound = dialect.bound(fields, ask, model, Seen(pages=pages))
         # Before the hold: nobody would release one that was granted to a call which is then refused.
         headers = job_headers(exchange, dialect.job_headers)
         message = Authorise(
