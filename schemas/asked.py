@@ -41,6 +41,7 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 NOTHING_SEEN = Seen()
+CAPS_ONLY = Seen(caps_only=True)
 
 
 class Bound(Struct, frozen=True, kw_only=True):

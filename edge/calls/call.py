@@ -195,6 +195,8 @@ class Call(Outlet):
             self._wait(now)
 
     def _on_running(self, frame: Frame, now: float) -> None:
+        if isinstance(frame, End) and self._job.media_tokens:
+            self._host.reported(self, self._job, frame.usage)
         if self.left:
             self.current.cancel_again(now)
             if isinstance(frame, End | Failed):

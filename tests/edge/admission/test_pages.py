@@ -9,7 +9,7 @@ import pytest
 
 from edge.admission import pages
 from edge.admission.pages import JOBS_MAX, PageCounter, count_pages
-from schemas.asked import NOTHING_SEEN, Document, Seen
+from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Document, Seen
 from schemas.catalogue.profiles import profiled
 from schemas.chat.counted import document
 from tests.fakes.documents import broken_pdfs, lying_pdfs, packed, pdf, repeated, tree, updated
@@ -67,6 +67,7 @@ def test_a_document_costs_its_pages():
     found = document(able, Seen(pages={"p": 3}), "p")
     assert (found.most, found.likely) == (3 * (1_500 + 4_000), 3 * (765 + 750))
     assert document(able, NOTHING_SEEN, "p").most == able.file_tokens_max
+    assert document(able, CAPS_ONLY, "p").most == able.file_tokens_max
 
 
 def asked(data: bytes, param: str = "p") -> Document:
