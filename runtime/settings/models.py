@@ -191,6 +191,7 @@ def _capabilities(table: Table, base: Capabilities) -> tuple[Capabilities, bool]
     table.done()
     if "image_tokens_max" in changes:  # whoever bounds pictures means them to be taken
         changes.setdefault("images", changes["image_tokens_max"] > 0)
+        changes.setdefault("pictures", None)  # a bound of the row's own is used as it is, whatever the size
     able = structs.replace(base, **changes)
     if not able.images:
         return structs.replace(able, image_tokens_max=0), False

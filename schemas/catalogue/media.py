@@ -3,10 +3,12 @@
 Every formula gives the same for a picture and for the picture turned, so that no orientation has to be read.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+_Count = Annotated[int, Meta(ge=0)]
+_Pixels = Annotated[int, Meta(ge=1)]
 DETAIL_LOW: Final = "low"
 DETAIL_HIGH: Final = "high"
 DETAIL_ORIGINAL: Final = "original"
@@ -17,9 +19,9 @@ PAGE_PX: Final = (1_275, 1_650)
 class Cells(Struct, frozen=True, kw_only=True, tag_field="formula", tag="cells"):
     """Claude: cells of `side_px`, after the picture was shrunk to `edge_px_max` and `tokens_max`."""
 
-    side_px: int = 28
-    edge_px_max: int
-    tokens_max: int
+    side_px: _Pixels = 28
+    edge_px_max: _Pixels
+    tokens_max: _Count
 
     def tokens(self, width: int, height: int, detail: str | None) -> int:
         """What a picture of so many pixels counts; `detail` changes nothing."""
@@ -32,11 +34,11 @@ class Cells(Struct, frozen=True, kw_only=True, tag_field="formula", tag="cells")
 class Tiles(Struct, frozen=True, kw_only=True, tag_field="formula", tag="tiles", omit_defaults=True):
     """OpenAI up to GPT-5: a base, and so many tokens a tile of 512 px; `detail: low` is the base alone."""
 
-    base_tokens: int
-    tile_tokens: int
-    tile_px: int = 512
-    edge_px_max: int = 2_048
-    short_px_max: int = 768
+    base_tokens: _Count
+    tile_tokens: _Count
+    tile_px: _Pixels = 512
+    edge_px_max: _Pixels = 2_048
+    short_px_max: _Pixels = 768
 
     def tokens(self, width: int, height: int, detail: str | None) -> int:
         """What a picture of so many pixels counts."""
@@ -57,12 +59,12 @@ class Patches(Struct, frozen=True, kw_only=True, tag_field="formula", tag="patch
     An `edge_px_max` of 0 is none.
     """
 
-    factor_permille: int
-    patches_max: int
-    side_px: int = 32
-    edge_px_max: int = 0
-    high_patches_max: int = 0
-    high_edge_px_max: int = 0
+    factor_permille: _Count
+    patches_max: _Count
+    side_px: _Pixels = 32
+    edge_px_max: _Count = 0
+    high_patches_max: _Count = 0
+    high_edge_px_max: _Count = 0
     auto_is_high: bool = False
 
     def tokens(self, width: int, height: int, detail: str | None) -> int:
@@ -81,11 +83,11 @@ class Patches(Struct, frozen=True, kw_only=True, tag_field="formula", tag="patch
 class Crops(Struct, frozen=True, kw_only=True, tag_field="formula", tag="crops", omit_defaults=True):
     """Gemini up to 2.5: crops of a unit that follows from the shorter side; a small picture is one."""
 
-    crop_tokens: int = 258
-    small_px_max: int = 384
-    unit_px_min: int = 256
-    unit_px_max: int = 768
-    tokens_max: int
+    crop_tokens: _Count = 258
+    small_px_max: _Pixels = 384
+    unit_px_min: _Pixels = 256
+    unit_px_max: _Pixels = 768
+    tokens_max: _Count
 
     def tokens(self, width: int, height: int, detail: str | None) -> int:
         """What a picture of so many pixels counts; `detail` changes nothing."""
@@ -99,7 +101,7 @@ class Crops(Struct, frozen=True, kw_only=True, tag_field="formula", tag="crops",
 class Flat(Struct, frozen=True, kw_only=True, tag_field="formula", tag="flat"):
     """Gemini from 3 on: every picture counts the same."""
 
-    picture_tokens: int
+    picture_tokens: _Count
 
     def tokens(self, width: int, height: int, detail: str | None) -> int:
         """What any picture counts."""
