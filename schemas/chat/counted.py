@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from schemas.asked import Seen
+from schemas.bus.usage import estimate_tokens
 from schemas.catalogue.media import PAGE_PX, with_margin
 from schemas.catalogue.model import Capabilities
 from schemas.media.pictures import picture_size
@@ -52,6 +53,12 @@ def recording(able: Capabilities, seen: Seen, data: str) -> Counted:
     if seen.caps_only:
         return Counted(most, likely)
     return Counted(min(with_margin(length.most_s * able.audio_tokens_per_s), most), likely)
+
+
+def plain_text(able: Capabilities, count_bytes: int) -> Counted:
+    """A file that is UTF-8, as is checked before a hold: no tokenizer makes more tokens of it than it has bytes."""
+    most = able.file_tokens_max
+    return Counted(min(with_margin(count_bytes), most), min(estimate_tokens(count_bytes), most))
 
 
 def document(able: Capabilities, seen: Seen, param: str) -> Counted:

@@ -50,14 +50,18 @@ def base64_start(url: str) -> int:
     return -1 if found is None else found.end()
 
 
-def pdf_start(file_data: str, filename: str) -> int:
-    """Where the base64 of an inline PDF begins; -1 for any other file, and for one whose name says otherwise."""
-    if _ENDINGS.get(filename.rpartition(".")[2].lower(), PDF) != PDF:
-        return -1
+def file_kind(file_data: str, filename: str) -> tuple[str, int]:
+    """The media type of an inline file, and where its base64 begins; ("", -1) if nothing is certain of it.
+
+    Of a PDF nothing is whose name says otherwise: not every server goes by the type.
+    """
+    named = _ENDINGS.get(filename.rpartition(".")[2].lower(), PDF)
     if file_data[:5].lower() != "data:":
-        return 0
+        return named, 0
     found = _DATA_URL.match(file_data)
-    return found.end() if found is not None and found[1].lower() == PDF else -1
+    if found is None or (found[1].lower() == PDF and named != PDF):
+        return "", -1
+    return found[1].lower(), found.end()
 
 
 def file_media(file: FileData) -> Media | None:

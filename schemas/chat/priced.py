@@ -13,11 +13,12 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.chat import counted
 from schemas.chat.counted import NOTHING, Counted
-from schemas.chat.media import base64_start, pdf_start
+from schemas.chat.media import PDF, TEXT, base64_start, file_kind
 from schemas.chat.parameters import NO_PROMPT, PRICED
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE
+from schemas.media.encoded import size_bytes
 
 MODEL_CHARS_MAX = 256
 CHOICES_MAX = 128  # OpenAI's own bound of n
@@ -263,13 +264,15 @@ class _Media:
         self.inline_bytes += _size(_decode_fields(value)["file_data"])  # its name is text
         able = self._model.capabilities
         self._take("file", param, able.file_tokens_max)
-        start = pdf_start(file.file_data, file.filename if isinstance(file.filename, str) else "")
-        if start < 0:
+        kind, start = file_kind(file.file_data, file.filename if isinstance(file.filename, str) else "")
+        if kind == TEXT and kind in able.file_types:
+            self._add(counted.plain_text(able, size_bytes(file.file_data, start)))
+        elif kind == PDF:
+            if able.image_tokens_max and param not in self._seen.pages and not self._seen.caps_only:
+                self.documents.append(Document(param, file.file_data, start))
+            self._add(counted.document(able, self._seen, param))
+        else:
             self._add(Counted(able.file_tokens_max, able.file_tokens_max))
-            return
-        if able.image_tokens_max and param not in self._seen.pages and not self._seen.caps_only:
-            self.documents.append(Document(param, file.file_data, start))
-        self._add(counted.document(able, self._seen, param))
 
     def _take(self, kind: str, param: str, tokens_max: int) -> None:
         if not tokens_max:

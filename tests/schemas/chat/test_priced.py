@@ -335,3 +335,30 @@ def test_a_picture_in_plain_text_of_its_part_and_a_recording_are_measured_too() 
     )
     assert got.media_tokens == 258 + 128
     assert got.prompt_max == got.text_bytes + able.overhead_tokens + 284 + 141
+
+
+@pytest.mark.parametrize(
+    ("upstream", "file", "tokens"),
+    [
+        ("claude-opus-5", {"filename": "a.txt", "file_data": "QUJD" * 100}, 330),
+        ("claude-opus-5", {"file_data": "data:text/plain;base64," + "QUJD" * 100}, 330),
+        ("gemini-3.8-flash", {"filename": "a.txt", "file_data": "QUJD" * 100}, 330),
+        ("gemini-3.8-flash", {"filename": "a.md", "file_data": "QUJD" * 100}, None),  # perhaps no UTF-8
+        ("gemini-3.8-flash", {"filename": "a.csv", "file_data": "QUJD" * 100}, None),
+        ("gpt-6.1-sol", {"filename": "a.txt", "file_data": "QUJD" * 100}, None),
+        ("gpt-6.1-sol", {"filename": "a.txt", "file_data": "data:application/pdf;base64,QUJD"}, None),
+        ("claude-opus-5", {"filename": 5, "file_data": "QUJD"}, None),
+    ],
+)
+def test_a_text_file_is_bounded_by_its_bytes(upstream: str, file: dict[str, Any], tokens: int | None) -> None:
+    """A file that reaches the prompt as text counts its bytes and a tenth; one that nothing is certain of the window."""
+    provider = {"c": "anthropic", "g": "gemini"}[upstream[0]] if "gpt" not in upstream else "openai"
+    able = profiled(provider, upstream)
+    model = msgspec.structs.replace(MODEL, capabilities=able, context=1_000_000)
+    got = bound(user({"type": "file", "file": file}), model=model)
+    assert got.documents == () or upstream == "claude-opus-5"
+    if tokens is None:
+        assert got.prompt_max == model.context
+    else:
+        assert got.prompt_max == got.text_bytes + able.overhead_tokens + tokens
+        assert got.media_tokens == 75
