@@ -34,10 +34,12 @@ PROFILES: Final = tuple(_PROFILES)
 def profiled(profile: str, upstream: str) -> Capabilities:
     """What a model can do by one of PROFILES.
 
-    A guess takes no pictures, nor files whose pages are pictures: nothing bounds one, and a hold would be a guess.
+    A guess takes no pictures, because nothing bounds one; its files and recordings hold the window, which bounds all.
     """
     found = _PROFILES[profile]
     able = found.capabilities(upstream)
     if found.knows(upstream):
         return able
-    return structs.replace(able, guessed=True, images=False, pictures=None, image_tokens_max=0)
+    return structs.replace(
+        able, guessed=True, images=False, pictures=None, image_tokens_max=0, audio_tokens_per_s=0
+    )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.catalogue.model import WINDOW_TOKENS
 from schemas.catalogue.profiles import profiled
 
 NEW = "max_completion_tokens"
@@ -162,7 +163,8 @@ def test_a_newer_id_is_taken_for_the_newest_of_its_line(profile, upstream):
     able, stands_for = profiled(profile, upstream), profiled(profile, GUESSES[profile, upstream])
     assert able.guessed
     assert not able.images
-    assert able.pictures is None
+    assert (able.pictures, able.audio_tokens_per_s) == (None, 0)
+    assert able.file_tokens_max == stands_for.file_tokens_max == WINDOW_TOKENS
     same = (
         "sampling",
         "sampling_at_none",
