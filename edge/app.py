@@ -11,6 +11,7 @@ from uvicorn import Config, Server
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
@@ -85,11 +86,14 @@ class Edge:
         self._stack.push_async_callback(self.catalogue.close)
         self.relay = Relay(self.bus, ledger, self.roster, self.budget, limits)
         await self.relay.open()
+        pages = PageCounter()
+        self._stack.callback(pages.close)
         admission = Admission(
             ledger=ledger,
             catalogue=self.catalogue,
             roster=self.roster,
             relay=self.relay,
+            pages=pages,
             budget=self.budget,
             limits=limits,
         )

@@ -25,6 +25,25 @@ class Ask(Struct, frozen=True, kw_only=True):
         return self.candidates[0]
 
 
+class Document(Struct, frozen=True):
+    """A PDF of a body whose pages bound its prompt: where it stands, and its text, base64 from `start` on."""
+
+    param: str
+    data: str
+    start: int
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What is known of the media of a body beside the body itself."""
+
+    pages: dict[str, int] = {}  # of its documents, by `param`; one that is missing was not counted
+    caps_only: bool = False  # the model was seen to bill more than its formulas say: each counts the most
+
+
+NOTHING_SEEN = Seen()
+CAPS_ONLY = Seen(caps_only=True)
+
+
 class Bound(Struct, frozen=True, kw_only=True):
     """What a hold is priced from. `text_bytes` are those of the prompt without its media, for estimates."""
 
@@ -32,4 +51,6 @@ class Bound(Struct, frozen=True, kw_only=True):
     text_bytes: int
     limit: int | None  # at most the model's own
     inputs_max: tuple[int, ...] = ()  # for later: tokens of each input, where what is answered hangs on them
+    media_tokens: int = 0  # what its media likely counts, for estimates; 0 without any
+    documents: tuple[Document, ...] = ()  # whose pages would make a smaller bound, if they were counted
     classes: frozenset[str] | None = None  # for later: price classes in reach; None is every one of the model

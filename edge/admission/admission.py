@@ -2,7 +2,10 @@
 
 import time
 
+from msgspec import structs
+
 from edge.admission.catalogue import Catalogue
+from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.relay import Relay
@@ -13,7 +16,7 @@ from edge.http.heading import job_headers
 from edge.http.intake import AUTHORIZATION, key_digest, read_body
 from edge.limits import Limits
 from runtime.ledger import LedgerClient
-from schemas.asked import Ask, Bound
+from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Seen
 from schemas.bus import frames
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
@@ -61,6 +64,7 @@ class Admission:
         catalogue: Catalogue,
         roster: Roster,
         relay: Relay,
+        pages: PageCounter,
         budget: Budget,
         limits: Limits,
     ) -> None:
@@ -68,6 +72,7 @@ class Admission:
         self._catalogue = catalogue
         self._roster = roster
         self._relay = relay
+        self._pages = pages
         self._budget = budget
         self._limits = limits
 
@@ -95,10 +100,15 @@ class Admission:
         fields = dialect.decode(body)
         ask = dialect.read(fields)
         model = await self._model(ask.model)
-        bound = dialect.bound(fields, ask, model)
+        seen = self._seen(model)
+        bound = dialect.bound(fields, ask, model, seen)
         body = dialect.encode(fields)
         if (error := dialect.refuse(model, body)) is not None:
             raise RequestError(error)
+        if bound.documents:
+            await caller.verify()  # before work that is worth something
+            pages = await self._pages.count(bound.documents)
+            bound = dialect.bound(fields, ask, model, structs.replace(seen, pages=pages))
         # Before the hold: nobody would release one that was granted to a call which is then refused.
         headers = job_headers(exchange, dialect.job_headers)
         message = Authorise(
@@ -118,6 +128,9 @@ class Admission:
             dialect.name, ask, bound, reply, body, headers=headers, model=model, call_s=self._limits.call_s
         )
         return self._relay.start(job, reply)
+
+    def _seen(self, model: Model) -> Seen:
+        return CAPS_ONLY if self._relay.overruns.has(model.pool, model.upstream) else NOTHING_SEEN
 
     async def _model(self, name: str) -> Model:
         model = await self._catalogue.find(name)
@@ -178,6 +191,7 @@ def _job(
         rate=hold.rate,
         scope=hold.key_id,
         headers=headers,
+        media_tokens=bound.media_tokens,
     )
 
 

@@ -197,6 +197,7 @@ class Attempt:
             self._early,
             prompt_max=job.prompt_max,
             text_bytes=job.text_bytes,
+            media_tokens=job.media_tokens,
             output_max=job.limit * job.choices,
             output_tokens=self._output_tokens,
             answered=self._outlet.left or self._early is not None or self.flow.answered,

@@ -203,15 +203,21 @@ class Call(Outlet):
         if self.left:
             self.current.cancel_again(now)
             if isinstance(frame, End | Failed):
+                self._report(frame)
                 self._end(
                     None, Settle.WORKER
                 )  # frames still missing no longer matter: the worker has settled
                 return
         verdict = self.current.on_frame(frame, now)
         if verdict is not None:
+            self._report(frame)
             self._over(verdict)
         elif isinstance(frame, Accept):
             self._parts_again()  # its worker was away, perhaps when they were sent
+
+    def _report(self, frame: Frame) -> None:
+        if isinstance(frame, End) and self._job.media_tokens:
+            self._host.reported(self, self._job, frame.usage)
 
     def _over(self, verdict: Verdict) -> None:
         if verdict.fate is Fate.ENDED:

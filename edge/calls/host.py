@@ -100,6 +100,9 @@ class Host(Protocol):
     def reattempt(self, call: CallView, replaced: TokenUsage) -> None:
         """Asks the ledger for the next attempt, then calls `call.on_reattempt`."""
 
+    def reported(self, call: CallView, job: Job, usage: TokenUsage) -> None:
+        """Takes note of what a call with media cost by its worker's word."""
+
     def settle(self, call: CallView, how: Settle) -> None:
         """Takes an ended call off the list, and tells the books what its end means."""
 

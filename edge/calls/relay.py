@@ -11,6 +11,7 @@ from edge.calls.call import Call
 from edge.calls.errands import Errands
 from edge.calls.host import CallView, Settle
 from edge.calls.liveness import Liveness
+from edge.calls.overruns import Overruns
 from edge.calls.parts import Parts
 from edge.calls.roster import Roster
 from edge.calls.waiting import Waiting
@@ -48,6 +49,7 @@ class Relay:
         self._calls: dict[str, Call] = {}
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._waiting = Waiting()
+        self.overruns = Overruns()
         self._parts = Parts(bus, self.edge_id)
         self._errands = Errands(ledger, limits)
         self._liveness = Liveness(bus, roster, self._errands, self._calls, limits)
@@ -205,6 +207,10 @@ class Relay:
     def reattempt(self, call: CallView, replaced: TokenUsage) -> None:
         """Asks the ledger for the next attempt."""
         self._errands.reattempt(call, replaced)
+
+    def reported(self, call: CallView, job: Job, usage: TokenUsage) -> None:
+        """Compares what a call with media cost with what it was held for."""
+        self.overruns.report(call.pool, job.upstream, prompt_max=job.prompt_max, prompt=usage.prompt)
 
     def settle(self, call: CallView, how: Settle) -> None:
         """Takes an ended call off the list, and tells the books what its end means."""

@@ -160,7 +160,8 @@ def _known(provider: str, upstream: str, *, own: bool) -> Capabilities:
     preset = presets()[provider]
     able = profiled(preset.profile, upstream)
     # A vendor's own models may refuse the name that other servers alone know.
-    return structs.replace(able, limit_field=preset.limit_field) if preset.limit_field and own else able
+    guessed_name = able.guessed and own and preset.limit_field
+    return structs.replace(able, limit_field=preset.limit_field) if guessed_name else able
 
 
 def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:
@@ -190,6 +191,7 @@ def _capabilities(table: Table, base: Capabilities) -> tuple[Capabilities, bool]
     table.done()
     if "image_tokens_max" in changes:  # whoever bounds pictures means them to be taken
         changes.setdefault("images", changes["image_tokens_max"] > 0)
+        changes.setdefault("pictures", None)  # a bound of the row's own is used as it is, whatever the size
     able = structs.replace(base, **changes)
     if not able.images:
         return structs.replace(able, image_tokens_max=0), False

@@ -59,6 +59,7 @@ class Job(Struct, frozen=True, array_like=True):
     rate: Decimal = Decimal(0)
     scope: str = ""  # the key's id: whose calls met a fault, and whose finished items a reference may name
     headers: tuple[tuple[str, str], ...] = ()  # for later: the caller's, those that its dialect names
+    media_tokens: int = 0  # what pictures, files and sound in the prompt likely count, for estimates; 0: none
 
 
 class Accept(Struct, frozen=True, array_like=True, tag="accept"):

@@ -96,17 +96,19 @@ def estimate(
     output_max: int,
     output_tokens: int,
     answered: bool,
+    media_tokens: int = 0,
 ) -> TokenUsage:
     """Usage of a call whose provider did not report its end.
 
-    The last usage that the provider sent, its output raised to what was produced; else the prompt by its bytes. What
+    The last usage that the provider sent, its output raised to what was produced; else the prompt by the bytes of its text
+    and what its media likely counts (`media_tokens`). What
     was produced is `output_tokens`: content, reasoning and tool arguments as the worker counts them, 0 where it has not
     said. It is at least 1 once the upstream has answered 2xx (`answered`). A token may be longer than four bytes: no
     more is estimated than the call was granted, so many tokens of prompt (`prompt_max`) and of output (`output_max`).
     """
     output = min(max(output_tokens, 1 if answered else 0), output_max)
     if last is None:
-        return TokenUsage(input=min(prompt_max, estimate_tokens(text_bytes)), output=output)
+        return TokenUsage(input=min(prompt_max, estimate_tokens(text_bytes) + media_tokens), output=output)
     if last.completion >= output:
         return last
     return msgspec.structs.replace(last, output=last.output + output - last.completion)

@@ -5,7 +5,8 @@ from typing import Final
 
 from msgspec import structs
 
-from schemas.catalogue.model import Capabilities
+from schemas.catalogue.media import Cells
+from schemas.catalogue.model import WINDOW_TOKENS, Capabilities
 
 _EFFORTS: Final = ("minimal", "low", "medium", "high")
 _ALL_EFFORTS: Final = (*_EFFORTS, "xhigh", "max")
@@ -26,8 +27,9 @@ CLAUDE_3: Final = Capabilities(
     efforts=("none",),
     cache_points=4,
     overhead_tokens=800,
+    pictures=Cells(edge_px_max=1_568, tokens_max=1_568),
     image_tokens_max=1_600,
-    file_tokens_max=200_000,
+    file_tokens_max=WINDOW_TOKENS,
 )
 # 3.7 to 4.1: reasoning with a budget, beside which there is little else.
 _CLAUDE_BUDGET: Final = structs.replace(
@@ -56,10 +58,14 @@ CLAUDE_47: Final = structs.replace(
     top_k=False,
     thinking_exclusive=False,
     efforts=("none", *_ALL_EFFORTS),
+    pictures=Cells(edge_px_max=2_576, tokens_max=4_784),
     image_tokens_max=4_800,
 )
-# These always reason, and (but for Haiku) call tools only of their own will.
+# These always reason, and (but for the first of Fable and Mythos) call tools only of their own will.
 _CLAUDE_55: Final = structs.replace(CLAUDE_47, efforts=_ALL_EFFORTS, forced_tools=False)
+_FABLE_5: Final = structs.replace(_CLAUDE_55, forced_tools=True)
+# Reasons at most between two calls of tools, when told not to.
+_SONNET_55: Final = structs.replace(_CLAUDE_55, efforts=("none", *_ALL_EFFORTS), thinking_off="between_tools")
 
 # By the longest beginning that fits: ids end in dates.
 _ROWS: Final = {
@@ -81,14 +87,24 @@ _ROWS: Final = {
     "claude-opus-5": CLAUDE_47,
     "claude-sonnet-5": CLAUDE_47,
     "claude-haiku-5": CLAUDE_47,
+    "claude-haiku-5-5": CLAUDE_47,
     "claude-opus-5-5": _CLAUDE_55,
-    "claude-sonnet-5-5": _CLAUDE_55,
-    "claude-fable-5": structs.replace(_CLAUDE_55, forced_tools=True),
+    "claude-sonnet-5-5": _SONNET_55,
+    "claude-fable-5": _FABLE_5,
     "claude-fable-5-1": _CLAUDE_55,
-    "claude-mythos-5": structs.replace(_CLAUDE_55, forced_tools=True),
+    "claude-fable-5-2": _CLAUDE_55,
+    "claude-mythos-5": _FABLE_5,
     "claude-mythos-5-1": _CLAUDE_55,
+    "claude-mythos-5-2": _CLAUDE_55,
 }
-
+# What stands for a release that the table does not have.
+_NEWEST: Final = {
+    "claude-opus-": _ROWS["claude-opus-5-5"],
+    "claude-sonnet-": _ROWS["claude-sonnet-5-5"],
+    "claude-haiku-": _ROWS["claude-haiku-5-5"],
+    "claude-fable-": _ROWS["claude-fable-5-2"],
+    "claude-mythos-": _ROWS["claude-mythos-5-2"],
+}
 
 _NEWER: Final = re.compile(r"-?\d{1,2}(?!\d)")  # a further number behind a known beginning: another release
 
@@ -97,12 +113,16 @@ def _known(upstream: str) -> str:
     return max((start for start in _ROWS if upstream.startswith(start)), key=len, default="")
 
 
-def anthropic_capabilities(upstream: str) -> Capabilities:
-    """What a model can do; one that is newer than this table, what the newest can."""
-    return _ROWS.get(_known(upstream), CLAUDE_47)
-
-
-def bounds_claude_pictures(upstream: str) -> bool:
-    """Whether the bound of a picture is this very release's, and not a guess from its neighbours."""
+def knows_claude(upstream: str) -> bool:
+    """Whether a row is this very release's, and not a guess from its neighbours."""
     known = _known(upstream)
     return bool(known) and _NEWER.match(upstream, len(known)) is None
+
+
+def anthropic_capabilities(upstream: str) -> Capabilities:
+    """What a model can do; one that is newer than this table, what the newest of its line can."""
+    found = _ROWS.get(_known(upstream), CLAUDE_47)
+    if knows_claude(upstream):
+        return found
+    line = next((line for line in _NEWEST if upstream.startswith(line)), "")
+    return _NEWEST.get(line, found)

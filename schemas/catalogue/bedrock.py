@@ -4,8 +4,8 @@ from typing import Final
 
 from msgspec import structs
 
-from schemas.catalogue.anthropic import anthropic_capabilities, bounds_claude_pictures
-from schemas.catalogue.model import Capabilities
+from schemas.catalogue.anthropic import anthropic_capabilities, knows_claude
+from schemas.catalogue.model import WINDOW_TOKENS, Capabilities
 
 _EFFORTS: Final = ("minimal", "low", "medium", "high")
 # A stop sequence of white space alone is refused by the models.
@@ -51,7 +51,7 @@ _NOVA_MICRO: Final = structs.replace(
     PLAIN, forced_tools=True, top_k=True, cache_points=4, service_tiers=("flex", "priority")
 )
 _NOVA: Final = structs.replace(
-    _NOVA_MICRO, images=True, files=True, image_tokens_max=2_700, file_tokens_max=1_000_000
+    _NOVA_MICRO, images=True, files=True, image_tokens_max=2_700, file_tokens_max=WINDOW_TOKENS
 )
 _NOVA_2: Final = structs.replace(_NOVA, efforts=("none", *_EFFORTS), thinking="level")
 
@@ -64,7 +64,6 @@ def _claude(upstream: str) -> Capabilities:
         limit_field="maxTokens",
         stop_pattern=_VISIBLE,
         file_types=PLAIN.file_types,
-        file_tokens_max=1_000_000,
         images_max=PLAIN.images_max,
         image_bytes_max=PLAIN.image_bytes_max,
         files_max=PLAIN.files_max,
@@ -82,7 +81,14 @@ _ROWS: Final = {
     "amazon.nova-": _NOVA,
     "amazon.nova-2-": _NOVA_2,
 }
-_BOUNDED_NOVA: Final = ("amazon.nova-lite", "amazon.nova-pro", "amazon.nova-premier", "amazon.nova-2-")
+_KNOWN: Final = (
+    "amazon.titan-text",
+    "amazon.nova-micro",
+    "amazon.nova-lite",
+    "amazon.nova-pro",
+    "amazon.nova-premier",
+    "amazon.nova-2-",
+)
 _CLAUDE: Final = "anthropic."
 _GLOBAL: Final = "global"
 
@@ -106,12 +112,12 @@ def bedrock_capabilities(upstream: str) -> Capabilities:
     return _ROWS.get(found, PLAIN)
 
 
-def bounds_bedrock_pictures(upstream: str) -> bool:
-    """Whether the bound of a picture is this very model's, and not a guess from another of its maker's."""
+def knows_bedrock(upstream: str) -> bool:
+    """Whether a row is this very model's, and not a guess from another of its maker's."""
     _, name = _split(upstream)
     if name.startswith(_CLAUDE):
-        return bounds_claude_pictures(name.removeprefix(_CLAUDE))
-    return name.startswith(_BOUNDED_NOVA)
+        return knows_claude(name.removeprefix(_CLAUDE))
+    return name.startswith(_KNOWN)
 
 
 def region_uplifts(upstream: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from schemas.catalogue.anthropic import CLAUDE_3
 from schemas.catalogue.bedrock import TITAN
 from schemas.catalogue.gemini import GEMINI_1
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
-from schemas.catalogue.openai import GPT_4, GPT_4O_MINI
+from schemas.catalogue.openai import GPT_4, GPT_4O, GPT_4O_MINI
 from schemas.money.pricing import Price, PriceTier
 
 
@@ -43,7 +43,7 @@ BUILTIN: tuple[Model, ...] = (
         lifecycle=Lifecycle.DEPRECATED,
         shutdown_date=date(2027, 1, 14),
         successor="gpt-6.1-sol",
-        capabilities=GPT_4,
+        capabilities=GPT_4O,
     ),
     Model(
         id="gpt-4o-mini",

@@ -1,10 +1,12 @@
 """Owns what each Gemini model can do, by the id that Google is asked for: facts of docs/providers/gemini.md, as data."""
 
+import re
 from typing import Final
 
 from msgspec import structs
 
-from schemas.catalogue.model import Capabilities
+from schemas.catalogue.media import Crops, Flat, most_tokens, with_margin
+from schemas.catalogue.model import WINDOW_TOKENS, Capabilities
 
 _LEVELS: Final = ("low", "medium", "high")
 _BUDGETS: Final = ("minimal", "low", "medium", "high", "xhigh", "max")
@@ -37,9 +39,11 @@ GEMINI_1: Final = Capabilities(
     limit_field="maxOutputTokens",
     efforts=("none",),
     overhead_tokens=400,
+    pictures=Crops(tokens_max=5_160),
     image_tokens_max=5_200,
-    file_tokens_max=1_000_000,
-    audio_tokens_max=1_000_000,
+    file_tokens_max=WINDOW_TOKENS,
+    audio_tokens_max=WINDOW_TOKENS,
+    audio_tokens_per_s=32,
 )
 _GEMINI_25_FLASH: Final = structs.replace(
     GEMINI_1,
@@ -54,6 +58,7 @@ _GEMINI_25_LITE: Final = structs.replace(_GEMINI_25_FLASH, thinking_min=512)
 _GEMINI_25_PRO: Final = structs.replace(
     _GEMINI_25_FLASH, efforts=_BUDGETS, thinking_min=128, thinking_max=32_768
 )
+_FLAT: Final = Flat(picture_tokens=1_120)  # at the resolution that a request without one gets
 # From 3 on: levels instead of budgets, signatures are asked back, JSON and tools go together.
 GEMINI_3: Final = structs.replace(
     GEMINI_1,
@@ -64,37 +69,52 @@ GEMINI_3: Final = structs.replace(
     efforts=_LEVELS,
     thinking="level",
     signatures=True,
+    pictures=_FLAT,
+    image_tokens_max=with_margin(most_tokens(_FLAT)),
 )
 _GEMINI_3_MINIMAL: Final = structs.replace(GEMINI_3, efforts=("minimal", *_LEVELS))
+_GEMINI_3_MINIMAL_UNSAMPLED: Final = structs.replace(_GEMINI_3_MINIMAL, sampling=False)
 _GEMINI_3_UNSAMPLED: Final = structs.replace(GEMINI_3, sampling=False)
 
+# By the longest beginning that fits: ids end in dates and stages.
 _ROWS: Final = {
-    "gemini-1.5-pro-latest": GEMINI_1,
-    "gemini-1.5-flash-latest": GEMINI_1,
     "gemini-1.5-pro": GEMINI_1,
     "gemini-1.5-flash": GEMINI_1,
+    "gemini-1.5-flash-8b": GEMINI_1,
     "gemini-2.0-flash": GEMINI_1,
     "gemini-2.0-flash-lite": GEMINI_1,
     "gemini-2.5-flash": _GEMINI_25_FLASH,
     "gemini-2.5-flash-lite": _GEMINI_25_LITE,
     "gemini-2.5-pro": _GEMINI_25_PRO,
-    "gemini-3-pro-preview": structs.replace(GEMINI_3, efforts=("low", "high")),
-    "gemini-3-flash-preview": _GEMINI_3_MINIMAL,
-    "gemini-3.1-pro-preview": GEMINI_3,
+    "gemini-3-pro": structs.replace(GEMINI_3, efforts=("low", "high")),
+    "gemini-3-flash": _GEMINI_3_MINIMAL,
+    "gemini-3.1-pro": GEMINI_3,
     "gemini-3.1-flash-lite": _GEMINI_3_MINIMAL,
     "gemini-3.5-flash": _GEMINI_3_MINIMAL,
-    "gemini-3.5-flash-lite": structs.replace(_GEMINI_3_MINIMAL, sampling=False),
-    "gemini-3.6-flash": _GEMINI_3_UNSAMPLED,
+    "gemini-3.5-flash-lite": _GEMINI_3_MINIMAL_UNSAMPLED,
+    "gemini-3.6-flash": _GEMINI_3_MINIMAL_UNSAMPLED,
     "gemini-3.7-flash": _GEMINI_3_UNSAMPLED,
     "gemini-3.8-flash": _GEMINI_3_UNSAMPLED,
+    "gemini-4-argon": GEMINI_3,
+    "gemini-4-carbon": GEMINI_3,
 }
+_RELEASE: Final = re.compile(r"(-(latest|preview|exp|\d[\d-]*))*")
+
+
+def _known(upstream: str) -> str:
+    return max((start for start in _ROWS if upstream.startswith(start)), key=len, default="")
+
+
+def knows_gemini(upstream: str) -> bool:
+    """Whether a row is this very model's: what follows its beginning is no more than a release."""
+    known = _known(upstream)
+    return bool(known) and _RELEASE.fullmatch(upstream, len(known)) is not None
 
 
 def gemini_capabilities(upstream: str) -> Capabilities:
-    """What a model can do; one that is newer than this table, what the newest can."""
-    return _ROWS.get(upstream, GEMINI_3)
-
-
-def bounds_gemini_pictures(upstream: str) -> bool:
-    """Whether the bound of a picture is this very model's, and not a guess from the newest one."""
-    return upstream in _ROWS
+    """What a model can do; one that is newer than this table, what the newest of its line can."""
+    if knows_gemini(upstream):
+        return _ROWS[_known(upstream)]
+    if "flash-lite" in upstream:
+        return _ROWS["gemini-3.5-flash-lite"]
+    return _ROWS["gemini-3.8-flash" if "flash" in upstream else "gemini-4-argon"]

@@ -3,10 +3,16 @@
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct, structs
 
+from schemas.catalogue.media import Pictures
 from schemas.money.pricing import Price
+
+WINDOW_TOKENS: Final = (
+    10_000_000  # longer than any window: a file or recording is bounded by its model's alone
+)
 
 
 class Lifecycle(StrEnum):
@@ -45,6 +51,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
         False  # the upstream may not stop at max_output of itself: a `limit_field` is always sent
     )
     sampling: bool = True  # temperature, top_p and penalties are honoured, not only their defaults
+    sampling_at_none: bool = False  # … but only while the effort is "none": sampling, logprobs and stop
     penalties: bool = False  # presence and frequency penalties are honoured, where `sampling` is
     top_k: bool = False
     temperature_with_top_p: bool = True  # both may be other than their default
@@ -52,9 +59,11 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     json_by_tool: bool = False  # a json_schema answer is asked for by forcing a tool
     json_with_tools: bool = True  # a JSON answer may be asked for beside tools
     efforts: tuple[str, ...] = ()  # the values of reasoning_effort that can be honoured; none: it is refused
+    effort_default: str = ""  # what an unset reasoning_effort means, where that is known
     thinking: str = ""  # how reasoning_effort is put: "level", "budget" (tokens), or the family's one way
     thinking_min: int = 0  # the smallest budget; below it, only "none" where `efforts` has it
     thinking_max: int = 0  # the largest budget
+    thinking_off: str = "disabled"  # how the family says an effort of "none", where it has a word for it
     thinking_exclusive: bool = (
         False  # while it reasons: no forced tool, no sampling of the caller's, no prefill
     )
@@ -68,9 +77,12 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache_points: int = 0  # how many cache_control breakpoints are honoured; 0: they are ignored
     service_tiers: tuple[str, ...] = ()  # honoured beside auto and default, which always are
     overhead_tokens: int = 0  # the provider's hidden prompt for tools and formats
-    image_tokens_max: int = 0  # most tokens of one image
-    file_tokens_max: int = 0
-    audio_tokens_max: int = 0
+    pictures: Pictures | None = None  # how an image is counted by its size; None: each counts the most
+    image_tokens_max: int = 0  # most tokens of one image; 0: none is taken
+    file_tokens_max: int = 0  # of one file, at most the window
+    audio_tokens_max: int = 0  # of one recording, at most the window
+    audio_tokens_per_s: int = 0  # of a recording whose length is known; 0: each counts the most
+    guessed: bool = False  # the id is newer than this table, or nobody's: another model stands for it
 
 
 class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):

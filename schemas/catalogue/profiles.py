@@ -1,16 +1,16 @@
-"""Owns the profiles that presets name: what a model is taken to do by its upstream id, and whether its pictures are bounded."""
+"""Owns the profiles that presets name: what a model is taken to do by its upstream id, and whether that is a guess."""
 
 from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct, structs
 
-from schemas.catalogue.anthropic import anthropic_capabilities, bounds_claude_pictures
-from schemas.catalogue.bedrock import bedrock_capabilities, bounds_bedrock_pictures
+from schemas.catalogue.anthropic import anthropic_capabilities, knows_claude
+from schemas.catalogue.bedrock import bedrock_capabilities, knows_bedrock
 from schemas.catalogue.builtin import SANDBOX_CAPABILITIES
-from schemas.catalogue.gemini import bounds_gemini_pictures, gemini_capabilities
+from schemas.catalogue.gemini import gemini_capabilities, knows_gemini
 from schemas.catalogue.model import Capabilities
-from schemas.catalogue.openai import openai_capabilities
+from schemas.catalogue.openai import knows_openai, openai_capabilities
 
 # The dearest picture that a known model bills: 30,000 patches at a factor of 1.62.
 PICTURE_TOKENS_MAX: Final = 48_600
@@ -18,23 +18,28 @@ PICTURE_TOKENS_MAX: Final = 48_600
 
 class _Profile(Struct, frozen=True, kw_only=True):
     capabilities: Callable[[str], Capabilities]
-    bounds_pictures: Callable[[str], bool]  # whether the most tokens of a picture are known for this id
+    knows: Callable[[str], bool]  # whether they are this very model's
 
 
 _PROFILES: Final = {
-    "openai": _Profile(capabilities=openai_capabilities, bounds_pictures=lambda _: False),
-    "anthropic": _Profile(capabilities=anthropic_capabilities, bounds_pictures=bounds_claude_pictures),
-    "gemini": _Profile(capabilities=gemini_capabilities, bounds_pictures=bounds_gemini_pictures),
-    "bedrock": _Profile(capabilities=bedrock_capabilities, bounds_pictures=bounds_bedrock_pictures),
-    "sandbox": _Profile(capabilities=lambda _: SANDBOX_CAPABILITIES, bounds_pictures=lambda _: False),
+    "openai": _Profile(capabilities=openai_capabilities, knows=knows_openai),
+    "anthropic": _Profile(capabilities=anthropic_capabilities, knows=knows_claude),
+    "gemini": _Profile(capabilities=gemini_capabilities, knows=knows_gemini),
+    "bedrock": _Profile(capabilities=bedrock_capabilities, knows=knows_bedrock),
+    "sandbox": _Profile(capabilities=lambda _: SANDBOX_CAPABILITIES, knows=lambda _: True),
 }
 PROFILES: Final = tuple(_PROFILES)
 
 
 def profiled(profile: str, upstream: str) -> Capabilities:
-    """What a model can do by one of PROFILES. It takes no pictures where nothing bounds one: a hold would be a guess."""
+    """What a model can do by one of PROFILES.
+
+    A guess takes no pictures, because nothing bounds one; its files and recordings hold the window, which bounds all.
+    """
     found = _PROFILES[profile]
     able = found.capabilities(upstream)
-    if found.bounds_pictures(upstream):
+    if found.knows(upstream):
         return able
-    return structs.replace(able, images=False, image_tokens_max=0)
+    return structs.replace(
+        able, guessed=True, images=False, pictures=None, image_tokens_max=0, audio_tokens_per_s=0
+    )

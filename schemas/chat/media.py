@@ -44,6 +44,26 @@ def data_url(url: str) -> Media | None:
     return Media(_ALIASES.get(media_type, media_type), url[found.end() :])
 
 
+def base64_start(url: str) -> int:
+    """Where the base64 of a data URL begins; -1 if it is no such URL."""
+    found = _DATA_URL.match(url)
+    return -1 if found is None else found.end()
+
+
+def file_kind(file_data: str, filename: str) -> tuple[str, int]:
+    """The media type of an inline file, and where its base64 begins; ("", -1) if nothing is certain of it.
+
+    Of a PDF nothing is whose name says otherwise: not every server goes by the type.
+    """
+    named = _ENDINGS.get(filename.rpartition(".")[2].lower(), PDF)
+    if file_data[:5].lower() != "data:":
+        return named, 0
+    found = _DATA_URL.match(file_data)
+    if found is None or (found[1].lower() == PDF and named != PDF):
+        return "", -1
+    return found[1].lower(), found.end()
+
+
 def file_media(file: FileData) -> Media | None:
     """What an inline file holds: a data URL, or bare base64 of the type that its name ends in (else a PDF)."""
     if not file.file_data:

@@ -9,12 +9,16 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Raw, Struct
 
-from schemas.asked import Ask, Bound, Fields
+from schemas.asked import NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.model import Model
+from schemas.chat import counted
+from schemas.chat.counted import NOTHING, Counted
+from schemas.chat.media import PDF, TEXT, base64_start, file_kind
 from schemas.chat.parameters import NO_PROMPT, PRICED
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE
+from schemas.media.encoded import size_bytes
 
 MODEL_CHARS_MAX = 256
 CHOICES_MAX = 128  # OpenAI's own bound of n
@@ -52,6 +56,7 @@ class _UsageOptions(Struct, frozen=True):
 class _File(Struct, frozen=True):
     file_data: str | None = None
     file_id: str | None = None
+    filename: Any = None
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -138,42 +143,52 @@ def read(fields: Fields, dialect: str) -> Ask:
     )
 
 
-def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
+def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
     """The bound of a body's prompt for one model. Raises RequestError for what cannot be bounded.
 
     No tokenizer makes more tokens of a text than it has bytes, and no JSON value is shorter than the text it stands
     for: so the raw bytes of all that may reach a prompt bound it, plus the provider's hidden prompt. Inline media is
-    taken out of that, and counts as the most that one image, file or recording can be.
+    taken out of that, and counts as the most that this image, file or recording can be, by what its own bytes and `seen`
+    say of it.
 
     The bound of a batch is the sum over its inputs: each is at most a context, and what stands beside the inputs (a
     `suffix`) reaches every one of them.
     """
     _check_priced(fields, model)
     text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
-    media_tokens = 0
+    media = NOTHING
+    documents: tuple[Document, ...] = ()
     messages = fields.get("messages")
     if messages is not None:
         raw = bytes(messages)
         if any(sign in raw for sign in _MEDIA_SIGNS):
-            media = _Media(model)
-            media.read(messages)
-            text_bytes -= media.inline_bytes
-            media_tokens = media.tokens
-    tokens_max = text_bytes + media_tokens + model.capabilities.overhead_tokens * ask.inputs
+            found = _Media(model, seen)
+            found.read(messages)
+            text_bytes -= found.inline_bytes
+            media, documents = found.sum, tuple(found.documents)
+    tokens_max = text_bytes + media.most + model.capabilities.overhead_tokens * ask.inputs
     if ask.inputs > 1:
         tokens_max += (text_bytes - _size(fields["prompt"])) * (ask.inputs - 1)
     prompt_max = min(model.context * ask.inputs, tokens_max)
     limit = None if ask.limit is None else min(ask.limit, model.max_output)
-    return Bound(prompt_max=max(prompt_max, 1), text_bytes=text_bytes, limit=limit)
+    return Bound(
+        prompt_max=max(prompt_max, 1),
+        text_bytes=text_bytes,
+        limit=limit,
+        media_tokens=media.likely,
+        documents=documents,
+    )
 
 
 class _Media:
     """Counts the parts of a conversation that are not text."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, seen: Seen) -> None:
         self._model = model
+        self._seen = seen
         self.inline_bytes = 0
-        self.tokens = 0
+        self.sum = NOTHING
+        self.documents: list[Document] = []
 
     def read(self, messages: Raw) -> None:
         """Adds up a raw list of messages."""
@@ -181,7 +196,8 @@ class _Media:
             for index, message in enumerate(_decode_objects(messages)):
                 audio = message.get("audio")
                 if audio is not None and _starts(audio) != b"n":
-                    self._add("audio", f"messages[{index}].audio", self._model.capabilities.audio_tokens_max)
+                    self._take("audio", f"messages[{index}].audio", self._model.capabilities.audio_tokens_max)
+                    self._add(counted.recording(self._model.capabilities, self._seen, ""))
                 content = message.get("content")
                 if content is not None and _starts(content) == b"[":
                     for place, part in enumerate(_decode_objects(content)):
@@ -195,24 +211,12 @@ class _Media:
         if kind in _TEXT_PARTS:
             return
         if kind == "image_url":
-            value = part.get("image_url", _NULL)
-            if _starts(value) != b'"':
-                value = _decode_fields(value).get("url", _NULL)
-            url = msgspec.json.decode(value, type=str)
-            if url[:5].lower() == "data:":
-                self.inline_bytes += _size(value)
-            elif not capabilities.remote_images:
-                raise RequestError(
-                    unsupported_value(
-                        param,
-                        f"The model `{self._model.id}` takes images only inline, as a data URL: an image behind "
-                        "another URL cannot be bounded before it is paid for.",
-                    )
-                )
-            self._add("image", param, capabilities.image_tokens_max)
+            self._picture(part.get("image_url", _NULL), param)
         elif kind == "input_audio":
-            self.inline_bytes += _size(_decode_fields(part.get("input_audio", _NULL)).get("data", Raw()))
-            self._add("audio", param, capabilities.audio_tokens_max)
+            data = _decode_fields(part.get("input_audio", _NULL)).get("data", _NULL)
+            self.inline_bytes += _size(data)
+            self._take("audio", param, capabilities.audio_tokens_max)
+            self._add(counted.recording(capabilities, self._seen, _text(data)))
         elif kind == "file":
             self._file(part.get("file", _NULL), param)
         elif any(map(_MEDIA_NAME.search, (kind or "", *part))) or any(
@@ -224,6 +228,30 @@ class _Media:
                 )
             )
 
+    def _picture(self, value: Raw, param: str) -> None:
+        able = self._model.capabilities
+        detail = None
+        if _starts(value) != b'"':
+            image = _decode_fields(value)
+            value, detail = image.get("url", _NULL), _text(image.get("detail", _NULL))
+        url = msgspec.json.decode(value, type=str)
+        inline = url[:5].lower() == "data:"
+        if inline:
+            self.inline_bytes += _size(value)
+        elif not able.remote_images:
+            raise RequestError(
+                unsupported_value(
+                    param,
+                    f"The model `{self._model.id}` takes images only inline, as a data URL: an image behind "
+                    "another URL cannot be bounded before it is paid for.",
+                )
+            )
+        self._take("image", param, able.image_tokens_max)
+        if inline and base64_start(url) < 0:
+            self._add(Counted(able.image_tokens_max, able.image_tokens_max))
+        else:
+            self._add(counted.picture(able, self._seen, url, base64_start(url), detail))
+
     def _file(self, value: Raw, param: str) -> None:
         file = _decode_file(value)
         remote = file.file_data is not None and file.file_data[:6].lower() in ("http:/", "https:")
@@ -234,14 +262,26 @@ class _Media:
             )
             raise RequestError(unsupported_value(param, message))
         self.inline_bytes += _size(_decode_fields(value)["file_data"])  # its name is text
-        self._add("file", param, self._model.capabilities.file_tokens_max)
+        able = self._model.capabilities
+        self._take("file", param, able.file_tokens_max)
+        kind, start = file_kind(file.file_data, file.filename if isinstance(file.filename, str) else "")
+        if kind == TEXT and kind in able.file_types:
+            self._add(counted.plain_text(able, size_bytes(file.file_data, start)))
+        elif kind == PDF:
+            if able.image_tokens_max and param not in self._seen.pages and not self._seen.caps_only:
+                self.documents.append(Document(param, file.file_data, start))
+            self._add(counted.document(able, self._seen, param))
+        else:
+            self._add(Counted(able.file_tokens_max, able.file_tokens_max))
 
-    def _add(self, kind: str, param: str, tokens_max: int) -> None:
+    def _take(self, kind: str, param: str, tokens_max: int) -> None:
         if not tokens_max:
             raise RequestError(
                 unsupported_value(param, f"The model `{self._model.id}` takes no {kind} input.")
             )
-        self.tokens += tokens_max
+
+    def _add(self, media: Counted) -> None:
+        self.sum = Counted(self.sum.most + media.most, self.sum.likely + media.likely)
 
 
 def _check_priced(fields: Fields, model: Model) -> None:
@@ -317,6 +357,11 @@ def _value(fields: Fields, name: str, decoder: Any) -> Any:
         return decoder(raw)
     except UNREADABLE:
         _refuse(name, f"'{name}' must be {_NAMES[decoder]}.", "invalid_type")
+
+
+def _text(raw: Raw) -> str:
+    """A string; "" for any other value."""
+    return msgspec.json.decode(raw, type=str) if _starts(raw) == b'"' else ""
 
 
 def _starts(raw: Raw) -> bytes:

@@ -181,6 +181,7 @@ def _check_values(request: ChatRequest, model: Model) -> None:
         )
     _check_choices(request, model)
     _check_sampling(request, model)
+    _check_at_none(request, model)
     _check_stops(request.stop, model)
     _check_effort(request, model)
 
@@ -235,6 +236,22 @@ def _check_sampling(request: ChatRequest, model: Model) -> None:
     if len(set_names) == 2 and not able.temperature_with_top_p:
         message = f"{_named(model)} takes 'temperature' or 'top_p', not both."
         raise RequestError(unsupported_parameter("top_p", message))
+
+
+def _check_at_none(request: ChatRequest, model: Model) -> None:
+    """What a model takes only while it does not reason."""
+    able = model.capabilities
+    if not able.sampling_at_none or (request.reasoning_effort or able.effort_default) == "none":
+        return
+    names = [name for name in ("temperature", "top_p") if getattr(request, name) not in (None, 1)]
+    names += [
+        name
+        for name in ("presence_penalty", "frequency_penalty", "logprobs", "stop")
+        if getattr(request, name)
+    ]
+    if names:
+        message = f"{_named(model)} takes '{names[0]}' only with a 'reasoning_effort' of none."
+        raise RequestError(unsupported_parameter(names[0], message))
 
 
 def _check_stops(stop: str | list[str] | None, model: Model) -> None:

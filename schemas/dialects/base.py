@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from schemas.asked import Ask, Bound, Fields
+from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.errors import WireError
 
@@ -38,8 +38,11 @@ class Dialect(Protocol):
     def read(self, fields: Fields) -> Ask:
         """What is asked for. Raises RequestError."""
 
-    def bound(self, fields: Fields, ask: Ask, model: Model) -> Bound:
-        """What the call can cost with one model, in tokens. Raises RequestError for what cannot be bounded."""
+    def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
+        """What the call can cost with one model, in tokens. Raises RequestError for what cannot be bounded.
+
+        It may name documents: with their pages `seen`, the bound is smaller.
+        """
 
     def encode(self, fields: Fields) -> bytes:
         """The body that goes on, without what is private to the gateway."""

@@ -1,6 +1,6 @@
 """Owns what the two dialects of OpenAI's older routes share: keys, errors, pings, the end, and how a body is read."""
 
-from schemas.asked import Ask, Bound, Fields
+from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced, refusals
@@ -32,9 +32,9 @@ class OpenAI:
         """What is asked for. Raises RequestError 400."""
         return priced.read(fields, self.name)
 
-    def bound(self, fields: Fields, ask: Ask, model: Model) -> Bound:
+    def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
         """What the call can cost. Raises RequestError 400."""
-        return priced.bound(fields, ask, model)
+        return priced.bound(fields, ask, model, seen)
 
     def encode(self, fields: Fields) -> bytes:
         """The body that goes on."""

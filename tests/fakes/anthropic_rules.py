@@ -180,6 +180,11 @@ def _check_thinking(body: dict[str, Any], able: Capabilities) -> None:
         need(not able.json_by_tool, "output_config.format: not supported by this model")
         _check_closed(output["format"]["schema"])
     need(thinking["type"] != "adaptive" or able.thinking == "effort", "thinking.adaptive: not supported")
+    off = body.get("thinking", {}).get("type") in ("disabled", "between_tools")
+    need(
+        not off or ("none" in able.efforts and thinking["type"] == able.thinking_off),
+        f"thinking.{thinking['type']}: not supported by this model",
+    )
     if thinking["type"] != "enabled":
         return
     need(able.thinking == "budget", "thinking.enabled: not supported by this model")

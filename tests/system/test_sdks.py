@@ -1,12 +1,15 @@
 """Owns what callers with the official OpenAI SDKs see, Python's and Node's: every route, every error class."""
 
+import json
 from typing import Any
 
 import openai
 import pytest
 
+from tests.fakes.documents import pdf, tree
+from tests.fakes.media import data_url, png
 from tests.fakes.node import NodeSdk
-from tests.fakes.tokn import Tokn
+from tests.fakes.tokn import Tokn, wait_for
 from tests.fakes.upstream import pool_of_one, pool_toml
 
 pytestmark = pytest.mark.system
@@ -62,7 +65,8 @@ def tokn(upstream, tmp_path_factory):
         for way in ("plain", "stream")
     ]
     legacy = model.replace('"org/model:free"', '"legacy"') + "capabilities = { completions = true }\n"
-    config = "[[models]]".join([pool_toml(upstream.base_url), model, legacy]) + "".join(failing)
+    seeing = model.replace('"org/model:free"', '"seeing"').replace("priced-upstream", "gpt-6.1-sol")
+    config = "[[models]]".join([pool_toml(upstream.base_url), model, legacy, seeing]) + "".join(failing)
     with Tokn(tmp_path_factory.mktemp("sdks") / "data", config) as running:
         yield running
 
@@ -91,6 +95,28 @@ def test_chat(sdk, tokn):
     assert answer["model"] == "priced"
     assert answer["choices"][0]["message"]["content"] == "w0 w1 w2 "
     assert answer["usage"]["total_tokens"] == 10
+
+
+def test_pictures_and_documents(sdk, tokn, upstream):
+    """A picture and a PDF go up as they are, for a hold of their size and pages; an old limit goes up by its new name."""
+    picture = {"type": "image_url", "image_url": {"url": data_url(png((512, 512)))}}
+    data = data_url(pdf(tree(2)), "application/pdf")
+    file = {"type": "file", "file": {"filename": "two.pdf", "file_data": data}}
+    for part, most in ((picture, 339), (file, 2 * (39_600 + 4_000))):
+        said = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, part]}]
+        script = {"words": 3, "prompt": 330, "tag": "seeing"}
+        body = {"model": "seeing", "messages": said, "max_tokens": 50, "x_script": script}
+
+        def bounded(body=body, most=most):
+            """Whether a call was served for a hold of its media and its text; a first PDF may be late to be counted."""
+            assert sdk.call("chat", body, tokn.key)["ok"]["usage"]["prompt_tokens"] == 330
+            held = tokn.read("SELECT prompt_max FROM holds ORDER BY request_id DESC LIMIT 1")[0][0]
+            return most < held < most + 1_500
+
+        wait_for(bounded, 20, "a hold by what the media are")
+        sent = json.loads(upstream.named("seeing")[-1].body)
+        assert sent["messages"] == said
+        assert (sent.get("max_tokens"), sent["max_completion_tokens"]) == (None, 50)
 
 
 def test_chat_stream(sdk, tokn):

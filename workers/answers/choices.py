@@ -233,6 +233,7 @@ class ChoicesAnswer(ABC):
                 None,
                 prompt_max=reply.job.prompt_max // reply.parts,
                 text_bytes=reply.job.text_bytes // reply.parts,
+                media_tokens=reply.job.media_tokens // reply.parts,
                 output_max=reply.job.limit * reply.job.choices // reply.parts,
                 output_tokens=estimate_tokens(self.output_bytes),
                 answered=True,

@@ -78,6 +78,7 @@ class Tries:
             exchange.usage,
             prompt_max=min(job.prompt_max // exchanges, prompt_left),
             text_bytes=job.text_bytes // exchanges,
+            media_tokens=job.media_tokens // exchanges,
             output_max=job.limit * job.choices // exchanges,
             output_tokens=estimate_tokens(exchange.output_bytes),
             answered=200 <= status < 300 or caller_left,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
@@ -155,7 +156,13 @@ class _App:
         catalogue = Catalogue(self.books, LIMITS)
         relay = Relay(None, self.books, roster, budget, LIMITS)  # no call gets that far
         admission = Admission(
-            ledger=self.books, catalogue=catalogue, roster=roster, relay=relay, budget=budget, limits=LIMITS
+            ledger=self.books,
+            catalogue=catalogue,
+            roster=roster,
+            relay=relay,
+            pages=PageCounter(),
+            budget=budget,
+            limits=LIMITS,
         )
         self.budget = budget
         backing = Backing(

@@ -5,12 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from runtime.settings.settings import Settings, load
+from runtime.settings.settings import Settings, SettingsError, load
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.catalogue.profiles import PICTURE_TOKENS_MAX, profiled
 from schemas.chat.priced import RequestError, bound, decode, read
 from schemas.chat.request import CHAT
+from tests.fakes.media import data_url, png
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
 BODY = msgspec.json.encode({"model": "new", "messages": [{"role": "user", "content": [IMAGE]}]})
@@ -55,6 +56,7 @@ def test_an_unknown_model_takes_no_pictures(tmp_path, provider):
     found = settings(tmp_path, provider, UPSTREAMS[provider])
     model = new(found)
     assert not model.capabilities.images
+    assert model.capabilities.guessed
     assert found.guessed_pictures == ()
     with pytest.raises(RequestError) as refused:
         picture_tokens(model)
@@ -78,6 +80,37 @@ def test_a_rows_own_bound_is_used_as_it_is(tmp_path, provider, said):
     assert new(found).capabilities.images
     assert picture_tokens(new(found)) == 77
     assert found.guessed_pictures == ()
+
+
+@pytest.mark.parametrize("upstream", ["gpt-4o", "gpt-6.1-sol", "gpt-99"])
+def test_a_rows_own_bound_is_used_whatever_the_size(tmp_path, upstream):
+    """A row that says a bound replaces its model's formula; one that names a formula beside it has that formula."""
+    url = {"type": "image_url", "image_url": {"url": data_url(png((512, 512)))}}
+    body = msgspec.json.encode({"model": "new", "messages": [{"role": "user", "content": [url]}]})
+    own = 'pictures = { formula = "flat", picture_tokens = 50 }'
+    for said, tokens in (("", 77), (own, 55)):
+        model = new(settings(tmp_path, "openai", upstream, capabilities=f"image_tokens_max = 77\n{said}"))
+        assert not model.capabilities.guessed or upstream == "gpt-99"
+        fields = decode(body)
+        found = bound(fields, read(fields, CHAT), model)
+        assert found.prompt_max - found.text_bytes - model.capabilities.overhead_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'pictures = { formula = "odd" }',
+        'pictures = { formula = "flat" }',
+        'pictures = { formula = "flat", picture_tokens = -1 }',
+        'pictures = { formula = "tiles", base_tokens = 1, tile_tokens = 1, tile_px = 0 }',
+        'pictures = "flat"',
+        'pictures = { formula = "tiles", base_tokens = "many", tile_tokens = 1 }',
+    ],
+)
+def test_a_formula_that_is_none_is_named(tmp_path, said):
+    """A row with a formula that cannot be read ends the start with the place and the key."""
+    with pytest.raises(SettingsError, match=r"capabilities.*pictures"):
+        settings(tmp_path, "openai", "gpt-4o", capabilities=said)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +161,8 @@ def test_a_built_in_upstream_keeps_its_own_bound(tmp_path, builtin):
         ("anthropic", "claude-opus-5-5-1", 0),
         ("anthropic", "claude-3-9-sonnet-20280101", 0),
         ("anthropic", "kept-elsewhere", 0),
-        ("gemini", "gemini-3.8-flash", 5_200),
+        ("gemini", "gemini-2.5-flash", 5_200),
+        ("gemini", "gemini-3.8-flash", 1_232),
         ("gemini", "gemini-3.9-flash", 0),
         ("bedrock", "global.anthropic.claude-opus-4-6-v1", 1_600),
         ("bedrock", "anthropic.claude-3-5-sonnet-20241022-v2:0", 1_600),
@@ -139,7 +173,11 @@ def test_a_built_in_upstream_keeps_its_own_bound(tmp_path, builtin):
         ("bedrock", "amazon.nova-micro-v1:0", 0),
         ("bedrock", "amazon.nova-9-lite-v1:0", 0),
         ("bedrock", "meta.llama4-maverick-17b-instruct-v1:0", 0),
-        ("openai", "gpt-4o", 0),
+        ("openai", "gpt-4o", 1_500),
+        ("openai", "gpt-4o-mini-2024-07-18", 50_000),
+        ("openai", "gpt-6.1-sol", 39_600),
+        ("openai", "gpt-7-sol", 0),
+        ("openai", "llama", 0),
         ("sandbox", "tokn-sandbox", 0),
     ],
 )

@@ -257,7 +257,7 @@ def test_new_row_without_prices_is_left_to_the_price_library(tmp_path):
     assert (row.upstream, row.provider, row.prices) == ("gpt-9", "openai", ())
     assert (row.capabilities.n_max, row.capabilities.logprobs, row.capabilities.json_schema) == (
         128,
-        True,
+        False,
         True,
     )
     assert not row.capabilities.images

@@ -92,3 +92,18 @@ def test_a_report_counts_though_it_is_beyond_the_grant():
         usage.estimate(last, prompt_max=7, text_bytes=9, output_max=2, output_tokens=25, answered=True)
         == last
     )
+
+
+def test_an_estimate_counts_media_and_stays_within_the_grant():
+    """Of a call that ended before any usage came, pictures, files and sound are in the prompt, at most what was granted."""
+    for prompt_max, tokens in ((10_000, 10 + 765), (500, 500)):
+        got = usage.estimate(
+            None,
+            prompt_max=prompt_max,
+            text_bytes=40,
+            media_tokens=765,
+            output_max=9,
+            output_tokens=3,
+            answered=True,
+        )
+        assert got == TokenUsage(input=tokens, output=3)

@@ -1,5 +1,6 @@
 """What is priced in a request, and the bound of its prompt."""
 
+import base64
 import json
 from typing import Any
 
@@ -10,10 +11,13 @@ from hypothesis import strategies as st
 
 from schemas.asked import Ask, Bound
 from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.media import with_margin
 from schemas.catalogue.model import Capabilities, Model
+from schemas.catalogue.profiles import profiled
 from schemas.chat import priced
 from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
+from tests.fakes.media import data_url, png, wav
 
 MODEL = Model(
     id="m",
@@ -298,3 +302,63 @@ def test_media_of_kinds_that_are_not_openais_are_refused(part: dict[str, Any]) -
     with pytest.raises(RequestError) as raised:
         priced.bound(fields, priced.read(fields, CHAT), MODEL)
     assert raised.value.error.param == "messages[0].content[0]"
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("detail", [None, "high", "low"])
+def test_a_picture_is_bounded_by_its_own_size(escaped: bool, detail: str | None) -> None:
+    """A picture in a body counts its formula's tokens and a tenth, however its URL is written, and is in the estimate."""
+    able = profiled("openai", "gpt-4o")
+    model = msgspec.structs.replace(MODEL, capabilities=able)
+    image = {"url": data_url(png((800, 600)))} | ({"detail": detail} if detail else {})
+    raw = json.dumps({"model": "m", **user({"type": "image_url", "image_url": image})})
+    if escaped:
+        raw = raw.replace("/", "\\/").replace('"detail"', '"d\\u0065tail"')
+    fields = priced.decode(raw.encode())
+    got = priced.bound(fields, priced.read(fields, CHAT), model)
+    tokens = 85 if detail == "low" else 765
+    assert got.media_tokens == tokens
+    assert got.prompt_max == got.text_bytes + able.overhead_tokens + with_margin(tokens)
+
+
+def test_a_picture_in_plain_text_of_its_part_and_a_recording_are_measured_too() -> None:
+    """`image_url` may be the URL itself, and a recording counts by its seconds."""
+    able = profiled("gemini", "gemini-2.5-flash")
+    model = msgspec.structs.replace(MODEL, capabilities=able)
+    sound = {"data": base64.b64encode(wav(3)).decode(), "format": "wav"}
+    got = bound(
+        user(
+            {"type": "image_url", "image_url": data_url(png((300, 300)))},
+            {"type": "input_audio", "input_audio": sound},
+        ),
+        model=model,
+    )
+    assert got.media_tokens == 258 + 128
+    assert got.prompt_max == got.text_bytes + able.overhead_tokens + 284 + 141
+
+
+@pytest.mark.parametrize(
+    ("upstream", "file", "tokens"),
+    [
+        ("claude-opus-5", {"filename": "a.txt", "file_data": "QUJD" * 100}, 330),
+        ("claude-opus-5", {"file_data": "data:text/plain;base64," + "QUJD" * 100}, 330),
+        ("gemini-3.8-flash", {"filename": "a.txt", "file_data": "QUJD" * 100}, 330),
+        ("gemini-3.8-flash", {"filename": "a.md", "file_data": "QUJD" * 100}, None),  # perhaps no UTF-8
+        ("gemini-3.8-flash", {"filename": "a.csv", "file_data": "QUJD" * 100}, None),
+        ("gpt-6.1-sol", {"filename": "a.txt", "file_data": "QUJD" * 100}, None),
+        ("gpt-6.1-sol", {"filename": "a.txt", "file_data": "data:application/pdf;base64,QUJD"}, None),
+        ("claude-opus-5", {"filename": 5, "file_data": "QUJD"}, None),
+    ],
+)
+def test_a_text_file_is_bounded_by_its_bytes(upstream: str, file: dict[str, Any], tokens: int | None) -> None:
+    """A file that reaches the prompt as text counts its bytes and a tenth; one that nothing is certain of the window."""
+    provider = {"c": "anthropic", "g": "gemini"}[upstream[0]] if "gpt" not in upstream else "openai"
+    able = profiled(provider, upstream)
+    model = msgspec.structs.replace(MODEL, capabilities=able, context=1_000_000)
+    got = bound(user({"type": "file", "file": file}), model=model)
+    assert got.documents == () or upstream == "claude-opus-5"
+    if tokens is None:
+        assert got.prompt_max == model.context
+    else:
+        assert got.prompt_max == got.text_bytes + able.overhead_tokens + tokens
+        assert got.media_tokens == 75

@@ -9,6 +9,7 @@ import pytest
 from schemas.catalogue.anthropic import anthropic_capabilities
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Model
+from schemas.catalogue.profiles import profiled
 from schemas.chat.refusals import PROMPTS_MAX, as_chats, read, refuse
 from schemas.chat.request import CHAT, COMPLETIONS
 
@@ -396,3 +397,27 @@ def test_a_chat_model_is_needed_for_chat():
         capabilities=Capabilities(chat=False),
     )
     assert refusal({}, row).param == "model"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"temperature": 0.5},
+        {"top_p": 0.5},
+        {"presence_penalty": 0.5},
+        {"frequency_penalty": 0.5},
+        {"logprobs": True},
+        {"stop": "END"},
+    ],
+)
+def test_some_options_are_honoured_only_while_a_model_does_not_reason(option):
+    """Where the row says so, the option is a 400 beside any effort but none, an unset one being the model's default."""
+    able = profiled("openai", "gpt-6-sol")
+    model = msgspec.structs.replace(OLD, capabilities=able)
+    assert refusal(option | {"reasoning_effort": "none"}, model) is None
+    quiet = msgspec.structs.replace(able, effort_default="none")
+    assert refusal(option, msgspec.structs.replace(OLD, capabilities=quiet)) is None
+    for said in ({}, {"reasoning_effort": "low"}):
+        error = refusal(option | said, model)
+        assert error is not None
+        assert (error.status, error.param, error.code) == (400, next(iter(option)), "unsupported_parameter")

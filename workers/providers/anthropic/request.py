@@ -177,7 +177,7 @@ def _put_thinking(
     if effort is None or not able.thinking:
         return
     if effort == "none":
-        body["thinking"] = {"type": "disabled"}
+        body["thinking"] = {"type": able.thinking_off}
     elif able.thinking == "effort":
         body["thinking"] = {"type": "adaptive"}
         body.setdefault("output_config", {})["effort"] = "low" if effort == "minimal" else effort

@@ -204,7 +204,7 @@ def _reasoning(request: ChatRequest, job: Job, able: Capabilities, *, replays_al
             return {}
         case "effort":
             if effort == "none":
-                return {"thinking": {"type": "disabled"}}
+                return {"thinking": {"type": able.thinking_off}}
             return {"thinking": {"type": "adaptive"}, "effort": level}
         case "level":
             if effort == "none":

@@ -1,0 +1,1 @@
+"""What the bytes of inline media say of themselves."""
