@@ -12,6 +12,7 @@ from ledger.commits.opening import write_catalogue
 from ledger.commits.writer import Writer
 from ledger.prices.library import priced
 from ledger.prices.offers import Catalogue
+from ledger.prices.reach import pool_regions
 from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreError, again
 from ledger.stream.consumer import Consumer
@@ -89,7 +90,8 @@ async def serve(
         await again(lambda: write_catalogue(store, models, settings.pools))
         _say_guesses(settings)
         telemetry = _the_telemetry()
-        committer = Committer(store, Catalogue(models), settings.pepper.encode(), telemetry, rules)
+        sold = Catalogue(models, pool_regions(settings.pools))
+        committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
         )

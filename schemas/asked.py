@@ -32,4 +32,5 @@ class Bound(Struct, frozen=True, kw_only=True):
     text_bytes: int
     limit: int | None  # at most the model's own
     inputs_max: tuple[int, ...] = ()  # for later: tokens of each input, where what is answered hangs on them
+    uplifts: tuple[str, ...] = ()  # the service tier, region and speed that are asked for, beside the default
     classes: frozenset[str] | None = None  # for later: price classes in reach; None is every one of the model

@@ -24,7 +24,7 @@ _CLASSES = {  # the library's names of our token classes
     "output": "output_mtok",
     "cached": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
-    "cache_write_1h": "cache_write_1h_mtok",
+    "cache_write_long": "cache_write_1h_mtok",
     "input_audio": "input_audio_mtok",
     "output_audio": "output_audio_mtok",
 }

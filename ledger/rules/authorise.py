@@ -18,6 +18,8 @@ from schemas.verbs.calls import Hold as HoldReply
 ACTIVE = "active"
 REVOKED = "revoked"
 _CHOICES_MAX = 2**20
+_UPLIFTS_MAX = 4  # that a request may ask for: a service tier, a region, a speed
+_encode = msgspec.json.Encoder().encode
 _decode_providers = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -54,7 +56,8 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
     prompts = min(max(request.prompts, 1), PROMPTS_MAX)
     prompt_max = min(max(request.prompt_max, 0), model.context * prompts)
     choices = min(max(request.choices, 1), _CHOICES_MAX)
-    bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max)
+    uplifts = book.catalogue.reach(offer, request.uplifts[:_UPLIFTS_MAX])
+    bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max, uplifts)
     limit, limited = model.max_output, False
     if request.limit is not None:
         limit = min(max(request.limit, 0), model.max_output)
@@ -67,7 +70,7 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
             return _insufficient(account, required, fitting)
         limit, limited = fitting, True
         amount = bound.hold_nano(choices * limit)
-    at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max)
+    at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max, uplifts)
     now = book.now_ms
     hold = Hold(
         request_id=request.request_id,
@@ -92,6 +95,7 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
         lease_ms=now + book.rules.lease_ms,
         created_ms=now,
         closed_ms=0,
+        uplifts=_encode(uplifts).decode() if uplifts else "[]",
     )
     refused = limits.refusal(book, request, hold)
     if refused is not None:

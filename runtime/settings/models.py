@@ -20,7 +20,9 @@ _ID_MAX = 256
 _CLASSES = {
     "cached_input": "cached",
     "cache_write": "cache_write",
-    "cache_write_1h": "cache_write_1h",
+    "cache_write_long": "cache_write_long",
+    "cache_write_1h": "cache_write_long",  # its older name
+    "cached_audio": "cached_audio",
     "input_audio": "input_audio",
     "reasoning": "reasoning",
     "output_audio": "output_audio",
@@ -228,17 +230,27 @@ def _dated(table: Table, upstream: str) -> Price:
         tiers = [_tier(table, flat=False)]
     uplifts_table = table.table("uplifts")
     uplifts = {key: uplifts_table.decimal(key, most=100) or Decimal(0) for key in uplifts_table.keys()}  # noqa: SIM118  a Table is not a dict
+    services_table = table.table("services")
+    services = {key: _service(services_table.table(key)) for key in services_table.keys()}  # noqa: SIM118  as above
     request = table.decimal("request") or Decimal(0)
     price = Price(
         id=f"file:{upstream}" + (f":{effective}" if effective else ""),
         tiers=tuple(tier for tier in tiers if tier is not None),
         uplifts=uplifts,
+        services=services,
         request=request,
     )
     if effective is not None:
         price = structs.replace(price, effective=effective)
     table.done()
     return _checked(table, price)
+
+
+def _service(table: Table) -> tuple[PriceTier, ...]:
+    """The prices of one service tier: flat in its table, or in tiers."""
+    tiers = [_tier(tier, flat=False) for tier in table.tables("tiers")] or [_tier(table, flat=False)]
+    table.done()
+    return tuple(tier for tier in tiers if tier is not None)
 
 
 def _checked(table: Table, price: Price) -> Price:
@@ -249,12 +261,17 @@ def _checked(table: Table, price: Price) -> Price:
 
 def _tier(table: Table, *, flat: bool) -> PriceTier | None:
     """The prices in a table; None for a row that has none of its own."""
-    own = {name: value for key, name in _CLASSES.items() if (value := table.decimal(key)) is not None}
+    own: dict[str, Decimal] = {}
+    for key, name in _CLASSES.items():
+        if (value := table.decimal(key)) is not None:
+            if name in own:
+                raise table.problem(key, f"is {name} by its older name: a table has one of them")
+            own[name] = value
     prices = {key: table.decimal(key) for key in ("input", "output")}
     if flat and not own and prices["input"] is None and prices["output"] is None:
         return None
-    for key, value in prices.items():
-        if value is None:
+    for key, price in prices.items():
+        if price is None:
             raise table.problem(key, "is needed beside the other prices")
     above = 0 if flat else table.integer("above", 0, least=0) or 0
     if not flat and table.place.endswith("tiers]"):

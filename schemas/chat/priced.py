@@ -10,11 +10,14 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.asked import Ask, Bound, Fields
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
+from schemas.chat.caching import LONG_TTLS, SHORT_TTLS, ttls
 from schemas.chat.parameters import NO_PROMPT, PRICED
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE
+from schemas.money.pricing import prices_long_caches, sells
 
 MODEL_CHARS_MAX = 256
 CHOICES_MAX = 128  # OpenAI's own bound of n
@@ -29,6 +32,7 @@ _REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u|:(?://|\\/)", re.IGNORECASE)
 _MEDIA_NAME = re.compile("url|uri|_id$|image|video|audio", re.IGNORECASE)
 _OBJECTS = re.compile(rb"\[\s*\{")
 _TEXT_PARTS = frozenset(("text", "refusal"))
+_OPENAI = "openai"
 _PRICED_TIERS = frozenset(("auto", "default"))
 
 
@@ -148,7 +152,7 @@ def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
     The bound of a batch is the sum over its inputs: each is at most a context, and what stands beside the inputs (a
     `suffix`) reaches every one of them.
     """
-    _check_priced(fields, model)
+    tier = _priced_tier(fields, model)
     text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
     media_tokens = 0
     messages = fields.get("messages")
@@ -164,7 +168,12 @@ def bound(fields: Fields, ask: Ask, model: Model) -> Bound:
         tokens_max += (text_bytes - _size(fields["prompt"])) * (ask.inputs - 1)
     prompt_max = min(model.context * ask.inputs, tokens_max)
     limit = None if ask.limit is None else min(ask.limit, model.max_output)
-    return Bound(prompt_max=max(prompt_max, 1), text_bytes=text_bytes, limit=limit)
+    return Bound(
+        prompt_max=max(prompt_max, 1),
+        text_bytes=text_bytes,
+        limit=limit,
+        uplifts=() if tier is None else (tier,),
+    )
 
 
 class _Media:
@@ -244,15 +253,29 @@ class _Media:
         self.tokens += tokens_max
 
 
-def _check_priced(fields: Fields, model: Model) -> None:
-    """Refuses what adds to a bill outside tokens of known classes."""
+def _priced_tier(fields: Fields, model: Model) -> str | None:
+    """The service tier that is asked for, None for the default. Refuses what adds to a bill outside known prices."""
     if _starts(fields.get("web_search_options", _NULL)) != b"n":
         message = "Web search is billed by what it finds, which cannot be bounded before it is paid for."
         raise RequestError(unsupported_parameter("web_search_options", message))
-    tier = _value(fields, "service_tier", _decode_text)
-    if tier is not None and tier not in _PRICED_TIERS and tier not in model.capabilities.service_tiers:
+    if model.family == _OPENAI:
+        _check_ttls(fields, model)
+    tier: str | None = _value(fields, "service_tier", _decode_text)
+    if tier is None or tier in _PRICED_TIERS:
+        return None
+    # A provider that gets the caller's own bytes is asked for whatever has a price.
+    passed_on = model.family in PASS_THROUGH and sells(model.prices, tier)
+    if not passed_on and tier not in model.capabilities.service_tiers:
         message = f"The model `{model.id}` has no price for the service tier {tier!r}."
         raise RequestError(unsupported_value("service_tier", message))
+    return tier
+
+
+def _check_ttls(fields: Fields, model: Model) -> None:
+    for ttl in ttls(fields) - SHORT_TTLS:
+        if ttl not in LONG_TTLS or not prices_long_caches(model.prices):
+            message = f"The model `{model.id}` has no price for a cache that lives for {ttl[:40]!r}."
+            raise RequestError(unsupported_value("ttl", message))
 
 
 def _model(fields: Fields) -> str:

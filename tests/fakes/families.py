@@ -59,7 +59,7 @@ def by_hand(usage: TokenUsage) -> int:
         "input": usage.input,
         "cached_input": usage.cached,
         "cache_write": usage.cache_write,
-        "cache_write_1h": usage.cache_write_1h,
+        "cache_write_1h": usage.cache_write_long,
         "input_audio": usage.input_audio,
         "output": usage.output + usage.output_audio,
         "reasoning": usage.reasoning,

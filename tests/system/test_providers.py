@@ -36,7 +36,7 @@ CALLS = Answer(
 )
 REPORT = Answer(conversation.ANSWER_PIECES, TokenUsage(input=171, cached=9, output=12))
 EVERY_CLASS = TokenUsage(
-    input=1_001, cached=333, cache_write=77, cache_write_1h=55, input_audio=13, output=41, reasoning=29
+    input=1_001, cached=333, cache_write=77, cache_write_long=55, input_audio=13, output=41, reasoning=29
 )
 SAY = [{"role": "user", "content": "hello " * 100}]  # its bound must be above EVERY_CLASS
 every_family = pytest.mark.parametrize("provider", PROVIDERS)
@@ -171,7 +171,7 @@ def test_every_class_of_tokens_is_billed_to_the_nano_dollar(played, tokn, http, 
     assert row["billed_nano"] == by_hand(usage)
     assert (row["provider"], row["pool"], row["model"]) == (provider, provider, provider)
     assert row["cached_tokens"] == usage.cached
-    assert row["cache_write_tokens"] == usage.cache_write + usage.cache_write_1h
+    assert row["cache_write_tokens"] == usage.cache_write + usage.cache_write_long
     assert row["reasoning_tokens"] == usage.reasoning
 
 

@@ -25,30 +25,36 @@ _tiers = st.builds(
     output=_amounts,
     cached=_maybe,
     cache_write=_maybe,
-    cache_write_1h=_maybe,
+    cache_write_long=_maybe,
     input_audio=_maybe,
     reasoning=_maybe,
     output_audio=_maybe,
+    cached_audio=_maybe,
 )
 _prices = st.builds(
-    lambda first, second, above, uplift, fee: Price(
+    lambda first, second, above, uplift, service, fee: Price(
         id="p",
         tiers=(first, structs.replace(second, above=above)),
-        uplifts={"flex": Decimal("0.5"), "eu": uplift},
+        uplifts={"fast": Decimal("0.5"), "eu": uplift},
+        services={"flex": (service, structs.replace(first, above=2 * above)), "priority": (second,)},
         request=fee,
     ),
     _tiers,
     _tiers,
     st.integers(1, 5000),
     st.decimals(0, 3, places=3).map(abs),
+    _tiers,
     st.decimals(0, 1, places=6).map(abs),
 )
-_usages = st.builds(TokenUsage, *[st.integers(0, 3000)] * 8)
+_usages = st.builds(TokenUsage, *[st.integers(0, 3000)] * 9)
+_served = st.sampled_from(
+    [(), ("flex",), ("eu",), ("priority", "fast"), ("flex", "priority"), ("eu", "flex", "unknown")]
+)
 _rates = st.decimals(0, 2, places=4).map(abs)
 
 
 @settings(deadline=None)
-@given(_prices, _usages, _rates, st.sampled_from([(), ("flex",), ("eu",), ("eu", "flex", "unknown")]))
+@given(_prices, _usages, _rates, _served)
 def test_the_meter_is_the_charge(
     price: Price, usage: TokenUsage, rate: Decimal, uplifts: tuple[str, ...]
 ) -> None:
@@ -62,11 +68,13 @@ def test_the_meter_is_the_charge(
 
 
 @settings(deadline=None)
-@given(_prices, st.integers(0, 10_000), _rates)
-def test_the_quick_bound_is_the_bound(price: Price, prompt: int, rate: Decimal) -> None:
+@given(_prices, st.integers(0, 10_000), _rates, _served)
+def test_the_quick_bound_is_the_bound(
+    price: Price, prompt: int, rate: Decimal, uplifts: tuple[str, ...]
+) -> None:
     """What the catalogue keeps of a bound gives the same holds."""
-    quick = Catalogue(()).bound("ref", price, rate, prompt)
-    slow = bound(prompt, price, rate)
+    quick = Catalogue(()).bound("ref", price, rate, prompt, uplifts)
+    slow = bound(prompt, price, rate, uplifts)
     assert (quick.fixed, quick.per_output_token) == (slow.fixed, slow.per_output_token)
 
 

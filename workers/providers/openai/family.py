@@ -9,6 +9,8 @@ from msgspec import Raw, Struct
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
+from schemas.catalogue.regions import is_openai, openai_region
+from schemas.chat.caching import LONG_TTLS, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
@@ -27,6 +29,11 @@ _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out
 _PATHS = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
+_TIER = "service_tier"
+_DEFAULT_TIER = Raw(b'"default"')
+_STANDARD_TIERS = frozenset(
+    ("", "auto", "default", "on_demand", "standard")
+)  # what servers call the list price's
 _NULL = Raw(b"null")
 _TRUE = Raw(b"true")
 _EMPTY_LIST = Raw(b"[]")
@@ -99,9 +106,11 @@ class OpenAIExchange:
         "_events",
         "_job",
         "_late_usage",
+        "_long_cache",
         "_model",
         "_model_id",
-        "_request_body",
+        "_region",
+        "_request_fields",
         "_usage_sent",
         "fault",
         "finished",
@@ -124,12 +133,17 @@ class OpenAIExchange:
         self._events = EventReader()
         self._usage_sent = False
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
-        self._request_body = self._body()
+        self._region: tuple[str, ...] = ()
+        self._request_fields = self._fields()
+        self._long_cache = not LONG_TTLS.isdisjoint(ttls(self._request_fields))
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
-        """The same body for every account. What an earlier try has read is forgotten."""
+        """The same body for every account, but for the tier at OpenAI's own. What an earlier try has read is forgotten."""
+        base = account.base_url.rstrip("/") or BASE_URL
+        region = openai_region("openai", base)
+        self._region = (region,) if region else ()
         self._events = EventReader()
-        self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, ()
+        self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
         self._late_usage = None
         headers = {
             "Authorization": f"Bearer {account.api_key}",
@@ -140,10 +154,16 @@ class OpenAIExchange:
             headers["OpenAI-Organization"] = account.organization
         if account.project:
             headers["OpenAI-Project"] = account.project
-        base = account.base_url.rstrip("/") or BASE_URL
-        return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, self._request_body)
+        body = _encode(self._at_default_tier() if is_openai(base) else self._request_fields)
+        return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, body)
 
-    def _body(self) -> bytes:
+    def _at_default_tier(self) -> dict[str, Raw]:
+        """The fields with a service tier: an absent one means at OpenAI what its project is set to, at any price."""
+        fields = self._request_fields
+        open_tier = _absent(fields, _TIER) or bytes(fields[_TIER]).strip() == b'"auto"'
+        return fields | {_TIER: _DEFAULT_TIER} if open_tier and self._job.dialect == CHAT else fields
+
+    def _fields(self) -> dict[str, Raw]:
         job = self._job
         try:
             fields = _decode_map(job.body)
@@ -155,7 +175,7 @@ class OpenAIExchange:
         except UNREADABLE:
             raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
         self._limit(fields)
-        return _encode(fields)
+        return fields
 
     def _limit(self, fields: dict[str, Raw]) -> None:
         """Leaves a limit as the caller wrote it, or replaces whatever it wrote by the one that was granted."""
@@ -184,7 +204,7 @@ class OpenAIExchange:
         self._count(fields["choices"])
         self._served_by(fields)
         if not _absent(fields, "usage"):
-            self.usage = token_usage(fields["usage"])
+            self.usage = token_usage(fields["usage"], long_cache=self._long_cache)
             fields["usage"] = self._priced(fields["usage"])
         fields["model"] = self._model_id
         self.finished = True
@@ -258,7 +278,7 @@ class OpenAIExchange:
         return False
 
     def _usage(self, fields: dict[str, Raw], *, bare: bool) -> None:
-        self.usage = token_usage(fields["usage"]) or self.usage
+        self.usage = token_usage(fields["usage"], long_cache=self._long_cache) or self.usage
         self._served_by(fields)
         if not bare:
             self._late_usage = fields | {"choices": _EMPTY_LIST}
@@ -277,11 +297,13 @@ class OpenAIExchange:
         self.finished = True
 
     def _served_by(self, fields: dict[str, Raw]) -> None:
-        if _absent(fields, "service_tier"):
+        if _absent(fields, _TIER):
             return
-        tier = msgspec.json.decode(fields["service_tier"])
-        known = isinstance(tier, str) and len(tier) <= _TIER_CHARS_MAX and tier != "default"
-        self.uplifts = (tier,) if known else ()
+        tier = msgspec.json.decode(fields[_TIER])
+        if not isinstance(tier, str) or tier in _STANDARD_TIERS:
+            self.uplifts = self._region
+        else:
+            self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
 
     def _priced(self, usage: Raw) -> Raw:
         job = self._job
