@@ -1,12 +1,14 @@
 """What is priced in a request, and the bound of its prompt."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from schemas.asked import Ask, Bound
 from schemas.catalogue.builtin import BUILTIN
@@ -14,6 +16,7 @@ from schemas.catalogue.model import Capabilities, Model
 from schemas.chat import priced
 from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
+from schemas.money.pricing import Price, PriceTier
 
 MODEL = Model(
     id="m",
@@ -31,6 +34,9 @@ MODEL = Model(
         service_tiers=("flex",),
     ),
 )
+
+
+MODEL_TIERS = (PriceTier(input=Decimal(1), output=Decimal(1)),)
 
 
 def ask(body: dict[str, Any], dialect: str = CHAT) -> Ask:
@@ -231,6 +237,68 @@ def test_what_cannot_be_bounded_is_refused() -> None:
     assert refused({**user({"type": "text", "text": "x"}), "web_search_options": {}}) == "web_search_options"
     assert refused({**user({"type": "text", "text": "x"}), "service_tier": "priority"}) == "service_tier"
     assert bound({**user({"type": "text", "text": "x"}), "service_tier": "flex"}).prompt_max
+
+
+TIERED = structs.replace(
+    MODEL,
+    family="openai",
+    prices=(
+        Price(
+            id="p",
+            tiers=(PriceTier(input=Decimal(1), output=Decimal(1), cache_write_long=Decimal(2)),),
+            services={"priority": (PriceTier(input=Decimal(2), output=Decimal(2)),)},
+        ),
+    ),
+)
+
+
+def test_the_tier_that_is_asked_for_is_what_the_hold_reckons_with() -> None:
+    """A provider that gets the caller's bytes may be asked for any tier with a price; auto and default are no tier."""
+    body = user({"type": "text", "text": "x"})
+    assert bound({**body, "service_tier": "priority"}, model=TIERED).uplifts == ("priority",)
+    assert bound({**body, "service_tier": "flex"}).uplifts == ("flex",)
+    for tier in ("auto", "default", None):
+        assert bound({**body, "service_tier": tier}, model=TIERED).uplifts == ()
+    assert bound(body, model=TIERED).uplifts == ()
+    translated = structs.replace(TIERED, family="gemini")
+    for tier, model in (("scale", TIERED), ("priority", translated), ("\u0070riority", translated)):
+        with pytest.raises(RequestError) as refused:
+            bound({**body, "service_tier": tier}, model=model)
+        assert (refused.value.error.status, refused.value.error.param) == (400, "service_tier")
+
+
+def _cached(ttl: object) -> list[dict[str, Any]]:
+    """The places where a body may say how long its prompt is to be kept."""
+    part = {"type": "text", "text": "x"}
+    return [
+        {**user(part), "prompt_cache_options": {"ttl": ttl}},
+        user(part | {"prompt_cache_breakpoint": {"ttl": ttl}}),
+        user(part | {"cache_control": {"type": "ephemeral", "ttl": ttl}}),
+        {**user(part), "tools": [{"type": "function", "cache_control": {"ttl": ttl}}]},
+    ]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_cache_that_lives_longer_than_any_price_is_400(place: int) -> None:
+    """Twelve hours need a price of their own, wherever they are asked for; other lifetimes have none."""
+    for ttl in ("30m", "5m", None):
+        assert bound(_cached(ttl)[place])
+    assert bound(_cached("12h")[place], model=TIERED)
+    dated = structs.replace(TIERED, prices=(*TIERED.prices, Price(id="q", tiers=MODEL_TIERS)))
+    for ttl, model in (("12h", dated), ("1h", dated), ("24h", TIERED), (12, TIERED), ({}, TIERED)):
+        with pytest.raises(RequestError) as refused:
+            bound(_cached(ttl)[place], model=model)
+        assert refused.value.error.status == 400
+
+
+def test_escapes_hide_no_lifetime() -> None:
+    """A key or a value that is written with escapes is the same key and value; a text that looks like one is text."""
+    body = b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x","prompt_cache_break\\u0070oint":{"\\u0074tl":"7\\u0064"}}]}]}'
+    fields = priced.decode(body)
+    with pytest.raises(RequestError):
+        priced.bound(fields, priced.read(fields, CHAT), TIERED)
+    assert bound(user({"type": "text", "text": '"cache_control": {"ttl": "7d"}'}), model=TIERED)
+    assert bound({**user({"type": "text", "text": "x"}), "tools": [{"ttl": "7d"}]}, model=TIERED)
 
 
 def test_the_word_file_is_only_a_word() -> None:
