@@ -58,7 +58,7 @@ NO_USAGE = TokenUsage()
 class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """List prices in USD per million tokens, for the whole of a call whose prompt has more than `above` tokens.
 
-    A class without a price of its own costs `input` or `output`; cached audio costs what audio does.
+    A class without a price of its own costs `input` or `output`; cached audio costs what cached text does.
     """
 
     input: Decimal
@@ -106,7 +106,7 @@ CLASSES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("output", ()),
     ("reasoning", ("output",)),
     ("output_audio", ("output",)),
-    ("cached_audio", ("input_audio", "input")),
+    ("cached_audio", ("cached", "input")),
 )
 SERVED_MODEL = (
     "model:"  # begins the name of another model that served: it says nothing of tier, region or speed

@@ -59,7 +59,7 @@ def by_hand(usage: TokenUsage) -> int:
     """What a call costs in nano-dollars, worked out apart from the gateway's own arithmetic."""
     tokens = {
         "input": usage.input,
-        "cached_input": usage.cached,
+        "cached_input": usage.cached + usage.cached_audio,
         "cache_write": usage.cache_write,
         "cache_write_1h": usage.cache_write_long,
         "input_audio": usage.input_audio,

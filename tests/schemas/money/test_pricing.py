@@ -55,7 +55,7 @@ rates = st.decimals("0.01", 2, places=3)
 def per_token(tier: PriceTier, name: str) -> Fraction:
     """USD per million tokens of a class, where it has none of its own that of what it stands for."""
     if name == "cached_audio" and tier.cached_audio is None:
-        return per_token(tier, "input_audio")
+        return per_token(tier, "cached")
     own = getattr(tier, name)
     return Fraction(own if own is not None else tier.output if name in OUTPUT else tier.input)
 
