@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
 from ledger.commits.writer import Writer
-from ledger.prices.library import priced
+from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
 from ledger.prices.reach import pool_regions
 from ledger.rules.book import Rules
@@ -83,7 +83,7 @@ async def serve(
     """Runs a ledger until `stop` is set, then commits what is queued and ends. Raises SettingsError."""
     if not settings.pepper:
         raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
-    models = await priced(settings, datetime.now(UTC).date())
+    models = priced(settings, datetime.now(UTC).date())
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)

@@ -60,7 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     `database_url` is `sqlite:///<absolute path>` or `postgresql+asyncpg://…`, `rate` the share of list price that is
     billed unless a pool or a model has its own (each model's `rate` has it resolved). A model may have no `prices`:
-    the ledger then takes the price library's. `guessed_pictures` are the ids of models that take pictures though no
+    the ledger then takes the catalogue's. `guessed_pictures` are the ids of models that take pictures though no
     row says the most tokens of one. `source` names the file for messages. Port 0 takes a free one.
     """
 
