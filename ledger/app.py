@@ -123,7 +123,7 @@ async def serve(
         for task in tasks:
             stack.callback(task.cancel)
         unlisten = await requests.listen()
-        _logger.info("ready", database=store.dialect, models=len(models))
+        _logger.info("ready", database=store.dialect, models=len(models), catalogue=sold.version)
         stopping = asyncio.ensure_future(stop.wait())
         stack.callback(stopping.cancel)
         done, _ = await asyncio.wait([stopping, writing, *tasks], return_when=asyncio.FIRST_COMPLETED)

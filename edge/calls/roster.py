@@ -28,6 +28,7 @@ class Roster:
         self._overdue_s = overdue_s
         self._pools: dict[str, dict[str, Seat]] = {}
         self._heard: dict[str, float] = {}  # worker id: its last beat in any pool
+        self.generation = 0  # how often what can be served may have changed
 
     def hear(self, beat: Beat, now: float) -> int:
         """Takes a beat in. Answers with how many more calls that worker would take now."""
@@ -45,6 +46,7 @@ class Roster:
             return 0
         if seat is None or seat.beat.models != beat.models or seat.beat.gone != beat.gone:
             seat = seats[beat.worker_id] = Seat(beat, now, frozenset(beat.models), frozenset(beat.gone))
+            self.generation += 1
         seat.beat = beat
         seat.heard = now
         return max(beat.capacity - beat.inflight, 0) if beat.accepting else 0
@@ -54,6 +56,7 @@ class Roster:
         for name, seats in list(self._pools.items()):
             for worker_id in [key for key, seat in seats.items() if now - seat.heard > self._overdue_s]:
                 del seats[worker_id]
+                self.generation += 1
             if not seats:
                 del self._pools[name]
         for worker_id in [key for key, heard in self._heard.items() if now - heard > FORGET_S]:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cached_property
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +15,7 @@ from schemas.catalogue.model import Model
 from schemas.money.pricing import Bound, Line, Price, TokenUsage, line, price_on, reachable
 
 _encode_price = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
+_encode_models = msgspec.msgpack.Encoder(decimal_format="string", order="deterministic").encode
 _decode_price = msgspec.json.Decoder(Price).decode
 _DAY_MS = 86_400_000
 _METERS_MAX = 1_024
@@ -84,6 +86,16 @@ class Catalogue:
             if model.upstream == upstream and model.provider == provider:
                 return price_on(model.prices, day_of(now_ms))
         return None
+
+    @cached_property
+    def sorted(self) -> tuple[Model, ...]:
+        """All models by id."""
+        return tuple(self.models[name] for name in sorted(self.models))
+
+    @cached_property
+    def version(self) -> str:
+        """Another for any other models, prices or rates; the same on every ledger with the same."""
+        return hashlib.sha256(_encode_models(self.sorted)).hexdigest()[:32]
 
     def reach(self, offer: Offer, asked: tuple[str, ...]) -> tuple[str, ...]:
         """The service tiers, regions and speeds that a call may be served under, beside the default."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.listing import Listing
 from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
@@ -163,6 +164,7 @@ class _App:
             bus=None,
             ledger=self.books,
             catalogue=catalogue,
+            listing=Listing(catalogue, roster),
             roster=roster,
             relay=relay,
             admission=admission,
