@@ -6,6 +6,7 @@ from msgspec import structs
 
 from runtime.catalogue.models import rows
 from runtime.settings.settings import Settings, SettingsError
+from runtime.settings.sold import sold
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Price, check_price, price_on
 
@@ -16,7 +17,7 @@ def priced(settings: Settings, today: date) -> tuple[Model, ...]:
     Raises SettingsError for a configured pool's model without a price in force, a context or an output limit.
     """
     models = []
-    for model in settings.models:
+    for model in sold(settings, today):
         prices = model.prices or look_up(model.provider, model.upstream)
         why = _problem(model, prices, today)
         if why:

@@ -1,5 +1,6 @@
 """Owns the built-in rows: those of one preset at a time, read from `models.json` when they are first asked for."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from schemas.catalogue.row import Row
 
 FILE: Final = Path(__file__).with_name("models.json")
 _REMEDY: Final = "install tokn again, or run make catalogue"
+_IDS: Final = re.compile(rb'^\{"preset":"[^"]*","id":"([^"\\]*)"', re.MULTILINE)
 _decode: Final = msgspec.json.Decoder(Row).decode
 
 
@@ -21,8 +23,28 @@ def rows(preset: str) -> Mapping[str, Row]:
     return read_rows(FILE, preset)
 
 
+@cache
+def ids(preset: str) -> frozenset[str]:
+    """The ids of a preset's rows, without reading the rows. Raises SettingsError if the file is damaged."""
+    found = _IDS.findall(_block(FILE, preset)[0])
+    return frozenset(name.decode(errors="replace") for name in found)
+
+
 def read_rows(path: Path, preset: str) -> dict[str, Row]:
-    """The same of any file: one row a line, those of a preset together. Raises SettingsError: one line."""
+    """The rows of a preset in any file: one a line, those of a preset together. Raises SettingsError: one line."""
+    block, before = _block(path, preset)
+    found = {}
+    for number, text in enumerate(block.splitlines(), before + 1):
+        try:
+            row = _decode(text)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise SettingsError(f"{path}: line {number}: {str(error)[:200]}: {_REMEDY}") from None
+        found[row.id] = row
+    return found
+
+
+def _block(path: Path, preset: str) -> tuple[bytes, int]:
+    """The lines of a preset, and how many stand before them."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -32,15 +54,6 @@ def read_rows(path: Path, preset: str) -> dict[str, Row]:
     start = b'{"preset":"%s",' % preset.encode()
     begin = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
     if not begin and not data.startswith(start):
-        return {}
+        return b"", 0
     last = max(data.rfind(b"\n" + start) + 1, begin)
-    end = data.find(b"\n", last)
-    lines = data[begin : end if end >= 0 else len(data)].splitlines()
-    found = {}
-    for number, text in enumerate(lines, data.count(b"\n", 0, begin) + 1):
-        try:
-            row = _decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise SettingsError(f"{path}: line {number}: {str(error)[:200]}: {_REMEDY}") from None
-        found[row.id] = row
-    return found
+    return data[begin : data.find(b"\n", last)], data.count(b"\n", 0, begin)

@@ -42,7 +42,8 @@ def catalogue(
 ) -> tuple[tuple[Model, ...], tuple[str, ...]]:
     """The built-in models and a file's rows, each at its own rate: the row's, else its pool's, else the general one.
 
-    `pools` are the configured ones. A built-in model whose pool is not configured stays: it has a row, but no worker.
+    `pools` are the configured ones. A built-in model is its own pool's, else that of the first pool of its preset; one
+    without either stays: it has a row, but no worker.
     The second is the ids of models whose pictures are bounded by PICTURE_TOKENS_MAX for want of a known bound.
     """
     by_name = {pool.name: pool for pool in pools}
@@ -50,8 +51,9 @@ def catalogue(
     own_addresses = own_pools(pools)
     models: dict[str, Model] = {}
     for model in BUILTIN:
-        served = _served(model, by_name.get(model.pool), own_addresses)
-        models[model.id] = structs.replace(served, rate=_first(rates.get(model.pool), rate))
+        pool = by_name.get(model.pool) or next((one for one in pools if one.provider == model.provider), None)
+        served = _served(model, pool, own_addresses)
+        models[model.id] = structs.replace(served, rate=_first(rates.get(served.pool), rate))
     own: set[str] = set()
     guessed: list[str] = []
     for table in rows:
@@ -74,7 +76,9 @@ def _served(model: Model, pool: PoolSettings | None, own_addresses: frozenset[st
         pool.provider, model.upstream, model.context, model.max_output, own=pool.name in own_addresses
     )
     capabilities = structs.replace(model.capabilities, needs_limit=not stops)
-    return structs.replace(model, provider=pool.provider, family=pool.family, capabilities=capabilities)
+    return structs.replace(
+        model, pool=pool.name, provider=pool.provider, family=pool.family, capabilities=capabilities
+    )
 
 
 def _first(*rates: Decimal | None) -> Decimal:
@@ -104,7 +108,9 @@ def _row(
     if context is None or max_output is None:
         key = "context" if context is None else "max_output"
         raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
-    capabilities = kept.capabilities if kept else _known(provider, upstream, own=pool in own_addresses)
+    capabilities = (
+        kept.capabilities if kept else known_capabilities(provider, upstream, own=pool in own_addresses)
+    )
     capabilities = structs.replace(
         capabilities,
         needs_limit=not _stops(provider, upstream, context, max_output, own=pool in own_addresses),
@@ -148,10 +154,15 @@ def _stops(provider: str, upstream: str, context: int, max_output: int, *, own: 
     `own` says that its pool is at the address of the vendor itself: only there a built-in maximum is the upstream's.
     """
     builtin = _builtin(provider, upstream)
-    return max_output >= context or (own and builtin is not None and max_output >= builtin.max_output)
+    return stops_at(max_output, context, own=own and builtin is not None and max_output >= builtin.max_output)
 
 
-def _known(provider: str, upstream: str, *, own: bool) -> Capabilities:
+def stops_at(max_output: int, context: int, *, own: bool) -> bool:
+    """The same, where `own` says that the maximum is the upstream's own word."""
+    return own or max_output >= context
+
+
+def known_capabilities(provider: str, upstream: str, *, own: bool) -> Capabilities:
     """What a model can do unless its row says otherwise: what is known of it at this vendor, else its preset's profile.
 
     `own` says that its pool is at the address of the vendor itself.

@@ -71,6 +71,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[Model, ...] = ()
     guessed_pictures: tuple[str, ...] = ()
+    builtin_rows: bool = (
+        False  # the catalogue's rows of the pools' presets are sold too; `runtime.settings.sold` has them
+    )
     host: str = "127.0.0.1"
     port: int = 8000
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
@@ -132,7 +135,7 @@ def load(
     metrics.done()
     models, guessed_pictures = catalogue(root.tables("models"), settings.pools, settings.rate)
     root.done()
-    return structs.replace(settings, models=models, guessed_pictures=guessed_pictures)
+    return structs.replace(settings, models=models, guessed_pictures=guessed_pictures, builtin_rows=True)
 
 
 def _sqlite(data: Path | None) -> str:
