@@ -36,6 +36,7 @@ from tokn.settings import DATA_DEFAULT, variable
 EXIT_USAGE = 2
 EXIT_NO_LEDGER = 4
 AUDIT_FINDINGS_SHOWN = 50
+MISSING_SHOWN = 50
 
 app = typer.Typer(
     name="tokn",
@@ -325,7 +326,8 @@ def pools(config: Config = None, data: Data = None, as_json: AsJson = False) -> 
         for model, why in (row.get("missing") or {}).items()
     ]
     if missing:
-        show.table(missing, ("pool", "model", "why"), title="Missing models", empty="")
+        title = f"{len(missing)} missing models"
+        show.table(missing[:MISSING_SHOWN], ("pool", "model", "why"), title=title, empty="")
 
 
 @app.command()

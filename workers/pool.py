@@ -41,6 +41,7 @@ class Pool:
         self._subscription: Subscription | None = None
         self._gate: asyncio.Task[None] | None = None
         self._beat_at = 0.0
+        self._ids = tuple(serving.models)
         self._said = ""  # the digest of the newest full beat
         self._said_at = 0.0
         self._beat_now = False
@@ -195,7 +196,9 @@ class Pool:
         models: list[str] = []
         gone: list[str] = []
         missing: dict[str, str] = {}
-        for model in serving.models.values():
+        # As a rule nothing is gone: then no model has to be looked at each second.
+        doubtful = not usable or any(account.gone for account in serving.accounts.all)
+        for model in serving.models.values() if doubtful else ():
             if serving.accounts.gone(model.upstream, now):
                 gone.append(model.id)
                 missing[model.id] = f"the provider says that {model.upstream} no longer exists"
@@ -211,7 +214,7 @@ class Pool:
             inflight=self._inflight,
             capacity=self._capacity,
             accepting=self._accepting,
-            models=tuple(models),
+            models=tuple(models) if doubtful else self._ids,
             gone=tuple(gone),
             accounts=tuple(accounts),
             missing=missing,
