@@ -55,5 +55,7 @@ def _block(path: Path, preset: str) -> tuple[bytes, int]:
     begin = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
     if not begin and not data.startswith(start):
         return b"", 0
-    last = max(data.rfind(b"\n" + start) + 1, begin)
-    return data[begin : data.find(b"\n", last)], data.count(b"\n", 0, begin)
+    end = begin
+    while data.startswith(start, end):
+        end = data.find(b"\n", end) + 1
+    return data[begin:end], data.count(b"\n", 0, begin)

@@ -30,17 +30,17 @@ def sold(settings: Settings, today: date) -> Iterator[Model]:
     taken = {model.id for model in settings.models}
     own = own_pools(settings.pools)
     offered = [
-        (pool, row, pool.name in own)
+        _model(row, pool, settings, today, own=pool.name in own)
         for pool in settings.pools
         for row in rows(pool.provider).values()
         if _can_be_called(row, today, own=pool.name in own)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
-        for pool, row, at_home in offered:
-            name = f"{pool.name}/{row.id}" if named else row.id
+        for model in offered:
+            name = model.id if named else model.upstream
             if name not in taken:
                 taken.add(name)
-                yield _model(row, name, pool, settings, today, own=at_home)
+                yield model if named else structs.replace(model, id=name)
 
 
 def sold_by(settings: Settings, pool: PoolSettings, today: date) -> dict[str, Model]:
@@ -63,7 +63,7 @@ def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
     return not _ROUTES.isdisjoint(row.mode) and not (own and gone)
 
 
-def _model(row: Row, name: str, pool: PoolSettings, settings: Settings, today: date, *, own: bool) -> Model:
+def _model(row: Row, pool: PoolSettings, settings: Settings, today: date, *, own: bool) -> Model:
     able = known_capabilities(pool.provider, row.id, own=own)
     tiers = able.service_tiers
     if pool.family in _TIERED:
@@ -71,7 +71,7 @@ def _model(row: Row, name: str, pool: PoolSettings, settings: Settings, today: d
         tiers = tuple(tier for tier in _TIERS if tier in priced)
     stops = stops_at(row.max_output, row.context, own=own and not row.max_output_disputed)
     return Model(
-        id=name,
+        id=f"{pool.name}/{row.id}",
         pool=pool.name,
         upstream=row.id,
         provider=pool.provider,
