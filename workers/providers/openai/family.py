@@ -10,7 +10,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.catalogue.regions import is_openai, openai_region
-from schemas.chat.caching import LONG_TTLS, ttls
+from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
@@ -135,7 +135,7 @@ class OpenAIExchange:
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
         self._region: tuple[str, ...] = ()
         self._request_fields = self._fields()
-        self._long_cache = not LONG_TTLS.isdisjoint(ttls(self._request_fields))
+        self._long_cache = may_name(job.body) and not LONG_TTLS.isdisjoint(ttls(self._request_fields))
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The same body for every account, but for the tier at OpenAI's own. What an earlier try has read is forgotten."""
