@@ -1,6 +1,7 @@
 """What is priced in a request, and the bound of its prompt."""
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -297,7 +298,29 @@ def test_escapes_hide_no_lifetime() -> None:
     fields = priced.decode(body)
     with pytest.raises(RequestError):
         priced.bound(fields, priced.read(fields, CHAT), TIERED)
+    odd = priced.decode(
+        b'{"model":"m","prompt":"x","tools":[{"\\u001f":1E400},{"ttl":{"a":1E400}}],"z":{"\\u0074tl":-1E999}}'
+    )
+    assert priced.bound(odd, priced.read(odd, COMPLETIONS), TIERED).prompt_max
     assert bound(user({"type": "text", "text": '"cache_control": {"ttl": "7d"}'}), model=TIERED)
+    part = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": None}}
+    spaced = json.dumps({"model": "m", **user(part)}, indent=3).encode()
+    fields = priced.decode(spaced)
+    assert priced.bound(fields, priced.read(fields, CHAT), TIERED).prompt_max
+
+
+def test_looking_for_lifetimes_is_linear() -> None:
+    """A body that nests as deeply as can be read, with the word at its bottom, costs milliseconds, not minutes."""
+    depth, filler = 400, b'"' + b"x" * 2_000_000 + b'",'
+    nested = b"[" * depth + filler + b'{"ttl":"7d"}' + b"]" * depth
+    fields = priced.decode(b'{"model":"m","messages":[{"role":"user","content":"x"}],"z":' + nested + b"}")
+    began = time.process_time()
+    assert priced.bound(fields, priced.read(fields, CHAT), TIERED).prompt_max
+    assert time.process_time() - began < 0.5
+
+
+def test_what_is_not_named_is_not_refused() -> None:
+    """A tool may have a property of that name."""
     assert bound({**user({"type": "text", "text": "x"}), "tools": [{"ttl": "7d"}]}, model=TIERED)
 
 
