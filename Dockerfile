@@ -15,6 +15,7 @@ RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/tokn tokn \
     && install -d -o tokn /data /secrets /secrets/nats /secrets/postgres /secrets/edge /secrets/worker /secrets/ledger \
        /secrets/command
 COPY --from=build /opt/tokn /opt/tokn
+COPY LICENSE NOTICE /opt/tokn/src/
 COPY edge /opt/tokn/src/edge
 COPY ledger /opt/tokn/src/ledger
 COPY runtime /opt/tokn/src/runtime

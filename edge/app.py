@@ -11,6 +11,7 @@ from uvicorn import Config, Server
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.listing import Listing
 from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.relay import Relay
@@ -102,6 +103,7 @@ class Edge:
             bus=self.bus,
             ledger=ledger,
             catalogue=self.catalogue,
+            listing=Listing(self.catalogue, self.roster),
             roster=self.roster,
             relay=self.relay,
             admission=admission,

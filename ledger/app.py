@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
 from ledger.commits.writer import Writer
-from ledger.prices.library import priced
+from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
+from ledger.prices.reach import pool_regions
 from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreError, again
 from ledger.stream.consumer import Consumer
@@ -82,14 +83,15 @@ async def serve(
     """Runs a ledger until `stop` is set, then commits what is queued and ends. Raises SettingsError."""
     if not settings.pepper:
         raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
-    models = await priced(settings, datetime.now(UTC).date())
+    models = priced(settings, datetime.now(UTC).date())
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
         await again(lambda: write_catalogue(store, models, settings.pools))
         _say_guesses(settings)
         telemetry = _the_telemetry()
-        committer = Committer(store, Catalogue(models), settings.pepper.encode(), telemetry, rules)
+        sold = Catalogue(models, pool_regions(settings.pools))
+        committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
         )
@@ -121,7 +123,7 @@ async def serve(
         for task in tasks:
             stack.callback(task.cancel)
         unlisten = await requests.listen()
-        _logger.info("ready", database=store.dialect, models=len(models))
+        _logger.info("ready", database=store.dialect, models=len(models), catalogue=sold.version)
         stopping = asyncio.ensure_future(stop.wait())
         stack.callback(stopping.cancel)
         done, _ = await asyncio.wait([stopping, writing, *tasks], return_when=asyncio.FIRST_COMPLETED)

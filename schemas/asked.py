@@ -53,4 +53,5 @@ class Bound(Struct, frozen=True, kw_only=True):
     inputs_max: tuple[int, ...] = ()  # for later: tokens of each input, where what is answered hangs on them
     media_tokens: int = 0  # what its media likely counts, for estimates; 0 without any
     documents: tuple[Document, ...] = ()  # whose pages would make a smaller bound, if they were counted
+    uplifts: tuple[str, ...] = ()  # the service tier, region and speed that are asked for, beside the default
     classes: frozenset[str] | None = None  # for later: price classes in reach; None is every one of the model

@@ -27,6 +27,7 @@ from schemas.verbs.keys import (
     KeyRef,
 )
 from schemas.verbs.pools import POOLS, PoolsQuery
+from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import UsageQuery
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
@@ -35,6 +36,7 @@ from tokn.settings import DATA_DEFAULT, variable
 EXIT_USAGE = 2
 EXIT_NO_LEDGER = 4
 AUDIT_FINDINGS_SHOWN = 50
+MISSING_SHOWN = 50
 
 app = typer.Typer(
     name="tokn",
@@ -332,7 +334,30 @@ def pools(config: Config = None, data: Data = None, as_json: AsJson = False) -> 
         for model, why in (row.get("missing") or {}).items()
     ]
     if missing:
-        show.table(missing, ("pool", "model", "why"), title="Missing models", empty="")
+        title = f"{len(missing)} missing models"
+        show.table(missing[:MISSING_SHOWN], ("pool", "model", "why"), title=title, empty="")
+
+
+@app.command()
+def surprises(
+    forget: Annotated[
+        str, typer.Option(metavar="POOL[/ACCOUNT]", help="Forget those of a pool, or of one account.")
+    ] = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show tiers and regions that accounts served under though no hold had reckoned with them: later holds do."""
+    asked = _ledger(config, data)
+    if forget:
+        pool, _, account = forget.partition("/")
+        asked.ask(SURPRISES_FORGET, SurprisesForget(VERSION, pool, account))
+    rows = asked.ask(SURPRISES, SurprisesQuery()).rows
+    if as_json:
+        show.json_lines(rows)
+        return
+    columns = ("pool", "account", "upstream", "uplift", "request_id", "created")
+    show.table(rows, columns, title="Surprises", empty="No account has served anything unforeseen.")
 
 
 @app.command()

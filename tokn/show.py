@@ -10,6 +10,7 @@ import msgspec
 from schemas.money.amounts import nano_to_usd
 
 CALL = ("call", "bill")  # what `call` makes of a call
+LISTED_MAX = 20  # of the values in one cell
 _encode = msgspec.json.Encoder().encode
 
 
@@ -82,5 +83,7 @@ def cell(column: str, value: Any) -> str:
     if column in ("created", "until") and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
-        return ", ".join(str(one) for one in value)
+        rest = len(value) - LISTED_MAX
+        shown = ", ".join(str(one) for one in value[:LISTED_MAX])
+        return f"{shown} and {rest} more" if rest > 0 else shown
     return str(value)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 
 from runtime.bus.bus import Bus
 from runtime.ledger import LedgerClient
@@ -9,6 +10,7 @@ from runtime.log import get_logger
 from runtime.metrics import REGISTRY, watch_bus
 from runtime.service import end_process
 from runtime.settings.settings import AccountSettings, PoolSettings, Settings, SettingsError
+from runtime.settings.sold import sold_by
 from schemas.bus import subjects
 from schemas.bus.subjects import Role
 from workers import upkeep
@@ -108,7 +110,7 @@ async def _serving(
         family=made,
         upstream=upstream,
         accounts=Accounts(accounts),
-        models={model.id: model for model in settings.models if model.pool == pool.name},
+        models=sold_by(settings, pool, datetime.now(UTC).date()),
         usage_events=events,
         counts=Counts(),
         idle_s=settings.calls.idle_s,

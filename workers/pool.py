@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import msgspec
+from msgspec import structs
 
 from runtime.bus.bus import BusError, Message, Subscription
 from runtime.log import get_logger
@@ -18,6 +19,8 @@ from workers.calls.parts import Parts
 from workers.calls.serving import Serving
 
 CALLS_MAX = 1024  # in one pool of one worker, whatever its accounts allow
+NAMES_MAX = 64  # of models in a beat: more go once a change
+SAY_AGAIN_S = 30.0  # for ledgers that start later: they cannot ask
 REJOIN_SHARE = 0.9  # a worker that was full comes back when so much of its capacity is in use, or less
 PARTS_BYTES_MAX = 256 * 1024 * 1024  # bodies under reassembly, all calls of this pool
 
@@ -38,6 +41,9 @@ class Pool:
         self._subscription: Subscription | None = None
         self._gate: asyncio.Task[None] | None = None
         self._beat_at = 0.0
+        self._ids = tuple(serving.models)
+        self._said = ""  # the digest of the newest full beat
+        self._said_at = 0.0
         self._beat_now = False
 
     @property
@@ -147,6 +153,9 @@ class Pool:
     def tick(self, now: float) -> None:
         """Beats, and the gate; to be called several times a second."""
         serving = self.serving
+        if serving.pool in self._calls.recite:
+            self._calls.recite.discard(serving.pool)
+            self._said, self._beat_now = "", True
         serving.accounts.tick(now)
         serving.usage_events.tick(now)
         if (self._subscription is not None) != self._accepting:
@@ -158,10 +167,24 @@ class Pool:
         """Says what this worker can do now."""
         self._beat_at, self._beat_now = now, False
         serving = self.serving
+        beat = self._briefly(self._describe(now), now)
         try:
-            serving.bus.publish(subjects.beat(serving.pool, serving.worker_id), encode(self._describe(now)))
+            serving.bus.publish(subjects.beat(serving.pool, serving.worker_id), encode(beat))
         except BusError:
             self._beat_now = True
+            return
+        if not beat.brief:
+            self._said, self._said_at = beat.digest, now
+
+    def _briefly(self, beat: Beat, now: float) -> Beat:
+        """The beat with a digest in place of long lists that were said already, and not too long ago."""
+        if len(beat.models) + len(beat.gone) + len(beat.missing) <= NAMES_MAX:
+            return beat
+        # Compared only with our own.
+        digest = f"{hash((beat.models, beat.gone, tuple(beat.missing.items()))):x}"
+        if digest == self._said and now - self._said_at < SAY_AGAIN_S:
+            return structs.replace(beat, models=(), gone=(), missing={}, digest=digest)
+        return structs.replace(beat, digest=digest)
 
     def _describe(self, now: float) -> Beat:
         serving = self.serving
@@ -169,10 +192,11 @@ class Pool:
         models: list[str] = []
         gone: list[str] = []
         missing: dict[str, str] = {}
-        # Of most models there is nothing to remember: they are all served, or none is.
+        # Of most models there is nothing to remember: they are all served, or none is. Then none is looked at each second.
         remembered = accounts.remembered
         served, why_not = accounts.serves("", now), accounts.why_not("", now)
-        for model in serving.models.values():
+        doubtful = bool(remembered) or not served
+        for model in serving.models.values() if doubtful else ():
             if model.upstream not in remembered:
                 if served:
                     models.append(model.id)
@@ -193,7 +217,7 @@ class Pool:
             inflight=self._inflight,
             capacity=self._capacity,
             accepting=self._accepting,
-            models=tuple(models),
+            models=tuple(models) if doubtful else self._ids,
             gone=tuple(gone),
             accounts=tuple(account.beat(now) for account in accounts.all),
             missing=missing,

@@ -120,6 +120,7 @@ class Admission:
             choices=ask.choices,
             limit=bound.limit,
             prompts=ask.inputs,
+            uplifts=bound.uplifts,
         )
         reply = await self._ledger.ask(AUTHORISE, message)
         if isinstance(reply, Refusal):

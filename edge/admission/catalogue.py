@@ -1,4 +1,4 @@
-"""Owns the edge's copy of the catalogue, and how models are listed."""
+"""Owns the edge's copy of the catalogue, and how a model is described to callers."""
 
 import asyncio
 import datetime as dt
@@ -8,13 +8,14 @@ from typing import Any
 
 from msgspec import structs
 
-from edge.calls.roster import Roster
 from edge.limits import Limits
 from runtime.ledger import LedgerAwayError, LedgerClient
 from schemas.catalogue.model import Model
 from schemas.money.amounts import EXACT
 from schemas.money.pricing import Price, price_on
 from schemas.verbs.catalogue import CATALOGUE, CatalogueQuery
+
+PAGES_MAX = 1_000  # of one reading
 
 
 class Catalogue:
@@ -24,6 +25,9 @@ class Catalogue:
         self._ledger = ledger
         self._limits = limits
         self._models: dict[str, Model] = {}
+        self._sorted: list[Model] = []
+        self.version = ""  # of what is here; "" from a ledger of the version before
+        self.generation = 0  # how often it has changed
         self._loop = asyncio.get_running_loop()
         self._loaded = 0.0
         self._loading: asyncio.Task[None] | None = None
@@ -35,7 +39,7 @@ class Catalogue:
 
     def models(self) -> list[Model]:
         """Every model, by id."""
-        return [self._models[name] for name in sorted(self._models)]
+        return self._sorted
 
     def known(self, name: str) -> Model | None:
         """A model's row, if it is already known."""
@@ -66,9 +70,25 @@ class Catalogue:
         return self._loading
 
     async def _read(self) -> None:
-        reply = await self._ledger.ask(CATALOGUE, CatalogueQuery())
-        self._models = {model.id: model for model in reply.models}
+        reply = await self._ledger.ask(CATALOGUE, CatalogueQuery(known=self.version))
+        if not (reply.version and reply.version == self.version):
+            models, version = list(reply.models), reply.version
+            for _ in range(PAGES_MAX):
+                if not reply.cursor:
+                    break
+                reply = await self._ledger.ask(CATALOGUE, CatalogueQuery(known="", after=reply.cursor))
+                if reply.version != version:
+                    return  # another ledger answered, with another catalogue: the next tick reads it whole
+                models += reply.models
+            self._take(models, version)
         self._loaded = time.monotonic()
+
+    def _take(self, models: list[Model], version: str) -> None:
+        found = {model.id: model for model in models}
+        if version or found != self._models:
+            self._models, self.version = found, version
+            self._sorted = [found[name] for name in sorted(found)]
+            self.generation += 1
 
     async def close(self) -> None:
         """Ends a read under way."""
@@ -77,14 +97,8 @@ class Catalogue:
             await asyncio.wait([self._loading])
 
 
-def live_models(catalogue: Catalogue, roster: Roster) -> list[dict[str, Any]]:
-    """What `GET /v1/models` lists: the models that some worker can serve now."""
-    live = roster.live()
-    return [describe(model) for model in catalogue.models() if (model.pool, model.id) in live]
-
-
-def describe(model: Model) -> dict[str, Any]:
-    """One entry of the list: OpenAI's fields, and beside them what a buyer wants to know."""
+def describe(model: Model, day: dt.date) -> dict[str, Any]:
+    """One entry of the list: OpenAI's fields, and beside them what a buyer wants to know on a day."""
     entry: dict[str, Any] = {
         "id": model.id,
         "object": "model",
@@ -103,7 +117,7 @@ def describe(model: Model) -> dict[str, Any]:
             if name not in ("overhead_tokens", "limit_field", "needs_limit")
         },
     }
-    price = price_on(model.prices, dt.datetime.now(dt.UTC).date())
+    price = price_on(model.prices, day)
     if price is not None:
         entry["pricing"] = {
             "unit": "USD per million tokens",

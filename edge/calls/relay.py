@@ -1,5 +1,6 @@
 """Owns all calls of one edge: frames in, jobs and control out, the tick that every deadline hangs on, and leases."""
 
+import contextlib
 import time
 from collections import OrderedDict
 
@@ -20,7 +21,7 @@ from runtime.bus.bus import Bus, BusError, Message, Subscription
 from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.bus import frames, subjects
-from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Bounce, Cancel, Credit, Job
+from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Beat, Bounce, Cancel, Credit, Job, Recite
 from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.base import VERSION
@@ -126,8 +127,15 @@ class Relay:
             _logger.warning("a beat that cannot be read", subject=message.subject)
             return
         room = self._roster.hear(beat, time.monotonic())
+        if not self._roster.knows(beat):
+            self._ask_in_full(beat)
         if room:
             self._waiting.offer(beat.pool, room)
+
+    def _ask_in_full(self, beat: Beat) -> None:
+        if subjects.is_token(beat.worker_id):
+            with contextlib.suppress(BusError):  # its next beat has it asked again
+                self._bus.publish(subjects.control(beat.worker_id), frames.encode(Recite(beat.pool)))
 
     def _on_reconnect(self) -> None:
         for call in list(self._calls.values()):

@@ -19,6 +19,7 @@ class Seat(Struct):
     heard: float
     models: frozenset[str]
     gone: frozenset[str]
+    digest: str = ""  # of the full beat that both are of
 
 
 class Roster:
@@ -34,6 +35,7 @@ class Roster:
         self._met: set[str] = set()  # pools that have shown a beat since this edge started
         self._pools: dict[str, dict[str, Seat]] = {}
         self._heard: dict[str, float] = {}  # worker id: its last beat in any pool
+        self.generation = 0  # how often what can be served may have changed
 
     def hear(self, beat: Beat, now: float) -> int:
         """Takes a beat in. Answers with how many more calls that worker would take now."""
@@ -51,17 +53,33 @@ class Roster:
         seat = seats.get(beat.worker_id)
         if seat is None and len(seats) >= WORKERS_MAX:
             return 0
-        if seat is None or seat.beat.models != beat.models or seat.beat.gone != beat.gone:
-            seat = seats[beat.worker_id] = Seat(beat, now, frozenset(beat.models), frozenset(beat.gone))
+        if seat is None or not self._is_same(seat, beat):
+            seat = seats[beat.worker_id] = Seat(
+                beat, now, frozenset(beat.models), frozenset(beat.gone), "" if beat.brief else beat.digest
+            )
+            self.generation += 1
         seat.beat = beat
         seat.heard = now
         return max(beat.capacity - beat.inflight, 0) if beat.accepting else 0
+
+    @staticmethod
+    def _is_same(seat: Seat, beat: Beat) -> bool:
+        # What a brief beat stands for may not be known: until it is, what was said before holds.
+        if beat.digest:
+            return beat.brief or seat.digest == beat.digest
+        return not seat.digest and seat.beat.models == beat.models and seat.beat.gone == beat.gone
+
+    def knows(self, beat: Beat) -> bool:
+        """Whether it is known what a beat that was heard stands for."""
+        seat = self._pools.get(beat.pool, {}).get(beat.worker_id)
+        return not beat.brief or seat is None or seat.digest == beat.digest
 
     def sweep(self, now: float) -> None:
         """Forgets workers whose beat is overdue."""
         for name, seats in list(self._pools.items()):
             for worker_id in [key for key, seat in seats.items() if now - seat.heard > self._overdue_s]:
                 del seats[worker_id]
+                self.generation += 1
             if not seats:
                 del self._pools[name]
         for worker_id in [key for key, heard in self._heard.items() if now - heard > FORGET_S]:

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from edge import telemetry
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.listing import Listing
 from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
@@ -48,6 +49,7 @@ class Backing(Struct, frozen=True, kw_only=True):
     bus: Bus
     ledger: LedgerClient
     catalogue: Catalogue
+    listing: Listing
     roster: Roster
     relay: Relay
     admission: Admission

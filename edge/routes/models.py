@@ -1,18 +1,46 @@
 """Owns the routes of models: what can be called now, and each model's entry."""
 
-from edge.admission.catalogue import describe, live_models
+import datetime as dt
+from urllib.parse import parse_qs
+
+from edge.admission.catalogue import describe
+from edge.admission.listing import PAGE_MAX
 from edge.faults import pool_unset
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
 from schemas.chat.priced import RequestError
-from schemas.errors import model_not_found, saturated, unknown_path
+from schemas.errors import invalid, model_not_found, saturated, unknown_path
 
 
 async def models(backing: Backing, exchange: Exchange) -> None:
-    """GET /v1/models: what some worker can serve now."""
+    """GET /v1/models: what some worker can serve now; a page of it with `limit` or `after_id`; 304 for what is known."""
     await backing.admission.caller(exchange).verify()
-    listed = {"object": "list", "data": live_models(backing.catalogue, backing.roster)}
-    await exchange.answer(200, encode(listed))
+    asked = parse_qs(exchange.scope["query_string"].decode("latin-1"))
+    limit, after_id = _limit(asked.get("limit", [])), asked.get("after_id", [""])[0]
+    listed = await backing.listing.current()
+    tag = (b"etag", listed.tag.encode())
+    if _is_known(exchange, listed.tag):
+        await exchange.answer(304, b"", tag)
+    elif limit is None and not after_id:
+        await exchange.answer_in_parts(listed.parts, tag)
+    else:
+        await exchange.answer(200, listed.page(limit or PAGE_MAX, after_id), tag)
+
+
+def _limit(values: list[str]) -> int | None:
+    if not values:
+        return None
+    text = values[0]
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= PAGE_MAX):
+        message = f"'limit' must be an integer from 1 to {PAGE_MAX}."
+        raise RequestError(invalid(message, param="limit", code="invalid_value"))
+    return int(text)
+
+
+def _is_known(exchange: Exchange, tag: str) -> bool:
+    """Whether the caller has the list already. The tag covers the whole list: any page of it is the same with it."""
+    held = (exchange.header(b"if-none-match") or b"").decode("latin-1")
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in held.split(","))
 
 
 async def model(backing: Backing, exchange: Exchange) -> None:
@@ -30,7 +58,7 @@ async def model(backing: Backing, exchange: Exchange) -> None:
         raise RequestError(pool_unset(found))
     if not backing.roster.serves(found.pool, found.id):
         raise RequestError(saturated(f"No worker can serve the model `{name}` now. Retry with backoff."))
-    await exchange.answer(200, encode(describe(found)))
+    await exchange.answer(200, encode(describe(found, dt.datetime.now(dt.UTC).date())))
 
 
 ROUTES = (

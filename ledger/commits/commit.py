@@ -9,20 +9,25 @@ import msgspec
 from msgspec import Struct
 
 from ledger.commits.commands import Command
-from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, renew, save, wanted
+from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue
 from ledger.rules import holds
 from ledger.rules.book import Book, Rules
-from ledger.rules.rows import Parked
+from ledger.rules.rows import Parked, Surprise
 from ledger.rules.settlement import problem, settle
 from ledger.store.base import Store, again
 from ledger.telemetry import Telemetry
+from runtime.log import get_logger
 from schemas.bus.usage import UsageEvent
 
 EXPIRE_MAX = 1_000  # holds in one commit
+SURPRISES_AGE_MAX_MS = (
+    60_000  # what other ledgers have met, or a person has forgotten, is read again so often
+)
 RENEW_MARGIN_MS = 5_000  # a lease that was renewed so recently is left as it is
 
+_logger = get_logger("ledger.commit")
 _encode_event = msgspec.msgpack.Encoder().encode
 _DEFAULT_RULES = Rules()
 
@@ -52,6 +57,7 @@ class Committer:
         self.catalogue = catalogue
         self.backlog = False
         self._priced: float | None = None  # the connection on which price rows were written
+        self._surprised_ms = 0  # when surprises were read
         self._pepper = pepper
         self._telemetry = telemetry
         self._rules = rules
@@ -85,6 +91,9 @@ class Committer:
             if connected != self._priced:
                 # It may be another database by now, restored from before these rows: holds are about to refer to them.
                 await write_prices(tx, self.catalogue.prices)
+            if connected != self._priced or tx.now_ms - self._surprised_ms > SURPRISES_AGE_MAX_MS:
+                self.catalogue.surprises = await load_surprises(tx)
+                self._surprised_ms = tx.now_ms
             await load(tx, book, names)
             answers = [
                 command.write.answer(book, command.request, digest)
@@ -96,6 +105,11 @@ class Committer:
                     _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
             await save(tx, book, _applied(deliveries))
         self._priced = connected
+        if book.forgotten:
+            self._surprised_ms = 0
+        for row in book.surprises.values():
+            self.catalogue.surprises.learn(*row.key)
+            _say_surprise(row)
         self._telemetry.committed(
             time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
         )
@@ -125,6 +139,18 @@ class Committer:
             _park(book, event.request_id, event.attempt, reason, _encode_event(event))
             await save(tx, book, None)
         self._telemetry.parked.inc()
+
+
+def _say_surprise(row: Surprise) -> None:
+    _logger.warning(
+        "unpriced_uplift",
+        pool=row.pool,
+        account=row.account,
+        upstream=row.upstream,
+        uplift=row.uplift,
+        request_id=row.request_id,
+        effect="holds of this pool and model take its price, or the dearest of the row if it has none",
+    )
 
 
 def _wanted(commands: Sequence[Command], digests: Sequence[str]) -> Wanted:

@@ -5,13 +5,14 @@ that share a database wait for one another, but never in a circle. The accounts 
 they are locked for the shortest time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
 from ledger.commits.ranges import Range, advance, ranges_of
+from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rules import rows as rules
 from ledger.rules.book import Book
 from ledger.rules.rows import (
@@ -37,6 +38,7 @@ from ledger.store.statements import (
     PARKED,
     PROFILES,
     RANGES,
+    SURPRISES,
     TRANSFERS,
     USAGE,
     Table,
@@ -148,6 +150,17 @@ async def _load_prices(tx: Transaction, book: Book) -> None:
         book.catalogue.learn([(row[0], row[1]) for row in rows])
 
 
+async def surprise_rows(fetch: Callable[..., Awaitable[Sequence[Row]]]) -> Sequence[Row]:
+    """All surprises in the books by their columns, the first that were met first, at most SURPRISES_MAX."""
+    order = "ORDER BY created_ms, pool, account, upstream, uplift LIMIT $1"
+    return await fetch(f"SELECT {columns(SURPRISES)} FROM surprises {order}", SURPRISES_MAX)  # noqa: S608  made of our own column names
+
+
+async def load_surprises(tx: Transaction) -> Surprises:
+    """The same, as holds want them."""
+    return Surprises(row[:4] for row in await surprise_rows(tx.fetch))
+
+
 async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -> list[Hold]:
     """Loads holds whose lease ended before a moment; those that another ledger has locked are left out."""
     where = f"{_OPEN} AND lease_ms < $1 ORDER BY request_id LIMIT $2{tx.locked_free}"
@@ -194,6 +207,7 @@ _STEPS = (
     _Step(USAGE, lambda book: book.usage.inserts()),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
+    _Step(SURPRISES, lambda book: sorted(astuple(row) for row in book.surprises.values())),
 )
 
 
@@ -207,6 +221,10 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
             await tx.insert(step.statement, rows)
         else:
             await tx.update(step.statement, rows)
+    for pool, account in book.forgotten:
+        await tx.execute(
+            "DELETE FROM surprises WHERE pool = $1 AND (account = $2 OR $3)", pool, account, not account
+        )
     for account_id, difference in sorted(book.differences.items()):
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:

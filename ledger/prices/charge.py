@@ -7,24 +7,18 @@ from math import lcm
 from msgspec.structs import astuple
 
 from schemas.money.amounts import NANO_PER_TOKEN, NANO_PER_USD
-from schemas.money.pricing import NO_USAGE, Price, PriceTier, TokenUsage
-
-_CLASSES = tuple(
-    (name, "output" if name in {"output", "reasoning", "output_audio"} else "input")
-    for name in TokenUsage.__struct_fields__
-)
+from schemas.money.pricing import CLASSES, NO_USAGE, Price, TokenUsage, class_price, terms
 
 
 class Meter:
     """One price row at one rate and one set of uplifts. All prices are whole multiples of one over `_scale`."""
 
     def __init__(self, price: Price, rate: Decimal, uplifts: tuple[str, ...]) -> None:
-        factor = Fraction(1)
-        for name in uplifts:
-            factor *= Fraction(price.uplifts.get(name, 1))
+        tiers, uplift = terms(price, uplifts)
+        factor = Fraction(uplift)
         per_class = [
-            [Fraction(_price(tier, *one)) * Fraction(NANO_PER_TOKEN) * factor for one in _CLASSES]
-            for tier in price.tiers
+            [Fraction(class_price(tier, *one)) * Fraction(NANO_PER_TOKEN) * factor for one in CLASSES]
+            for tier in tiers
         ]
         fee = Fraction(price.request) * NANO_PER_USD * factor
         share = Fraction(rate)
@@ -38,7 +32,7 @@ class Meter:
                 tuple(int(one * share * self._scale) for one in values),
                 tuple(int(one * self._scale) for one in values),
             )
-            for tier, values in zip(price.tiers, per_class, strict=True)
+            for tier, values in zip(tiers, per_class, strict=True)
         ]
 
     def charges(self, usage: TokenUsage) -> tuple[int, int]:
@@ -58,14 +52,6 @@ class Meter:
                 billed += count * one_rate
                 listed += count * one_list
         return _half_even(billed, self._scale), _half_even(listed, self._scale)
-
-
-def _price(tier: PriceTier, name: str, base: str) -> Decimal:
-    own: Decimal | None = getattr(tier, name)
-    if own is not None:
-        return own
-    fallback: Decimal = getattr(tier, base)
-    return fallback
 
 
 def _half_even(amount: int, scale: int) -> int:

@@ -1,18 +1,21 @@
 """Owns the models a ledger sells: price rows by reference, the row in force on a day, and bounds that are quick."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cached_property
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from ledger.prices.charge import Meter
+from ledger.prices.reach import Surprises, reach
 from schemas.catalogue.model import Model
-from schemas.money.amounts import EXACT
-from schemas.money.pricing import Bound, Price, TokenUsage, bound, price_on
+from schemas.money.pricing import Bound, Line, Price, TokenUsage, line, price_on, reachable
 
 _encode_price = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
+_encode_models = msgspec.msgpack.Encoder(decimal_format="string", order="deterministic").encode
 _decode_price = msgspec.json.Decoder(Price).decode
 _DAY_MS = 86_400_000
 _METERS_MAX = 1_024
@@ -25,13 +28,6 @@ class Offer(Struct, frozen=True):
     model: Model
     ref: str
     price: Price
-
-
-class _Line(Struct, frozen=True):
-    # The bound of a call is linear in prompt_max for as long as the same tiers are reached.
-    base: Decimal
-    per_prompt_token: Decimal
-    per_output_token: Decimal
 
 
 def price_ref(price: Price) -> str:
@@ -50,14 +46,21 @@ def day_of(unix_ms: int) -> date:
 
 
 class Catalogue:
-    """All models, and every price row that holds refer to. Prices of the models must have been checked."""
+    """All models, and every price row that holds refer to. Prices of the models must have been checked.
 
-    def __init__(self, models: tuple[Model, ...]) -> None:
+    `regions` are those of each pool's accounts. `surprises` are read from the books.
+    """
+
+    def __init__(
+        self, models: tuple[Model, ...], regions: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        self.surprises = Surprises()
+        self._regions = regions or {}
         self.models = {model.id: model for model in models}
         self.prices = {price_ref(price): price for model in models for price in model.prices}
         self._offers: dict[str, Offer | None] = {}
         self._offers_day: int | None = None
-        self._lines: dict[tuple[str, Decimal, int], _Line] = {}
+        self._lines: dict[tuple[str, Decimal, tuple[str, ...]], tuple[tuple[int, Line], ...]] = {}
         self._meters: dict[tuple[str, Decimal, tuple[str, ...]], Meter] = {}
 
     def offer(self, model_id: str, now_ms: int) -> Offer | None:
@@ -84,14 +87,37 @@ class Catalogue:
                 return price_on(model.prices, day_of(now_ms))
         return None
 
-    def bound(self, ref: str, price: Price, rate: Decimal, prompt_max: int) -> Bound:
+    @cached_property
+    def sorted(self) -> tuple[Model, ...]:
+        """All models by id."""
+        return tuple(self.models[name] for name in sorted(self.models))
+
+    @cached_property
+    def version(self) -> str:
+        """Another for any other models, prices or rates; the same on every ledger with the same."""
+        return hashlib.sha256(_encode_models(self.sorted)).hexdigest()[:32]
+
+    def reach(self, offer: Offer, asked: tuple[str, ...]) -> tuple[str, ...]:
+        """The service tiers, regions and speeds that a call may be served under, beside the default."""
+        model = offer.model
+        names = reach(model, offer.price, asked, self._regions)
+        met = self.surprises.names(model.pool, model.upstream)
+        return tuple(dict.fromkeys(names + met)) if names or met else ()
+
+    def bound(
+        self, ref: str, price: Price, rate: Decimal, prompt_max: int, uplifts: tuple[str, ...] = ()
+    ) -> Bound:
         """`schemas.money.pricing.bound`, with what does not depend on the call computed once."""
-        reached = sum(1 for tier in price.tiers if tier.above == 0 or prompt_max > tier.above)
-        line = self._lines.get((ref, rate, reached))
-        if line is None:
-            line = self._lines[ref, rate, reached] = _line(price, rate, reached)
-        fixed = EXACT.add(line.base, EXACT.multiply(line.per_prompt_token, Decimal(prompt_max)))
-        return Bound(fixed, line.per_output_token)
+        key = (ref, rate, uplifts)
+        lines = self._lines.get(key)
+        if lines is None:
+            if len(self._lines) >= _METERS_MAX:  # uplifts come from outside
+                self._lines.clear()
+            lines = self._lines[key] = _lines(price, rate, uplifts)
+        for above, one in lines:
+            if prompt_max > above:
+                return one.bound(prompt_max)
+        return lines[-1][1].bound(prompt_max)
 
     def charges(
         self, ref: str, usage: TokenUsage, rate: Decimal, uplifts: tuple[str, ...]
@@ -105,9 +131,9 @@ class Catalogue:
             meter = self._meters[key] = Meter(self.prices[ref], rate, uplifts)
         return meter.charges(usage)
 
-    def list_bound(self, ref: str, price: Price, prompt_max: int) -> Bound:
+    def list_bound(self, ref: str, price: Price, prompt_max: int, uplifts: tuple[str, ...] = ()) -> Bound:
         """The same bound at list price."""
-        return self.bound(ref, price, _LIST, prompt_max)
+        return self.bound(ref, price, _LIST, prompt_max, uplifts)
 
     def learn(self, rows: list[tuple[str, str]]) -> None:
         """Adds price rows from the books: (reference, JSON)."""
@@ -115,8 +141,8 @@ class Catalogue:
             self.prices[ref] = _decode_price(body)
 
 
-def _line(price: Price, rate: Decimal, reached: int) -> _Line:
-    tiers = tuple(structs.replace(tier, above=0) for tier in price.tiers[:reached])
-    flat = structs.replace(price, tiers=tiers)
-    none, one = bound(0, flat, rate), bound(1, flat, rate)
-    return _Line(none.fixed, EXACT.subtract(one.fixed, none.fixed), none.per_output_token)
+def _lines(price: Price, rate: Decimal, uplifts: tuple[str, ...]) -> tuple[tuple[int, Line], ...]:
+    """The lines of a bound, each with the prompt that it begins above, the longest prompts first."""
+    tiers, _ = reachable(price, uplifts)
+    starts = sorted((tier.above for tier in tiers), reverse=True)
+    return tuple((start, line(start + 1, price, rate, uplifts)) for start in starts)

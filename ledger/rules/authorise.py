@@ -23,6 +23,8 @@ UNSET_LIMIT_PARTS = 8
 UNSET_LIMIT_FLOOR = (
     4_096  # tokens for each choice that such a call is granted beyond that part, if they are affordable
 )
+_UPLIFTS_MAX = 4  # that a request may ask for: a service tier, a region, a speed
+_encode = msgspec.json.Encoder().encode
 _decode_providers = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -59,7 +61,8 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
     prompts = min(max(request.prompts, 1), PROMPTS_MAX)
     prompt_max = min(max(request.prompt_max, 0), model.context * prompts)
     choices = min(max(request.choices, 1), _CHOICES_MAX)
-    bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max)
+    uplifts = book.catalogue.reach(offer, request.uplifts[:_UPLIFTS_MAX])
+    bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max, uplifts)
     available = account.available_nano
     if request.limit is None:
         limit, least = model.max_output, min(UNSET_LIMIT_MIN, model.max_output)
@@ -72,7 +75,7 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
     if amount > available or limit < least:
         required = bound.hold_nano(choices * least)
         return _insufficient(account, required, _fitting(bound, available, choices, model.max_output))
-    at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max)
+    at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max, uplifts)
     now = book.now_ms
     hold = Hold(
         request_id=request.request_id,
@@ -97,6 +100,7 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
         lease_ms=now + book.rules.lease_ms,
         created_ms=now,
         closed_ms=0,
+        uplifts=_encode(uplifts).decode() if uplifts else "[]",
     )
     refused = limits.refusal(book, request, hold)
     if refused is not None:

@@ -12,6 +12,7 @@ from ledger.rules.rows import (
     Key,
     Parked,
     Profile,
+    Surprise,
     Transfer,
     UsageRow,
     account_kind,
@@ -20,6 +21,7 @@ from ledger.rules.rowset import RowSet
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
+_SURPRISES_MAX = 64  # of one batch: names come from upstreams
 _HOLDING = (HoldState.OPEN, HoldState.ESTIMATED)
 
 
@@ -52,6 +54,8 @@ class Book:
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
         self.parked: list[Parked] = []
+        self.forgotten: list[tuple[str, str]] = []  # pool and account ("" for all) whose surprises go
+        self.surprises: dict[tuple[str, ...], Surprise] = {}  # by their keys
         self.differences: dict[str, int] = {}
 
     def move(
@@ -101,6 +105,11 @@ class Book:
             profile = self.profiles[account_id.partition(":")[2]]
             profile.playground_credits_usd = nano_to_usd(account.posted_nano)
             self.profiles.touch(profile)
+
+    def surprised(self, row: Surprise) -> None:
+        """Adds a surprise, unless it is known."""
+        if not self.catalogue.surprises.has(*row.key) and len(self.surprises) < _SURPRISES_MAX:
+            self.surprises.setdefault(row.key, row)
 
     def reserve(self, account: Account, difference_nano: int) -> None:
         """Holds more of a caller's balance, or less."""

@@ -16,6 +16,7 @@ from ledger.rules.settlement import (
     estimated_cost,
     usage_row,
 )
+from ledger.rules.surprises import uplifts_of
 from schemas.bus.usage import Outcome
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.verbs.base import Done
@@ -38,7 +39,7 @@ def _sane(usage: TokenUsage, attempt: int) -> bool:
 
 
 def _charges(book: Book, hold: Hold, usage: TokenUsage) -> tuple[int, int]:
-    return book.catalogue.charges(hold.price_ref, usage, Decimal(hold.rate), ())
+    return book.catalogue.charges(hold.price_ref, usage, Decimal(hold.rate), uplifts_of(hold))
 
 
 def release(book: Book, request: Release) -> Done:
@@ -136,8 +137,7 @@ def _forgive(book: Book, hold: Hold, bill: UsageRow) -> None:
     if bill.bill_final and bill.outcome == Outcome.FAILED and not (bill.billed_nano or bill.uncollected_nano):
         return
     charge_call(book, hold, bill, owed_nano=0, paid_nano=0, line=FORGIVEN)
-    for name in TokenUsage.__struct_fields__:
-        setattr(bill, name, 0)
+    bill.count(NO_USAGE)
     bill.outcome, bill.list_nano, bill.bill_final = str(Outcome.FAILED), 0, True
     book.usage.touch(bill)
     book.set_held(hold, 0, HoldState.SETTLED)

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from schemas.bus.usage import UsageEvent
+from schemas.money.pricing import TokenUsage
 
 
 class HoldState:
@@ -158,7 +160,10 @@ class Key(Row, kw_only=True):
 
 
 class Hold(Row, kw_only=True):
-    """One call's reservation. `token_limit` is per choice; `price_ref` and `rate` are pinned for good."""
+    """One call's reservation. `token_limit` is per choice; `price_ref` and `rate` are pinned for good.
+
+    `uplifts` is JSON: the service tiers, regions and speeds that the amount reckons with.
+    """
 
     TABLE: ClassVar[str] = "holds"
     KEY: ClassVar[tuple[str, ...]] = ("request_id",)
@@ -186,6 +191,7 @@ class Hold(Row, kw_only=True):
     lease_ms: int
     created_ms: int
     closed_ms: int
+    uplifts: str
 
 
 def tombstone(event: UsageEvent, now_ms: int) -> Hold:
@@ -213,13 +219,15 @@ def tombstone(event: UsageEvent, now_ms: int) -> Hold:
         lease_ms=0,
         created_ms=now_ms,
         closed_ms=now_ms,
+        uplifts="[]",
     )
 
 
 class UsageRow(Row, kw_only=True):
     """What one attempt of a call used. Slot 0 is the call's bill, slot n its attempt n as our cost.
 
-    `bill_final` and `cost_final` say that no later report changes that side. `uplifts` and `tries` are JSON.
+    `bill_final` and `cost_final` say that no later report changes that side. `uplifts` and `tries` are JSON. Tokens stand
+    in a column a class; `cache_write_1h` is the class `cache_write_long` by its older name, which the table keeps.
     """
 
     TABLE: ClassVar[str] = "usage"
@@ -257,6 +265,40 @@ class UsageRow(Row, kw_only=True):
     duration_ms: int
     finished_ms: int
     created_ms: int
+    cached_audio: int
+
+    @property
+    def usage(self) -> TokenUsage:
+        """Its tokens."""
+        return TokenUsage(*[getattr(self, column) for column in TOKEN_COLUMNS.values()])
+
+    def count(self, usage: TokenUsage) -> None:
+        """Sets its tokens."""
+        for column, tokens in zip(TOKEN_COLUMNS.values(), astuple(usage), strict=True):
+            setattr(self, column, tokens)
+
+
+# The column of each class of tokens.
+TOKEN_COLUMNS = {name: name for name in TokenUsage.__struct_fields__} | {"cache_write_long": "cache_write_1h"}
+
+
+class Surprise(Row, kw_only=True):
+    """A service tier, region or speed that an upstream account served a model under though no hold reckoned with it."""
+
+    TABLE: ClassVar[str] = "surprises"
+    KEY: ClassVar[tuple[str, ...]] = ("pool", "account", "upstream", "uplift")
+
+    pool: str
+    account: str
+    upstream: str
+    uplift: str
+    request_id: str  # of the first call that met it
+    created_ms: int
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Its key."""
+        return self.pool, self.account, self.upstream, self.uplift
 
 
 class Parked(Row, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import astuple
 
-from ledger.rules import limits
+from ledger.rules import limits, surprises
 from ledger.rules.book import Book
 from ledger.rules.rows import (
     COST_OF_GOODS,
@@ -82,6 +82,7 @@ def settle(book: Book, event: UsageEvent) -> Settled:
     hold = book.holds.get(event.request_id)
     if hold is None or not hold.key_id:
         return _orphan(book, event, hold)
+    surprises.note(book, hold, event)
     if hold.state == HoldState.OPEN:
         if event.attempt < hold.attempt:
             return _our_cost(book, hold, event)
@@ -161,8 +162,7 @@ def _correct(book: Book, hold: Hold, bill: UsageRow, event: UsageEvent) -> Settl
 
 
 def _fill(row: UsageRow, event: UsageEvent, list_nano: int) -> None:
-    for name, tokens in zip(TokenUsage.__struct_fields__, astuple(event.usage), strict=True):
-        setattr(row, name, tokens)
+    row.count(event.usage)
     row.outcome, row.known = str(event.outcome), str(event.known)
     row.uplifts = _encode(event.uplifts).decode()
     row.list_nano = list_nano
@@ -231,7 +231,7 @@ def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, li
         input=usage.input,
         cached=usage.cached,
         cache_write=usage.cache_write,
-        cache_write_1h=usage.cache_write_1h,
+        cache_write_1h=usage.cache_write_long,
         input_audio=usage.input_audio,
         output=usage.output,
         reasoning=usage.reasoning,
@@ -247,6 +247,7 @@ def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, li
         duration_ms=event.duration_ms,
         finished_ms=event.finished_ms,
         created_ms=book.now_ms,
+        cached_audio=usage.cached_audio,
     )
 
 
@@ -290,7 +291,7 @@ def _try_cost(book: Book, event: UsageEvent, hold: Hold | None, one: Try) -> int
 
 def estimated_cost(book: Book, hold: Hold, row: UsageRow, usage: TokenUsage, attempt: int) -> None:
     """Books an attempt's cost by an estimate, since nobody has said which upstream account it went to."""
-    row.cost_nano = book.catalogue.charges(hold.price_ref, usage, _LIST, ())[1]
+    row.cost_nano = book.catalogue.charges(hold.price_ref, usage, _LIST, surprises.uplifts_of(hold))[1]
     book.move(
         row.cost_nano,
         debit=UNALLOCATED,

@@ -52,6 +52,7 @@ USAGE = table_of(rows.UsageRow)
 PARKED = table_of(rows.Parked, once=True)
 TRANSFERS = table_of(rows.Transfer)
 RANGES = table_of(rows.StreamRange)
+SURPRISES = table_of(rows.Surprise, once=True)
 
 
 def columns(table: Table) -> str:

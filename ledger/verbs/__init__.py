@@ -7,6 +7,7 @@ from ledger.verbs.catalogue import CATALOGUE
 from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
+from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
 
 ANSWERS: tuple[Answer, ...] = (
@@ -28,5 +29,7 @@ ANSWERS: tuple[Answer, ...] = (
     BALANCE,
     USAGE,
     POOLS,
+    SURPRISES,
+    SURPRISES_FORGET,
     AUDIT,
 )

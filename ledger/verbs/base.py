@@ -1,4 +1,4 @@
-"""Owns the ways in which a ledger answers a verb: by a commit, by a renewal, by a read, or always the same."""
+"""Owns the ways in which a ledger answers a verb: by a commit, by a renewal, or by a read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,17 +32,10 @@ class Read(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
     answer: Callable[[Services, Form], Awaitable[Reply]]
 
 
-class Fixed(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
-    """Answered with the same bytes as long as the ledger runs."""
-
-    verb: Verb[Form, Reply]
-    answer: Callable[[Services], Reply]
-
-
 class Renewal(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
     """Answered by the writer once the leases are renewed, all that wait in one statement."""
 
     verb: Verb[Form, Reply]
 
 
-Answer = Write[Any, Any] | Renewal[Any, Any] | Fixed[Any, Any] | Read[Any, Any]
+Answer = Write[Any, Any] | Renewal[Any, Any] | Read[Any, Any]

@@ -3,7 +3,7 @@
 import time
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runtime.bus.bus import Message
 from schemas.bus.frames import Beat, decode_beat
@@ -30,7 +30,15 @@ class Beats:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
         if len(self._seen) < WORKERS_MAX or (beat.pool, beat.worker_id) in self._seen:
-            self._seen[beat.pool, beat.worker_id] = _Seen(beat, time.monotonic())
+            self._seen[beat.pool, beat.worker_id] = _Seen(self._in_full(beat), time.monotonic())
+
+    def _in_full(self, beat: Beat) -> Beat:
+        """A brief beat with what it stands for, as far as that was heard."""
+        seen = self._seen.get((beat.pool, beat.worker_id))
+        if not beat.brief or seen is None or seen.beat.digest != beat.digest:
+            return beat
+        full = seen.beat
+        return structs.replace(beat, models=full.models, gone=full.gone, missing=full.missing)
 
     def live(self) -> dict[str, list[Beat]]:
         """The beats of live workers, by pool."""

@@ -11,7 +11,7 @@ from ledger.commits.writer import Writer
 from ledger.store.base import StoreError
 from ledger.telemetry import Telemetry
 from ledger.verbs import ANSWERS
-from ledger.verbs.base import Answer, Fixed, Read, Renewal, Services
+from ledger.verbs.base import Answer, Read, Renewal, Services
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.bus.subjects import LEDGER_QUEUE, LEDGERS
@@ -70,9 +70,6 @@ class Requests:
                 return lambda request, reply: self._writer.renew(
                     request, lambda answer: self._reply(reply, answer)
                 )
-            case Fixed():
-                data = encode(one.answer(self._services))
-                return lambda _request, reply: self._send(reply, data)
             case Read():
                 return lambda request, reply: self._start(one, request, reply)
 

@@ -44,7 +44,7 @@ async def _pools(services: Services, _request: PoolsQuery) -> Rows:
 
 
 def _row(services: Services, name: str, beats: list[Beat], credit: dict[str, int | None]) -> dict[str, Any]:
-    served = sorted({model for beat in beats for model in beat.models})
+    served = {model for beat in beats for model in beat.models}
     reasons = {model: why for beat in beats for model, why in beat.missing.items()}
     reasons |= {model: "its provider says that it is gone" for beat in beats for model in beat.gone}
     return {
@@ -53,7 +53,7 @@ def _row(services: Services, name: str, beats: list[Beat], credit: dict[str, int
         "workers": len(beats),
         "inflight": sum(beat.inflight for beat in beats),
         "capacity": sum(beat.capacity for beat in beats),
-        "models": served,
+        "models": sorted(served),
         "missing": {
             model.id: reasons.get(model.id, "no worker serves it" if beats else "no worker runs")
             for model in services.committer.catalogue.models.values()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from ledger.rules.keys import missing
 from ledger.rules.rows import USAGE_BLOCK, Hold, UsageRow, row_of
@@ -12,7 +13,6 @@ from ledger.store.queries import CALLS, CALLS_OF_KEY, NEWEST_CALL, RECEIPT
 from ledger.verbs.base import Read, Services
 from ledger.verbs.keys import PAGE_MAX, key, key_of
 from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import TokenUsage
 from schemas.verbs import usage as verbs
 from schemas.verbs.base import Rows
 from schemas.verbs.usage import GenerationQuery, GenerationReply, UsageQuery
@@ -61,6 +61,7 @@ async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[
 
 def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
     """A call as commands and receipts show it: tokens in OpenAI's two sums and by class, money, price row, times."""
+    used = bill.usage
     return {
         "request_id": bill.request_id,
         "key_id": bill.key_id,
@@ -69,12 +70,12 @@ def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> di
         "pool": bill.pool,
         "outcome": bill.outcome,
         "known": bill.known,
-        "prompt_tokens": bill.input + bill.cached + bill.cache_write + bill.cache_write_1h + bill.input_audio,
-        "cached_tokens": bill.cached,
-        "cache_write_tokens": bill.cache_write + bill.cache_write_1h,
-        "completion_tokens": bill.output + bill.reasoning + bill.output_audio,
-        "reasoning_tokens": bill.reasoning,
-        "tokens": {name: getattr(bill, name) for name in TokenUsage.__struct_fields__},
+        "prompt_tokens": used.prompt,
+        "cached_tokens": used.cached + used.cached_audio,
+        "cache_write_tokens": used.cache_write + used.cache_write_long,
+        "completion_tokens": used.completion,
+        "reasoning_tokens": used.reasoning,
+        "tokens": asdict(used),
         "list_nano": bill.list_nano,
         "rate": rate,
         "billed_nano": bill.billed_nano,

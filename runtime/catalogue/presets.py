@@ -23,7 +23,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     """One vendor. `name` is what callers, keys and bills call it; `family` is the code that speaks with it.
 
     `env` gives the variable of each credential, `signs` those of which one set says that there are credentials, and
-    `region_env` those that name the region. An empty `price_source` is a vendor that the price library does not have.
+    `region_env` those that name the region.
     `limit_field` is what a model that nothing is known of calls the output limit, at the vendor's own address; empty
     leaves it to the profile.
     """
@@ -35,7 +35,6 @@ class Preset(Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     signs: tuple[str, ...] = ()
     region_env: tuple[str, ...] = ()
-    price_source: str = ""
     limit_field: str = ""
 
     @property
@@ -91,7 +90,6 @@ def _preset(name: str, row: Table) -> Preset:
         env=env,
         signs=signs or tuple(env.values()),
         region_env=_variables(row, "region_env"),
-        price_source=row.text("price_source"),
         limit_field=row.text("limit_field"),
     )
     row.done()

@@ -20,7 +20,9 @@ _ID_MAX = 256
 _CLASSES = {
     "cached_input": "cached",
     "cache_write": "cache_write",
-    "cache_write_1h": "cache_write_1h",
+    "cache_write_long": "cache_write_long",
+    "cache_write_1h": "cache_write_long",  # its older name
+    "cached_audio": "cached_audio",
     "input_audio": "input_audio",
     "reasoning": "reasoning",
     "output_audio": "output_audio",
@@ -40,7 +42,8 @@ def catalogue(
 ) -> tuple[tuple[Model, ...], tuple[str, ...]]:
     """The built-in models and a file's rows, each at its own rate: the row's, else its pool's, else the general one.
 
-    `pools` are the configured ones. A built-in model whose pool is not configured stays: it has a row, but no worker.
+    `pools` are the configured ones. A built-in model is its own pool's, else that of the first pool of its preset; one
+    without either stays: it has a row, but no worker.
     The second is the ids of models whose pictures are bounded by PICTURE_TOKENS_MAX for want of a known bound.
     """
     by_name = {pool.name: pool for pool in pools}
@@ -48,8 +51,9 @@ def catalogue(
     own_addresses = own_pools(pools)
     models: dict[str, Model] = {}
     for model in BUILTIN:
-        served = _served(model, by_name.get(model.pool), own_addresses)
-        models[model.id] = structs.replace(served, rate=_first(rates.get(model.pool), rate))
+        pool = by_name.get(model.pool) or next((one for one in pools if one.provider == model.provider), None)
+        served = _served(model, pool, own_addresses)
+        models[model.id] = structs.replace(served, rate=_first(rates.get(served.pool), rate))
     own: set[str] = set()
     guessed: list[str] = []
     for table in rows:
@@ -72,7 +76,9 @@ def _served(model: Model, pool: PoolSettings | None, own_addresses: frozenset[st
         pool.provider, model.upstream, model.context, model.max_output, own=pool.name in own_addresses
     )
     capabilities = structs.replace(model.capabilities, needs_limit=not stops)
-    return structs.replace(model, provider=pool.provider, family=pool.family, capabilities=capabilities)
+    return structs.replace(
+        model, pool=pool.name, provider=pool.provider, family=pool.family, capabilities=capabilities
+    )
 
 
 def _first(*rates: Decimal | None) -> Decimal:
@@ -102,7 +108,9 @@ def _row(
     if context is None or max_output is None:
         key = "context" if context is None else "max_output"
         raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
-    capabilities = kept.capabilities if kept else _known(provider, upstream, own=pool in own_addresses)
+    capabilities = (
+        kept.capabilities if kept else known_capabilities(provider, upstream, own=pool in own_addresses)
+    )
     capabilities = structs.replace(
         capabilities,
         needs_limit=not _stops(provider, upstream, context, max_output, own=pool in own_addresses),
@@ -146,10 +154,15 @@ def _stops(provider: str, upstream: str, context: int, max_output: int, *, own: 
     `own` says that its pool is at the address of the vendor itself: only there a built-in maximum is the upstream's.
     """
     builtin = _builtin(provider, upstream)
-    return max_output >= context or (own and builtin is not None and max_output >= builtin.max_output)
+    return stops_at(max_output, context, own=own and builtin is not None and max_output >= builtin.max_output)
 
 
-def _known(provider: str, upstream: str, *, own: bool) -> Capabilities:
+def stops_at(max_output: int, context: int, *, own: bool) -> bool:
+    """The same, where `own` says that the maximum is the upstream's own word."""
+    return own or max_output >= context
+
+
+def known_capabilities(provider: str, upstream: str, *, own: bool) -> Capabilities:
     """What a model can do unless its row says otherwise: what is known of it at this vendor, else its preset's profile.
 
     `own` says that its pool is at the address of the vendor itself.
@@ -230,17 +243,27 @@ def _dated(table: Table, upstream: str) -> Price:
         tiers = [_tier(table, flat=False)]
     uplifts_table = table.table("uplifts")
     uplifts = {key: uplifts_table.decimal(key, most=100) or Decimal(0) for key in uplifts_table.keys()}  # noqa: SIM118  a Table is not a dict
+    services_table = table.table("services")
+    services = {key: _service(services_table.table(key)) for key in services_table.keys()}  # noqa: SIM118  as above
     request = table.decimal("request") or Decimal(0)
     price = Price(
         id=f"file:{upstream}" + (f":{effective}" if effective else ""),
         tiers=tuple(tier for tier in tiers if tier is not None),
         uplifts=uplifts,
+        services=services,
         request=request,
     )
     if effective is not None:
         price = structs.replace(price, effective=effective)
     table.done()
     return _checked(table, price)
+
+
+def _service(table: Table) -> tuple[PriceTier, ...]:
+    """The prices of one service tier: flat in its table, or in tiers."""
+    tiers = [_tier(tier, flat=False) for tier in table.tables("tiers")] or [_tier(table, flat=False)]
+    table.done()
+    return tuple(tier for tier in tiers if tier is not None)
 
 
 def _checked(table: Table, price: Price) -> Price:
@@ -251,12 +274,17 @@ def _checked(table: Table, price: Price) -> Price:
 
 def _tier(table: Table, *, flat: bool) -> PriceTier | None:
     """The prices in a table; None for a row that has none of its own."""
-    own = {name: value for key, name in _CLASSES.items() if (value := table.decimal(key)) is not None}
+    own: dict[str, Decimal] = {}
+    for key, name in _CLASSES.items():
+        if (value := table.decimal(key)) is not None:
+            if name in own:
+                raise table.problem(key, f"is {name} by its older name: a table has one of them")
+            own[name] = value
     prices = {key: table.decimal(key) for key in ("input", "output")}
     if flat and not own and prices["input"] is None and prices["output"] is None:
         return None
-    for key, value in prices.items():
-        if value is None:
+    for key, price in prices.items():
+        if price is None:
             raise table.problem(key, "is needed beside the other prices")
     above = 0 if flat else table.integer("above", 0, least=0) or 0
     if not flat and table.place.endswith("tiers]"):

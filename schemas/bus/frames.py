@@ -169,7 +169,13 @@ class Probe(Struct, frozen=True, array_like=True, tag="probe"):
     """Is this worker there? Sent as a request; answered with an empty message."""
 
 
-Control = Cancel | Credit | Part | Probe
+class Recite(Struct, frozen=True, array_like=True, tag="recite"):
+    """An edge has heard a brief beat of a pool, and does not know what it stands for: say it in full."""
+
+    pool: str
+
+
+Control = Cancel | Credit | Part | Probe | Recite
 
 
 class AccountState(StrEnum):
@@ -215,7 +221,8 @@ class Beat(Struct, frozen=True, array_like=True):
     """What one worker can do for one pool; each second, and on every change of capacity.
 
     `models` are the ids of callers that it can serve now, `gone` those of which the provider said that they no longer
-    exist, `missing` why any other model of the pool is not served.
+    exist, `missing` why any other model of the pool is not served. Where they are many they go once a change: `digest`
+    stands for all three, and a brief beat, which has it and none of them, says that they are as they were.
     """
 
     v: int
@@ -229,6 +236,12 @@ class Beat(Struct, frozen=True, array_like=True):
     gone: tuple[str, ...]
     accounts: tuple[AccountBeat, ...]
     missing: dict[str, str] = {}
+    digest: str = ""
+
+    @property
+    def brief(self) -> bool:
+        """Whether it leaves out what its digest stands for."""
+        return bool(self.digest) and not (self.models or self.gone or self.missing)
 
 
 encode = msgspec.msgpack.Encoder(decimal_format="string").encode

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from schemas.money.pricing import NO_USAGE, TokenUsage
 
-VERSION = 1  # of usage batches alone: raised when a reader of the version before would misread one
+VERSION = 2  # of usage batches alone: raised when a reader of the version before would misread one
 EVENTS_PER_MESSAGE_MAX = 64
 
 

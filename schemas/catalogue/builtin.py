@@ -84,7 +84,7 @@ BUILTIN: tuple[Model, ...] = (
         max_output=8_192,
         prices=_price(
             "claude-3-5-sonnet-20241022",
-            _tier("3.00", "15.00", cached="0.30", cache_write="3.75", cache_write_1h="6.00"),
+            _tier("3.00", "15.00", cached="0.30", cache_write="3.75", cache_write_long="6.00"),
         ),
         created=1729555200,
         owned_by="anthropic",
@@ -102,7 +102,7 @@ BUILTIN: tuple[Model, ...] = (
         max_output=4_096,
         prices=_price(
             "claude-3-opus-20240229",
-            _tier("15.00", "75.00", cached="1.50", cache_write="18.75", cache_write_1h="30.00"),
+            _tier("15.00", "75.00", cached="1.50", cache_write="18.75", cache_write_long="30.00"),
         ),
         created=1709164800,
         owned_by="anthropic",
@@ -120,7 +120,7 @@ BUILTIN: tuple[Model, ...] = (
         max_output=4_096,
         prices=_price(
             "claude-3-haiku-20240307",
-            _tier("0.25", "1.25", cached="0.03", cache_write="0.30", cache_write_1h="0.50"),
+            _tier("0.25", "1.25", cached="0.03", cache_write="0.30", cache_write_long="0.50"),
         ),
         created=1709769600,
         owned_by="anthropic",

@@ -23,6 +23,7 @@ from schemas.chat.request import (
 from schemas.chat.toolsets import TOOL_NAME
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE
+from schemas.money.pricing import prices_long_caches
 
 AUDIO_FORMATS = frozenset(("wav", "mp3"))
 CALL_ID_CHARS_MAX = 256
@@ -266,6 +267,9 @@ def _check_cache(request: ChatRequest, model: Model) -> None:
     for mark in found:
         if mark.type != "ephemeral" or mark.ttl not in (None, "5m", "1h"):
             text = "A cache breakpoint has the type ephemeral and a ttl of 5m or 1h."
+            raise RequestError(unsupported_value("cache_control", text))
+        if mark.ttl == "1h" and not prices_long_caches(model.prices):
+            text = f"The model `{model.id}` ({model.provider}) has no price for a cache that lives for 1h."
             raise RequestError(unsupported_value("cache_control", text))
 
 

@@ -10,8 +10,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import counted
+from schemas.chat.caching import LONG_TTLS, SHORT_TTLS, ttls
 from schemas.chat.counted import NOTHING, Counted
 from schemas.chat.media import PDF, TEXT, base64_start, file_kind
 from schemas.chat.parameters import NO_PROMPT, PRICED
@@ -19,6 +21,7 @@ from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE
 from schemas.media.encoded import size_bytes
+from schemas.money.pricing import prices_long_caches, sells
 
 MODEL_CHARS_MAX = 256
 CHOICES_MAX = 128  # OpenAI's own bound of n
@@ -33,6 +36,7 @@ _REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u|:(?://|\\/)", re.IGNORECASE)
 _MEDIA_NAME = re.compile("url|uri|_id$|image|video|audio", re.IGNORECASE)
 _OBJECTS = re.compile(rb"\[\s*\{")
 _TEXT_PARTS = frozenset(("text", "refusal"))
+_OPENAI = "openai"
 _PRICED_TIERS = frozenset(("auto", "default"))
 
 
@@ -154,7 +158,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     The bound of a batch is the sum over its inputs: each is at most a context, and what stands beside the inputs (a
     `suffix`) reaches every one of them.
     """
-    _check_priced(fields, model)
+    tier = _priced_tier(fields, model)
     text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
     media = NOTHING
     documents: tuple[Document, ...] = ()
@@ -177,6 +181,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
         limit=limit,
         media_tokens=media.likely,
         documents=documents,
+        uplifts=() if tier is None else (tier,),
     )
 
 
@@ -284,15 +289,29 @@ class _Media:
         self.sum = Counted(self.sum.most + media.most, self.sum.likely + media.likely)
 
 
-def _check_priced(fields: Fields, model: Model) -> None:
-    """Refuses what adds to a bill outside tokens of known classes."""
+def _priced_tier(fields: Fields, model: Model) -> str | None:
+    """The service tier that is asked for, None for the default. Refuses what adds to a bill outside known prices."""
     if _starts(fields.get("web_search_options", _NULL)) != b"n":
         message = "Web search is billed by what it finds, which cannot be bounded before it is paid for."
         raise RequestError(unsupported_parameter("web_search_options", message))
-    tier = _value(fields, "service_tier", _decode_text)
-    if tier is not None and tier not in _PRICED_TIERS and tier not in model.capabilities.service_tiers:
+    if model.family == _OPENAI:
+        _check_ttls(fields, model)
+    tier: str | None = _value(fields, "service_tier", _decode_text)
+    if tier is None or tier in _PRICED_TIERS:
+        return None
+    # A provider that gets the caller's own bytes is asked for whatever has a price.
+    passed_on = model.family in PASS_THROUGH and sells(model.prices, tier)
+    if not passed_on and tier not in model.capabilities.service_tiers:
         message = f"The model `{model.id}` has no price for the service tier {tier!r}."
         raise RequestError(unsupported_value("service_tier", message))
+    return tier
+
+
+def _check_ttls(fields: Fields, model: Model) -> None:
+    for ttl in ttls(fields) - SHORT_TTLS:
+        if ttl not in LONG_TTLS or not prices_long_caches(model.prices):
+            message = f"The model `{model.id}` has no price for a cache that lives for {ttl[:40]!r}."
+            raise RequestError(unsupported_value("ttl", message))
 
 
 def _model(fields: Fields) -> str:

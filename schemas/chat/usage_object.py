@@ -13,8 +13,8 @@ def usage_object(usage: TokenUsage) -> dict[str, Any]:
         "total_tokens": usage.prompt + usage.completion,
     }
     prompt_details = {
-        "cached_tokens": usage.cached,
-        "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+        "cached_tokens": usage.cached + usage.cached_audio,
+        "cache_write_tokens": usage.cache_write + usage.cache_write_long,
         "audio_tokens": usage.input_audio,
     }
     completion_details = {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.output_audio}

@@ -9,6 +9,7 @@ from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
+from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
 
 VERBS: tuple[Verb[Any, Any], ...] = (
@@ -30,5 +31,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     BALANCE,
     USAGE,
     POOLS,
+    SURPRISES,
+    SURPRISES_FORGET,
     AUDIT,
 )

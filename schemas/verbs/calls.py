@@ -19,7 +19,8 @@ class Authorise(Struct, frozen=True, array_like=True):
     """Asks for a hold. The same `request_id` again gets the same answer.
 
     `limit` is the output tokens per choice that the caller set, None if it set none. `prompt_max` bounds the tokens of
-    all `prompts` together, each of which has a context of its own.
+    all `prompts` together, each of which has a context of its own. `uplifts` are the service tier, region and speed
+    that it asked for, where they are not the default.
     """
 
     v: int
@@ -30,6 +31,7 @@ class Authorise(Struct, frozen=True, array_like=True):
     choices: int
     limit: int | None
     prompts: int = 1
+    uplifts: tuple[str, ...] = ()
 
 
 class Hold(Struct, frozen=True, array_like=True, tag="hold"):

@@ -1,4 +1,4 @@
-"""Owns how the models and their prices are asked for."""
+"""Owns how the models and their prices are asked for: in pages, and only where they have changed."""
 
 from msgspec import Struct
 
@@ -6,17 +6,30 @@ from schemas.bus.subjects import Role
 from schemas.catalogue.model import Model
 from schemas.verbs.base import VERSION, Verb
 
+PAGE_MODELS = 64  # so that a page is far below what a message may be, and quick to read
+
 
 class CatalogueQuery(Struct, frozen=True, array_like=True):
-    """Asks for all models, as the ledger prices them."""
+    """Asks for the models, as the ledger prices them: a page of those whose ids come after `after`.
+
+    `known` is the version that the asker has, "" for none: then nothing comes back if it is still the one. An asker of
+    the version before does not know of it, and gets all models at once.
+    """
 
     v: int = VERSION
+    known: str | None = None
+    after: str = ""
 
 
 class CatalogueReply(Struct, frozen=True, array_like=True):
-    """All models, with the price rows in force and to come, and the rate that each is billed at."""
+    """Models by id, with the price rows in force and to come, and the rate that each is billed at.
+
+    `version` changes with any of them. `cursor` is the next page's `after`, "" at the end.
+    """
 
     models: tuple[Model, ...]
+    version: str = ""
+    cursor: str = ""
 
 
 CATALOGUE: Verb[CatalogueQuery, CatalogueReply] = Verb(

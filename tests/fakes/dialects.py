@@ -33,14 +33,14 @@ class Answer(Struct, frozen=True):
 def counted(provider: str, usage: TokenUsage) -> TokenUsage:
     """The usage as far as a family can tell it: tokens of a class that it does not know are of the plain one."""
     unknown: dict[str, tuple[str, str]] = {
-        "openai": ("cache_write_1h", "cache_write"),
+        "openai": ("cache_write_long", "cache_write"),
         "anthropic": ("input_audio", "input"),
         "gemini": ("cache_write", "input"),
         "bedrock": ("input_audio", "input"),
     }
-    moves = [unknown[provider], ("output_audio", "output")]
+    moves = [unknown[provider], ("output_audio", "output"), ("cached_audio", "cached")]
     if provider == "gemini":
-        moves.append(("cache_write_1h", "input"))
+        moves.append(("cache_write_long", "input"))
     if provider == "bedrock":
         moves.append(("reasoning", "output"))
     for source, target in moves:
@@ -100,10 +100,10 @@ def anthropic_objects(answer: Answer) -> list[dict[str, Any]]:
     told: dict[str, Any] = {
         "input_tokens": used.input,
         "cache_read_input_tokens": used.cached,
-        "cache_creation_input_tokens": used.cache_write + used.cache_write_1h,
+        "cache_creation_input_tokens": used.cache_write + used.cache_write_long,
         "cache_creation": {
             "ephemeral_5m_input_tokens": used.cache_write,
-            "ephemeral_1h_input_tokens": used.cache_write_1h,
+            "ephemeral_1h_input_tokens": used.cache_write_long,
         },
     }
     events = [anthropic.opening(**told)]
@@ -163,10 +163,10 @@ def bedrock_usage(usage: TokenUsage) -> dict[str, Any]:
         usage.input,
         usage.completion,
         cacheReadInputTokens=usage.cached,
-        cacheWriteInputTokens=usage.cache_write + usage.cache_write_1h,
+        cacheWriteInputTokens=usage.cache_write + usage.cache_write_long,
         cacheDetails=[
             {"ttl": "5m", "inputTokens": usage.cache_write},
-            {"ttl": "1h", "inputTokens": usage.cache_write_1h},
+            {"ttl": "1h", "inputTokens": usage.cache_write_long},
         ],
     )
 

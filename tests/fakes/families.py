@@ -27,7 +27,7 @@ PICTURES = "[models.capabilities]\nimage_tokens_max = 5200\n"  # ids that no ven
 TITAN = "amazon.titan-text-express-v1"
 PROVIDERS = tuple(UPSTREAMS)
 
-# A model with service tiers, which have prices of their own: twice the input, five times the output.
+# A model with service tiers, which have prices of their own.
 TIERED = """
 [[models]]
 id = "tiered"
@@ -40,9 +40,11 @@ service_tiers = ["priority", "flex"]
 [[models.prices]]
 input = 3.00
 output = 15.00
-[models.prices.uplifts]
-priority = 1.8
-flex = 0.5
+[models.prices.services]
+priority = { input = 5.40, output = 27.00 }
+[models.prices.services.flex]
+input = 1.50
+output = 7.50
 """
 
 
@@ -57,9 +59,9 @@ def by_hand(usage: TokenUsage) -> int:
     """What a call costs in nano-dollars, worked out apart from the gateway's own arithmetic."""
     tokens = {
         "input": usage.input,
-        "cached_input": usage.cached,
+        "cached_input": usage.cached + usage.cached_audio,
         "cache_write": usage.cache_write,
-        "cache_write_1h": usage.cache_write_1h,
+        "cache_write_1h": usage.cache_write_long,
         "input_audio": usage.input_audio,
         "output": usage.output + usage.output_audio,
         "reasoning": usage.reasoning,

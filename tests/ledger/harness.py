@@ -190,6 +190,7 @@ class Books:
         choices: int = 1,
         limit: int | None = 100,
         prompts: int = 1,
+        uplifts: tuple[str, ...] = (),
     ) -> Authorise:
         """A request for a hold."""
         return Authorise(
@@ -201,6 +202,7 @@ class Books:
             choices=choices,
             limit=limit,
             prompts=prompts,
+            uplifts=uplifts,
         )
 
     async def authorise(self, request_id: str, key: str = "key", **fields: Any) -> Any:

@@ -283,6 +283,7 @@ def test_key_commands_print_the_contract(fresh):
         "accounts",
     } <= pools["sandbox"].keys()
     assert "tokn-sandbox" in pools["sandbox"]["models"]
+    assert fresh.rows("surprises") == fresh.rows("surprises", "--forget", "sandbox/sandbox") == []
     assert {"ok", "findings", "open_holds", "parked"} <= fresh.audit().keys()
 
 

@@ -20,6 +20,7 @@ from tests.fakes.families import (
     config,
     stages,
 )
+from tests.fakes.openai import Reply
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn, wait_for
 from workers.providers.gemini.request import LOST_SIGNATURE
@@ -36,7 +37,7 @@ CALLS = Answer(
 )
 REPORT = Answer(conversation.ANSWER_PIECES, TokenUsage(input=171, cached=9, output=12))
 EVERY_CLASS = TokenUsage(
-    input=1_001, cached=333, cache_write=77, cache_write_1h=55, input_audio=13, output=41, reasoning=29
+    input=1_001, cached=333, cache_write=77, cache_write_long=55, input_audio=13, output=41, reasoning=29
 )
 SAY = [{"role": "user", "content": "hello " * 100}]  # its bound must be above EVERY_CLASS
 every_family = pytest.mark.parametrize("provider", PROVIDERS)
@@ -171,7 +172,7 @@ def test_every_class_of_tokens_is_billed_to_the_nano_dollar(played, tokn, http, 
     assert row["billed_nano"] == by_hand(usage)
     assert (row["provider"], row["pool"], row["model"]) == (provider, provider, provider)
     assert row["cached_tokens"] == usage.cached
-    assert row["cache_write_tokens"] == usage.cache_write + usage.cache_write_1h
+    assert row["cache_write_tokens"] == usage.cache_write + usage.cache_write_long
     assert row["reasoning_tokens"] == usage.reasoning
 
 
@@ -261,6 +262,34 @@ def test_the_tier_that_served_is_the_tier_that_is_billed(played, http, asked, se
     assert receipt(http, answer.headers["x-request-id"])["billed_nano"] == round(
         listed * RATE * Decimal(factor)
     )
+
+
+def test_a_built_in_models_tier_is_billed_by_its_table(played, http):
+    """Models that no row of the file names: priority of gpt-6.1-sol is twice the list price, to the nano-dollar.
+
+    Flex of gemini-2.5-flash halves what is fresh and what is said, but not what is cached.
+    """
+    (stage,) = played["openai"]
+    told = json.loads(dialects.openai_body(REPORT)) | {"service_tier": "priority"}
+    stage._queue.append(lambda _: Reply(pieces=[json.dumps(told).encode()], length=True))
+    body = {"messages": SAY, "max_tokens": 50}
+    answer = http.post(
+        "/v1/chat/completions", json=body | {"model": "gpt-6.1-sol", "service_tier": "priority"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert stage.bodies[-1]["service_tier"] == "priority"
+    bill = receipt(http, answer.headers["x-request-id"])
+    assert bill["list_nano"] == 2 * (171 * 2_000 + 9 * 100 + 12 * 10_000)
+    assert bill["billed_nano"] == round(bill["list_nano"] * RATE)
+    (stage,) = played["gemini"]
+    headers = {"x-gemini-service-tier": "flex"}
+    stage._fake.play(gemini.Script(tuple(dialects.gemini_objects(REPORT)), headers=headers))
+    answer = http.post(
+        "/v1/chat/completions", json=body | {"model": "gemini/gemini-2.5-flash", "service_tier": "flex"}
+    )
+    assert answer.status_code == 200, answer.text
+    bill = receipt(http, answer.headers["x-request-id"])
+    assert bill["list_nano"] == 171 * 150 + 9 * 30 + 12 * 1_250
 
 
 LEGACY = Answer(("Once ", "more"), TokenUsage(input=9, output=2))

@@ -47,3 +47,12 @@ def test_a_call_fits_a_narrow_terminal(capsys, monkeypatch):
 def test_a_call_without_tokens():
     """A call that failed or expired has none, and says so."""
     assert "tokens: none" in show.call(LINE | {"tokens": {"input": 0}})["bill"].splitlines()
+
+
+def test_a_long_list_is_cut():
+    """A cell names the first few of hundreds of models, and how many more there are."""
+    names = [f"m{number}" for number in range(300)]
+    text = show.cell("models", names)
+    assert text.startswith("m0, m1, ")
+    assert text.endswith("m19 and 280 more")
+    assert show.cell("models", names[:20]).endswith("m18, m19")

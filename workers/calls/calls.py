@@ -8,13 +8,14 @@ import msgspec
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.bus import subjects
-from schemas.bus.frames import Cancel, Credit, Part, decode_control
+from schemas.bus.frames import Cancel, Credit, Part, Recite, decode_control
 from workers.calls.call import Call, Stop
 from workers.calls.frames import FrameWriter
 
 LINGER_S = 5.0  # a finished call's last frames are kept so long, in case a reconnect lost them
 LINGERING_MAX = 2048
 LINGERING_BYTES_MAX = 32 * 1024 * 1024
+RECITE_MAX = 64
 
 _SUBJECT_HEADER = b"Nats-Subject: "
 _logger = get_logger("workers.calls")
@@ -29,6 +30,7 @@ class Calls:
         self._lingering: dict[tuple[str, int], tuple[float, FrameWriter]] = {}  # oldest first
         self._lingering_bytes = 0
         self._older: set[Call] = set()  # replaced by a newer attempt, still settling
+        self.recite: set[str] = set()  # pools whose beats somebody wants in full
         bus.on_reconnect(self._reconnected)
 
     def __len__(self) -> int:
@@ -86,6 +88,9 @@ class Calls:
             return
         if isinstance(control, Credit | Cancel | Part):
             self._dispatch(control)
+        elif isinstance(control, Recite):
+            if len(self.recite) < RECITE_MAX:
+                self.recite.add(control.pool)
         elif subjects.is_frames_inbox(message.reply):  # a worker writes to nothing else
             try:
                 self._bus.publish(message.reply, b"")

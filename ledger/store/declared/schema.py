@@ -105,6 +105,7 @@ Hold = _model(
     CheckConstraint("held_nano >= 0 AND held_nano <= amount_nano", name="holds_held"),
     CheckConstraint(f"held_nano = 0 OR {OPEN_STATES}", name="holds_ended"),
     Index("holds_lease", "lease_ms", sqlite_where=text(OPEN_STATES), postgresql_where=text(OPEN_STATES)),
+    own={"uplifts": Column(String, nullable=False, server_default="[]")},
     sqlite_with_rowid=False,
 )
 # Calls by key are indexed within blocks of rows. An index by key alone has as many places for new rows as there are keys,
@@ -114,12 +115,14 @@ Usage = _model(
     UniqueConstraint(*rows.UsageRow.KEY, name="usage_once"),
     CheckConstraint("billed_nano >= 0", name="usage_billed"),
     Index("usage_key", text(f"(seq / {USAGE_BLOCK})"), "key_id", "slot", "seq"),
+    own={"cached_audio": Column(BigInteger, nullable=False, server_default="0")},
     number={
         "seq": Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
     },
 )
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
+Surprise = _model(rows.Surprise)
 
 
 class CatalogueModel(SQLModel, table=True):

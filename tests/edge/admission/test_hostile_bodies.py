@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.listing import Listing
 from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.relay import Relay
@@ -170,6 +171,7 @@ class _App:
             bus=None,
             ledger=self.books,
             catalogue=catalogue,
+            listing=Listing(catalogue, roster),
             roster=roster,
             relay=relay,
             admission=admission,

@@ -1,7 +1,65 @@
-"""Which pools an edge takes for configured: those of its settings, and those that a worker has spoken of."""
+"""The roster: what a brief beat stands for, what is not known of it, and which pools count as configured."""
+
+from msgspec import structs
 
 from edge.calls.roster import POOLS_MAX, Roster
 from schemas.bus.frames import Beat
+
+FULL = Beat(
+    v=1,
+    worker_id="w",
+    pool="p",
+    provider="openai",
+    inflight=0,
+    capacity=2,
+    accepting=True,
+    models=("a", "b"),
+    gone=("c",),
+    accounts=(),
+    digest="d1",
+)
+BRIEF = structs.replace(FULL, models=(), gone=())
+
+
+def test_a_brief_beat_stands_for_what_was_said() -> None:
+    """It keeps a worker alive with the models of its full beat, changes nothing, and counts its room."""
+    roster = Roster(3.0)
+    assert roster.hear(FULL, 0.0) == 2
+    generation = roster.generation
+    for second in range(1, 9):
+        assert roster.hear(BRIEF, float(second)) == 2
+        roster.sweep(float(second))
+    assert roster.knows(BRIEF)
+    assert (roster.serves("p", "a"), roster.gone("p", "c"), roster.generation) == (True, True, generation)
+    assert roster.live() == {("p", "a"), ("p", "b")}
+
+
+def test_what_is_not_known_has_to_be_asked_for() -> None:
+    """A stranger's brief beat serves nothing yet; after a change the old list holds until the new one has come."""
+    roster = Roster(3.0)
+    roster.hear(BRIEF, 0.0)
+    assert not roster.knows(BRIEF)
+    assert not roster.serves("p", "a")
+    assert not roster.silent("p")
+    roster.hear(FULL, 0.1)
+    assert roster.knows(BRIEF)
+    changed = structs.replace(BRIEF, digest="d2")
+    roster.hear(changed, 0.2)
+    assert not roster.knows(changed)
+    assert roster.serves("p", "a")
+    roster.hear(structs.replace(FULL, models=("b",), digest="d2"), 0.3)
+    assert roster.knows(changed)
+    assert (roster.serves("p", "a"), roster.serves("p", "b")) == (False, True)
+
+
+def test_beats_without_a_digest_are_as_ever() -> None:
+    """Short lists, and workers of the version before, say everything each time: also after one that had a digest."""
+    roster = Roster(3.0)
+    roster.hear(FULL, 0.0)
+    roster.hear(structs.replace(FULL, digest="", models=()), 0.1)
+    assert not roster.serves("p", "a")
+    roster.hear(structs.replace(FULL, digest="", models=("z",)), 0.2)
+    assert roster.serves("p", "z")
 
 
 def beat(pool: str) -> Beat:

@@ -48,6 +48,23 @@ async def test_list_shows_what_can_be_had_now(rig: Rig) -> None:
     assert (await rig.http.get("/v1/models/gpt-4o")).status_code == 429
 
 
+async def test_a_known_list_is_304(rig: Rig) -> None:
+    """The list has a tag: whoever has it gets no body; pages are by `limit` and `after_id`, and a wrong limit is a 400."""
+    whole = await rig.http.get("/v1/models")
+    tag = whole.headers["etag"]
+    for held in (tag, f'"x", W/{tag}', "*"):
+        again = await rig.http.get("/v1/models", headers={"if-none-match": held})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert (await rig.http.get("/v1/models", headers={"if-none-match": '"x"'})).status_code == 200
+    page = (await rig.http.get("/v1/models", params={"limit": 1})).json()
+    assert page["data"] == whole.json()["data"]
+    assert (page["has_more"], page["last_id"]) == (False, "tokn-sandbox")
+    assert (await rig.http.get("/v1/models", params={"after_id": "z"})).json()["data"] == []
+    for limit in ("0", "1001", "x", "-1", "1e3"):
+        answer = await rig.http.get("/v1/models", params={"limit": limit})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
+
+
 @pytest.mark.parametrize("name", ODD)
 async def test_odd_ids(rig: Rig, name: str) -> None:
     """Ids with slashes, raw or as %2F, with colons and more, are retrieved, by path and through the SDK."""

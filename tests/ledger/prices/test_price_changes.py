@@ -82,15 +82,18 @@ async def test_another_configuration_leaves_calls_in_flight_alone(source: Source
 
 @pytest.mark.parametrize(
     ("uplifts", "factor"),
-    [((), "1"), (("flex",), "0.5"), (("eu",), "1.1"), (("flex", "eu"), "0.55"), (("unheard-of",), "1")],
+    [((), "1"), (("flex",), "0.5"), (("eu",), "1.1"), (("flex", "eu"), "0.55"), (("unheard-of",), "1.1")],
 )
 async def test_service_tier_and_region(
     source: Source, clock: Clock, uplifts: tuple[str, ...], factor: str
 ) -> None:
-    """What the provider says it used multiplies the row, for the caller and for our cost; the hold covers the dearest."""
+    """What the provider says it used multiplies the row, for the caller and for our cost; the hold covers what was asked for.
+
+    What the row does not know costs the dearest that it knows.
+    """
     books = await opened(source, clock, OLD)
     key_id = await books.key(nano=100 * USD)
-    hold = await books.hold("r1", prompt=1_300, limit=200)
+    hold = await books.hold("r1", prompt=1_300, limit=200, uplifts=uplifts)
     await books.settle(event("r1", USAGE, uplifts=uplifts))
     (row,) = await books.usage(key_id)
     exact = Decimal(1_300 * 2_000 + 200 * 8_000) * Decimal(factor)

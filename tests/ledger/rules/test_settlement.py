@@ -456,7 +456,7 @@ async def test_all_token_classes(books: Books) -> None:
     """Every class is priced by itself, at the tier that the whole prompt reaches."""
     model = "gemini-1.5-pro-latest"
     await books.key(nano=1000 * USD)
-    low = TokenUsage(input=100_000, cached=20_000, cache_write=3, cache_write_1h=4, input_audio=5, output=9)
+    low = TokenUsage(input=100_000, cached=20_000, cache_write=3, cache_write_long=4, input_audio=5, output=9)
     high = TokenUsage(input=100_000, cached=28_001, output=9, reasoning=11, output_audio=13)
     for request_id, usage in (("r1", low), ("r2", high)):
         await books.hold(request_id, model=model, prompt=200_000, limit=1000)

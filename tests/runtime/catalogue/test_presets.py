@@ -5,10 +5,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from genai_prices import data_snapshot
 from hatchling.builders.wheel import WheelBuilder
 from msgspec import structs
 
+from runtime.catalogue.models import rows
 from runtime.catalogue.presets import CREDENTIALS, Preset, presets, read_presets
 from runtime.settings.settings import (
     AccountSettings,
@@ -93,9 +93,9 @@ def test_variables_are_a_rows_own(preset):
 
 
 @every_preset
-def test_the_price_library_has_its_source(preset):
-    """A row names a provider of the price library, or none."""
-    assert preset.price_source in {"", *(provider.id for provider in data_snapshot.get_snapshot().providers)}
+def test_every_vendor_has_prices(preset):
+    """The catalogue has rows of every vendor whose models have a list price."""
+    assert bool(rows(preset.name)) == (preset.family != SANDBOX)
 
 
 @every_preset
@@ -145,7 +145,9 @@ def test_a_pool_and_a_model_of_an_older_version_have_their_providers_family():
 def test_the_wheel_has_the_rows():
     """The data file is packaged beside its reader, and the image copies the whole folder."""
     packed = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
-    assert {"runtime/catalogue/presets.py", "runtime/catalogue/presets.toml"} <= packed
+    data = {f"runtime/catalogue/{name}" for name in ("presets.py", "presets.toml", "models.json")}
+    assert data <= packed
+    assert not any(path.startswith("tools/") for path in packed)
     assert "COPY runtime /opt/tokn/src/runtime\n" in (ROOT / "Dockerfile").read_text()
 
 

@@ -293,6 +293,49 @@ output = 6
     assert all(check_price(price) is None for price in row.prices)
 
 
+def test_service_tiers_have_prices_of_their_own(tmp_path):
+    """A tier is flat or has tiers; the long cache has a name, and an older one that stays valid."""
+    prices = """
+[[models.prices]]
+input = 2
+output = 10
+cache_write_1h = 4
+cached_audio = 0.5
+[models.prices.services]
+flex = { input = 1, cached_input = 0.2, output = 5, cache_write_long = 2 }
+[[models.prices.services.priority.tiers]]
+input = 4
+output = 20
+[[models.prices.services.priority.tiers]]
+above = 272000
+input = 8
+output = 40
+"""
+    (price,) = model(read(tmp_path, OPENAI + ROW + prices, **KEYS), "gpt-9").prices
+    assert (price.tiers[0].cache_write_long, price.tiers[0].cached_audio) == (4, Decimal("0.5"))
+    (flex,) = price.services["flex"]
+    assert (flex.input, flex.cached, flex.cache_write_long) == (1, Decimal("0.2"), 2)
+    assert [(tier.above, tier.input) for tier in price.services["priority"]] == [(0, 4), (272_000, 8)]
+
+
+@pytest.mark.parametrize(
+    ("prices", "words"),
+    [
+        ("services = { flex = { input = 1 } }", ["services.flex", "output", "is needed"]),
+        ("services = { flex = { input = 1, output = 2, colour = 3 } }", ["services.flex", "colour"]),
+        ("services = { flex = 0.5 }", ["services", "flex", "must be a table"]),
+        ("services = { flex = { input = 1, output = 2 } }\nuplifts = { flex = 0.5 }", ["'flex'", "a factor"]),
+        ("cache_write_1h = 1\ncache_write_long = 1", ["cache_write_1h", "older name"]),
+    ],
+)
+def test_service_tiers_that_make_no_sense(tmp_path, prices, words):
+    """One line names the table and the key."""
+    text = f"{OPENAI}{ROW}[[models.prices]]\ninput = 1\noutput = 2\n{prices}\n"
+    with pytest.raises(SettingsError) as refused:
+        read(tmp_path, text, **KEYS)
+    assert all(word in str(refused.value) for word in words), refused.value
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

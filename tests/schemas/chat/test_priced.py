@@ -2,12 +2,15 @@
 
 import base64
 import json
+import time
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from schemas.asked import Ask, Bound
 from schemas.catalogue.builtin import BUILTIN
@@ -17,6 +20,7 @@ from schemas.catalogue.profiles import profiled
 from schemas.chat import priced
 from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
+from schemas.money.pricing import Price, PriceTier
 from tests.fakes.media import data_url, png, wav
 
 MODEL = Model(
@@ -35,6 +39,9 @@ MODEL = Model(
         service_tiers=("flex",),
     ),
 )
+
+
+MODEL_TIERS = (PriceTier(input=Decimal(1), output=Decimal(1)),)
 
 
 def ask(body: dict[str, Any], dialect: str = CHAT) -> Ask:
@@ -235,6 +242,90 @@ def test_what_cannot_be_bounded_is_refused() -> None:
     assert refused({**user({"type": "text", "text": "x"}), "web_search_options": {}}) == "web_search_options"
     assert refused({**user({"type": "text", "text": "x"}), "service_tier": "priority"}) == "service_tier"
     assert bound({**user({"type": "text", "text": "x"}), "service_tier": "flex"}).prompt_max
+
+
+TIERED = structs.replace(
+    MODEL,
+    family="openai",
+    prices=(
+        Price(
+            id="p",
+            tiers=(PriceTier(input=Decimal(1), output=Decimal(1), cache_write_long=Decimal(2)),),
+            services={"priority": (PriceTier(input=Decimal(2), output=Decimal(2)),)},
+        ),
+    ),
+)
+
+
+def test_the_tier_that_is_asked_for_is_what_the_hold_reckons_with() -> None:
+    """A provider that gets the caller's bytes may be asked for any tier with a price; auto and default are no tier."""
+    body = user({"type": "text", "text": "x"})
+    assert bound({**body, "service_tier": "priority"}, model=TIERED).uplifts == ("priority",)
+    assert bound({**body, "service_tier": "flex"}).uplifts == ("flex",)
+    for tier in ("auto", "default", None):
+        assert bound({**body, "service_tier": tier}, model=TIERED).uplifts == ()
+    assert bound(body, model=TIERED).uplifts == ()
+    translated = structs.replace(TIERED, family="gemini")
+    for tier, model in (("scale", TIERED), ("priority", translated), ("\u0070riority", translated)):
+        with pytest.raises(RequestError) as refused:
+            bound({**body, "service_tier": tier}, model=model)
+        assert (refused.value.error.status, refused.value.error.param) == (400, "service_tier")
+
+
+def _cached(ttl: object) -> list[dict[str, Any]]:
+    """The places where a body may say how long its prompt is to be kept."""
+    part = {"type": "text", "text": "x"}
+    return [
+        {**user(part), "prompt_cache_options": {"ttl": ttl}},
+        user(part | {"prompt_cache_breakpoint": {"ttl": ttl}}),
+        user(part | {"cache_control": {"type": "ephemeral", "ttl": ttl}}),
+        {**user(part), "tools": [{"type": "function", "cache_control": {"ttl": ttl}}]},
+    ]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_cache_that_lives_longer_than_any_price_is_400(place: int) -> None:
+    """Twelve hours need a price of their own, wherever they are asked for; other lifetimes have none."""
+    for ttl in ("30m", "5m", None):
+        assert bound(_cached(ttl)[place])
+    assert bound(_cached("12h")[place], model=TIERED)
+    dated = structs.replace(TIERED, prices=(*TIERED.prices, Price(id="q", tiers=MODEL_TIERS)))
+    for ttl, model in (("12h", dated), ("1h", dated), ("24h", TIERED), (12, TIERED), ({}, TIERED)):
+        with pytest.raises(RequestError) as refused:
+            bound(_cached(ttl)[place], model=model)
+        assert refused.value.error.status == 400
+
+
+def test_escapes_hide_no_lifetime() -> None:
+    """A key or a value that is written with escapes is the same key and value; a text that looks like one is text."""
+    body = b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x","prompt_cache_break\\u0070oint":{"\\u0074tl":"7\\u0064"}}]}]}'
+    fields = priced.decode(body)
+    with pytest.raises(RequestError):
+        priced.bound(fields, priced.read(fields, CHAT), TIERED)
+    odd = priced.decode(
+        b'{"model":"m","prompt":"x","tools":[{"\\u001f":1E400},{"ttl":{"a":1E400}}],"z":{"\\u0074tl":-1E999}}'
+    )
+    assert priced.bound(odd, priced.read(odd, COMPLETIONS), TIERED).prompt_max
+    assert bound(user({"type": "text", "text": '"cache_control": {"ttl": "7d"}'}), model=TIERED)
+    part = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": None}}
+    spaced = json.dumps({"model": "m", **user(part)}, indent=3).encode()
+    fields = priced.decode(spaced)
+    assert priced.bound(fields, priced.read(fields, CHAT), TIERED).prompt_max
+
+
+def test_looking_for_lifetimes_is_linear() -> None:
+    """A body that nests as deeply as can be read, with the word at its bottom, costs milliseconds, not minutes."""
+    depth, filler = 400, b'"' + b"x" * 2_000_000 + b'",'
+    nested = b"[" * depth + filler + b'{"ttl":"7d"}' + b"]" * depth
+    fields = priced.decode(b'{"model":"m","messages":[{"role":"user","content":"x"}],"z":' + nested + b"}")
+    began = time.process_time()
+    assert priced.bound(fields, priced.read(fields, CHAT), TIERED).prompt_max
+    assert time.process_time() - began < 0.5
+
+
+def test_what_is_not_named_is_not_refused() -> None:
+    """A tool may have a property of that name."""
+    assert bound({**user({"type": "text", "text": "x"}), "tools": [{"ttl": "7d"}]}, model=TIERED)
 
 
 def test_the_word_file_is_only_a_word() -> None:

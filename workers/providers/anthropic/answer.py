@@ -72,7 +72,7 @@ class Usage(Struct):
             input=_count(self.input_tokens),
             cached=_count(self.cache_read_input_tokens),
             cache_write=total_written - hour,
-            cache_write_1h=hour,
+            cache_write_long=hour,
             output=output - thinking,
             reasoning=thinking,
         )

@@ -158,7 +158,7 @@ def token_usage(usage: Usage) -> TokenUsage:
         input=fresh,
         cached=read,
         cache_write=written - long,
-        cache_write_1h=long,
+        cache_write_long=long,
         output=usage.outputTokens,
     )
 
@@ -168,12 +168,16 @@ class ConverseExchange(BedrockExchange):
 
     def __init__(self, job: Job, model: Model, body: bytes, answer: Answer, signer: Signer) -> None:
         self._keeps_thoughts = model.capabilities.thinking in ("budget", "effort")
+        # The price of a row is that of exactly its id: a region that it has no factor for is in it.
+        self._regions = tuple(
+            name for name in region_uplifts(model.upstream) if job.price is None or name in job.price.uplifts
+        )
         verb = "converse-stream" if job.stream else "converse"
         super().__init__(model, body, answer, signer, verb=verb, accept="Accept")
 
     def _restart(self) -> None:
         super()._restart()
-        self.uplifts = region_uplifts(self._upstream)
+        self.uplifts = self._regions
         self._tool: int | None = None  # the block whose arguments come now
         self._skipped: set[int] = set()
         self._reasoning: dict[int, dict[str, Any]] = {}
@@ -279,7 +283,7 @@ class ConverseExchange(BedrockExchange):
     def _count(self, usage: Usage, tier: _Tier | None) -> None:
         self.usage = token_usage(usage)
         if tier is not None and tier.type and tier.type not in _STANDARD_TIERS:
-            self.uplifts = (*region_uplifts(self._upstream), tier.type)
+            self.uplifts = (*self._regions, tier.type)
 
     def _end(self) -> bytes:
         if self._reason is None:

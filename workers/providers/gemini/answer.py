@@ -135,16 +135,18 @@ def token_usage(usage: Usage) -> TokenUsage:
     if thoughts and prompt + tool_use + candidates == usage.total_token_count:
         candidates = max(candidates - thoughts, 0)  # this model's count has its thoughts inside
     audio = _audio(usage.prompt_tokens_details) + _audio(usage.tool_use_prompt_tokens_details)
+    cached_audio = min(_audio(usage.cache_tokens_details), cached)
     if audio:
-        audio = min(max(audio - _audio(usage.cache_tokens_details), 0), prompt + tool_use - cached)
+        audio = min(max(audio - cached_audio, 0), prompt + tool_use - cached)
     audio_out = min(_audio(usage.candidates_tokens_details), candidates)
     return TokenUsage(
         input=prompt + tool_use - cached - audio,
-        cached=cached,
+        cached=cached - cached_audio,
         input_audio=audio,
         output=candidates - audio_out,
         reasoning=thoughts,
         output_audio=audio_out,
+        cached_audio=cached_audio,
     )
 
 

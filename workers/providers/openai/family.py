@@ -9,6 +9,8 @@ from msgspec import Raw, Struct
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
+from schemas.catalogue.regions import is_openai, openai_region
+from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
@@ -18,7 +20,7 @@ from workers.providers.base import Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
-from workers.providers.openai.requests import Refusals, is_own_host, refuses_options, suited
+from workers.providers.openai.requests import Refusals, refuses_options, suited
 from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
@@ -29,6 +31,11 @@ _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out
 _PATHS = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
+_TIER = "service_tier"
+_DEFAULT_TIER = Raw(b'"default"')
+_STANDARD_TIERS = frozenset(
+    ("", "auto", "default", "on_demand", "standard")
+)  # what servers call the list price's
 _NULL = Raw(b"null")
 _TRUE = Raw(b"true")
 _EMPTY_LIST = Raw(b"[]")
@@ -109,11 +116,13 @@ class OpenAIExchange:
         "_events",
         "_job",
         "_late_usage",
+        "_long_cache",
         "_mender",
         "_model",
         "_model_id",
         "_refusals",
-        "_request_body",
+        "_region",
+        "_request_fields",
         "_usage_sent",
         "fault",
         "finished",
@@ -140,19 +149,24 @@ class OpenAIExchange:
         self._events: EventReader | Mender = EventReader()
         self._usage_sent = False
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
-        self._request_body = self._body()
+        self._region: tuple[str, ...] = ()
+        self._request_fields = self._fields()
+        self._long_cache = may_name(job.body) and not LONG_TTLS.isdisjoint(ttls(self._request_fields))
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
-        """The same body for every account of OpenAI's own. What an earlier try has read is forgotten."""
-        body = self._request_body
-        if is_own_host(account.base_url):
+        """The same body for every account of OpenAI's own, but for the tier. What an earlier try has read is forgotten."""
+        base = account.base_url.rstrip("/") or BASE_URL
+        region = openai_region("openai", base)
+        self._region = (region,) if region else ()
+        if is_openai(base):
             self._mender, self._events = None, EventReader()
+            body = _encode(self._at_default_tier())
         else:
             self._account = account
             self._mender = self._events = Mender(self._job)
             bare = account.id == self._bare_for or self._refusals.has(account.id)
-            body = suited(body, self._job, self._model, with_options=not bare)
-        self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, ()
+            body = suited(_encode(self._request_fields), self._job, self._model, with_options=not bare)
+        self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
         self._late_usage = None
         headers = {
             "Authorization": f"Bearer {account.api_key}",
@@ -163,7 +177,6 @@ class OpenAIExchange:
             headers["OpenAI-Organization"] = account.organization
         if account.project:
             headers["OpenAI-Project"] = account.project
-        base = account.base_url.rstrip("/") or BASE_URL
         return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, body)
 
     def without(self, status: int, body: bytes) -> UpstreamRequest | None:
@@ -180,7 +193,13 @@ class OpenAIExchange:
         """The server took the call without them: the account is remembered."""
         self._refusals.add(self._bare_for)
 
-    def _body(self) -> bytes:
+    def _at_default_tier(self) -> dict[str, Raw]:
+        """The fields with a service tier: an absent one means at OpenAI what its project is set to, at any price."""
+        fields = self._request_fields
+        open_tier = _absent(fields, _TIER) or bytes(fields[_TIER]).strip() == b'"auto"'
+        return fields | {_TIER: _DEFAULT_TIER} if open_tier and self._job.dialect == CHAT else fields
+
+    def _fields(self) -> dict[str, Raw]:
         job = self._job
         try:
             fields = _decode_map(job.body)
@@ -192,7 +211,7 @@ class OpenAIExchange:
         except UNREADABLE:
             raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
         self._limit(fields)
-        return _encode(fields)
+        return fields
 
     def _limit(self, fields: dict[str, Raw]) -> None:
         """Leaves a limit as the caller wrote it, or replaces whatever it wrote by the one that was granted."""
@@ -223,7 +242,7 @@ class OpenAIExchange:
         self.output_bytes += _output_bytes(fields["choices"])
         self._served_by(fields)
         if not _absent(fields, "usage"):
-            self.usage = token_usage(fields["usage"])
+            self.usage = token_usage(fields["usage"], long_cache=self._long_cache)
             fields["usage"] = self._priced(fields["usage"])
         fields["model"] = self._model_id
         self.finished = True
@@ -304,7 +323,7 @@ class OpenAIExchange:
         return False
 
     def _usage(self, fields: dict[str, Raw], *, bare: bool) -> None:
-        self.usage = token_usage(fields["usage"]) or self.usage
+        self.usage = token_usage(fields["usage"], long_cache=self._long_cache) or self.usage
         self._served_by(fields)
         if not bare or self._mender is not None:  # compatible servers report before they have finished
             self._late_usage = fields | {"choices": _EMPTY_LIST}
@@ -323,11 +342,13 @@ class OpenAIExchange:
         self.finished = True
 
     def _served_by(self, fields: dict[str, Raw]) -> None:
-        if _absent(fields, "service_tier"):
+        if _absent(fields, _TIER):
             return
-        tier = msgspec.json.decode(fields["service_tier"])
-        known = isinstance(tier, str) and len(tier) <= _TIER_CHARS_MAX and tier != "default"
-        self.uplifts = (tier,) if known else ()
+        tier = msgspec.json.decode(fields[_TIER])
+        if not isinstance(tier, str) or tier in _STANDARD_TIERS:
+            self.uplifts = self._region
+        else:
+            self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
 
     def _priced(self, usage: Raw) -> Raw:
         job = self._job

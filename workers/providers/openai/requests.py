@@ -1,9 +1,7 @@
 """Owns what a request to a compatible server says otherwise than one to OpenAI: what that server would refuse."""
 
 from collections import OrderedDict
-from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
@@ -14,7 +12,6 @@ from schemas.chat.request import CHAT
 
 REFUSALS_MAX: Final = 1_024  # accounts that are remembered to refuse `stream_options`
 
-_OWN_HOST: Final = "api.openai.com"
 _LIMIT_FIELDS: Final = ("max_tokens", "max_completion_tokens")
 _MARK: Final = "cache_control"
 _MARK_SIGN: Final = b"cache_control"
@@ -24,13 +21,6 @@ _REFUSED: Final = (400, 422)
 _encode = msgspec.json.Encoder().encode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
-
-
-@lru_cache(maxsize=256)
-def is_own_host(base_url: str) -> bool:
-    """Whether an account's address is OpenAI's own, which an empty one stands for, in any region."""
-    host = (urlsplit(base_url).hostname or "").lower() if base_url else _OWN_HOST
-    return host == _OWN_HOST or host.endswith(f".{_OWN_HOST}")
 
 
 class Refusals:

@@ -30,8 +30,11 @@ class _Usage(Struct):
 _decode = msgspec.json.Decoder(_Usage).decode
 
 
-def token_usage(raw: Raw | bytes) -> TokenUsage | None:
-    """Token classes of one usage object; None if it is no usage, or makes no sense."""
+def token_usage(raw: Raw | bytes, *, long_cache: bool = False) -> TokenUsage | None:
+    """Token classes of one usage object; None if it is no usage, or makes no sense.
+
+    It does not say how long what was written to a cache is kept: `long_cache` says that the request asked for long.
+    """
     try:
         usage = _decode(raw)
     except UNREADABLE:
@@ -55,7 +58,8 @@ def token_usage(raw: Raw | bytes) -> TokenUsage | None:
     return TokenUsage(
         input=prompt - cached - written - heard,
         cached=cached,
-        cache_write=written,
+        cache_write=0 if long_cache else written,
+        cache_write_long=written if long_cache else 0,
         input_audio=heard,
         output=completion - reasoning - spoken,
         reasoning=reasoning,

@@ -33,7 +33,7 @@ TABLE = [
             "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
             "output_tokens": 1,
         },
-        TokenUsage(input=1, cache_write=10, cache_write_1h=20, output=1),
+        TokenUsage(input=1, cache_write=10, cache_write_long=20, output=1),
         105_300,
     ),
     (
@@ -47,7 +47,7 @@ TABLE = [
             "cache_creation": {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 6},
             "output_tokens": 1,
         },
-        TokenUsage(input=3, cache_write=4, cache_write_1h=6, output=1),
+        TokenUsage(input=3, cache_write=4, cache_write_long=6, output=1),
         45_000,
     ),
 ]

@@ -28,7 +28,7 @@ TIER = PriceTier(
     output=Decimal("15.00"),
     cached=Decimal("0.30"),
     cache_write=Decimal("3.75"),
-    cache_write_1h=Decimal("6.00"),
+    cache_write_long=Decimal("6.00"),
 )
 
 # What Bedrock counted · classes · prompt, completion · bill at 0.60 in nano-dollars, computed by hand.
@@ -51,7 +51,7 @@ TABLE = [
             cacheWriteInputTokens=7,
             cacheDetails=[{"ttl": "5m", "inputTokens": 3}, {"ttl": "1h", "inputTokens": 4}],
         ),
-        TokenUsage(input=7, cache_write=3, cache_write_1h=4, output=1),
+        TokenUsage(input=7, cache_write=3, cache_write_long=4, output=1),
         (14, 1),
         42_750,
     ),
@@ -175,6 +175,6 @@ def test_c10_prompt_and_completion_are_always_the_total(counts, inclusive):
     )
     usage = token_usage(counted)
     assert usage == TokenUsage(
-        input=fresh, cached=read, cache_write=short, cache_write_1h=long, output=output
+        input=fresh, cached=read, cache_write=short, cache_write_long=long, output=output
     )
     assert usage.prompt + usage.completion == total

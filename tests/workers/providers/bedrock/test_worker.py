@@ -3,6 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.bus.frames import Data, End, Failed
@@ -11,7 +12,7 @@ from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
-from tests.fakes.worker import job, model, rig, until
+from tests.fakes.worker import PRICE, job, model, rig, until
 from tests.workers.providers.bedrock.cases import CLAUDE
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -47,7 +48,9 @@ def pool(server, *names: str) -> tuple[PoolSettings, ...]:
 
 
 def asked(body: dict[str, Any]):
-    return job(body, upstream=CLAUDE, text_bytes=40)
+    return job(
+        body, upstream=CLAUDE, text_bytes=40, price=structs.replace(PRICE, uplifts={"us": Decimal("1.1")})
+    )
 
 
 async def test_calls_through_a_real_worker(server):
@@ -65,6 +68,10 @@ async def test_calls_through_a_real_worker(server):
                 TokenUsage(input=10, output=2),
             )
             assert bill.uplifts == ("us",)
+        # A row that has no factor for its own id's region has it in its prices.
+        call = job(BODY, upstream=CLAUDE, text_bytes=40)
+        await made.edge.call(call, "bedrock")
+        assert (await made.ledger.event(call)).uplifts == ()
 
 
 @pytest.mark.parametrize("after", [2, 4])

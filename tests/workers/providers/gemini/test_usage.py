@@ -93,7 +93,7 @@ ROWS = [
         1_455_000,  # 600 x (125 + 600 + 100 + 1600)
     ),
     (
-        "cached audio is cached, not audio",
+        "cached audio is cached, not audio, and costs what is cached unless it has a price",
         {
             "promptTokenCount": 300,
             "promptTokensDetails": audio(200),
@@ -102,7 +102,7 @@ ROWS = [
             "candidatesTokenCount": 1,
             "totalTokenCount": 301,
         },
-        TokenUsage(input=70, cached=150, input_audio=80, output=1),
+        TokenUsage(input=70, cached=30, cached_audio=120, input_audio=80, output=1),
         230_625,  # 600 x (87.5 + 46.875 + 240 + 10)
     ),
     (
@@ -156,7 +156,7 @@ def test_usage_and_bill(name, told, usage, bill_nano, stream):
     shown = body["usage"]
     assert shown["prompt_tokens"] + shown["completion_tokens"] == shown["total_tokens"]
     details = shown.get("prompt_tokens_details", {}), shown.get("completion_tokens_details", {})
-    assert details[0].get("cached_tokens", 0) == usage.cached
+    assert details[0].get("cached_tokens", 0) == usage.cached + usage.cached_audio
     assert details[0].get("audio_tokens", 0) == usage.input_audio
     assert details[1].get("reasoning_tokens", 0) == usage.reasoning
     assert details[1].get("audio_tokens", 0) == usage.output_audio

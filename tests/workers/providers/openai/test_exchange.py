@@ -62,11 +62,12 @@ def raw(data: bytes) -> dict[str, bytes]:
 
 @given(st.dictionaries(names, values, max_size=6))
 def test_unknown_fields_travel_byte_for_byte(fields: dict[str, Any]) -> None:
-    """Every value but model and stream_options reaches the upstream as the bytes that the caller wrote."""
+    """Every value but model and stream_options reaches the upstream as the caller's bytes; an absent tier is `default`."""
     body = json.dumps({"model": "m", "messages": [], **fields}, ensure_ascii=False).encode()
     before, after = raw(body), raw(sent(body))
     assert json.loads(after.pop("model")) == "up-m"
     before.pop("model")
+    before.setdefault("service_tier", b'"default"')
     assert after == before
     assert list(after) == list(before)
 
@@ -108,7 +109,7 @@ def test_stream_options_keep_their_other_keys() -> None:
 def test_private_keys_and_limits() -> None:
     """`usage` never goes up; the limit is written only when the job says so, under the row's own name."""
     body = {"model": "m", "messages": [], "usage": {"include": True}}
-    assert set(json.loads(sent(body))) == {"model", "messages"}
+    assert set(json.loads(sent(body))) == {"model", "messages", "service_tier"}
     assert json.loads(sent(body, write_limit=True, limit=300))["max_tokens"] == 300
     newer = model(capabilities=Capabilities(limit_field="max_completion_tokens"))
     written = json.loads(sent(body, write_limit=True, limit=300, row=newer))
@@ -145,7 +146,9 @@ def test_a_row_that_needs_a_limit_sends_it_under_its_own_name() -> None:
         got = json.loads(sent(body | asked, limit=50, row=row))
         assert {key: value for key, value in got.items() if "tokens" in key} == {"max_tokens": 50}
     both = {"max_tokens": 20, "max_completion_tokens": 50}
-    assert {**body, **both, "model": "up-m"} == json.loads(sent(body | both, limit=50, row=row))
+    assert {**body, **both, "model": "up-m", "service_tier": "default"} == json.loads(
+        sent(body | both, limit=50, row=row)
+    )
 
 
 def test_credentials_in_headers_only() -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from runtime.settings.settings import AccountSettings
 from schemas.catalogue.model import Capabilities
+from schemas.catalogue.regions import is_openai
 from schemas.chat.request import COMPLETIONS
 from tests.fakes.worker import job, model
 from workers.providers.base import Yielding
 from workers.providers.openai.family import OpenAI, OpenAIExchange
-from workers.providers.openai.requests import REFUSALS_MAX, Refusals, is_own_host
+from workers.providers.openai.requests import REFUSALS_MAX, Refusals
 
 OWN = AccountSettings(id="own", base_url="", api_key="k")
 OTHER = AccountSettings(id="other", base_url="http://up/v1", api_key="k")
@@ -49,7 +50,7 @@ def sent(body: dict[str, Any], account: AccountSettings = OTHER, **more: Any) ->
 )
 def test_hosts(base_url: str, own: bool) -> None:
     """OpenAI's own host is known by its name alone, in any region; every other server is a compatible one."""
-    assert is_own_host(base_url) is own
+    assert is_openai(base_url) is own
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
@@ -109,7 +110,7 @@ def test_cache_marks_go_only_where_they_mean_something() -> None:
         ],
     }
     for kept in (sent(body, able=Capabilities(cache_points=4)), sent(body, OWN)):
-        assert kept == body | {"model": "up-m"}
+        assert kept == body | {"model": "up-m", "service_tier": "default"}
 
 
 def test_other_fields_travel_byte_for_byte() -> None:

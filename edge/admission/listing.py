@@ -1,0 +1,110 @@
+"""Owns the list of models as callers get it: bytes that are made once a version, a few entries at a time."""
+
+import asyncio
+import datetime as dt
+import hashlib
+import secrets
+from bisect import bisect_right
+
+import msgspec
+from msgspec import Struct
+
+from edge.admission.catalogue import Catalogue, describe
+from edge.calls.roster import Roster
+
+ENTRIES_AT_ONCE = 8  # between two turns of the loop
+ENTRIES_A_PART = 64
+PAGE_MAX = 1_000
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class Listed(Struct, frozen=True):
+    """The list at one moment: ids in order with their entries, and a tag that is another for any other list."""
+
+    key: tuple[int, int, dt.date]
+    ids: tuple[str, ...]
+    entries: tuple[bytes, ...]
+    parts: tuple[bytes, ...]  # of the whole answer
+    tag: str
+
+    def page(self, limit: int, after_id: str) -> bytes:
+        """At most so many entries of those after an id, and whether there are more."""
+        start = bisect_right(self.ids, after_id) if after_id else 0
+        ids = self.ids[start : start + limit]
+        place = _encode(
+            {
+                "has_more": start + limit < len(self.ids),
+                "first_id": ids[0] if ids else None,
+                "last_id": ids[-1] if ids else None,
+            }
+        )
+        return b'{"object":"list","data":[%s],%s' % (
+            b",".join(self.entries[start : start + limit]),
+            place[1:],
+        )
+
+
+class Listing:
+    """What `GET /v1/models` shows: the models that some worker can serve now."""
+
+    def __init__(self, catalogue: Catalogue, roster: Roster) -> None:
+        self._catalogue = catalogue
+        self._roster = roster
+        self._made: Listed | None = None
+        self._known: tuple[int, dt.date] | None = None  # what the entries are of
+        self._entries: dict[str, bytes] = {}
+        self._making = asyncio.Lock()
+        self._own = secrets.token_hex(8)  # tells lists apart whose ledger gives them no version
+
+    async def current(self) -> Listed:
+        """The list of now."""
+        made = self._made
+        if made is None or made.key != self._key():
+            async with self._making:
+                made = self._made
+                if made is None or made.key != self._key():
+                    made = self._made = await self._make()
+        return made
+
+    def _key(self) -> tuple[int, int, dt.date]:
+        return self._catalogue.generation, self._roster.generation, dt.datetime.now(dt.UTC).date()
+
+    async def _make(self) -> Listed:
+        key = generation, _, day = self._key()
+        version = self._catalogue.version or f"{self._own}:{generation}"
+        live = self._roster.live()
+        await asyncio.sleep(0)
+        models = [model for model in self._catalogue.models() if (model.pool, model.id) in live]
+        await asyncio.sleep(0)
+        if self._known != (generation, day):
+            self._known, self._entries = (generation, day), {}
+        entries, fresh = self._entries, 0
+        for model in models:
+            if model.id not in entries:
+                entries[model.id] = _encode(describe(model, day))
+                fresh += 1
+                if fresh % ENTRIES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        ids = tuple(model.id for model in models)
+        shown = tuple(entries[name] for name in ids)
+        await asyncio.sleep(0)
+        parts = await _parts(shown)
+        await asyncio.sleep(0)
+        said = "\n".join((version, day.isoformat(), *ids))
+        return Listed(
+            key=key,
+            ids=ids,
+            entries=shown,
+            parts=parts,
+            tag=f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"',
+        )
+
+
+async def _parts(entries: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """All entries as one answer in several parts: in one piece it would be megabytes to copy at once."""
+    parts = [b'{"object":"list","data":[']
+    for start in range(0, len(entries), ENTRIES_A_PART):
+        part = b",".join(entries[start : start + ENTRIES_A_PART])
+        parts.append(b"," + part if start else part)
+        await asyncio.sleep(0)
+    return (*parts, b"]}")

@@ -1,0 +1,48 @@
+"""Owns where prices come from: a model's own rows, else the catalogue's for exactly its upstream id, else refusal."""
+
+from datetime import date
+
+from msgspec import structs
+
+from runtime.catalogue.models import rows
+from runtime.settings.settings import Settings, SettingsError
+from runtime.settings.sold import sold
+from schemas.catalogue.model import Model
+from schemas.money.pricing import Price, check_price, price_on
+
+
+def priced(settings: Settings, today: date) -> tuple[Model, ...]:
+    """The models of the configured pools and the rest of the catalogue, each with its prices.
+
+    Raises SettingsError for a configured pool's model without a price in force, a context or an output limit.
+    """
+    models = []
+    for model in sold(settings, today):
+        prices = model.prices or look_up(model.provider, model.upstream)
+        why = _problem(model, prices, today)
+        if why:
+            raise SettingsError(f"{settings.source}: [[models]] id {model.id!r}: {why}")
+        models.append(structs.replace(model, prices=prices))
+    return tuple(models)
+
+
+def look_up(provider: str, upstream: str) -> tuple[Price, ...]:
+    """The catalogue's dated price rows of exactly this id at this preset; none if it has no such id."""
+    row = rows(provider).get(upstream)
+    return row.priced() if row is not None else ()
+
+
+def _problem(model: Model, prices: tuple[Price, ...], today: date) -> str:
+    if not prices:
+        return f"no price is known for {model.upstream!r}: set `input` and `output`"
+    if price_on(prices, today) is None:
+        return "none of its prices is in force yet"
+    for price in prices:
+        problem = check_price(price)
+        if problem is not None:
+            return problem
+    if model.context <= 0 or model.max_output <= 0:
+        return "set `context` and `max_output`: what cannot be bounded cannot be sold"
+    if not model.rate.is_finite() or model.rate < 0:
+        return "its `rate` must not be negative"
+    return ""

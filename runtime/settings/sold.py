@@ -1,0 +1,101 @@
+"""Owns what a deployment sells: the models of its settings, and the built-in rows of its pools' presets under their names."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Final
+
+from msgspec import structs
+
+from runtime.catalogue.models import ids, rows
+from runtime.settings.models import known_capabilities, stops_at
+from runtime.settings.pools import PoolSettings, own_pools
+from runtime.settings.settings import Settings
+from schemas.catalogue.model import Lifecycle, Model
+from schemas.catalogue.row import Row
+
+_ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
+# Families whose code asks for a service tier by its name, wherever a row has prices for one.
+_TIERED: Final = frozenset(("gemini",))
+_TIERS: Final = ("flex", "priority")
+
+
+def sold(settings: Settings, today: date) -> Iterator[Model]:
+    """Every model. Each pool sells its preset's rows as `pool/id`; the bare id is the first pool's that has it.
+
+    What the settings say of an id goes before any row. Raises SettingsError if the file of rows is damaged.
+    """
+    yield from settings.models
+    if not settings.builtin_rows:
+        return
+    taken = {model.id for model in settings.models}
+    own = own_pools(settings.pools)
+    offered = [
+        _model(row, pool, settings, today, own=pool.name in own)
+        for pool in settings.pools
+        for row in rows(pool.provider).values()
+        if _can_be_called(row, today, own=pool.name in own)
+    ]
+    for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
+        for model in offered:
+            name = model.id if named else model.upstream
+            if name not in taken:
+                taken.add(name)
+                yield model if named else structs.replace(model, id=name)
+
+
+def sold_by(settings: Settings, pool: PoolSettings, today: date) -> dict[str, Model]:
+    """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
+    own = ids(pool.provider)
+    rivals = tuple(
+        one
+        for one in settings.pools
+        if one.name == pool.name
+        or not own.isdisjoint(ids(one.provider))
+        or any(name.startswith(f"{one.name}/") for name in own)
+    )
+    found = sold(structs.replace(settings, pools=rivals), today)
+    return {model.id: model for model in found if model.pool == pool.name}
+
+
+def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
+    """Whether there is a route for it, and its provider has not shut it down: elsewhere its server decides."""
+    gone = row.shutdown is not None and row.shutdown <= today
+    return not _ROUTES.isdisjoint(row.mode) and not (own and gone)
+
+
+def _model(row: Row, pool: PoolSettings, settings: Settings, today: date, *, own: bool) -> Model:
+    able = known_capabilities(pool.provider, row.id, own=own)
+    tiers = able.service_tiers
+    if pool.family in _TIERED:
+        priced = {service for price in row.prices for service in price.services}
+        tiers = tuple(tier for tier in _TIERS if tier in priced)
+    stops = stops_at(row.max_output, row.context, own=own and not row.max_output_disputed)
+    return Model(
+        id=f"{pool.name}/{row.id}",
+        pool=pool.name,
+        upstream=row.id,
+        provider=pool.provider,
+        family=pool.family,
+        context=row.context,
+        max_output=row.max_output,
+        prices=row.priced(),
+        rate=settings.rate if pool.rate is None else pool.rate,
+        created=row.created,
+        owned_by=row.preset,
+        lifecycle=_lifecycle(row, today),
+        shutdown_date=row.shutdown,
+        successor=row.successor or None,
+        capabilities=structs.replace(
+            able,
+            chat="chat" in row.mode,
+            completions="completions" in row.mode,
+            needs_limit=not stops,
+            service_tiers=tiers,
+        ),
+    )
+
+
+def _lifecycle(row: Row, today: date) -> Lifecycle:
+    if row.shutdown is None:
+        return Lifecycle.ACTIVE
+    return Lifecycle.RETIRED if row.shutdown <= today else Lifecycle.DEPRECATED

@@ -1,0 +1,247 @@
+"""The generator: the file is what the inputs make of it, and money follows one rule."""
+
+import re
+import tomllib
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from runtime.catalogue.presets import presets
+from schemas.catalogue.row import MODES, TAKES, Row
+from schemas.money.pricing import CLASSES, TokenUsage, charge, check_price, price_on
+from tools.catalogue import inputs, pins
+from tools.catalogue.__main__ import MODELS, problems
+from tools.catalogue.build import Built, build, encode
+from tools.catalogue.money import AGREE, DISAGREE, ONE, PINNED, decide
+from tools.catalogue.pins import Pins
+from tools.catalogue.tables import Tier, differences, tier_of
+from tools.catalogue.voice import Dated, Voice
+
+ROOT = Path(__file__).parents[3]
+NO_PINS = Pins({}, {}, (), (), {})
+BEFORE, AFTER = date(2026, 11, 30), date(2026, 12, 1)
+
+
+@pytest.fixture(scope="module")
+def built() -> Built:
+    """The catalogue, made once for all tests of this module."""
+    return build(inputs.read_lock(), pins.read_pins())
+
+
+def row(built: Built, preset: str, name: str) -> Row:
+    """One row."""
+    return next(one for one in built.rows if (one.preset, one.id) == (preset, name))
+
+
+def test_the_file_is_what_the_inputs_make_of_it(built):
+    """Byte for byte, from what lies in the repository, without a network or a clock; `make catalogue` writes it."""
+    assert encode(built.rows) == MODELS.read_bytes()
+    assert problems(built, MODELS.read_bytes(), pins.read_accepted(), pins.read_pins()) == []
+    for path in (ROOT / "tools" / "catalogue").rglob("*.py"):
+        assert not re.search(r"\.today\(|\.now\(|time\(\)", path.read_text()), path
+
+
+def test_every_row_can_be_sold(built):
+    """About 1,500 rows in order, each once, with a window, prices that a ledger takes, and nothing for free."""
+    keys = [(one.preset, one.id) for one in built.rows]
+    assert keys == sorted(set(keys))
+    assert 1_400 < len(keys) < 2_000
+    for one in built.rows:
+        assert one.context > 0
+        assert one.max_output > 0 or one.mode == ("embeddings",)
+        assert set(one.mode) <= set(MODES)
+        assert set(one.takes) <= set(TAKES)
+        assert price_on(one.priced(), BEFORE) is not None
+        for price in one.priced():
+            assert check_price(price) is None
+            for table in (price.tiers, *price.services.values()):
+                assert all(tier.input > 0 for tier in table)
+                assert all(tier.output > 0 or one.mode == ("embeddings",) for tier in table)
+        assert all((one.preset, name) in set(keys) for name in one.aliases)
+
+
+def test_all_families_and_some_fifteen_vendors_are_there(built):
+    """The four families with their modes and Bedrock's regional profiles, and compatible vendors."""
+    found = {one.preset for one in built.rows}
+    assert {name for name in presets() if name != "sandbox"} <= found
+    assert len(found) >= 20
+    assert {mode for one in built.rows if one.preset == "openai" for mode in one.mode} == set(MODES)
+    regions = {one.id.partition(".")[0] for one in built.rows if one.preset == "bedrock"}
+    assert {"us", "eu", "apac", "global", "us-gov", "jp", "au"} <= regions
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "day", "uplifts", "nano"),
+    [  # 1,000 tokens of input, 1,000 cached and 1,000 of output, at list price
+        ("openai", "gpt-6.1-sol", BEFORE, (), 12_100_000),
+        ("openai", "gpt-6.1-sol", BEFORE, ("priority",), 24_200_000),
+        ("openai", "gpt-6.1-sol", BEFORE, ("fast",), 24_200_000),
+        ("openai", "gpt-6.1-sol", BEFORE, ("us", "flex"), 6_655_000),
+        ("openai", "gpt-6.1-sol", BEFORE, ("unheard-of",), 87_846_000),
+        ("openai", "gpt-4o", BEFORE, ("eu",), 13_750_000),
+        ("gemini", "gemini-4-argon", BEFORE, (), 12_100_000),
+        ("gemini", "gemini-4-argon", AFTER, (), 24_200_000),
+        ("gemini", "gemini-4-argon", AFTER, ("flex",), 12_100_000),
+        ("gemini", "gemini-4-carbon", AFTER, (), 24_200_000),
+        ("gemini", "gemini-2.5-flash", BEFORE, (), 2_830_000),
+        ("gemini", "gemini-2.5-flash", BEFORE, ("flex",), 1_430_000),
+        ("gemini", "gemini-3.8-flash", date(2026, 12, 31), (), None),
+        ("anthropic", "claude-opus-4-8", BEFORE, ("us", "fast"), 67_100_000),
+        ("bedrock", "anthropic.claude-opus-4-8", BEFORE, (), 33_550_000),
+        ("bedrock", "global.anthropic.claude-opus-4-8", BEFORE, (), 30_500_000),
+        ("deepseek", "deepseek-v4-flash", BEFORE, (), 1_506_000),
+    ],
+)
+def test_golden_prices(built, preset, name, day, uplifts, nano):  # noqa: PLR0917  a table of cases
+    """Worked out by hand from what the vendors list: tiers, regions, days, and what nobody knows."""
+    price = price_on(row(built, preset, name).priced(), day)
+    billed = charge(TokenUsage(input=1_000, cached=1_000, output=1_000), price, Decimal(1), uplifts)
+    if nano is None:  # doubles on the first day of 2027
+        later = price_on(row(built, preset, name).priced(), date(2027, 1, 1))
+        assert charge(TokenUsage(input=1_000, cached=1_000, output=1_000), later, Decimal(1)) == 2 * billed
+        return
+    assert billed == nano
+
+
+def test_cached_reads_of_flex_are_not_halved_where_they_are_not(built):
+    """Flex of gemini-2.5-flash halves input and output, and not what is cached; audio has prices of its own."""
+    (price,) = row(built, "gemini", "gemini-2.5-flash").priced()
+    (plain,), (flex,) = price.tiers, price.services["flex"]
+    assert (flex.input, flex.output) == (plain.input / 2, plain.output / 2)
+    assert flex.cached == plain.cached
+    assert (plain.input_audio, plain.cached_audio) == (1, Decimal("0.1"))
+
+
+def test_twelve_hour_caches_cost_twice_the_short_ones(built):
+    """OpenAI's long cache writes have a class of their own; models without them have none."""
+    for name in ("gpt-5.6-sol", "gpt-6-luna", "gpt-6.1-sol"):
+        tier = row(built, "openai", name).priced()[0].tiers[0]
+        assert tier.cache_write_long == 2 * tier.cache_write
+    assert row(built, "openai", "gpt-4o").priced()[0].tiers[0].cache_write_long is None
+
+
+_prices = st.decimals("0.01", 100, places=2)
+_tables = st.builds(
+    lambda first, second: (Tier(0, first), Tier(200_000, second)),
+    *[
+        st.fixed_dictionaries(
+            {"input": _prices, "output": _prices},
+            optional=dict.fromkeys([name for name, others in CLASSES if others], _prices),
+        )
+    ]
+    * 2,
+)
+
+
+@given(_tables, _tables)
+def test_what_sources_differ_on_costs_the_higher(one, other):
+    """Class by class and tier by tier, whoever says it; and sources that agree are taken as they are."""
+    verdict = decide("p/m", Voice(table=one), Voice(table=other), None, NO_PINS)
+    found = verdict.voice.table
+    assert (verdict.how == DISAGREE) == bool(differences(one, other))
+    for above in (0, 200_000):
+        for name, _ in CLASSES:
+            said = [
+                tier_of(table, above).prices[name]
+                for table in (one, other)
+                if name in tier_of(table, above).prices
+            ]
+            assert not said or tier_of(found, above).effective(name) >= max(said)
+    assert decide("p/m", Voice(table=one), Voice(table=one), None, NO_PINS).how == AGREE
+
+
+def test_who_is_heard():
+    """One source is taken by exact id, two without litellm if they agree, none is never sold; a pin wins over all."""
+    cheap = Voice(table=(Tier(0, {"input": Decimal(1), "output": Decimal(2)}),))
+    dear = Voice(table=(Tier(0, {"input": Decimal(3), "output": Decimal(2)}),))
+    free = Voice(table=(Tier(0, {"input": Decimal(0), "output": Decimal(0)}),))
+    assert decide("p/m", cheap, None, None, NO_PINS).how == ONE
+    assert decide("p/m", None, cheap, cheap, NO_PINS).how == AGREE
+    assert decide("p/m", None, structs.replace(cheap, exact=False), cheap, NO_PINS) is None
+    assert decide("p/m", None, cheap, dear, NO_PINS) is None
+    assert decide("p/m", None, cheap, None, NO_PINS) is None
+    assert decide("p/m", None, None, None, NO_PINS) is None
+    assert decide("p/m", free, None, None, NO_PINS) is None
+    third = decide("p/m", cheap, None, dear, NO_PINS)
+    assert (third.how, third.voice.table[0].prices["input"]) == (DISAGREE, 3)
+    by_hand = Pins({"p/m": {"prices": [{"input": "7", "output": "8"}]}}, {}, (), (), {})
+    pinned = decide("p/m", cheap, dear, None, by_hand)
+    assert (pinned.how, pinned.voice.table[0].prices["input"]) == (PINNED, 7)
+    factor = Pins({}, {}, (pins.Factor("p/.", Decimal("1.1")),), (), {})
+    assert decide("p/m", cheap, dear, None, factor).voice.table[0].prices["input"] == Decimal("1.1")
+
+
+def test_a_later_row_inherits_in_proportion():
+    """A class or a service tier that the later row does not name moves as what it hangs on does."""
+    now = Voice(
+        table=(Tier(0, {"input": Decimal(2), "output": Decimal(10), "cached": Decimal("0.2")}),),
+        services={"priority": (Tier(0, {"input": Decimal(4), "output": Decimal(18)}),)},
+        later=(),
+    )
+    then = Dated(AFTER, (Tier(0, {"input": Decimal(4), "output": Decimal(15)}),))
+    verdict = decide("p/m", now, structs.replace(now, later=(then,)), None, NO_PINS)
+    (later,) = verdict.voice.later
+    assert later.table[0].prices["cached"] == Decimal("0.4")
+    assert verdict.voice.services["priority"][0].prices["cached"] == Decimal("0.4")
+
+
+def test_an_id_that_vanishes_has_to_be_named(built):
+    """Nothing that was sold goes silently, and no disagreement stays that nobody has looked at."""
+    known = pins.read_pins()
+    fewer = structs.replace(built, rows=built.rows[1:])
+    gone = f"{built.rows[0].preset}/{built.rows[0].id}"
+    (said,) = problems(fewer, MODELS.read_bytes(), pins.read_accepted(), known)
+    assert said.startswith(f"{gone} is gone")
+    dropping = structs.replace(known, drops=(*known.drops, re.escape(gone)))
+    assert problems(fewer, MODELS.read_bytes(), pins.read_accepted(), dropping) == []
+    accepted = pins.read_accepted()
+    missing = min(accepted)
+    assert problems(built, b"", accepted - {missing}, known) == [f"not accepted: {missing}"]
+    assert problems(built, b"", accepted | {"x"}, known) == ["accepted, but no longer so: x"]
+
+
+def test_hand_kept_entries_say_why(tmp_path):
+    """A pin, a factor, a drop or an addition without reason, address or date is refused by name."""
+    path = tmp_path / "pins.toml"
+    for text in (
+        '[pin."p/m"]\nprices = []\nwhy = "x"\nread = 2026-01-01',
+        '[[drop]]\nid = "x"\nwhy = "y"\nsource = "z"',
+    ):
+        path.write_text(text)
+        with pytest.raises(inputs.InputError, match=r"pins\.toml: .*(source|read) is needed"):
+            pins.read_pins(path)
+    path.write_text("[")
+    with pytest.raises(inputs.InputError, match="cannot be read"):
+        pins.read_pins(path)
+
+
+def test_damaged_inputs_are_refused(tmp_path, monkeypatch):
+    """What was extracted has to be what the lock names."""
+    lock = inputs.read_lock()
+    with pytest.raises(inputs.InputError, match=r"is not what catalogue\.lock names"):
+        inputs.read_extracted(structs.replace(lock.sources[0], extracted_sha256="0" * 64))
+    with pytest.raises(inputs.InputError, match="cannot be read"):
+        inputs.read_extracted(structs.replace(lock.sources[0], name="nobody"))
+    path = tmp_path / "catalogue.lock"
+    inputs.write_lock(lock, path)
+    assert inputs.read_lock(path) == lock
+    path.write_text("as_of = 2026-01-01")
+    with pytest.raises(inputs.InputError):
+        inputs.read_lock(path)
+
+
+def test_licences_travel_with_the_data():
+    """NOTICE names every source, and is in the wheel and the image."""
+    notice = (ROOT / "NOTICE").read_text()
+    for source in inputs.read_lock().sources:
+        assert source.licence == "MIT"
+        assert source.copyright in notice
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"LICENSE", "NOTICE"} <= set(project["license-files"])
+    assert "COPY LICENSE NOTICE" in (ROOT / "Dockerfile").read_text()
+    assert "!NOTICE" in (ROOT / ".dockerignore").read_text().splitlines()

@@ -1,0 +1,56 @@
+"""Beats of a worker with many models: the list goes once a change, and to whoever asks."""
+
+import time
+
+from ledger.verbs.beats import Beats
+from runtime.bus.bus import Message
+from runtime.settings.settings import PoolSettings
+from schemas.bus import subjects
+from schemas.bus.frames import Recite, encode
+from tests.fakes.worker import account, model, rig, until
+from workers.pool import NAMES_MAX
+
+MANY = tuple(model(f"m{number}") for number in range(2_000))
+POOL = (PoolSettings(name="openai", provider="openai", accounts=(account("http://127.0.0.1:9"),)),)
+
+
+async def test_a_long_list_goes_once_and_again_when_asked() -> None:
+    """The first beat has every model; those behind it are small; whoever missed it asks, and gets it."""
+    async with rig(POOL, MANY) as made:
+        await until(lambda: any(beat.brief for beat in made.edge.beats), "a brief beat")
+        full = next(beat for beat in made.edge.beats if not beat.brief)
+        brief = next(beat for beat in made.edge.beats if beat.brief)
+        assert set(full.models) == {one.id for one in MANY}
+        assert full.digest == brief.digest
+        assert len(encode(brief)) < 400
+        before = len(made.edge.beats)
+        made.edge.bus.publish(subjects.control(full.worker_id), encode(Recite("openai")))
+        made.edge.bus.publish(subjects.control(full.worker_id), encode(Recite("another")))
+        await until(
+            lambda: [beat.models for beat in made.edge.beats[before:] if not beat.brief] == [full.models],
+            "the whole list",
+        )
+
+
+async def test_a_short_list_is_in_every_beat() -> None:
+    """Neighbours of the version before read what they always read."""
+    async with rig(POOL, MANY[:NAMES_MAX]) as made:
+        await until(lambda: len(made.edge.beats) >= 2, "two beats")
+        assert all(len(beat.models) == NAMES_MAX and not beat.digest for beat in made.edge.beats)
+
+
+async def test_many_models_cost_no_idle_time() -> None:
+    """A beat with two thousand models takes less than ten milliseconds, and so does one that ledgers hear."""
+    async with rig(POOL, MANY) as made:
+        await until(lambda: any(beat.brief for beat in made.edge.beats), "a brief beat")
+        full = next(beat for beat in made.edge.beats if not beat.brief)
+        brief = next(beat for beat in made.edge.beats if beat.brief)
+        heard = Beats()
+        best = 1.0
+        for _ in range(5):
+            began = time.thread_time()
+            for beat in (full, brief):
+                heard.on_beat(Message("", "", encode(beat)))
+            best = min(best, time.thread_time() - began)
+        assert best < 0.010
+        assert heard.live()["openai"][0].models == full.models

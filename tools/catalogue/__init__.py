@@ -1,0 +1,1 @@
+"""The generator of the catalogue: what packages say of models, one rule of money, one file of rows."""

@@ -1,0 +1,62 @@
+"""Owns `make catalogue` and `make catalogue-update`: the file of rows, remade from its inputs, and the report."""
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from schemas.catalogue.row import Row
+from tools.catalogue.build import Built, build, encode
+from tools.catalogue.inputs import InputError, read_lock
+from tools.catalogue.pins import Pins, read_accepted, read_pins, write_accepted
+from tools.catalogue.report import report
+from tools.catalogue.update import update
+
+MODELS: Final = Path(__file__).parents[2] / "runtime" / "catalogue" / "models.json"
+
+
+def problems(built: Built, before: bytes, accepted: frozenset[str], pins: Pins) -> list[str]:
+    """Why the rows may not take the place of a file that is there: ids that vanish, and what nobody has accepted."""
+    ids = {f"{row.preset}/{row.id}" for row in built.rows}
+    decode = msgspec.json.Decoder(Row).decode
+    old = {f"{row.preset}/{row.id}" for row in map(decode, before.splitlines())}
+    gone = sorted(model for model in old - ids if not pins.drops_model(model))
+    return [
+        *(f"{model} is gone: name it under [[drop]], or keep it under [add]" for model in gone),
+        *(f"not accepted: {line}" for line in built.disagreements if line not in accepted),
+        *(f"accepted, but no longer so: {line}" for line in sorted(accepted - set(built.disagreements))),
+    ]
+
+
+def main() -> int:
+    """Writes the file, unless something has to be looked at first. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="catalogue", description=__doc__)
+    parser.add_argument(
+        "--update", metavar="DAY", type=date.fromisoformat, help="fetch the sources, as of a day"
+    )
+    parser.add_argument("--accept", action="store_true", help="accept all disagreements as they are now")
+    options = parser.parse_args()
+    try:
+        lock = update(options.update) if options.update else read_lock()
+        pins = read_pins()
+        built = build(lock, pins)
+        if options.accept:
+            write_accepted(list(built.disagreements))
+        accepted = read_accepted()
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.writelines(f"{line}\n" for line in report(built, lock, accepted))
+    found = problems(built, MODELS.read_bytes() if MODELS.exists() else b"", accepted, pins)
+    if found:
+        sys.stderr.writelines(f"{line}\n" for line in found)
+        return 1
+    MODELS.write_bytes(encode(built.rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
