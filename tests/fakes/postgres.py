@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -115,7 +114,8 @@ class PostgresServer:
         """Stops it and removes its folder. Nobody reads its data again: it need not write what is in memory."""
         self._server.end(signal.SIGQUIT)
         self._server.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        # Hundreds of databases are a hundred thousand files, at which Python takes half a minute.
+        subprocess.run(["rm", "-rf", self._folder], check=False)
 
     def __enter__(self) -> Self:
         return self.start()

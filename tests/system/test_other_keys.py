@@ -262,7 +262,8 @@ def test_failures_in_a_row(callers):
 
 
 @pytest.mark.parametrize(
-    ("model", "variable"), [("gpt-4o", "OPENAI_API_KEY"), ("gemini-1.5-pro-latest", "GEMINI_API_KEY")]
+    ("model", "variable"),
+    [("amazon.titan-text-express-v1", "AWS_ACCESS_KEY_ID"), ("gemini-1.5-pro-latest", "GEMINI_API_KEY")],
 )
 def test_a_pool_that_is_not_configured(callers, model, variable):
     """404 that says which credential to set and what needs none; no SDK retries it, by call or in the list."""

@@ -92,7 +92,7 @@ def sent(row: Model, body: dict[str, Any], **more: Any) -> list[bytes]:
 
 @pytest.mark.parametrize("upstream", OPENAI)
 def test_openai_is_never_written_a_limit_that_it_refuses(upstream):
-    """From GPT-5 and o1 on, every body with a limit holds max_completion_tokens alone; nothing else is written at all."""
+    """From GPT-5 and o1 on, every body with a limit holds max_completion_tokens alone; beside it only the default tier is written."""
     row = model("openai", upstream)
     for name, option in OPTIONS.items():
         for write_limit in (False, True):
@@ -107,7 +107,8 @@ def test_openai_is_never_written_a_limit_that_it_refuses(upstream):
                 assert said == ({OLD} if write_limit else asked), (name, leaves)
             rest = {key: value for key, value in body.items() if key not in LIMITS}
             assert {key: value for key, value in leaves.items() if key not in LIMITS} == rest | {
-                "model": upstream
+                "model": upstream,
+                "service_tier": "default",
             }
 
 
@@ -121,7 +122,7 @@ def test_an_emulated_completion_is_written_the_same_limit(upstream):
         for raw in sent(row, body, dialect=COMPLETIONS, limit=5, write_limit=True, choices=2):
             leaves = json.loads(raw)
             assert leaves.keys() & LIMITS == {OPENAI[upstream][0]}
-            assert leaves.keys() <= {"model", "messages", *LIMITS, *option, "top_logprobs"}
+            assert leaves.keys() <= {"model", "messages", "service_tier", *LIMITS, *option, "top_logprobs"}
 
 
 @pytest.mark.parametrize(("provider", "upstream"), TRANSLATED)

@@ -235,7 +235,7 @@ def test_a_later_zero_lowers_nothing():
     zeros["cache_creation"] = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
     made = exchange(stream_job())
     play(made, start, *texts("hi"), *ending(output_tokens=9, **zeros))
-    assert made.usage == TokenUsage(input=1000, cached=500, cache_write=3, cache_write_1h=4, output=9)
+    assert made.usage == TokenUsage(input=1000, cached=500, cache_write=3, cache_write_long=4, output=9)
 
 
 def test_a_later_zero_of_output_lowers_only_the_placeholder():
