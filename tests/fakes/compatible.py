@@ -126,6 +126,16 @@ def _usages() -> Iterable[Case]:
     yield Case("usage-in-a-choice", sse(ROLE, HI, choice))
     yield Case("usage-in-x_groq", sse(ROLE, HI, STOP | {"x_groq": {"id": "req_1", "usage": SAID | times}}))
     yield plain("money-at-top-level", body(cost=0.1, x_groq={"id": "req_1"}, total_cost_usd="1"))
+    choice = chunk({"content": ""}, finish="stop")
+    choice["choices"][0]["usage"] = SAID | money
+    yield Case("money-in-a-choice", sse(ROLE, HI, choice))
+    route = {"gateway": {"routing": [{"cost": 0.1, "host": "a"}], "marketCost": "0.1", "id": "g"}}
+    noted = chunk({"content": "hi", "provider_metadata": route}, gateway={"total_cost": 1})
+    noted["choices"][0]["provider_metadata"] = route
+    yield Case("money-deep-within", sse(ROLE, noted, STOP, USED))
+    said = {"role": "assistant", "content": "hi", "provider_metadata": route}
+    whole = {"index": 0, "message": said, "finish_reason": "stop", "usage": SAID | money}
+    yield plain("money-deep-within-plain", body(choices=[whole], gateway=route, x_pricing={"input": 1}))
     running = [chunk({"content": piece}, usage=usage(10, at + 1)) for at, piece in enumerate("hi")]
     last = chunk({}, finish="stop", usage=usage(10, 5))
     yield Case("usage-in-every-chunk", sse(ROLE | {"usage": usage(10, 0)}, *running, last))
