@@ -200,6 +200,8 @@ def _errors() -> Iterable[Case]:
     late["choices"][0]["error"] = broken
     yield Case("error-in-a-choice-late", sse(ROLE, HI, late), begun=True)
     yield Case("finish-reason-error", sse(ROLE, HI, chunk({}, finish="error")), begun=True)
+    yield Case("finish-reason-cancelled", sse(ROLE, HI, chunk({}, finish="cancelled")), begun=True)
+    yield Case("finish-reason-timeout", sse(ROLE, HI, chunk({}, finish="timeout")), begun=True)
     yield Case("finish-reason-network-error", sse(ROLE, HI, chunk({}, finish="network_error")), begun=True)
     for name, error, status in (
         ("event-400", {"error": {"message": "context length exceeded", "code": "400"}}, 400),
