@@ -432,6 +432,13 @@ def _chunks() -> Iterable[Case]:
     yield Case(
         "message-for-delta", sse({"choices": [{"index": 0, "message": {"content": "hi"}}]}, STOP, USED)
     )
+    again = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+    pieces = [chunk({"content": piece}) for piece in "hi"]
+    ending = {"object": "chat.completion", "choices": [again], "usage": SAID}
+    yield Case("all-of-it-once-more", sse(ROLE, *pieces, ending))
+    yield Case("all-of-it-once-more-beside-null", sse(ROLE, HI, {"choices": [again | {"delta": None}]}, USED))
+    spelled = [{"choices": [{"index": 0, "message": {"content": piece}}]} for piece in "hi"]
+    yield Case("each-message-a-piece", sse(*spelled, STOP, USED))
     yield plain("nothing-but-content", {"choices": [{"message": {"content": "hi"}}], "usage": SAID})
     yield plain("base-resp-0", body(base_resp={"status_code": 0, "status_msg": ""}))
 

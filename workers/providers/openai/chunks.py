@@ -51,6 +51,9 @@ class _Delta(Struct, forbid_unknown_fields=True):
     reasoning: str | None = None
 
 
+_TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
+
+
 class _Choice(Struct, forbid_unknown_fields=True):
     index: int
     delta: _Delta
@@ -123,6 +126,7 @@ class Chunks:
             if choice.finish_reason not in REASONS:
                 return False
             said.finished = True
+        said.told.update(name for name in _TEXTS if getattr(choice.delta, name))
         return True
 
     def chunk(self, fields: Fields) -> bytes:
