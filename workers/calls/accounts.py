@@ -16,6 +16,7 @@ from workers.providers.base import About, Action, Fault
 MODELS_MAX = 512  # of one account, whose conditions are remembered
 MODELS_TOLD_MAX = 16  # of one account, in a beat
 REASON_CHARS_MAX = 200  # of one model, in a beat
+WHY_NOT_CHARS_MAX = 400  # of all accounts together: a beat has it for each model, and must fit a message
 _SECRET_CHARS_MIN = 4  # shorter ones would take ordinary words out
 UNSETTLED_S = 3.0  # how long a finished call still counts: until the ledger's figure has it
 
@@ -252,7 +253,10 @@ class Accounts:
 
     def why_not(self, upstream: str, now: float) -> str:
         """Why none does."""
-        return "; ".join(account.why_not(upstream, now) for account in self.all) or "the pool has no accounts"
+        told = "; ".join(account.why_not(upstream, now) for account in self.all)
+        if len(told) > WHY_NOT_CHARS_MAX:
+            told = f"{told[: WHY_NOT_CHARS_MAX - 1]}…"
+        return told or "the pool has no accounts"
 
     def credit(self, credit_nano: dict[str, int | None]) -> None:
         """Takes over the ledger's figures."""
