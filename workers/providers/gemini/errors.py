@@ -25,6 +25,7 @@ from workers.providers.faults import (
     NO_PERMISSION,
     UNKNOWN_REFUSAL,
     UNKNOWN_REFUSAL_S,
+    amid,
     limited,
     oversized,
     refusal,
@@ -90,7 +91,7 @@ def fault_of_event(error: Any) -> Fault:
         known = msgspec.convert(error, _Error, strict=False)
     except msgspec.ValidationError:
         known = _Error()
-    return _fault(known.code or 502, known, None)
+    return amid(_fault(known.code or 502, known, None))
 
 
 def _fault(status: int, error: _Error, header_delay_s: float | None) -> Fault:
