@@ -419,6 +419,12 @@ def _chunks() -> Iterable[Case]:
     yield Case(
         "role-in-each", sse(*(chunk({"role": "assistant", "content": piece}) for piece in "hi"), STOP, USED)
     )
+    texts = [
+        one | {"choices": [one["choices"][0] | {"index": at}]}
+        for one in (ROLE, HI, STOP)
+        for at in ("0", "1")
+    ]
+    yield Case("index-as-text", b"".join(map(event, (*texts, USED))), ask={"n": 2}, whole=False)
     yield Case("null-choices", sse(ROLE, HI, {"choices": None}, STOP, USED | {"choices": None}))
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},

@@ -14,7 +14,7 @@ from workers.providers.openai import messages, money
 from workers.providers.openai.ends import REASONS, is_failure
 from workers.providers.openai.messages import Said, is_object, text_of
 from workers.providers.openai.places import TELLING, bare_error, error_in, error_in_choice
-from workers.providers.openai.toolcalls import BabbleError
+from workers.providers.openai.toolcalls import BabbleError, index_of
 from workers.providers.openai.usages import Usages
 
 CHOICES_MAX: Final = 4_096  # of one answer, where the job has fewer
@@ -254,9 +254,8 @@ def _pieces(choice: Fields) -> tuple[Fields, Fields]:
 
 
 def _index(choice: Fields, position: int) -> int:
-    raw = choice.get("index")
-    value = _decode(raw) if raw is not None else position
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else position
+    index = index_of(choice.get("index"))
+    return position if index is None else index
 
 
 def _put_index(choice: Fields, index: int) -> bool:
