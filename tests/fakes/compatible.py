@@ -435,6 +435,10 @@ def _chunks() -> Iterable[Case]:
         "content-in-parts-plain", body(choices=[{"message": {"role": "assistant", "content": parts}}])
     )
     yield Case("error-null", sse(ROLE | {"error": None}, HI | {"error": ""}, STOP | {"error": {}}, USED))
+    unfilled = {"error": {"code": 0, "message": "", "type": None}}
+    yield Case("error-not-filled-in", sse(ROLE | unfilled, HI, STOP | unfilled, USED))
+    fine = {"code": 200, "message": "success", "request_id": "r"}
+    yield Case("notice-of-success", sse(fine, ROLE, {"status_code": "200"}, HI, STOP, USED, {"code": "0"}))
     yield Case(
         "message-for-delta", sse({"choices": [{"index": 0, "message": {"content": "hi"}}]}, STOP, USED)
     )
