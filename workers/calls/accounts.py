@@ -120,9 +120,10 @@ class Account:
             self._finished.append((now + UNSETTLED_S, list_nano))
 
     def settle(self, now: float) -> None:
-        """Forgets calls that the ledger's figure has by now, and models of which there is nothing to remember."""
+        """Forgets calls that the ledger's figure has by now, and what there is no use in remembering."""
         while self._finished and self._finished[0][0] <= now:
             self._held_nano -= self._finished.popleft()[1]
+        self.condition.forget(now)
         for upstream in [name for name, model in self._models.items() if model.idle(now)]:
             del self._models[upstream]
 
