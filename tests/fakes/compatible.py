@@ -126,6 +126,16 @@ def _usages() -> Iterable[Case]:
     yield Case("usage-in-a-choice", sse(ROLE, HI, choice))
     yield Case("usage-in-x_groq", sse(ROLE, HI, STOP | {"x_groq": {"id": "req_1", "usage": SAID | times}}))
     yield plain("money-at-top-level", body(cost=0.1, x_groq={"id": "req_1"}, total_cost_usd="1"))
+    choice = chunk({"content": ""}, finish="stop")
+    choice["choices"][0]["usage"] = SAID | money
+    yield Case("money-in-a-choice", sse(ROLE, HI, choice))
+    route = {"gateway": {"routing": [{"cost": 0.1, "host": "a"}], "marketCost": "0.1", "id": "g"}}
+    noted = chunk({"content": "hi", "provider_metadata": route}, gateway={"total_cost": 1})
+    noted["choices"][0]["provider_metadata"] = route
+    yield Case("money-deep-within", sse(ROLE, noted, STOP, USED))
+    said = {"role": "assistant", "content": "hi", "provider_metadata": route}
+    whole = {"index": 0, "message": said, "finish_reason": "stop", "usage": SAID | money}
+    yield plain("money-deep-within-plain", body(choices=[whole], gateway=route, x_pricing={"input": 1}))
     running = [chunk({"content": piece}, usage=usage(10, at + 1)) for at, piece in enumerate("hi")]
     last = chunk({}, finish="stop", usage=usage(10, 5))
     yield Case("usage-in-every-chunk", sse(ROLE | {"usage": usage(10, 0)}, *running, last))
@@ -190,6 +200,8 @@ def _errors() -> Iterable[Case]:
     late["choices"][0]["error"] = broken
     yield Case("error-in-a-choice-late", sse(ROLE, HI, late), begun=True)
     yield Case("finish-reason-error", sse(ROLE, HI, chunk({}, finish="error")), begun=True)
+    yield Case("finish-reason-cancelled", sse(ROLE, HI, chunk({}, finish="cancelled")), begun=True)
+    yield Case("finish-reason-timeout", sse(ROLE, HI, chunk({}, finish="timeout")), begun=True)
     yield Case("finish-reason-network-error", sse(ROLE, HI, chunk({}, finish="network_error")), begun=True)
     for name, error, status in (
         ("event-400", {"error": {"message": "context length exceeded", "code": "400"}}, 400),
@@ -407,6 +419,12 @@ def _chunks() -> Iterable[Case]:
     yield Case(
         "role-in-each", sse(*(chunk({"role": "assistant", "content": piece}) for piece in "hi"), STOP, USED)
     )
+    texts = [
+        one | {"choices": [one["choices"][0] | {"index": at}]}
+        for one in (ROLE, HI, STOP)
+        for at in ("0", "1")
+    ]
+    yield Case("index-as-text", b"".join(map(event, (*texts, USED))), ask={"n": 2}, whole=False)
     yield Case("null-choices", sse(ROLE, HI, {"choices": None}, STOP, USED | {"choices": None}))
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
@@ -417,9 +435,20 @@ def _chunks() -> Iterable[Case]:
         "content-in-parts-plain", body(choices=[{"message": {"role": "assistant", "content": parts}}])
     )
     yield Case("error-null", sse(ROLE | {"error": None}, HI | {"error": ""}, STOP | {"error": {}}, USED))
+    unfilled = {"error": {"code": 0, "message": "", "type": None}}
+    yield Case("error-not-filled-in", sse(ROLE | unfilled, HI, STOP | unfilled, USED))
+    fine = {"code": 200, "message": "success", "request_id": "r"}
+    yield Case("notice-of-success", sse(fine, ROLE, {"status_code": "200"}, HI, STOP, USED, {"code": "0"}))
     yield Case(
         "message-for-delta", sse({"choices": [{"index": 0, "message": {"content": "hi"}}]}, STOP, USED)
     )
+    again = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+    pieces = [chunk({"content": piece}) for piece in "hi"]
+    ending = {"object": "chat.completion", "choices": [again], "usage": SAID}
+    yield Case("all-of-it-once-more", sse(ROLE, *pieces, ending))
+    yield Case("all-of-it-once-more-beside-null", sse(ROLE, HI, {"choices": [again | {"delta": None}]}, USED))
+    spelled = [{"choices": [{"index": 0, "message": {"content": piece}}]} for piece in "hi"]
+    yield Case("each-message-a-piece", sse(*spelled, STOP, USED))
     yield plain("nothing-but-content", {"choices": [{"message": {"content": "hi"}}], "usage": SAID})
     yield plain("base-resp-0", body(base_resp={"status_code": 0, "status_msg": ""}))
 

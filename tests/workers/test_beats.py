@@ -4,7 +4,7 @@ import time
 
 from ledger.verbs.beats import Beats
 from runtime.bus.bus import Message
-from runtime.settings.settings import PoolSettings
+from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.bus import subjects
 from schemas.bus.frames import Recite, encode
 from tests.fakes.worker import account, model, rig, until
@@ -54,3 +54,17 @@ async def test_many_models_cost_no_idle_time() -> None:
             best = min(best, time.thread_time() - began)
         assert best < 0.010
         assert heard.live()["openai"][0].models == full.models
+
+
+async def test_beats_fit_a_message_whatever_is_out() -> None:
+    """With forty accounts refused, two thousand models and a reason for each, edges still hear that the worker is there."""
+    accounts = tuple(
+        AccountSettings(id=f"account-{number}", base_url="http://127.0.0.1:9", keyless=True)
+        for number in range(40)
+    )
+    pool = PoolSettings(name="openai", provider="openai", accounts=accounts)
+    async with rig((pool,), MANY) as made:
+        await until(lambda: any(not beat.brief for beat in made.edge.beats), "a full beat")
+        full = next(beat for beat in made.edge.beats if not beat.brief)
+        assert set(full.missing) == {one.id for one in MANY}
+        assert all(why.startswith("account account-0: refused (") for why in full.missing.values())

@@ -16,6 +16,7 @@ from workers.providers.base import About, Action, Fault
 MODELS_MAX = 512  # of one account, whose conditions are remembered
 MODELS_TOLD_MAX = 16  # of one account, in a beat
 REASON_CHARS_MAX = 200  # of one model, in a beat
+WHY_NOT_CHARS_MAX = 400  # of all accounts together: a beat has it for each model, and must fit a message
 _SECRET_CHARS_MIN = 4  # shorter ones would take ordinary words out
 UNSETTLED_S = 3.0  # how long a finished call still counts: until the ledger's figure has it
 
@@ -119,9 +120,10 @@ class Account:
             self._finished.append((now + UNSETTLED_S, list_nano))
 
     def settle(self, now: float) -> None:
-        """Forgets calls that the ledger's figure has by now, and models of which there is nothing to remember."""
+        """Forgets calls that the ledger's figure has by now, and what there is no use in remembering."""
         while self._finished and self._finished[0][0] <= now:
             self._held_nano -= self._finished.popleft()[1]
+        self.condition.forget(now)
         for upstream in [name for name, model in self._models.items() if model.idle(now)]:
             del self._models[upstream]
 
@@ -252,7 +254,10 @@ class Accounts:
 
     def why_not(self, upstream: str, now: float) -> str:
         """Why none does."""
-        return "; ".join(account.why_not(upstream, now) for account in self.all) or "the pool has no accounts"
+        told = "; ".join(account.why_not(upstream, now) for account in self.all)
+        if len(told) > WHY_NOT_CHARS_MAX:
+            told = f"{told[: WHY_NOT_CHARS_MAX - 1]}…"
+        return told or "the pool has no accounts"
 
     def credit(self, credit_nano: dict[str, int | None]) -> None:
         """Takes over the ledger's figures."""

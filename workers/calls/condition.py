@@ -139,6 +139,11 @@ class Condition:
         self._failing.clear()
         return True
 
+    def forget(self, now: float) -> None:
+        """Drops what only one key has met, once it counts no longer."""
+        if self._met:
+            self._met = {action: met for action, met in self._met.items() if now < met.counts_until}
+
     def idle(self, now: float) -> bool:
         """Whether there is nothing to remember of it."""
         return self.open(now) and not self._failures and not self.doubted(now)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from msgspec import structs
+
 from schemas.errors import (
     INVALID_REQUEST,
     WireError,
@@ -84,6 +86,14 @@ DEAD_KEY: Final = Fault(upstream_auth(), Action.REFUSED, sure=True)
 NO_PERMISSION: Final = Fault(upstream_auth(), Action.REFUSED)
 NO_ACCESS: Final = Fault(upstream_denied(), Action.DENIED)
 UNKNOWN_REFUSAL: Final = Fault(upstream_auth(), Action.DENIED, UNKNOWN_REFUSAL_S)
+
+
+def amid(fault: Fault) -> Fault:
+    """The fault of an error inside a 2xx answer: it proves no credential of ours dead.
+
+    The server took ours to answer at all, and what it tells may be of its own call to somebody else.
+    """
+    return structs.replace(fault, sure=False) if fault.sure else fault
 
 
 def refusal(message: str, otherwise: Fault) -> Fault:

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 PIECE_BYTES_MAX: Final = 64 * 1024  # of unpacked bytes in one read: readers bound what they gather of them
 
 _ANY_WRAPPER: Final = zlib.MAX_WBITS | 32  # gzip or zlib, by its own head
+_GZIP: Final = b"\x1f\x8b"
 _ENCODINGS: Final = frozenset(("gzip", "x-gzip", "deflate"))
 
 
@@ -51,13 +52,21 @@ class Inflated:
             packed = self._packed or await self._answer.read()
             if not packed and not self._unpack.eof:
                 raise InflateError("cut")
-            if not packed or self._unpack.eof:
-                return b""
+            if self._unpack.eof:
+                # Servers that pack each piece by itself send one member after another. Anything else is padding.
+                if packed == _GZIP[:1]:
+                    packed += await self._answer.read()
+                if not packed.startswith(_GZIP):
+                    self._packed = b""
+                    if packed:
+                        continue
+                    return b""
+                self._unpack = zlib.decompressobj(_ANY_WRAPPER)
             try:
                 data = self._unpack.decompress(packed, PIECE_BYTES_MAX)
             except zlib.error as error:
                 raise InflateError("not what its encoding says") from error
-            self._packed = self._unpack.unconsumed_tail
+            self._packed = self._unpack.unused_data or self._unpack.unconsumed_tail
             if data:
                 return data
 

@@ -347,3 +347,14 @@ def test_no_order_of_faults_of_one_key_reaches_another():
                     assert accounts.pick(model, "two", 0, tried, now) is not None
                 assert accounts.serves(model, now)
                 assert not accounts.gone(model, now)
+
+
+@pytest.mark.parametrize("fault", [NO_PERMISSION, SPENT, limit(about=About.ACCOUNT)])
+def test_an_account_is_untouched_again_once_nothing_counts(fault):
+    """What one key met there is forgotten with its time: calls then cost no more than before."""
+    account = made("first").all[0]
+    account.failed(fault, "a", "one", NOW)
+    account.settle(NOW + 0.1)
+    assert not account.condition.untouched
+    account.settle(NOW + EVIDENCE_S + 0.1)
+    assert account.condition.untouched

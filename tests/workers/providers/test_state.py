@@ -9,7 +9,11 @@ from runtime.settings.settings import AccountSettings
 from tests.fakes.refusals import REFUSALS, Refusal
 from workers.calls.accounts import Accounts
 from workers.providers import family as family_of
+from workers.providers.anthropic.errors import fault_of_event as anthropic_event
 from workers.providers.base import About, Action, Family, Fault
+from workers.providers.bedrock.errors import fault_of_exception as bedrock_exception
+from workers.providers.gemini.errors import fault_of_event as gemini_event
+from workers.providers.openai.errors import event_fault as openai_event
 
 NOW = 1_000.0
 FAMILY: Mapping[str, Family] = {
@@ -63,6 +67,28 @@ def test_a_request_beyond_the_credit_left_is_soon_forgotten():
         if row.family == "openai" and row.action is Action.SPENT and row.status == 402
     }
     assert list(told.values()) == [1.0]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        openai_event({"code": 401, "message": "Provider returned error"}),
+        openai_event({"code": "invalid_api_key", "message": "Incorrect API key provided"}),
+        openai_event({"code": "account_deactivated", "status": 403}),
+        openai_event({"code": "1004", "status": 401, "message": "login fail"}),
+        anthropic_event({"type": "authentication_error", "message": "invalid x-api-key"}, unbilled=True),
+        gemini_event({"code": 401, "message": "no", "status": "UNAUTHENTICATED"}),
+        gemini_event({"code": 400, "message": "x", "details": [{"reason": "CONSUMER_SUSPENDED"}]}),
+        bedrock_exception("unrecognizedClientException", b"", begun=False),
+    ],
+)
+def test_an_error_inside_an_answer_proves_no_credential_dead(found):
+    """The server took it to answer at all; the refusal may be of its own call to somebody else, for this model only."""
+    assert (found.action, found.about, found.sure) == (Action.REFUSED, About.ACCOUNT, False)
+    accounts = Accounts([AccountSettings(id="only")])
+    for number in range(10):
+        accounts.all[0].failed(found, "a", "one", NOW + number)
+        assert accounts.all[0].admits("b", "two", NOW + number)
 
 
 @pytest.mark.parametrize("family", FAMILY)

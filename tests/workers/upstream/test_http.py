@@ -164,6 +164,20 @@ async def test_answers_that_come_compressed(http: HttpUpstream, encoding: str, s
         assert await read_all(await http.open(request(root(fake))), 1_000) == text
 
 
+@pytest.mark.parametrize("split", [0, 1])
+@pytest.mark.parametrize("padding", [b"", bytes(9)])
+async def test_answers_packed_piece_by_piece(http: HttpUpstream, padding: bytes, split: int) -> None:
+    """Each piece of a stream may be packed by itself: none is lost, and what is behind the last is no matter."""
+    packed = b"".join(gzip.compress(piece) for piece in (b"one ", b"", b"two ", b"three"))
+    made = Reply(pieces=[packed + padding], headers={"content-encoding": "gzip"}, split=split)
+    async with FakeOpenAI(lambda _: made, strict=False) as fake:
+        assert await read_all(await http.open(request(root(fake))), 1_000) == b"one two three"
+    made = Reply(pieces=[packed[:-10]], headers={"content-encoding": "gzip"}, split=split)
+    async with FakeOpenAI(lambda _: made, strict=False) as fake:
+        with pytest.raises(UpstreamError):
+            await read_all(await http.open(request(root(fake))), 1_000)
+
+
 async def test_a_compressed_bomb_is_cut(http: HttpUpstream) -> None:
     """A body that unpacks to a thousand times itself is cut at the reader's bound, a bounded piece at a time."""
     packed = gzip.compress(bytes(50_000_000))

@@ -25,6 +25,7 @@ from workers.providers.faults import (
     NO_PERMISSION,
     TOO_LARGE,
     UNKNOWN_REFUSAL,
+    amid,
     limited,
     oversized,
     refusal,
@@ -93,7 +94,7 @@ def fault_of_event(error: Any, *, unbilled: bool) -> Fault:
         known = _convert(error, _Error)
     except msgspec.ValidationError:
         known = _Error()
-    found = _fault(STATUS_BY_TYPE.get(known.type, 500), known, None)
+    found = amid(_fault(STATUS_BY_TYPE.get(known.type, 500), known, None))
     return msgspec.structs.replace(found, unbilled=unbilled)
 
 

@@ -22,6 +22,7 @@ from workers.providers.faults import (
     NO_PERMISSION,
     TOO_LARGE,
     UNKNOWN_REFUSAL,
+    amid,
     limited,
     oversized,
     refusal,
@@ -193,7 +194,7 @@ def fault_of_exception(name: str, payload: bytes, message: str = "", *, begun: b
     if begun and judge is _throttled:
         # Throttled in the middle of an answer is the provider's load, not a rate that the caller exceeded.
         judge = _overloaded
-    return msgspec.structs.replace(judge(_message(decoded) or message), unbilled=not begun)
+    return msgspec.structs.replace(amid(judge(_message(decoded) or message)), unbilled=not begun)
 
 
 def _message(decoded: Any) -> str:

@@ -21,10 +21,12 @@ from schemas.errors import (
 from schemas.json import UNREADABLE
 from workers.providers.base import About, Action, Fault
 from workers.providers.faults import (
+    COOL_MAX_S,
     DEAD_KEY,
     NO_PERMISSION,
     UNKNOWN_REFUSAL,
     UNKNOWN_REFUSAL_S,
+    amid,
     limited,
     oversized,
     refusal,
@@ -90,7 +92,7 @@ def fault_of_event(error: Any) -> Fault:
         known = msgspec.convert(error, _Error, strict=False)
     except msgspec.ValidationError:
         known = _Error()
-    return _fault(known.code or 502, known, None)
+    return amid(_fault(known.code or 502, known, None))
 
 
 def _fault(status: int, error: _Error, header_delay_s: float | None) -> Fault:
@@ -215,15 +217,15 @@ _BY_STATUS: Final[dict[int, Callable[[_Error, float | None], Fault]]] = {
 
 
 def _delay_s(error: _Error) -> float | None:
-    """Seconds of a RetryInfo: a decimal number with an `s`, fractions included."""
+    """Seconds of a RetryInfo, at most COOL_MAX_S: a decimal number with an `s`, fractions included."""
     for detail in error.details or ():
         delay = detail.get("retryDelay")
         if isinstance(delay, str) and (found := _SECONDS.fullmatch(delay)):
-            return float(found[1])
+            return min(float(found[1]), COOL_MAX_S)
     return None
 
 
 def _header_delay_s(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after") or headers.get("Retry-After") or ""
     found = _SECONDS.fullmatch(f"{text.strip()}s")
-    return float(found[1]) if found else None
+    return min(float(found[1]), COOL_MAX_S) if found else None

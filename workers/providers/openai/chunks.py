@@ -10,12 +10,12 @@ from msgspec import Raw, Struct
 from schemas.bus.frames import Job
 from schemas.chat.request import COMPLETIONS
 from schemas.json import UNREADABLE
-from workers.providers.openai import messages
+from workers.providers.openai import messages, money
 from workers.providers.openai.ends import REASONS, is_failure
 from workers.providers.openai.messages import Said, is_object, text_of
 from workers.providers.openai.places import TELLING, bare_error, error_in, error_in_choice
-from workers.providers.openai.toolcalls import BabbleError
-from workers.providers.openai.usages import Usages, is_money
+from workers.providers.openai.toolcalls import BabbleError, index_of
+from workers.providers.openai.usages import Usages
 
 CHOICES_MAX: Final = 4_096  # of one answer, where the job has fewer
 
@@ -49,6 +49,9 @@ class _Delta(Struct, forbid_unknown_fields=True):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+
+
+_TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 
 
 class _Choice(Struct, forbid_unknown_fields=True):
@@ -123,14 +126,15 @@ class Chunks:
             if choice.finish_reason not in REASONS:
                 return False
             said.finished = True
+        said.told.update(name for name in _TEXTS if getattr(choice.delta, name))
         return True
 
     def chunk(self, fields: Fields) -> bytes:
         """One event of a stream; b"" for one that says nothing. Raises UNREADABLE, BabbleError, FailedError."""
-        choices = self._read(fields)
+        choices, changed = self._read(fields)
         if not choices and "usage" not in fields:
             return b""  # a filter's verdict on the prompt, a ping
-        changed = not choices
+        changed = changed or not choices
         for position, choice in enumerate(choices):
             index = _index(choice, position)
             said = self._of(index)
@@ -143,10 +147,9 @@ class Chunks:
 
     def whole(self, fields: Fields) -> Fields:
         """A plain body. Raises UNREADABLE, BabbleError, FailedError."""
-        choices = self._read(fields)
+        choices, changed = self._read(fields)
         if not choices:
             raise FailedError(NOTHING_SERVED)
-        changed = False
         for position, choice in enumerate(choices):
             index = _index(choice, position)
             if self._legacy:
@@ -170,8 +173,8 @@ class Chunks:
         if usage is not None:
             yield _encode(whole | self._envelope | {"choices": _EMPTY, "usage": usage})
 
-    def _read(self, fields: Fields) -> list[Fields]:
-        """The choices of an object, after its errors, its usage, and what is nobody's business."""
+    def _read(self, fields: Fields) -> tuple[list[Fields], bool]:
+        """The choices of an object, after its errors, its usage, and what is nobody's business. Whether they changed."""
         raw = fields.get("choices")
         choices = _decode_maps(raw) if raw is not None and bytes(raw) != b"null" else []
         told = {name: _decode(value) for name, value in fields.items() if name in TELLING}
@@ -184,12 +187,12 @@ class Chunks:
             raise FailedError(error)
         for name in ("error", "errors"):
             fields.pop(name, None)  # it says nothing
-        self._use(fields, choices)
-        return choices
+        return choices, self._use(fields, choices)
 
-    def _use(self, fields: Fields, choices: list[Fields]) -> None:
-        """Usage wherever it stands, at the top level; money and the server's own notes nowhere."""
-        found = [fields.get("usage"), *(choice.pop("usage", None) for choice in choices)]
+    def _use(self, fields: Fields, choices: list[Fields]) -> bool:
+        """Usage wherever it stands, at the top level; money and the server's own notes nowhere. Whether a choice changed."""
+        inside = [choice.pop("usage", None) for choice in choices]
+        found = [fields.get("usage"), *inside]
         notes = fields.pop("x_groq", None)
         if notes is not None and is_object(notes):
             found.append(_decode_map(notes).get("usage"))
@@ -197,12 +200,13 @@ class Chunks:
         for raw in found:
             if raw is not None and is_object(raw):
                 told = self._usages.told(raw)
-        for name in [name for name in fields if is_money(name)]:
-            del fields[name]
+        money.take_off(fields)
         if told is not None:
             fields["usage"] = told
         else:
             fields.pop("usage", None)
+        cleaned = [money.take_off_choice(choice) for choice in choices]
+        return any(cleaned) or any(usage is not None for usage in inside)
 
     def _of(self, index: int) -> Said:
         said = self._said.get(index)
@@ -250,9 +254,8 @@ def _pieces(choice: Fields) -> tuple[Fields, Fields]:
 
 
 def _index(choice: Fields, position: int) -> int:
-    raw = choice.get("index")
-    value = _decode(raw) if raw is not None else position
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else position
+    index = index_of(choice.get("index"))
+    return position if index is None else index
 
 
 def _put_index(choice: Fields, index: int) -> bool:

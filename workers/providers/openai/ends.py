@@ -22,7 +22,18 @@ _MEANING: Final = {
     "refusal": "content_filter",
 }
 # The answer broke off, whatever the status was.
-_FAILURES: Final = frozenset(("error", "network_error", "insufficient_system_resource", "abort", "aborted"))
+_FAILURES: Final = frozenset(
+    (
+        "error",
+        "network_error",
+        "insufficient_system_resource",
+        "abort",
+        "aborted",
+        "cancelled",
+        "canceled",
+        "timeout",
+    )
+)
 
 
 def meaning(reason: str) -> str | None:

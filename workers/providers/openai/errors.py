@@ -24,6 +24,7 @@ from workers.providers.faults import (
     NO_ACCESS,
     NO_PERMISSION,
     UNKNOWN_REFUSAL,
+    amid,
     limited,
     oversized,
     refusal,
@@ -95,7 +96,7 @@ def fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 def event_fault(error: Any) -> Fault:
     """What an error object inside a 2xx answer means; its words stand in for the status that it has not got."""
     told = plainly(error) if isinstance(error, dict) else None
-    return _fault(status_of(told), told, None)
+    return amid(_fault(status_of(told), told, None))
 
 
 def _fault(status: int, error: Any, wait_s: float | None) -> Fault:

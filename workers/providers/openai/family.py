@@ -20,7 +20,7 @@ from workers.providers.base import Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
-from workers.providers.openai.requests import Refusals, refuses_options, suited
+from workers.providers.openai.requests import Refusals, own_options, refuses_options, suited
 from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
@@ -180,18 +180,26 @@ class OpenAIExchange:
         return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, body)
 
     def without(self, status: int, body: bytes) -> UpstreamRequest | None:
-        """The same call once more without `stream_options`, where a compatible server's refusal names them."""
+        """The same call once more without `stream_options`, where a compatible server's refusal names them.
+
+        Or without what the caller put into them beside the gateway's own: it may be no more than that.
+        """
         account = self._account
         if self._mender is None or account is None or not self._job.stream or self._bare_for == account.id:
             return None
         if self._refusals.has(account.id) or not refuses_options(status, body):
             return None
-        self._bare_for = account.id
+        if (own := own_options(self._request_fields)) is not None:
+            self._request_fields["stream_options"] = own
+            self._bare_for = ""
+        else:
+            self._bare_for = account.id
         return self.request(account)
 
     def taken(self) -> None:
-        """The server took the call without them: the account is remembered."""
-        self._refusals.add(self._bare_for)
+        """The server took the call: the account is remembered, if it was without them."""
+        if self._bare_for:
+            self._refusals.add(self._bare_for)
 
     def _at_default_tier(self) -> dict[str, Raw]:
         """The fields with a service tier: an absent one means at OpenAI what its project is set to, at any price."""

@@ -11,6 +11,7 @@ from workers.providers.openai.toolcalls import ToolCalls
 
 _NULL: Final = Raw(b"null")
 _EMPTY_TEXT: Final = Raw(b'""')
+_NOTHING: Final = frozenset((b"null", b'""', b"[]", b"{}"))
 _ASSISTANT: Final = Raw(b'"assistant"')
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
@@ -20,13 +21,14 @@ _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
 class Said:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("calls", "finished", "opened", "spoken")
+    __slots__ = ("calls", "finished", "opened", "spoken", "told")
 
     def __init__(self, prefix: str) -> None:
         self.calls = ToolCalls(prefix)
         self.opened = False  # its role was sent
         self.finished = False
         self.spoken = False  # a function of the legacy kind was named
+        self.told: set[str] = set()  # the fields of which deltas have said something
 
     def chunk(self, choice: dict[str, Raw]) -> bool:
         """Mends one choice of a chunk, in place. Whether anything changed. Raises UNREADABLE, BabbleError."""
@@ -35,6 +37,10 @@ class Said:
         if changed:
             raw = choice.get("message")  # some servers write chunks as whole answers
         delta = _decode_map(raw) if raw is not None and is_object(raw) else {}
+        if not changed:
+            self.told.update(name for name, value in delta.items() if bytes(value) not in _NOTHING)
+        elif self.told:  # and some end with one, that says all of it once more
+            delta = {name: value for name, value in delta.items() if name not in self.told}
         mended = _content(delta)
         mended = self._role(delta) or mended
         mended = _calls(delta, self.calls.mend) or mended

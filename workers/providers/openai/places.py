@@ -23,6 +23,7 @@ TELLING: Final = frozenset(
         "error_code",
     )
 )
+_NO_ERROR: Final = (None, "", "0", "200", 0, 200)  # codes of what went well
 _MESSAGE_CHARS_MAX: Final = 4_000
 
 
@@ -62,7 +63,7 @@ def bare_error(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     kind = fields.get("type")
     named = fields.get("object") == "error" or fields.get("success") is False or "detail" in fields
     named = named or (isinstance(kind, str) and kind.lower().endswith(("error", "exception")))
-    coded = any(fields.get(name) for name in ("code", "error_code", "status_code"))
+    coded = any(fields.get(name) not in _NO_ERROR for name in ("code", "error_code", "status_code"))
     return _bare(fields) if named or coded else None
 
 
@@ -80,6 +81,8 @@ def _held(held: Any, around: Mapping[str, Any]) -> dict[str, Any] | None:
     if isinstance(held, list):
         held = next((item for item in held if item), None)
     if isinstance(held, Mapping):
+        if all(value in _NO_ERROR for value in held.values()):
+            return None  # a form that was not filled in
         message = next((held[name] for name in _MESSAGES if held.get(name)), "")
         return plainly({**_told(around), **held, "message": _text(message)})
     if isinstance(held, str):

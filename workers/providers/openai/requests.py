@@ -15,7 +15,10 @@ REFUSALS_MAX: Final = 1_024  # accounts that are remembered to refuse `stream_op
 _LIMIT_FIELDS: Final = ("max_tokens", "max_completion_tokens")
 _MARK: Final = "cache_control"
 _MARK_SIGN: Final = b"cache_control"
-_OPTIONS_SIGNS: Final = (b"stream_options", b"include_usage")
+_OPTIONS: Final = "stream_options"
+_INCLUDE_USAGE: Final = "include_usage"
+_OWN_OPTIONS: Final = Raw(b'{"include_usage":true}')
+_OPTIONS_SIGNS: Final = (_OPTIONS.encode(), _INCLUDE_USAGE.encode())
 _REFUSED: Final = (400, 422)
 
 _encode = msgspec.json.Encoder().encode
@@ -45,6 +48,17 @@ def refuses_options(status: int, body: bytes) -> bool:
     return status in _REFUSED and any(sign in body for sign in _OPTIONS_SIGNS)
 
 
+def own_options(fields: dict[str, Raw]) -> Raw | None:
+    """`stream_options` without what the caller put beside the gateway's own; None if there is nothing beside it.
+
+    A refusal may be of that alone. Then the account is not one that refuses them, whatever its server's words are.
+    """
+    options = fields.get(_OPTIONS)
+    if options is None or set(_decode_map(options)) <= {_INCLUDE_USAGE}:
+        return None
+    return _OWN_OPTIONS
+
+
 def suited(body: bytes, job: Job, model: Model, *, with_options: bool) -> bytes:
     """The body of a job as a compatible server takes it; the same bytes if nothing of it is foreign there.
 
@@ -60,7 +74,7 @@ def suited(body: bytes, job: Job, model: Model, *, with_options: bool) -> bytes:
     if marked:
         changed = _unmark(fields) or changed
     if not with_options:
-        changed = fields.pop("stream_options", None) is not None or changed
+        changed = fields.pop(_OPTIONS, None) is not None or changed
     return _encode(fields) if changed else body
 
 

@@ -89,7 +89,7 @@ class ToolCalls:
         changed = self._argue(delta)
         function = _fields(delta.get("function"))
         call_id, name = _text(delta.get("id")), _text(function.get("name"))
-        given = _index(delta.get("index"))
+        given = index_of(delta.get("index"))
         ordinal = self._ordinal(given, position, call_id, name)
         if ordinal == len(self._calls):
             changed = self._open(delta, call_id, name) or changed
@@ -183,7 +183,8 @@ def _text(raw: Raw | None) -> str:
     return str(_decode(raw))
 
 
-def _index(raw: Raw | None) -> int | None:
+def index_of(raw: Raw | None) -> int | None:
+    """A choice's or a call's index, as a number or a text; None for whatever is none. Raises UNREADABLE."""
     value: Any = None if raw is None else _decode(raw)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:9])

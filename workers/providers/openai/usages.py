@@ -1,14 +1,13 @@
 """Owns usage as compatible servers report it: under which names, in which parts, and what of it a caller may see."""
 
-import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from schemas.json import UNREADABLE
+from workers.providers.openai.money import is_money
 from workers.providers.openai.usage import TOKENS_MAX
 
 _PROMPT: Final = "prompt_tokens"
@@ -64,9 +63,6 @@ NAMES: Final = (
 )
 # Counted beside the prompt where they stand under these names, and the total says so.
 _BESIDE: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
-_MONEY: Final = re.compile(
-    r"cost|price|charge|money|usd|balance|credit|billing|byok|(?:^|_)fees?(?:$|_)", re.IGNORECASE
-)
 
 _DIGITS_MAX: Final = 13  # of a count that is written as text
 
@@ -101,12 +97,6 @@ class _Contract(Struct, forbid_unknown_fields=True):
 
 
 _decode_contract = msgspec.json.Decoder(_Contract).decode
-
-
-@lru_cache(maxsize=1_024)
-def is_money(name: str) -> bool:
-    """Whether a field tells what something costs the gateway's operator: no caller sees those."""
-    return _MONEY.search(name) is not None
 
 
 class Usages:

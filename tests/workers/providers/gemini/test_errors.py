@@ -82,12 +82,13 @@ def test_error_wrapped_in_a_list():
         ("45.837906927s", 46, 45.837906927),
         ("7s", 7, 7.0),
         ("0.2s", 1, 0.2),
+        ("999999999s", 300, 300.0),
         ("soon", 1.0, None),
         ("-3s", 1.0, None),
     ],
 )
 def test_c44_retry_delay_of_the_body(delay, retry_after_s, cool_s):
-    """A delay in decimal seconds is read from the body and rounded up for the caller; others are ignored."""
+    """A delay in decimal seconds is read from the body, up to five minutes, and rounded up for the caller; others are ignored."""
     fault = fault_of(429, error_body(429, "RESOURCE_EXHAUSTED", "x", {"@type": RETRY, "retryDelay": delay}))
     assert fault.error.retry_after_s == retry_after_s
     assert fault.cool_s == cool_s
@@ -99,6 +100,7 @@ def test_retry_delay_of_an_overload():
     fault = fault_of(503, error_body(503, "UNAVAILABLE", "x", {"@type": RETRY, "retryDelay": "2.5s"}))
     assert fault.error.retry_after_s == 3.0
     assert fault_of(503, b"", {"retry-after": "9"}).error.retry_after_s == 9.0
+    assert fault_of(503, b"", {"retry-after": "86400"}).error.retry_after_s == 300.0
 
 
 def test_quota_per_day_is_not_retried():

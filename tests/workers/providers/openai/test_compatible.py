@@ -86,7 +86,7 @@ def check_chunks(case: Case, chunks: list[dict[str, Any]], *, asked: bool) -> No
         assert one["object"] == "chat.completion.chunk"
         assert one["model"] == "m"
         assert ("usage" in one) == asked
-        assert not any("cost" in name or name == "x_groq" for name in one)
+        check_money(one)
     with_usage = [at for at, one in enumerate(chunks) if one.get("usage")]
     if asked and case.usage is not None and not case.fails:
         assert with_usage == [len(chunks) - 1]
@@ -95,6 +95,13 @@ def check_chunks(case: Case, chunks: list[dict[str, Any]], *, asked: bool) -> No
     assert all(one["choices"] for one in chunks if not one.get("usage"))
     if not asked:
         assert not with_usage
+
+
+def check_money(told: dict[str, Any]) -> None:
+    """No server's own figures of what a call costs, at any depth."""
+    text = json.dumps(told).lower()
+    assert not any(word in text for word in ("cost", "byok", "x_groq", "pricing"))
+    assert all("usage" not in choice for choice in told["choices"])
 
 
 def shown(told: dict[str, Any]) -> None:
@@ -170,6 +177,19 @@ def test_every_loss_is_a_fault(case: Case) -> None:
         assert not made.finished
 
 
+def test_only_the_servers_own_figures_are_taken_out() -> None:
+    """What the answer says of costs is the caller's, in a text, in a call's arguments, in what was searched for."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"cost": 1}'}}
+    cited = [{"type": "product", "price": 1.50, "cost": "low"}]
+    said = {"content": 'say "cost": 1', "tool_calls": [call], "annotations": cited}
+    added = {"items": [{"price": 2, "cost": 3}], "n": 1.5}
+    raw = {"choices": [{"index": 0, "message": said | {"x": added}, "finish_reason": "stop"}], "y": added}
+    out = json.loads(opened(Case("", b"", stream=False)).answer(json.dumps(raw).encode()))
+    message = out["choices"][0]["message"]
+    assert {name: message[name] for name in said} == said
+    assert message["x"] == out["y"] == {"items": [{"price": 2}], "n": 1.5}
+
+
 @named([case for case in SERVED if not case.stream])
 def test_plain_answers_are_as_openai_would_send_them(case: Case) -> None:
     """The SDK's own type, with usage that agrees and without money; or an error with its status."""
@@ -181,7 +201,7 @@ def test_plain_answers_are_as_openai_would_send_them(case: Case) -> None:
         return
     body = json.loads(out)
     assert body["object"] == "chat.completion"
-    assert not any("cost" in name or name == "x_groq" for name in body)
+    check_money(body)
     if case.usage is not None:
         shown(body["usage"])
     else:

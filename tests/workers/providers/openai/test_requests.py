@@ -145,6 +145,20 @@ def test_stream_options_refused_are_left_out_from_then_on(status: int) -> None:
     assert "stream_options" in json.loads(opened(body, family).request(another).body)
 
 
+@pytest.mark.parametrize("more", [{"include_obfuscation": False}, {"x": 1}])
+def test_what_a_caller_adds_to_stream_options_is_blamed_first(more: dict[str, Any]) -> None:
+    """A refusal of it costs that caller its addition, and teaches nothing of the account that others' calls go to."""
+    family = OpenAI()
+    first = opened(ASKED | {"stream": True, "stream_options": {"include_usage": True} | more}, family)
+    assert json.loads(first.request(OTHER).body)["stream_options"] == {"include_usage": True} | more
+    again = first.without(400, REFUSAL)
+    assert again is not None
+    assert json.loads(again.body)["stream_options"] == {"include_usage": True}
+    first.taken()
+    later = opened(ASKED | {"stream": True}, family)
+    assert "stream_options" in json.loads(later.request(OTHER).body)
+
+
 @pytest.mark.parametrize(
     ("account", "stream", "status", "body"),
     [

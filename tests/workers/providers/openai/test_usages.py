@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.money.pricing import TokenUsage
+from workers.providers.openai.money import is_money
 from workers.providers.openai.usage import token_usage
-from workers.providers.openai.usages import NAMES, Usages, is_money
+from workers.providers.openai.usages import NAMES, Usages
 
 PLACES = [(name, place) for name, places in NAMES for place in places]
 
