@@ -272,6 +272,15 @@ def test_the_tier_that_is_asked_for_is_what_the_hold_reckons_with() -> None:
         assert (refused.value.error.status, refused.value.error.param) == (400, "service_tier")
 
 
+def test_a_body_of_too_many_items_is_refused_before_they_are_looked_at():
+    """What may name a cache lifetime is read item by item, so many at most: a body is never seconds of the loop."""
+    for item in ({"ttl": 1}, {"a": "\x01"}, [{"ttl": None}]):
+        assert bound({**user({"type": "text", "text": "x"}), "tools": [item] * 10_000}, model=TIERED)
+        with pytest.raises(RequestError) as raised:
+            bound({**user({"type": "text", "text": "x"}), "tools": [item] * 100_001}, model=TIERED)
+        assert (raised.value.error.status, raised.value.error.param) == (400, "ttl")
+
+
 def _cached(ttl: object) -> list[dict[str, Any]]:
     """The places where a body may say how long its prompt is to be kept."""
     part = {"type": "text", "text": "x"}
