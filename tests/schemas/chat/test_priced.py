@@ -1,6 +1,7 @@
 """What is priced in a request, and the bound of its prompt."""
 
 import base64
+import itertools
 import json
 import time
 from decimal import Decimal
@@ -274,11 +275,20 @@ def test_the_tier_that_is_asked_for_is_what_the_hold_reckons_with() -> None:
 
 def test_a_body_of_too_many_items_is_refused_before_they_are_looked_at():
     """What may name a cache lifetime is read item by item, so many at most: a body is never seconds of the loop."""
-    for item in ({"ttl": 1}, {"a": "\x01"}, [{"ttl": None}]):
+    for item in ({"ttl": 1}, [{"ttl": None}]):
         assert bound({**user({"type": "text", "text": "x"}), "tools": [item] * 10_000}, model=TIERED)
         with pytest.raises(RequestError) as raised:
             bound({**user({"type": "text", "text": "x"}), "tools": [item] * 100_001}, model=TIERED)
         assert (raised.value.error.status, raised.value.error.param) == (400, "ttl")
+
+
+def test_a_lifetime_is_found_whichever_of_its_letters_are_escaped():
+    """Text with escapes names no lifetime, however much of it there is; a key does, in every way to write it."""
+    assert bound(user(*[{"type": "text", "text": "\x01\u00e9"}] * 50_000), model=TIERED)
+    for spelt in itertools.product(("t", "\\u0074"), ("t", "\\u0074"), ("l", "\\u006c", "\\u006C")):
+        body = b'{"model":"m","prompt":"x","prompt_cache_options":{"%s":"7d"}}' % "".join(spelt).encode()
+        with pytest.raises(RequestError):
+            priced.bound(priced.decode(body), ask({"model": "m", "prompt": "x"}, COMPLETIONS), TIERED)
 
 
 def _cached(ttl: object) -> list[dict[str, Any]]:
