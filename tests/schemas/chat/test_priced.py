@@ -19,7 +19,7 @@ from schemas.catalogue.media import with_margin
 from schemas.catalogue.model import Capabilities, Model
 from schemas.catalogue.profiles import profiled
 from schemas.chat import priced
-from schemas.chat.priced import RequestError
+from schemas.chat.priced import MEDIA_MAX, PARTS_MAX, RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.money.pricing import Price, PriceTier
 from tests.fakes.media import data_url, png, wav
@@ -289,6 +289,17 @@ def test_a_lifetime_is_found_whichever_of_its_letters_are_escaped():
         body = b'{"model":"m","prompt":"x","prompt_cache_options":{"%s":"7d"}}' % "".join(spelt).encode()
         with pytest.raises(RequestError):
             priced.bound(priced.decode(body), ask({"model": "m", "prompt": "x"}, COMPLETIONS), TIERED)
+
+
+def test_more_media_or_parts_than_are_looked_at_are_refused():
+    """Parts are read one by one, so many at most: a body of tiny pictures or texts is never seconds of the loop."""
+    picture = {"type": "image_url", "image_url": {"url": data_url(png((8, 8)))}}
+    text = {"type": "text", "text": "\x01"}
+    messages = {"messages": [{"role": "user", "content": "\x01"}] * (PARTS_MAX + 1)}
+    assert bound(user(*[picture] * MEDIA_MAX))
+    assert bound(user(*[text] * (PARTS_MAX - 2)))
+    for body in (user(*[picture] * (MEDIA_MAX + 1)), user(*[text] * PARTS_MAX), messages):
+        assert refused(body) == "messages"
 
 
 def _cached(ttl: object) -> list[dict[str, Any]]:
