@@ -356,17 +356,9 @@ def _prompts(fields: Fields) -> int:
     start = _starts(prompt)
     if start in (b"n", b'"'):
         return 1
-    try:
-        items = _decode_list(prompt)
-        kinds = {_starts(item) for item in items}
-        if kinds == {b'"'}:
-            count = len(items)
-        elif kinds == {b"["}:
-            count = len(items) if all(map(_decode_tokens, items)) else 0
-        else:
-            count = 1 if _decode_tokens(prompt) else 0
-    except UNREADABLE:
-        count = -1
+    count = _tokens(prompt)
+    if count is None:
+        count = _batch(prompt)
     if count < 1:
         _refuse(
             "prompt",
@@ -375,6 +367,28 @@ def _prompts(fields: Fields) -> int:
     if count > PROMPTS_MAX:
         _refuse("prompt", f"'prompt' has {count} prompts; at most {PROMPTS_MAX} are allowed.")
     return count
+
+
+def _tokens(prompt: Raw) -> int | None:
+    """Prompts of one array of tokens: none if it is empty; None for anything else. Read at once: it may be long."""
+    try:
+        return 1 if _decode_tokens(prompt) else 0
+    except UNREADABLE:
+        return None
+
+
+def _batch(prompt: Raw) -> int:
+    """Prompts of an array of strings or of arrays of tokens; -1 for anything else. Too many are not looked at."""
+    try:
+        items = _decode_list(prompt)
+        if len(items) > PROMPTS_MAX:
+            return len(items)
+        kinds = {_starts(item) for item in items}
+        if kinds == {b'"'} or (kinds == {b"["} and all(map(_decode_tokens, items))):
+            return len(items)
+    except UNREADABLE:
+        pass
+    return -1
 
 
 def _count(fields: Fields, name: str, highest: int) -> int | None:

@@ -124,7 +124,7 @@ def test_choices(more: dict[str, Any], choices: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "prompts"),
-    [("x", 1), (None, 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1], [2, 3]], 2)],
+    [("x", 1), (None, 1), (["a"] * 2048, 2048), (["a", "b"], 2), ([1] * 3000, 1), ([[1], [2, 3]], 2)],
 )
 def test_prompts(value: Any, prompts: int) -> None:
     """A list of texts or of token lists is so many prompts; a list of tokens is one. Each has its choices."""
@@ -133,7 +133,8 @@ def test_prompts(value: Any, prompts: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [[], [[]], [1, "a"], [["a"]], [1.5], {}, 5, [None], [[1], []], ["a"] * 2049]
+    "value",
+    [[], [[]], [1, "a"], [["a"]], [1.5], {}, 5, [None], [[1], []], [[1], "a"], ["a"] * 2049, [{}] * 3000],
 )
 def test_bad_prompts(value: Any) -> None:
     """Anything else is a 400 on `prompt`."""
