@@ -4,9 +4,13 @@ import asyncio
 import binascii
 import io
 import logging
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from types import FrameType
 from typing import Any, Final
 
 from schemas.asked import Document
@@ -19,7 +23,8 @@ DEPTH_MAX: Final = 64
 XREF_ENTRIES_MAX: Final = 200_000
 _TAIL_BYTES: Final = 1_024  # where every reader looks for the end
 _END_BYTES: Final = 64  # from the last pointer to the end
-_PIECE_CHARS: Final = 1 << 18  # decoded at once: the loop gets its turn in between
+_PIECE_CHARS: Final = 1 << 18  # decoded or searched at once: the loop gets its turn in between
+_MARKS: Final = (b"/Type /Page", b"/Type/Page")
 
 
 class PageCounter:
@@ -53,7 +58,8 @@ def _count_all(documents: tuple[Document, ...], until: float) -> dict[str, int]:
     found = {}
     for document in documents:
         try:
-            pages = count_pages(_decoded(document), until)
+            with _deadline(until):
+                pages = count_pages(_decoded(document), until)
         except (Exception, _OverdueError):  # noqa: BLE001, S112  whatever a hostile file makes of its reader: it is not counted
             continue
         if pages:
@@ -71,6 +77,25 @@ def _decoded(document: Document) -> bytes:
 
 class _OverdueError(BaseException):
     """The time for counting is over. The library passes over any Exception."""
+
+
+@contextmanager
+def _deadline(until: float) -> Iterator[None]:
+    """Ends what runs inside, at its first call of a Python function after a moment, with an _OverdueError.
+
+    A few kilobytes may inflate to a stream of millions of objects, which the library reads without reading its file.
+    """
+
+    def look(_frame: FrameType, _event: str, _argument: object) -> None:
+        if time.monotonic() > until:
+            raise _OverdueError
+
+    before = sys.gettrace()
+    sys.settrace(look)  # of this thread alone
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 class _Timed(io.BytesIO):
@@ -146,10 +171,16 @@ def count_pages(data: bytes, until: float) -> int:
 
 def _one_end(data: bytes) -> bool:
     """Whether every reader finds the same end: the last pointer stands before the last end, near the end of the file."""
-    end, pointer = data.rfind(b"%%EOF"), data.rfind(b"startxref")
-    return len(data) - end <= _TAIL_BYTES and 0 < end - pointer <= _END_BYTES
+    tail = data[-_TAIL_BYTES - _END_BYTES :]
+    end, pointer = tail.rfind(b"%%EOF"), tail.rfind(b"startxref")
+    return end >= 0 and len(tail) - end <= _TAIL_BYTES and pointer >= 0 and 0 < end - pointer <= _END_BYTES
 
 
 def _marks(data: bytes) -> int:
     """Page objects that stand in the open, whether the tree has them or not."""
-    return sum(data.count(mark) - data.count(mark + b"s") for mark in (b"/Type /Page", b"/Type/Page"))
+    return sum(_count(data, mark) - _count(data, mark + b"s") for mark in _MARKS)
+
+
+def _count(data: bytes, mark: bytes) -> int:
+    pieces = range(0, len(data), _PIECE_CHARS)
+    return sum(data.count(mark, start, start + _PIECE_CHARS + len(mark) - 1) for start in pieces)

@@ -12,7 +12,9 @@ from schemas.catalogue.bedrock import TITAN
 from schemas.catalogue.gemini import GEMINI_1
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
 from schemas.catalogue.openai import GPT_4, GPT_4O, GPT_4O_MINI
-from schemas.money.pricing import Price, PriceTier
+from schemas.money.pricing import Price, PriceTier, Tiers
+
+_PRIORITY = ("fast", "priority")  # OpenAI's two names of one service tier
 
 
 def _tier(input_usd: str, output_usd: str, *, above: int = 0, **classes: str) -> PriceTier:
@@ -20,8 +22,9 @@ def _tier(input_usd: str, output_usd: str, *, above: int = 0, **classes: str) ->
     return PriceTier(input=Decimal(input_usd), output=Decimal(output_usd), above=above, **own)
 
 
-def _price(model_id: str, *tiers: PriceTier) -> tuple[Price, ...]:
-    return (Price(id=f"builtin:{model_id}", tiers=tiers),)
+def _price(model_id: str, *tiers: PriceTier, priority: PriceTier | None = None) -> tuple[Price, ...]:
+    services: dict[str, Tiers] = {} if priority is None else dict.fromkeys(_PRIORITY, (priority,))
+    return (Price(id=f"builtin:{model_id}", tiers=tiers, services=services),)
 
 
 SANDBOX_MODEL = "tokn-sandbox"
@@ -37,7 +40,11 @@ BUILTIN: tuple[Model, ...] = (
         upstream="gpt-4o",
         context=128_000,
         max_output=16_384,
-        prices=_price("gpt-4o", _tier("2.50", "10.00", cached="1.25")),
+        prices=_price(
+            "gpt-4o",
+            _tier("2.50", "10.00", cached="1.25"),
+            priority=_tier("4.25", "17.00", cached="2.125"),
+        ),
         created=1715367049,
         owned_by="openai",
         lifecycle=Lifecycle.DEPRECATED,
@@ -52,7 +59,11 @@ BUILTIN: tuple[Model, ...] = (
         upstream="gpt-4o-mini",
         context=128_000,
         max_output=16_384,
-        prices=_price("gpt-4o-mini", _tier("0.15", "0.60", cached="0.075")),
+        prices=_price(
+            "gpt-4o-mini",
+            _tier("0.15", "0.60", cached="0.075"),
+            priority=_tier("0.25", "1.00", cached="0.125"),
+        ),
         created=1721172741,
         owned_by="openai",
         lifecycle=Lifecycle.DEPRECATED,

@@ -11,6 +11,8 @@ LONG_TTLS = frozenset(("1h", "12h"))  # at that of `cache_write_long`
 
 _FIELDS = frozenset(("cache_control", "prompt_cache_breakpoint", "prompt_cache_options"))
 _LEVELS_MAX = 8  # no provider reads one deeper in a message or a tool, and each level is read again
+_ITEMS_MAX = 100_000  # of lists and objects that may name one: each takes a step of the loop
+_SIGNS = (b'ttl"', b"\\u0074", b"\\u006c", b"\\u006C")
 _BYTES_MIN = len('{"ttl":1}')
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
@@ -31,13 +33,13 @@ def ttls(fields: Fields) -> set[str]:
 
 
 def may_name(raw: bytes) -> bool:
-    """Whether raw JSON may name a lifetime at all. A key may be written with escapes."""
-    return b'ttl"' in raw or b"\\u00" in raw
+    """Whether raw JSON may name a lifetime at all. A key may be written with escapes, of letters that no text needs."""
+    return any(sign in raw for sign in _SIGNS)
 
 
 def _collect(root: Fields, found: set[str]) -> None:
     # Level by level, and no scalar but a lifetime: a number may be larger than any that can be read.
-    level = [root]
+    level, items = [root], 0
     for _ in range(_LEVELS_MAX):
         deeper: list[Fields] = []
         for fields in level:
@@ -45,14 +47,16 @@ def _collect(root: Fields, found: set[str]) -> None:
                 raw = bytes(value)
                 if not may_name(raw):
                     continue
-                if raw.startswith(b"{"):
-                    inner = _decode_object(raw)
-                    if key in _FIELDS and "ttl" in inner:
-                        found.update(_lifetime(bytes(inner["ttl"]).strip()))
-                    deeper.append(inner)
-                elif raw.startswith(b"["):
-                    # What stands in a list has no name of its own.
-                    deeper += [{"": one} for one in _decode_list(raw)]
+                inner = _decode_object(raw) if raw.startswith(b"{") else {}
+                listed = _decode_list(raw) if raw.startswith(b"[") else []
+                items += len(inner) + len(listed)
+                if items > _ITEMS_MAX:
+                    found.add("")
+                    return
+                if key in _FIELDS and "ttl" in inner:
+                    found.update(_lifetime(bytes(inner["ttl"]).strip()))
+                # What stands in a list has no name of its own.
+                deeper += [inner] if inner else [{"": one} for one in listed]
         level = deeper
 
 

@@ -27,6 +27,9 @@ MODEL_CHARS_MAX = 256
 CHOICES_MAX = 128  # OpenAI's own bound of n
 PROMPTS_MAX = 2048  # prompts of one legacy completion request
 LIMIT_MAX = 2**31 - 1
+# Each takes a step of the loop, where a conversation has media at all.
+PARTS_MAX = 100_000  # messages and parts of their contents
+MEDIA_MAX = 4_096  # of those parts that are no text: more than any provider takes
 COMPLETIONS_LIMIT = 16  # what an absent max_tokens means on /v1/completions, at OpenAI too
 
 # What a list of messages must contain before any part of it can be something other than text. A key may be written
@@ -194,21 +197,31 @@ class _Media:
         self.inline_bytes = 0
         self.sum = NOTHING
         self.documents: list[Document] = []
+        self._parts = self._media = 0
 
     def read(self, messages: Raw) -> None:
         """Adds up a raw list of messages."""
         try:
-            for index, message in enumerate(_decode_objects(messages)):
+            for index, message in enumerate(self._objects(messages)):
                 audio = message.get("audio")
                 if audio is not None and _starts(audio) != b"n":
                     self._take("audio", f"messages[{index}].audio", self._model.capabilities.audio_tokens_max)
                     self._add(counted.recording(self._model.capabilities, self._seen, ""))
                 content = message.get("content")
                 if content is not None and _starts(content) == b"[":
-                    for place, part in enumerate(_decode_objects(content)):
+                    for place, part in enumerate(self._objects(content)):
                         self._part(part, f"messages[{index}].content[{place}]")
         except UNREADABLE:
             _refuse("messages", "Each of 'messages' must be an object, each part of a content too.")
+
+    def _objects(self, raw: Raw) -> list[Fields]:
+        found = _decode_objects(raw)
+        self._parts += len(found)
+        if self._parts > PARTS_MAX:
+            _refuse(
+                "messages", f"At most {PARTS_MAX} messages and parts of them are read where any is media."
+            )
+        return found
 
     def _part(self, part: Fields, param: str) -> None:
         kind = _decode_text(part.get("type", _NULL))
@@ -280,6 +293,9 @@ class _Media:
             self._add(Counted(able.file_tokens_max, able.file_tokens_max))
 
     def _take(self, kind: str, param: str, tokens_max: int) -> None:
+        self._media += 1
+        if self._media > MEDIA_MAX:
+            _refuse("messages", f"At most {MEDIA_MAX} pictures, files and recordings are taken.")
         if not tokens_max:
             raise RequestError(
                 unsupported_value(param, f"The model `{self._model.id}` takes no {kind} input.")
@@ -340,17 +356,9 @@ def _prompts(fields: Fields) -> int:
     start = _starts(prompt)
     if start in (b"n", b'"'):
         return 1
-    try:
-        items = _decode_list(prompt)
-        kinds = {_starts(item) for item in items}
-        if kinds == {b'"'}:
-            count = len(items)
-        elif kinds == {b"["}:
-            count = len(items) if all(map(_decode_tokens, items)) else 0
-        else:
-            count = 1 if _decode_tokens(prompt) else 0
-    except UNREADABLE:
-        count = -1
+    count = _tokens(prompt)
+    if count is None:
+        count = _batch(prompt)
     if count < 1:
         _refuse(
             "prompt",
@@ -359,6 +367,28 @@ def _prompts(fields: Fields) -> int:
     if count > PROMPTS_MAX:
         _refuse("prompt", f"'prompt' has {count} prompts; at most {PROMPTS_MAX} are allowed.")
     return count
+
+
+def _tokens(prompt: Raw) -> int | None:
+    """Prompts of one array of tokens: none if it is empty; None for anything else. Read at once: it may be long."""
+    try:
+        return 1 if _decode_tokens(prompt) else 0
+    except UNREADABLE:
+        return None
+
+
+def _batch(prompt: Raw) -> int:
+    """Prompts of an array of strings or of arrays of tokens; -1 for anything else. Too many are not looked at."""
+    try:
+        items = _decode_list(prompt)
+        if len(items) > PROMPTS_MAX:
+            return len(items)
+        kinds = {_starts(item) for item in items}
+        if kinds == {b'"'} or (kinds == {b"["} and all(map(_decode_tokens, items))):
+            return len(items)
+    except UNREADABLE:
+        pass
+    return -1
 
 
 def _count(fields: Fields, name: str, highest: int) -> int | None:

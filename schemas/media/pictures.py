@@ -8,7 +8,8 @@ Size = tuple[int, int]  # width and height in pixels, both above 0
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _CHUNKS_MAX: Final = 64  # of a PNG or WebP before its picture
-_SEGMENTS_MAX: Final = 1_024  # of a JPEG before its scan
+_SEGMENTS_MAX: Final = 1_024  # of a JPEG before its scan, and bytes of filling
+_BLOCKS_MAX: Final = 1_024  # of a GIF before its first frame: twice what HEAD_BYTES_MAX are in full blocks
 # Frames of a JPEG; the three codes between them are tables and extensions.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE: Final = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
@@ -69,8 +70,9 @@ def _jpeg(head: bytes) -> Size:
     width = height = 0
     at = 2
     for _ in range(_SEGMENTS_MAX):
-        while head[at : at + 2] == b"\xff\xff":  # filling
+        if head[at : at + 2] == b"\xff\xff":  # filling
             at += 1
+            continue
         if len(head) < at + 4 or head[at] != 0xFF:
             return 0, 0
         marker = head[at + 1]
@@ -99,12 +101,16 @@ def _gif(head: bytes) -> Size:
         return 0, 0
     width, height = _little(head, 6, 2), _little(head, 8, 2)
     at = 13 + (3 << ((head[10] & 7) + 1) if head[10] & 0x80 else 0)
-    while head[at : at + 1] == b"!":
-        at += 2
-        while at < len(head) and head[at]:
-            at += head[at] + 1
-        at += 1
-    if head[at : at + 1] != b"," or len(head) < at + 9:
+    extended = False  # whether what stands here is a block of an extension
+    for _ in range(_BLOCKS_MAX):
+        if extended:
+            extended = at < len(head) and head[at] > 0
+            at += head[at] + 1 if extended else 1
+        elif head[at : at + 1] == b"!":
+            at, extended = at + 2, True
+        else:
+            break
+    if extended or head[at : at + 1] != b"," or len(head) < at + 9:
         return 0, 0
     right = _little(head, at + 1, 2) + _little(head, at + 5, 2)
     bottom = _little(head, at + 3, 2) + _little(head, at + 7, 2)

@@ -106,6 +106,32 @@ async def test_a_table_without_an_end_is_read_until_the_deadline(monkeypatch):
         counter.close()
 
 
+async def test_a_stream_that_inflates_to_millions_of_objects_is_left_at_the_deadline(monkeypatch):
+    """What a few kilobytes inflate to is not read to its end: the thread is free again soon, and its next call counts."""
+    row = b"[" + b"0 " * 20_000 + b"]"
+    bomb = asked(packed(tree(1) | {5: b"[" + row * 200 + b"]"}), "b")
+    counter = PageCounter()
+    try:
+        assert counted(pdf(tree(1))) == 1  # the library is there: only the file takes time
+        monkeypatch.setattr(pages, "COUNT_S", 0.3)
+        began = time.monotonic()
+        assert await counter.count((bomb, asked(pdf(tree(1)), "a"))) == {}
+        await asyncio.wrap_future(counter._jobs[0])
+        assert time.monotonic() - began < 3
+        monkeypatch.setattr(pages, "COUNT_S", 10)
+        assert await counter.count((asked(pdf(tree(1)), "a"),)) == {"a": 1}
+    finally:
+        counter.close()
+
+
+def test_pages_in_the_open_are_counted_wherever_a_piece_ends(monkeypatch):
+    """The search goes piece by piece, and a mark that two pieces share counts once."""
+    data = b"/Type /Pages " + b"/Type /Page /Type/Page /Type/Pages " * 3
+    for piece in range(1, len(data) + 2):
+        monkeypatch.setattr(pages, "_PIECE_CHARS", piece)
+        assert pages._marks(data) == 6
+
+
 async def test_a_reader_that_hangs_costs_nobody_more_than_a_deadline(monkeypatch):
     """A count that takes too long is given up, no more than a few wait behind it, and later ones are counted again."""
     held = threading.Event()

@@ -7,6 +7,7 @@ import pytest
 
 from runtime.catalogue.models import FILE, read_rows, rows
 from runtime.toml import SettingsError
+from schemas.catalogue.builtin import BUILTIN
 
 LOAD_MAX_MS = 40.0  # 5 ms are meant; a busy machine may take its time
 
@@ -59,3 +60,11 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes, words: str) 
     assert "\n" not in str(refused.value)
     with pytest.raises(SettingsError, match="cannot be read"):
         read_rows(tmp_path / "nowhere", "p")
+
+
+def test_a_built_in_model_knows_every_service_tier_that_its_row_prices() -> None:
+    """Whichever name an id is called by, a service tier that OpenAI lists for it has the same price."""
+    for model in BUILTIN:
+        row = rows(model.provider).get(model.upstream) if model.family == "openai" else None
+        for price in row.priced() if row is not None else ():
+            assert model.prices[0].services == price.services

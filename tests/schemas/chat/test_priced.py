@@ -1,6 +1,7 @@
 """What is priced in a request, and the bound of its prompt."""
 
 import base64
+import itertools
 import json
 import time
 from decimal import Decimal
@@ -18,7 +19,7 @@ from schemas.catalogue.media import with_margin
 from schemas.catalogue.model import Capabilities, Model
 from schemas.catalogue.profiles import profiled
 from schemas.chat import priced
-from schemas.chat.priced import RequestError
+from schemas.chat.priced import MEDIA_MAX, PARTS_MAX, RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.money.pricing import Price, PriceTier
 from tests.fakes.media import data_url, png, wav
@@ -123,7 +124,7 @@ def test_choices(more: dict[str, Any], choices: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "prompts"),
-    [("x", 1), (None, 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1], [2, 3]], 2)],
+    [("x", 1), (None, 1), (["a"] * 2048, 2048), (["a", "b"], 2), ([1] * 3000, 1), ([[1], [2, 3]], 2)],
 )
 def test_prompts(value: Any, prompts: int) -> None:
     """A list of texts or of token lists is so many prompts; a list of tokens is one. Each has its choices."""
@@ -132,7 +133,8 @@ def test_prompts(value: Any, prompts: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [[], [[]], [1, "a"], [["a"]], [1.5], {}, 5, [None], [[1], []], ["a"] * 2049]
+    "value",
+    [[], [[]], [1, "a"], [["a"]], [1.5], {}, 5, [None], [[1], []], [[1], "a"], ["a"] * 2049, [{}] * 3000],
 )
 def test_bad_prompts(value: Any) -> None:
     """Anything else is a 400 on `prompt`."""
@@ -270,6 +272,35 @@ def test_the_tier_that_is_asked_for_is_what_the_hold_reckons_with() -> None:
         with pytest.raises(RequestError) as refused:
             bound({**body, "service_tier": tier}, model=model)
         assert (refused.value.error.status, refused.value.error.param) == (400, "service_tier")
+
+
+def test_a_body_of_too_many_items_is_refused_before_they_are_looked_at():
+    """What may name a cache lifetime is read item by item, so many at most: a body is never seconds of the loop."""
+    for item in ({"ttl": 1}, [{"ttl": None}]):
+        assert bound({**user({"type": "text", "text": "x"}), "tools": [item] * 10_000}, model=TIERED)
+        with pytest.raises(RequestError) as raised:
+            bound({**user({"type": "text", "text": "x"}), "tools": [item] * 100_001}, model=TIERED)
+        assert (raised.value.error.status, raised.value.error.param) == (400, "ttl")
+
+
+def test_a_lifetime_is_found_whichever_of_its_letters_are_escaped():
+    """Text with escapes names no lifetime, however much of it there is; a key does, in every way to write it."""
+    assert bound(user(*[{"type": "text", "text": "\x01\u00e9"}] * 50_000), model=TIERED)
+    for spelt in itertools.product(("t", "\\u0074"), ("t", "\\u0074"), ("l", "\\u006c", "\\u006C")):
+        body = b'{"model":"m","prompt":"x","prompt_cache_options":{"%s":"7d"}}' % "".join(spelt).encode()
+        with pytest.raises(RequestError):
+            priced.bound(priced.decode(body), ask({"model": "m", "prompt": "x"}, COMPLETIONS), TIERED)
+
+
+def test_more_media_or_parts_than_are_looked_at_are_refused():
+    """Parts are read one by one, so many at most: a body of tiny pictures or texts is never seconds of the loop."""
+    picture = {"type": "image_url", "image_url": {"url": data_url(png((8, 8)))}}
+    text = {"type": "text", "text": "\x01"}
+    messages = {"messages": [{"role": "user", "content": "\x01"}] * (PARTS_MAX + 1)}
+    assert bound(user(*[picture] * MEDIA_MAX))
+    assert bound(user(*[text] * (PARTS_MAX - 2)))
+    for body in (user(*[picture] * (MEDIA_MAX + 1)), user(*[text] * PARTS_MAX), messages):
+        assert refused(body) == "messages"
 
 
 def _cached(ttl: object) -> list[dict[str, Any]]:

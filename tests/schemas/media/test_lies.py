@@ -93,6 +93,22 @@ def test_a_file_cut_anywhere_is_no_smaller():
                 assert part is None or (whole is not None and part == whole), (data[:40], cut)
 
 
+def test_what_a_picture_is_filled_with_is_walked_for_so_many_steps():
+    """Filling and tiny blocks are followed a thousand times at most, and full blocks as far as is looked."""
+    profile = b"!\xff" + (b"\xff" + bytes(255)) * 370 + b"\x00"
+    for blocks, size in (
+        (profile, (9, 9)),
+        (b"!\xfe" + b"\x01a" * 1_100 + b"\x00", None),
+        (b"!\xf9\x00" * 600, None),
+    ):
+        data = media.gif((9, 9), before=blocks)
+        assert picture_size(base64.b64encode(data).decode(), 0) == size, blocks[:4]
+    for filling, size in ((1, (9, 9)), (900, (9, 9)), (1_100, None)):
+        data = media.jpeg(media.frame((9, 9)))
+        data = data[:2] + b"\xff" * filling + data[2:]
+        assert picture_size(base64.b64encode(data).decode(), 0) == size, filling
+
+
 def test_honest_recordings_are_counted_by_their_length():
     """A WAV lasts as long as its samples do; an MP3 is bounded at the lowest rate, and estimated at its own."""
     for seconds, rate, channels, bits in itertools.product((3, 61), (8_000, 44_100), (1, 2), (8, 16, 24)):
