@@ -111,6 +111,7 @@ async def serve(
             consumer=consumer,
             beats=beats,
             providers={pool.name: pool.provider for pool in settings.pools},
+            aliases=settings.aliases,
             auditing=asyncio.Lock(),
         )
         requests = Requests(bus, writer, services, telemetry)

@@ -118,13 +118,23 @@ class Admission:
         )
         return self._relay.start(job, reply)
 
-    async def _model(self, name: str) -> Model:
+    async def _model(self, written: str) -> Model:
+        name = self._first_served(await self._catalogue.expand((written,)))
         model = await self._catalogue.find(name)
         if model is None:
             raise RequestError(model_not_found(name))
         if self._roster.gone(model.pool, model.id):
             raise RequestError(model_not_found(name, model.successor))
         return model
+
+    def _first_served(self, names: tuple[str, ...]) -> str:
+        """Of what a name stands for, the first that some worker can serve; the first of all if none can be."""
+        if len(names) > 1:
+            for name in names:
+                model = self._catalogue.known(name)
+                if model is not None and self._roster.serves(model.pool, model.id):
+                    return name
+        return names[0]
 
 
 def _kept(ask: Ask, model: Model) -> int | None:
@@ -156,7 +166,7 @@ def _job(
         request_id=hold.request_id,
         attempt=1,
         dialect=dialect,
-        model=ask.model,
+        model=model.id,
         upstream=hold.upstream,
         stream=ask.stream,
         include_usage=ask.include_usage,
@@ -182,9 +192,9 @@ def _refusal(refusal: Refusal, ask: Ask, model: Model) -> WireError:
         case Reason.UNKNOWN_KEY:
             return bad_key()
         case Reason.UNKNOWN_MODEL:
-            return model_not_found(ask.model)
+            return model_not_found(model.id)
         case Reason.PROVIDER_DENIED:
-            return provider_denied(ask.model)
+            return provider_denied(model.id)
         case Reason.INSUFFICIENT:
             return insufficient_balance(_shortage(refusal, ask, model))
         case Reason.BACKLOG:

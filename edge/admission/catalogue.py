@@ -24,6 +24,7 @@ class Catalogue:
         self._ledger = ledger
         self._limits = limits
         self._models: dict[str, Model] = {}
+        self._aliases: dict[str, tuple[str, ...]] = {}
         self._loop = asyncio.get_running_loop()
         self._loaded = 0.0
         self._loading: asyncio.Task[None] | None = None
@@ -37,21 +38,43 @@ class Catalogue:
         """Every model, by id."""
         return [self._models[name] for name in sorted(self._models)]
 
+    def stands_for(self, name: str) -> tuple[str, ...]:
+        """The ids that an alias stands for; none for what is no alias."""
+        return self._aliases.get(name, ())
+
     def known(self, name: str) -> Model | None:
         """A model's row, if it is already known."""
         return self._models.get(name)
 
+    def aliases(self) -> list[str]:
+        """Every alias, by id."""
+        return sorted(self._aliases)
+
     async def find(self, name: str) -> Model | None:
         """A model's row; an unknown name has the catalogue read again, at most once in `catalogue_gap_s`."""
         model = self._models.get(name)
-        if model is None and time.monotonic() - self._loaded > self._limits.catalogue_gap_s:
+        if model is None and name not in self._aliases:
+            await self._look_again()
+            model = self._models.get(name)
+        return model
+
+    async def expand(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The ids that some names stand for, in their order and none twice; an unknown name stands for itself."""
+        if len(names) == 1 and names[0] in self._models:
+            return names
+        found: dict[str, None] = {}
+        for name in names:
+            await self.find(name)
+            found.update(dict.fromkeys(self._aliases.get(name, (name,))))
+        return tuple(found)
+
+    async def _look_again(self) -> None:
+        if time.monotonic() - self._loaded > self._limits.catalogue_gap_s:
             try:
                 await asyncio.shield(self._load())
             except LedgerAwayError:
                 if not self._loaded:
                     raise
-            model = self._models.get(name)
-        return model
 
     def refresh(self, now: float) -> None:
         """Reads it again in the background if it has become old."""
@@ -68,6 +91,7 @@ class Catalogue:
     async def _read(self) -> None:
         reply = await self._ledger.ask(CATALOGUE, CatalogueQuery())
         self._models = {model.id: model for model in reply.models}
+        self._aliases = {alias.id: alias.models for alias in reply.aliases}
         self._loaded = time.monotonic()
 
     async def close(self) -> None:
@@ -78,9 +102,23 @@ class Catalogue:
 
 
 def live_models(catalogue: Catalogue, roster: Roster) -> list[dict[str, Any]]:
-    """What `GET /v1/models` lists: the models that some worker can serve now."""
+    """What `GET /v1/models` lists: the models that some worker can serve now, then the aliases that stand for one."""
     live = roster.live()
-    return [describe(model) for model in catalogue.models() if (model.pool, model.id) in live]
+    listed = [describe(model) for model in catalogue.models() if (model.pool, model.id) in live]
+    entries = (alias_entry(catalogue, roster, name) for name in catalogue.aliases())
+    return [*listed, *(entry for entry in entries if entry is not None)]
+
+
+def alias_entry(catalogue: Catalogue, roster: Roster, name: str) -> dict[str, Any] | None:
+    """An alias as it is listed: the entry of its first model that can be served now, under its own id, and `models`.
+
+    None if it is no alias, or none of its models can be served.
+    """
+    ids = catalogue.stands_for(name)
+    for model in map(catalogue.known, ids):
+        if model is not None and roster.serves(model.pool, model.id):
+            return describe(model) | {"id": name, "models": list(ids)}
+    return None
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Owns the routes of models: what can be called now, and each model's entry."""
 
-from edge.admission.catalogue import describe, live_models
+from edge.admission.catalogue import alias_entry, describe, live_models
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
 from schemas.chat.priced import RequestError
@@ -21,6 +21,14 @@ async def model(backing: Backing, exchange: Exchange) -> None:
     if not name:
         raise RequestError(unknown_path(exchange.method, exchange.path))
     found = await backing.catalogue.find(name) if len(name) <= ID_CHARS_MAX else None
+    if backing.catalogue.stands_for(name):
+        entry = alias_entry(backing.catalogue, backing.roster, name)
+        if entry is None:
+            raise RequestError(
+                saturated(f"No worker can serve a model of the alias `{name}` now. Retry with backoff.")
+            )
+        await exchange.answer(200, encode(entry))
+        return
     if found is None:
         raise RequestError(model_not_found(name[:ID_CHARS_MAX]))
     if backing.roster.gone(found.pool, found.id):

@@ -11,6 +11,7 @@ from ledger.commits.commit import Committer
 from ledger.store.base import Store
 from ledger.stream.consumer import Consumer
 from ledger.verbs.beats import Beats
+from schemas.catalogue.aliases import Alias
 from schemas.verbs.base import Form, Reply, Verb
 
 
@@ -22,6 +23,7 @@ class Services(Struct, frozen=True, kw_only=True, eq=False):
     consumer: Consumer
     beats: Beats
     providers: Mapping[str, str]  # of the pools in the settings, by name
+    aliases: tuple[Alias, ...]
     auditing: asyncio.Lock  # one proof at a time
 
 

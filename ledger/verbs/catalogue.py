@@ -6,7 +6,7 @@ from schemas.verbs.catalogue import CatalogueReply
 
 
 def _models(services: Services) -> CatalogueReply:
-    return CatalogueReply(tuple(services.committer.catalogue.models.values()))
+    return CatalogueReply(tuple(services.committer.catalogue.models.values()), services.aliases)
 
 
 CATALOGUE = Fixed(verb=catalogue.CATALOGUE, answer=_models)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
+from runtime.settings.aliases import read_aliases
 from runtime.settings.calls import CallSettings, read_calls
 from runtime.settings.models import catalogue
 from runtime.settings.pools import (
@@ -21,6 +22,7 @@ from runtime.settings.pools import (
 from runtime.settings.secrets import Secrets, unread
 from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
 
 __all__ = [
@@ -72,6 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate: Decimal = DEFAULT_RATE
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[Model, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     guessed_pictures: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
@@ -135,8 +138,9 @@ def load(
     edge.done()
     metrics.done()
     models, guessed_pictures = catalogue(root.tables("models"), settings.pools, settings.rate)
+    aliases = read_aliases(root.tables("aliases"), {model.id for model in models})
     root.done()
-    return structs.replace(settings, models=models, guessed_pictures=guessed_pictures)
+    return structs.replace(settings, models=models, aliases=aliases, guessed_pictures=guessed_pictures)
 
 
 def _sqlite(data: Path | None) -> str:

@@ -37,7 +37,7 @@ class Job(Struct, frozen=True, array_like=True):
     request_id: str
     attempt: int
     dialect: str  # the caller's protocol (`schemas.dialects`): it decides the shape of the answer
-    model: str  # what the caller wrote, and what the answer says
+    model: str  # the id of the row that serves, and what the answer says
     upstream: str  # what the provider is asked for
     stream: bool
     include_usage: bool  # the caller asked for usage in a stream

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from schemas.bus.subjects import Role
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
 from schemas.verbs.base import VERSION, Verb
 
@@ -14,9 +15,10 @@ class CatalogueQuery(Struct, frozen=True, array_like=True):
 
 
 class CatalogueReply(Struct, frozen=True, array_like=True):
-    """All models, with the price rows in force and to come, and the rate that each is billed at."""
+    """All models, with the price rows in force and to come, and the rate that each is billed at; and the aliases."""
 
     models: tuple[Model, ...]
+    aliases: tuple[Alias, ...] = ()
 
 
 CATALOGUE: Verb[CatalogueQuery, CatalogueReply] = Verb(

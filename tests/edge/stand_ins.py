@@ -30,6 +30,7 @@ from schemas.bus.frames import (
 )
 from schemas.bus.subjects import Role
 from schemas.bus.usage import estimate_tokens
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.verbs import VERBS
@@ -71,6 +72,7 @@ class ScriptedLedger:
         self.bus = bus
         self.key = keys.generate()
         self.models: tuple[Model, ...] = BUILTIN
+        self.aliases: tuple[Alias, ...] = ()
         self.refusal: Refusal | None = None
         self.active = True
         self.reattempt_ok = True
@@ -108,7 +110,7 @@ class ScriptedLedger:
         if verb is KEY:
             return KeyReply(known, "key_1" if known else "")
         if verb is CATALOGUE:
-            return CatalogueReply(self.models)
+            return CatalogueReply(self.models, self.aliases)
         if verb is GENERATION:
             return GenerationReply(known, self.receipts.get(request.request_id) if known else None)
         if verb is REATTEMPT:
