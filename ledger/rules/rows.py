@@ -158,11 +158,22 @@ class Key(Row, kw_only=True):
 
 
 class Hold(Row, kw_only=True):
-    """One call's reservation. `token_limit` is per choice; `price_ref` and `rate` are pinned for good."""
+    """One call's reservation. `token_limit` is per choice; `price_ref` and `rate` are pinned for good.
+
+    `asked` is the JSON list of names that the caller wrote, empty where it wrote the id of `model`. Of a call that
+    several models may serve, `candidate` is the place of the current one, whose own terms count; else it is 0.
+    """
 
     TABLE: ClassVar[str] = "holds"
     KEY: ClassVar[tuple[str, ...]] = ("request_id",)
-    CHANGES: ClassVar[tuple[str, ...] | None] = ("held_nano", "attempt", "state", "lease_ms", "closed_ms")
+    CHANGES: ClassVar[tuple[str, ...] | None] = (
+        "held_nano",
+        "attempt",
+        "state",
+        "lease_ms",
+        "closed_ms",
+        "candidate",
+    )
 
     request_id: str
     token: str
@@ -186,6 +197,30 @@ class Hold(Row, kw_only=True):
     lease_ms: int
     created_ms: int
     closed_ms: int
+    asked: str = ""
+    candidate: int = 0
+
+
+class Candidate(Row, kw_only=True):
+    """What a hold pins for one of several models that may serve its call. `place` is from 1, in the order of trying."""
+
+    TABLE: ClassVar[str] = "candidates"
+    KEY: ClassVar[tuple[str, ...]] = ("request_id", "place")
+
+    request_id: str
+    place: int
+    model: str
+    pool: str
+    provider: str
+    upstream: str
+    price_ref: str
+    rate: str
+    list_nano: int
+    token_limit: int
+    limited: bool
+
+
+Terms = Hold | Candidate  # what a call with one model is priced by: of several, each has its own
 
 
 def tombstone(event: UsageEvent, now_ms: int) -> Hold:
