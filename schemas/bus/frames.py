@@ -59,6 +59,8 @@ class Job(Struct, frozen=True, array_like=True):
     rate: Decimal = Decimal(0)
     scope: str = ""  # for later: whose finished items a reference may name
     headers: tuple[tuple[str, str], ...] = ()  # for later: the caller's, those that its dialect names
+    candidate: int = 0  # the place of `model` among the hold's candidates; 0 of a call with one
+    last: bool = True  # no other candidate may serve if this one cannot
 
 
 class Accept(Struct, frozen=True, array_like=True, tag="accept"):
@@ -129,12 +131,14 @@ class End(Struct, frozen=True, array_like=True, tag="end"):
 class Failed(Struct, frozen=True, array_like=True, tag="failed"):
     """The call failed for good; its usage event is on its way. The edge makes a status of it, or an error event.
 
-    Also the last frame of an attempt that its edge has cancelled, once the event is durable: nothing more is to be
+    With `gives_way` the call is not over: its caller has seen nothing, another candidate may serve, and the event
+    leaves the hold open. Also the last frame of an attempt that its edge has cancelled, once the event is durable: nothing more is to be
     followed. Frames before it may never have been sent.
     """
 
     seq: int
     error: WireError
+    gives_way: bool = False
 
 
 Frame = Accept | Bounce | Data | Alive | Head | EarlyUsage | End | Failed
