@@ -10,22 +10,21 @@ What the caller is to be sent waits here until the answer takes it.
                                        ASKING --granted--> OFFERED, as the next attempt
                                           +-----refused--> ENDED
 
-A call asks for a further attempt when an offer is not answered in time, or when a worker is lost before the caller has
-seen anything of it. Every state but ENDED also ends by its deadline, by the edge's stop, and when the caller leaves:
+A call asks for a further attempt when an offer is not answered in time, when a worker is lost before the caller has
+seen anything of it, or when its model cannot serve and another may. Every state but ENDED also ends by its deadline, by the edge's stop, and when the caller leaves:
 then a call that a worker has, or may have, is followed until it is known what it costs.
 """
 
 import time
 
-from msgspec import structs
-
 from edge import faults
 from edge.calls.attempt import Attempt, Fate, Verdict
+from edge.calls.candidates import Candidates
 from edge.calls.deadlines import Deadlines
 from edge.calls.host import Host, Settle, State
 from edge.calls.outlet import Outlet
 from edge.limits import Limits
-from schemas.bus.frames import Accept, Bounce, End, Failed, Frame, Job
+from schemas.bus.frames import Accept, Bounce, End, Failed, Frame
 from schemas.errors import WireError, upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.verbs.calls import Hold
@@ -34,22 +33,37 @@ from schemas.verbs.calls import Hold
 class Call(Outlet):
     """One call, driven by frames, ticks and its caller; the answer sees it as an `Outlet`, and takes bytes with `take`."""
 
-    def __init__(self, host: Host, limits: Limits, job: Job, hold: Hold) -> None:
+    def __init__(self, host: Host, limits: Limits, hold: Hold, candidates: Candidates) -> None:
         now = time.monotonic()
         super().__init__(limits, now)
         self._host = host
         self._limits = limits
-        self._job = job
+        self._candidates = candidates
+        job = candidates.job
         self.hold = hold
         self.request_id = job.request_id
-        self.model = job.model
-        self.pool = hold.pool
         self.stream = job.stream
+        self._error: WireError | None = None  # of the candidate that gives way, while the ledger is asked
         self.parts_body = b""  # a body too large for its job
         self.state = State.WAITING
         self.created = now
-        self._deadlines = Deadlines(limits, now, job.deadline_s)
+        self._deadlines = Deadlines(limits, now, job.deadline_s, 1 + candidates.left)
         self.current = Attempt(host, limits, self, job, number=job.attempt, now=now)
+
+    @property
+    def model(self) -> str:
+        """The id of the row that serves it, or would."""
+        return self._candidates.job.model
+
+    @property
+    def pool(self) -> str:
+        """Where that row is served."""
+        return self._candidates.pool
+
+    @property
+    def candidate(self) -> int:
+        """Its place among the hold's candidates; 0 of a call with one."""
+        return self._candidates.job.candidate
 
     # What the caller's side does.
 
@@ -71,7 +85,7 @@ class Call(Outlet):
         self.left = True
         self._deadlines.left(now)
         self.current.flow.drop()
-        self._job = structs.replace(self._job, body=b"")  # it is not offered again
+        self._candidates.drop_bodies()  # it is not offered again
         self.parts_body = b""
         if self.state is State.WAITING:
             self._end(None, Settle.RELEASE)
@@ -86,7 +100,9 @@ class Call(Outlet):
     def offer(self) -> None:
         """Publishes the job, or waits for a moment in which that can help."""
         now = time.monotonic()
-        if self.current.offer(self, self._job, self._deadlines.worker_s(now)):
+        if self._candidates.left and not self._host.serves(self.pool, self.model):
+            self._unserved(faults.no_room(self.model))
+        elif self.current.offer(self, self._candidates.job, self._deadlines.worker_s(now)):
             self.state = State.OFFERED
             self._deadlines.offered(now)
         else:
@@ -109,7 +125,7 @@ class Call(Outlet):
         if self.left:
             self._end(None, Settle.RELEASE)
         elif self._host.deserted(self.pool):
-            self._end(faults.no_room(self.model), Settle.RELEASE)
+            self._unserved(faults.no_room(self.model))
         else:
             self._wait(time.monotonic())
 
@@ -131,14 +147,29 @@ class Call(Outlet):
 
     def _replace(self) -> None:
         """The attempt is given up before the caller has seen anything of it; the next one needs the ledger's word."""
-        if self.current.number >= self._limits.attempts:
+        if self._candidates.attempts(self.current.number) < self._limits.attempts:
+            self._ask(None)
+        elif self._candidates.left:
+            self._ask(faults.WORKERS_FAILED)
+        else:
             self.current.cancel(time.monotonic())
             self._end(faults.WORKERS_FAILED, Settle.FAIL)
-            return
+
+    def _unserved(self, error: WireError) -> None:
+        """No worker has the call, and none of its candidate's will: the next candidate's turn, if there is one."""
+        if self._candidates.left and not self.left:
+            self._ask(error)
+        else:
+            self._end(error, Settle.RELEASE)
+
+    def _ask(self, gives_way: WireError | None) -> None:
+        """Asks for a further attempt: of the next candidate, if the current one gives way with an error."""
         replaced = self.estimate()
+        self._error = gives_way
         self.state = State.ASKING
         self.current.flow.drop()  # what waits belongs to an answer that the caller will not get
-        self._host.reattempt(self, replaced)
+        place = self.candidate if gives_way is None else self._candidates.next_place
+        self._host.reattempt(self, replaced, place)
 
     def on_reattempt(self, ok: bool | None) -> None:
         """The ledger's word on a further attempt; None if it could not be asked."""
@@ -152,9 +183,10 @@ class Call(Outlet):
             error = faults.LEDGER_AWAY if ok is None else faults.WORKER_FAILED
             self._end(error, Settle.WORKER if self.left else Settle.FAIL)
             return
-        self.current = Attempt(
-            self._host, self._limits, self, self._job, number=self.current.number + 1, now=now
-        )
+        number = self.current.number + 1
+        if self._error is not None and self._candidates.left:
+            self._candidates.advance(number)
+        self.current = Attempt(self._host, self._limits, self, self._candidates.job, number=number, now=now)
         self._deadlines.again()
         if self.left:
             self._end(None, Settle.RELEASE)
@@ -187,7 +219,7 @@ class Call(Outlet):
         if self.left:
             self._end(None, Settle.RELEASE)
         elif frame.error is not None:
-            self._end(frame.error, Settle.RELEASE)
+            self._unserved(frame.error)
         elif self.current.bounces < self._limits.bounces:
             self.current.bounces += 1
             self.offer()
@@ -198,9 +230,9 @@ class Call(Outlet):
         if self.left:
             self.current.cancel_again(now)
             if isinstance(frame, End | Failed):
-                self._end(
-                    None, Settle.WORKER
-                )  # frames still missing no longer matter: the worker has settled
+                # Frames still missing no longer matter: the worker has settled, or leaves the hold to us.
+                open_still = isinstance(frame, Failed) and frame.gives_way
+                self._end(None, Settle.RELEASE if open_still else Settle.WORKER)
                 return
         verdict = self.current.on_frame(frame, now)
         if verdict is not None:
@@ -211,6 +243,12 @@ class Call(Outlet):
     def _over(self, verdict: Verdict) -> None:
         if verdict.fate is Fate.ENDED:
             self._end(verdict.error, verdict.how)
+        elif verdict.fate is Fate.GAVE_WAY:
+            error = verdict.error or upstream_timeout()
+            if self._candidates.left and not self._deadlines.spent(time.monotonic()):
+                self._ask(error)
+            else:
+                self._end(error, Settle.RELEASE)
         elif verdict.fate is Fate.DEAD:
             self.worker_died()
         elif self.delivered:
@@ -239,8 +277,11 @@ class Call(Outlet):
 
     def _tick_unserved(self, now: float) -> None:
         if self.state is State.WAITING:
-            if (error := self._deadlines.no_room(self._host, self.model, now)) is not None:
+            error = self._deadlines.no_room(self._host, self.model, now)
+            if error is faults.BUS_AWAY:
                 self._end(error, Settle.RELEASE)
+            elif error is not None:
+                self._unserved(error)
         elif self.state is State.OFFERED and self._deadlines.unanswered(self._host, now):
             if self._host.connected:
                 self._replace()
@@ -264,7 +305,7 @@ class Call(Outlet):
 
     def estimate(self) -> TokenUsage:
         """Usage of the current attempt as far as its frames tell it; none before a worker has it."""
-        return self.current.estimate(self._job) if self.current.worker_id else NO_USAGE
+        return self.current.estimate(self._candidates.job) if self.current.worker_id else NO_USAGE
 
     def worker_died(self) -> None:
         """The worker that has this call is known to be dead."""
