@@ -64,9 +64,9 @@ def both(point: str, dies: str, seen: str, books: str, upstream: int) -> list[Ca
     return [Case(point, dies, stream, (seen,), (books,), (upstream,)) for stream in (True, False)]
 
 
-def several(point: str, dies: str, seen: str, books: str, upstream: int) -> list[Case]:
-    """The same for a call whose first model fails: it strikes between the two."""
-    return [Case(point, dies, stream, (seen,), (books,), (upstream,), DOOMED) for stream in (True, False)]
+def between(point: str, dies: str, seen: str, books: str, *, stream: bool) -> Case:
+    """A call whose first model fails: it strikes before the second is asked."""
+    return Case(point, dies, stream, (seen,), (books,), (1 if seen == COMPLETE else 0,), DOOMED)
 
 
 CASES = [
@@ -100,12 +100,12 @@ CASES = [
     *both("edge-completes", "edge", BROKEN, REPORTED, 1),
     # 6, between two models: the first one's worker says that it gives way, its event is in the stream; the edge asks for
     # the next, the ledger makes it the current one. A caller who is still there is served by the second.
-    *several("worker-passes", "worker", COMPLETE, REPORTED, 1),
-    *several("worker-bills", "worker", COMPLETE, REPORTED, 1),
-    *several("worker-published", "worker", COMPLETE, REPORTED, 1),
-    *several("edge-goes-on", "edge", BROKEN, EXPIRED, 0),
-    *several("edge-may-go-on", "edge", BROKEN, EXPIRED, 0),
-    *several("ledger-goes-on", "ledger0", COMPLETE, REPORTED, 1),
+    between("worker-passes", "worker", COMPLETE, REPORTED, stream=True),
+    between("worker-bills", "worker", COMPLETE, REPORTED, stream=False),
+    between("worker-published", "worker", COMPLETE, REPORTED, stream=True),
+    between("edge-goes-on", "edge", BROKEN, EXPIRED, stream=False),
+    between("edge-may-go-on", "edge", BROKEN, EXPIRED, stream=True),
+    between("ledger-goes-on", "ledger0", COMPLETE, REPORTED, stream=True),
 ]
 DIE = tuple(dict.fromkeys(case.dies for case in CASES))
 
