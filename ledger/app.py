@@ -90,7 +90,7 @@ async def serve(
         await again(lambda: write_catalogue(store, models, settings.pools))
         _say_guesses(settings)
         telemetry = _the_telemetry()
-        sold = Catalogue(models, pool_regions(settings.pools))
+        sold = Catalogue(models, pool_regions(settings.pools), settings.aliases)
         committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)

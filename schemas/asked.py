@@ -8,7 +8,7 @@ Fields = dict[str, Raw]  # a body's top level, in the caller's order, its values
 class Ask(Struct, frozen=True, kw_only=True):
     """What a body asks for, whatever its model is. Limits are tokens of output per choice."""
 
-    candidates: tuple[str, ...]  # the models that may serve it, the one wanted most first; one now
+    candidates: tuple[str, ...]  # the names that the caller wrote, the one wanted most first and none twice
     stream: bool
     include_usage: bool  # of a stream
     include_cost: bool

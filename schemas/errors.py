@@ -1,5 +1,6 @@
 """Owns the errors a caller can see: one closed table of statuses, types and codes, and OpenAI's envelope."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -40,6 +41,21 @@ SERVER_ERROR = "server_error"
 UNAVAILABLE = "service_unavailable_error"
 RETRY_LATER_S = 1.0
 NOT_RECORDED = "not_recorded"  # the code of a call that is complete but whose bill was not durable in time
+
+
+CONTEXT_TOO_LONG = "context_length_exceeded"
+# How servers that know no codes say it.
+_TOO_LONG = re.compile(r"maximum context length|context (?:length|window)|prompt is too long", re.IGNORECASE)
+
+
+def gives_way(error: WireError) -> bool:
+    """Whether another model may serve a call that ended so: what failed was a provider or a model, not the request.
+
+    A body that is refused, or its content, is the caller's: no other model is asked to take it.
+    """
+    if error.status == 400:
+        return error.code == CONTEXT_TOO_LONG or _TOO_LONG.search(error.message) is not None
+    return error.status in (404, 413, 429) or error.status >= 500
 
 
 def invalid(message: str, *, param: str | None = None, code: str | None = None) -> WireError:

@@ -2,21 +2,20 @@
 
 import time
 
-from msgspec import structs
-
+from edge.admission.candidates import Asked, Candidate, Choice
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.call import Call
+from edge.calls.candidates import Offer
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
-from edge.faults import pool_unset
 from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
 from edge.http.intake import AUTHORIZATION, key_digest, read_body
 from edge.limits import Limits
 from runtime.ledger import LedgerClient
-from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Seen
+from schemas.asked import Ask
 from schemas.bus import frames
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
@@ -33,7 +32,7 @@ from schemas.errors import (
 )
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.base import VERSION
-from schemas.verbs.calls import AUTHORISE, Authorise, Hold, Reason, Refusal
+from schemas.verbs.calls import AUTHORISE, Authorise, Further, Granted, Hold, Reason, Refusal
 from schemas.verbs.keys import KEY, KeyQuery
 
 
@@ -69,10 +68,8 @@ class Admission:
         limits: Limits,
     ) -> None:
         self._ledger = ledger
-        self._catalogue = catalogue
-        self._roster = roster
         self._relay = relay
-        self._pages = pages
+        self._choice = Choice(catalogue, roster, relay, pages)
         self._budget = budget
         self._limits = limits
 
@@ -99,49 +96,54 @@ class Admission:
     async def _admit(self, exchange: Exchange, dialect: Dialect, caller: Caller, body: bytes) -> Call:
         fields = dialect.decode(body)
         ask = dialect.read(fields)
-        model = await self._model(ask.model)
-        seen = self._seen(model)
-        bound = dialect.bound(fields, ask, model, seen)
         body = dialect.encode(fields)
-        if (error := dialect.refuse(model, body)) is not None:
-            raise RequestError(error)
-        if bound.documents:
-            await caller.verify()  # before work that is worth something
-            pages = await self._pages.count(bound.documents)
-            bound = dialect.bound(fields, ask, model, structs.replace(seen, pages=pages))
+        candidates = await self._choice.of(Asked(dialect, ask, fields, body, caller.verify))
         # Before the hold: nobody would release one that was granted to a call which is then refused.
         headers = job_headers(exchange, dialect.job_headers)
-        message = Authorise(
-            v=VERSION,
-            request_id=exchange.request_id,
-            digest=caller.digest,
-            model=model.id,
-            prompt_max=bound.prompt_max,
-            choices=ask.choices,
-            limit=bound.limit,
-            prompts=ask.inputs,
-            uplifts=bound.uplifts,
-        )
+        message = _authorise(exchange.request_id, caller.digest, ask, candidates)
         reply = await self._ledger.ask(AUTHORISE, message)
+        by_id = {candidate.model.id: candidate for candidate in candidates}
         if isinstance(reply, Refusal):
-            raise RequestError(_refusal(reply, ask, model))
-        job = _job(
-            dialect.name, ask, bound, reply, body, headers=headers, model=model, call_s=self._limits.call_s
-        )
-        return self._relay.start(job, reply)
+            raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))
+        granted: tuple[Hold | Granted, ...] = reply.candidates or (reply,)
+        offers: list[Offer] = []
+        for terms in granted:
+            candidate = by_id[terms.model] if isinstance(terms, Granted) else candidates[0]
+            job = _job(
+                dialect.name,
+                ask,
+                candidate,
+                terms,
+                request_id=exchange.request_id,
+                key_id=reply.key_id,
+                body=body,
+                headers=headers,
+                last=terms is granted[-1],
+                call_s=self._limits.call_s,
+            )
+            offers.append(Offer(terms.pool, job))
+        call = self._relay.start(reply, *offers)
+        call.tells_model = bool(message.asked)
+        return call
 
-    def _seen(self, model: Model) -> Seen:
-        return CAPS_ONLY if self._relay.overruns.has(model.pool, model.upstream) else NOTHING_SEEN
 
-    async def _model(self, name: str) -> Model:
-        model = await self._catalogue.find(name)
-        if model is None:
-            raise RequestError(model_not_found(name))
-        if self._roster.gone(model.pool, model.id):
-            raise RequestError(model_not_found(name, model.successor))
-        if self._roster.unset(model.pool):
-            raise RequestError(pool_unset(model))
-        return model
+def _authorise(request_id: str, digest: bytes, ask: Ask, candidates: tuple[Candidate, ...]) -> Authorise:
+    first, *others = candidates
+    return Authorise(
+        v=VERSION,
+        request_id=request_id,
+        digest=digest,
+        model=first.model.id,
+        prompt_max=first.bound.prompt_max,
+        choices=ask.choices,
+        limit=first.bound.limit,
+        prompts=ask.inputs,
+        uplifts=first.bound.uplifts,
+        others=tuple(
+            Further(one.model.id, one.bound.prompt_max, one.bound.limit, one.bound.uplifts) for one in others
+        ),
+        asked=() if ask.candidates == (first.model.id,) else ask.candidates,
+    )
 
 
 def _kept(ask: Ask, model: Model) -> int | None:
@@ -159,40 +161,46 @@ def _kept(ask: Ask, model: Model) -> int | None:
 def _job(
     dialect: str,
     ask: Ask,
-    bound: Bound,
-    hold: Hold,
-    body: bytes,
+    candidate: Candidate,
+    terms: Hold | Granted,
     *,
+    request_id: str,
+    key_id: str,
+    body: bytes,
     headers: tuple[tuple[str, str], ...],
-    model: Model,
+    last: bool,
     call_s: float,
 ) -> Job:
+    """The job of one candidate, with what its hold grants it."""
+    model, bound = candidate.model, candidate.bound
     kept = _kept(ask, model)
     return Job(
         v=frames.VERSION,
-        request_id=hold.request_id,
+        request_id=request_id,
         attempt=1,
         dialect=dialect,
-        model=ask.model,
-        upstream=hold.upstream,
+        model=model.id,
+        upstream=terms.upstream,
         stream=ask.stream,
         include_usage=ask.include_usage,
         include_cost=ask.include_cost,
-        limit=hold.limit,
-        write_limit=hold.limited or kept is None or kept > hold.limit,
+        limit=terms.limit,
+        write_limit=terms.limited or kept is None or kept > terms.limit,
         prompt_max=bound.prompt_max,
         text_bytes=bound.text_bytes,
         choices=ask.choices,
-        hold_list_nano=hold.list_nano,
+        hold_list_nano=terms.list_nano,
         deadline_s=call_s,
         published_ms=time.time_ns() // 1_000_000,
         body=body,
         body_bytes=len(body),
-        price=hold.price,
-        rate=hold.rate,
-        scope=hold.key_id,
+        price=terms.price,
+        rate=terms.rate,
+        scope=key_id,
         headers=headers,
         media_tokens=bound.media_tokens,
+        candidate=terms.place if isinstance(terms, Granted) else 0,
+        last=last,
     )
 
 
@@ -201,9 +209,9 @@ def _refusal(refusal: Refusal, ask: Ask, model: Model) -> WireError:
         case Reason.UNKNOWN_KEY:
             return bad_key()
         case Reason.UNKNOWN_MODEL:
-            return model_not_found(ask.model)
+            return model_not_found(model.id)
         case Reason.PROVIDER_DENIED:
-            return provider_denied(ask.model)
+            return provider_denied(model.id)
         case Reason.INSUFFICIENT:
             return insufficient_balance(_shortage(refusal, ask, model))
         case Reason.BACKLOG:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
+from edge.calls.roster import Roster
 from edge.limits import Limits
 from runtime.ledger import LedgerAwayError, LedgerClient
 from schemas.catalogue.model import Model
@@ -25,6 +26,7 @@ class Catalogue:
         self._ledger = ledger
         self._limits = limits
         self._models: dict[str, Model] = {}
+        self._aliases: dict[str, tuple[str, ...]] = {}
         self._sorted: list[Model] = []
         self.version = ""  # of what is here; "" from a ledger of the version before
         self.generation = 0  # how often it has changed
@@ -41,21 +43,43 @@ class Catalogue:
         """Every model, by id."""
         return self._sorted
 
+    def stands_for(self, name: str) -> tuple[str, ...]:
+        """The ids that an alias stands for; none for what is no alias."""
+        return self._aliases.get(name, ())
+
     def known(self, name: str) -> Model | None:
         """A model's row, if it is already known."""
         return self._models.get(name)
 
+    def aliases(self) -> list[str]:
+        """Every alias, by id."""
+        return sorted(self._aliases)
+
     async def find(self, name: str) -> Model | None:
         """A model's row; an unknown name has the catalogue read again, at most once in `catalogue_gap_s`."""
         model = self._models.get(name)
-        if model is None and time.monotonic() - self._loaded > self._limits.catalogue_gap_s:
+        if model is None and name not in self._aliases:
+            await self._look_again()
+            model = self._models.get(name)
+        return model
+
+    async def expand(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The ids that some names stand for, in their order and none twice; an unknown name stands for itself."""
+        if len(names) == 1 and names[0] in self._models:
+            return names
+        found: dict[str, None] = {}
+        for name in names:
+            await self.find(name)
+            found.update(dict.fromkeys(self._aliases.get(name, (name,))))
+        return tuple(found)
+
+    async def _look_again(self) -> None:
+        if time.monotonic() - self._loaded > self._limits.catalogue_gap_s:
             try:
                 await asyncio.shield(self._load())
             except LedgerAwayError:
                 if not self._loaded:
                     raise
-            model = self._models.get(name)
-        return model
 
     def refresh(self, now: float) -> None:
         """Reads it again in the background if it has become old."""
@@ -72,7 +96,7 @@ class Catalogue:
     async def _read(self) -> None:
         reply = await self._ledger.ask(CATALOGUE, CatalogueQuery(known=self.version))
         if not (reply.version and reply.version == self.version):
-            models, version = list(reply.models), reply.version
+            models, aliases, version = list(reply.models), reply.aliases, reply.version
             for _ in range(PAGES_MAX):
                 if not reply.cursor:
                     break
@@ -80,13 +104,13 @@ class Catalogue:
                 if reply.version != version:
                     return  # another ledger answered, with another catalogue: the next tick reads it whole
                 models += reply.models
-            self._take(models, version)
+            self._take(models, version, {alias.id: alias.models for alias in aliases})
         self._loaded = time.monotonic()
 
-    def _take(self, models: list[Model], version: str) -> None:
+    def _take(self, models: list[Model], version: str, aliases: dict[str, tuple[str, ...]]) -> None:
         found = {model.id: model for model in models}
-        if version or found != self._models:
-            self._models, self.version = found, version
+        if version or (found, aliases) != (self._models, self._aliases):
+            self._models, self._aliases, self.version = found, aliases, version
             self._sorted = [found[name] for name in sorted(found)]
             self.generation += 1
 
@@ -95,6 +119,18 @@ class Catalogue:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
+
+
+def alias_entry(catalogue: Catalogue, roster: Roster, name: str, day: dt.date) -> dict[str, Any] | None:
+    """An alias as it is listed: the entry of its first model that can be served now, under its own id, and `models`.
+
+    None if it is no alias, or none of its models can be served.
+    """
+    ids = catalogue.stands_for(name)
+    for model in map(catalogue.known, ids):
+        if model is not None and roster.serves(model.pool, model.id):
+            return describe(model, day) | {"id": name, "models": list(ids)}
+    return None
 
 
 def describe(model: Model, day: dt.date) -> dict[str, Any]:

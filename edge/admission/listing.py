@@ -9,7 +9,7 @@ from bisect import bisect_right
 import msgspec
 from msgspec import Struct
 
-from edge.admission.catalogue import Catalogue, describe
+from edge.admission.catalogue import Catalogue, alias_entry, describe
 from edge.calls.roster import Roster
 
 ENTRIES_AT_ONCE = 8  # between two turns of the loop
@@ -45,7 +45,7 @@ class Listed(Struct, frozen=True):
 
 
 class Listing:
-    """What `GET /v1/models` shows: the models that some worker can serve now."""
+    """What `GET /v1/models` shows: the models that some worker can serve now, and the aliases that stand for one."""
 
     def __init__(self, catalogue: Catalogue, roster: Roster) -> None:
         self._catalogue = catalogue
@@ -85,8 +85,11 @@ class Listing:
                 fresh += 1
                 if fresh % ENTRIES_AT_ONCE == 0:
                     await asyncio.sleep(0)
-        ids = tuple(model.id for model in models)
-        shown = tuple(entries[name] for name in ids)
+        listed = {model.id: entries[model.id] for model in models}
+        listed.update(await self._aliases(day))
+        await asyncio.sleep(0)
+        ids = tuple(sorted(listed))
+        shown = tuple(listed[name] for name in ids)
         await asyncio.sleep(0)
         parts = await _parts(shown)
         await asyncio.sleep(0)
@@ -98,6 +101,16 @@ class Listing:
             parts=parts,
             tag=f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"',
         )
+
+    async def _aliases(self, day: dt.date) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for number, name in enumerate(self._catalogue.aliases(), 1):
+            entry = alias_entry(self._catalogue, self._roster, name, day)
+            if entry is not None:
+                found[name] = _encode(entry)
+            if number % ENTRIES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
 
 
 async def _parts(entries: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -1,6 +1,8 @@
 """Owns how a call becomes an HTTP answer: plain in one piece, or a stream of events with pings and in-band errors."""
 
 import asyncio
+import string
+from urllib.parse import quote
 
 from edge import telemetry
 from edge.calls.call import Call
@@ -8,6 +10,8 @@ from edge.http.exchange import Exchange
 from edge.http.heading import answer_headers
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError, internal
+
+_VISIBLE = string.punctuation + " "  # what an id in a header keeps as it is, beside letters and digits
 
 
 async def plain(exchange: Exchange, call: Call) -> None:
@@ -23,7 +27,15 @@ async def plain(exchange: Exchange, call: Call) -> None:
     if not body:
         await exchange.refuse(internal())
         return
-    await exchange.answer(200, body, *answer_headers(call.current.headers))
+    await exchange.answer(200, body, *_headers(call, begun=True))
+
+
+def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
+    """Further headers of an answer. Before it has begun, nobody knows which model will serve."""
+    headers = answer_headers(call.current.headers)
+    if call.tells_model and begun:
+        headers.append((b"x-tokn-model", quote(call.model, safe=_VISIBLE).encode()))
+    return headers
 
 
 async def _end(call: Call) -> None:
@@ -87,9 +99,9 @@ class _StreamWriter:
         if call.left:
             self.over.set_result(None)
         elif exchange.writable:
-            if not exchange.status:
-                exchange.extra = answer_headers(call.current.headers)
             data = call.take()
+            if not exchange.status:
+                exchange.extra = _headers(call, begun=bool(data) or call.ended)
             if call.ended:
                 self._finish(data, call.error)
             elif data:

@@ -23,6 +23,7 @@ class Fate(Enum):
     """How an attempt is over."""
 
     ENDED = auto()  # the worker has said all that it will say
+    GAVE_WAY = auto()  # its model cannot serve, the caller has seen nothing, and the hold is open
     LOST = auto()  # the worker lives, but its answer cannot be completed
     DEAD = auto()  # the worker has been silent for too long
 
@@ -127,7 +128,7 @@ class Attempt:
             lost = self._append(frame.data) if frame.data else None
             return lost or self._complete()
         if isinstance(frame, Failed):
-            return self._failed(frame.error)
+            return Verdict(Fate.GAVE_WAY, frame.error) if frame.gives_way else self._failed(frame.error)
         if isinstance(frame, EarlyUsage):
             self._early = frame.usage
         elif isinstance(frame, Head):

@@ -10,46 +10,24 @@ What the caller is to be sent waits here until the answer takes it.
                                        ASKING --granted--> OFFERED, as the next attempt
                                           +-----refused--> ENDED
 
-A call asks for a further attempt when an offer is not answered in time, or when a worker is lost before the caller has
-seen anything of it. Every state but ENDED also ends by its deadline, by the edge's stop, and when the caller leaves:
-then a call that a worker has, or may have, is followed until it is known what it costs.
+A call asks for a further attempt when an offer is not answered in time, when a worker is lost before the caller has
+seen anything of it, or when its model cannot serve and another may. Every state but ENDED also ends by its deadline, by
+the edge's stop, and when the caller leaves: then a call that a worker has, or may have, is followed until it is known
+what it costs.
 """
 
 import time
 
-from msgspec import structs
-
 from edge import faults
-from edge.calls.attempt import Attempt, Fate, Verdict
-from edge.calls.deadlines import Deadlines
-from edge.calls.host import Host, Settle, State
-from edge.calls.outlet import Outlet
-from edge.limits import Limits
-from schemas.bus.frames import Accept, Bounce, End, Failed, Frame, Job
+from edge.calls.attempt import Fate, Verdict
+from edge.calls.host import Settle, State
+from edge.calls.offering import Offering
+from schemas.bus.frames import Accept, Bounce, End, Failed, Frame
 from schemas.errors import WireError, upstream_timeout
-from schemas.money.pricing import NO_USAGE, TokenUsage
-from schemas.verbs.calls import Hold
 
 
-class Call(Outlet):
+class Call(Offering):
     """One call, driven by frames, ticks and its caller; the answer sees it as an `Outlet`, and takes bytes with `take`."""
-
-    def __init__(self, host: Host, limits: Limits, job: Job, hold: Hold) -> None:
-        now = time.monotonic()
-        super().__init__(limits, now)
-        self._host = host
-        self._limits = limits
-        self._job = job
-        self.hold = hold
-        self.request_id = job.request_id
-        self.model = job.model
-        self.pool = hold.pool
-        self.stream = job.stream
-        self.parts_body = b""  # a body too large for its job
-        self.state = State.WAITING
-        self.created = now
-        self._deadlines = Deadlines(limits, now, job.deadline_s)
-        self.current = Attempt(host, limits, self, job, number=job.attempt, now=now)
 
     # What the caller's side does.
 
@@ -71,7 +49,7 @@ class Call(Outlet):
         self.left = True
         self._deadlines.left(now)
         self.current.flow.drop()
-        self._job = structs.replace(self._job, body=b"")  # it is not offered again
+        self._candidates.drop_bodies()  # it is not offered again
         self.parts_body = b""
         if self.state is State.WAITING:
             self._end(None, Settle.RELEASE)
@@ -80,43 +58,6 @@ class Call(Outlet):
             if not self._host.may_follow():
                 self._end(None, Settle.WORKER)
         self.wake()
-
-    # Offers.
-
-    def offer(self) -> None:
-        """Publishes the job, or waits for a moment in which that can help."""
-        now = time.monotonic()
-        if self.current.offer(self, self._job, self._deadlines.worker_s(now)):
-            self.state = State.OFFERED
-            self._deadlines.offered(now)
-        else:
-            self._wait(now)
-
-    def offer_again(self) -> None:
-        """A worker has room, or NATS is back."""
-        if self.state is State.WAITING:
-            self.offer()
-
-    def _wait(self, now: float) -> None:
-        self.state = State.WAITING
-        self._deadlines.waiting(now)
-        self._host.await_room(self)
-
-    def on_no_responders(self) -> None:
-        """Nobody heard the job."""
-        if self.state is not State.OFFERED:
-            return
-        if self.left:
-            self._end(None, Settle.RELEASE)
-        elif self._attempt_is_first and self._host.deserted(self.pool):
-            self._end(faults.no_room(self.model), Settle.RELEASE)
-        else:
-            self._wait(time.monotonic())
-
-    @property
-    def _attempt_is_first(self) -> bool:
-        # A later one lost its worker a moment ago: that one is being started again, and is worth a wait.
-        return self.current.number == 1
 
     def on_reconnect(self) -> None:
         """NATS is back: what was on its way may be lost."""
@@ -133,38 +74,6 @@ class Call(Outlet):
         """Some may be lost; the worker drops what it has. It has them all if it has begun to answer."""
         if self.parts_body and not self.current.flow.answered:
             self._host.send_parts(self)
-
-    def _replace(self) -> None:
-        """The attempt is given up before the caller has seen anything of it; the next one needs the ledger's word."""
-        if self.current.number >= self._limits.attempts:
-            self.current.cancel(time.monotonic())
-            self._end(faults.WORKERS_FAILED, Settle.FAIL)
-            return
-        replaced = self.estimate()
-        self.state = State.ASKING
-        self.current.flow.drop()  # what waits belongs to an answer that the caller will not get
-        self._host.reattempt(self, replaced)
-
-    def on_reattempt(self, ok: bool | None) -> None:
-        """The ledger's word on a further attempt; None if it could not be asked."""
-        if self.state is not State.ASKING:
-            return
-        now = time.monotonic()
-        # Told to stop only now: the event of a worker that stops earlier could become the bill of an answer nobody got.
-        self.current.cancel(now)
-        if not ok:
-            # Refused means that the worker's event has billed the call already, though its end was lost on its way here.
-            error = faults.LEDGER_AWAY if ok is None else faults.WORKER_FAILED
-            self._end(error, Settle.WORKER if self.left else Settle.FAIL)
-            return
-        self.current = Attempt(
-            self._host, self._limits, self, self._job, number=self.current.number + 1, now=now
-        )
-        self._deadlines.again()
-        if self.left:
-            self._end(None, Settle.RELEASE)
-        else:
-            self.offer()
 
     # Frames of the current attempt.
 
@@ -192,7 +101,7 @@ class Call(Outlet):
         if self.left:
             self._end(None, Settle.RELEASE)
         elif frame.error is not None:
-            self._end(frame.error, Settle.RELEASE)
+            self._unserved(frame.error)
         elif self.current.bounces < self._limits.bounces:
             self.current.bounces += 1
             self.offer()
@@ -204,9 +113,9 @@ class Call(Outlet):
             self.current.cancel_again(now)
             if isinstance(frame, End | Failed):
                 self._report(frame)
-                self._end(
-                    None, Settle.WORKER
-                )  # frames still missing no longer matter: the worker has settled
+                # Frames still missing no longer matter: the worker has settled, or leaves the hold to us.
+                open_still = isinstance(frame, Failed) and frame.gives_way
+                self._end(None, Settle.RELEASE if open_still else Settle.WORKER)
                 return
         verdict = self.current.on_frame(frame, now)
         if verdict is not None:
@@ -216,12 +125,19 @@ class Call(Outlet):
             self._parts_again()  # its worker was away, perhaps when they were sent
 
     def _report(self, frame: Frame) -> None:
-        if isinstance(frame, End) and self._job.media_tokens:
-            self._host.reported(self, self._job, frame.usage)
+        job = self._candidates.job
+        if isinstance(frame, End) and job.media_tokens:
+            self._host.reported(self, job, frame.usage)
 
     def _over(self, verdict: Verdict) -> None:
         if verdict.fate is Fate.ENDED:
             self._end(verdict.error, verdict.how)
+        elif verdict.fate is Fate.GAVE_WAY:
+            error = verdict.error or upstream_timeout()
+            if self._candidates.left and not self._deadlines.spent(time.monotonic()):
+                self._ask(next_one=True)
+            else:
+                self._end(error, Settle.RELEASE)
         elif verdict.fate is Fate.DEAD:
             self.worker_died()
         elif self.delivered:
@@ -250,8 +166,11 @@ class Call(Outlet):
 
     def _tick_unserved(self, now: float) -> None:
         if self.state is State.WAITING:
-            if (error := self._deadlines.no_room(self._host, self.model, now)) is not None:
+            error = self._deadlines.no_room(self._host, self.model, now)
+            if error is faults.BUS_AWAY:
                 self._end(error, Settle.RELEASE)
+            elif error is not None:
+                self._unserved(error)
         elif self.state is State.OFFERED and self._deadlines.unanswered(self._host, now):
             if self._host.connected:
                 self._replace()
@@ -272,10 +191,6 @@ class Call(Outlet):
         self._end(upstream_timeout(), Settle.WORKER if self.delivered else self._given_up)
 
     # Ends.
-
-    def estimate(self) -> TokenUsage:
-        """Usage of the current attempt as far as its frames tell it; none before a worker has it."""
-        return self.current.estimate(self._job) if self.current.worker_id else NO_USAGE
 
     def worker_died(self) -> None:
         """The worker that has this call is known to be dead."""
@@ -301,12 +216,3 @@ class Call(Outlet):
     def _given_up(self) -> Settle:
         """What the end of a call means that its caller has seen nothing of."""
         return Settle.RELEASE if self.state is State.WAITING else Settle.FAIL
-
-    def _end(self, error: WireError | None, how: Settle) -> None:
-        if self.state is State.ENDED:
-            return
-        self.state = State.ENDED
-        self.ended = True
-        self.error = error
-        self._host.settle(self, how)
-        self.wake()

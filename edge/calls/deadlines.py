@@ -9,8 +9,9 @@ from schemas.errors import WireError
 class Deadlines:
     """Since when a call waits. Times are monotonic, None for what has not been yet."""
 
-    def __init__(self, limits: Limits, now: float, deadline_s: float) -> None:
+    def __init__(self, limits: Limits, now: float, deadline_s: float, candidates: int = 1) -> None:
         self._limits = limits
+        self._room_s = limits.full_wait_s / candidates  # all of them together wait no longer than one would
         self._over_at = now + deadline_s + limits.call_grace_s
         self._offered = now
         self._waiting_since: float | None = None
@@ -19,6 +20,10 @@ class Deadlines:
     def worker_s(self, now: float) -> float:
         """Seconds that a worker may take."""
         return max(self._over_at - self._limits.call_grace_s - now, 1.0)
+
+    def spent(self, now: float) -> bool:
+        """Whether a worker has had all the time that the call may take."""
+        return now >= self._over_at - self._limits.call_grace_s
 
     def over(self, now: float) -> bool:
         """Whether the whole call is overdue."""
@@ -47,7 +52,7 @@ class Deadlines:
         if not host.connected:
             return faults.BUS_AWAY if now - since >= self._limits.bus_s else None
         waited_s = now - max(since, host.connected_since)
-        return faults.no_room(model) if waited_s >= self._limits.full_wait_s else None
+        return faults.no_room(model) if waited_s >= self._room_s else None
 
     def left(self, now: float) -> None:
         """The caller has left."""

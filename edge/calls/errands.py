@@ -34,18 +34,19 @@ class Errands:
         self._closing = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None  # after a ledger that is away
 
-    def reattempt(self, call: CallView, replaced: TokenUsage) -> None:
-        """Asks for the next attempt of a call, then tells the call."""
-        telemetry.ATTEMPTS.labels("reattempt").inc()
-        self.start(self._reattempt(call, replaced))
+    def reattempt(self, call: CallView, replaced: TokenUsage, candidate: int) -> None:
+        """Asks for the next attempt of a call, of the candidate at a place, then tells the call."""
+        telemetry.ATTEMPTS.labels("reattempt" if candidate == call.candidate else "candidate").inc()
+        self.start(self._reattempt(call, replaced, candidate))
 
-    async def _reattempt(self, call: CallView, replaced: TokenUsage) -> None:
+    async def _reattempt(self, call: CallView, replaced: TokenUsage, candidate: int) -> None:
         message = Reattempt(
             v=VERSION,
             request_id=call.request_id,
             token=call.hold.token,
             attempt=call.current.number + 1,
             replaced=replaced,
+            candidate=candidate,
         )
         try:
             done = await self._ledger.ask(REATTEMPT, message)
@@ -73,6 +74,7 @@ class Errands:
             failed=failed,
             first_byte_ms=int(first_s * 1000),
             duration_ms=int((time.monotonic() - call.created) * 1000),
+            candidate=call.candidate,
         )
         # Keep only the message: a ledger may be down for hours, and a call is large.
         if failed:

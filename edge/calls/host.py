@@ -39,7 +39,6 @@ class CallView(Protocol):
     """What a host needs of a call that asks it for something. Times are monotonic, None for what has not been yet."""
 
     request_id: str
-    pool: str
     hold: Hold
     parts_body: bytes  # a body too large for its job; else empty
     state: State
@@ -47,6 +46,14 @@ class CallView(Protocol):
     ended: bool
     created: float
     first_data: float | None
+
+    @property
+    def pool(self) -> str:
+        """Where its current candidate is served."""
+
+    @property
+    def candidate(self) -> int:
+        """The place of its current candidate in its hold."""
 
     @property
     def current(self) -> AttemptView:
@@ -97,8 +104,8 @@ class Host(Protocol):
     def deserted(self, pool: str) -> bool:
         """Whether it is certain that a pool has no worker."""
 
-    def reattempt(self, call: CallView, replaced: TokenUsage) -> None:
-        """Asks the ledger for the next attempt, then calls `call.on_reattempt`."""
+    def reattempt(self, call: CallView, replaced: TokenUsage, candidate: int) -> None:
+        """Asks the ledger for the next attempt, of the candidate at a place, then calls `call.on_reattempt`."""
 
     def reported(self, call: CallView, job: Job, usage: TokenUsage) -> None:
         """Takes note of what a call with media cost by its worker's word."""

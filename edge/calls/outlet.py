@@ -13,6 +13,9 @@ class Outlet:
         self.ended = False
         self.error: WireError | None = None  # why it ended, unless it ended well
         self.left = False  # the caller has hung up
+        self.tells_model = (
+            False  # a header of the answer says which model served: its caller did not name just one
+        )
         self.delivered = False  # bytes of the answer have been given to the caller
         self.ping_due = False
         self.first_data: float | None = None  # when the first bytes of an answer came

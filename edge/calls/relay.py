@@ -9,6 +9,7 @@ import msgspec
 from edge import telemetry
 from edge.budget import Budget
 from edge.calls.call import Call
+from edge.calls.candidates import Candidates, Offer
 from edge.calls.errands import Errands
 from edge.calls.host import CallView, Settle
 from edge.calls.liveness import Liveness
@@ -68,14 +69,13 @@ class Relay:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def start(self, job: Job, hold: Hold) -> Call:
-        """Offers a call to its pool."""
-        body = job.body
+    def start(self, hold: Hold, first: Offer, *further: Offer) -> Call:
+        """Offers a call to the pool of its first candidate."""
+        body = first.job.body
         large = len(body) > FRAME_BYTES_MAX
         if large:
-            parts = -(-len(body) // FRAME_BYTES_MAX)
-            job = msgspec.structs.replace(job, body=b"", parts=parts)
-        call = Call(self, self._limits, job, hold)
+            first, further = _in_parts(first), tuple(map(_in_parts, further))
+        call = Call(self, self._limits, hold, Candidates(first, further))
         if large:
             call.parts_body = body
         self._calls[call.request_id] = call
@@ -212,9 +212,9 @@ class Relay:
         """Whether a worker's beat is not overdue."""
         return self._liveness.heard(worker_id, time.monotonic())
 
-    def reattempt(self, call: CallView, replaced: TokenUsage) -> None:
-        """Asks the ledger for the next attempt."""
-        self._errands.reattempt(call, replaced)
+    def reattempt(self, call: CallView, replaced: TokenUsage, candidate: int) -> None:
+        """Asks the ledger for the next attempt, of the candidate at a place."""
+        self._errands.reattempt(call, replaced, candidate)
 
     def reported(self, call: CallView, job: Job, usage: TokenUsage) -> None:
         """Compares what a call with media cost with what it was held for."""
@@ -256,3 +256,9 @@ class Relay:
         await self._errands.close(timeout_s, refunds_timeout_s)
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
+
+
+def _in_parts(offer: Offer) -> Offer:
+    """The same offer, whose body follows its job."""
+    parts = -(-len(offer.job.body) // FRAME_BYTES_MAX)
+    return Offer(offer.pool, msgspec.structs.replace(offer.job, body=b"", parts=parts))

@@ -28,5 +28,7 @@ class Waiting:
     def tick(self) -> None:
         """Offers one call a pool: beats normally have that done, and a lost one must not leave calls waiting."""
         for pool, queue in list(self._queues.items()):
-            self._queues[pool] = deque(call for call in queue if call.state is State.WAITING)
+            self._queues[pool] = deque(
+                call for call in queue if call.state is State.WAITING and call.pool == pool
+            )
             self.offer(pool, 1)

@@ -34,6 +34,7 @@ _OURS = frozenset(
         "www-authenticate",
         "x-accel-buffering",
         "x-request-id",
+        "x-tokn-model",
     ]
 )
 

@@ -3,7 +3,7 @@
 import datetime as dt
 from urllib.parse import parse_qs
 
-from edge.admission.catalogue import describe
+from edge.admission.catalogue import alias_entry, describe
 from edge.admission.listing import PAGE_MAX
 from edge.faults import pool_unset
 from edge.http.exchange import Exchange
@@ -50,6 +50,15 @@ async def model(backing: Backing, exchange: Exchange) -> None:
     if not name:
         raise RequestError(unknown_path(exchange.method, exchange.path))
     found = await backing.catalogue.find(name) if len(name) <= ID_CHARS_MAX else None
+    today = dt.datetime.now(dt.UTC).date()
+    if backing.catalogue.stands_for(name):
+        entry = alias_entry(backing.catalogue, backing.roster, name, today)
+        if entry is None:
+            raise RequestError(
+                saturated(f"No worker can serve a model of the alias `{name}` now. Retry with backoff.")
+            )
+        await exchange.answer(200, encode(entry))
+        return
     if found is None:
         raise RequestError(model_not_found(name[:ID_CHARS_MAX]))
     if backing.roster.gone(found.pool, found.id):
@@ -58,7 +67,7 @@ async def model(backing: Backing, exchange: Exchange) -> None:
         raise RequestError(pool_unset(found))
     if not backing.roster.serves(found.pool, found.id):
         raise RequestError(saturated(f"No worker can serve the model `{name}` now. Retry with backoff."))
-    await exchange.answer(200, encode(describe(found, dt.datetime.now(dt.UTC).date())))
+    await exchange.answer(200, encode(describe(found, today)))
 
 
 ROUTES = (

@@ -19,6 +19,7 @@ from ledger.rules.rows import (
     DEPOSITS,
     Account,
     AccountKind,
+    Candidate,
     Hold,
     HoldState,
     Key,
@@ -33,6 +34,7 @@ from ledger.rules.rowset import RowSet, T
 from ledger.store.base import Row, Transaction
 from ledger.store.statements import (
     ACCOUNTS,
+    CANDIDATES,
     HOLDS,
     KEYS,
     PARKED,
@@ -50,7 +52,7 @@ from ledger.store.statements import (
 
 _SELECTS: dict[type[rules.Row], str] = {
     kind: f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE "  # noqa: S608  made of our own column names
-    for kind in (Account, Profile, Key, Hold, UsageRow)
+    for kind in (Account, Profile, Key, Hold, Candidate, UsageRow)
 }
 _DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as _SELECTS
 _DIFFERENCE_SQL = (
@@ -88,6 +90,7 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     if names.request_ids:
         where = f"request_id {tx.among} ORDER BY request_id{tx.locked}"
         await _fetch(tx, book.holds, where, tx.array(names.request_ids))
+        await _load_candidates(tx, book)
         await _load_usage(tx, book, names.billed)
     if names.digests:
         await _fetch(tx, book.keys, f"digest {tx.among}", tx.array(names.digests))
@@ -109,14 +112,24 @@ async def _fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any)
 
 
 async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> None:
-    # An open hold on its first attempt has no usage yet, which is what nearly all events meet.
+    # An open hold on its first attempt has no usage yet, which is what nearly all events meet; one with several models
+    # may have that of the first.
     known = [
         request_id
         for request_id in request_ids
-        if (hold := book.holds.get(request_id)) is None or hold.state != HoldState.OPEN or hold.attempt > 1
+        if (hold := book.holds.get(request_id)) is None
+        or hold.state != HoldState.OPEN
+        or hold.attempt > 1
+        or hold.candidate
     ]
     if known:
         await _fetch(tx, book.usage, f"request_id {tx.among}", tx.array(known))
+
+
+async def _load_candidates(tx: Transaction, book: Book) -> None:
+    several = [hold.request_id for hold in book.holds.values() if hold.candidate]
+    if several:
+        await _fetch(tx, book.candidates, f"request_id {tx.among}", tx.array(several))
 
 
 async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None:
@@ -141,9 +154,10 @@ async def _load_profiles(tx: Transaction, book: Book, profiles: set[str]) -> Non
 
 async def _load_prices(tx: Transaction, book: Book) -> None:
     unknown = {
-        hold.price_ref
-        for hold in book.holds.values()
-        if hold.price_ref and hold.price_ref not in book.catalogue.prices
+        one.price_ref
+        for rows in (book.holds.values(), book.candidates.values())
+        for one in rows
+        if one.price_ref and one.price_ref not in book.catalogue.prices
     }
     if unknown:
         rows = await tx.fetch(f"SELECT ref, body FROM prices WHERE ref {tx.among}", tx.array(unknown))  # noqa: S608  tx.among is the store's own word
@@ -166,6 +180,7 @@ async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -
     where = f"{_OPEN} AND lease_ms < $1 ORDER BY request_id LIMIT $2{tx.locked_free}"
     await _fetch(tx, book.holds, where, before_ms, limit)
     lapsed = list(book.holds.values())
+    await _load_candidates(tx, book)
     await _load_usage(tx, book, {hold.request_id for hold in lapsed})
     await load_accounts(tx, book, set())
     await _load_prices(tx, book)
@@ -204,6 +219,7 @@ _STEPS = (
     _Step(update_of(Hold), lambda book: book.holds.updates()),
     _Step(update_of(UsageRow), lambda book: book.usage.updates()),
     _Step(HOLDS, lambda book: book.holds.inserts()),
+    _Step(CANDIDATES, lambda book: book.candidates.inserts()),
     _Step(USAGE, lambda book: book.usage.inserts()),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),

@@ -11,11 +11,12 @@ from msgspec import Struct
 
 from ledger.prices.charge import Meter
 from ledger.prices.reach import Surprises, reach
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Bound, Line, Price, TokenUsage, line, price_on, reachable
 
 _encode_price = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
-_encode_models = msgspec.msgpack.Encoder(decimal_format="string", order="deterministic").encode
+_encode_sold = msgspec.msgpack.Encoder(decimal_format="string", order="deterministic").encode
 _decode_price = msgspec.json.Decoder(Price).decode
 _DAY_MS = 86_400_000
 _METERS_MAX = 1_024
@@ -52,11 +53,15 @@ class Catalogue:
     """
 
     def __init__(
-        self, models: tuple[Model, ...], regions: Mapping[str, tuple[str, ...]] | None = None
+        self,
+        models: tuple[Model, ...],
+        regions: Mapping[str, tuple[str, ...]] | None = None,
+        aliases: tuple[Alias, ...] = (),
     ) -> None:
         self.surprises = Surprises()
         self._regions = regions or {}
         self.models = {model.id: model for model in models}
+        self.aliases = aliases
         self.prices = {price_ref(price): price for model in models for price in model.prices}
         self._offers: dict[str, Offer | None] = {}
         self._offers_day: int | None = None
@@ -94,8 +99,8 @@ class Catalogue:
 
     @cached_property
     def version(self) -> str:
-        """Another for any other models, prices or rates; the same on every ledger with the same."""
-        return hashlib.sha256(_encode_models(self.sorted)).hexdigest()[:32]
+        """Another for any other models, prices, rates or aliases; the same on every ledger with the same."""
+        return hashlib.sha256(_encode_sold((self.sorted, self.aliases))).hexdigest()[:32]
 
     def reach(self, offer: Offer, asked: tuple[str, ...]) -> tuple[str, ...]:
         """The service tiers, regions and speeds that a call may be served under, beside the default."""

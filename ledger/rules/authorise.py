@@ -1,18 +1,21 @@
 """Owns the answer to an authorise request: a hold that bounds the call, or why there is none."""
 
 import secrets
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
+from msgspec import Struct
 
 from ledger.prices.offers import Offer
 from ledger.rules import limits
 from ledger.rules.book import Book
-from ledger.rules.rows import Account, Hold, HoldState, Key
+from ledger.rules.rows import Account, Candidate, Hold, HoldState, Key
+from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.amounts import NANO_MAX
-from schemas.money.pricing import Bound, Price
-from schemas.verbs.calls import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Reason, Refusal
+from schemas.money.pricing import Bound
+from schemas.verbs.calls import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Further, Granted, Reason, Refusal
 from schemas.verbs.calls import Hold as HoldReply
 
 ACTIVE = "active"
@@ -40,42 +43,107 @@ def authorise(book: Book, request: Authorise, digest: str) -> AuthoriseReply:
         return Refusal(Reason.UNKNOWN_KEY)
     existing = book.holds.get(request.request_id)
     if existing is not None:
-        if existing.state != HoldState.OPEN or existing.key_id != key.id or existing.model != request.model:
-            return Refusal(Reason.ENDED)
-        existing.lease_ms = book.now_ms + book.rules.lease_ms
-        book.holds.touch(existing)
-        return _reply(existing, book.catalogue.prices[existing.price_ref], Decimal(existing.rate))
-    offer = book.catalogue.offer(request.model, book.now_ms)
-    if offer is None:
-        return Refusal(Reason.UNKNOWN_MODEL)
-    if key.providers and offer.model.provider not in _decode_providers(key.providers):
-        return Refusal(Reason.PROVIDER_DENIED)
+        return _again(book, existing, request, key)
+    wanted = (
+        Further(request.model, request.prompt_max, request.limit, request.uplifts),
+        *request.others[: CANDIDATES_MAX - 1],
+    )
+    able: list[tuple[Further, Offer]] = []
+    refused: Refusal | None = None
+    for one in wanted:
+        offer = book.catalogue.offer(one.model, book.now_ms)
+        which = one.model if request.others else ""
+        if offer is None:
+            refused = refused or Refusal(Reason.UNKNOWN_MODEL, model=which)
+        elif key.providers and offer.model.provider not in _decode_providers(key.providers):
+            refused = refused or Refusal(Reason.PROVIDER_DENIED, model=which)
+        else:
+            able.append((one, offer))
+    if not able:
+        return refused or Refusal(Reason.UNKNOWN_MODEL)
     if book.backlog:
         return Refusal(Reason.BACKLOG)
-    return _grant(book, request, key, offer)
+    return _grant(book, request, key, able)
 
 
-def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseReply:
-    model = offer.model
-    account = book.accounts[key.account_id]
+def _again(book: Book, existing: Hold, request: Authorise, key: Key) -> AuthoriseReply:
+    """The hold that a request id has already, for whoever asks the same once more."""
+    models = [one.model for one in book.all_terms(existing)]
+    asked = [request.model, *(one.model for one in request.others)]
+    if (
+        existing.state != HoldState.OPEN
+        or existing.key_id != key.id
+        or any(model not in asked for model in models)
+    ):
+        return Refusal(Reason.ENDED)
+    existing.lease_ms = book.now_ms + book.rules.lease_ms
+    book.holds.touch(existing)
+    return _reply(book, existing, request)
+
+
+class _Priced(Struct, frozen=True):
+    """What a call can cost with one model. Amounts are nano-dollars, the limit is per choice."""
+
+    offer: Offer
+    amount_nano: int
+    list_nano: int
+    limit: int
+    limited: bool
+    prompt_max: int
+    uplifts: str  # JSON: the names that it reckons with
+
+
+def _choices(request: Authorise) -> int:
+    return min(max(request.choices, 1), _CHOICES_MAX)
+
+
+def _price(book: Book, request: Authorise, account: Account, one: Further, offer: Offer) -> _Priced | Refusal:
+    """The bound of a call with one model; a refusal if what is available does not cover it."""
+    model, choices = offer.model, _choices(request)
     prompts = min(max(request.prompts, 1), PROMPTS_MAX)
-    prompt_max = min(max(request.prompt_max, 0), model.context * prompts)
-    choices = min(max(request.choices, 1), _CHOICES_MAX)
-    uplifts = book.catalogue.reach(offer, request.uplifts[:_UPLIFTS_MAX])
+    prompt_max = min(max(one.prompt_max, 0), model.context * prompts)
+    uplifts = book.catalogue.reach(offer, one.uplifts[:_UPLIFTS_MAX])
     bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max, uplifts)
     available = account.available_nano
-    if request.limit is None:
+    if one.limit is None:
         limit, least = model.max_output, min(UNSET_LIMIT_MIN, model.max_output)
     else:
-        limit = least = min(max(request.limit, 0), model.max_output)
+        limit = least = min(max(one.limit, 0), model.max_output)
     amount = bound.hold_nano(choices * limit)
-    if request.limit is None and amount > available // UNSET_LIMIT_PARTS:
+    if one.limit is None and amount > available // UNSET_LIMIT_PARTS:
         limit = _unset_limit(bound, available, choices, model.max_output)
         amount = bound.hold_nano(choices * limit)
     if amount > available or limit < least:
         required = bound.hold_nano(choices * least)
-        return _insufficient(account, required, _fitting(bound, available, choices, model.max_output))
+        fitting = _fitting(bound, available, choices, model.max_output)
+        return _insufficient(account, required, fitting, model.id if request.others else "")
     at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max, uplifts)
+    return _Priced(
+        offer=offer,
+        amount_nano=amount,
+        list_nano=min(at_list.hold_nano(choices * limit), NANO_MAX),
+        limit=limit,
+        limited=one.limit is None and limit < model.max_output,
+        prompt_max=prompt_max,
+        uplifts=_encode(uplifts).decode() if uplifts else "[]",
+    )
+
+
+def _grant(book: Book, request: Authorise, key: Key, able: Sequence[tuple[Further, Offer]]) -> AuthoriseReply:
+    account = book.accounts[key.account_id]
+    priced: list[_Priced] = []
+    short: list[Refusal] = []
+    for one, offer in able:
+        found = _price(book, request, account, one, offer)
+        if isinstance(found, Refusal):
+            short.append(found)
+        else:
+            priced.append(found)
+    if short:  # every candidate may come to serve, so all of them must be covered
+        return max(short, key=lambda refusal: refusal.required_nano)
+    first = priced[0]
+    model = first.offer.model
+    amount = max(one.amount_nano for one in priced)
     now = book.now_ms
     hold = Hold(
         request_id=request.request_id,
@@ -86,28 +154,52 @@ def _grant(book: Book, request: Authorise, key: Key, offer: Offer) -> AuthoriseR
         pool=model.pool,
         provider=model.provider,
         upstream=model.upstream,
-        price_ref=offer.ref,
+        price_ref=first.offer.ref,
         rate=str(model.rate),
         amount_nano=amount,
-        list_nano=min(at_list.hold_nano(choices * limit), NANO_MAX),
+        list_nano=first.list_nano,
         held_nano=amount,
-        token_limit=limit,
-        limited=request.limit is None and limit < model.max_output,
-        prompt_max=prompt_max,
-        choices=choices,
+        token_limit=first.limit,
+        limited=first.limited,
+        prompt_max=first.prompt_max,
+        choices=_choices(request),
         attempt=1,
         state=HoldState.OPEN,
         lease_ms=now + book.rules.lease_ms,
         created_ms=now,
         closed_ms=0,
-        uplifts=_encode(uplifts).decode() if uplifts else "[]",
+        uplifts=first.uplifts,
+        asked=_encode(request.asked).decode() if request.asked else "",
+        candidate=1 if len(priced) > 1 else 0,
     )
     refused = limits.refusal(book, request, hold)
     if refused is not None:
         return refused
     book.add_hold(hold)
+    if hold.candidate:
+        for place, priced_one in enumerate(priced, 1):
+            book.candidates.add(_candidate(hold, place, priced_one))
     limits.take(book, hold)
-    return _reply(hold, offer.price, model.rate)
+    return _reply(book, hold, request)
+
+
+def _candidate(hold: Hold, place: int, priced: _Priced) -> Candidate:
+    model = priced.offer.model
+    return Candidate(
+        request_id=hold.request_id,
+        place=place,
+        model=model.id,
+        pool=model.pool,
+        provider=model.provider,
+        upstream=model.upstream,
+        price_ref=priced.offer.ref,
+        rate=str(model.rate),
+        list_nano=priced.list_nano,
+        token_limit=priced.limit,
+        limited=priced.limited,
+        prompt_max=priced.prompt_max,
+        uplifts=priced.uplifts,
+    )
 
 
 def _unset_limit(bound: Bound, available_nano: int, choices: int, max_output: int) -> int:
@@ -130,13 +222,36 @@ def _fitting(bound: Bound, nano: int, choices: int, limit: int) -> int:
     return max(min(affordable // choices, limit), 0)
 
 
-def _insufficient(account: Account, required_nano: int, fitting: int) -> Refusal:
+def _insufficient(account: Account, required_nano: int, fitting: int, model: str) -> Refusal:
     return Refusal(
-        Reason.INSUFFICIENT, account.posted_nano, account.held_nano, min(required_nano, NANO_MAX), fitting
+        Reason.INSUFFICIENT,
+        account.posted_nano,
+        account.held_nano,
+        min(required_nano, NANO_MAX),
+        fitting,
+        model,
     )
 
 
-def _reply(hold: Hold, price: Price, rate: Decimal) -> HoldReply:
+def _reply(book: Book, hold: Hold, request: Authorise) -> HoldReply:
+    prices = book.catalogue.prices
+    candidates: tuple[Granted, ...] = ()
+    if request.others:
+        candidates = tuple(
+            Granted(
+                place=place if hold.candidate else 0,
+                model=one.model,
+                list_nano=one.list_nano,
+                limit=one.token_limit,
+                limited=one.limited,
+                pool=one.pool,
+                provider=one.provider,
+                upstream=one.upstream,
+                price=prices[one.price_ref],
+                rate=Decimal(one.rate),
+            )
+            for place, one in enumerate(book.all_terms(hold), 1)
+        )
     return HoldReply(
         request_id=hold.request_id,
         token=hold.token,
@@ -148,6 +263,7 @@ def _reply(hold: Hold, price: Price, rate: Decimal) -> HoldReply:
         pool=hold.pool,
         provider=hold.provider,
         upstream=hold.upstream,
-        price=price,
-        rate=rate,
+        price=prices[hold.price_ref],
+        rate=Decimal(hold.rate),
+        candidates=candidates,
     )

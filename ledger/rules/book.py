@@ -7,12 +7,14 @@ from ledger.rules.rows import (
     DEPOSITS,
     Account,
     AccountKind,
+    Candidate,
     Hold,
     HoldState,
     Key,
     Parked,
     Profile,
     Surprise,
+    Terms,
     Transfer,
     UsageRow,
     account_kind,
@@ -48,6 +50,7 @@ class Book:
         self.profiles = RowSet(Profile)
         self.accounts = RowSet(Account)
         self.holds = RowSet(Hold)
+        self.candidates = RowSet(Candidate)  # of all holds that have some
         self.usage = RowSet(UsageRow)
         self.deposits: dict[str, Transfer] = {}  # by request id
         self.deposited_before_nano = 0  # loaded where a batch may deposit
@@ -130,6 +133,28 @@ class Book:
         """Adds a new hold and reserves its amount."""
         self.holds.add(hold)
         self.reserve(self.accounts[hold.account_id], hold.held_nano)
+
+    def terms(self, hold: Hold, place: int = 0) -> Terms:
+        """What a hold pinned for its candidate at a place; for the current one if there is none there."""
+        if not hold.candidate:
+            return hold
+        named = self.candidates.get((hold.request_id, place))
+        return self.candidates[hold.request_id, hold.candidate] if named is None else named
+
+    def all_terms(self, hold: Hold) -> list[Terms]:
+        """What a hold pinned for each model that may serve its call, in the order of trying."""
+        if not hold.candidate:
+            return [hold]
+        found: list[Terms] = []
+        while (one := self.candidates.get((hold.request_id, len(found) + 1))) is not None:
+            found.append(one)
+        return found
+
+    def choose(self, hold: Hold, place: int) -> None:
+        """Makes the candidate at a place the current one; there may be none there."""
+        if hold.candidate and (hold.request_id, place) in self.candidates:
+            hold.candidate = place
+            self.holds.touch(hold)
 
     def add_account(self, account_id: str) -> Account:
         """Adds a caller's account with nothing in it."""

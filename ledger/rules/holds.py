@@ -39,7 +39,8 @@ def _sane(usage: TokenUsage, attempt: int) -> bool:
 
 
 def _charges(book: Book, hold: Hold, usage: TokenUsage) -> tuple[int, int]:
-    return book.catalogue.charges(hold.price_ref, usage, Decimal(hold.rate), uplifts_of(hold))
+    terms = book.terms(hold)
+    return book.catalogue.charges(terms.price_ref, usage, Decimal(terms.rate), uplifts_of(terms))
 
 
 def release(book: Book, request: Release) -> Done:
@@ -56,7 +57,7 @@ def release(book: Book, request: Release) -> Done:
 
 
 def reattempt(book: Book, request: Reattempt) -> Done:
-    """Makes another attempt the current one, and the one before it our cost."""
+    """Makes another attempt the current one, of another candidate if it names one, and the one before it our cost."""
     hold = book.holds.get(request.request_id)
     refused = _refused(hold, request.token)
     if refused is not None or hold is None:
@@ -67,6 +68,8 @@ def reattempt(book: Book, request: Reattempt) -> Done:
         return Done(ok=False, detail="a number is out of range")
     if request.attempt <= hold.attempt:
         return Done(ok=request.attempt == hold.attempt and hold.attempt > 1, detail="not a later attempt")
+    if request.candidate and (hold.request_id, request.candidate) not in book.candidates:
+        return Done(ok=False, detail="the hold has no such candidate")
     replaced = request.attempt - 1
     if (hold.request_id, replaced) not in book.usage:
         event = estimate_event(hold, request.replaced, replaced, Outcome.FAILED)
@@ -76,6 +79,7 @@ def reattempt(book: Book, request: Reattempt) -> Done:
         estimated_cost(book, hold, row, request.replaced, replaced)
         book.usage.add(row)
     hold.attempt = request.attempt
+    book.choose(hold, request.candidate)
     hold.lease_ms = book.now_ms + book.rules.lease_ms
     book.holds.touch(hold)
     return _OK
@@ -100,8 +104,11 @@ def estimate(book: Book, request: Estimate) -> Done:
         return Done(ok=ours and hold.state != HoldState.EXPIRED, detail=hold.state)
     if not _sane(request.usage, request.attempt) or request.attempt < hold.attempt:
         return Done(ok=False, detail="not the current attempt")
-    outcome = Outcome.FAILED if request.failed else Outcome.OK
-    billed = NO_USAGE if request.failed else request.usage
+    book.choose(hold, request.candidate)
+    gave_way = (hold.request_id, request.attempt) in book.usage  # what it used is our cost already
+    failed = request.failed or gave_way
+    outcome = Outcome.FAILED if failed else Outcome.OK
+    billed = NO_USAGE if failed else request.usage
     owed, at_list = _charges(book, hold, billed)
     event = structs.replace(
         estimate_event(hold, billed, request.attempt, outcome),
@@ -110,10 +117,11 @@ def estimate(book: Book, request: Estimate) -> Done:
         finished_ms=book.now_ms,
     )
     row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
-    row.bill_final, row.cost_final = request.failed, False
+    row.bill_final, row.cost_final = failed, gave_way
     _settle_estimate(book, hold, row, owed)
     hold.attempt = request.attempt
-    estimated_cost(book, hold, row, request.usage, request.attempt)
+    if not gave_way:
+        estimated_cost(book, hold, row, request.usage, request.attempt)
     book.usage.add(row)
     return _OK
 

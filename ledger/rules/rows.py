@@ -163,11 +163,20 @@ class Hold(Row, kw_only=True):
     """One call's reservation. `token_limit` is per choice; `price_ref` and `rate` are pinned for good.
 
     `uplifts` is JSON: the service tiers, regions and speeds that the amount reckons with.
+    `asked` is the JSON list of names that the caller wrote, empty where it wrote the id of `model`. Of a call that
+    several models may serve, `candidate` is the place of the current one, whose own terms count; else it is 0.
     """
 
     TABLE: ClassVar[str] = "holds"
     KEY: ClassVar[tuple[str, ...]] = ("request_id",)
-    CHANGES: ClassVar[tuple[str, ...] | None] = ("held_nano", "attempt", "state", "lease_ms", "closed_ms")
+    CHANGES: ClassVar[tuple[str, ...] | None] = (
+        "held_nano",
+        "attempt",
+        "state",
+        "lease_ms",
+        "closed_ms",
+        "candidate",
+    )
 
     request_id: str
     token: str
@@ -192,6 +201,35 @@ class Hold(Row, kw_only=True):
     created_ms: int
     closed_ms: int
     uplifts: str
+    asked: str = ""
+    candidate: int = 0
+
+
+class Candidate(Row, kw_only=True):
+    """What a hold pins for one of several models that may serve its call. `place` is from 1, in the order of trying.
+
+    `uplifts` is JSON: the service tiers, regions and speeds that its part of the hold reckons with.
+    """
+
+    TABLE: ClassVar[str] = "candidates"
+    KEY: ClassVar[tuple[str, ...]] = ("request_id", "place")
+
+    request_id: str
+    place: int
+    model: str
+    pool: str
+    provider: str
+    upstream: str
+    price_ref: str
+    rate: str
+    list_nano: int
+    token_limit: int
+    limited: bool
+    prompt_max: int
+    uplifts: str
+
+
+Terms = Hold | Candidate  # what a call with one model is priced by: of several, each has its own
 
 
 def tombstone(event: UsageEvent, now_ms: int) -> Hold:

@@ -18,6 +18,7 @@ from ledger.rules.rows import (
     HoldState,
     Kind,
     Parked,
+    Terms,
     UsageRow,
     tombstone,
     upstream_id,
@@ -83,8 +84,10 @@ def settle(book: Book, event: UsageEvent) -> Settled:
     if hold is None or not hold.key_id:
         return _orphan(book, event, hold)
     surprises.note(book, hold, event)
+    if (event.request_id, event.attempt) in book.usage:
+        return _our_cost(book, hold, event)  # replaced, or given way: that attempt bills nobody any more
     if hold.state == HoldState.OPEN:
-        if event.attempt < hold.attempt:
+        if event.attempt < hold.attempt or (event.gives_way and hold.candidate):
             return _our_cost(book, hold, event)
         return _bill(book, hold, event)
     bill = book.usage.get((event.request_id, _BILL))
@@ -101,8 +104,9 @@ def _is_of(hold: Hold, bill: UsageRow, event: UsageEvent) -> bool:
 
 
 def _charges(book: Book, hold: Hold, event: UsageEvent) -> tuple[int, int]:
-    # At the price and rate that the hold pinned: what the caller owes, and list price.
-    return book.catalogue.charges(hold.price_ref, event.usage, Decimal(hold.rate), event.uplifts)
+    # At the price and rate that the hold pinned for what served: what the caller owes, and list price.
+    terms = book.terms(hold, event.candidate)
+    return book.catalogue.charges(terms.price_ref, event.usage, Decimal(terms.rate), event.uplifts)
 
 
 def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
@@ -110,6 +114,7 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     row = usage_row(book, hold, event, slot=_BILL, list_nano=at_list)
     charge_call(book, hold, row, owed_nano=owed, paid_nano=min(owed, hold.amount_nano), line=_FIRST)
     hold.attempt = event.attempt
+    book.choose(hold, event.candidate)
     book.set_held(hold, 0, HoldState.SETTLED)
     limits.give_back(book, hold, row.billed_nano)
     row.cost_nano = _book_tries(book, event, hold, at_list)
@@ -153,6 +158,9 @@ def _correct(book: Book, hold: Hold, bill: UsageRow, event: UsageEvent) -> Settl
             account = book.accounts[hold.account_id]
             paid = min(paid, bill.billed_nano + account.available_nano + hold.held_nano)
         _fill(bill, event, at_list)
+        book.choose(hold, event.candidate)
+        terms = book.terms(hold)
+        bill.model, bill.provider, bill.pool = terms.model, terms.provider, terms.pool
         # The hold goes first, so that what it reserved is there to be charged.
         book.set_held(hold, 0, HoldState.SETTLED)
         charge_call(book, hold, bill, owed_nano=owed, paid_nano=paid, line=_CORRECTION)
@@ -171,7 +179,7 @@ def _fill(row: UsageRow, event: UsageEvent, list_nano: int) -> None:
 
 
 def _our_cost(book: Book, hold: Hold, event: UsageEvent) -> Settled:
-    """An attempt that does not bill: replaced, or its hold was released."""
+    """An attempt that does not bill: replaced, given way to the next candidate, or its hold was released."""
     _, at_list = _charges(book, hold, event)
     row = book.usage.get((event.request_id, event.attempt))
     if row is not None:
@@ -216,14 +224,15 @@ def _orphan(book: Book, event: UsageEvent, stone: Hold | None) -> Settled:
 def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, list_nano: int) -> UsageRow:
     """A row for an event, with no money moved yet."""
     usage = event.usage
+    terms = None if hold is None else book.terms(hold, event.candidate)
     return UsageRow(
         request_id=event.request_id,
         slot=slot,
         attempt=event.attempt,
         key_id=hold.key_id if hold is not None else "",
-        model=hold.model if hold is not None else "",
-        provider=hold.provider if hold is not None else event.provider,
-        pool=hold.pool if hold is not None else event.pool,
+        model=terms.model if terms is not None else "",
+        provider=terms.provider if terms is not None else event.provider,
+        pool=terms.pool if terms is not None else event.pool,
         outcome=str(event.outcome),
         known=str(event.known),
         bill_final=True,
@@ -254,16 +263,17 @@ def usage_row(book: Book, hold: Hold | None, event: UsageEvent, *, slot: int, li
 def _book_tries(book: Book, event: UsageEvent, hold: Hold | None, at_list: int) -> int:
     """Takes each try off its upstream account's credit at list price. Returns the sum."""
     total = 0
+    terms = None if hold is None else book.terms(hold, event.candidate)
     for line, one in enumerate(event.tries):
         if (
-            hold is not None
-            and one.upstream == hold.upstream
+            terms is not None
+            and one.upstream == terms.upstream
             and one.usage == event.usage
             and one.uplifts == event.uplifts
         ):
             cost = at_list  # the usual case: the one try is the call
         else:
-            cost = _try_cost(book, event, hold, one)
+            cost = _try_cost(book, event, terms, one)
         total += cost
         book.move(
             cost,
@@ -277,21 +287,22 @@ def _book_tries(book: Book, event: UsageEvent, hold: Hold | None, at_list: int) 
     return total
 
 
-def _try_cost(book: Book, event: UsageEvent, hold: Hold | None, one: Try) -> int:
+def _try_cost(book: Book, event: UsageEvent, terms: Terms | None, one: Try) -> int:
     catalogue = book.catalogue
-    if hold is not None and one.upstream == hold.upstream:
-        return catalogue.charges(hold.price_ref, one.usage, _LIST, one.uplifts)[1]
+    if terms is not None and one.upstream == terms.upstream:
+        return catalogue.charges(terms.price_ref, one.usage, _LIST, one.uplifts)[1]
     price = catalogue.upstream_price(event.provider, one.upstream, book.now_ms)
     if price is not None:
         return 0 if one.usage == NO_USAGE else charge(one.usage, price, _LIST, one.uplifts)
-    if hold is not None:
-        return catalogue.charges(hold.price_ref, one.usage, _LIST, one.uplifts)[1]
+    if terms is not None:
+        return catalogue.charges(terms.price_ref, one.usage, _LIST, one.uplifts)[1]
     return 0
 
 
 def estimated_cost(book: Book, hold: Hold, row: UsageRow, usage: TokenUsage, attempt: int) -> None:
     """Books an attempt's cost by an estimate, since nobody has said which upstream account it went to."""
-    row.cost_nano = book.catalogue.charges(hold.price_ref, usage, _LIST, surprises.uplifts_of(hold))[1]
+    terms = book.terms(hold)
+    row.cost_nano = book.catalogue.charges(terms.price_ref, usage, _LIST, surprises.uplifts_of(terms))[1]
     book.move(
         row.cost_nano,
         debit=UNALLOCATED,
@@ -326,4 +337,5 @@ def estimate_event(hold: Hold, usage: TokenUsage, attempt: int, outcome: Outcome
         outcome=outcome,
         known=Known.ESTIMATED,
         usage=usage,
+        candidate=hold.candidate,
     )

@@ -3,7 +3,7 @@
 import msgspec
 
 from ledger.rules.book import Book
-from ledger.rules.rows import Hold, Surprise
+from ledger.rules.rows import Hold, Surprise, Terms
 from schemas.bus.usage import UsageEvent
 from schemas.money.pricing import SERVED_MODEL, Price, unpriced
 
@@ -12,17 +12,20 @@ NAMELESS = "?"  # stands for a name that cannot be kept: it has no price either
 _decode = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def uplifts_of(hold: Hold) -> tuple[str, ...]:
-    """The names that a hold reckons with."""
-    return _decode(hold.uplifts) if hold.uplifts != "[]" else ()
+def uplifts_of(terms: Terms) -> tuple[str, ...]:
+    """The names that a hold reckons with, for one of its models."""
+    return _decode(terms.uplifts) if terms.uplifts != "[]" else ()
 
 
 def note(book: Book, hold: Hold, event: UsageEvent) -> None:
     """Adds to the book what an event's tries were served under beyond what their hold covers."""
     for one in event.tries:
-        if not one.uplifts or one.upstream != hold.upstream:
+        if not one.uplifts:
             continue
-        for name in _unforeseen(book, hold, one.uplifts):
+        terms = book.terms(hold, event.candidate)
+        if one.upstream != terms.upstream:
+            continue
+        for name in _unforeseen(book, terms, one.uplifts):
             book.surprised(
                 Surprise(
                     pool=event.pool,
@@ -35,19 +38,19 @@ def note(book: Book, hold: Hold, event: UsageEvent) -> None:
             )
 
 
-def _unforeseen(book: Book, hold: Hold, uplifts: tuple[str, ...]) -> list[str]:
-    price = book.catalogue.prices[hold.price_ref]
-    expected = uplifts_of(hold)
+def _unforeseen(book: Book, terms: Terms, uplifts: tuple[str, ...]) -> list[str]:
+    price = book.catalogue.prices[terms.price_ref]
+    expected = uplifts_of(terms)
     return [
         name if len(name) <= NAME_CHARS_MAX and name.isprintable() else NAMELESS
         for name in uplifts
         if name not in expected
         and not name.startswith(SERVED_MODEL)
-        and (unpriced(price, (name,)) or _is_dearer(book, hold, price, (*expected, name)))
+        and (unpriced(price, (name,)) or _is_dearer(book, terms, price, (*expected, name)))
     ]
 
 
-def _is_dearer(book: Book, hold: Hold, price: Price, uplifts: tuple[str, ...]) -> bool:
-    covered = book.catalogue.list_bound(hold.price_ref, price, hold.prompt_max, uplifts_of(hold))
-    served = book.catalogue.list_bound(hold.price_ref, price, hold.prompt_max, uplifts)
+def _is_dearer(book: Book, terms: Terms, price: Price, uplifts: tuple[str, ...]) -> bool:
+    covered = book.catalogue.list_bound(terms.price_ref, price, terms.prompt_max, uplifts_of(terms))
+    served = book.catalogue.list_bound(terms.price_ref, price, terms.prompt_max, uplifts)
     return served.fixed > covered.fixed or served.per_output_token > covered.per_output_token

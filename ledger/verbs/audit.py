@@ -2,7 +2,7 @@
 
 I1 balances are what transfers make them, and what is held is what open holds hold; I2 a call is billed once, exactly
 what its usage row says; I3 a hold has ended exactly once; I4 no caller's account is overdrawn; I5 no charge is above
-its hold; I9 nothing was acknowledged that is not in the books.
+its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books.
 """
 
 from typing import Any
@@ -117,6 +117,16 @@ _CHECKS = (
         FROM usage u LEFT JOIN holds h ON h.request_id = u.request_id
         WHERE u.billed_nano > COALESCE(h.amount_nano, 0) OR u.billed_nano < 0
             OR (u.slot = 0 AND h.request_id IS NULL)
+        """,
+    ),
+    Check(
+        "I5",
+        """
+        SELECT h.request_id, 'billed as ' || u.model || ', at the price of '
+            || CASE WHEN h.candidate = 0 THEN h.model ELSE COALESCE(c.model, 'no candidate of its hold') END
+        FROM holds h JOIN usage u ON u.request_id = h.request_id AND u.slot = 0
+            LEFT JOIN candidates c ON c.request_id = h.request_id AND c.place = h.candidate
+        WHERE u.model <> CASE WHEN h.candidate = 0 THEN h.model ELSE COALESCE(c.model, '') END
         """,
     ),
 )

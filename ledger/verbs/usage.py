@@ -19,6 +19,7 @@ from schemas.verbs.usage import GenerationQuery, GenerationReply, UsageQuery
 
 _BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query
 _tries = msgspec.json.Decoder(list[Any]).decode
+_names = msgspec.json.Decoder(list[str]).decode
 _BILL_WIDTH = len(UsageRow.__struct_fields__)
 
 
@@ -94,14 +95,16 @@ def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> di
 async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
     """All about one ended call of a key; None if it has no such call."""
     rows = await RECEIPT.fetch(store, request_id=request_id)
-    hold = row_of(Hold, rows[0][_BILL_WIDTH:-1]) if rows else None
+    hold = row_of(Hold, rows[0][_BILL_WIDTH:-4]) if rows else None
     if hold is None or hold.key_id != key_id:
         return None
     bill = row_of(UsageRow, rows[0][:_BILL_WIDTH])
+    upstream, rate, price_ref, price = rows[0][-4:]
     return {
-        **call_row(bill, hold.rate, hold.price_ref, rows[0][-1]),
+        **call_row(bill, rate, price_ref, price),
         "id": hold.request_id,
-        "upstream": hold.upstream,
+        "asked": _names(hold.asked) if hold.asked else [hold.model],
+        "upstream": upstream,
         "list_usd": nano_to_usd(bill.list_nano),
         "cost_usd": nano_to_usd(bill.billed_nano),
         "held_nano": hold.amount_nano,

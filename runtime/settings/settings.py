@@ -1,5 +1,6 @@
 """Owns configuration: `tokn.toml`, the environment, and the frozen settings that services are started with."""
 
+import datetime as dt
 import os
 from collections.abc import Mapping
 from decimal import Decimal
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
+from runtime.settings.aliases import read_aliases
 from runtime.settings.calls import CallSettings, read_calls
 from runtime.settings.models import catalogue
 from runtime.settings.pools import (
@@ -21,6 +23,7 @@ from runtime.settings.pools import (
 from runtime.settings.secrets import Secrets, unread
 from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
 
 __all__ = [
@@ -72,6 +75,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate: Decimal = DEFAULT_RATE
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[Model, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     guessed_pictures: tuple[str, ...] = ()
     builtin_rows: bool = (
         False  # the catalogue's rows of the pools' presets are sold too; `runtime.settings.sold` has them
@@ -138,8 +142,19 @@ def load(
     edge.done()
     metrics.done()
     models, guessed_pictures = catalogue(root.tables("models"), settings.pools, settings.rate)
+    settings = structs.replace(settings, models=models, guessed_pictures=guessed_pictures, builtin_rows=True)
+    aliases = _aliases(root.tables("aliases"), settings)
     root.done()
-    return structs.replace(settings, models=models, guessed_pictures=guessed_pictures, builtin_rows=True)
+    return structs.replace(settings, aliases=aliases)
+
+
+def _aliases(tables: list[Table], settings: Settings) -> tuple[Alias, ...]:
+    if not tables:
+        return ()
+    from runtime.settings.sold import sold  # noqa: PLC0415  only files with aliases need the rows
+
+    # On the first of days nothing has been shut down: an alias stays valid when one of its models goes.
+    return read_aliases(tables, {model.id for model in sold(settings, dt.date.min)})
 
 
 def _sqlite(data: Path | None) -> str:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Final
+from decimal import Decimal
+from typing import Final, Protocol
 
 from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
 from runtime.settings.models import known_capabilities, stops_at
 from runtime.settings.pools import PoolSettings, own_pools
-from runtime.settings.settings import Settings
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.row import Row
 
@@ -19,19 +19,43 @@ _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
 
 
-def sold(settings: Settings, today: date) -> Iterator[Model]:
+class Sale(Protocol):
+    """What of the settings says what is sold."""
+
+    @property
+    def pools(self) -> tuple[PoolSettings, ...]:
+        """The configured ones."""
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The settings' own."""
+
+    @property
+    def rate(self) -> Decimal:
+        """Of what neither a pool nor a row has one for."""
+
+    @property
+    def builtin_rows(self) -> bool:
+        """Whether the rows of the pools' presets are sold too."""
+
+
+def sold(settings: Sale, today: date) -> Iterator[Model]:
     """Every model. Each pool sells its preset's rows as `pool/id`; the bare id is the first pool's that has it.
 
     What the settings say of an id goes before any row. Raises SettingsError if the file of rows is damaged.
     """
+    return _sold(settings, settings.pools, today)
+
+
+def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Iterator[Model]:
     yield from settings.models
     if not settings.builtin_rows:
         return
     taken = {model.id for model in settings.models}
-    own = own_pools(settings.pools)
+    own = own_pools(pools)
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
-        for pool in settings.pools
+        for pool in pools
         for row in rows(pool.provider).values()
         if _can_be_called(row, today, own=pool.name in own)
     ]
@@ -43,7 +67,7 @@ def sold(settings: Settings, today: date) -> Iterator[Model]:
                 yield model if named else structs.replace(model, id=name)
 
 
-def sold_by(settings: Settings, pool: PoolSettings, today: date) -> dict[str, Model]:
+def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
     own = ids(pool.provider)
     rivals = tuple(
@@ -53,7 +77,7 @@ def sold_by(settings: Settings, pool: PoolSettings, today: date) -> dict[str, Mo
         or not own.isdisjoint(ids(one.provider))
         or any(name.startswith(f"{one.name}/") for name in own)
     )
-    found = sold(structs.replace(settings, pools=rivals), today)
+    found = _sold(settings, rivals, today)
     return {model.id: model for model in found if model.pool == pool.name}
 
 
@@ -63,7 +87,7 @@ def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
     return not _ROUTES.isdisjoint(row.mode) and not (own and gone)
 
 
-def _model(row: Row, pool: PoolSettings, settings: Settings, today: date, *, own: bool) -> Model:
+def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bool) -> Model:
     able = known_capabilities(pool.provider, row.id, own=own)
     tiers = able.service_tiers
     if pool.family in _TIERED:

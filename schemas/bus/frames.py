@@ -37,7 +37,7 @@ class Job(Struct, frozen=True, array_like=True):
     request_id: str
     attempt: int
     dialect: str  # the caller's protocol (`schemas.dialects`): it decides the shape of the answer
-    model: str  # what the caller wrote, and what the answer says
+    model: str  # the id of the row that serves, and what the answer says
     upstream: str  # what the provider is asked for
     stream: bool
     include_usage: bool  # the caller asked for usage in a stream
@@ -60,6 +60,8 @@ class Job(Struct, frozen=True, array_like=True):
     scope: str = ""  # the key's id: whose calls met a fault, and whose finished items a reference may name
     headers: tuple[tuple[str, str], ...] = ()  # for later: the caller's, those that its dialect names
     media_tokens: int = 0  # what pictures, files and sound in the prompt likely count, for estimates; 0: none
+    candidate: int = 0  # the place of `model` among the hold's candidates; 0 of a call with one
+    last: bool = True  # no other candidate may serve if this one cannot
 
 
 class Accept(Struct, frozen=True, array_like=True, tag="accept"):
@@ -130,12 +132,14 @@ class End(Struct, frozen=True, array_like=True, tag="end"):
 class Failed(Struct, frozen=True, array_like=True, tag="failed"):
     """The call failed for good; its usage event is on its way. The edge makes a status of it, or an error event.
 
-    Also the last frame of an attempt that its edge has cancelled, once the event is durable: nothing more is to be
+    With `gives_way` the call is not over: its caller has seen nothing, another candidate may serve, and the event
+    leaves the hold open. Also the last frame of an attempt that its edge has cancelled, once the event is durable: nothing more is to be
     followed. Frames before it may never have been sent.
     """
 
     seq: int
     error: WireError
+    gives_way: bool = False
 
 
 Frame = Accept | Bounce | Data | Alive | Head | EarlyUsage | End | Failed

@@ -42,7 +42,7 @@ class Try(Struct, frozen=True, array_like=True):
 class UsageEvent(Struct, frozen=True, array_like=True):
     """The end of one accepted attempt; published exactly once per accept, failed and cancelled attempts included.
 
-    `usage` is what the caller is billed for: all zero when the caller saw an HTTP error. `tries` is what we pay for,
+    `usage` is what the caller is billed for: all zero when it failed before the caller saw anything. `tries` is what we pay for,
     the one that served the caller last.
     """
 
@@ -60,6 +60,10 @@ class UsageEvent(Struct, frozen=True, array_like=True):
     first_byte_ms: int = 0
     duration_ms: int = 0
     finished_ms: int = 0  # unix time
+    candidate: int = 0  # the place of the model among the hold's candidates; 0 of a call with one
+    gives_way: bool = (
+        False  # it failed before its caller saw anything, and another candidate may serve: bills nobody
+    )
 
 
 class UsageBatch(Struct, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
+from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import counted
@@ -68,6 +69,7 @@ class _File(Struct, frozen=True):
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str | None).decode
+_decode_texts = msgspec.json.Decoder(list[str] | None).decode
 _decode_count = msgspec.json.Decoder(int | None).decode
 _decode_flag = msgspec.json.Decoder(bool | None).decode
 _decode_stream_options = msgspec.json.Decoder(_StreamOptions | None).decode
@@ -80,6 +82,7 @@ _encode = msgspec.json.Encoder().encode
 _NULL = Raw(b"null")
 _NAMES: dict[Any, str] = {
     _decode_text: "a string",
+    _decode_texts: "an array of strings",
     _decode_count: "an integer",
     _decode_flag: "a boolean",
     _decode_stream_options: "an object of booleans",
@@ -101,12 +104,15 @@ def decode(body: bytes) -> Fields:
 
 
 def encode(fields: Fields) -> bytes:
-    """The body that goes on: the same map in the same order, gateway-private keys removed.
+    """The body that goes on: the same map in the same order, gateway-private keys removed, `model` always there.
 
     `stream_options` is written from what was decoded, whole, so that what was read is what is sent.
     """
     kept = dict(fields)
     kept.pop("usage", None)
+    models = kept.pop("models", None)
+    if models is not None and _starts(kept.get("model", _NULL)) == b"n":
+        kept["model"] = Raw(_encode(_decode_texts(models)[0]))  # what reads the body on its way wants one
     options = kept.get("stream_options")
     if options is not None:
         kept["stream_options"] = Raw(_encode(_decode_fields(options) if _starts(options) == b"{" else None))
@@ -120,7 +126,7 @@ def read(fields: Fields, dialect: str) -> Ask:
             _refuse(
                 name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
             )
-    model = _model(fields)
+    candidates = _candidates(fields)
     prompts = _messages(fields) if dialect == CHAT else _prompts(fields)
     n = _count(fields, "n", CHOICES_MAX) or 1
     best_of = _count(fields, "best_of", CHOICES_MAX)
@@ -139,7 +145,7 @@ def read(fields: Fields, dialect: str) -> Ask:
     if limit is None and dialect == COMPLETIONS:
         limit = COMPLETIONS_LIMIT
     return Ask(
-        candidates=(model,),
+        candidates=candidates,
         stream=stream,
         include_usage=stream and options is not None and bool(options.include_usage),
         include_cost=usage is not None and bool(usage.include),
@@ -330,13 +336,26 @@ def _check_ttls(fields: Fields, model: Model) -> None:
             raise RequestError(unsupported_value("ttl", message))
 
 
-def _model(fields: Fields) -> str:
+def _candidates(fields: Fields) -> tuple[str, ...]:
+    """The names in `model` and `models`, in this order and none twice."""
     model: str | None = _value(fields, "model", _decode_text)
-    if model is None:
+    models: list[str] | None = _value(fields, "models", _decode_texts) if "models" in fields else None
+    if model is None and models is None:
         _missing("model")
-    if not model or len(model) > MODEL_CHARS_MAX or not model.isprintable():
+    if model is not None and not _is_name(model):
         _refuse("model", f"'model' must be 1 to {MODEL_CHARS_MAX} printable characters.")
-    return model
+    if models is None:
+        return (model or "",)
+    if not 1 <= len(models) <= CANDIDATES_MAX or not all(map(_is_name, models)):
+        _refuse(
+            "models",
+            f"'models' must be 1 to {CANDIDATES_MAX} names of 1 to {MODEL_CHARS_MAX} printable characters.",
+        )
+    return tuple(dict.fromkeys(models if model is None else (model, *models)))
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= MODEL_CHARS_MAX and text.isprintable()
 
 
 def _messages(fields: Fields) -> int:

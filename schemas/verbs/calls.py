@@ -15,12 +15,22 @@ ESTIMATE_GRACE_S = 30.0  # how long the rest of an estimated hold stays for a wo
 UNSET_LIMIT_MIN = 256  # fewest output tokens a call without a limit of its own is granted
 
 
+class Further(Struct, frozen=True, array_like=True):
+    """One more model that may serve a call, and the call's own bounds with it."""
+
+    model: str
+    prompt_max: int
+    limit: int | None
+    uplifts: tuple[str, ...] = ()
+
+
 class Authorise(Struct, frozen=True, array_like=True):
     """Asks for a hold. The same `request_id` again gets the same answer.
 
     `limit` is the output tokens per choice that the caller set, None if it set none. `prompt_max` bounds the tokens of
     all `prompts` together, each of which has a context of its own. `uplifts` are the service tier, region and speed
-    that it asked for, where they are not the default.
+    that it asked for, where they are not the default. `others` are tried after `model`, in their order; `asked` are the
+    names that the caller wrote, where they are not just the id of `model`.
     """
 
     v: int
@@ -32,10 +42,31 @@ class Authorise(Struct, frozen=True, array_like=True):
     limit: int | None
     prompts: int = 1
     uplifts: tuple[str, ...] = ()
+    others: tuple[Further, ...] = ()
+    asked: tuple[str, ...] = ()
+
+
+class Granted(Struct, frozen=True, array_like=True):
+    """What a hold grants for one of several models. `place` names it from then on: from 1, or 0 if it is the only one."""
+
+    place: int
+    model: str
+    list_nano: int
+    limit: int
+    limited: bool
+    pool: str
+    provider: str
+    upstream: str
+    price: Price
+    rate: Decimal
 
 
 class Hold(Struct, frozen=True, array_like=True, tag="hold"):
-    """A granted hold. `token` is needed to release, reattempt or estimate it; `limit` is per choice."""
+    """A granted hold. `token` is needed to release, reattempt or estimate it; `limit` is per choice.
+
+    Where several models were asked for, `candidates` are those that may serve, in their order, and the fields from
+    `list_nano` on are those of the first; `amount_nano` covers the dearest.
+    """
 
     request_id: str
     token: str
@@ -49,6 +80,7 @@ class Hold(Struct, frozen=True, array_like=True, tag="hold"):
     upstream: str
     price: Price
     rate: Decimal
+    candidates: tuple[Granted, ...] = ()
 
 
 class Reason(StrEnum):
@@ -63,26 +95,34 @@ class Reason(StrEnum):
 
 
 class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
-    """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit."""
+    """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit.
+
+    `model` is which of several models it is about.
+    """
 
     reason: Reason
     posted_nano: int = 0
     held_nano: int = 0
     required_nano: int = 0
     fitting_limit: int = 0
+    model: str = ""
 
 
 AuthoriseReply = Hold | Refusal
 
 
 class Reattempt(Struct, frozen=True, array_like=True):
-    """Makes `attempt` the current one; the replaced one becomes our cost, with this estimate of its usage."""
+    """Makes `attempt` the current one; the replaced one becomes our cost, with this estimate of its usage.
+
+    `candidate` is the place of the model that the new one asks, 0 for the same as before.
+    """
 
     v: int
     request_id: str
     token: str
     attempt: int  # the new one
     replaced: TokenUsage
+    candidate: int = 0
 
 
 class Release(Struct, frozen=True, array_like=True):
@@ -104,6 +144,7 @@ class Estimate(Struct, frozen=True, array_like=True):
     failed: bool  # the caller saw an HTTP error: bills nothing, the usage is our cost
     first_byte_ms: int = 0
     duration_ms: int = 0
+    candidate: int = 0  # the place of the attempt's model; 0 of a call with one
 
 
 class Renew(Struct, frozen=True, array_like=True):

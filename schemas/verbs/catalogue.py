@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from schemas.bus.subjects import Role
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
 from schemas.verbs.base import VERSION, Verb
 
@@ -24,12 +25,14 @@ class CatalogueQuery(Struct, frozen=True, array_like=True):
 class CatalogueReply(Struct, frozen=True, array_like=True):
     """Models by id, with the price rows in force and to come, and the rate that each is billed at.
 
-    `version` changes with any of them. `cursor` is the next page's `after`, "" at the end.
+    `version` changes with any of them, and with the aliases, which all stand on the first page. `cursor` is the next
+    page's `after`, "" at the end.
     """
 
     models: tuple[Model, ...]
     version: str = ""
     cursor: str = ""
+    aliases: tuple[Alias, ...] = ()
 
 
 CATALOGUE: Verb[CatalogueQuery, CatalogueReply] = Verb(

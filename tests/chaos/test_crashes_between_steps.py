@@ -22,6 +22,16 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 PROMPT, WORDS = 9, 5
 FULL_NANO = PROMPT * 1_500 + WORDS * 6_000
+DOOMED = "doomed"
+MODEL = f"""
+[[models]]
+id = "{DOOMED}"
+pool = "openai"
+input = 20.00
+output = 90.00
+context = 128000
+max_output = 16384
+"""
 BACK_WITHIN_S = 60.0
 CLOSED_WITHIN_S = 90.0
 
@@ -40,16 +50,23 @@ class Case(Struct, frozen=True):
     seen: Sequence[str]
     books: Sequence[str]
     upstream: Sequence[int]
+    first: str = ""  # a model that is asked before and cannot serve
 
     @property
     def name(self) -> str:
         """For messages, and the key's name."""
-        return f"{self.point}: kill {self.dies}, {'stream' if self.stream else 'plain'}"
+        way = "stream" if self.stream else "plain"
+        return f"{self.point}: kill {self.dies}, {way}{' of several' if self.first else ''}"
 
 
 def both(point: str, dies: str, seen: str, books: str, upstream: int) -> list[Case]:
     """The same for a stream and a plain answer."""
     return [Case(point, dies, stream, (seen,), (books,), (upstream,)) for stream in (True, False)]
+
+
+def between(point: str, dies: str, seen: str, books: str, *, stream: bool) -> Case:
+    """A call whose first model fails: it strikes before the second is asked."""
+    return Case(point, dies, stream, (seen,), (books,), (1 if seen == COMPLETE else 0,), DOOMED)
 
 
 CASES = [
@@ -81,6 +98,14 @@ CASES = [
     *(Case("edge-hears-accept", "edge", stream, (BROKEN,), PAID, (1,)) for stream in (True, False)),
     *(Case("edge-hears-data", "edge", stream, (BROKEN,), PAID, (1,)) for stream in (True, False)),
     *both("edge-completes", "edge", BROKEN, REPORTED, 1),
+    # 6, between two models: the first one's worker says that it gives way, its event is in the stream; the edge asks for
+    # the next, the ledger makes it the current one. A caller who is still there is served by the second.
+    between("worker-passes", "worker", COMPLETE, REPORTED, stream=True),
+    between("worker-bills", "worker", COMPLETE, REPORTED, stream=False),
+    between("worker-published", "worker", COMPLETE, REPORTED, stream=True),
+    between("edge-goes-on", "edge", BROKEN, EXPIRED, stream=False),
+    between("edge-may-go-on", "edge", BROKEN, EXPIRED, stream=True),
+    between("ledger-goes-on", "ledger0", COMPLETE, REPORTED, stream=True),
 ]
 DIE = tuple(dict.fromkeys(case.dies for case in CASES))
 
@@ -116,6 +141,11 @@ class Crashes:
         # Slow enough that the caller has had something of a stream when its end is struck.
         request = body(case.name, stream=case.stream, prompt=PROMPT, words=WORDS, pace_s=0.05)
         request["max_completion_tokens"] = 50
+        if case.first:
+            request |= {
+                "models": [case.first, request.pop("model")],
+                "x_scripts": {case.first: {"status": 500}},
+            }
         calling = asyncio.create_task(call(client, self.deployment.url, key, request))
         await asyncio.to_thread(self.back, case.dies)
         seen = await calling
@@ -174,7 +204,7 @@ async def test_a_crash_between_two_steps(database: str, dies: str) -> None:
         Upstream() as upstream,
         Separate(
             database,
-            f"[edge]\nfull_wait_s = {BACK_WITHIN_S}\n{pool_toml(upstream.base_url)}",
+            f"[edge]\nfull_wait_s = {BACK_WITHIN_S}\n{pool_toml(upstream.base_url, more=MODEL)}",
             start=("tests.fakes.crashing", str(points)),
         ) as deployment,
     ):

@@ -30,6 +30,7 @@ from schemas.bus.frames import (
 )
 from schemas.bus.subjects import Role
 from schemas.bus.usage import estimate_tokens
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.verbs import VERBS
@@ -38,6 +39,7 @@ from schemas.verbs.calls import (
     AUTHORISE,
     REATTEMPT,
     Authorise,
+    Granted,
     Hold,
     Reason,
     Refusal,
@@ -71,6 +73,7 @@ class ScriptedLedger:
         self.bus = bus
         self.key = keys.generate()
         self.models: tuple[Model, ...] = BUILTIN
+        self.aliases: tuple[Alias, ...] = ()
         self.refusal: Refusal | None = None
         self.active = True
         self.reattempt_ok = True
@@ -108,7 +111,7 @@ class ScriptedLedger:
         if verb is KEY:
             return KeyReply(known, "key_1" if known else "")
         if verb is CATALOGUE:
-            return CatalogueReply(self.models)
+            return CatalogueReply(self.models, aliases=self.aliases)
         if verb is GENERATION:
             return GenerationReply(known, self.receipts.get(request.request_id) if known else None)
         if verb is REATTEMPT:
@@ -120,7 +123,9 @@ class ScriptedLedger:
     def _authorise(self, request: Authorise) -> Hold | Refusal:
         if self.refusal is not None:
             return self.refusal
-        model = next(model for model in self.models if model.id == request.model)
+        models = {model.id: model for model in self.models}
+        model = models[request.model]
+        names = [request.model, *(one.model for one in request.others)] if request.others else []
         return Hold(
             request_id=request.request_id,
             token="token",
@@ -134,7 +139,23 @@ class ScriptedLedger:
             upstream=model.upstream,
             price=model.prices[0],
             rate=model.rate,
+            candidates=tuple(_granted(place, models[name]) for place, name in enumerate(names, 1)),
         )
+
+
+def _granted(place: int, model: Model) -> Granted:
+    return Granted(
+        place=place,
+        model=model.id,
+        list_nano=place,
+        limit=100 * place,
+        limited=False,
+        pool=model.pool,
+        provider=model.provider,
+        upstream=model.upstream,
+        price=model.prices[0],
+        rate=model.rate,
+    )
 
 
 class Attempt:
@@ -186,10 +207,10 @@ class Attempt:
         self.seq += 1
         self.send(End(self.seq, data))
 
-    def fail(self, error: Any) -> None:
-        """A failure for good."""
+    def fail(self, error: Any, *, gives_way: bool = False) -> None:
+        """A failure, for good or of this candidate alone."""
         self.seq += 1
-        self.send(Failed(self.seq, error))
+        self.send(Failed(self.seq, error, gives_way))
 
     def alive(self) -> None:
         """A sign of life."""

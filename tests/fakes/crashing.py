@@ -28,10 +28,13 @@ POINTS = {
         "edge-hears-accept": ("edge.calls.call:Call._accepted", BEFORE),
         "edge-hears-data": ("edge.calls.attempt:Attempt._append", BEFORE),
         "edge-completes": ("edge.calls.attempt:Attempt._complete", BEFORE),
+        "edge-goes-on": ("edge.calls.call:Call._ask", BEFORE),
+        "edge-may-go-on": ("edge.calls.call:Call.on_reattempt", BEFORE),
     },
     "worker": {
         "worker-gets-job": ("workers.pool:Pool.on_job", BEFORE),
         "worker-calls": ("workers.calls.call:Call._serve", BEFORE),
+        "worker-passes": ("workers.calls.frames:FrameWriter.failed", BEFORE),
         "worker-bills": ("workers.calls.usage_events:UsagePublisher.submit", BEFORE),
         "worker-publishes": ("runtime.bus.bus:Bus.js_publish", BEFORE),
         "worker-published": ("runtime.bus.bus:Bus.js_publish", AFTER),
@@ -39,6 +42,7 @@ POINTS = {
     "ledger": {
         "ledger-authorises": ("ledger.commits.commit:Committer._commit", BEFORE),
         "ledger-authorised": ("ledger.commits.commit:Committer._commit", AFTER),
+        "ledger-goes-on": ("ledger.rules.holds:reattempt", BEFORE),
         "ledger-gets-event": ("ledger.stream.consumer:_delivery", BEFORE),
         "ledger-saves": ("ledger.commits.load_save:save_position", AFTER),
         "ledger-acknowledges": ("ledger.stream.consumer:Consumer._done", BEFORE),

@@ -59,6 +59,7 @@ class _Fields(msgspec.Struct, frozen=True):
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     x_script: Script = Script()
+    x_scripts: dict[str, Script] = {}  # those of some models, by what the upstream calls them
 
 
 _decode = msgspec.json.Decoder(_Fields).decode
@@ -100,7 +101,8 @@ class Upstream(Hosted):
             fields = _decode(body)
         except msgspec.MsgspecError as problem:
             return _error(400, f"not a request: {problem}", None)
-        call = Call(request.path, dict(request.headers), body, fields.x_script)
+        script = fields.x_scripts.get(fields.model, fields.x_script)
+        call = Call(request.path, dict(request.headers), body, script)
         self.calls.append(call)
         try:
             return await self._play(request, call, fields)

@@ -44,6 +44,7 @@ TABLES = (
     "accounts",
     "transfers",
     "holds",
+    "candidates",
     "usage",
     "models",
     "prices",
@@ -92,6 +93,8 @@ def event(
     tries: Sequence[Try] | None = None,
     account: str = "main",
     uplifts: tuple[str, ...] = (),
+    candidate: int = 0,
+    gives_way: bool = False,
 ) -> UsageEvent:
     """A worker's event; its one try used what the caller is billed for, unless told."""
     if tries is None:
@@ -119,6 +122,8 @@ def event(
         tries=tuple(tries),
         duration_ms=1200,
         finished_ms=1_795_000_001_000,
+        candidate=candidate,
+        gives_way=gives_way,
     )
 
 

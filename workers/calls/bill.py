@@ -15,6 +15,7 @@ def usage_event(
     tries: Tries,
     *,
     outcome: Outcome,
+    gives_way: bool,
     stream_begun: bool,
     began: float,
     first_byte_at: float | None,
@@ -41,4 +42,6 @@ def usage_event(
         first_byte_ms=int((first_byte_at - began) * 1000) if first_byte_at is not None else 0,
         duration_ms=duration_ms,
         finished_ms=wall_ms,
+        candidate=job.candidate,
+        gives_way=gives_way,
     )

@@ -11,6 +11,7 @@ from schemas.bus.frames import Job
 from schemas.bus.usage import Outcome, UsageEvent
 from schemas.errors import (
     WireError,
+    gives_way,
     internal,
     model_not_found,
     not_recorded,
@@ -254,16 +255,20 @@ class Call:
             return
         if self._stop is not None:
             self._error = _STOP_ERRORS[self._stop]
-        self.frames.failed(self._error or internal())
-        await self._serving.usage_events.submit(self._event(Outcome.FAILED))
+        error = self._error or internal()
+        # What was sent cannot be taken back; until then the next candidate may do better.
+        passes = not self.job.last and not self._delivery.answered and gives_way(error)
+        self.frames.failed(error, gives_way=passes)
+        await self._serving.usage_events.submit(self._event(Outcome.FAILED, passes=passes))
 
-    def _event(self, outcome: Outcome) -> UsageEvent:
+    def _event(self, outcome: Outcome, *, passes: bool = False) -> UsageEvent:
         self._serving.counts.ended(outcome)
         return usage_event(
             self._serving,
             self.job,
             self._tries,
             outcome=outcome,
+            gives_way=passes,
             stream_begun=self.job.stream and self._delivery.answered,
             began=self._began,
             first_byte_at=self._delivery.first_byte_at,

@@ -130,9 +130,9 @@ class FrameWriter:
             data = b""
         self._send(End(self._next(), data, usage))
 
-    def failed(self, error: WireError) -> None:
-        """The last frame of a call that failed."""
-        self._send(Failed(self._next(), error))
+    def failed(self, error: WireError, *, gives_way: bool = False) -> None:
+        """The last frame of a call that failed, or that another candidate may serve."""
+        self._send(Failed(self._next(), error, gives_way))
 
     def over(self, error: WireError) -> None:
         """Says that a call whose caller has left is recorded. If this is lost, its edge follows the call for a while."""

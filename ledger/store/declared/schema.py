@@ -105,7 +105,16 @@ Hold = _model(
     CheckConstraint("held_nano >= 0 AND held_nano <= amount_nano", name="holds_held"),
     CheckConstraint(f"held_nano = 0 OR {OPEN_STATES}", name="holds_ended"),
     Index("holds_lease", "lease_ms", sqlite_where=text(OPEN_STATES), postgresql_where=text(OPEN_STATES)),
-    own={"uplifts": Column(String, nullable=False, server_default="[]")},
+    own={
+        "uplifts": Column(String, nullable=False, server_default="[]"),
+        "asked": Column(String, nullable=False, server_default=""),
+        "candidate": Column(BigInteger, nullable=False, server_default=text("0")),
+    },
+    sqlite_with_rowid=False,
+)
+Candidate = _model(
+    rows.Candidate,
+    CheckConstraint("place > 0", name="candidates_place"),
     sqlite_with_rowid=False,
 )
 # Calls by key are indexed within blocks of rows. An index by key alone has as many places for new rows as there are keys,

@@ -39,7 +39,16 @@ _keys = table(schema.Key).alias("k")
 _accounts = table(schema.Account).alias("a")
 _usage = table(schema.Usage).alias("u")
 _holds = table(schema.Hold).alias("h")
+_candidates = table(schema.Candidate).alias("c")
 _prices = table(schema.PriceRow).alias("p")
+
+
+def _pinned(name: str) -> ColumnElement[Any]:
+    """A column of what served a call: of several candidates the one that is current."""
+    return func.coalesce(_candidates.c[name], _holds.c[name])
+
+
+_is_current = (_candidates.c.request_id == _holds.c.request_id) & (_candidates.c.place == _holds.c.candidate)
 
 # A key and its account: the columns of Key, then those of Account.
 _key = select(*_columns(rows.Key, _keys), *_columns(rows.Account, _accounts)).join_from(
@@ -59,13 +68,13 @@ def _place_of_key() -> ColumnElement[Any]:
 
 KEYS_AFTER = KEYS_FIRST.where(_place_of_key())
 
-# A call: the columns of UsageRow, then its hold's rate and price reference, the price row's body, and its number.
+# A call: the columns of UsageRow, then the rate and price reference that it was billed at, the price row's body, and its number.
 _call = select(
-    *_columns(rows.UsageRow, _usage), _holds.c.rate, _holds.c.price_ref, _prices.c.body, _usage.c.seq
+    *_columns(rows.UsageRow, _usage), _pinned("rate"), _pinned("price_ref"), _prices.c.body, _usage.c.seq
 ).select_from(
-    _usage.outerjoin(_holds, _holds.c.request_id == _usage.c.request_id).outerjoin(
-        _prices, _prices.c.ref == _holds.c.price_ref
-    )
+    _usage.outerjoin(_holds, _holds.c.request_id == _usage.c.request_id)
+    .outerjoin(_candidates, _is_current)
+    .outerjoin(_prices, _prices.c.ref == _pinned("price_ref"))
 )
 CALLS = _page(
     _call.where(_usage.c.slot == _constant(_BILL), _usage.c.seq < bindparam("before")).order_by(
@@ -113,13 +122,23 @@ def _calls_of_key() -> Select[Any]:
 
 CALLS_OF_KEY = _calls_of_key()
 
-# A receipt: the columns of UsageRow, then those of Hold, and the price row's body.
+# A receipt: the columns of UsageRow, then those of Hold, and of what served its upstream, rate, price reference and the
+# price row's body.
 RECEIPT = (
-    select(*_columns(rows.UsageRow, _usage), *_columns(rows.Hold, _holds), _prices.c.body)
+    select(
+        *_columns(rows.UsageRow, _usage),
+        *_columns(rows.Hold, _holds),
+        _pinned("upstream"),
+        _pinned("rate"),
+        _pinned("price_ref"),
+        _prices.c.body,
+    )
     .select_from(
         _holds.join(
             _usage, (_usage.c.request_id == _holds.c.request_id) & (_usage.c.slot == _constant(_BILL))
-        ).outerjoin(_prices, _prices.c.ref == _holds.c.price_ref)
+        )
+        .outerjoin(_candidates, _is_current)
+        .outerjoin(_prices, _prices.c.ref == _pinned("price_ref"))
     )
     .where(_holds.c.request_id == bindparam("request_id"))
 )

@@ -17,6 +17,7 @@ from ledger.prices.offers import Catalogue as Sold
 from ledger.verbs.catalogue import page
 from runtime.catalogue.models import FILE, read_rows
 from schemas.bus.frames import Beat
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.catalogue.profiles import profiled
@@ -95,6 +96,31 @@ async def test_the_catalogue_travels_in_pages_and_only_if_it_changed() -> None:
     await read(catalogue)
     assert catalogue.known(models[0].id).max_output == 1
     assert catalogue.generation == generation + 1
+
+
+async def test_aliases_travel_with_the_models() -> None:
+    """They come with the first of any number of pages, and a change of them alone is another version and another list."""
+    models = many(3 * PAGE_MODELS)
+    books = Books(models)
+    catalogue, roster = Catalogue(books, LIMITS), Roster(3.0)
+    roster.hear(beat((models[0].id,)), 0.0)
+    listing = Listing(catalogue, roster)
+    await read(catalogue)
+    before = await listing.current()
+    names = (models[0].id, models[1].id)
+    books.sold = Sold(models, aliases=(Alias("quick", names), Alias("away", names[1:])))
+    await read(catalogue)
+    assert len(catalogue.models()) == len(models)
+    assert (catalogue.aliases(), catalogue.stands_for("quick")) == (["away", "quick"], names)
+    after = await listing.current()
+    assert after.ids == tuple(sorted((names[0], "quick")))
+    assert after.tag != before.tag
+    page_of_one = msgspec.json.decode(after.page(1, names[0]))
+    assert [(entry["id"], entry["models"]) for entry in page_of_one["data"]] == [("quick", list(names))]
+    books.sold = Sold(models)
+    await read(catalogue)
+    assert catalogue.aliases() == []
+    assert (await listing.current()).tag == before.tag
 
 
 async def test_pages_of_two_catalogues_are_never_mixed() -> None:
@@ -179,7 +205,7 @@ async def test_the_list_is_made_once_a_version() -> None:
     roster.hear(beat(("gpt-4o",)), 0.0)
     assert (await listing.current()).ids == ()  # its pool is another one
     models = tuple(structs.replace(model, pool="main") for model in BUILTIN)
-    catalogue._take(list(models), "another")
+    catalogue._take(list(models), "another", {})
     first = await listing.current()
     assert first.ids == ("gpt-4o",)
     roster.hear(beat(("gpt-4o",)), 0.5)
@@ -207,7 +233,7 @@ async def test_the_list_is_made_once_a_version() -> None:
 async def test_pages_of_the_list(limit: int, after: str, ids: list[str], more: bool) -> None:
     """A page begins after an id, whether that still exists or not, and says whether there are more."""
     catalogue, roster = Catalogue(Books(()), LIMITS), Roster(3.0)
-    catalogue._take([structs.replace(BUILTIN[0], id=name, pool="main") for name in "abcde"], "v")
+    catalogue._take([structs.replace(BUILTIN[0], id=name, pool="main") for name in "abcde"], "v", {})
     roster.hear(beat(tuple("abcde")), 0.0)
     found = msgspec.json.decode((await Listing(catalogue, roster).current()).page(limit, after))
     assert [entry["id"] for entry in found["data"]] == ids

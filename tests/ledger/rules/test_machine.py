@@ -20,12 +20,14 @@ from ledger.store.sqlite import SqliteStore
 from ledger.verbs.audit import findings
 from schemas.bus.usage import Known, Outcome, UsageEvent
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.calls import Authorise, Estimate, Hold, Reattempt, Release
+from schemas.verbs.calls import Authorise, Estimate, Further, Hold, Reattempt, Release
 from schemas.verbs.keys import Credit
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
 
 KEYS = ("rich", "poor", "play", "play2")
+LISTS = (("gpt-4o",), ("gpt-4o", "gpt-4o-mini"), ("gpt-4o-mini", "gone", "gpt-4o"), ("gone", "gpt-4o"))
+places = st.integers(0, 4)  # of candidates, those that no hold has included
 MAD = pytest.mark.uncollected("reports are drawn at random, up to 160 tokens of a prompt that is held as 100")
 
 usages = st.builds(
@@ -98,9 +100,10 @@ class BooksMachine(RuleBasedStateMachine):
         keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4),
         limit=st.none() | st.integers(0, 400),
         choices=st.integers(1, 2),
+        models=st.sampled_from(LISTS),
     )
-    def authorise(self, keys: list[str], limit: int | None, choices: int) -> None:
-        """Calls that arrive together."""
+    def authorise(self, keys: list[str], limit: int | None, choices: int, models: tuple[str, ...]) -> None:
+        """Calls that arrive together, of one model or of several."""
         requests = []
         for key in keys:
             self.number += 1
@@ -109,10 +112,12 @@ class BooksMachine(RuleBasedStateMachine):
                     v=1,
                     request_id=f"r{self.number:06d}",
                     digest=digest_of(key),
-                    model="gpt-4o",
+                    model=models[0],
                     prompt_max=100,
                     choices=choices,
                     limit=limit,
+                    others=tuple(Further(name, 100, limit) for name in models[1:]),
+                    asked=models,
                 )
             )
         for reply in self.commit(requests):
@@ -135,6 +140,7 @@ class BooksMachine(RuleBasedStateMachine):
                         prompt_max=100,
                         choices=1,
                         limit=7,
+                        others=(Further("gpt-4o-mini", 100, 7),) if hold.candidates else (),
                     )
                 ]
             )
@@ -146,15 +152,17 @@ class BooksMachine(RuleBasedStateMachine):
         if hold is not None:
             self.commit([Release(1, hold.request_id, hold.token)])
 
-    @rule(pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages)
-    def reattempt(self, pick: int, attempt: int, usage: TokenUsage) -> None:
-        """An edge offers a call again."""
+    @rule(pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages, place=places)
+    def reattempt(self, pick: int, attempt: int, usage: TokenUsage, place: int) -> None:
+        """An edge offers a call again, perhaps to its next candidate."""
         hold = self._holds(pick)
         if hold is not None:
-            self.commit([Reattempt(1, hold.request_id, hold.token, attempt, usage)])
+            self.commit([Reattempt(1, hold.request_id, hold.token, attempt, usage, place)])
 
-    @rule(pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages, failed=st.booleans())
-    def estimate(self, pick: int, attempt: int, usage: TokenUsage, failed: bool) -> None:
+    @rule(
+        pick=st.integers(0, 1000), attempt=st.integers(1, 4), usage=usages, failed=st.booleans(), place=places
+    )
+    def estimate(self, pick: int, attempt: int, usage: TokenUsage, failed: bool, place: int) -> None:
         """A worker is dead."""
         hold = self._holds(pick)
         if hold is not None:
@@ -167,6 +175,7 @@ class BooksMachine(RuleBasedStateMachine):
                         attempt=attempt,
                         usage=usage,
                         failed=failed,
+                        candidate=place,
                     )
                 ]
             )
@@ -177,15 +186,34 @@ class BooksMachine(RuleBasedStateMachine):
         picks=st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 4), usages), min_size=1, max_size=5),
         outcome=st.sampled_from(list(Outcome)[:3]),
         known=st.sampled_from(list(Known)),
+        place=places,
+        gives_way=st.booleans(),
     )
-    def settle(self, picks: list[tuple[int, int, TokenUsage]], outcome: Outcome, known: Known) -> None:
-        """Workers report, in any order and for any attempt."""
+    def settle(
+        self,
+        picks: list[tuple[int, int, TokenUsage]],
+        outcome: Outcome,
+        known: Known,
+        place: int,
+        gives_way: bool,
+    ) -> None:
+        """Workers report, in any order, for any attempt and of any candidate; some give way."""
         events = []
         for pick, attempt, usage in picks:
             hold = self._holds(pick)
             if hold is not None:
                 # A call that failed is billed too, where its stream had begun.
-                events.append(event(hold.request_id, usage, attempt=attempt, outcome=outcome, known=known))
+                events.append(
+                    event(
+                        hold.request_id,
+                        usage,
+                        attempt=attempt,
+                        outcome=outcome,
+                        known=known,
+                        candidate=place,
+                        gives_way=gives_way,
+                    )
+                )
         if events:
             self.commit([], events)
 

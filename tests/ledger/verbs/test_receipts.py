@@ -100,7 +100,9 @@ async def test_a_line_of_usage_says_the_same(books: Books) -> None:
     for name, line in lines.items():
         paid = await receipt(books, key_id, name)
         assert line.items() <= paid.items()
-        assert paid.keys() - line.keys() == {"id", "upstream", "list_usd", "cost_usd", "held_nano", "tries"}
+        assert paid.keys() - line.keys() == {
+            *("id", "asked", "upstream", "list_usd", "cost_usd", "held_nano", "tries"),
+        }
     assert (lines["r1"]["attempts"], lines["r1"]["uplifts"]) == (2, ["priority"])
     assert lines["r2"]["price"]["id"] == price_of().id
 

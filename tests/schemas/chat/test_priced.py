@@ -388,7 +388,7 @@ def test_every_builtin_model_bounds_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["N", "Max_Tokens", "BEST_OF", "max_to\u212aens", "me\u017f\u017fages", "Stream"]
+    "name", ["N", "Models", "Max_Tokens", "BEST_OF", "max_to\u212aens", "me\u017f\u017fages", "Stream"]
 )
 def test_names_in_another_case_are_refused(name: str) -> None:
     """Some servers read names whatever their case: what was not priced by such a name must not travel on."""
@@ -484,3 +484,56 @@ def test_a_text_file_is_bounded_by_its_bytes(upstream: str, file: dict[str, Any]
     else:
         assert got.prompt_max == got.text_bytes + able.overhead_tokens + tokens
         assert got.media_tokens == 75
+
+
+@pytest.mark.parametrize(
+    ("body", "candidates"),
+    [
+        ({"model": "a"}, ("a",)),
+        ({"model": "a", "models": None}, ("a",)),
+        ({"model": "a", "models": ["b", "a", "b"]}, ("a", "b")),
+        ({"models": ["b", "a"]}, ("b", "a")),
+        ({"model": None, "models": ["b"]}, ("b",)),
+        ({"model": "m", "models": list("abcdefgh")}, tuple("mabcdefgh")),
+    ],
+)
+@pytest.mark.parametrize("dialect", [CHAT, COMPLETIONS])
+def test_a_body_may_name_several_models(
+    body: dict[str, Any], candidates: tuple[str, ...], dialect: str
+) -> None:
+    """`model` comes first, then `models` in their order, none twice; either may stand alone, and the list never travels.
+
+    What travels has a `model` in any case: what reads it on its way wants one.
+    """
+    whole = body | {"messages": [{"role": "user", "content": "x"}], "prompt": "x"}
+    fields = priced.decode(json.dumps(whole).encode())
+    assert priced.read(fields, dialect).candidates == candidates
+    sent = json.loads(priced.encode(fields))
+    assert sent == {name: value for name, value in whole.items() if name != "models"} | {
+        "model": candidates[0]
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "model"),
+        ({"models": None}, "model"),
+        ({"model": "", "models": ["a"]}, "model"),
+        ({"models": []}, "models"),
+        ({"models": "a"}, "models"),
+        ({"models": {"a": 1}}, "models"),
+        ({"model": "a", "models": [""]}, "models"),
+        ({"model": "a", "models": [7]}, "models"),
+        ({"model": "a", "models": [None]}, "models"),
+        ({"model": "a", "models": [["a"]]}, "models"),
+        ({"model": "a", "models": ["x" * 257]}, "models"),
+        ({"model": "a", "models": ["a\n"]}, "models"),
+        ({"model": "a", "models": list("abcdefghi")}, "models"),
+    ],
+)
+def test_lists_of_models_that_are_none(body: dict[str, Any], param: str) -> None:
+    """Neither of both is a missing `model`; a list that is no 1 to 8 names is a 400 that names it."""
+    with pytest.raises(RequestError) as raised:
+        ask(body | {"messages": [{"role": "user", "content": "x"}]})
+    assert (raised.value.error.status, raised.value.error.param) == (400, param)

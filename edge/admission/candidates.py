@@ -1,0 +1,115 @@
+"""Owns which models may serve a call: those that its names stand for, without those that cannot take it."""
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct, structs
+
+from edge.admission.catalogue import Catalogue
+from edge.admission.pages import PageCounter
+from edge.calls.relay import Relay
+from edge.calls.roster import Roster
+from edge.faults import pool_unset
+from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
+from schemas.catalogue.aliases import CANDIDATES_MAX
+from schemas.catalogue.model import Model
+from schemas.chat.priced import RequestError
+from schemas.dialects.base import Dialect
+from schemas.errors import invalid, model_not_found
+
+
+class Asked(Struct, frozen=True):
+    """What a caller sent: `body` is the encoded one. `verify` raises RequestError unless the caller's key lives."""
+
+    dialect: Dialect
+    ask: Ask
+    fields: Fields
+    body: bytes
+    verify: Callable[[], Awaitable[None]]
+
+
+class Candidate(Struct, frozen=True):
+    """A model that can take a body, and what the call can cost with it."""
+
+    model: Model
+    bound: Bound
+
+
+class _Pages:
+    """The pages of one body's documents: each is counted once, whichever of its models want to know."""
+
+    def __init__(self, counter: PageCounter, verify: Callable[[], Awaitable[None]]) -> None:
+        self._counter = counter
+        self._verify = verify
+        self._seen: set[str] = set()
+        self._found: dict[str, int] = {}
+
+    async def of(self, documents: tuple[Document, ...]) -> dict[str, int]:
+        """The pages of each document that could be counted, by its `param`. Raises RequestError for a dead key."""
+        fresh = tuple(document for document in documents if document.param not in self._seen)
+        if fresh:
+            await self._verify()  # before work that is worth something
+            self._seen.update(document.param for document in fresh)
+            self._found.update(await self._counter.count(fresh))
+        return self._found
+
+
+class Choice:
+    """Finds the candidates of a call."""
+
+    def __init__(self, catalogue: Catalogue, roster: Roster, relay: Relay, pages: PageCounter) -> None:
+        self._catalogue = catalogue
+        self._roster = roster
+        self._relay = relay
+        self._pages = pages
+
+    async def of(self, asked: Asked) -> tuple[Candidate, ...]:
+        """The models that may serve a call, in the order of trying.
+
+        Raises RequestError if there is none: what the first of them refuses.
+        """
+        names = await self._catalogue.expand(asked.ask.candidates)
+        pages = _Pages(self._pages, asked.verify)
+        if len(names) == 1:
+            return (await self._able(names[0], asked, pages),)
+        if len(names) > CANDIDATES_MAX:
+            message = f"'models' stands for {len(names)} models; at most {CANDIDATES_MAX} are tried."
+            raise RequestError(invalid(message, param="models", code="invalid_value"))
+        found: list[Candidate] = []
+        first: RequestError | None = None
+        for name in names:
+            try:
+                found.append(await self._able(name, asked, pages))
+            except RequestError as refused:
+                first = first or refused
+        if first is not None and not found:
+            raise first
+        # Where none is served the first is waited for, as if it stood alone.
+        return tuple(filter(self._served, found)) or (found[0],)
+
+    async def _able(self, name: str, asked: Asked, pages: _Pages) -> Candidate:
+        model = await self._model(name)
+        seen = self._seen(model)
+        bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
+        if (error := asked.dialect.refuse(model, asked.body)) is not None:
+            raise RequestError(error)
+        if bound.documents:
+            seen = structs.replace(seen, pages=await pages.of(bound.documents))
+            bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
+        return Candidate(model, bound)
+
+    async def _model(self, name: str) -> Model:
+        model = await self._catalogue.find(name)
+        if model is None:
+            raise RequestError(model_not_found(name))
+        if self._roster.gone(model.pool, model.id):
+            raise RequestError(model_not_found(name, model.successor))
+        if self._roster.unset(model.pool):
+            raise RequestError(pool_unset(model))
+        return model
+
+    def _seen(self, model: Model) -> Seen:
+        return CAPS_ONLY if self._relay.overruns.has(model.pool, model.upstream) else NOTHING_SEEN
+
+    def _served(self, candidate: Candidate) -> bool:
+        model = candidate.model
+        return self._relay.serves(model.pool, model.id) and not self._relay.deserted(model.pool)
