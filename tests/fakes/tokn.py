@@ -23,7 +23,7 @@ from tests.fakes.ports import free_port
 
 TOKN = (sys.executable, "-m", "tokn")
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 20.0
+START_S = 60.0
 STOP_S = 10.0
 COMMAND_S = 15.0
 CHILDREN = ("edge", "worker", "ledger", "nats-server")
