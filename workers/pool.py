@@ -194,7 +194,8 @@ class Pool:
         missing: dict[str, str] = {}
         # Of most models there is nothing to remember: they are all served, or none is. Then none is looked at each second.
         remembered = accounts.remembered
-        served, why_not = accounts.serves("", now), accounts.why_not("", now)
+        served = accounts.serves("", now)
+        why_not = "" if served else accounts.why_not("", now)
         doubtful = bool(remembered) or not served
         for model in serving.models.values() if doubtful else ():
             if model.upstream not in remembered:
