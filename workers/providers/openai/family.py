@@ -20,6 +20,7 @@ from workers.providers.base import Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
+from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
 from workers.providers.openai.requests import Refusals, own_options, refuses_options, suited
 from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -29,7 +30,6 @@ BASE_URL = "https://api.openai.com/v1"
 
 _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out, and so do we
 _PATHS = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
-_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
 _TIER = "service_tier"
 _DEFAULT_TIER = Raw(b'"default"')
@@ -165,7 +165,7 @@ class OpenAIExchange:
             self._account = account
             self._mender = self._events = Mender(self._job)
             bare = account.id == self._bare_for or self._refusals.has(account.id)
-            body = suited(_encode(self._request_fields), self._job, self._model, with_options=not bare)
+            body = suited(self._request_fields, self._job, self._model, with_options=not bare)
         self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
         self._late_usage = None
         headers = {
@@ -224,15 +224,12 @@ class OpenAIExchange:
     def _limit(self, fields: dict[str, Raw]) -> None:
         """Leaves a limit as the caller wrote it, or replaces whatever it wrote by the one that was granted."""
         job = self._job
-        name = self._model.capabilities.limit_field if job.dialect == CHAT else "max_tokens"
+        name = limit_name(job, self._model)
         needed = job.dialect == COMPLETIONS or self._model.capabilities.needs_limit
         # Newer models refuse the old name; the limit that was priced is the larger of the two.
-        renamed = name == "max_completion_tokens" and not _absent(fields, "max_tokens")
+        renamed = name == NEW and not _absent(fields, OLD)
         if job.write_limit or renamed or (needed and _absent(fields, name)):
-            for other in _LIMIT_FIELDS:
-                if other != name:
-                    fields.pop(other, None)
-            fields[name] = Raw(b"%d" % job.limit)
+            write_limit(fields, name, job.limit)
 
     def answer(self, body: bytes) -> bytes:
         """The upstream's JSON with the caller's model id, and `cost` if it was asked for."""

@@ -8,11 +8,10 @@ from msgspec import Raw
 
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
-from schemas.chat.request import CHAT
+from workers.providers.openai.limit import NAMES, limit_name, write_limit
 
 REFUSALS_MAX: Final = 1_024  # accounts that are remembered to refuse `stream_options`
 
-_LIMIT_FIELDS: Final = ("max_tokens", "max_completion_tokens")
 _MARK: Final = "cache_control"
 _MARK_SIGN: Final = b"cache_control"
 _OPTIONS: Final = "stream_options"
@@ -59,46 +58,30 @@ def own_options(fields: dict[str, Raw]) -> Raw | None:
     return _OWN_OPTIONS
 
 
-def suited(body: bytes, job: Job, model: Model, *, with_options: bool) -> bytes:
-    """The body of a job as a compatible server takes it; the same bytes if nothing of it is foreign there.
+def suited(fields: dict[str, Raw], job: Job, model: Model, *, with_options: bool) -> bytes:
+    """The body with a job's fields as a compatible server takes them. The fields stay as they are.
 
     A limit is written under the row's own name, cache marks are left out where the model has no use for them, and
     `stream_options` where the server is known to refuse them.
     """
-    marked = _MARK_SIGN in body and not model.capabilities.cache_points
-    limited = any(name.encode() in body for name in _LIMIT_FIELDS)
-    if with_options and not marked and not limited:
-        return body
-    fields = _decode_map(body)
-    changed = _limit(fields, job, model)
-    if marked:
-        changed = _unmark(fields) or changed
+    fields = dict(fields)
+    name = limit_name(job, model)
+    if [one for one in NAMES if bytes(fields.get(one, b"null")) != b"null"] not in ([], [name]):
+        write_limit(fields, name, job.limit)
+    if not model.capabilities.cache_points:
+        _unmark(fields)
     if not with_options:
-        changed = fields.pop(_OPTIONS, None) is not None or changed
-    return _encode(fields) if changed else body
+        fields.pop(_OPTIONS, None)
+    return _encode(fields)
 
 
-def _limit(fields: dict[str, Raw], job: Job, model: Model) -> bool:
-    name = model.capabilities.limit_field if job.dialect == CHAT else "max_tokens"
-    set_names = [one for one in _LIMIT_FIELDS if bytes(fields.get(one, b"null")) != b"null"]
-    if not set_names or set_names == [name]:
-        return False
-    for one in _LIMIT_FIELDS:
-        if one != name:
-            fields.pop(one, None)
-    fields[name] = Raw(b"%d" % job.limit)
-    return True
-
-
-def _unmark(fields: dict[str, Raw]) -> bool:
+def _unmark(fields: dict[str, Raw]) -> None:
     """Takes cache marks off the request, its messages and their parts, and its tools: nowhere else, as in a schema."""
-    changed = fields.pop(_MARK, None) is not None
+    fields.pop(_MARK, None)
     for name in ("messages", "tools"):
         raw = fields.get(name)
         if raw is not None and _MARK_SIGN in bytes(raw) and (clean := _unmarked_items(raw)) is not None:
             fields[name] = clean
-            changed = True
-    return changed
 
 
 def _unmarked_items(raw: Raw) -> Raw | None:
