@@ -13,7 +13,9 @@ from ledger.commits.commit import Committer, Delivery
 from ledger.commits.opening import write_catalogue
 from ledger.commits.writer import Writer
 from ledger.prices.offers import Catalogue
-from ledger.rules.book import Rules
+from ledger.rules.authorise import ACTIVE
+from ledger.rules.book import Book, Rules
+from ledger.rules.rows import Account, AccountKind, Key
 from ledger.store.base import Store
 from ledger.telemetry import Telemetry
 from ledger.verbs import ANSWERS
@@ -316,3 +318,23 @@ async def ask(writer: Writer, request: Any) -> Any:
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     writer.submit(command(request), future.set_result)
     return await asyncio.wait_for(future, 30)
+
+
+def lone_book(models: tuple[Model, ...], nano: int) -> Book:
+    """A book in memory, with some money of the only key: `k`, of the digest `d`."""
+    book = Book(Catalogue(models), 1_795_000_000_000, Rules())
+    book.accounts.load([Account(id="key:k", kind=AccountKind.METERED, posted_nano=nano, held_nano=0)])
+    key = Key(
+        id="k",
+        digest="d",
+        name="",
+        profile="",
+        account_id="key:k",
+        providers="",
+        playground=False,
+        status=ACTIVE,
+        created_ms=0,
+        revoked_ms=0,
+    )
+    book.keys.load([key])
+    return book

@@ -8,10 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from ledger.prices.offers import Catalogue
-from ledger.rules.authorise import ACTIVE, UNSET_LIMIT_FLOOR, UNSET_LIMIT_PARTS, authorise
-from ledger.rules.book import Book, Rules
-from ledger.rules.rows import Account, AccountKind, Key
+from ledger.rules.authorise import UNSET_LIMIT_FLOOR, UNSET_LIMIT_PARTS, authorise
 from ledger.store.base import Store
 from ledger.verbs.surprises import surprises
 from ledger.verbs.usage import receipt
@@ -29,7 +26,7 @@ from schemas.verbs.calls import (
     Refusal,
     Release,
 )
-from tests.ledger.harness import USD, Books, Clock, digest_of
+from tests.ledger.harness import USD, Books, Clock, digest_of, lone_book
 
 RATE = Decimal("0.6137")
 USED = TokenUsage(input=83, cached=7, output=41)
@@ -420,24 +417,7 @@ def test_no_candidates_charge_exceeds_the_hold(
         model(f"m{number}", str(one[0]), str(one[1]), max_output=one[2], context=400_000)
         for number, one in enumerate(priced)
     )
-    book = Book(Catalogue(models), 1_795_000_000_000, Rules())
-    book.accounts.load([Account(id="key:k", kind=AccountKind.METERED, posted_nano=balance, held_nano=0)])
-    book.keys.load(
-        [
-            Key(
-                id="k",
-                digest="d",
-                name="",
-                profile="",
-                account_id="key:k",
-                providers="",
-                playground=False,
-                status=ACTIVE,
-                created_ms=0,
-                revoked_ms=0,
-            )
-        ]
-    )
+    book = lone_book(models, balance)
     reply = authorise(book, ask("r1", *(one.id for one in models), limit=limit), "d")
     if isinstance(reply, Refusal):
         assert book.accounts["key:k"].held_nano == 0

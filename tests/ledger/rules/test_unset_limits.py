@@ -6,15 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.prices.offers import Catalogue
-from ledger.rules.authorise import ACTIVE, UNSET_LIMIT_FLOOR, UNSET_LIMIT_PARTS, authorise
-from ledger.rules.book import Book, Rules
-from ledger.rules.rows import Account, AccountKind, Key
+from ledger.rules.authorise import UNSET_LIMIT_FLOOR, UNSET_LIMIT_PARTS, authorise
 from ledger.store.base import Store
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Bound, Price, PriceTier, TokenUsage, bound
 from schemas.verbs.calls import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Hold, Reason, Refusal
-from tests.ledger.harness import USD, Books, Clock, event
+from tests.ledger.harness import USD, Books, Clock, event, lone_book
 
 CALLS = 10
 PROMPT = 500
@@ -82,22 +79,8 @@ class Case:
     def __init__(self, of: Model, nano: int) -> None:
         self.model = of
         self.posted_nano = nano
-        self.book = Book(Catalogue((of,)), 1_795_000_000_000, Rules())
-        self.account = Account(id="key:k", kind=AccountKind.METERED, posted_nano=nano, held_nano=0)
-        self.book.accounts.load([self.account])
-        key = Key(
-            id="k",
-            digest="d",
-            name="",
-            profile="",
-            account_id="key:k",
-            providers="",
-            playground=False,
-            status=ACTIVE,
-            created_ms=0,
-            revoked_ms=0,
-        )
-        self.book.keys.load([key])
+        self.book = lone_book((of,), nano)
+        self.account = self.book.accounts["key:k"]
         self.asked = 0
 
     def ask(self, prompt: int, choices: int, limit: int | None) -> AuthoriseReply:
