@@ -31,10 +31,22 @@ BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 STREAM = BODY | {"stream": True}
 
 
+def muting(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An event that is set once the worker has taken note that nobody reads an answer any more."""
+    muted, real = asyncio.Event(), FrameWriter.mute
+
+    def mute(frames: FrameWriter) -> None:
+        real(frames)
+        muted.set()
+
+    monkeypatch.setattr(FrameWriter, "mute", mute)
+    return muted
+
+
 async def test_abandoned_answers_are_drained_where_they_are_billed(monkeypatch: Any) -> None:
     """For a family that bills the whole answer, a hang-up reads on in silence and reports the provider's figures."""
     monkeypatch.setattr(OpenAI, "bills_abandoned", True)
-    gate = asyncio.Event()
+    muted, gate = muting(monkeypatch), asyncio.Event()
     events = stream(["one ", "two ", "three "], usage(7, 5))
     async with FakeOpenAI(lambda _: Reply(pieces=[*events[:2], gate, *events[2:]])) as fake:
         pool = PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),))
@@ -42,7 +54,7 @@ async def test_abandoned_answers_are_drained_where_they_are_billed(monkeypatch: 
             answered = made.edge.offer(call := job(STREAM))
             await until(lambda: b"one" in answered.data, "the first word")
             answered.cancel()
-            await made.edge.bus.flush(2)
+            await asyncio.wait_for(muted.wait(), 10)
             gate.set()
             bill = await made.ledger.event(call)
             assert (bill.outcome, bill.known) == (Outcome.CANCELLED, Known.REPORTED)
@@ -60,14 +72,7 @@ async def test_an_edge_that_was_away_is_not_told_that_its_caller_left(
     """
     monkeypatch.setattr(OpenAI, "bills_abandoned", True)
     monkeypatch.setattr("workers.calls.frames.EDGE_GONE_S", 0.4)
-    muted, gate = asyncio.Event(), asyncio.Event()
-    real = FrameWriter.mute
-
-    def mute(frames: FrameWriter) -> None:
-        real(frames)
-        muted.set()
-
-    monkeypatch.setattr(FrameWriter, "mute", mute)
+    muted, gate = muting(monkeypatch), asyncio.Event()
     async with FakeOpenAI(lambda _: Reply(pieces=[gate, *stream(["one ", "two "], usage(7, 5))])) as fake:
         pool = PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),))
         async with rig((pool,)) as made:
