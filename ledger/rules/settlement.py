@@ -83,7 +83,13 @@ def settle(book: Book, event: UsageEvent) -> Settled:
     hold = book.holds.get(event.request_id)
     if hold is None or not hold.key_id:
         return _orphan(book, event, hold)
-    surprises.note(book, hold, event)
+    settled = _apply(book, hold, event)
+    if settled != "duplicate":  # an operator may have forgotten what the first one told
+        surprises.note(book, hold, event)
+    return settled
+
+
+def _apply(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     if (event.request_id, event.attempt) in book.usage:
         return _our_cost(book, hold, event)  # replaced, or given way: that attempt bills nobody any more
     if hold.state == HoldState.OPEN:

@@ -114,6 +114,21 @@ async def test_it_survives_a_restart_until_a_person_forgets_it(source: Source, c
     await books.close()
 
 
+@pytest.mark.uncollected("its upstream serves dearer than was asked for")
+async def test_a_report_that_comes_again_tells_nothing_anew(source: Source, clock: Clock) -> None:
+    """What a person has forgotten stays forgotten when the stream delivers the same report once more."""
+    books = await opened(source, clock)
+    await books.hold("r1", prompt=1_300, limit=200)
+    await books.hold("r2", prompt=1_300, limit=200)
+    reports = (event("r1", USAGE, uplifts=("turbo",)), event("r2", USAGE, attempt=2, uplifts=("turbo",)))
+    await books.settle(*reports)
+    assert (await surprises(books.store)).rows
+    await books.do(SurprisesForget(1, "openai"))
+    await books.settle(*reports)
+    assert not (await surprises(books.store)).rows
+    await books.close()
+
+
 async def test_what_is_cheaper_or_asked_for_is_no_surprise(source: Source, clock: Clock) -> None:
     """A tier that costs no more than the hold reckons with leaves no trace, nor does another model's name."""
     books = await opened(source, clock)
