@@ -17,6 +17,7 @@ from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import BoundedProtocol, bounded
+from edge.http.cors import Cors
 from edge.limits import LIMITS, Limits
 from edge.routes import ROUTES
 from edge.routes.endpoint import Backing, Load, router
@@ -98,6 +99,7 @@ class Edge:
             budget=self.budget,
             limits=limits,
         )
+        cors = Cors(self._settings.cors_origins)
         backing = Backing(
             load=self.load,
             bus=self.bus,
@@ -109,10 +111,11 @@ class Edge:
             admission=admission,
             budget=self.budget,
             pools=pools,
+            cors=cors,
         )
         config = Config(
             router(ROUTES, backing),
-            http=bounded(limits),
+            http=bounded(limits, cors),
             ws="none",
             lifespan="off",
             loop="none",

@@ -1,6 +1,7 @@
 """Owns the errors a caller can see: one closed table of statuses, types and codes, and OpenAI's envelope."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -117,11 +118,11 @@ def model_not_found(model: str, successor: str | None = None) -> WireError:
     return WireError(404, INVALID_REQUEST, message, "model_not_found", "model")
 
 
-def unknown_path(method: str, path: str) -> WireError:
-    """404: no such route."""
-    return WireError(
-        404, INVALID_REQUEST, f"Unknown request URL: {method} {path}. See docs/http-api.md for the routes."
-    )
+def unknown_path(method: str, path: str, meant: str, routes: Sequence[str]) -> WireError:
+    """404: no such route. `meant` is the path that comes close, or ""; `routes` are those that there are."""
+    hint = f" Did you mean {meant}?" if meant else ""
+    message = f"Unknown request URL: {method} {path}.{hint} This gateway serves {', '.join(routes)}."
+    return WireError(404, INVALID_REQUEST, message, "unknown_url")
 
 
 def wrong_method(method: str, path: str) -> WireError:

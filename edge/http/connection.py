@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
+from starlette.types import Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from edge.http.cors import Cors, Headers
 from edge.limits import Limits
 from schemas.bus.subjects import new_id
 from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout, unavailable
@@ -28,13 +30,14 @@ def new_request_id() -> str:
     return new_id("req_")
 
 
-def raw_response(error: WireError) -> bytes:
+def raw_response(error: WireError, headers: Headers = ()) -> bytes:
     """A whole response for what never becomes a request."""
     body = error.body()
     lines = [
         STATUS_LINE[error.status],
         b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body),
         b"x-request-id: %s\r\n%s: %s\r\n" % (new_request_id().encode(), *VERSION_HEADER),
+        *[b"%s: %s\r\n" % header for header in headers],
         b"connection: close\r\n\r\n",
         body,
     ]
@@ -45,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. The app reaches it through its scope, to hear at once that the caller has hung up."""
 
     limits: Limits
+    cors: Cors
 
     def __init__(
         self,
@@ -98,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         busy = cycle is not None and not cycle.response_complete
         waits = (cycle.more_body and not cycle.response_started) if busy else self._head_bytes
         if waits and not self.pipeline:  # else an earlier request's answer is on its way
-            self.transport.write(raw_response(request_timeout()))
+            self._answer(request_timeout())
         self.transport.close()
 
     def _sweep_unread(self, now: float) -> None:
@@ -119,9 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._deadline = self.loop.time() + self.limits.head_s
         if len(self.connections) > self.limits.connections:
-            transport.write(
-                raw_response(unavailable("The gateway has too many connections. Retry with backoff."))
-            )
+            self._answer(unavailable("The gateway has too many connections. Retry with backoff."))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -228,10 +230,20 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         else:
             error = invalid(msg)
-        self.transport.write(raw_response(error))
+        self._answer(error)
         self.transport.close()
 
+    def _answer(self, error: WireError) -> None:
+        heard = self.headers or ()  # uvicorn has none before the first request
+        self.transport.write(raw_response(error, self.cors.headers(heard) or self.cors.unheard))
 
-def bounded(limits: Limits) -> type[BoundedProtocol]:
+    def unframed(self, scope: Scope) -> RequestResponseCycle | None:
+        """The answer to a request of HTTP/1.0, which knows no chunks: a stream of it ends with the connection."""
+        if scope["http_version"] != "1.0":
+            return None
+        return self.cycle if self.cycle.scope is scope else None
+
+
+def bounded(limits: Limits, cors: Cors) -> type[BoundedProtocol]:
     """The protocol class for one edge: uvicorn makes the instances itself."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "cors": cors})

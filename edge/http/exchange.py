@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from starlette.types import Message, Receive, Scope, Send
 
 from edge.http.connection import CONNECTION, VERSION_HEADER, BoundedProtocol, new_request_id
+from edge.http.cors import Cors
 from schemas.errors import WireError
 
 Headers = Sequence[tuple[bytes, bytes]]
 ErrorBody = Callable[[WireError], bytes]
 
+NO_ORIGIN = Cors(())
 JSON = (b"content-type", b"application/json")
 STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -27,9 +29,11 @@ class Exchange:
     """One request of one caller. `status` is 0 until the answer's head has been sent."""
 
     __slots__ = (
+        "_cors",
         "_error_body",
         "_receive",
         "_send",
+        "_unframed",
         "connection",
         "extra",
         "headers",
@@ -39,7 +43,9 @@ class Exchange:
         "status",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, error_body: ErrorBody) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, error_body: ErrorBody, cors: Cors = NO_ORIGIN
+    ) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
@@ -47,6 +53,8 @@ class Exchange:
         self.extra: Headers = ()  # further headers of a stream, until its head is sent
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.connection: BoundedProtocol = scope["extensions"][CONNECTION]
+        self._cors = cors.headers(self.headers)
+        self._unframed = self.connection.unframed(scope)
         self.request_id = new_request_id()
         self.started = time.perf_counter()
         self.status = 0
@@ -110,14 +118,25 @@ class Exchange:
     def write(self, data: bytes) -> None:
         """Sends a piece of a stream, its head first. Only while `writable`."""
         if not self.status:
-            self._send_now(self._head(200, (*STREAM_HEADERS, *self.extra)))
-        self._send_now({"type": "http.response.body", "body": data, "more_body": True})
+            self._begin_stream()
+        self._send_piece({"type": "http.response.body", "body": data, "more_body": True})
 
     def finish(self, data: bytes) -> None:
         """Sends a stream's last piece and its end. Only while `writable`."""
         if not self.status:
-            self._send_now(self._head(200, (*STREAM_HEADERS, *self.extra)))
-        self._send_now({"type": "http.response.body", "body": data})
+            self._begin_stream()
+        self._send_piece({"type": "http.response.body", "body": data})
+
+    def _begin_stream(self) -> None:
+        if self._unframed is not None:
+            self._unframed.chunked_encoding = False
+        self._send_now(self._head(200, (*STREAM_HEADERS, *self.extra)))
+
+    def _send_piece(self, message: Message) -> None:
+        if self._unframed is not None:
+            # uvicorn counts bytes against a length: each piece is all that it expects.
+            self._unframed.expected_content_length = len(message["body"])
+        self._send_now(message)
 
     def _send_now(self, message: Message) -> None:
         # A send waits only while the connection is not writable, so it can be run to its end right here.
@@ -134,5 +153,6 @@ class Exchange:
             (b"x-request-id", self.request_id.encode()),
             (b"openai-processing-ms", b"%d" % elapsed_ms),
             VERSION_HEADER,
+            *self._cors,
         )
         return {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

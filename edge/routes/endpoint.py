@@ -1,6 +1,7 @@
 """Owns what every route has: its row, what handlers stand on, and the boundary behind which each failure is an answer."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,8 @@ from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.faults import LEDGER_AWAY
-from edge.http.exchange import CallerGoneError, ErrorBody, Exchange
+from edge.http.cors import Cors
+from edge.http.exchange import NO_ORIGIN, CallerGoneError, ErrorBody, Exchange
 from edge.limits import Limits
 from runtime.bus.bus import Bus
 from runtime.ledger import LedgerAwayError, LedgerClient
@@ -26,6 +28,7 @@ from schemas.errors import WireError, internal, unavailable, unknown_path, wrong
 
 ID_CHARS_MAX = 256  # of a path or an id that an answer repeats
 GET = ("GET", "HEAD")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")  # of a path that has no route
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -55,6 +58,7 @@ class Backing(Struct, frozen=True, kw_only=True):
     admission: Admission
     budget: Budget
     pools: tuple[str, ...]
+    cors: Cors
 
 
 Handler = Callable[[Backing, Exchange], Awaitable[None]]
@@ -68,6 +72,7 @@ class Row(Struct, frozen=True, kw_only=True):
     handler: Handler
     methods: tuple[str, ...] | None = GET  # None for any
     error_body: ErrorBody = WireError.body
+    for_pages: bool = True  # whether pages of other origins may read it
 
 
 class Endpoint:
@@ -76,14 +81,18 @@ class Endpoint:
     def __init__(self, row: Row, backing: Backing) -> None:
         self._row = row
         self._backing = backing
+        self._cors = backing.cors if row.for_pages else NO_ORIGIN
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         row, load = self._row, self._backing.load
-        exchange = Exchange(scope, receive, send, row.error_body)
+        exchange = Exchange(scope, receive, send, row.error_body, self._cors)
         load.requests += 1
         try:
-            if row.methods is not None and exchange.method not in row.methods:
+            if row.for_pages and self._cors.is_preflight(exchange.method, exchange.headers):
+                allowed = self._cors.preflight(exchange.headers, row.methods or METHODS)
+                await exchange.answer(204, b"", *allowed)
+            elif row.methods is not None and exchange.method not in row.methods:
                 error = wrong_method(exchange.method, exchange.path[:ID_CHARS_MAX])
                 await exchange.refuse(error, (b"allow", ", ".join(row.methods).encode()))
             elif load.requests > load.limits.requests:
@@ -111,7 +120,7 @@ class Endpoint:
 
 def router(rows: Sequence[Row], backing: Backing) -> Router:
     """Starlette's router over these routes, in their order."""
-    other = Row(path="", name="unknown", methods=None, handler=_unknown)
+    other = Row(path="", name="unknown", methods=None, handler=partial(_unknown, rows))
     return Router(
         [Path(row.path, Endpoint(row, backing), name=row.name) for row in rows],
         redirect_slashes=False,
@@ -119,7 +128,15 @@ def router(rows: Sequence[Row], backing: Backing) -> Router:
     )
 
 
-async def _unknown(backing: Backing, exchange: Exchange) -> None:
+async def _unknown(rows: Sequence[Row], backing: Backing, exchange: Exchange) -> None:
     """Every other path."""
     del backing
-    await exchange.refuse(unknown_path(exchange.method, exchange.path[:ID_CHARS_MAX]))
+    await exchange.refuse(no_route(rows, exchange.method, exchange.path[:ID_CHARS_MAX]))
+
+
+def no_route(rows: Sequence[Row], method: str, path: str) -> WireError:
+    """404 for a path without a route: names the one that was meant, and all that there are."""
+    callers = {row.path.replace(":path}", "}"): (row.methods or METHODS)[0] for row in rows if row.for_pages}
+    bare = "/" + path.strip("/").removeprefix("v1/").removeprefix("v1/")
+    meant = next((known for known in (f"/v1{bare}", bare) if known in callers and known != path), "")
+    return unknown_path(method, path, meant, [f"{verb} {known}" for known, verb in callers.items()])

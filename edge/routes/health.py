@@ -56,7 +56,7 @@ async def show_metrics(backing: Backing, exchange: Exchange) -> None:
 
 
 ROUTES = (
-    Row(path="/healthz", name="healthz", handler=healthz),
-    Row(path="/readyz", name="readyz", handler=readyz),
-    Row(path="/metrics", name="metrics", handler=show_metrics),
+    *(Row(path=path, name="healthz", handler=healthz, for_pages=False) for path in ("/healthz", "/health")),
+    Row(path="/readyz", name="readyz", handler=readyz, for_pages=False),
+    Row(path="/metrics", name="metrics", handler=show_metrics, for_pages=False),
 )

@@ -7,9 +7,9 @@ from edge.admission.catalogue import alias_entry, describe
 from edge.admission.listing import PAGE_MAX
 from edge.faults import pool_unset
 from edge.http.exchange import Exchange
-from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
+from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode, no_route
 from schemas.chat.priced import RequestError
-from schemas.errors import invalid, model_not_found, saturated, unknown_path
+from schemas.errors import invalid, model_not_found, saturated
 
 
 async def models(backing: Backing, exchange: Exchange) -> None:
@@ -48,7 +48,7 @@ async def model(backing: Backing, exchange: Exchange) -> None:
     await backing.admission.caller(exchange).verify()
     name = str(exchange.scope["path_params"]["id"])
     if not name:
-        raise RequestError(unknown_path(exchange.method, exchange.path))
+        raise RequestError(no_route(ROUTES, exchange.method, exchange.path))
     found = await backing.catalogue.find(name) if len(name) <= ID_CHARS_MAX else None
     today = dt.datetime.now(dt.UTC).date()
     if backing.catalogue.stands_for(name):

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from runtime.settings.aliases import read_aliases
 from runtime.settings.calls import CallSettings, read_calls
 from runtime.settings.models import catalogue
+from runtime.settings.origins import EVERY_ORIGIN, read_origins
 from runtime.settings.pools import (
     AccountSettings,
     PoolSettings,
@@ -84,6 +85,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 8000
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
     calls: CallSettings = CallSettings()
+    cors_origins: tuple[str, ...] = (EVERY_ORIGIN,)  # of pages that may read what an edge answers
     public_url: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
@@ -133,6 +135,7 @@ def load(
         port=edge.integer("port", 8000, least=0, most=65535) or 0,
         full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
         calls=read_calls(root.table("calls"), edge),
+        cors_origins=read_origins(edge),
         public_url=variables.get("NEXT_PUBLIC_CREDEX_API_URL", "").rstrip("/"),
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,

@@ -43,6 +43,7 @@ class Rig:
         self.stack = contextlib.AsyncExitStack()
         self.workers: list[ScriptedWorker] = []
         self.running: asyncio.Task[None] | None = None
+        self.cors_origins: tuple[str, ...] = ("*",)
 
     async def open(self, limits: Limits) -> None:
         """Starts everything with one worker."""
@@ -53,6 +54,7 @@ class Rig:
             Settings(
                 nats=self.nats.settings(Role.EDGE),
                 port=0,
+                cors_origins=self.cors_origins,
                 pools=(PoolSettings(name="sandbox", provider="sandbox"),),
             ),
             limits,

@@ -43,7 +43,29 @@ async def test_unknown_path(rig: Rig, path: str) -> None:
             continue
         error = fault(await rig.http.request(method, path), 404)
         assert path in error["message"]
-        assert error["code"] is None
+        assert error["code"] == "unknown_url"
+        assert "GET /v1/models" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("//v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/completions/", "/v1/completions"),
+        ("/models", "/v1/models"),
+        ("/v1/models/", "/v1/models"),
+        ("/v1/chat", None),
+        ("/", None),
+        ("/metrics/", None),
+    ],
+)
+async def test_did_you_mean(rig: Rig, path: str, meant: str | None) -> None:
+    """A base URL without /v1, or with two, is the most common slip: the 404 says which path was meant, and no other."""
+    message = fault(await rig.http.get(path), 404)["message"]
+    assert (f"Did you mean {meant}?" in message) if meant else ("Did you mean" not in message)
+    assert "metrics" not in message.replace(path, "")
 
 
 @pytest.mark.parametrize(
