@@ -42,8 +42,12 @@ class Answer(Protocol):
         """A piece of a refusal in the model's own words."""
         ...
 
-    def reasoning(self, count_bytes: int) -> None:
-        """Counts reasoning, for estimates. For later: dialects that show it take its text, and give bytes."""
+    def reasoning(self, choice: int, text: str) -> bytes:
+        """A piece of reasoning that the provider shows; nothing in a dialect that has no place for it."""
+        ...
+
+    def hidden(self, count_bytes: int) -> None:
+        """Counts output that no caller is shown, for estimates."""
         ...
 
     def signature(self, choice: int, signature: str) -> bytes:

@@ -39,6 +39,18 @@ class ChatAnswer(ChoicesAnswer):
             return b""
         return opened + self._chunk(state.index, b'{"refusal":%b}' % encode(text))
 
+    def reasoning(self, choice: int, text: str) -> bytes:
+        """A chunk of `reasoning_content`: OpenAI's chat has no place for it, and this is what other servers say."""
+        if not text:
+            return b""
+        opened = b"" if choice in self._choices else self.open(choice)
+        self.hidden(len(text.encode()))
+        state = self._choices[choice]
+        if self._reply.plain:
+            state.reasoning.append(text)
+            return b""
+        return opened + self._chunk(state.index, b'{"reasoning_content":%b}' % encode(text))
+
     def _tool(self, state: Choice, call_id: str, name: str) -> bytes:
         if self._reply.plain:
             state.tools.append(Tool(call_id, name, []))
@@ -82,6 +94,8 @@ class ChatAnswer(ChoicesAnswer):
             content = None
         refusal = "".join(state.refusal) or None
         message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
+        if state.reasoning:
+            message["reasoning_content"] = "".join(state.reasoning)
         if state.tools:
             message["tool_calls"] = [_called(tool) for tool in state.tools]
         logprobs = _logprobs(state.logprobs) if state.logprobs else None

@@ -49,6 +49,7 @@ class Choice(Struct):
     text_prefix: bytes  # of a stream's content chunk, up to the text itself
     content: list[str] = []
     refusal: list[str] = []
+    reasoning: list[str] = []
     logprobs: list[dict[str, Any]] = []
     tools: list[Tool] = []
     text_chars: int = 0  # of a stream so far: where the next token starts
@@ -167,8 +168,14 @@ class ChoicesAnswer(ABC):
     def arguments(self, choice: int, fragment: str) -> bytes:
         """A fragment of the newest tool call's arguments, as the dialect shows it."""
 
-    def reasoning(self, count_bytes: int) -> None:
-        """Counts reasoning that the caller is not shown, for estimates."""
+    def reasoning(self, choice: int, text: str) -> bytes:
+        """Nothing but a count, unless the dialect shows it."""
+        del choice
+        self.hidden(len(text.encode()))
+        return b""
+
+    def hidden(self, count_bytes: int) -> None:
+        """Counts output that the caller is not shown, for estimates."""
         self.output_bytes += count_bytes
 
     def signature(self, choice: int, signature: str) -> bytes:

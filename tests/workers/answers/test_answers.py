@@ -31,8 +31,8 @@ def one(made, **fields):
 def tell(answer):
     """Every typed event once, in order; the bytes that they give, without the end."""
     out = answer.open(0) + answer.text(0, "Grüße")
-    answer.reasoning(11)
-    out += answer.signature(0, "proof")
+    answer.hidden(11)
+    out += answer.reasoning(0, "Hm.") + answer.signature(0, "proof")
     out += answer.refusal(0, "nein")
     out += answer.tool(0, "call_1", "f") + answer.arguments(0, '{"a":') + answer.arguments(0, "1}")
     out += answer.tool_end(0) + answer.tool(0, "call_2", "g")
@@ -85,7 +85,7 @@ def test_output_is_the_same_number_of_bytes_in_every_dialect():
             answer = one(made, stream=stream)
             tell(answer)
             counts.add(answer.output_bytes)
-    assert counts == {len("Grüße".encode()) + 11 + len("nein") + len('{"a":1}') + len("{}")}
+    assert counts == {len("Grüße".encode()) + 11 + len("Hm.") + len("nein") + len('{"a":1}') + len("{}")}
 
 
 @every_answer

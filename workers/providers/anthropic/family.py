@@ -194,7 +194,7 @@ class AnthropicExchange:
                 if not self._answer_tool:
                     return self._render.tool(0, block.id, block.name)
             case "thinking":
-                self._render.reasoning(len((block.thinking or "").encode()))
+                return self._render.reasoning(0, block.thinking or "")
         return b""
 
     def _delta(self, delta: wire.Delta) -> bytes:
@@ -204,13 +204,13 @@ class AnthropicExchange:
             case "input_json_delta":
                 return self._fragment(delta.partial_json or "") if self._block == "tool_use" else b""
             case "thinking_delta":
-                self._render.reasoning(len((delta.thinking or "").encode()))
+                return self._render.reasoning(0, delta.thinking or "")
         return b""
 
     def _text(self, text: str) -> bytes:
         if self._answer_tool:
             # The answer is the tool's input; words around it would spoil its JSON.
-            self._render.reasoning(len(text.encode()))
+            self._render.hidden(len(text.encode()))
             return b""
         return self._render.text(0, text)
 

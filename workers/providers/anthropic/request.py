@@ -179,7 +179,8 @@ def _put_thinking(
     if effort == "none":
         body["thinking"] = {"type": able.thinking_off}
     elif able.thinking == "effort":
-        body["thinking"] = {"type": "adaptive"}
+        # The provider leaves its reasoning's text out unless told otherwise, and bills it all the same.
+        body["thinking"] = {"type": "adaptive", "display": "summarized"}
         body.setdefault("output_config", {})["effort"] = "low" if effort == "minimal" else effort
     elif not calls_running and job.limit > able.thinking_min:
         asked = min(BUDGET_TOKENS.get(effort, able.thinking_min), able.thinking_max)

@@ -248,7 +248,7 @@ class ConverseExchange(BedrockExchange):
             if event.contentBlockIndex not in self._skipped:  # arguments of no call, or of one that has ended
                 self.fault = NONSENSE
         if delta.reasoningContent is not None:
-            self._think(event.contentBlockIndex, delta.reasoningContent)
+            return self._think(event.contentBlockIndex, delta.reasoningContent)
         return b""
 
     def _stop_block(self, index: int) -> bytes:
@@ -262,19 +262,16 @@ class ConverseExchange(BedrockExchange):
             self.thoughts[tool.toolUseId] = encode_thoughts(list(self._reasoning.values()))
         return self._render.tool(0, tool.toolUseId, tool.name)
 
-    def _think(self, index: int, delta: _ReasoningDelta) -> None:
-        """Counts reasoning, and keeps it where the next turn must show it again."""
-        if delta.text:
-            self._render.reasoning(len(delta.text.encode()))
-        if not self._keeps_thoughts:
-            return
-        if delta.redactedContent:
+    def _think(self, index: int, delta: _ReasoningDelta) -> bytes:
+        """Tells reasoning, and keeps it where the next turn must show it again."""
+        if self._keeps_thoughts and delta.redactedContent:
             self._reasoning[index] = {"redactedContent": delta.redactedContent}
-            return
-        kept = self._reasoning.setdefault(index, {"reasoningText": {"text": ""}})["reasoningText"]
-        kept["text"] += delta.text or ""
-        if delta.signature:
-            kept["signature"] = delta.signature
+        elif self._keeps_thoughts:
+            kept = self._reasoning.setdefault(index, {"reasoningText": {"text": ""}})["reasoningText"]
+            kept["text"] += delta.text or ""
+            if delta.signature:
+                kept["signature"] = delta.signature
+        return self._render.reasoning(0, delta.text or "")
 
     def _keep(self, index: int, block: _Reasoning) -> None:
         said = block.reasoningText or _Text()

@@ -192,7 +192,7 @@ class GeminiExchange:
                 out += self._call(index, part.function_call, part.thought_signature)
             elif part.text:
                 if part.thought:
-                    self._render.reasoning(len(part.text.encode()))
+                    out += self._render.reasoning(index, part.text)
                 else:
                     out += self._render.text(index, part.text, entries)
                     entries = None

@@ -128,8 +128,9 @@ def _thinking(effort: str | None, able: Capabilities) -> Json | None:
     if effort is None or not able.thinking:
         return None
     if able.thinking == "level":
-        return {"thinkingLevel": effort.upper()}
+        return {"thinkingLevel": effort.upper(), "includeThoughts": True}
     if effort == "none":
         return {"thinkingBudget": 0}
     asked = EFFORT_TOKENS.get(effort, 0)
-    return {"thinkingBudget": max(able.thinking_min, min(asked, able.thinking_max))}
+    budget = max(able.thinking_min, min(asked, able.thinking_max))
+    return {"thinkingBudget": budget, "includeThoughts": True}

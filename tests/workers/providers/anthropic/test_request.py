@@ -272,8 +272,11 @@ def test_sampling():
     assert not {"temperature", "top_p"} & set(sent({"temperature": 1, "top_p": 1}, NEW))
 
 
+SHOWN = {"type": "adaptive", "display": "summarized"}
+
+
 def test_efforts():
-    """Efforts are budgets within the limit for older models, adaptive thinking for newer ones, and none turns it off."""
+    """Efforts are budgets within the limit for older models, adaptive thinking that is shown for newer ones, and none turns it off."""
     assert sent({"reasoning_effort": "high"}, MIDDLE)["thinking"] == {
         "type": "enabled",
         "budget_tokens": 4096,
@@ -281,7 +284,7 @@ def test_efforts():
     assert sent({"reasoning_effort": "high"}, MIDDLE, limit=2000)["thinking"]["budget_tokens"] == 1999
     assert "thinking" not in sent({"reasoning_effort": "low"}, MIDDLE, limit=1000)
     body = sent({"reasoning_effort": "minimal", "response_format": FORMAT}, NEW)
-    assert body["thinking"] == {"type": "adaptive"}
+    assert body["thinking"] == SHOWN
     assert body["output_config"]["effort"] == "low"
     assert "format" in body["output_config"]
     assert sent({"reasoning_effort": "none"}, NEW)["thinking"] == {"type": "disabled"}
@@ -293,7 +296,7 @@ def test_c28_thinking_is_decided_by_what_can_be_replayed():
     asked = {"tools": [TOOL], "reasoning_effort": "low"}
     running = [*USER, CALLS, *RESULTS]
     assert "thinking" not in sent(asked | {"messages": running}, MIDDLE)
-    assert sent(asked | {"messages": running}, NEW)["thinking"] == {"type": "adaptive"}
+    assert sent(asked | {"messages": running}, NEW)["thinking"] == SHOWN
     over = [*running, {"role": "assistant", "content": "so"}, {"role": "user", "content": "and?"}]
     assert sent(asked | {"messages": over}, MIDDLE)["thinking"]["type"] == "enabled"
 

@@ -286,8 +286,8 @@ def test_stop_reasons(reason, finish):
     assert out[-2]["choices"][0]["finish_reason"] == finish
 
 
-def test_thinking_is_counted_and_not_shown():
-    """Thinking, signatures, citations and unknown events reach no caller; thinking counts for estimates."""
+def test_thinking_is_counted_and_shown_as_other_servers_show_it():
+    """Thinking is `reasoning_content` and counts for estimates; signatures, citations and unknown events reach no caller."""
     events = [
         {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hmm"}},
@@ -298,7 +298,12 @@ def test_thinking_is_counted_and_not_shown():
     ]
     made = exchange(stream_job())
     out = deltas(play(made, opening(), *events, *texts("Hi", index=1), *ending()))
-    assert out == [{"role": "assistant", "content": ""}, {"content": "Hi"}, {}]
+    assert out == [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "hmm"},
+        {"content": "Hi"},
+        {},
+    ]
     assert made.output_bytes == 5
 
 

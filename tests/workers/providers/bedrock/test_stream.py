@@ -285,8 +285,8 @@ def test_c43_characters_cut_in_halves_arrive_whole():
     assert call.output_bytes == len(text.encode())
 
 
-def test_reasoning_is_counted_kept_and_not_shown():
-    """Thinking is output for estimates, and is asked back with the tool call that followed it."""
+def test_reasoning_is_counted_kept_and_shown():
+    """Thinking is `reasoning_content`, output for estimates, and is asked back with the tool call that followed it."""
     parts = [
         START,
         delta(0, reasoningContent={"text": "let me "}),
@@ -302,7 +302,7 @@ def test_reasoning_is_counted_kept_and_not_shown():
     ]
     call = exchange(CLAUDE_EFFORT)
     seen = feed(call, b"".join([*parts, *end("tool_use")]))
-    assert "let me" not in seen
+    assert seen.count('"delta":{"reasoning_content":"') == 2
     assert call.output_bytes == len("let me see{}{}")
     assert call.thoughts == {"t1": '[{"reasoningText":{"text":"let me see","signature":"c2ln"}}]'}
     again = exchange(NOVA)

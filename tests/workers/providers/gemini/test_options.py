@@ -147,17 +147,17 @@ def test_response_format():
     [
         ("gemini-1.5-pro", "none", None),
         ("gemini-2.5-flash", "none", {"thinkingBudget": 0}),
-        ("gemini-2.5-flash", "minimal", {"thinkingBudget": 1}),
-        ("gemini-2.5-flash", "max", {"thinkingBudget": 16_384}),
-        ("gemini-2.5-flash-lite", "minimal", {"thinkingBudget": 512}),
-        ("gemini-2.5-pro", "minimal", {"thinkingBudget": 128}),
-        ("gemini-2.5-pro", "high", {"thinkingBudget": 4_096}),
-        ("gemini-3-flash-preview", "minimal", {"thinkingLevel": "MINIMAL"}),
-        ("gemini-3.8-flash", "low", {"thinkingLevel": "LOW"}),
+        ("gemini-2.5-flash", "minimal", {"thinkingBudget": 1, "includeThoughts": True}),
+        ("gemini-2.5-flash", "max", {"thinkingBudget": 16_384, "includeThoughts": True}),
+        ("gemini-2.5-flash-lite", "minimal", {"thinkingBudget": 512, "includeThoughts": True}),
+        ("gemini-2.5-pro", "minimal", {"thinkingBudget": 128, "includeThoughts": True}),
+        ("gemini-2.5-pro", "high", {"thinkingBudget": 4_096, "includeThoughts": True}),
+        ("gemini-3-flash-preview", "minimal", {"thinkingLevel": "MINIMAL", "includeThoughts": True}),
+        ("gemini-3.8-flash", "low", {"thinkingLevel": "LOW", "includeThoughts": True}),
     ],
 )
 def test_reasoning_effort_by_capability(upstream, effort, thinking):
-    """Effort becomes a budget or a level, never both, by the model's row; the API's own rules take it."""
+    """Effort becomes a budget or a level, never both, by the model's row, and asks to see what it gives; the API's own rules take it."""
     row = model(upstream)
     assert effort in row.capabilities.efforts
     body = sent({"reasoning_effort": effort}, row)

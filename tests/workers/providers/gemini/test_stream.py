@@ -112,7 +112,7 @@ def test_cut_inside_an_event_is_a_fault():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_parallel_calls_with_text_and_thoughts(named_calls, size):
-    """Text, hidden thoughts and three calls, two of them in one chunk: indexes count up, each id is said once."""
+    """Text, thoughts and three calls, two of them in one chunk: indexes count up, each id is said once."""
     made = exchange(stream_job())
     out = play(made, wire(fixture("parallel.jsonl")), size)
     assert deltas(out) == {
@@ -125,7 +125,7 @@ def test_parallel_calls_with_text_and_thoughts(named_calls, size):
         "reasons": ["tool_calls"],
     }
     assert made.thoughts == {"fc1": "c2lnMQ=="}
-    assert b"Thinking about it" not in out
+    assert b'"delta":{"reasoning_content":"Thinking about it' in out
     assert made.output_bytes > len("Thinking about it") + len("Let me look. ")
 
 
