@@ -86,7 +86,7 @@ class Committer:
         )
         names.request_ids |= names.billed
         async with self.store.write() as tx:
-            book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog)
+            book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog, pepper=self._pepper)
             connected = self.store.connected_since
             if connected != self._priced:
                 # It may be another database by now, restored from before these rows: holds are about to refer to them.

@@ -266,4 +266,5 @@ def _reply(book: Book, hold: Hold, request: Authorise) -> HoldReply:
         price=prices[hold.price_ref],
         rate=Decimal(hold.rate),
         candidates=candidates,
+        scope=book.scope(hold.key_id),
     )

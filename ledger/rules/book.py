@@ -1,5 +1,7 @@
 """Owns one commit in the making: the rows that a batch loaded, what it changed, and how money moves. No I/O."""
 
+import hmac
+
 from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
@@ -23,6 +25,7 @@ from ledger.rules.rowset import RowSet
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
+SCOPE_CHARS = 32
 _SURPRISES_MAX = 64  # of one batch: names come from upstreams
 _HOLDING = (HoldState.OPEN, HoldState.ESTIMATED)
 
@@ -41,11 +44,14 @@ class Book:
     that the busy ones are touched once a batch and last.
     """
 
-    def __init__(self, catalogue: Catalogue, now_ms: int, rules: Rules, *, backlog: bool = False) -> None:
+    def __init__(
+        self, catalogue: Catalogue, now_ms: int, rules: Rules, *, backlog: bool = False, pepper: bytes = b""
+    ) -> None:
         self.catalogue = catalogue
         self.now_ms = now_ms
         self.rules = rules
         self.backlog = backlog
+        self._pepper = pepper
         self.keys = RowSet(Key, second="digest")
         self.profiles = RowSet(Profile)
         self.accounts = RowSet(Account)
@@ -60,6 +66,10 @@ class Book:
         self.forgotten: list[tuple[str, str]] = []  # pool and account ("" for all) whose surprises go
         self.surprises: dict[tuple[str, ...], Surprise] = {}  # by their keys
         self.differences: dict[str, int] = {}
+
+    def scope(self, key_id: str) -> str:
+        """What stands for a key outside the books: nobody without the pepper can make it, and a new secret keeps it."""
+        return hmac.digest(self._pepper, b"scope:" + key_id.encode(), "sha256").hex()[:SCOPE_CHARS]
 
     def move(
         self,

@@ -57,7 +57,9 @@ class Job(Struct, frozen=True, array_like=True):
     parts: int = 0
     price: Price | None = None
     rate: Decimal = Decimal(0)
-    scope: str = ""  # the key's id: whose calls met a fault, and whose finished items a reference may name
+    scope: str = (
+        ""  # stands for the key: whose calls met a fault, and whose finished items a reference may name
+    )
     headers: tuple[tuple[str, str], ...] = ()  # for later: the caller's, those that its dialect names
     media_tokens: int = 0  # what pictures, files and sound in the prompt likely count, for estimates; 0: none
     candidate: int = 0  # the place of `model` among the hold's candidates; 0 of a call with one

@@ -81,6 +81,9 @@ class Hold(Struct, frozen=True, array_like=True, tag="hold"):
     price: Price
     rate: Decimal
     candidates: tuple[Granted, ...] = ()
+    scope: str = (
+        ""  # stands for the key where its id must not be known, and seals what only its calls may read
+    )
 
 
 class Reason(StrEnum):

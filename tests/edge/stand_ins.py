@@ -66,6 +66,9 @@ async def until(condition: Callable[[], Any], within_s: float = DEADLINE_S) -> A
     return value
 
 
+SCOPE = "5c09e0f0a11ce5e15c09e0f0a11ce5e1"
+
+
 class ScriptedLedger:
     """Answers an edge as a ledger would, from a few settings, and remembers what it was asked."""
 
@@ -130,6 +133,7 @@ class ScriptedLedger:
             request_id=request.request_id,
             token="token",
             key_id="key_1",
+            scope=SCOPE,
             amount_nano=1,
             list_nano=1,
             limit=request.limit or model.max_output,

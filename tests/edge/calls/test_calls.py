@@ -6,7 +6,7 @@ from msgspec import structs
 from schemas.catalogue.builtin import BUILTIN
 from schemas.verbs.calls import AUTHORISE
 from tests.edge.conftest import Rig
-from tests.edge.stand_ins import Attempt, completion, event
+from tests.edge.stand_ins import SCOPE, Attempt, completion, event
 
 
 async def test_plain_answer_is_the_workers_body(rig: Rig) -> None:
@@ -31,10 +31,10 @@ async def test_stream_is_events_and_done(rig: Rig) -> None:
 
 
 async def test_a_job_says_whose_it_is(rig: Rig) -> None:
-    """A job carries its key's id, and never the key: workers tell the evidence of one key from another's by it."""
+    """A job carries what stands for its key, and never the key: workers tell the evidence of one key from another's by it."""
     await rig.chat()
     job = rig.worker.attempts[0].job
-    assert job.scope == "key_1"
+    assert job.scope == SCOPE
     assert rig.ledger.key not in repr(job)
 
 

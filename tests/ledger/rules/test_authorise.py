@@ -1,5 +1,6 @@
 """Authorise: holds that bound, refusals that say why, the same answer to the same request."""
 
+import hmac
 from decimal import Decimal
 
 import msgspec
@@ -209,3 +210,15 @@ async def test_an_edge_of_the_version_before_has_one_prompt(books: Books) -> Non
     older = msgspec.msgpack.decode(encode(request))[: Authorise.__struct_fields__.index("prompts")]
     read = msgspec.msgpack.decode(msgspec.msgpack.encode(older), type=Authorise)
     assert read == books.request("r1")
+
+
+async def test_what_stands_for_a_key_is_its_own_and_secret(books: Books) -> None:
+    """Every hold of a key has one scope, another key's has another, and it follows from the id only with the pepper."""
+    key_id = await books.key()
+    await books.key("other")
+    first, second = await books.hold("r1"), await books.hold("r2")
+    assert (
+        first.scope == second.scope == hmac.digest(b"pepper", f"scope:{key_id}".encode(), "sha256").hex()[:32]
+    )
+    assert (await books.hold("r3", "other")).scope != first.scope
+    assert key_id not in first.scope
