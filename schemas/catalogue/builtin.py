@@ -29,7 +29,7 @@ def _price(model_id: str, *tiers: PriceTier, priority: PriceTier | None = None) 
 
 SANDBOX_MODEL = "tokn-sandbox"
 SANDBOX_CAPABILITIES = Capabilities(
-    completions=True, images=False, json_object=False, n_max=8, overhead_tokens=16
+    completions=True, images=False, json_object=True, json_schema=True, n_max=8, overhead_tokens=16
 )
 
 BUILTIN: tuple[Model, ...] = (

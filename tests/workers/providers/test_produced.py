@@ -130,8 +130,8 @@ async def test_output_that_is_not_sent_shows_in_the_sign_of_life():
         "index": 0,
         "delta": {"type": "thinking_delta", "thinking": "x" * 9},
     }
-    of = streamed(conversation.first_request("M"), case)
-    made = opened(case, of, {})
+    of = claude.job({"prompt": "one", "max_tokens": 16, "stream": True}, stream=True)  # it shows no reasoning
+    (made,) = Anthropic().open(of, claude.OLD, {})
     made.feed(events[0])
     wire = Wire()
     frames = FrameWriter(wire, "inbox", "worker.w")
