@@ -17,6 +17,7 @@ from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import CONNECTION
+from edge.http.cors import Cors
 from edge.limits import LIMITS
 from edge.routes import ROUTES
 from edge.routes.endpoint import Backing, Load, router
@@ -127,6 +128,9 @@ class _Connection:
     def on_hangup(self, callback: object) -> None:
         """Never hangs up."""
 
+    def unframed(self, scope: object) -> None:
+        """Speaks HTTP/1.1."""
+
 
 class _Books(LedgerClient):
     """A ledger that knows one key, and has no balance: whatever gets past the checks ends as a 402."""
@@ -177,6 +181,7 @@ class _App:
             admission=admission,
             budget=budget,
             pools=(),
+            cors=Cors(("*",)),
         )
         self.router = router(ROUTES, backing)
 
