@@ -57,11 +57,11 @@ format: $(DEV)  ## put the style right where ruff can
 sql: $(DEV)  ## compile the reads and migrations of ledger/store/declared for both databases
 	$(BIN)/python -m ledger.store.declared.compile
 
-catalogue: $(DEV)  ## remake the models' rows and prices from the inputs in the repository, and print the report; ARGS="--accept" accepts what differs
-	$(BIN)/python -m tools.catalogue $(ARGS)
+catalogue: $(DEV)  ## remake the models' rows and prices from the inputs in the repository, and print the report; WHY="…" accepts what differs
+	$(BIN)/python -m tools.catalogue $(if $(WHY),--accept "$(WHY)") $(ARGS)
 
 catalogue-update: $(DEV)  ## the same from the packages that catalogue.lock names; DAY=2026-12-31 says of which day; needs npm
-	$(BIN)/python -m tools.catalogue --update $(DAY) $(ARGS)
+	$(BIN)/python -m tools.catalogue --update $(DAY) $(if $(WHY),--accept "$(WHY)") $(ARGS)
 
 lock: $(DEV)  ## pin the newest versions, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from tools.catalogue.update import update
 MODELS: Final = Path(__file__).parents[2] / "runtime" / "catalogue" / "models.json"
 
 
-def problems(built: Built, before: bytes, accepted: frozenset[str], pins: Pins) -> list[str]:
+def problems(built: Built, before: bytes, accepted: Collection[str], pins: Pins) -> list[str]:
     """Why the rows may not take the place of a file that is there: ids that vanish, and what nobody has accepted."""
     ids = {f"{row.preset}/{row.id}" for row in built.rows}
     decode = msgspec.json.Decoder(Row).decode
@@ -27,7 +28,7 @@ def problems(built: Built, before: bytes, accepted: frozenset[str], pins: Pins) 
     return [
         *(f"{model} is gone: name it under [[drop]], or keep it under [add]" for model in gone),
         *(f"not accepted: {line}" for line in built.disagreements if line not in accepted),
-        *(f"accepted, but no longer so: {line}" for line in sorted(accepted - set(built.disagreements))),
+        *(f"accepted, but no longer so: {line}" for line in sorted(set(accepted) - set(built.disagreements))),
     ]
 
 
@@ -37,15 +38,19 @@ def main() -> int:
     parser.add_argument(
         "--update", metavar="DAY", type=date.fromisoformat, help="fetch the sources, as of a day"
     )
-    parser.add_argument("--accept", action="store_true", help="accept all disagreements as they are now")
+    parser.add_argument(
+        "--accept", metavar="WHY", help="accept what is new, for this reason, and forget what is over"
+    )
     options = parser.parse_args()
     try:
         lock = update(options.update) if options.update else read_lock()
         pins = read_pins()
         built = build(lock, pins)
-        if options.accept:
-            write_accepted(list(built.disagreements))
         accepted = read_accepted()
+        if options.accept:
+            kept = {line: why for line, why in accepted.items() if line in built.disagreements}
+            accepted = kept | {line: options.accept for line in built.disagreements if line not in kept}
+            write_accepted(accepted)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -19,6 +19,7 @@ from tools.catalogue.__main__ import MODELS, problems
 from tools.catalogue.build import Built, build, encode
 from tools.catalogue.money import AGREE, DISAGREE, ONE, PINNED, decide
 from tools.catalogue.pins import Pins
+from tools.catalogue.report import report
 from tools.catalogue.tables import Tier, differences, tier_of
 from tools.catalogue.voice import Dated, Voice
 
@@ -125,6 +126,38 @@ def test_twelve_hour_caches_cost_twice_the_short_ones(built):
     assert row(built, "openai", "gpt-4o").priced()[0].tiers[0].cache_write_long is None
 
 
+@pytest.mark.parametrize("preset", ["gemini", "vertex"])
+def test_reasoning_costs_what_output_does_in_every_service_tier(built, preset):
+    """A source that repeats the price of output for reasoning, by default only, makes no tier dearer by it."""
+    flexible = [
+        (price.tiers, price.services["flex"])
+        for one in built.rows
+        for price in one.priced()
+        if one.preset == preset and "flex" in price.services
+    ]
+    assert len(flexible) > 5
+    for default, flex in flexible:
+        assert all(tier.reasoning is None for tier in (*default, *flex))
+    price = price_on(row(built, "gemini", "gemini-4-argon").priced(), AFTER)
+    assert charge(TokenUsage(reasoning=1_000), price, Decimal(1), ("flex",)) == 10_000_000
+
+
+def test_edges_one_token_apart_are_one_edge(built):
+    """Above 199,999 and from 200,000 on are no disagreement, and the row has the lower of the two."""
+    for name in ("grok-4.3", "grok-4.7"):
+        one = row(built, "xai", name)
+        assert [tier.above for tier in one.priced()[0].tiers] == [0, 199_999]
+        assert one.sources == AGREE
+
+
+def test_no_class_of_a_gemini_prompt_is_cheaper_than_a_cached_read(built):
+    """What a cache costs to keep is not the price of writing it."""
+    for one in built.rows:
+        if one.preset in {"gemini", "vertex"} and one.id.startswith("gemini"):
+            tables = [t for price in one.priced() for t in (price.tiers, *price.services.values())]
+            assert all(tier.cache_write is None for table in tables for tier in table)
+
+
 _prices = st.decimals("0.01", 100, places=2)
 _tables = st.builds(
     lambda first, second: (Tier(0, first), Tier(200_000, second)),
@@ -199,10 +232,37 @@ def test_an_id_that_vanishes_has_to_be_named(built):
     assert said.startswith(f"{gone} is gone")
     dropping = structs.replace(known, drops=(*known.drops, re.escape(gone)))
     assert problems(fewer, MODELS.read_bytes(), pins.read_accepted(), dropping) == []
-    accepted = pins.read_accepted()
+    accepted = frozenset(pins.read_accepted())
     missing = min(accepted)
     assert problems(built, b"", accepted - {missing}, known) == [f"not accepted: {missing}"]
     assert problems(built, b"", accepted | {"x"}, known) == ["accepted, but no longer so: x"]
+
+
+def test_what_is_accepted_says_why(built, tmp_path):
+    """Each line stands under a reason, which the report prints; one without is refused, and writing keeps reasons."""
+    accepted = pins.read_accepted()
+    assert set(accepted) == set(built.disagreements)
+    assert all(len(why) > 20 for why in accepted.values())
+    path = tmp_path / "accepted.txt"
+    pins.write_accepted(accepted, path)
+    assert path.read_bytes() == pins.ACCEPTED.read_bytes()
+    said = list(report(built, inputs.read_lock(), accepted))
+    assert {f"  {why}" for why in accepted.values()} <= set(said)
+    assert {f"    {line}" for line in built.disagreements} <= set(said)
+    assert "  NOT ACCEPTED" not in said
+    first, *rest = built.disagreements
+    unread = list(report(built, inputs.read_lock(), {line: accepted[line] for line in rest}))
+    assert unread[unread.index("  NOT ACCEPTED") + 1] == f"    {first}"
+    for text in ("a/b: x\n", "# The head.\n\na/b: x\n", "# A reason.\na/b: x\n\na/c: y\n"):
+        path.write_text(text)
+        with pytest.raises(inputs.InputError, match=r"accepted\.txt: a/.: .: stands under no reason"):
+            pins.read_accepted(path)
+    path.write_text("# A reason\n# on two lines.\na/b: x\na/c: y\n# Another.\na/d: z\n")
+    assert pins.read_accepted(path) == {
+        "a/b: x": "A reason on two lines.",
+        "a/c: y": "A reason on two lines.",
+        "a/d: z": "Another.",
+    }
 
 
 def test_hand_kept_entries_say_why(tmp_path):
