@@ -25,6 +25,7 @@ from runtime.bus.bus import Bus
 from runtime.log import get_logger
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
+from runtime.settings.sold import unrouted
 from schemas.bus.subjects import BEATS, Role
 from schemas.catalogue.profiles import PICTURE_TOKENS_MAX
 
@@ -83,14 +84,16 @@ async def serve(
     """Runs a ledger until `stop` is set, then commits what is queued and ends. Raises SettingsError."""
     if not settings.pepper:
         raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
-    models = priced(settings, datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
+    models = priced(settings, today)
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
         await again(lambda: write_catalogue(store, models, settings.pools))
         _say_guesses(settings)
         telemetry = _the_telemetry()
-        sold = Catalogue(models, pool_regions(settings.pools), settings.aliases)
+        elsewhere = tuple(unrouted(settings, {model.id for model in models}, today))
+        sold = Catalogue(models, pool_regions(settings.pools), settings.aliases, elsewhere)
         committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)

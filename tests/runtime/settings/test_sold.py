@@ -11,7 +11,7 @@ import pytest
 from ledger.prices.listed import priced
 from runtime.catalogue.models import ids, rows
 from runtime.settings.settings import Settings, load
-from runtime.settings.sold import sold, sold_by
+from runtime.settings.sold import sold, sold_by, unrouted
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.money.pricing import price_on
@@ -61,6 +61,26 @@ def test_a_pool_of_any_name_sells_all_of_its_preset(tmp_path):
     assert not found["gpt-3.5-turbo-instruct-0914"].capabilities.chat
     assert "text-embedding-3-small" not in found
     assert "claude-opus-4-8" not in found
+
+
+def test_what_no_route_serves_is_known_and_not_sold(tmp_path):
+    """Each callable row of a pool is sold, or named with its modes, by both names; a row of the file takes its name."""
+    own = (
+        '[[models]]\nid = "gpt-5-pro"\npool = "main"\nupstream = "gpt-6-luna"\ncontext = 10\nmax_output = 5\n'
+    )
+    found = settings(tmp_path, pool("main"), pool("g", "gemini"), own)
+    models = by_id(found)
+    named = {one.id: one.modes for one in unrouted(found, models, TODAY)}
+    assert not named.keys() & models.keys()
+    for name, preset in (("main", "openai"), ("g", "gemini")):
+        for row in rows(preset).values():
+            if row.shutdown is None or row.shutdown > TODAY:
+                assert f"{name}/{row.id}" in models or named[f"{name}/{row.id}"] == row.mode
+                assert row.id in models or named[row.id] == row.mode
+    assert named["text-embedding-3-small"] == ("embeddings",)
+    assert (named["main/gpt-5-pro"], "gpt-5-pro" in named) == (("responses",), False)
+    assert not list(unrouted(settings(tmp_path, pool("x", "anthropic")), (), TODAY))
+    assert not list(unrouted(Settings(), (), TODAY))
 
 
 def test_the_bare_id_is_the_first_pools(tmp_path):
