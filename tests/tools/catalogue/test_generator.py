@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -124,6 +124,39 @@ def test_twelve_hour_caches_cost_twice_the_short_ones(built):
         tier = row(built, "openai", name).priced()[0].tiers[0]
         assert tier.cache_write_long == 2 * tier.cache_write
     assert row(built, "openai", "gpt-4o").priced()[0].tiers[0].cache_write_long is None
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "day"),
+    [
+        ("openai", "gpt-5.4-2026-03-05", date(2026, 3, 5)),  # its own
+        ("openai", "gpt-4o", date(2024, 5, 13)),  # the first of its snapshots
+        ("openai", "gpt-6.1-sol", date(2026, 9, 29)),  # whose price is not quite its own
+        ("anthropic", "claude-sonnet-4-5", date(2025, 9, 29)),
+        ("azure_ai", "gpt-6-luna", date(2026, 9, 22)),  # of another preset
+        ("bedrock", "us.anthropic.claude-haiku-4-5-20251001-v1:0", date(2025, 10, 1)),
+        ("mistral", "voxtral-small-latest", date(2025, 7, 1)),  # of its alias
+        ("gemini", "gemini-2.5-computer-use-preview-10-2025", date(2025, 10, 1)),
+        ("openai", "gpt-4-1106-preview", None),  # a day without a year is none
+        ("openai", "gpt-5-codex", None),  # what costs the same is not the same model
+        ("openai", "gpt-4-0613", None),
+        ("gemini", "gemini-4-argon", None),
+    ],
+)
+def test_when_a_model_came_out(built, preset, name, day):
+    """The day in its id, else that of a snapshot of the very id, in UTC; nothing is guessed."""
+    created = row(built, preset, name).created
+    assert (datetime.fromtimestamp(created, UTC).date() if created else None) == day
+
+
+def test_no_model_came_out_after_the_day_of_the_data(built):
+    """Nor after it was shut down; and half of what the four families sell has a day."""
+    as_of = inputs.read_lock().as_of
+    for one in built.rows:
+        day = datetime.fromtimestamp(one.created, UTC).date()
+        assert day <= as_of
+        assert one.shutdown is None or day <= one.shutdown
+    assert sum(1 for one in built.rows if one.preset == "openai" and one.created) > 80
 
 
 @pytest.mark.parametrize("preset", ["gemini", "vertex"])
