@@ -12,7 +12,7 @@ from runtime.toml import SettingsError
 from schemas.catalogue.row import Row
 
 FILE: Final = Path(__file__).with_name("models.json")
-_REMEDY: Final = "install tokn again, or run make catalogue"
+REMEDY: Final = "install tokn again, or run make catalogue"
 _IDS: Final = re.compile(rb'^\{"preset":"[^"]*","id":"([^"\\]*)"', re.MULTILINE)
 _decode: Final = msgspec.json.Decoder(Row).decode
 
@@ -38,7 +38,7 @@ def read_rows(path: Path, preset: str) -> dict[str, Row]:
         try:
             row = _decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise SettingsError(f"{path}: line {number}: {str(error)[:200]}: {_REMEDY}") from None
+            raise SettingsError(f"{path}: line {number}: {str(error)[:200]}: {REMEDY}") from None
         found[row.id] = row
     return found
 
@@ -48,9 +48,9 @@ def _block(path: Path, preset: str) -> tuple[bytes, int]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}: {_REMEDY}") from None
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}: {REMEDY}") from None
     if not data.endswith(b"\n"):
-        raise SettingsError(f"{path}: is cut short: {_REMEDY}")
+        raise SettingsError(f"{path}: is cut short: {REMEDY}")
     start = b'{"preset":"%s",' % preset.encode()
     begin = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
     if not begin and not data.startswith(start):

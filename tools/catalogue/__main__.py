@@ -9,7 +9,9 @@ from typing import Final
 
 import msgspec
 
+from runtime.catalogue.age import FILE as AS_OF
 from schemas.catalogue.row import Row
+from tools.catalogue.age import stale
 from tools.catalogue.build import Built, build, encode
 from tools.catalogue.inputs import InputError, read_lock
 from tools.catalogue.pins import Pins, read_accepted, read_pins, write_accepted
@@ -41,7 +43,14 @@ def main() -> int:
     parser.add_argument(
         "--accept", metavar="WHY", help="accept what is new, for this reason, and forget what is over"
     )
+    parser.add_argument(
+        "--age", metavar="TODAY", type=date.fromisoformat, help="only say what is too old to be released"
+    )
     options = parser.parse_args()
+    if options.age:
+        found = list(stale(read_lock(), read_pins(), options.age))
+        sys.stderr.writelines(f"{line}\n" for line in found)
+        return bool(found)
     try:
         lock = update(options.update) if options.update else read_lock()
         pins = read_pins()
@@ -60,6 +69,7 @@ def main() -> int:
         sys.stderr.writelines(f"{line}\n" for line in found)
         return 1
     MODELS.write_bytes(encode(built.rows))
+    AS_OF.write_text(f"{lock.as_of}\n")
     return 0
 
 

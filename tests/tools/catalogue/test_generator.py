@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from runtime.catalogue.age import as_of
 from runtime.catalogue.presets import presets
 from schemas.catalogue.row import MODES, TAKES, Row
 from schemas.money.pricing import CLASSES, TokenUsage, charge, check_price, price_on
 from tools.catalogue import inputs, pins
 from tools.catalogue.__main__ import MODELS, problems
+from tools.catalogue.age import stale
 from tools.catalogue.build import Built, build, encode
 from tools.catalogue.money import AGREE, DISAGREE, ONE, PINNED, decide
 from tools.catalogue.pins import Pins
@@ -43,6 +45,7 @@ def test_the_file_is_what_the_inputs_make_of_it(built):
     """Byte for byte, from what lies in the repository, without a network or a clock; `make catalogue` writes it."""
     assert encode(built.rows) == MODELS.read_bytes()
     assert problems(built, MODELS.read_bytes(), pins.read_accepted(), pins.read_pins()) == []
+    assert as_of() == inputs.read_lock().as_of
     for path in (ROOT / "tools" / "catalogue").rglob("*.py"):
         assert not re.search(r"\.today\(|\.now\(|time\(\)", path.read_text()), path
 
@@ -311,6 +314,18 @@ def test_hand_kept_entries_say_why(tmp_path):
     path.write_text("[")
     with pytest.raises(inputs.InputError, match="cannot be read"):
         pins.read_pins(path)
+
+
+def test_only_a_release_fails_for_age():
+    """By the day that it is told: from 45 days on, and for what was read by hand more than 180 days ago."""
+    lock, known = inputs.read_lock(), pins.read_pins()
+    day = lock.as_of
+    assert not list(stale(lock, known, day + timedelta(days=44)))
+    (old,) = stale(lock, known, day + timedelta(days=45))
+    assert "45 days old" in old
+    later = structs.replace(lock, as_of=max(known.reads.values()) + timedelta(days=181))
+    lines = list(stale(later, known, later.as_of))
+    assert [line.split(": ")[1] for line in lines] == sorted(known.reads)
 
 
 def test_damaged_inputs_are_refused(tmp_path, monkeypatch):
