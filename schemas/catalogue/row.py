@@ -11,7 +11,8 @@ MODES = ("chat", "responses", "completions", "embeddings")
 TAKES = ("image", "file", "audio", "video")
 
 
-class RowPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+# As with prices, no collection has to walk the rows.
+class RowPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What a model costs from a day on, as `schemas.money.pricing.Price` has it."""
 
     tiers: tuple[PriceTier, ...]
@@ -21,7 +22,7 @@ class RowPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     request: Decimal | None = None
 
 
-class Row(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One model of one preset. `id` is what the provider is asked for; exact ids only.
 
     `context` bounds a prompt in tokens: the largest that any source names, so that no hold is cut short. `max_input` is
