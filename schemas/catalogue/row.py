@@ -28,7 +28,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
     `context` bounds a prompt in tokens: the largest that any source names, so that no hold is cut short. `max_input` is
     what buyers may count on, 0 where nobody says. Where `max_output` is disputed, the sources differ on it.
     `aliases` are other rows of the preset that are the same model. `sources` says how the price was found: "agree",
-    "disagree" (the higher, class by class), "one source", or "pinned" by hand.
+    "disagree" (the higher, class by class), "one source", "pinned" by hand, or "kept": no source has the model any more, and this is its last row.
     """
 
     preset: str

@@ -7,13 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from runtime.catalogue.age import FILE as AS_OF
-from schemas.catalogue.row import Row
 from tools.catalogue.age import stale
 from tools.catalogue.build import Built, build, encode
-from tools.catalogue.inputs import InputError, read_lock
+from tools.catalogue.gone import GONE, kept, read_gone, read_rows
+from tools.catalogue.inputs import InputError, Lock, read_lock
 from tools.catalogue.pins import Pins, read_accepted, read_pins, write_accepted
 from tools.catalogue.report import report
 from tools.catalogue.update import update
@@ -24,14 +22,24 @@ MODELS: Final = Path(__file__).parents[2] / "runtime" / "catalogue" / "models.js
 def problems(built: Built, before: bytes, accepted: Collection[str], pins: Pins) -> list[str]:
     """Why the rows may not take the place of a file that is there: ids that vanish, and what nobody has accepted."""
     ids = {f"{row.preset}/{row.id}" for row in built.rows}
-    decode = msgspec.json.Decoder(Row).decode
-    old = {f"{row.preset}/{row.id}" for row in map(decode, before.splitlines())}
+    old = {f"{row.preset}/{row.id}" for row in read_rows(before, MODELS.name)}
     gone = sorted(model for model in old - ids if not pins.drops_model(model))
     return [
-        *(f"{model} is gone: name it under [[drop]], or keep it under [add]" for model in gone),
+        *(
+            f"{model} is gone: name it under [[drop]], or keep its last row with make catalogue ARGS=--keep"
+            for model in gone
+        ),
         *(f"not accepted: {line}" for line in built.disagreements if line not in accepted),
         *(f"accepted, but no longer so: {line}" for line in sorted(set(accepted) - set(built.disagreements))),
     ]
+
+
+def _keeping(built: Built, before: bytes, lock: Lock, pins: Pins) -> Built:
+    """The same with the last row of each id that vanished, unless it is dropped by name; writes those rows."""
+    sold = [row for row in read_rows(before, MODELS.name) if not pins.drops_model(f"{row.preset}/{row.id}")]
+    gone = kept(read_gone(), sold, built.sourced)
+    GONE.write_bytes(encode(gone))
+    return build(lock, pins, gone)
 
 
 def main() -> int:
@@ -44,6 +52,9 @@ def main() -> int:
         "--accept", metavar="WHY", help="accept what is new, for this reason, and forget what is over"
     )
     parser.add_argument(
+        "--keep", action="store_true", help="keep the last rows of what no source has any more"
+    )
+    parser.add_argument(
         "--age", metavar="TODAY", type=date.fromisoformat, help="only say what is too old to be released"
     )
     options = parser.parse_args()
@@ -54,17 +65,20 @@ def main() -> int:
     try:
         lock = update(options.update) if options.update else read_lock()
         pins = read_pins()
-        built = build(lock, pins)
+        before = MODELS.read_bytes() if MODELS.exists() else b""
+        built = build(lock, pins, read_gone())
+        if options.update or options.keep:
+            built = _keeping(built, before, lock, pins)
         accepted = read_accepted()
         if options.accept:
-            kept = {line: why for line, why in accepted.items() if line in built.disagreements}
-            accepted = kept | {line: options.accept for line in built.disagreements if line not in kept}
+            still = {line: why for line, why in accepted.items() if line in built.disagreements}
+            accepted = still | {line: options.accept for line in built.disagreements if line not in still}
             write_accepted(accepted)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.writelines(f"{line}\n" for line in report(built, lock, accepted))
-    found = problems(built, MODELS.read_bytes() if MODELS.exists() else b"", accepted, pins)
+    found = problems(built, before, accepted, pins)
     if found:
         sys.stderr.writelines(f"{line}\n" for line in found)
         return 1

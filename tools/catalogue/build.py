@@ -36,6 +36,7 @@ class Built(Struct, frozen=True, kw_only=True):
     windows: tuple[str, ...]
     left_out: Mapping[str, int]
     only_genai: tuple[str, ...]
+    sourced: frozenset[tuple[str, str]]  # preset and id of what some source has
 
 
 class _Making(Struct):
@@ -45,8 +46,11 @@ class _Making(Struct):
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def build(lock: Lock, pins: Pins) -> Built:
-    """All rows. Raises InputError for an input that cannot be read, and for a row that cannot be sold."""
+def build(lock: Lock, pins: Pins, gone: tuple[Row, ...] = ()) -> Built:
+    """All rows: of the sources, and those of `gone` that no source has and nobody drops.
+
+    Raises InputError for an input that cannot be read, and for a row that cannot be sold.
+    """
     sources = {source.name: read_extracted(source) for source in lock.sources}
     genai, pi = Genai(sources["genai-prices"], lock.as_of), Pi(sources["pi-ai"])
     making = _Making()
@@ -57,6 +61,11 @@ def build(lock: Lock, pins: Pins) -> Built:
             making.left_out[f"{preset}: {reason}"] += 1
             continue
         _add(making, preset, name, (litellm, genai.find(preset, name), pi.find(preset, name)), pins)
+    sourced = frozenset((row.preset, row.id) for row in making.rows.values())
+    for row in gone:
+        model = f"{row.preset}/{row.id}"
+        if not pins.drops_model(model):
+            making.rows.setdefault(model, row)
     rows = with_created(_with_aliases(making.rows, genai), lock.as_of)
     return Built(
         rows=tuple(sorted(rows, key=lambda row: (row.preset, row.id))),
@@ -64,6 +73,7 @@ def build(lock: Lock, pins: Pins) -> Built:
         windows=tuple(sorted(making.windows)),
         left_out=dict(sorted(making.left_out.items())),
         only_genai=tuple(_only_genai(genai, rows)),
+        sourced=sourced,
     )
 
 

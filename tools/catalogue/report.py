@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tools.catalogue.build import Built
+from tools.catalogue.gone import KEPT
 from tools.catalogue.inputs import Lock
 
 
@@ -21,6 +22,9 @@ def report(built: Built, lock: Lock, accepted: Mapping[str, str]) -> Iterator[st
     yield from _disagreements(built.disagreements, accepted)
     yield f"Windows that differ: {len(built.windows)}"
     yield from (f"  {line}" for line in built.windows)
+    kept = [f"{row.preset}/{row.id}" for row in built.rows if row.sources == KEPT]
+    yield f"Kept as they were last, because no source has them any more: {len(kept)}"
+    yield from (f"  {model}" for model in kept)
     yield "Only in genai-prices, so not sold:"
     yield from (f"  {line}" for line in built.only_genai)
     yield "Left out:"

@@ -13,12 +13,14 @@ from msgspec import structs
 
 from runtime.catalogue.age import as_of
 from runtime.catalogue.presets import presets
+from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.row import MODES, TAKES, Row
 from schemas.money.pricing import CLASSES, TokenUsage, charge, check_price, price_on
 from tools.catalogue import inputs, pins
 from tools.catalogue.__main__ import MODELS, problems
 from tools.catalogue.age import stale
 from tools.catalogue.build import Built, build, encode
+from tools.catalogue.gone import KEPT, kept, read_gone, read_rows
 from tools.catalogue.money import AGREE, DISAGREE, ONE, PINNED, decide
 from tools.catalogue.pins import Pins
 from tools.catalogue.report import report
@@ -33,7 +35,7 @@ BEFORE, AFTER = date(2026, 11, 30), date(2026, 12, 1)
 @pytest.fixture(scope="module")
 def built() -> Built:
     """The catalogue, made once for all tests of this module."""
-    return build(inputs.read_lock(), pins.read_pins())
+    return build(inputs.read_lock(), pins.read_pins(), read_gone())
 
 
 def row(built: Built, preset: str, name: str) -> Row:
@@ -272,6 +274,39 @@ def test_an_id_that_vanishes_has_to_be_named(built):
     missing = min(accepted)
     assert problems(built, b"", accepted - {missing}, known) == [f"not accepted: {missing}"]
     assert problems(built, b"", accepted | {"x"}, known) == ["accepted, but no longer so: x"]
+
+
+def test_what_no_source_has_any_more_keeps_its_last_row(built):
+    """With prices, day and successor, until it is dropped by name or a source has it again: then the source is heard."""
+    lock, known = inputs.read_lock(), pins.read_pins()
+    assert all(row(built, one.preset, one.id).prices == one.prices for one in read_gone())
+    lost, *_ = [one for one in built.rows if one.preset == "openai" and one.shutdown and one.successor]
+    has = built.sourced - {(lost.preset, lost.id)}
+    gone = kept(read_gone(), built.rows, has)
+    assert [(one.preset, one.id) for one in gone] == sorted(
+        [(one.preset, one.id) for one in read_gone()] + [(lost.preset, lost.id)]
+    )
+    found = next(one for one in gone if one.id == lost.id)
+    assert found == structs.replace(lost, aliases=(), sources=KEPT)
+    assert read_rows(encode(gone), "x") == gone
+    assert kept(gone, built.rows, built.sourced) == read_gone()
+    stranger = structs.replace(found, id="stranger")
+    again = build(lock, known, (found, stranger))
+    assert row(again, "openai", lost.id).sources != KEPT
+    assert row(again, "openai", "stranger").successor == lost.successor
+    dropping = structs.replace(known, drops=(*known.drops, "openai/stranger"))
+    assert "stranger" not in {one.id for one in build(lock, dropping, (stranger,)).rows}
+    with pytest.raises(inputs.InputError, match=r"^x: line 1: "):
+        read_rows(b"{}\n", "x")
+
+
+def test_every_id_of_the_public_contract_has_a_row(built):
+    """So it is sold under the name of any pool of its provider, at its last prices and with its successor."""
+    for model in BUILTIN:
+        if model.provider != "sandbox":
+            one = row(built, model.provider, model.upstream)
+            assert one.priced()[0].tiers == model.prices[0].tiers
+            assert one.shutdown == model.shutdown_date or one.id.startswith("amazon.titan")
 
 
 def test_what_is_accepted_says_why(built, tmp_path):
