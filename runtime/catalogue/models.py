@@ -14,6 +14,7 @@ from schemas.catalogue.row import Row
 
 FILE: Final = Path(__file__).with_name("models.json")
 REMEDY: Final = "install tokn again, or run make catalogue"
+_IDS: Final = re.compile(rb'\{"preset":"[^"]*","id":"([^"\\]*)"')
 _decode: Final = msgspec.json.Decoder(Row).decode
 
 
@@ -26,7 +27,7 @@ def rows(preset: str) -> Mapping[str, Row]:
 @cache
 def ids(preset: str) -> frozenset[str]:
     """The ids of a preset's rows, without reading the rows. Raises SettingsError if the file is damaged."""
-    found = re.findall(re.escape(_start(preset)) + rb'"id":"([^"\\]*)"', _block(FILE, preset)[0])
+    found = _IDS.findall(_block(FILE, preset)[0])
     return frozenset(b"\n".join(found).decode(errors="replace").splitlines())
 
 
@@ -61,8 +62,10 @@ def _found(path: Path, data: mmap, start: bytes) -> tuple[bytes, int]:
     begin = 0 if data[: len(start)] == start else data.find(b"\n" + start) + 1
     if not begin and data[: len(start)] != start:
         return b"", 0
-    other = re.compile(rb"\n(?!%s)" % re.escape(start)).search(data, begin)
-    return data[begin : other.end() if other else len(data)], begin
+    end = begin
+    while data[end : end + len(start)] == start:
+        end = data.find(b"\n", end) + 1
+    return data[begin:end], begin
 
 
 def _start(preset: str) -> bytes:
