@@ -28,7 +28,7 @@ def rows(preset: str) -> Mapping[str, Row]:
 def ids(preset: str) -> frozenset[str]:
     """The ids of a preset's rows, without reading the rows. Raises SettingsError if the file is damaged."""
     found = _IDS.findall(_block(FILE, preset)[0])
-    return frozenset(b"\n".join(found).decode(errors="replace").splitlines())
+    return frozenset(name.decode(errors="replace") for name in found)
 
 
 def read_rows(path: Path, preset: str) -> dict[str, Row]:
