@@ -2,11 +2,13 @@
 
 import re
 import tomllib
+import zipfile
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -378,8 +380,12 @@ def test_damaged_inputs_are_refused(tmp_path, monkeypatch):
         inputs.read_lock(path)
 
 
-def test_licences_travel_with_the_data():
-    """NOTICE names every source, and is in the wheel and the image."""
+def test_licences_travel_with_the_data(tmp_path):
+    """NOTICE names every source, and is in the wheel, as it is built, and the image."""
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path))
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = [name for name in packed.namelist() if name.endswith("/licenses/NOTICE")]
+        assert packed.read(name) == (ROOT / "NOTICE").read_bytes()
     notice = (ROOT / "NOTICE").read_text()
     for source in inputs.read_lock().sources:
         assert source.licence == "MIT"
