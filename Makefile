@@ -12,7 +12,7 @@ SPREAD := $(if $(filter -k% tests/%,$(ARGS)),,-n 4 --dist worksteal)
 # Every test process reads the compiled modules of the one before.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-containers long bench bench-books lint style types contracts format sql catalogue catalogue-update lock clean
+.PHONY: help up test test-containers long bench bench-books lint style types contracts format sql catalogue catalogue-update catalogue-age lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,11 +57,14 @@ format: $(DEV)  ## put the style right where ruff can
 sql: $(DEV)  ## compile the reads and migrations of ledger/store/declared for both databases
 	$(BIN)/python -m ledger.store.declared.compile
 
-catalogue: $(DEV)  ## remake the models' rows and prices from the inputs in the repository, and print the report; ARGS="--accept" accepts what differs
-	$(BIN)/python -m tools.catalogue $(ARGS)
+catalogue: $(DEV)  ## remake the models' rows and prices from the inputs in the repository, and print the report; WHY="…" accepts what differs
+	$(BIN)/python -m tools.catalogue $(if $(WHY),--accept "$(WHY)") $(ARGS)
 
 catalogue-update: $(DEV)  ## the same from the packages that catalogue.lock names; DAY=2026-12-31 says of which day; needs npm
-	$(BIN)/python -m tools.catalogue --update $(DAY) $(ARGS)
+	$(BIN)/python -m tools.catalogue --update $(DAY) $(if $(WHY),--accept "$(WHY)") $(ARGS)
+
+catalogue-age: $(DEV)  ## fail if the catalogue, or what was read by hand, is too old for a release; DAY=2026-12-31 asks for that day
+	$(BIN)/python -m tools.catalogue --age $(or $(DAY),$(shell date -u +%F))
 
 lock: $(DEV)  ## pin the newest versions, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock

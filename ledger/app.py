@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,10 +22,13 @@ from ledger.verbs.base import Services
 from ledger.verbs.beats import Beats
 from ledger.verbs.dispatch import Requests
 from runtime.bus.bus import Bus
+from runtime.catalogue.age import age_days, as_of, is_old
 from runtime.log import get_logger
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
+from runtime.settings.sold import unrouted
 from schemas.bus.subjects import BEATS, Role
+from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.profiles import PICTURE_TOKENS_MAX
 
 GRACE_S = 3.0  # for what is queued at a stop
@@ -72,6 +75,19 @@ def _say_guesses(settings: Settings) -> None:
         )
 
 
+def _say_age(settings: Settings, today: date) -> None:
+    if not settings.builtin_rows or all(pool.family == SANDBOX for pool in settings.pools):
+        return
+    days = age_days(today)
+    if is_old(days):
+        _logger.warning(
+            "the built-in prices are old: what has changed since is sold as it was",
+            as_of=as_of().isoformat(),
+            days=days,
+            remedy="upgrade tokn, or set prices in [[models]]",
+        )
+
+
 async def serve(
     settings: Settings,
     stop: asyncio.Event,
@@ -83,14 +99,17 @@ async def serve(
     """Runs a ledger until `stop` is set, then commits what is queued and ends. Raises SettingsError."""
     if not settings.pepper:
         raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
-    models = priced(settings, datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
+    models = priced(settings, today)
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
         await again(lambda: write_catalogue(store, models, settings.pools))
         _say_guesses(settings)
+        _say_age(settings, today)
         telemetry = _the_telemetry()
-        sold = Catalogue(models, pool_regions(settings.pools), settings.aliases)
+        elsewhere = tuple(unrouted(settings, {model.id for model in models}, today))
+        sold = Catalogue(models, pool_regions(settings.pools), settings.aliases, elsewhere)
         committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)

@@ -12,6 +12,7 @@ from edge.faults import pool_unset
 from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.catalogue.model import Model
+from schemas.catalogue.unrouted import not_routed
 from schemas.chat.priced import RequestError
 from schemas.dialects.base import Dialect
 from schemas.errors import invalid, model_not_found
@@ -100,7 +101,8 @@ class Choice:
     async def _model(self, name: str) -> Model:
         model = await self._catalogue.find(name)
         if model is None:
-            raise RequestError(model_not_found(name))
+            elsewhere = self._catalogue.unrouted(name)
+            raise RequestError(model_not_found(name) if elsewhere is None else not_routed(elsewhere))
         if self._roster.gone(model.pool, model.id):
             raise RequestError(model_not_found(name, model.successor))
         if self._roster.unset(model.pool):

@@ -12,6 +12,7 @@ from edge.calls.roster import Roster
 from edge.limits import Limits
 from runtime.ledger import LedgerAwayError, LedgerClient
 from schemas.catalogue.model import Model
+from schemas.catalogue.unrouted import Unrouted
 from schemas.money.amounts import EXACT
 from schemas.money.pricing import Price, price_on
 from schemas.verbs.catalogue import CATALOGUE, CatalogueQuery
@@ -27,6 +28,7 @@ class Catalogue:
         self._limits = limits
         self._models: dict[str, Model] = {}
         self._aliases: dict[str, tuple[str, ...]] = {}
+        self._unrouted: dict[str, Unrouted] = {}
         self._sorted: list[Model] = []
         self.version = ""  # of what is here; "" from a ledger of the version before
         self.generation = 0  # how often it has changed
@@ -47,6 +49,10 @@ class Catalogue:
         """The ids that an alias stands for; none for what is no alias."""
         return self._aliases.get(name, ())
 
+    def unrouted(self, name: str) -> Unrouted | None:
+        """A model that is known, and that no route of this gateway serves."""
+        return self._unrouted.get(name)
+
     def known(self, name: str) -> Model | None:
         """A model's row, if it is already known."""
         return self._models.get(name)
@@ -58,7 +64,7 @@ class Catalogue:
     async def find(self, name: str) -> Model | None:
         """A model's row; an unknown name has the catalogue read again, at most once in `catalogue_gap_s`."""
         model = self._models.get(name)
-        if model is None and name not in self._aliases:
+        if model is None and name not in self._aliases and name not in self._unrouted:
             await self._look_again()
             model = self._models.get(name)
         return model
@@ -96,7 +102,9 @@ class Catalogue:
     async def _read(self) -> None:
         reply = await self._ledger.ask(CATALOGUE, CatalogueQuery(known=self.version))
         if not (reply.version and reply.version == self.version):
-            models, aliases, version = list(reply.models), reply.aliases, reply.version
+            models, version = list(reply.models), reply.version
+            aliases = {alias.id: alias.models for alias in reply.aliases}
+            unrouted = {model.id: model for model in reply.unrouted}
             for _ in range(PAGES_MAX):
                 if not reply.cursor:
                     break
@@ -104,7 +112,8 @@ class Catalogue:
                 if reply.version != version:
                     return  # another ledger answered, with another catalogue: the next tick reads it whole
                 models += reply.models
-            self._take(models, version, {alias.id: alias.models for alias in aliases})
+            self._take(models, version, aliases)
+            self._unrouted = unrouted
         self._loaded = time.monotonic()
 
     def _take(self, models: list[Model], version: str, aliases: dict[str, tuple[str, ...]]) -> None:

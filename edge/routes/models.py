@@ -3,6 +3,8 @@
 import datetime as dt
 from urllib.parse import parse_qs
 
+from msgspec import structs
+
 from edge.admission.catalogue import alias_entry, describe
 from edge.admission.listing import PAGE_MAX
 from edge.faults import pool_unset
@@ -60,7 +62,9 @@ async def model(backing: Backing, exchange: Exchange) -> None:
         await exchange.answer(200, encode(entry))
         return
     if found is None:
-        raise RequestError(model_not_found(name[:ID_CHARS_MAX]))
+        elsewhere = backing.catalogue.unrouted(name)
+        gone = model_not_found(name[:ID_CHARS_MAX])
+        raise RequestError(gone if elsewhere is None else structs.replace(gone, message=elsewhere.message))
     if backing.roster.gone(found.pool, found.id):
         raise RequestError(model_not_found(name, found.successor))
     if backing.roster.unset(found.pool):

@@ -17,12 +17,16 @@ def priced(settings: Settings, today: date) -> tuple[Model, ...]:
     Raises SettingsError for a configured pool's model without a price in force, a context or an output limit.
     """
     models = []
+    checked: dict[
+        int, tuple[Price, ...]
+    ] = {}  # by identity: a row under its two names has the very same prices
     for model in sold(settings, today):
         prices = model.prices or look_up(model.provider, model.upstream)
-        why = _problem(model, prices, today)
+        why = _problem(model, prices, today) or ("" if id(prices) in checked else _unusable(prices))
+        checked[id(prices)] = prices
         if why:
             raise SettingsError(f"{settings.source}: [[models]] id {model.id!r}: {why}")
-        models.append(structs.replace(model, prices=prices))
+        models.append(model if model.prices else structs.replace(model, prices=prices))
     return tuple(models)
 
 
@@ -37,12 +41,12 @@ def _problem(model: Model, prices: tuple[Price, ...], today: date) -> str:
         return f"no price is known for {model.upstream!r}: set `input` and `output`"
     if price_on(prices, today) is None:
         return "none of its prices is in force yet"
-    for price in prices:
-        problem = check_price(price)
-        if problem is not None:
-            return problem
     if model.context <= 0 or model.max_output <= 0:
         return "set `context` and `max_output`: what cannot be bounded cannot be sold"
     if not model.rate.is_finite() or model.rate < 0:
         return "its `rate` must not be negative"
     return ""
+
+
+def _unusable(prices: tuple[Price, ...]) -> str:
+    return next((problem for price in prices if (problem := check_price(price)) is not None), "")

@@ -13,6 +13,7 @@ from ledger.prices.charge import Meter
 from ledger.prices.reach import Surprises, reach
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
+from schemas.catalogue.unrouted import Unrouted
 from schemas.money.pricing import Bound, Line, Price, TokenUsage, line, price_on, reachable
 
 _encode_price = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
@@ -57,11 +58,13 @@ class Catalogue:
         models: tuple[Model, ...],
         regions: Mapping[str, tuple[str, ...]] | None = None,
         aliases: tuple[Alias, ...] = (),
+        unrouted: tuple[Unrouted, ...] = (),
     ) -> None:
         self.surprises = Surprises()
         self._regions = regions or {}
         self.models = {model.id: model for model in models}
         self.aliases = aliases
+        self.unrouted = unrouted
         self.prices = {price_ref(price): price for model in models for price in model.prices}
         self._offers: dict[str, Offer | None] = {}
         self._offers_day: int | None = None
@@ -99,8 +102,8 @@ class Catalogue:
 
     @cached_property
     def version(self) -> str:
-        """Another for any other models, prices, rates or aliases; the same on every ledger with the same."""
-        return hashlib.sha256(_encode_sold((self.sorted, self.aliases))).hexdigest()[:32]
+        """Another for any other models, prices, rates, aliases or routes; the same on every ledger with the same."""
+        return hashlib.sha256(_encode_sold((self.sorted, self.aliases, self.unrouted))).hexdigest()[:32]
 
     def reach(self, offer: Offer, asked: tuple[str, ...]) -> tuple[str, ...]:
         """The service tiers, regions and speeds that a call may be served under, beside the default."""

@@ -9,7 +9,7 @@ from schemas.verbs.catalogue import PAGE_MODELS, CatalogueQuery, CatalogueReply
 
 
 def page(sold: Catalogue, request: CatalogueQuery) -> CatalogueReply:
-    """One page, the first with all aliases; or all models for an asker that knows neither pages nor aliases."""
+    """One page, the first with all aliases and what has no route; or all models for an asker that knows neither pages nor aliases."""
     if request.known is None:
         return CatalogueReply(sold.sorted)
     if request.known == sold.version:
@@ -17,8 +17,8 @@ def page(sold: Catalogue, request: CatalogueQuery) -> CatalogueReply:
     start = bisect_right(sold.sorted, request.after, key=lambda model: model.id) if request.after else 0
     models = sold.sorted[start : start + PAGE_MODELS]
     more = start + PAGE_MODELS < len(sold.sorted)
-    aliases = () if request.after else sold.aliases
-    return CatalogueReply(models, sold.version, models[-1].id if more else "", aliases)
+    aliases, unrouted = ((), ()) if request.after else (sold.aliases, sold.unrouted)
+    return CatalogueReply(models, sold.version, models[-1].id if more else "", aliases, unrouted)
 
 
 async def _models(services: Services, request: CatalogueQuery) -> CatalogueReply:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import cache
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,8 @@ from runtime.toml import SettingsError
 from schemas.catalogue.row import Row
 
 FILE: Final = Path(__file__).with_name("models.json")
-_REMEDY: Final = "install tokn again, or run make catalogue"
-_IDS: Final = re.compile(rb'^\{"preset":"[^"]*","id":"([^"\\]*)"', re.MULTILINE)
+REMEDY: Final = "install tokn again, or run make catalogue"
+_IDS: Final = re.compile(rb'\{"preset":"[^"]*","id":"([^"\\]*)"')
 _decode: Final = msgspec.json.Decoder(Row).decode
 
 
@@ -32,30 +33,41 @@ def ids(preset: str) -> frozenset[str]:
 
 def read_rows(path: Path, preset: str) -> dict[str, Row]:
     """The rows of a preset in any file: one a line, those of a preset together. Raises SettingsError: one line."""
-    block, before = _block(path, preset)
+    block, begin = _block(path, preset)
     found = {}
-    for number, text in enumerate(block.splitlines(), before + 1):
+    for number, text in enumerate(block.splitlines(), 1):
         try:
             row = _decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise SettingsError(f"{path}: line {number}: {str(error)[:200]}: {_REMEDY}") from None
+            line = path.read_bytes().count(b"\n", 0, begin) + number
+            raise SettingsError(f"{path}: line {line}: {str(error)[:200]}: {REMEDY}") from None
         found[row.id] = row
     return found
 
 
 def _block(path: Path, preset: str) -> tuple[bytes, int]:
-    """The lines of a preset, and how many stand before them."""
+    """The lines of a preset, and how many bytes stand before them: no more of the file is copied than that."""
     try:
-        data = path.read_bytes()
+        if not path.stat().st_size:
+            raise SettingsError(f"{path}: is cut short: {REMEDY}")
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            return _found(path, data, _start(preset))
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}: {_REMEDY}") from None
-    if not data.endswith(b"\n"):
-        raise SettingsError(f"{path}: is cut short: {_REMEDY}")
-    start = b'{"preset":"%s",' % preset.encode()
-    begin = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
-    if not begin and not data.startswith(start):
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}: {REMEDY}") from None
+
+
+def _found(path: Path, data: mmap, start: bytes) -> tuple[bytes, int]:
+    if data[-1:] != b"\n":
+        raise SettingsError(f"{path}: is cut short: {REMEDY}")
+    begin = 0 if data[: len(start)] == start else data.find(b"\n" + start) + 1
+    if not begin and data[: len(start)] != start:
         return b"", 0
     end = begin
-    while data.startswith(start, end):
+    while data[end : end + len(start)] == start:
         end = data.find(b"\n", end) + 1
-    return data[begin:end], data.count(b"\n", 0, begin)
+    return data[begin:end], begin
+
+
+def _start(preset: str) -> bytes:
+    """How each line of a preset begins."""
+    return b'{"preset":"%s",' % preset.encode()

@@ -16,6 +16,7 @@ from schemas.catalogue.profiles import PICTURE_TOKENS_MAX, profiled
 from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
+_BUILTIN = {(model.provider, model.upstream): model for model in BUILTIN}
 # The names in a file, and the token classes they price.
 _CLASSES = {
     "cached_input": "cached",
@@ -145,7 +146,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _builtin(provider: str, upstream: str) -> Model | None:
-    return next((one for one in BUILTIN if (one.provider, one.upstream) == (provider, upstream)), None)
+    return _BUILTIN.get((provider, upstream))
 
 
 def _stops(provider: str, upstream: str, context: int, max_output: int, *, own: bool) -> bool:

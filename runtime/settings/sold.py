@@ -1,6 +1,6 @@
 """Owns what a deployment sells: the models of its settings, and the built-in rows of its pools' presets under their names."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Final, Protocol
@@ -12,6 +12,7 @@ from runtime.settings.models import known_capabilities, stops_at
 from runtime.settings.pools import PoolSettings, own_pools
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.row import Row
+from schemas.catalogue.unrouted import Unrouted
 
 _ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
@@ -81,10 +82,27 @@ def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]
     return {model.id: model for model in found if model.pool == pool.name}
 
 
+def unrouted(settings: Sale, sold_ids: Collection[str], today: date) -> Iterator[Unrouted]:
+    """What the pools' presets sell by routes that callers cannot ask for, under all names that are not sold."""
+    own = own_pools(settings.pools)
+    found: dict[str, Unrouted] = {}
+    for pool in settings.pools if settings.builtin_rows else ():
+        for row in rows(pool.provider).values():
+            if _ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=pool.name in own):
+                for name in (f"{pool.name}/{row.id}", row.id):
+                    if name not in sold_ids:
+                        found.setdefault(name, Unrouted(name, row.mode))
+    yield from (found[name] for name in sorted(found))
+
+
 def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
-    """Whether there is a route for it, and its provider has not shut it down: elsewhere its server decides."""
-    gone = row.shutdown is not None and row.shutdown <= today
-    return not _ROUTES.isdisjoint(row.mode) and not (own and gone)
+    """Whether there is a route for it, and it is not gone."""
+    return not _ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=own)
+
+
+def _is_gone(row: Row, today: date, *, own: bool) -> bool:
+    """Whether its provider has shut it down: elsewhere its server decides."""
+    return own and row.shutdown is not None and row.shutdown <= today
 
 
 def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bool) -> Model:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import structs
 
+from schemas.catalogue.beginnings import longest
 from schemas.catalogue.media import Cells
 from schemas.catalogue.model import WINDOW_TOKENS, Capabilities
 
@@ -110,7 +111,7 @@ _NEWER: Final = re.compile(r"-?\d{1,2}(?!\d)")  # a further number behind a know
 
 
 def _known(upstream: str) -> str:
-    return max((start for start in _ROWS if upstream.startswith(start)), key=len, default="")
+    return longest(_ROWS, upstream)
 
 
 def knows_claude(upstream: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import structs
 
 from schemas.catalogue.anthropic import anthropic_capabilities, knows_claude
+from schemas.catalogue.beginnings import longest
 from schemas.catalogue.model import WINDOW_TOKENS, Capabilities
 
 _EFFORTS: Final = ("minimal", "low", "medium", "high")
@@ -108,8 +109,7 @@ def bedrock_capabilities(upstream: str) -> Capabilities:
     _, name = _split(upstream)
     if name.startswith(_CLAUDE):
         return _claude(name.removeprefix(_CLAUDE))
-    found = max((known for known in _ROWS if name.startswith(known)), key=len, default="")
-    return _ROWS.get(found, PLAIN)
+    return _ROWS.get(longest(_ROWS, name), PLAIN)
 
 
 def knows_bedrock(upstream: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import structs
 
+from schemas.catalogue.beginnings import longest
 from schemas.catalogue.media import Crops, Flat, most_tokens, with_margin
 from schemas.catalogue.model import WINDOW_TOKENS, Capabilities
 
@@ -102,7 +103,7 @@ _RELEASE: Final = re.compile(r"(-(latest|preview|exp|\d[\d-]*))*")
 
 
 def _known(upstream: str) -> str:
-    return max((start for start in _ROWS if upstream.startswith(start)), key=len, default="")
+    return longest(_ROWS, upstream)
 
 
 def knows_gemini(upstream: str) -> bool:

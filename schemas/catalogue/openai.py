@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
+from schemas.catalogue.beginnings import longest
 from schemas.catalogue.media import Patches, Pictures, Tiles, most_tokens, with_margin
 from schemas.catalogue.model import WINDOW_TOKENS, Capabilities
 
@@ -172,7 +173,7 @@ _NEWER: Final = re.compile(r"gpt-(?:[5-9]|\d\d)(?:[.-]|$)|o[1-9](?:[.-]|$)")
 
 
 def _known(upstream: str) -> str:
-    return max((start for start in _ROWS if upstream.startswith(start)), key=len, default="")
+    return longest(_ROWS, upstream)
 
 
 def knows_openai(upstream: str) -> bool:

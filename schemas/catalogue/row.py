@@ -11,7 +11,8 @@ MODES = ("chat", "responses", "completions", "embeddings")
 TAKES = ("image", "file", "audio", "video")
 
 
-class RowPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+# As with prices, no collection has to walk the rows.
+class RowPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What a model costs from a day on, as `schemas.money.pricing.Price` has it."""
 
     tiers: tuple[PriceTier, ...]
@@ -21,13 +22,13 @@ class RowPrice(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     request: Decimal | None = None
 
 
-class Row(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One model of one preset. `id` is what the provider is asked for; exact ids only.
 
     `context` bounds a prompt in tokens: the largest that any source names, so that no hold is cut short. `max_input` is
     what buyers may count on, 0 where nobody says. Where `max_output` is disputed, the sources differ on it.
     `aliases` are other rows of the preset that are the same model. `sources` says how the price was found: "agree",
-    "disagree" (the higher, class by class), "one source", or "pinned" by hand.
+    "disagree" (the higher, class by class), "one source", "pinned" by hand, or "kept": no source has the model any more, and this is its last row.
     """
 
     preset: str

@@ -38,6 +38,8 @@ _HINTS = {"functions": " Send `tools` instead.", "function_call": " Send `tool_c
 
 def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     """The 400 for a body that a model cannot honour as it is; None if it can, or if its provider judges for itself."""
+    if dialect == CHAT and not model.capabilities.chat:
+        return invalid(f"`{model.id}` is not a chat model. Use /v1/completions.", param="model")
     if model.family in PASS_THROUGH and (dialect == CHAT or model.capabilities.completions):
         return None
     request = read(dialect, body)
@@ -150,8 +152,6 @@ def _check_prompts(request: CompletionRequest, where: str) -> None:
 
 
 def _check_chat(request: ChatRequest, model: Model) -> None:
-    if not model.capabilities.chat:
-        raise RequestError(invalid(f"`{model.id}` is not a chat model. Use /v1/completions.", param="model"))
     for name in _NEVER:
         if getattr(request, name):
             raise RequestError(

@@ -55,7 +55,8 @@ class TokenUsage(Struct, frozen=True, array_like=True, omit_defaults=True):
 NO_USAGE = TokenUsage()
 
 
-class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True):
+# Thousands of prices are in memory for good, and none is part of a circle: no collection has to walk them.
+class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """List prices in USD per million tokens, for the whole of a call whose prompt has more than `above` tokens.
 
     A class without a price of its own costs `input` or `output`; cached audio costs what cached text does.
@@ -77,7 +78,7 @@ class PriceTier(Struct, frozen=True, kw_only=True, omit_defaults=True):
 Tiers = tuple[PriceTier, ...]
 
 
-class Price(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Price(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One dated price row of an upstream model: what the provider lists from `effective` on.
 
     Each table of tiers ascends by `above` and starts at 0: `tiers` is the one by default, `services` has another for
@@ -112,6 +113,7 @@ SERVED_MODEL = (
     "model:"  # begins the name of another model that served: it says nothing of tier, region or speed
 )
 _USD = Decimal(1_000_000_000)
+_ZERO = Decimal(0)
 _ONE = Decimal(1)
 
 
@@ -287,10 +289,8 @@ def check_price(price: Price) -> str | None:
         if not thresholds or thresholds[0] != 0 or thresholds != sorted(set(thresholds)):
             return "its tiers must start at 0 and ascend"
         for tier in table:
-            amounts += [
-                value for key, value in structs.asdict(tier).items() if key != "above" and value is not None
-            ]
-    if any(not amount.is_finite() or amount < 0 for amount in amounts):
+            amounts += [value for value in structs.astuple(tier) if isinstance(value, Decimal)]
+    if any(not amount.is_finite() or amount < _ZERO for amount in amounts):
         return "its prices must be finite and not negative"
     if both := sorted(price.services.keys() & price.uplifts.keys()):
         return f"{both[0]!r} has a table of its own and a factor"

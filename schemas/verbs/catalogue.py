@@ -5,6 +5,7 @@ from msgspec import Struct
 from schemas.bus.subjects import Role
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
+from schemas.catalogue.unrouted import Unrouted
 from schemas.verbs.base import VERSION, Verb
 
 PAGE_MODELS = 64  # so that a page is far below what a message may be, and quick to read
@@ -25,7 +26,7 @@ class CatalogueQuery(Struct, frozen=True, array_like=True):
 class CatalogueReply(Struct, frozen=True, array_like=True):
     """Models by id, with the price rows in force and to come, and the rate that each is billed at.
 
-    `version` changes with any of them, and with the aliases, which all stand on the first page. `cursor` is the next
+    `version` changes with any of them, and with the aliases and what has no route here, which stand on the first page. `cursor` is the next
     page's `after`, "" at the end.
     """
 
@@ -33,6 +34,7 @@ class CatalogueReply(Struct, frozen=True, array_like=True):
     version: str = ""
     cursor: str = ""
     aliases: tuple[Alias, ...] = ()
+    unrouted: tuple[Unrouted, ...] = ()
 
 
 CATALOGUE: Verb[CatalogueQuery, CatalogueReply] = Verb(

@@ -33,6 +33,7 @@ from schemas.bus.usage import estimate_tokens
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
+from schemas.catalogue.unrouted import Unrouted
 from schemas.verbs import VERBS
 from schemas.verbs.base import Done, Verb, encode
 from schemas.verbs.calls import (
@@ -77,6 +78,7 @@ class ScriptedLedger:
         self.key = keys.generate()
         self.models: tuple[Model, ...] = BUILTIN
         self.aliases: tuple[Alias, ...] = ()
+        self.unrouted: tuple[Unrouted, ...] = ()
         self.refusal: Refusal | None = None
         self.active = True
         self.reattempt_ok = True
@@ -114,7 +116,7 @@ class ScriptedLedger:
         if verb is KEY:
             return KeyReply(known, "key_1" if known else "")
         if verb is CATALOGUE:
-            return CatalogueReply(self.models, aliases=self.aliases)
+            return CatalogueReply(self.models, aliases=self.aliases, unrouted=self.unrouted)
         if verb is GENERATION:
             return GenerationReply(known, self.receipts.get(request.request_id) if known else None)
         if verb is REATTEMPT:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from msgspec import Struct, field, structs
 
 from schemas.catalogue.row import Row, RowPrice
 from schemas.money.pricing import Price, check_price
+from tools.catalogue.created import with_created
 from tools.catalogue.genai import PROVIDERS, Genai
 from tools.catalogue.inputs import InputError, Lock, read_extracted
 from tools.catalogue.litellm import voices
@@ -23,7 +24,6 @@ from tools.catalogue.voice import Voice
 
 # What only genai-prices has of these is named in the report: a model to look at.
 _WATCHED: Final = ("openai", "anthropic", "gemini", "bedrock")
-_DAY: Final = re.compile(r"(?<!\d)(20\d\d)-?([01]\d)-?([0-3]\d)(?!\d)")
 _VERSION: Final = re.compile(r"-(latest|20\d\d-?\d\d-?\d\d)$")
 _encode: Final = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -36,6 +36,7 @@ class Built(Struct, frozen=True, kw_only=True):
     windows: tuple[str, ...]
     left_out: Mapping[str, int]
     only_genai: tuple[str, ...]
+    sourced: frozenset[tuple[str, str]]  # preset and id of what some source has
 
 
 class _Making(Struct):
@@ -45,8 +46,11 @@ class _Making(Struct):
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def build(lock: Lock, pins: Pins) -> Built:
-    """All rows. Raises InputError for an input that cannot be read, and for a row that cannot be sold."""
+def build(lock: Lock, pins: Pins, gone: tuple[Row, ...] = ()) -> Built:
+    """All rows: of the sources, and those of `gone` that no source has and nobody drops.
+
+    Raises InputError for an input that cannot be read, and for a row that cannot be sold.
+    """
     sources = {source.name: read_extracted(source) for source in lock.sources}
     genai, pi = Genai(sources["genai-prices"], lock.as_of), Pi(sources["pi-ai"])
     making = _Making()
@@ -57,13 +61,19 @@ def build(lock: Lock, pins: Pins) -> Built:
             making.left_out[f"{preset}: {reason}"] += 1
             continue
         _add(making, preset, name, (litellm, genai.find(preset, name), pi.find(preset, name)), pins)
-    rows = _with_aliases(making.rows, genai)
+    sourced = frozenset((row.preset, row.id) for row in making.rows.values())
+    for row in gone:
+        model = f"{row.preset}/{row.id}"
+        if not pins.drops_model(model):
+            making.rows.setdefault(model, row)
+    rows = with_created(_with_aliases(making.rows, genai), lock.as_of)
     return Built(
         rows=tuple(sorted(rows, key=lambda row: (row.preset, row.id))),
         disagreements=tuple(sorted(making.disagreements)),
         windows=tuple(sorted(making.windows)),
         left_out=dict(sorted(making.left_out.items())),
         only_genai=tuple(_only_genai(genai, rows)),
+        sourced=sourced,
     )
 
 
@@ -115,9 +125,7 @@ def _add(
         )
         if problem:
             raise InputError(f"{model}: {problem}")
-    making.rows[model] = Row(
-        preset=preset, id=name, prices=prices, sources=verdict.how, created=_created(name), **facts
-    )
+    making.rows[model] = Row(preset=preset, id=name, prices=prices, sources=verdict.how, **facts)
 
 
 def _prices(verdict: Verdict) -> tuple[RowPrice, ...]:
@@ -180,22 +188,11 @@ def _window_lines(model: str, litellm: Voice | None, pi: Voice | None) -> list[s
     return lines
 
 
-def _created(name: str) -> int:
-    """The day that an id has in it, as unix seconds; 0 for an id without one."""
-    match = _DAY.search(name)
-    if match is None:
-        return 0
-    try:
-        return int(datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC).timestamp())
-    except ValueError:
-        return 0
-
-
 def _with_aliases(rows: Mapping[str, Row], genai: Genai) -> list[Row]:
     """Rows that are the same model: spelled out by genai-prices, or equal in all but a date or `latest` in their ids."""
     groups: dict[tuple[str, str], set[str]] = {}
     for row in rows.values():
-        bare = structs.replace(row, id=_VERSION.sub("", row.id), created=0)
+        bare = structs.replace(row, id=_VERSION.sub("", row.id))
         groups.setdefault((row.preset, _encode(bare).decode()), set()).add(row.id)
         voice = genai.find(row.preset, row.id)
         if voice is not None and voice.exact and row.sources != PINNED:

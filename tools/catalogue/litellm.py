@@ -65,6 +65,7 @@ _CLASSES: Final = {
     "reasoning": "output_cost_per_reasoning_token",
     "cached_audio": "cache_read_input_audio_token_cost",
 }
+_WRITES: Final = ("cache_write", "cache_write_long")
 _LONG: Final = ("cache_creation_input_token_cost_above_12hr", "cache_creation_input_token_cost_above_1hr")
 _TAKES: Final = {
     "image": "supports_vision",
@@ -233,13 +234,30 @@ def _table(row: Mapping[str, Any], service: str = "") -> Table:
             for name, price in prices.items()
             if price is not None and (price or name in ("input", "output") or not prices["input"])
         }
+        if own.get("reasoning") == own.get("output"):
+            own.pop("reasoning", None)  # it is output: a service tier that names only output names this too
         if "input" in own or "output" in own:
             tiers.append(Tier(start, own))
     return _completed(tuple(tiers))
 
 
 def _completed(table: Table) -> Table:
-    """A class that only the first tier names keeps its proportion in the others: never cheaper by silence."""
+    """A class that only the first tier names keeps its proportion in the others: never cheaper by silence.
+
+    A cache write that only a later tier names is another charge under that name: what a Gemini cache costs to keep.
+    """
     if not table:
         return table
-    return (table[0], *inherited(table[1:], table[:1]))
+    first = table[0]
+    later = tuple(
+        Tier(
+            tier.above,
+            {
+                name: price
+                for name, price in tier.prices.items()
+                if name in first.prices or name not in _WRITES
+            },
+        )
+        for tier in table[1:]
+    )
+    return (first, *inherited(later, table[:1]))

@@ -12,6 +12,7 @@ from tools.catalogue.tables import (
     Difference,
     Table,
     Tier,
+    aligned,
     completed,
     differences,
     higher,
@@ -84,6 +85,7 @@ def _compared(model: str, one: Voice, other: Voice, source: str, *, spoken_only:
         if not own or not their:
             tables[service] = own or their
             continue
+        own, their = aligned(own, their), aligned(their, own)
         compared = core(own) if spoken_only else own
         differ = differences(compared, their, spoken_only=spoken_only)
         lines += [_line(model, service, source, found) for found in differ]

@@ -17,6 +17,10 @@ from tools.catalogue.voice import Dated
 PINS: Final = DATA / "pins.toml"
 ACCEPTED: Final = DATA / "accepted.txt"
 _WORDS: Final = ("why", "source", "read")
+_HEAD: Final = (
+    "# Disagreements between sources that were looked at: the higher price is sold. One a line, as the report has it,\n"
+    "# under the reason. Where the lower price is known to be right, a pin says so instead."
+)
 
 
 class Factor(Struct, frozen=True):
@@ -70,16 +74,32 @@ def read_pins(path: Path = PINS) -> Pins:
     )
 
 
-def read_accepted(path: Path = ACCEPTED) -> frozenset[str]:
-    """The disagreements that somebody has looked at, one a line as the report prints them."""
-    lines = (line.strip() for line in path.read_text().splitlines())
-    return frozenset(line for line in lines if line and not line.startswith("#"))
+def read_accepted(path: Path = ACCEPTED) -> dict[str, str]:
+    """The disagreements that somebody has looked at, as the report prints them, each with why its higher price is sold.
+
+    A reason is the comment above its lines. Raises InputError for a line without one.
+    """
+    found, why, ended = {}, "", False
+    for text in path.read_text().splitlines():
+        line = text.strip()
+        if line.startswith("#"):
+            why, ended = f"{'' if ended else why} {line.lstrip('# ')}".strip(), False
+        elif line:
+            if not why:
+                raise InputError(f"{path.name}: {line}: stands under no reason")
+            found[line], ended = why, True
+        else:
+            why = ""
+    return found
 
 
-def write_accepted(lines: list[str], path: Path = ACCEPTED) -> None:
-    """Accepts disagreements."""
-    head = "# Disagreements between sources that are accepted: the higher price is sold. One a line, as the report has it.\n"
-    path.write_text(head + "".join(f"{line}\n" for line in sorted(lines)))
+def write_accepted(accepted: Mapping[str, str], path: Path = ACCEPTED) -> None:
+    """The file of what is accepted: by reason, in the order in which reasons first stand."""
+    groups: dict[str, list[str]] = {}
+    for line, why in accepted.items():
+        groups.setdefault(why, []).append(line)
+    blocks = [_HEAD, *("\n".join((f"# {why}", *sorted(lines))) for why, lines in groups.items())]
+    path.write_text("\n\n".join(blocks) + "\n")
 
 
 def _dated(row: Mapping[str, Any]) -> Dated:

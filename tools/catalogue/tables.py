@@ -62,6 +62,15 @@ def starts(*tables: Table) -> list[int]:
     return sorted({tier.above for table in tables for tier in table})
 
 
+def aligned(table: Table, other: Table) -> Table:
+    """A table whose tiers begin where another's do, if that is one token earlier: "above 199,999" and "from 200,000"."""
+    begins = {tier.above for tier in other}
+    return tuple(
+        Tier(tier.above - 1, tier.prices) if tier.above - 1 in begins and tier.above > 1 else tier
+        for tier in table
+    )
+
+
 def differences(one: Table, other: Table, *, spoken_only: bool = False) -> list[Difference]:
     """Where two tables give different money. `spoken_only` leaves out classes that the other has no price of its own for."""
     found = []

@@ -21,6 +21,7 @@ from schemas.catalogue.aliases import Alias
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.catalogue.profiles import profiled
+from schemas.catalogue.unrouted import Unrouted
 from schemas.verbs.base import encode
 from schemas.verbs.catalogue import CATALOGUE, PAGE_MODELS, CatalogueQuery, CatalogueReply
 
@@ -108,8 +109,10 @@ async def test_aliases_travel_with_the_models() -> None:
     await read(catalogue)
     before = await listing.current()
     names = (models[0].id, models[1].id)
-    books.sold = Sold(models, aliases=(Alias("quick", names), Alias("away", names[1:])))
+    far = Unrouted("far", ("embeddings",))
+    books.sold = Sold(models, aliases=(Alias("quick", names), Alias("away", names[1:])), unrouted=(far,))
     await read(catalogue)
+    assert (catalogue.unrouted("far"), catalogue.unrouted("near")) == (far, None)
     assert len(catalogue.models()) == len(models)
     assert (catalogue.aliases(), catalogue.stands_for("quick")) == (["away", "quick"], names)
     after = await listing.current()

@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from schemas import keys
+from schemas.catalogue.unrouted import Unrouted
 from schemas.errors import saturated, upstream_failed
 from schemas.verbs.calls import AUTHORISE, RELEASE, Reason, Refusal
 from schemas.verbs.keys import KEY
@@ -218,6 +219,37 @@ async def test_duplicate_keys_last_wins_and_only_it_is_sent(rig: Rig) -> None:
     assert answer.status_code == 200
     assert rig.ledger.of(AUTHORISE)[0].model == "tokn-sandbox"
     assert rig.worker.attempts[0].job.body.count(b'"model"') == 1
+
+
+@pytest.mark.parametrize(
+    ("modes", "paths"),
+    [
+        (("responses",), "/v1/responses only"),
+        (("embeddings",), "/v1/embeddings only"),
+        (("responses", "embeddings"), "/v1/responses and /v1/embeddings only"),
+    ],
+)
+async def test_a_model_that_no_route_serves(rig: Rig, modes: tuple[str, ...], paths: str) -> None:
+    """It is a 400 before any hold on every route of calls, that names its own routes; it is not listed, nor found there."""
+    rig.ledger.unrouted = (Unrouted("openai/far", modes), Unrouted("far", modes))
+    for name in ("far", "openai/far"):
+        for answer in (
+            await rig.chat(model=name),
+            await rig.chat(model=name, stream=True),
+            await rig.http.post("/v1/completions", json={"model": name, "prompt": "hi"}),
+        ):
+            error = fault(answer, 400)
+            assert (error["type"], error["param"]) == ("invalid_request_error", "model")
+            assert paths in error["message"]
+            assert f"`{name}`" in error["message"]
+        missing = fault(await rig.http.get(f"/v1/models/{name}"), 404)
+        assert (missing["code"], paths in missing["message"]) == ("model_not_found", True)
+    assert not rig.ledger.of(AUTHORISE)
+    assert "far" not in (await rig.http.get("/v1/models")).text
+    mixed = await rig.chat(model="far", models=["tokn-sandbox"])
+    assert mixed.status_code == 200
+    rig.ledger.active = False
+    assert (await rig.chat(model="far")).status_code == 401
 
 
 async def test_unknown_model(rig: Rig) -> None:

@@ -145,7 +145,9 @@ def test_a_pool_and_a_model_of_an_older_version_have_their_providers_family():
 def test_the_wheel_has_the_rows():
     """The data file is packaged beside its reader, and the image copies the whole folder."""
     packed = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
-    data = {f"runtime/catalogue/{name}" for name in ("presets.py", "presets.toml", "models.json")}
+    data = {
+        f"runtime/catalogue/{name}" for name in ("presets.py", "presets.toml", "models.json", "as_of.txt")
+    }
     assert data <= packed
     assert not any(path.startswith("tools/") for path in packed)
     assert "COPY runtime /opt/tokn/src/runtime\n" in (ROOT / "Dockerfile").read_text()

@@ -328,6 +328,17 @@ def test_a8_completions_that_cannot_be_emulated(param, code, body, model):
     assert (error.status, error.code, error.param) == (400, code, param)
 
 
+@pytest.mark.parametrize("family", ["openai", "anthropic"])
+def test_a_completions_model_takes_no_chat(family):
+    """Whoever serves it, passed through or translated: the 400 names the route, and that route takes it."""
+    able = Capabilities(chat=False, completions=True)
+    model = msgspec.structs.replace(OLD, id="instruct", family=family, capabilities=able)
+    error = refusal({}, model)
+    assert (error.status, error.param) == (400, "model")
+    assert "/v1/completions" in error.message
+    assert refusal({"prompt": "hi"}, model, COMPLETIONS) is None
+
+
 def test_a8_completions_that_can():
     """Prompts, echo, best_of 1 and stops pass, and become a chat request a prompt."""
     body = {"prompt": ["a", "b"], "echo": True, "best_of": 1, "stop": "END", "max_tokens": 5}

@@ -2,23 +2,30 @@
 
 import re
 import tomllib
-from datetime import date
+import zipfile
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from runtime.catalogue.age import as_of
 from runtime.catalogue.presets import presets
+from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.row import MODES, TAKES, Row
 from schemas.money.pricing import CLASSES, TokenUsage, charge, check_price, price_on
 from tools.catalogue import inputs, pins
 from tools.catalogue.__main__ import MODELS, problems
+from tools.catalogue.age import stale
 from tools.catalogue.build import Built, build, encode
+from tools.catalogue.gone import KEPT, kept, read_gone, read_rows
 from tools.catalogue.money import AGREE, DISAGREE, ONE, PINNED, decide
 from tools.catalogue.pins import Pins
+from tools.catalogue.report import report
 from tools.catalogue.tables import Tier, differences, tier_of
 from tools.catalogue.voice import Dated, Voice
 
@@ -30,7 +37,7 @@ BEFORE, AFTER = date(2026, 11, 30), date(2026, 12, 1)
 @pytest.fixture(scope="module")
 def built() -> Built:
     """The catalogue, made once for all tests of this module."""
-    return build(inputs.read_lock(), pins.read_pins())
+    return build(inputs.read_lock(), pins.read_pins(), read_gone())
 
 
 def row(built: Built, preset: str, name: str) -> Row:
@@ -42,6 +49,7 @@ def test_the_file_is_what_the_inputs_make_of_it(built):
     """Byte for byte, from what lies in the repository, without a network or a clock; `make catalogue` writes it."""
     assert encode(built.rows) == MODELS.read_bytes()
     assert problems(built, MODELS.read_bytes(), pins.read_accepted(), pins.read_pins()) == []
+    assert as_of() == inputs.read_lock().as_of
     for path in (ROOT / "tools" / "catalogue").rglob("*.py"):
         assert not re.search(r"\.today\(|\.now\(|time\(\)", path.read_text()), path
 
@@ -125,6 +133,71 @@ def test_twelve_hour_caches_cost_twice_the_short_ones(built):
     assert row(built, "openai", "gpt-4o").priced()[0].tiers[0].cache_write_long is None
 
 
+@pytest.mark.parametrize(
+    ("preset", "name", "day"),
+    [
+        ("openai", "gpt-5.4-2026-03-05", date(2026, 3, 5)),  # its own
+        ("openai", "gpt-4o", date(2024, 5, 13)),  # the first of its snapshots
+        ("openai", "gpt-6.1-sol", date(2026, 9, 29)),  # whose price is not quite its own
+        ("anthropic", "claude-sonnet-4-5", date(2025, 9, 29)),
+        ("azure_ai", "gpt-6-luna", date(2026, 9, 22)),  # of another preset
+        ("bedrock", "us.anthropic.claude-haiku-4-5-20251001-v1:0", date(2025, 10, 1)),
+        ("mistral", "voxtral-small-latest", date(2025, 7, 1)),  # of its alias
+        ("gemini", "gemini-2.5-computer-use-preview-10-2025", date(2025, 10, 1)),
+        ("openai", "gpt-4-1106-preview", None),  # a day without a year is none
+        ("openai", "gpt-5-codex", None),  # what costs the same is not the same model
+        ("openai", "gpt-4-0613", None),
+        ("gemini", "gemini-4-argon", None),
+    ],
+)
+def test_when_a_model_came_out(built, preset, name, day):
+    """The day in its id, else that of a snapshot of the very id, in UTC; nothing is guessed."""
+    created = row(built, preset, name).created
+    assert (datetime.fromtimestamp(created, UTC).date() if created else None) == day
+
+
+def test_no_model_came_out_after_the_day_of_the_data(built):
+    """Nor after it was shut down; and half of what the four families sell has a day."""
+    as_of = inputs.read_lock().as_of
+    for one in built.rows:
+        day = datetime.fromtimestamp(one.created, UTC).date()
+        assert day <= as_of
+        assert one.shutdown is None or day <= one.shutdown
+    assert sum(1 for one in built.rows if one.preset == "openai" and one.created) > 80
+
+
+@pytest.mark.parametrize("preset", ["gemini", "vertex"])
+def test_reasoning_costs_what_output_does_in_every_service_tier(built, preset):
+    """A source that repeats the price of output for reasoning, by default only, makes no tier dearer by it."""
+    flexible = [
+        (price.tiers, price.services["flex"])
+        for one in built.rows
+        for price in one.priced()
+        if one.preset == preset and "flex" in price.services
+    ]
+    assert len(flexible) > 5
+    for default, flex in flexible:
+        assert all(tier.reasoning is None for tier in (*default, *flex))
+    price = price_on(row(built, "gemini", "gemini-4-argon").priced(), AFTER)
+    assert charge(TokenUsage(reasoning=1_000), price, Decimal(1), ("flex",)) == 10_000_000
+
+
+def test_edges_one_token_apart_are_one_edge(built):
+    """Above 199,999 and from 200,000 on are no disagreement, and the row has the lower of the two."""
+    for name in ("grok-4.3", "grok-4.7"):
+        one = row(built, "xai", name)
+        assert [tier.above for tier in one.priced()[0].tiers] == [0, 199_999]
+        assert one.sources == AGREE
+
+
+def test_no_class_of_a_gemini_prompt_is_cheaper_than_a_cached_read(built):
+    """What a cache costs to keep is not the price of writing it."""
+    for one in built.rows:
+        if one.preset in {"gemini", "vertex"} and one.id.startswith("gemini"):
+            tables = [t for price in one.priced() for t in (price.tiers, *price.services.values())]
+            assert all(tier.cache_write is None for table in tables for tier in table)
+
+
 _prices = st.decimals("0.01", 100, places=2)
 _tables = st.builds(
     lambda first, second: (Tier(0, first), Tier(200_000, second)),
@@ -199,10 +272,70 @@ def test_an_id_that_vanishes_has_to_be_named(built):
     assert said.startswith(f"{gone} is gone")
     dropping = structs.replace(known, drops=(*known.drops, re.escape(gone)))
     assert problems(fewer, MODELS.read_bytes(), pins.read_accepted(), dropping) == []
-    accepted = pins.read_accepted()
+    accepted = frozenset(pins.read_accepted())
     missing = min(accepted)
     assert problems(built, b"", accepted - {missing}, known) == [f"not accepted: {missing}"]
     assert problems(built, b"", accepted | {"x"}, known) == ["accepted, but no longer so: x"]
+
+
+def test_what_no_source_has_any_more_keeps_its_last_row(built):
+    """With prices, day and successor, until it is dropped by name or a source has it again: then the source is heard."""
+    lock, known = inputs.read_lock(), pins.read_pins()
+    assert all(row(built, one.preset, one.id).prices == one.prices for one in read_gone())
+    lost, *_ = [one for one in built.rows if one.preset == "openai" and one.shutdown and one.successor]
+    has = built.sourced - {(lost.preset, lost.id)}
+    gone = kept(read_gone(), built.rows, has)
+    assert [(one.preset, one.id) for one in gone] == sorted(
+        [(one.preset, one.id) for one in read_gone()] + [(lost.preset, lost.id)]
+    )
+    found = next(one for one in gone if one.id == lost.id)
+    assert found == structs.replace(lost, aliases=(), sources=KEPT)
+    assert read_rows(encode(gone), "x") == gone
+    assert kept(gone, built.rows, built.sourced) == read_gone()
+    stranger = structs.replace(found, id="stranger")
+    again = build(lock, known, (found, stranger))
+    assert row(again, "openai", lost.id).sources != KEPT
+    assert row(again, "openai", "stranger").successor == lost.successor
+    dropping = structs.replace(known, drops=(*known.drops, "openai/stranger"))
+    assert "stranger" not in {one.id for one in build(lock, dropping, (stranger,)).rows}
+    with pytest.raises(inputs.InputError, match=r"^x: line 1: "):
+        read_rows(b"{}\n", "x")
+
+
+def test_every_id_of_the_public_contract_has_a_row(built):
+    """So it is sold under the name of any pool of its provider, at its last prices and with its successor."""
+    for model in BUILTIN:
+        if model.provider != "sandbox":
+            one = row(built, model.provider, model.upstream)
+            assert one.priced()[0].tiers == model.prices[0].tiers
+            assert one.shutdown == model.shutdown_date or one.id.startswith("amazon.titan")
+
+
+def test_what_is_accepted_says_why(built, tmp_path):
+    """Each line stands under a reason, which the report prints; one without is refused, and writing keeps reasons."""
+    accepted = pins.read_accepted()
+    assert set(accepted) == set(built.disagreements)
+    assert all(len(why) > 20 for why in accepted.values())
+    path = tmp_path / "accepted.txt"
+    pins.write_accepted(accepted, path)
+    assert path.read_bytes() == pins.ACCEPTED.read_bytes()
+    said = list(report(built, inputs.read_lock(), accepted))
+    assert {f"  {why}" for why in accepted.values()} <= set(said)
+    assert {f"    {line}" for line in built.disagreements} <= set(said)
+    assert "  NOT ACCEPTED" not in said
+    first, *rest = built.disagreements
+    unread = list(report(built, inputs.read_lock(), {line: accepted[line] for line in rest}))
+    assert unread[unread.index("  NOT ACCEPTED") + 1] == f"    {first}"
+    for text in ("a/b: x\n", "# The head.\n\na/b: x\n", "# A reason.\na/b: x\n\na/c: y\n"):
+        path.write_text(text)
+        with pytest.raises(inputs.InputError, match=r"accepted\.txt: a/.: .: stands under no reason"):
+            pins.read_accepted(path)
+    path.write_text("# A reason\n# on two lines.\na/b: x\na/c: y\n# Another.\na/d: z\n")
+    assert pins.read_accepted(path) == {
+        "a/b: x": "A reason on two lines.",
+        "a/c: y": "A reason on two lines.",
+        "a/d: z": "Another.",
+    }
 
 
 def test_hand_kept_entries_say_why(tmp_path):
@@ -220,6 +353,18 @@ def test_hand_kept_entries_say_why(tmp_path):
         pins.read_pins(path)
 
 
+def test_only_a_release_fails_for_age():
+    """By the day that it is told: from 45 days on, and for what was read by hand more than 180 days ago."""
+    lock, known = inputs.read_lock(), pins.read_pins()
+    day = lock.as_of
+    assert not list(stale(lock, known, day + timedelta(days=44)))
+    (old,) = stale(lock, known, day + timedelta(days=45))
+    assert "45 days old" in old
+    later = structs.replace(lock, as_of=max(known.reads.values()) + timedelta(days=181))
+    lines = list(stale(later, known, later.as_of))
+    assert [line.split(": ")[1] for line in lines] == sorted(known.reads)
+
+
 def test_damaged_inputs_are_refused(tmp_path, monkeypatch):
     """What was extracted has to be what the lock names."""
     lock = inputs.read_lock()
@@ -235,8 +380,12 @@ def test_damaged_inputs_are_refused(tmp_path, monkeypatch):
         inputs.read_lock(path)
 
 
-def test_licences_travel_with_the_data():
-    """NOTICE names every source, and is in the wheel and the image."""
+def test_licences_travel_with_the_data(tmp_path):
+    """NOTICE names every source, and is in the wheel, as it is built, and the image."""
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path))
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = [name for name in packed.namelist() if name.endswith("/licenses/NOTICE")]
+        assert packed.read(name) == (ROOT / "NOTICE").read_bytes()
     notice = (ROOT / "NOTICE").read_text()
     for source in inputs.read_lock().sources:
         assert source.licence == "MIT"
