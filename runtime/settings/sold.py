@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
+from runtime.catalogue.presets import price_source
 from runtime.settings.models import known_capabilities, stops_at
 from runtime.settings.pools import PoolSettings, own_pools
 from schemas.catalogue.model import Lifecycle, Model
@@ -56,7 +57,7 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
         for pool in pools
-        for row in rows(pool.provider).values()
+        for row in rows(price_source(pool.provider)).values()
         if _can_be_called(row, today, own=pool.name in own)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
@@ -69,12 +70,12 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
 
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
-    own = ids(pool.provider)
+    own = ids(price_source(pool.provider))
     rivals = tuple(
         one
         for one in settings.pools
         if one.name == pool.name
-        or not own.isdisjoint(ids(one.provider))
+        or not own.isdisjoint(ids(price_source(one.provider)))
         or any(name.startswith(f"{one.name}/") for name in own)
     )
     found = _sold(settings, rivals, today)
