@@ -1,14 +1,16 @@
 """Owns what each preset's vendor takes and sends: one row a preset, each in that vendor's own shapes."""
 
 import json
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from msgspec import Struct
 
-from schemas.money.pricing import TokenUsage
+from schemas.money.pricing import Price, TokenUsage
 from tests.fakes.compatible import ROLE, STOP, body, sse
 from tests.fakes.openai import Received, Reply, chunk, event
 
+RATE = Decimal("0.6137")  # at which an exact price is seldom a whole number of nano-dollars
 CALL = "call_0123456789"
 LIMIT = 300
 FUNCTION = {"name": "weather", "parameters": {"type": "object"}}
@@ -530,3 +532,14 @@ def refused(vendor: Vendor) -> Reply:
     """Its own kind of no."""
     status, told = vendor.error
     return Reply(status, [json.dumps(told).encode()], length=True)
+
+
+def by_hand(usage: TokenUsage, price: Price) -> int:
+    """The charge at RATE in nano-dollars, worked out apart from the gateway's own arithmetic."""
+    tier = price.tiers[0]
+    cached = tier.input if tier.cached is None else tier.cached
+    reasoning = tier.output if tier.reasoning is None else tier.reasoning
+    million = usage.input * tier.input + usage.cached * cached
+    million += usage.output * tier.output + usage.reasoning * reasoning
+    usd = (million / 1_000_000 + price.request) * RATE
+    return int((usd * 10**9).quantize(Decimal(1), ROUND_HALF_EVEN))

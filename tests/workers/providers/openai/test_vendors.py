@@ -1,7 +1,7 @@
 """Each preset of OpenAI's protocol with its vendor's own shapes: what it gets, what a caller sees, what is billed."""
 
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,13 +17,12 @@ from schemas.bus.frames import Job
 from schemas.bus.usage import Known
 from schemas.catalogue.model import Model
 from schemas.catalogue.profiles import COMPATIBLE
-from schemas.money.pricing import Price, TokenUsage, price_on
+from schemas.money.pricing import Price, price_on
 from tests.fakes.openai import FakeOpenAI, Received
-from tests.fakes.vendors import CALL, LIMIT, VENDORS, Vendor, asked, refused, served, wanted
+from tests.fakes.vendors import CALL, LIMIT, RATE, VENDORS, Vendor, asked, by_hand, refused, served, wanted
 from tests.fakes.worker import Answered, job, rig
 
 TODAY = date(2026, 11, 26)
-RATE = Decimal("0.6137")
 OWN_PRICE = "input = 1.5\ncached_input = 0.15\noutput = 4.5\ncontext = 32000\nmax_output = 4000\n"
 COMPATIBLES = [preset for preset in presets().values() if preset.profile == COMPATIBLE]
 every_vendor = pytest.mark.parametrize("preset", COMPATIBLES, ids=[preset.name for preset in COMPATIBLES])
@@ -48,17 +47,6 @@ def priced(model: Model) -> Price:
     price = price_on(model.prices, TODAY)
     assert price is not None
     return price
-
-
-def by_hand(usage: TokenUsage, price: Price) -> Decimal:
-    """The charge in dollars, worked out apart from the gateway's own arithmetic."""
-    tier = price.tiers[0]
-    cached = tier.input if tier.cached is None else tier.cached
-    reasoning = tier.output if tier.reasoning is None else tier.reasoning
-    million = usage.input * tier.input + usage.cached * cached
-    million += usage.output * tier.output + usage.reasoning * reasoning
-    usd = (million / 1_000_000 + price.request) * RATE
-    return usd.quantize(Decimal("1e-9"), ROUND_HALF_EVEN)
 
 
 def called(body: dict[str, Any], model: Model) -> Job:
@@ -109,7 +97,7 @@ def check_bill(shown: dict[str, Any], vendor: Vendor, model: Model) -> None:
     usage = vendor.usage
     assert shown["prompt_tokens"] == usage.input + usage.cached
     assert shown["completion_tokens"] == usage.output + usage.reasoning
-    assert Decimal(shown["cost"]) == by_hand(usage, priced(model))
+    assert Decimal(shown["cost"]) * 10**9 == by_hand(usage, priced(model))
     assert not {"cost_details", "is_byok", "estimated_cost"} & shown.keys()
 
 
