@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from runtime.catalogue.quirks import Quirks
+from schemas.json import UNREADABLE
 
 _DEVELOPER: Final = b'"developer"'
 _SYSTEM: Final = Raw(b'"system"')
@@ -41,7 +42,7 @@ def suit(fields: Fields, quirks: Quirks) -> None:
     for name, here in quirks.rename.items():
         if name in fields:
             fields[here] = fields.pop(name)
-    if quirks.model_prefix and "/" not in (model := str(_decode(fields["model"]))):
+    if quirks.model_prefix and "/" not in (model := str(_decode(fields["model"]))):  # the row's own id
         fields["model"] = Raw(_encode(quirks.model_prefix + model))
     if not quirks.strict_tools:
         _each(fields, "tools", _STRICT_SIGN, _loosen)
@@ -58,9 +59,12 @@ def _signs(quirks: Quirks) -> tuple[bytes, ...]:
 
 
 def _is(raw: Raw, value: Any) -> bool:
-    """Whether a raw value is this one: 1 and 1.0 are one number, and true is none."""
-    found = _decode(raw)
-    return isinstance(found, bool) is isinstance(value, bool) and bool(found == value)
+    """Whether a raw value is this one, or none at all: 1 and 1.0 are one number, and true is no number."""
+    try:
+        found = _decode(raw)
+    except UNREADABLE:  # too deep
+        return False
+    return found is None or (isinstance(found, bool) is isinstance(value, bool) and bool(found == value))
 
 
 def _each(fields: Fields, name: str, sign: bytes, change: Callable[[Fields], bool]) -> None:
@@ -143,7 +147,7 @@ def _respell(fields: Fields, name: str, chars: int) -> bool:
     given = str(_decode(raw))
     if len(given) == chars and given.isascii() and given.isalnum():
         return False
-    number = int.from_bytes(hashlib.sha256(given.encode(errors="surrogatepass")).digest(), "big")
+    number = int.from_bytes(hashlib.sha256(given.encode()).digest(), "big")
     letters = []
     for _ in range(chars):
         number, digit = divmod(number, len(_ID_ALPHABET))
