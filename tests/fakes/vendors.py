@@ -47,7 +47,7 @@ class Vendor(Struct, frozen=True, kw_only=True):
 
     model: str
     limit: str = "max_tokens"
-    key: str = "k-0123456789abcdef"  # in the vendor's own form; "" where it needs none
+    key: str = "0123456789abcdefghijABCDEFGHIJ01"  # in the vendor's own form; "" where it needs none
     lacks: tuple[str, ...] = ()
     gets: dict[str, Any] = {}
     said: bool = True  # an assistant message brings SAID
@@ -330,6 +330,7 @@ VENDORS = {
     ),
     "zai": Vendor(
         model="glm-5.3",
+        key="0123456789abcdef0123456789abcdef.ABCDEF0123456789",
         plain=said(HM, usage=CACHED, request_id="1"),
         stream=sse(thought("reasoning_content"), HI, ending(CACHED)),
         reasoning="hm",
@@ -338,6 +339,7 @@ VENDORS = {
     ),
     "minimax": Vendor(
         model="MiniMax-M3",
+        key="eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
         strict=False,
         plain=said(
             WHOLE, usage=CACHED | {"total_characters": 0}, base_resp={"status_code": 0, "status_msg": ""}

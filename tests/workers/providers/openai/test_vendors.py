@@ -21,6 +21,7 @@ from schemas.money.pricing import Price, price_on
 from tests.fakes.openai import FakeOpenAI, Received
 from tests.fakes.vendors import CALL, LIMIT, RATE, VENDORS, Vendor, asked, by_hand, refused, served, wanted
 from tests.fakes.worker import Answered, job, rig
+from workers.providers.openai.family import OpenAI
 
 TODAY = date(2026, 11, 26)
 OWN_PRICE = "input = 1.5\ncached_input = 0.15\noutput = 4.5\ncontext = 32000\nmax_output = 4000\n"
@@ -139,6 +140,15 @@ async def test_a_vendor_is_spoken_to_in_its_own_way(tmp_path: Path, preset: Pres
                 True,
             )
             assert vendor.key == "" or vendor.key not in failed.error.message
+
+
+@every_vendor
+def test_a_vendors_key_is_never_told(preset: Preset) -> None:
+    """An upstream that says our key back, in whatever form its keys have, tells it to no caller."""
+    key = VENDORS[preset.name].key
+    told = OpenAI().fault(400, {}, msgspec.json.encode({"error": {"message": f"The key {key!r} is odd."}}))
+    assert told.error.status == 400
+    assert key == "" or not any(part in told.error.message for part in key.split("."))
 
 
 def test_every_preset_has_its_vendor() -> None:
