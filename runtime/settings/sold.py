@@ -8,10 +8,12 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
-from runtime.catalogue.presets import price_source
+from runtime.catalogue.presets import presets, price_source
 from runtime.settings.models import known_capabilities, stops_at
 from runtime.settings.pools import PoolSettings, own_pools
+from schemas.catalogue.compatible import seeing
 from schemas.catalogue.model import Lifecycle, Model
+from schemas.catalogue.profiles import COMPATIBLE
 from schemas.catalogue.row import Row
 
 _ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
@@ -90,6 +92,8 @@ def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
 
 def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bool) -> Model:
     able = known_capabilities(pool.provider, row.id, own=own)
+    if presets()[pool.provider].profile == COMPATIBLE and "image" in row.takes:
+        able = seeing(able, row.context)
     tiers = able.service_tiers
     if pool.family in _TIERED:
         priced = {service for price in row.prices for service in price.services}

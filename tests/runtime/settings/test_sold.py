@@ -14,9 +14,12 @@ from runtime.catalogue.models import ids, rows
 from runtime.catalogue.presets import presets
 from runtime.settings.settings import Settings, SettingsError, load
 from runtime.settings.sold import sold, sold_by
+from schemas.asked import NOTHING_SEEN
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Lifecycle, Model
+from schemas.chat.counted import Counted, picture
 from schemas.money.pricing import price_on
+from tests.fakes.media import data_url, png
 
 TODAY = date(2026, 11, 26)
 LOAD_MAX_S = 0.080  # 5 ms are meant for one pool; a busy machine may take its time
@@ -264,3 +267,26 @@ def test_a_local_server_needs_no_key(tmp_path):
     assert (plain.base_url, plain.api_key, plain.keyless) == ("http://127.0.0.1:11434/v1", "", False)
     (keyed,) = settings(tmp_path, text + 'api_key = "k"\n').pools[0].accounts
     assert keyed.api_key == "k"
+
+
+def test_a_vendors_models_see_where_the_catalogue_says_so(tmp_path):
+    """A picture counts by its size, at most the window; one behind a URL, and one for a model that is blind, is a 400."""
+    found = by_id(settings(tmp_path, pool("x", "xai"), pool("d", "deepseek")))
+    able, blind = found["x/grok-4.7"].capabilities, found["d/deepseek-v4-pro"].capabilities
+    assert "image" in rows("xai")["grok-4.7"].takes
+    assert (able.images, able.remote_images, able.image_tokens_max) == (
+        True,
+        False,
+        found["x/grok-4.7"].context,
+    )
+    assert able.pictures is not None
+    assert [able.pictures.tokens(*size, None) for size in ((512, 512), (1, 1), (1_024, 1_023))] == [
+        2_048,
+        1_028,
+        5_120,
+    ]
+    seen = data_url(png((512, 512)))
+    assert picture(able, NOTHING_SEEN, seen, seen.index(",") + 1, None) == Counted(2_253, 2_048)
+    huge = data_url(png((60_000, 60_000)))
+    assert picture(able, NOTHING_SEEN, huge, huge.index(",") + 1, None).most == able.image_tokens_max
+    assert (blind.images, blind.image_tokens_max) == (False, 0)
