@@ -11,6 +11,7 @@ from runtime.catalogue.models import ids, rows
 from runtime.catalogue.presets import presets, price_source
 from runtime.settings.models import known_capabilities, stops_at
 from runtime.settings.pools import PoolSettings, own_pools
+from schemas.catalogue.aliases import Alias
 from schemas.catalogue.compatible import seeing
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.profiles import COMPATIBLE
@@ -34,6 +35,10 @@ class Sale(Protocol):
         """The settings' own."""
 
     @property
+    def aliases(self) -> tuple[Alias, ...]:
+        """Names that stand for models, and so are no model's bare id."""
+
+    @property
     def rate(self) -> Decimal:
         """Of what neither a pool nor a row has one for."""
 
@@ -45,7 +50,7 @@ class Sale(Protocol):
 def sold(settings: Sale, today: date) -> Iterator[Model]:
     """Every model. Each pool sells its preset's rows as `pool/id`; the bare id is the first pool's that has it.
 
-    What the settings say of an id goes before any row. Raises SettingsError if the file of rows is damaged.
+    What the settings say of an id, a model's or an alias's, goes before any row. Raises SettingsError if the file of rows is damaged.
     """
     return _sold(settings, settings.pools, today)
 
@@ -54,7 +59,7 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     yield from settings.models
     if not settings.builtin_rows:
         return
-    taken = {model.id for model in settings.models}
+    taken = {model.id for model in settings.models} | {alias.id for alias in settings.aliases}
     own = own_pools(pools)
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
