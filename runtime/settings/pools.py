@@ -133,7 +133,7 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
     )
     if secrets is not None and preset.needs_key and not account.api_key:
         if not keyed:
-            raise row.problem("api_key", "is needed")
+            raise row.problem("api_key", f'is needed, as in api_key = "env:{preset.env["api_key"]}"')
         account = structs.replace(account, keyless=True)
     if bool(account.access_key_id) != bool(account.secret_access_key):
         raise row.problem("access_key_id", "and secret_access_key come together")

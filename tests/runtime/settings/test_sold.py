@@ -290,3 +290,14 @@ def test_a_vendors_models_see_where_the_catalogue_says_so(tmp_path):
     huge = data_url(png((60_000, 60_000)))
     assert picture(able, NOTHING_SEEN, huge, huge.index(",") + 1, None).most == able.image_tokens_max
     assert (blind.images, blind.image_tokens_max) == (False, 0)
+
+
+@pytest.mark.parametrize("provider", [preset.name for preset in presets().values() if preset.needs_key])
+def test_a_preset_without_its_key_says_which_variable_has_it(tmp_path, provider):
+    """One line that names file, key and remedy, whether the file names no key or a variable that is not set."""
+    variable = presets()[provider].env["api_key"]
+    text = f'[pools.p]\nprovider = "{provider}"\n[[pools.p.accounts]]\nid = "a"\n'
+    with pytest.raises(SettingsError, match=rf'toml: \[\[pools.p.accounts\]\] api_key: .*"env:{variable}"$'):
+        settings(tmp_path, text)
+    with pytest.raises(SettingsError, match=rf"toml: .* api_key: .* {variable} is not set$"):
+        settings(tmp_path, text + f'api_key = "env:{variable}"\n')
