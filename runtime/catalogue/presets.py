@@ -11,7 +11,7 @@ from runtime.catalogue.quirks import Quirks, read_quirks
 from runtime.toml import Table, read
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import FAMILIES, SANDBOX
-from schemas.catalogue.profiles import COMPATIBLE, PROFILES
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PROFILES
 
 # What an account may be let in with. `profile` names one of the AWS credential files: the others are secrets.
 CREDENTIALS = ("api_key", "access_key_id", "secret_access_key", "session_token", "bearer_token", "profile")
@@ -107,7 +107,7 @@ def _preset(name: str, row: Table) -> Preset:
         limit_field=row.text("limit_field"),
         price_source=row.text("price_source"),
         chain=_variables(row, "chain"),
-        quirks=read_quirks(row.table("quirks")) if profile == COMPATIBLE else None,
+        quirks=read_quirks(row.table("quirks")) if profile == COMPATIBLE_PROFILE else None,
     )
     row.done()
     return preset

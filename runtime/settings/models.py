@@ -12,7 +12,7 @@ from runtime.settings.pools import PoolSettings, own_pools, read_rate
 from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
-from schemas.catalogue.profiles import COMPATIBLE, PICTURE_TOKENS_MAX, profiled
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PICTURE_TOKENS_MAX, profiled
 from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
@@ -179,7 +179,7 @@ def known_capabilities(provider: str, upstream: str, *, own: bool) -> Capabiliti
     preset = presets()[provider]
     able = profiled(preset.profile, upstream)
     # A vendor's own models may refuse the name that other servers alone know; a compatible vendor has one for all.
-    named = preset.limit_field and (preset.profile == COMPATIBLE or (able.guessed and own))
+    named = preset.limit_field and (preset.profile == COMPATIBLE_PROFILE or (able.guessed and own))
     return structs.replace(able, limit_field=preset.limit_field) if named else able
 
 

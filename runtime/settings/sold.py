@@ -14,7 +14,7 @@ from runtime.settings.pools import PoolSettings, own_pools
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.compatible import seeing
 from schemas.catalogue.model import Lifecycle, Model
-from schemas.catalogue.profiles import COMPATIBLE
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE
 from schemas.catalogue.row import Row
 
 _ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
@@ -97,7 +97,7 @@ def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
 
 def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bool) -> Model:
     able = known_capabilities(pool.provider, row.id, own=own)
-    if presets()[pool.provider].profile == COMPATIBLE and "image" in row.takes:
+    if presets()[pool.provider].profile == COMPATIBLE_PROFILE and "image" in row.takes:
         able = seeing(able, row.context)
     tiers = able.service_tiers
     if pool.family in _TIERED:

@@ -15,7 +15,9 @@ from schemas.catalogue.openai import COMPATIBLE_MODEL, knows_openai, openai_capa
 # The dearest picture that a known model bills: 30,000 patches at a factor of 1.62.
 PICTURE_TOKENS_MAX: Final = 48_600
 
-COMPATIBLE: Final = "compatible"  # a vendor that speaks OpenAI's protocol: its server knows its models
+COMPATIBLE_PROFILE: Final = (
+    "compatible"  # a vendor that speaks OpenAI's protocol: its server knows its models
+)
 
 
 class _Profile(Struct, frozen=True, kw_only=True):
@@ -28,7 +30,7 @@ _PROFILES: Final = {
     "anthropic": _Profile(capabilities=anthropic_capabilities, knows=knows_claude),
     "gemini": _Profile(capabilities=gemini_capabilities, knows=knows_gemini),
     "bedrock": _Profile(capabilities=bedrock_capabilities, knows=knows_bedrock),
-    COMPATIBLE: _Profile(capabilities=lambda _: COMPATIBLE_MODEL, knows=lambda _: True),
+    COMPATIBLE_PROFILE: _Profile(capabilities=lambda _: COMPATIBLE_MODEL, knows=lambda _: True),
     "sandbox": _Profile(capabilities=lambda _: SANDBOX_CAPABILITIES, knows=lambda _: True),
 }
 PROFILES: Final = tuple(_PROFILES)

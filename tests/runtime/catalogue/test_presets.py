@@ -23,7 +23,7 @@ from runtime.settings.settings import (
 from schemas.bus.subjects import Role, is_token
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.families import BEDROCK, FAMILIES, SANDBOX
-from schemas.catalogue.profiles import COMPATIBLE, PROFILES, profiled
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PROFILES, profiled
 from workers.providers import _FAMILIES, UnknownProviderError, family
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -107,7 +107,7 @@ def test_a_price_source_has_prices(preset):
 @every_preset
 def test_only_compatible_vendors_have_quirks(preset):
     """They are of OpenAI's family, name their limit, and leave out what only OpenAI knows; nobody else has any."""
-    assert (preset.quirks is not None) == (preset.profile == COMPATIBLE)
+    assert (preset.quirks is not None) == (preset.profile == COMPATIBLE_PROFILE)
     if preset.quirks is None:
         return
     assert preset.family == "openai"

@@ -16,7 +16,7 @@ from runtime.settings.sold import sold_by
 from schemas.bus.frames import Job
 from schemas.bus.usage import Known
 from schemas.catalogue.model import Model
-from schemas.catalogue.profiles import COMPATIBLE
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE
 from schemas.money.pricing import Price, price_on
 from tests.fakes.openai import FakeOpenAI, Received
 from tests.fakes.vendors import CALL, LIMIT, RATE, VENDORS, Vendor, asked, by_hand, refused, served, wanted
@@ -25,7 +25,7 @@ from workers.providers.openai.family import OpenAI
 
 TODAY = date(2026, 11, 26)
 OWN_PRICE = "input = 1.5\ncached_input = 0.15\noutput = 4.5\ncontext = 32000\nmax_output = 4000\n"
-COMPATIBLES = [preset for preset in presets().values() if preset.profile == COMPATIBLE]
+COMPATIBLES = [preset for preset in presets().values() if preset.profile == COMPATIBLE_PROFILE]
 every_vendor = pytest.mark.parametrize("preset", COMPATIBLES, ids=[preset.name for preset in COMPATIBLES])
 
 
