@@ -67,11 +67,11 @@ def _is(raw: Raw, value: Any) -> bool:
     return found is None or (isinstance(found, bool) is isinstance(value, bool) and bool(found == value))
 
 
-def _each(fields: Fields, name: str, sign: bytes, change: Callable[[Fields], bool]) -> None:
-    """Applies a change to each object of a list that holds a sign; it says whether it has changed anything."""
+def _each(fields: Fields, name: str, sign: bytes, change: Callable[[Fields], bool]) -> bool:
+    """Applies a change to each object of a list that holds a sign. Each says whether it was one, as this does of all."""
     raw = fields.get(name)
     if raw is None or bytes(raw)[:1] != b"[" or sign not in bytes(raw):
-        return
+        return False
     items = _decode_list(raw)
     changed = False
     for at, item in enumerate(items):
@@ -83,6 +83,7 @@ def _each(fields: Fields, name: str, sign: bytes, change: Callable[[Fields], boo
             changed = True
     if changed:
         fields[name] = Raw(_encode(items))
+    return changed
 
 
 def _loosen(tool: Fields) -> bool:
@@ -131,12 +132,7 @@ def _is_text(raw: Raw | None) -> bool:
 
 def _shorten(message: Fields, chars: int) -> bool:
     changed = _respell(message, _RESULT_OF, chars)
-    raw = message.get(_CALLS)
-    if raw is not None and bytes(raw)[:1] == b"[":
-        before = bytes(raw)
-        _each(message, _CALLS, b"", lambda call: _respell(call, "id", chars))
-        changed = bytes(message[_CALLS]) != before or changed
-    return changed
+    return _each(message, _CALLS, b"", lambda call: _respell(call, "id", chars)) or changed
 
 
 def _respell(fields: Fields, name: str, chars: int) -> bool:
