@@ -45,10 +45,9 @@ def plain_environment() -> dict[str, str]:
     return _kept(_PLAIN)
 
 
-def worker_environment(*, aws: bool) -> dict[str, str]:
-    """The environment of workers; `aws` adds what the AWS credential chain reads."""
-    chain = tuple(name for name in os.environ if name.startswith("AWS_")) if aws else ()
-    return _kept((*_PLAIN, *_NETWORK, *chain))
+def worker_environment(chains: tuple[str, ...]) -> dict[str, str]:
+    """The environment of workers; `chains` are the beginnings of what their vendors' own libraries read beside."""
+    return _kept((*_PLAIN, *_NETWORK, *(name for name in os.environ if name.startswith(chains))))
 
 
 def _kept(names: tuple[str, ...]) -> dict[str, str]:

@@ -15,9 +15,10 @@ from msgspec import Struct, structs
 
 from runtime import log
 from runtime.bus.server import ServerOptions, binary, render
+from runtime.catalogue.presets import presets, price_source
 from runtime.service import EXIT_FAILED
-from runtime.settings.settings import Settings, SettingsError, encode, load
-from schemas.catalogue.families import BEDROCK, SANDBOX
+from runtime.settings.settings import PoolSettings, Settings, SettingsError, encode, load
+from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Lifecycle
 from tokn.child import Program, output, tokn_command
 from tokn.folder import ChildRun, Folder, Run
@@ -92,11 +93,11 @@ class Up:
         )
 
     def _service(self, service: str, *words: str) -> Program:
-        aws = any(pool.family == BEDROCK for pool in self.settings.pools)
+        chains = tuple(begin for pool in self.settings.pools for begin in presets()[pool.provider].chain)
         return Program(
             name=service,
             arguments=tokn_command(service, HANDED, *words),
-            environment=worker_environment(aws=aws) if service == "worker" else plain_environment(),
+            environment=worker_environment(chains) if service == "worker" else plain_environment(),
             standard_input=encode(for_service(self.settings, service)),
             announces=service != "edge",
             stop_s=STOP_S[service] + (self.settings.calls.grace_s if service in SERVING else 0.0),
@@ -155,7 +156,7 @@ class Up:
 
     def announce(self, key: str) -> None:
         """Says on standard output where it runs; with a key also the key and a curl line."""
-        lines = [f"tokn is ready: {self.base_url}/v1"]
+        lines = [f"tokn is ready: {self.base_url}/v1", *pool_lines(self.settings.pools)]
         if key:
             lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now:", f"  {key}", ""]
             lines += ["Try it:", "", self._curl(key), ""]
@@ -192,6 +193,19 @@ class Up:
         """Ends everything at once."""
         for child in self.supervisor.children.values():
             child.signal(signal.SIGKILL)
+
+
+def pool_lines(pools: tuple[PoolSettings, ...]) -> list[str]:
+    """For each pool that no file made, a line that says which variable did, and what it still lacks to sell anything."""
+    lines = []
+    for pool in pools:
+        if not pool.made_by:
+            continue
+        lacks = (
+            "" if price_source(pool.provider) else "; it sells nothing without [[models]] and their prices"
+        )
+        lines.append(f"Pool {pool.name}: made by {' and '.join(pool.made_by)}{lacks}")
+    return lines
 
 
 def up(config: Path | None, data: Path, host: str | None, port: int | None) -> int:

@@ -5,6 +5,7 @@ from datetime import date
 from msgspec import structs
 
 from runtime.catalogue.models import rows
+from runtime.catalogue.presets import price_source
 from runtime.settings.settings import Settings, SettingsError
 from runtime.settings.sold import sold
 from schemas.catalogue.model import Model
@@ -32,7 +33,7 @@ def priced(settings: Settings, today: date) -> tuple[Model, ...]:
 
 def look_up(provider: str, upstream: str) -> tuple[Price, ...]:
     """The catalogue's dated price rows of exactly this id at this preset; none if it has no such id."""
-    row = rows(provider).get(upstream)
+    row = rows(price_source(provider)).get(upstream)
     return row.priced() if row is not None else ()
 
 

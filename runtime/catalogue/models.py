@@ -21,12 +21,14 @@ _decode: Final = msgspec.json.Decoder(Row).decode
 @cache
 def rows(preset: str) -> Mapping[str, Row]:
     """The rows of a preset by id, none for one that the file does not have. Raises SettingsError if it is damaged."""
-    return read_rows(FILE, preset)
+    return read_rows(FILE, preset) if preset else {}
 
 
 @cache
 def ids(preset: str) -> frozenset[str]:
     """The ids of a preset's rows, without reading the rows. Raises SettingsError if the file is damaged."""
+    if not preset:
+        return frozenset()
     found = _IDS.findall(_block(FILE, preset)[0])
     return frozenset(name.decode(errors="replace") for name in found)
 

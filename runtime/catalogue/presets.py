@@ -7,10 +7,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from runtime.catalogue.quirks import Quirks, read_quirks
 from runtime.toml import Table, read
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import FAMILIES, SANDBOX
-from schemas.catalogue.profiles import PROFILES
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PROFILES
 
 # What an account may be let in with. `profile` names one of the AWS credential files: the others are secrets.
 CREDENTIALS = ("api_key", "access_key_id", "secret_access_key", "session_token", "bearer_token", "profile")
@@ -24,8 +25,11 @@ class Preset(Struct, frozen=True, kw_only=True):
 
     `env` gives the variable of each credential, `signs` those of which one set says that there are credentials, and
     `region_env` those that name the region.
-    `limit_field` is what a model that nothing is known of calls the output limit, at the vendor's own address; empty
-    leaves it to the profile.
+    A library of a worker may read variables by itself: `chain` is how those begin.
+    `price_source` is the name under which the catalogue has the vendor's models and prices; empty for one that has
+    none there. `limit_field` is what a model that nothing is known of calls the output limit, at the vendor's own
+    address or by the vendor's own protocol; empty leaves it to the profile.
+    `quirks` are those of a vendor that speaks OpenAI's protocol its own way.
     """
 
     name: str
@@ -36,6 +40,9 @@ class Preset(Struct, frozen=True, kw_only=True):
     signs: tuple[str, ...] = ()
     region_env: tuple[str, ...] = ()
     limit_field: str = ""
+    price_source: str = ""
+    chain: tuple[str, ...] = ()
+    quirks: Quirks | None = None
 
     @property
     def needs_key(self) -> bool:
@@ -50,6 +57,12 @@ class Preset(Struct, frozen=True, kw_only=True):
     def address(self, region: str) -> str:
         """Where an account of a region calls, unless it says otherwise; "" for a vendor without an address."""
         return self.base_url.replace(_REGION, region)
+
+
+def price_source(provider: str) -> str:
+    """The name under which the catalogue has a vendor's models and prices; "" for one that has none there."""
+    preset = presets().get(provider)
+    return preset.price_source if preset is not None else ""
 
 
 @cache
@@ -72,7 +85,7 @@ def read_presets(path: Path) -> dict[str, Preset]:
 
 def _preset(name: str, row: Table) -> Preset:
     env = _env(row.table("env"))
-    signs = _variables(row, "signs")
+    signs = _variables(row, "signs") if row.has("signs") else tuple(env.values())
     base_url = row.text("base_url")
     if base_url and not base_url.startswith(("http://", "https://")):
         raise row.problem("base_url", "must start with https:// or http://")
@@ -82,15 +95,19 @@ def _preset(name: str, row: Table) -> Preset:
     if not base_url and family != SANDBOX:
         # A family's own address would get this vendor's key.
         raise row.problem("base_url", "is needed")
+    profile = _one_of(row, "profile", PROFILES)
     preset = Preset(
         name=name,
         family=family,
-        profile=_one_of(row, "profile", PROFILES),
+        profile=profile,
         base_url=base_url.rstrip("/"),
         env=env,
-        signs=signs or tuple(env.values()),
+        signs=signs,
         region_env=_variables(row, "region_env"),
         limit_field=row.text("limit_field"),
+        price_source=row.text("price_source"),
+        chain=_variables(row, "chain"),
+        quirks=read_quirks(row.table("quirks")) if profile == COMPATIBLE_PROFILE else None,
     )
     row.done()
     return preset

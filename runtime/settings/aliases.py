@@ -18,14 +18,15 @@ class _Written(Struct, frozen=True):
     models: tuple[str, ...]
 
 
-def read_aliases(tables: list[Table], model_ids: Collection[str]) -> tuple[Alias, ...]:
+def read_aliases(tables: list[Table], model_ids: Collection[str], bare: Collection[str]) -> tuple[Alias, ...]:
     """The aliases of a file, each resolved to ids of rows. Raises SettingsError.
 
-    Refused are an id that a model has, a name that nothing has, a circle, and more than CANDIDATES_MAX models.
+    `bare` are the ids that vendors' rows have beside those with their pools' names: an alias takes such an id.
+    Refused are any other id that a model has, a name that nothing has, a circle, and more than CANDIDATES_MAX models.
     """
     written: dict[str, _Written] = {}
     for table in tables:
-        alias_id = _id(table, model_ids)
+        alias_id = _id(table, model_ids, bare)
         if alias_id in written:
             raise table.problem("id", f"two aliases are called {alias_id!r}: give one another name")
         if len(written) >= ALIASES_MAX:
@@ -38,11 +39,11 @@ def read_aliases(tables: list[Table], model_ids: Collection[str]) -> tuple[Alias
     return tuple(Alias(alias_id, models) for alias_id, models in resolved.items())
 
 
-def _id(table: Table, model_ids: Collection[str]) -> str:
+def _id(table: Table, model_ids: Collection[str], bare: Collection[str]) -> str:
     alias_id = table.needed("id")
     if len(alias_id) > ID_CHARS_MAX or not alias_id.isprintable() or alias_id != alias_id.strip():
         raise table.problem("id", f"must be at most {ID_CHARS_MAX} printable characters")
-    if alias_id in model_ids:
+    if alias_id in model_ids and alias_id not in bare:
         raise table.problem("id", f"{alias_id!r} is a model too: give the alias another name")
     return alias_id
 
@@ -67,7 +68,7 @@ def _resolve(
     table, above = written[alias_id].table, (*above, alias_id)
     found: dict[str, None] = {}  # in order, none twice
     for name in written[alias_id].models:
-        if name in model_ids:
+        if name in model_ids and name not in written:
             found[name] = None
         elif name in above:
             circle = " -> ".join((*above[above.index(name) :], name))

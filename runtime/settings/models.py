@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from runtime.catalogue.presets import presets
+from runtime.catalogue.presets import presets, price_source
 from runtime.settings.pools import PoolSettings, own_pools, read_rate
 from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
-from schemas.catalogue.profiles import PICTURE_TOKENS_MAX, profiled
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PICTURE_TOKENS_MAX, profiled
 from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
@@ -120,6 +120,12 @@ def _row(
         capabilities = structs.replace(capabilities, limit_field=limit_field)
     capabilities, guessed_pictures = _capabilities(row.table("capabilities"), capabilities)
     lifecycle = _lifecycle(row, kept)
+    prices = _prices(row, upstream) or (kept.prices if kept else ())
+    if not prices and not price_source(provider):
+        raise row.problem(
+            "input",
+            f"is needed, with output: nobody lists prices of {provider}, and free is only what says 0",
+        )
     model = Model(
         id=model_id,
         pool=pool,
@@ -128,7 +134,7 @@ def _row(
         family=pools[pool].family,
         context=context,
         max_output=max_output,
-        prices=_prices(row, upstream) or (kept.prices if kept else ()),
+        prices=prices,
         created=row.integer("created", base.created if base else 0, least=0) or 0,
         owned_by=row.text("owned_by", base.owned_by if base else provider),
         lifecycle=lifecycle,
@@ -173,9 +179,9 @@ def known_capabilities(provider: str, upstream: str, *, own: bool) -> Capabiliti
         return builtin.capabilities
     preset = presets()[provider]
     able = profiled(preset.profile, upstream)
-    # A vendor's own models may refuse the name that other servers alone know.
-    guessed_name = able.guessed and own and preset.limit_field
-    return structs.replace(able, limit_field=preset.limit_field) if guessed_name else able
+    # A vendor's own models may refuse the name that other servers alone know; a compatible vendor has one for all.
+    named = preset.limit_field and (preset.profile == COMPATIBLE_PROFILE or (able.guessed and own))
+    return structs.replace(able, limit_field=preset.limit_field) if named else able
 
 
 def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:

@@ -49,6 +49,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountSettings, ...] = ()
     words_per_s: float = SANDBOX_WORDS_PER_S
     family: str = ""  # the code that speaks with it; left out: of the provider's own name
+    made_by: tuple[str, ...] = ()  # the variables that made it, where no file did
 
     def __post_init__(self) -> None:
         if not self.family:
@@ -132,7 +133,7 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
     )
     if secrets is not None and preset.needs_key and not account.api_key:
         if not keyed:
-            raise row.problem("api_key", "is needed")
+            raise row.problem("api_key", f'is needed, as in api_key = "env:{preset.env["api_key"]}"')
         account = structs.replace(account, keyless=True)
     if bool(account.access_key_id) != bool(account.secret_access_key):
         raise row.problem("access_key_id", "and secret_access_key come together")
@@ -155,10 +156,14 @@ def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tup
     """A pool of each preset whose usual variables are set, and the sandbox's, in the presets' order."""
     pools = []
     for preset in presets().values():
-        region = next((variables[name] for name in preset.region_env if variables.get(name)), "")
+        signs, regions = (
+            tuple(name for name in names if variables.get(name))
+            for names in (preset.signs, preset.region_env)
+        )
+        region = variables[regions[0]] if regions else ""
         if preset.family == SANDBOX:
             account = AccountSettings(id=SANDBOX)
-        elif any(variables.get(sign) for sign in preset.signs) and (region or not preset.needs_region):
+        elif signs and (region or not preset.needs_region):
             found: dict[str, Any] = {key: variables.get(variable, "") for key, variable in preset.env.items()}
             account = AccountSettings(
                 id="main",
@@ -169,7 +174,13 @@ def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tup
         else:
             continue
         pools.append(
-            PoolSettings(name=preset.name, provider=preset.name, family=preset.family, accounts=(account,))
+            PoolSettings(
+                name=preset.name,
+                provider=preset.name,
+                family=preset.family,
+                accounts=(account,),
+                made_by=(*signs[:1], *regions[:1]),
+            )
         )
     return tuple(pools)
 

@@ -157,7 +157,10 @@ def _aliases(tables: list[Table], settings: Settings) -> tuple[Alias, ...]:
     from runtime.settings.sold import sold  # noqa: PLC0415  only files with aliases need the rows
 
     # On the first of days nothing has been shut down: an alias stays valid when one of its models goes.
-    return read_aliases(tables, {model.id for model in sold(settings, dt.date.min)})
+    models = list(sold(settings, dt.date.min))
+    fixed = {model.id for model in settings.models}
+    bare = {model.id for model in models if model.id == model.upstream} - fixed
+    return read_aliases(tables, {model.id for model in models}, bare)
 
 
 def _sqlite(data: Path | None) -> str:

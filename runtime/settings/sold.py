@@ -8,9 +8,13 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
+from runtime.catalogue.presets import presets, price_source
 from runtime.settings.models import known_capabilities, stops_at
 from runtime.settings.pools import PoolSettings, own_pools
+from schemas.catalogue.aliases import Alias
+from schemas.catalogue.compatible import seeing
 from schemas.catalogue.model import Lifecycle, Model
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE
 from schemas.catalogue.row import Row
 from schemas.catalogue.unrouted import Unrouted
 
@@ -32,6 +36,10 @@ class Sale(Protocol):
         """The settings' own."""
 
     @property
+    def aliases(self) -> tuple[Alias, ...]:
+        """Names that stand for models, and so are no model's bare id."""
+
+    @property
     def rate(self) -> Decimal:
         """Of what neither a pool nor a row has one for."""
 
@@ -43,7 +51,7 @@ class Sale(Protocol):
 def sold(settings: Sale, today: date) -> Iterator[Model]:
     """Every model. Each pool sells its preset's rows as `pool/id`; the bare id is the first pool's that has it.
 
-    What the settings say of an id goes before any row. Raises SettingsError if the file of rows is damaged.
+    What the settings say of an id, a model's or an alias's, goes before any row. Raises SettingsError if the file of rows is damaged.
     """
     return _sold(settings, settings.pools, today)
 
@@ -52,12 +60,12 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     yield from settings.models
     if not settings.builtin_rows:
         return
-    taken = {model.id for model in settings.models}
+    taken = {model.id for model in settings.models} | {alias.id for alias in settings.aliases}
     own = own_pools(pools)
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
         for pool in pools
-        for row in rows(pool.provider).values()
+        for row in rows(price_source(pool.provider)).values()
         if _can_be_called(row, today, own=pool.name in own)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
@@ -70,12 +78,12 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
 
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
-    own = ids(pool.provider)
+    own = ids(price_source(pool.provider))
     rivals = tuple(
         one
         for one in settings.pools
         if one.name == pool.name
-        or not own.isdisjoint(ids(one.provider))
+        or not own.isdisjoint(ids(price_source(one.provider)))
         or any(name.startswith(f"{one.name}/") for name in own)
     )
     found = _sold(settings, rivals, today)
@@ -107,6 +115,8 @@ def _is_gone(row: Row, today: date, *, own: bool) -> bool:
 
 def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bool) -> Model:
     able = known_capabilities(pool.provider, row.id, own=own)
+    if presets()[pool.provider].profile == COMPATIBLE_PROFILE and "image" in row.takes:
+        able = seeing(able, row.context)
     tiers = able.service_tiers
     if pool.family in _TIERED:
         priced = {service for price in row.prices for service in price.services}

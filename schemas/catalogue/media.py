@@ -53,7 +53,7 @@ class Tiles(Struct, frozen=True, kw_only=True, tag_field="formula", tag="tiles",
 
 
 class Patches(Struct, frozen=True, kw_only=True, tag_field="formula", tag="patches", omit_defaults=True):
-    """OpenAI's newer models: patches of `side_px`, at most `patches_max`, times a factor in thousandths.
+    """OpenAI's newer models: patches of `side_px`, at most `patches_max`, times a factor in thousandths, and a base.
 
     `high_patches_max` bounds `detail: high` where the model has it apart; with `auto_is_high`, an unset detail too.
     An `edge_px_max` of 0 is none.
@@ -66,6 +66,7 @@ class Patches(Struct, frozen=True, kw_only=True, tag_field="formula", tag="patch
     high_patches_max: _Count = 0
     high_edge_px_max: _Count = 0
     auto_is_high: bool = False
+    base_tokens: _Count = 0
 
     def tokens(self, width: int, height: int, detail: str | None) -> int:
         """What a picture of so many pixels counts."""
@@ -74,7 +75,7 @@ class Patches(Struct, frozen=True, kw_only=True, tag_field="formula", tag="patch
             most, edge_px = self.high_patches_max, self.high_edge_px_max
         over, under = _fit(width, height, edge_px) if edge_px else (1, 1)
         patches = _ceil(width * over, under * self.side_px) * _ceil(height * over, under * self.side_px)
-        return _ceil(min(patches, most) * self.factor_permille, 1_000)
+        return self.base_tokens + _ceil(min(patches, most) * self.factor_permille, 1_000)
 
     def _is_high(self, detail: str | None) -> bool:
         return detail in (DETAIL_HIGH, DETAIL_LOW) or (self.auto_is_high and detail != DETAIL_ORIGINAL)
@@ -128,9 +129,8 @@ def most_tokens(pictures: Pictures) -> int:
             )
             return pictures.base_tokens + pictures.tile_tokens * tiles
         case Patches():
-            return _ceil(
-                max(pictures.patches_max, pictures.high_patches_max) * pictures.factor_permille, 1_000
-            )
+            most = max(pictures.patches_max, pictures.high_patches_max)
+            return pictures.base_tokens + _ceil(most * pictures.factor_permille, 1_000)
         case Flat():
             return pictures.picture_tokens
 

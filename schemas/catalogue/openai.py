@@ -165,7 +165,7 @@ _ROWS: Final = {
 # A newer model than these, perhaps at another server: the name of its limit follows from the address.
 _NEWEST: Final = structs.replace(_ROWS["gpt-6.1-sol"], limit_field=_ANY_LIMIT)
 # Another server's model: what is not known of it, its server judges.
-_ANY: Final = structs.replace(_SCHEMAS, remote_images=True)
+COMPATIBLE_MODEL: Final = structs.replace(_SCHEMAS, remote_images=True)
 _DATED: Final = re.compile(r"(-(latest|preview|\d{4}-\d\d-\d\d|\d{4}))*")
 _DATED_WORDS: Final = re.compile(r"\w[\w-]*")
 # A line that goes on: GPT from 5, whose open-weight siblings have other names, and the o series.
@@ -188,4 +188,4 @@ def openai_capabilities(upstream: str) -> Capabilities:
     """What a model can do; a newer one of OpenAI's, what the newest can; another server's, what most can."""
     if knows_openai(upstream):
         return _ROWS[_known(upstream)]
-    return _NEWEST if _NEWER.match(upstream) else _ANY
+    return _NEWEST if _NEWER.match(upstream) else COMPATIBLE_MODEL

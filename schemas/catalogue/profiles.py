@@ -10,10 +10,14 @@ from schemas.catalogue.bedrock import bedrock_capabilities, knows_bedrock
 from schemas.catalogue.builtin import SANDBOX_CAPABILITIES
 from schemas.catalogue.gemini import gemini_capabilities, knows_gemini
 from schemas.catalogue.model import Capabilities
-from schemas.catalogue.openai import knows_openai, openai_capabilities
+from schemas.catalogue.openai import COMPATIBLE_MODEL, knows_openai, openai_capabilities
 
 # The dearest picture that a known model bills: 30,000 patches at a factor of 1.62.
 PICTURE_TOKENS_MAX: Final = 48_600
+
+COMPATIBLE_PROFILE: Final = (
+    "compatible"  # a vendor that speaks OpenAI's protocol: its server knows its models
+)
 
 
 class _Profile(Struct, frozen=True, kw_only=True):
@@ -26,6 +30,7 @@ _PROFILES: Final = {
     "anthropic": _Profile(capabilities=anthropic_capabilities, knows=knows_claude),
     "gemini": _Profile(capabilities=gemini_capabilities, knows=knows_gemini),
     "bedrock": _Profile(capabilities=bedrock_capabilities, knows=knows_bedrock),
+    COMPATIBLE_PROFILE: _Profile(capabilities=lambda _: COMPATIBLE_MODEL, knows=lambda _: True),
     "sandbox": _Profile(capabilities=lambda _: SANDBOX_CAPABILITIES, knows=lambda _: True),
 }
 PROFILES: Final = tuple(_PROFILES)

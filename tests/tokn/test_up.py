@@ -21,8 +21,18 @@ CANARIES = {
     "AWS_REGION": "eu-west-1",
     "AWS_ACCESS_KEY_ID": "canary-aws-id",
     "AWS_SECRET_ACCESS_KEY": "canary-aws-secret",
+    "GROQ_API_KEY": "gsk_sk-canary-groq",
+    "OPENROUTER_API_KEY": "sk-canary-openrouter",
+    "HF_TOKEN": "canary-unrelated-token",
     "UNRELATED_SECRET": "canary-unrelated",
 }
+MADE = [
+    "Pool openai: made by OPENAI_API_KEY",
+    "Pool anthropic: made by ANTHROPIC_API_KEY",
+    "Pool bedrock: made by AWS_ACCESS_KEY_ID and AWS_REGION",
+    "Pool groq: made by GROQ_API_KEY",
+    "Pool openrouter: made by OPENROUTER_API_KEY; it sells nothing without [[models]] and their prices",
+]
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +129,14 @@ def test_stop_while_starting_is_clean(tmp_path):
 
 
 def test_upstream_credentials_reach_only_workers(tmp_path):
-    """The environment and command line of edge, ledger and nats-server hold no credential; workers only their own."""
+    """The environment and command line of edge, ledger and nats-server hold no credential; workers only their own.
+
+    The start says which variable made which pool, and each sells its rows.
+    """
     with Tokn(tmp_path / "data", **CANARIES) as tokn:
+        listed = httpx.get(f"{tokn.url}/v1/models", headers={"Authorization": f"Bearer {tokn.key}"}).json()
+        assert [line for line in tokn.lines if line.startswith("Pool ")] == MADE
+        assert {"groq/openai/gpt-oss-120b", "openai/gpt-oss-120b"} <= {one["id"] for one in listed["data"]}
         for name in CHILDREN:
             child = tokn.child(name)
             seen = json.dumps([child.environ(), child.cmdline()])

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from runtime.catalogue.models import rows
 from runtime.catalogue.presets import CREDENTIALS, Preset, presets, read_presets
+from runtime.catalogue.quirks import OPENAI_ONLY
 from runtime.settings.settings import (
     AccountSettings,
     PoolSettings,
@@ -21,8 +22,8 @@ from runtime.settings.settings import (
 )
 from schemas.bus.subjects import Role, is_token
 from schemas.catalogue.builtin import BUILTIN
-from schemas.catalogue.families import FAMILIES, SANDBOX
-from schemas.catalogue.profiles import PROFILES, profiled
+from schemas.catalogue.families import BEDROCK, FAMILIES, SANDBOX
+from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PROFILES, profiled
 from workers.providers import _FAMILIES, UnknownProviderError, family
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,6 +35,7 @@ base_url = "https://api.acme.test/v1"
 env = { api_key = "ACME_API_KEY" }
 profile = "openai"
 """
+COMPATIBLE_ROW = 'profile = "compatible"\n[acme.quirks]\n'
 every_preset = pytest.mark.parametrize("preset", presets().values(), ids=list(presets()))
 
 
@@ -73,7 +75,10 @@ def test_a_row_holds_together(preset):
     assert preset.profile in PROFILES
     assert profiled(preset.profile, "nobody-has-this").image_tokens_max == 0
     address = urlsplit(preset.address("eu-west-1"))
-    assert (address.scheme, bool(address.hostname)) == ("https", True) or preset.family == SANDBOX
+    local = address.hostname == "127.0.0.1"
+    assert address.scheme == ("http" if local else "https") or preset.family == SANDBOX
+    assert bool(address.hostname) is (preset.family != SANDBOX)
+    assert preset.needs_key is (not local and preset.family != SANDBOX) or preset.name == BEDROCK
     assert not (address.query)
     assert not (address.fragment)
     assert not (address.path.endswith("/"))
@@ -93,9 +98,22 @@ def test_variables_are_a_rows_own(preset):
 
 
 @every_preset
-def test_every_vendor_has_prices(preset):
-    """The catalogue has rows of every vendor whose models have a list price."""
-    assert bool(rows(preset.name)) == (preset.family != SANDBOX)
+def test_a_price_source_has_prices(preset):
+    """Where a row names its prices, the catalogue has some; no vendor's models are in the catalogue and unsold."""
+    assert bool(rows(preset.price_source)) == bool(preset.price_source)
+    assert preset.price_source or not rows(preset.name)
+
+
+@every_preset
+def test_only_compatible_vendors_have_quirks(preset):
+    """They are of OpenAI's family, name their limit, and leave out what only OpenAI knows; nobody else has any."""
+    assert (preset.quirks is not None) == (preset.profile == COMPATIBLE_PROFILE)
+    if preset.quirks is None:
+        return
+    assert preset.family == "openai"
+    assert preset.limit_field in ("max_tokens", "max_completion_tokens")
+    assert set(OPENAI_ONLY) <= set(preset.quirks.drop)
+    assert not {"model", "messages", "stream", "tools", "max_tokens"} & set(preset.quirks.drop)
 
 
 @every_preset
@@ -103,8 +121,12 @@ def test_its_variables_make_exactly_its_pool(tmp_path, monkeypatch, preset):
     """A vendor's variables alone give its pool, at its address, with its own credentials, beside the sandbox."""
     environment = variables(preset)
     pools = settings(tmp_path, monkeypatch, environment).pools
-    assert [pool.name for pool in pools] == [*dict.fromkeys((preset.name, "sandbox"))]
+    made = preset.signs or preset.family == SANDBOX
+    assert [pool.name for pool in pools] == [*dict.fromkeys((*((preset.name,) if made else ()), "sandbox"))]
+    if not made:
+        return
     pool = pools[0]
+    assert pool.made_by == (*preset.signs[:1], *preset.region_env[:1])
     assert (pool.provider, pool.family) == (preset.name, preset.family)
     (account,) = pool.accounts
     region = environment[preset.region_env[0]] if preset.region_env else ""
@@ -124,6 +146,18 @@ def test_its_secrets_reach_workers_only(tmp_path, monkeypatch, preset):
         encode(load(None, credentials=False, environment=environment)),
     ):
         assert [name for name in preset.env.values() if environment[name].encode() in handed] == []
+
+
+def test_a_credential_of_many_uses_makes_no_pool(tmp_path, monkeypatch):
+    """HF_TOKEN is set for many tools; a file that names it makes the pool."""
+    token = {"HF_TOKEN": "hf_canary"}
+    assert [pool.name for pool in settings(tmp_path, monkeypatch, token).pools] == [SANDBOX]
+    path = tmp_path / "own.toml"
+    path.write_text(
+        '[pools.hf]\nprovider = "huggingface"\n[[pools.hf.accounts]]\nid = "a"\napi_key = "env:HF_TOKEN"\n'
+    )
+    (pool,) = load(path, credentials=True, environment=token).pools
+    assert (pool.accounts[0].api_key, pool.made_by) == ("hf_canary", ())
 
 
 def test_every_credential_of_an_account_can_be_redacted():
@@ -170,6 +204,16 @@ def test_the_wheel_has_the_rows():
         (("env =", "colour = 1\nenv ="), ["[acme] colour", "unknown key"]),
         (("env =", "signs = ['a']\nenv ="), ["[acme] signs", "'a'"]),
         (("[acme]", "acme = 1\n[other]"), ["acme", "must be a table"]),
+        (("env =", "chain = ['aws']\nenv ="), ["[acme] chain", "'aws'"]),
+        (('profile = "openai"\n', COMPATIBLE_ROW + "colour = 1\n"), ["[acme.quirks] colour", "unknown key"]),
+        (('profile = "openai"\n', COMPATIBLE_ROW + "drop = 1\n"), ["[acme.quirks] drop", "must be a list"]),
+        (('profile = "openai"\n', COMPATIBLE_ROW + "call_id_chars = 65\n"), ["call_id_chars", "64"]),
+        (('profile = "openai"\n', COMPATIBLE_ROW + "unsaid = { n = [1] }\n"), ["[acme.quirks.unsaid] n"]),
+        (('profile = "openai"\n', COMPATIBLE_ROW + "rename = { n = 1 }\n"), ["[acme.quirks.rename] n"]),
+        (
+            ('profile = "openai"\n', 'profile = "openai"\n[acme.quirks]\ndrop = []'),
+            ["[acme.quirks]", "unknown"],
+        ),
     ],
 )
 def test_a_damaged_file_is_one_line_that_says_where(tmp_path, change, words):

@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from runtime.settings.aliases import ALIASES_MAX
 from runtime.settings.settings import SettingsError, decode, encode, load
+from runtime.settings.sold import sold, sold_by
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.catalogue.builtin import BUILTIN
 
@@ -34,6 +36,21 @@ def test_an_alias_may_name_what_a_pool_sells(tmp_path):
     assert read(tmp_path, pool + alias("quick", *names)) == {"quick": names}
     with pytest.raises(SettingsError, match="is a model too"):
         read(tmp_path, pool + alias("main/gpt-4.1-nano", A))
+
+
+def test_an_alias_goes_before_a_vendors_bare_id(tmp_path):
+    """The id that only rows of presets have is an alias's to take; the row stays under its pool's name."""
+    pool = "[pools.main]\nprovider = 'openai'\naccounts = [{ id = 'a', api_key = 'k' }]\n"
+    text = pool + alias("gpt-6-luna", "main/gpt-6-luna", A) + alias("b", "gpt-6-luna", B)
+    taken = {"gpt-6-luna": ("main/gpt-6-luna", A), "b": ("main/gpt-6-luna", A, B)}
+    assert read(tmp_path, text) == taken
+    settings = load(tmp_path / "tokn.toml", credentials=True, environment={})
+    ids = [model.id for model in sold(settings, date(2026, 11, 26))]
+    assert "gpt-6-luna" not in ids
+    assert "main/gpt-6-luna" in ids
+    assert "gpt-6-luna" not in sold_by(settings, settings.pools[0], date(2026, 11, 26))
+    with pytest.raises(SettingsError, match="in a circle: gpt-6-luna -> "):
+        read(tmp_path, pool + alias("gpt-6-luna", "gpt-6-luna"))
 
 
 def test_an_alias_is_a_list_of_rows(tmp_path):

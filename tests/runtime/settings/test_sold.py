@@ -1,5 +1,6 @@
 """What a deployment sells: the built-in rows of its pools' presets, under names that every process gives them."""
 
+import re
 import subprocess
 import sys
 import time
@@ -11,11 +12,15 @@ import pytest
 
 from ledger.prices.listed import priced
 from runtime.catalogue.models import ids, rows
-from runtime.settings.settings import Settings, load
+from runtime.catalogue.presets import presets
+from runtime.settings.settings import Settings, SettingsError, load
 from runtime.settings.sold import sold, sold_by, unrouted
+from schemas.asked import NOTHING_SEEN
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Lifecycle, Model
+from schemas.chat.counted import Counted, picture
 from schemas.money.pricing import price_on
+from tests.fakes.media import data_url, png
 
 TODAY = date(2026, 11, 26)
 LOAD_MAX_S = 0.015  # of CPU, for one pool: 3 to 5 ms are usual, and more on a busy machine
@@ -234,3 +239,102 @@ def test_every_id_is_found_without_its_row():
     """The quick reading of ids gives what the rows say."""
     for preset in ("openai", "anthropic", "gemini", "bedrock", "fireworks", "nobody"):
         assert ids(preset) == rows(preset).keys()
+
+
+def test_a_pool_of_any_preset_sells_its_rows(tmp_path):
+    """A vendor's rows are sold as `pool/id`; a bare id that two vendors have is the first pool's in the file's order."""
+    found = by_id(
+        settings(tmp_path, pool("fast", "cerebras"), pool("groq", "groq"), pool("deep", "deepseek"))
+    )
+    fast, groq = found["fast/gpt-oss-120b"], found["groq/openai/gpt-oss-120b"]
+    assert (found["gpt-oss-120b"].pool, fast.provider, fast.family) == ("fast", "cerebras", "openai")
+    assert (found["openai/gpt-oss-120b"].pool, groq.upstream) == ("groq", "openai/gpt-oss-120b")
+    assert (fast.capabilities.limit_field, found["deep/deepseek-v4-pro"].capabilities.limit_field) == (
+        "max_completion_tokens",
+        "max_tokens",
+    )
+    assert not fast.capabilities.guessed
+    both = settings(tmp_path, pool("b", "together"), pool("a", "groq"))
+    assert (by_id(both)["openai/gpt-oss-120b"].pool, by_id(both)["a/openai/gpt-oss-120b"].pool) == ("b", "a")
+
+
+def test_without_a_file_the_presets_order_decides(tmp_path, monkeypatch):
+    """Keys of two vendors that have one id: it belongs to the one that stands first in the file of presets."""
+    monkeypatch.chdir(tmp_path)
+    found = load(None, credentials=True, environment={"TOGETHER_API_KEY": "t", "GROQ_API_KEY": "g"})
+    assert by_id(found)["openai/gpt-oss-120b"].pool == "groq"
+    assert by_id(found)["together/openai/gpt-oss-120b"].pool == "together"
+
+
+def test_the_files_own_rows_and_aliases_go_before_a_presets(tmp_path):
+    """`[[models]]` takes a vendor's bare id, and an alias names its rows by pool."""
+    row = '[[models]]\nid = "openai/gpt-oss-120b"\npool = "own"\ncontext = 9\nmax_output = 9\ninput = 0\noutput = 0\n'
+    alias = '[[aliases]]\nid = "fast"\nmodels = ["groq/openai/gpt-oss-120b", "openai/gpt-oss-120b"]\n'
+    found = settings(tmp_path, pool("groq", "groq"), pool("own", "vllm"), row, alias)
+    assert by_id(found)["openai/gpt-oss-120b"].pool == "own"
+    assert by_id(found)["groq/openai/gpt-oss-120b"].pool == "groq"
+    assert found.aliases[0].models == ("groq/openai/gpt-oss-120b", "openai/gpt-oss-120b")
+
+
+@pytest.mark.parametrize(
+    "provider", [preset.name for preset in presets().values() if not preset.price_source]
+)
+def test_free_is_only_what_says_so(tmp_path, provider):
+    """A model of a vendor without list prices needs its own, in one sentence; 0 is a price, where it is written."""
+    row = '[[models]]\nid = "own"\npool = "p"\ncontext = 8000\nmax_output = 800\n'
+    path = tmp_path / "tokn.toml"
+    path.write_text(pool("p", provider) + row)
+    for credentials in (True, False):
+        with pytest.raises(SettingsError) as refused:
+            load(path, credentials=credentials, environment={})
+        assert re.fullmatch(
+            rf"\S+tokn\.toml: \[\[models\]\] input: is needed, .* {provider},.*", str(refused.value)
+        )
+    with pytest.raises(SettingsError, match="output: is needed"):
+        settings(tmp_path, pool("p", provider), row + "input = 0\n")
+    free = settings(tmp_path, pool("p", provider), row + "input = 0\noutput = 0\n")
+    (model,) = (one for one in priced(free, TODAY) if one.id == "own")
+    assert (model.prices[0].tiers[0].input, model.prices[0].tiers[0].output) == (0, 0)
+
+
+def test_a_local_server_needs_no_key(tmp_path):
+    """Nor does it need an address, where it is at the usual one; a key that is given is kept."""
+    text = '[pools.p]\nprovider = "ollama"\n[[pools.p.accounts]]\nid = "a"\n'
+    (plain,) = settings(tmp_path, text).pools[0].accounts
+    assert (plain.base_url, plain.api_key, plain.keyless) == ("http://127.0.0.1:11434/v1", "", False)
+    (keyed,) = settings(tmp_path, text + 'api_key = "k"\n').pools[0].accounts
+    assert keyed.api_key == "k"
+
+
+def test_a_vendors_models_see_where_the_catalogue_says_so(tmp_path):
+    """A picture counts by its size, at most the window; one behind a URL, and one for a model that is blind, is a 400."""
+    found = by_id(settings(tmp_path, pool("x", "xai"), pool("d", "deepseek")))
+    able, blind = found["x/grok-4.7"].capabilities, found["d/deepseek-v4-pro"].capabilities
+    assert "image" in rows("xai")["grok-4.7"].takes
+    assert (able.images, able.remote_images, able.image_tokens_max) == (
+        True,
+        False,
+        found["x/grok-4.7"].context,
+    )
+    assert able.pictures is not None
+    assert [able.pictures.tokens(*size, None) for size in ((512, 512), (1, 1), (1_024, 1_023))] == [
+        2_048,
+        1_028,
+        5_120,
+    ]
+    seen = data_url(png((512, 512)))
+    assert picture(able, NOTHING_SEEN, seen, seen.index(",") + 1, None) == Counted(2_253, 2_048)
+    huge = data_url(png((60_000, 60_000)))
+    assert picture(able, NOTHING_SEEN, huge, huge.index(",") + 1, None).most == able.image_tokens_max
+    assert (blind.images, blind.image_tokens_max) == (False, 0)
+
+
+@pytest.mark.parametrize("provider", [preset.name for preset in presets().values() if preset.needs_key])
+def test_a_preset_without_its_key_says_which_variable_has_it(tmp_path, provider):
+    """One line that names file, key and remedy, whether the file names no key or a variable that is not set."""
+    variable = presets()[provider].env["api_key"]
+    text = f'[pools.p]\nprovider = "{provider}"\n[[pools.p.accounts]]\nid = "a"\n'
+    with pytest.raises(SettingsError, match=rf'toml: \[\[pools.p.accounts\]\] api_key: .*"env:{variable}"$'):
+        settings(tmp_path, text)
+    with pytest.raises(SettingsError, match=rf"toml: .* api_key: .* {variable} is not set$"):
+        settings(tmp_path, text + f'api_key = "env:{variable}"\n')

@@ -173,6 +173,8 @@ class OpenAIExchange:
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if self._job.stream else "application/json",
         }
+        if not account.api_key:  # a local server's may have none
+            del headers["Authorization"]
         if account.organization:
             headers["OpenAI-Organization"] = account.organization
         if account.project:

@@ -6,9 +6,11 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from runtime.catalogue.presets import presets
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from workers.providers.openai.limit import NAMES, limit_name, write_limit
+from workers.providers.openai.quirks import suit
 
 REFUSALS_MAX: Final = 1_024  # accounts that are remembered to refuse `stream_options`
 
@@ -61,8 +63,8 @@ def own_options(fields: dict[str, Raw]) -> Raw | None:
 def suited(fields: dict[str, Raw], job: Job, model: Model, *, with_options: bool) -> bytes:
     """The body with a job's fields as a compatible server takes them. The fields stay as they are.
 
-    A limit is written under the row's own name, cache marks are left out where the model has no use for them, and
-    `stream_options` where the server is known to refuse them.
+    A limit is written under the row's own name, cache marks are left out where the model has no use for them,
+    `stream_options` where the server is known to refuse them, and the vendor's quirks are followed.
     """
     fields = dict(fields)
     name = limit_name(job, model)
@@ -72,6 +74,9 @@ def suited(fields: dict[str, Raw], job: Job, model: Model, *, with_options: bool
         _unmark(fields)
     if not with_options:
         fields.pop(_OPTIONS, None)
+    preset = presets().get(model.provider)
+    if preset is not None and preset.quirks is not None:
+        suit(fields, preset.quirks)
     return _encode(fields)
 
 
