@@ -34,6 +34,11 @@ FAST = msgspec.structs.replace(
     body_s=1.0,
 )
 
+# While a server of NATS is started again, a busy machine takes seconds: nobody is given up for that.
+PATIENT = msgspec.structs.replace(
+    FAST, accept_s=2.0, full_wait_s=10.0, overdue_s=30.0, settled_s=10.0, ledger_s=30.0, bus_s=60.0
+)
+
 
 class Rig:
     """An edge, and all it stands on."""
@@ -110,9 +115,9 @@ async def rig(nats: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator
 
 @pytest.fixture
 async def own_rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """As `rig`, on a nats-server of its own, to be killed and restarted."""
+    """As `rig`, on a nats-server of its own, to be killed and restarted, and with patience for that."""
     with NatsServer() as server:
         made = Rig(server)
         async with made.stack:
-            await made.open(getattr(request, "param", FAST))
+            await made.open(getattr(request, "param", PATIENT))
             yield made
