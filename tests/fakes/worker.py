@@ -48,7 +48,7 @@ from tests.fakes.openai import API_KEY
 from workers import app
 from workers.calls.frames import FrameWriter
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 PRICE = Price(id="test", tiers=(PriceTier(input=Decimal(1), output=Decimal(2)),))
 
 

@@ -38,7 +38,7 @@ async def supervisor():
     os.close(lock_fd)
 
 
-async def until(condition, within_s: float = 10.0):
+async def until(condition, within_s: float = 60.0):
     """Waits for a condition, asked every 10 ms."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import unavailable
 from schemas.money.pricing import NO_USAGE
 from schemas.verbs.calls import ESTIMATE, REATTEMPT, RELEASE, RENEW
-from tests.edge.conftest import FAST, Rig
+from tests.edge.conftest import FAST, PATIENT, Rig
 from tests.edge.stand_ins import Attempt, completion, event, happy, until, without_pings
 from tests.fakes.ticks import Ticks
 
@@ -221,6 +221,7 @@ async def test_caller_leaves_before_the_accept(rig: Rig) -> None:
     assert len(rig.worker.attempts) == 2
 
 
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(PATIENT, body_s=60.0)], indirect=True)
 async def test_large_bodies_travel_in_parts(rig: Rig) -> None:
     """A body above one frame follows the accept in parts, whole and in order."""
     bodies: list[bytes] = []

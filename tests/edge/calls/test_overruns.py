@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.admission import pages
 from edge.calls import overruns
 from edge.calls.overruns import Overruns
 from schemas.bus.frames import End
@@ -62,11 +61,8 @@ async def reports(rig: Rig, prompt: int) -> None:
     rig.worker.script = script
 
 
-async def test_a_model_that_bills_above_a_hold_falls_back_to_its_most(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_model_that_bills_above_a_hold_falls_back_to_its_most(rig: Rig) -> None:
     """One report above its hold makes every later picture and document of this model count the most, of another's none."""
-    monkeypatch.setattr(pages, "COUNT_S", 60.0)  # a document that is not counted in time counts the most, too
     rig.ledger.models = (*BUILTIN, model("eyes"), model("others"))
     rig.worker.models = ("tokn-sandbox", "eyes", "others")
     rig.worker.beat()

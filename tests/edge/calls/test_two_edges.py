@@ -27,7 +27,7 @@ class Second:
         self.http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.edge.port}",
             headers={"authorization": f"Bearer {rig.ledger.key}"},
-            timeout=20,
+            timeout=60,
         )
         await until(lambda: self.edge.catalogue.loaded and not self.edge.roster.silent("sandbox"))
         return self

@@ -27,7 +27,7 @@ FRAMES = "_INBOX.e1.f.>"
 FRAME = "_INBOX.e1.f.call.1"
 
 
-async def until(condition, within_s: float = 5.0):
+async def until(condition, within_s: float = 60.0):
     """Waits for a condition, asked every 5 ms."""
     deadline = time.monotonic() + within_s
     while not condition():
