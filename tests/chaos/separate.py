@@ -8,7 +8,6 @@ import json
 import shutil
 import signal
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,17 +18,20 @@ import psutil
 
 from tests.fakes import collected
 from tests.fakes.books import read
+from tests.fakes.commands import TOKN, Commands, Service
 from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer
-from tests.fakes.servers import Process
-from tests.fakes.tokn import CommandError, ask, environment, status, wait_for
+from tests.fakes.tokn import ROOT, CommandError, ask, environment, status, wait_for
 
 START_S = 30.0
+SERVICES = ("edge.app", "workers.app", "ledger.app")
+
+_services: list[Commands] = []
 
 
 class Separate:
-    """`database` is sqlite or postgresql; `pools` is the rest of its tokn.toml; `start` is what python -m is given.
+    """`database` is sqlite or postgresql; `pools` is the rest of its tokn.toml; `start` is a module and its first words.
 
     Use as a context manager.
     """
@@ -41,7 +43,7 @@ class Separate:
         *,
         ledgers: int = 1,
         calls: bool = True,
-        start: Sequence[str] = ("tokn",),
+        start: Sequence[str] = (TOKN,),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tokn-separate-"))
         self.nats = NatsServer(self.folder / "nats")
@@ -53,7 +55,7 @@ class Separate:
         self._pools = pools
         self._start = start
         self.config = self.folder / "tokn.toml"
-        self.services: dict[str, Process] = {}
+        self.services: dict[str, Service] = {}
         self.written_off: set[str] = set()
         for index in range(ledgers):
             self._add(f"ledger{index}", "ledger", "--data", str(self.data))
@@ -62,9 +64,11 @@ class Separate:
             self._add("edge", "edge", "--port", str(self.port))
 
     def _add(self, name: str, *words: str) -> None:
-        command = [sys.executable, "-m", *self._start, *words, "--config", str(self.config)]
-        log = self.folder / f"{name}.log"
-        self.services[name] = Process(command, log, cwd=self.folder, env=environment())
+        if not _services:
+            _services.append(Commands(environment(), ROOT, "tokn.cli", "tokn.services", *SERVICES))
+        module, *first = self._start
+        told = (*first, *words, "--config", str(self.config))
+        self.services[name] = Service(_services[0], module, told, environment(), self.folder / f"{name}.log")
 
     def __enter__(self) -> Self:
         self.nats.start()

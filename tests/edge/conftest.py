@@ -34,6 +34,11 @@ FAST = msgspec.structs.replace(
     body_s=1.0,
 )
 
+# While a server of NATS is started again, a busy machine takes seconds: nobody is given up for that.
+PATIENT = msgspec.structs.replace(
+    FAST, accept_s=2.0, full_wait_s=10.0, overdue_s=30.0, settled_s=10.0, ledger_s=30.0, bus_s=60.0
+)
+
 
 class Rig:
     """An edge, and all it stands on."""
@@ -66,7 +71,7 @@ class Rig:
         self.stack.push_async_callback(self._stop)
         self.url = f"http://127.0.0.1:{self.edge.port}"
         self.http = httpx.AsyncClient(
-            base_url=self.url, headers={"authorization": f"Bearer {self.ledger.key}"}, timeout=20
+            base_url=self.url, headers={"authorization": f"Bearer {self.ledger.key}"}, timeout=60
         )
         self.stack.push_async_callback(self.http.aclose)
         self.worker = await self.add_worker()
@@ -94,6 +99,12 @@ class Rig:
         await asyncio.wait_for(self.running, 10)
 
 
+@pytest.fixture(autouse=True)
+def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document counts by its pages however busy the machine is: what is not counted in time counts the most."""
+    monkeypatch.setattr("edge.admission.pages.COUNT_S", 60.0)
+
+
 @pytest.fixture(scope="session")
 def nats() -> Iterator[NatsServer]:
     """One nats-server for all tests that do not harm it."""
@@ -112,9 +123,9 @@ async def rig(nats: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator
 
 @pytest.fixture
 async def own_rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """As `rig`, on a nats-server of its own, to be killed and restarted."""
+    """As `rig`, on a nats-server of its own, to be killed and restarted, and with patience for that."""
     with NatsServer() as server:
         made = Rig(server)
         async with made.stack:
-            await made.open(getattr(request, "param", FAST))
+            await made.open(getattr(request, "param", PATIENT))
             yield made

@@ -51,7 +51,7 @@ from schemas.verbs.ping import PING
 from schemas.verbs.usage import GENERATION, GenerationReply
 from tests.fakes.nats import NatsServer
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 _VERBS = {verb.subject: verb for verb in VERBS}
 _ROUTINE = (PING, CATALOGUE)  # asked now and then, whatever calls there are: remembered without a message
 _control = msgspec.msgpack.Decoder(Control).decode

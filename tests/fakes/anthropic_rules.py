@@ -1,30 +1,34 @@
 """Owns what the Messages API accepts: the official SDK's own types, and the refusals that types cannot say."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 import pydantic
-from anthropic.types.message_create_params import (
-    MessageCreateParamsNonStreaming,
-    MessageCreateParamsStreaming,
-)
 
 from schemas.catalogue.model import Capabilities
 from tests.fakes.claude_schemas import SubsetError, check_subset
 
-_STREAMED = pydantic.TypeAdapter(MessageCreateParamsStreaming)
-_WHOLE = pydantic.TypeAdapter(MessageCreateParamsNonStreaming)
 # The SDK's types are those of a later version of the API, which has no sampling parameters any more.
 _SAMPLING = {"temperature": (0, 1), "top_p": (0, 1), "top_k": (0, 10**6)}
-_KEYS = set(get_type_hints(MessageCreateParamsStreaming)) | set(_SAMPLING)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _IMAGES = {"image/jpeg", "image/png", "image/gif", "image/webp"}
 
 
 class RefusalError(Exception):
     """What the API would answer with a 400."""
+
+
+@functools.cache
+def _adapter(*, stream: bool) -> tuple[pydantic.TypeAdapter[Any], set[str]]:
+    """What checks a request that asks for a stream or for a whole answer, and the names of all its fields."""
+    from anthropic.types import message_create_params as params  # noqa: PLC0415  two seconds for who never asks
+
+    kind = params.MessageCreateParamsStreaming if stream else params.MessageCreateParamsNonStreaming
+    names = get_type_hints(params.MessageCreateParamsStreaming)
+    return pydantic.TypeAdapter(kind), set(names) | set(_SAMPLING)
 
 
 def check(raw: bytes, able: Capabilities) -> dict[str, Any]:
@@ -34,10 +38,11 @@ def check(raw: bytes, able: Capabilities) -> dict[str, Any]:
     except ValueError:
         raise RefusalError("The request body is not valid JSON") from None
     need(isinstance(body, dict), "body: Input should be an object")
+    adapter, keys = _adapter(stream=bool(body.get("stream")))
     for key in body:
-        need(key in _KEYS, f"{key}: Extra inputs are not permitted")
+        need(key in keys, f"{key}: Extra inputs are not permitted")
     try:
-        _drain((_STREAMED if body.get("stream") else _WHOLE).validate_python(body))
+        _drain(adapter.validate_python(body))
     except pydantic.ValidationError as fault:
         first = fault.errors()[0]
         raise RefusalError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

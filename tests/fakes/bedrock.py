@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,7 @@ _STATUS = {
     "AccessDeniedException": 403,
     "ExpiredTokenException": 403,
 }
+GATE_S = 30.0
 STREAM_TYPE = "application/vnd.amazon.eventstream"
 
 
@@ -56,7 +58,8 @@ class Call(Struct):
 class Reply(Struct, kw_only=True):
     """How to answer one call. A stream is sent in pieces of `piece_bytes`, or frame by frame with `pace_s` between.
 
-    `cut` breaks the connection after so many frames; `end` closes it cleanly after so many, without the rest.
+    `cut` breaks the connection after so many frames; `end` closes it cleanly after so many, without the rest. After
+    `held` frames it waits for the `gate`.
     """
 
     body: dict[str, Any] | None = None
@@ -69,6 +72,8 @@ class Reply(Struct, kw_only=True):
     delay_s: float = 0.0
     cut: int | None = None
     end: int | None = None
+    held: int | None = None
+    gate: threading.Event | None = None
 
 
 def usage(input_tokens: int, output_tokens: int, **more: Any) -> dict[str, Any]:
@@ -247,6 +252,8 @@ class Bedrock(Hosted):
                 assert request.transport is not None
                 request.transport.abort()
                 return response
+            if reply.gate is not None and reply.held == call.sent:
+                await asyncio.to_thread(reply.gate.wait, GATE_S)
             size = reply.piece_bytes or len(frame)
             for start in range(0, len(frame), size):
                 await response.write(frame[start : start + size])

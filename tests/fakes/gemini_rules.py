@@ -1,12 +1,12 @@
 """Owns what the real Gemini API refuses: shapes by its own SDK's types, and the rules that the types do not say."""
 
+import functools
 import json
 import re
 import warnings
 from typing import Any
 
 import pydantic
-from google.genai import types
 
 from schemas.catalogue.model import Capabilities
 
@@ -24,28 +24,34 @@ class RefusalError(Exception):
     """A 400 INVALID_ARGUMENT with the API's own kind of message."""
 
 
-class GenerateContentRequest(types._common.BaseModel):
+@functools.cache
+def _request() -> type[pydantic.BaseModel]:
     """The REST body, made of the SDK's types: like them, it forbids what it does not know."""
+    from google.genai import types  # noqa: PLC0415  two seconds for who never asks
 
-    contents: list[types.Content]
-    system_instruction: types.Content | None = None
-    tools: list[types.Tool] | None = None
-    tool_config: types.ToolConfig | None = None
-    generation_config: types.GenerationConfig | None = None
-    safety_settings: list[types.SafetySetting] | None = None
-    service_tier: types.ServiceTier | None = None
-    cached_content: str | None = None
-    continuation_token: bytes | None = None
+    class GenerateContentRequest(types._common.BaseModel):
+        contents: list[types.Content]
+        system_instruction: types.Content | None = None
+        tools: list[types.Tool] | None = None
+        tool_config: types.ToolConfig | None = None
+        generation_config: types.GenerationConfig | None = None
+        safety_settings: list[types.SafetySetting] | None = None
+        service_tier: types.ServiceTier | None = None
+        cached_content: str | None = None
+        continuation_token: bytes | None = None
+
+    return GenerateContentRequest
 
 
 def check(raw: bytes, able: Capabilities) -> Json:
     """The decoded body of a request that the API would take. Raises RefusalError."""
+    request = _request()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "error"
             )  # the SDK only warns of an enum's unknown value; the API refuses it
-            GenerateContentRequest.model_validate_json(raw)
+            request.model_validate_json(raw)
     except (pydantic.ValidationError, UserWarning) as problem:
         raise RefusalError(f"Invalid JSON payload received. {problem}") from None
     body: Json = json.loads(raw)

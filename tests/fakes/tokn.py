@@ -85,7 +85,7 @@ _commands: list[Commands] = []
 def ask(*arguments: str, timeout_s: float = COMMAND_S, **env: str) -> subprocess.CompletedProcess[str]:
     """As `run`, at a fraction of its cost."""
     if not _commands:
-        _commands.append(Commands(environment(), ROOT))
+        _commands.append(Commands(environment(), ROOT, "tokn.cli"))
     return _commands[0].run(arguments, environment(**env), timeout_s)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import nats
+import pytest
 from nats.js.api import StreamConfig
 
 from runtime.bus.bus import Bus, Message
@@ -45,8 +46,9 @@ from schemas.verbs.pools import INVENTORY, InventoryReply
 from tests.fakes.nats import NatsServer
 from tests.fakes.openai import API_KEY
 from workers import app
+from workers.calls.frames import FrameWriter
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 PRICE = Price(id="test", tiers=(PriceTier(input=Decimal(1), output=Decimal(2)),))
 
 
@@ -132,6 +134,18 @@ async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEA
     while not condition():
         assert time.monotonic() < end, f"not in time: {what}"
         await asyncio.sleep(0.005)
+
+
+def muting(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An event that is set once the worker has taken note that nobody reads an answer any more."""
+    muted, real = asyncio.Event(), FrameWriter.mute
+
+    def mute(frames: FrameWriter) -> None:
+        real(frames)
+        muted.set()
+
+    monkeypatch.setattr(FrameWriter, "mute", mute)
+    return muted
 
 
 class Answered:

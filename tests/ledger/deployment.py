@@ -27,7 +27,7 @@ from tests.ledger.harness import POOLS, USD, Clock, digest_of
 if TYPE_CHECKING:
     from tests.ledger.conftest import Source
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = DEADLINE_S) -> None:

@@ -317,7 +317,7 @@ async def ask(writer: Writer, request: Any) -> Any:
     """The answer to a request through the writer."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     writer.submit(command(request), future.set_result)
-    return await asyncio.wait_for(future, 30)
+    return await asyncio.wait_for(future, 60)
 
 
 def lone_book(models: tuple[Model, ...], nano: int) -> Book:

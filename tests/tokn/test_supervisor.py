@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 
+from tests.fakes.ticks import Ticks
 from tests.fakes.tokn import alive, wait_for
 from tokn import supervisor as supervising
 from tokn.child import Program
@@ -37,7 +38,7 @@ async def supervisor():
     os.close(lock_fd)
 
 
-async def until(condition, within_s: float = 10.0):
+async def until(condition, within_s: float = 60.0):
     """Waits for a condition, asked every 10 ms."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -74,7 +75,7 @@ async def test_pauses_before_restarts_grow_to_a_bound(supervisor, monkeypatch):
 async def test_configuration_error_ends_everything(supervisor):
     """Exit code 3 of a child is not restarted: it is the exit code of all."""
     await supervisor.start(program("raise SystemExit(3)"))
-    await asyncio.wait_for(supervisor.ended.wait(), 5)
+    await asyncio.wait_for(supervisor.ended.wait(), 30)
     assert supervisor.exit_code == 3
 
 
@@ -93,10 +94,10 @@ async def test_child_that_ignores_sigterm_is_killed(supervisor, tmp_path):
     await supervisor.start(program(SLEEP, "frozen"))
     process = psutil.Process(supervisor.children["frozen"].pid)
     process.suspend()
-    begun = time.monotonic()
+    waited = Ticks()
     await supervisor.stop("frozen")
     assert not alive(process)
-    assert time.monotonic() - begun < 2
+    assert waited.s < 2
 
 
 async def test_stopped_child_stays_down(supervisor):

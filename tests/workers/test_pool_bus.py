@@ -17,6 +17,7 @@ from schemas.bus.subjects import Role
 from schemas.bus.usage import Known, Outcome, decode_batch
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes.openai import FakeOpenAI, Received, Reply, answer, chunk, event, stream, usage
+from tests.fakes.ticks import Ticks
 from tests.fakes.worker import Edge, account, job, rig, until
 from workers.calls import parts as parts_module
 
@@ -129,7 +130,7 @@ async def test_newer_attempt_replaces_the_older() -> None:
         again = msgspec.structs.replace(call, attempt=2)
         second = await made.edge.call(again)
         assert isinstance(second.last, End)
-        await asyncio.wait_for(fake.received[0].closed.wait(), 1)
+        await asyncio.wait_for(fake.received[0].closed.wait(), 10)
         assert (await made.ledger.event(call)).outcome is Outcome.CANCELLED
         assert (await made.ledger.event(again)).outcome is Outcome.OK
         assert not isinstance(first.last, End)
@@ -190,10 +191,11 @@ async def test_edge_gone() -> None:
         await edge.start()
         answered = edge.offer(call := job(STREAM))
         await until(lambda: answered.data, "the first word")
-        began = time.monotonic()
+        began, waited = time.monotonic(), Ticks()
         await bus.close()
-        await asyncio.wait_for(fake.received[0].closed.wait(), 8)
-        assert 2.5 < time.monotonic() - began < 7
+        await asyncio.wait_for(fake.received[0].closed.wait(), 30)
+        assert time.monotonic() - began > 2.5
+        assert waited.s < 7
         bill = await made.ledger.event(call)
         assert (bill.outcome, bill.known) == (Outcome.CANCELLED, Known.ESTIMATED)
         assert bill.usage.output >= 2
@@ -233,9 +235,11 @@ async def test_alive_when_silent() -> None:
         ) as fake,
         rig(pool(account(fake.base_url))) as made,
     ):
+        waited = Ticks()
         answered = made.edge.offer(job(BODY))
-        await until(lambda: any(isinstance(frame, Alive) for frame in answered.frames), "a sign of life", 8)
-        assert 4.5 < answered.times[-1] - answered.times[0] < 6
+        await until(lambda: any(isinstance(frame, Alive) for frame in answered.frames), "a sign of life", 30)
+        assert answered.times[-1] - answered.times[0] > 4.5
+        assert waited.s < 6
         assert answered.last == Alive(0)
         gate.set()
         assert isinstance((await answered.end()).last, End)
@@ -319,7 +323,7 @@ async def test_stop_finishes_what_it_has() -> None:
         for item in offered:
             assert isinstance((await item.end()).last, End)
         assert made.worker is not None
-        await asyncio.wait_for(made.worker, 5)
+        await asyncio.wait_for(made.worker, 30)
         assert len(made.ledger.events) == 5
 
 
@@ -340,11 +344,11 @@ async def test_stop_when_grace_is_over() -> None:
 async def test_idle_stop_is_quick() -> None:
     """An idle worker stops in well under 5 seconds."""
     async with FakeOpenAI() as fake, rig(pool(account(fake.base_url)), grace_s=30) as made:
-        began = time.monotonic()
+        waited = Ticks()
         made.stop.set()
         assert made.worker is not None
-        await asyncio.wait_for(made.worker, 5)
-        assert time.monotonic() - began < 2
+        await asyncio.wait_for(made.worker, 30)
+        assert waited.s < 2
 
 
 async def test_leases_are_renewed(monkeypatch: Any) -> None:

@@ -13,6 +13,7 @@ from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Document, Seen
 from schemas.catalogue.profiles import profiled
 from schemas.chat.counted import document
 from tests.fakes.documents import broken_pdfs, lying_pdfs, packed, pdf, repeated, tree, updated
+from tests.fakes.ticks import Ticks
 
 
 def counted(data: bytes) -> int:
@@ -99,9 +100,9 @@ async def test_a_table_without_an_end_is_read_until_the_deadline(monkeypatch):
             {},
             {"p": 1},
         )
-        began = time.monotonic()
+        waited = Ticks()
         await asyncio.wrap_future(counter._jobs[0])
-        assert time.monotonic() - began < 1
+        assert waited.s < 1
     finally:
         counter.close()
 
@@ -114,10 +115,10 @@ async def test_a_stream_that_inflates_to_millions_of_objects_is_left_at_the_dead
     try:
         assert counted(pdf(tree(1))) == 1  # the library is there: only the file takes time
         monkeypatch.setattr(pages, "COUNT_S", 0.3)
-        began = time.monotonic()
+        waited = Ticks()
         assert await counter.count((bomb, asked(pdf(tree(1)), "a"))) == {}
         await asyncio.wrap_future(counter._jobs[0])
-        assert time.monotonic() - began < 3
+        assert waited.s < 3
         monkeypatch.setattr(pages, "COUNT_S", 10)
         assert await counter.count((asked(pdf(tree(1)), "a"),)) == {"a": 1}
     finally:
@@ -139,10 +140,10 @@ async def test_a_reader_that_hangs_costs_nobody_more_than_a_deadline(monkeypatch
     monkeypatch.setattr(pages, "count_pages", lambda data, until: held.wait(10) and 5)
     counter = PageCounter()
     try:
-        began = time.monotonic()
+        waited = Ticks()
         calls = [counter.count((asked(b"x"),)) for _ in range(JOBS_MAX + 4)]
         assert await asyncio.gather(*calls) == [{}] * (JOBS_MAX + 4)
-        assert time.monotonic() - began < 5
+        assert waited.s < 5
         assert len(counter._jobs) <= JOBS_MAX
         held.set()
         monkeypatch.setattr(pages, "COUNT_S", 10)

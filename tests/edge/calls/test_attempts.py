@@ -10,8 +10,9 @@ import pytest
 from schemas.errors import unavailable
 from schemas.money.pricing import NO_USAGE
 from schemas.verbs.calls import ESTIMATE, REATTEMPT, RELEASE, RENEW
-from tests.edge.conftest import FAST, Rig
+from tests.edge.conftest import FAST, PATIENT, Rig
 from tests.edge.stand_ins import Attempt, completion, event, happy, until, without_pings
+from tests.fakes.ticks import Ticks
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}]}
@@ -52,11 +53,12 @@ async def test_full_pool_is_a_bounded_wait_then_429(rig: Rig) -> None:
 
     rig.worker.script = script
     rig.worker.accepting = False
-    started = time.monotonic()
+    started, waited = time.monotonic(), Ticks()
     answer = await rig.chat()
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == "1"
-    assert FAST.full_wait_s <= time.monotonic() - started < FAST.full_wait_s + 1
+    assert time.monotonic() - started >= FAST.full_wait_s
+    assert waited.s < FAST.full_wait_s + 1
     await until(lambda: rig.ledger.of(RELEASE))
 
 
@@ -78,10 +80,10 @@ async def test_deserted_pool_is_429_at_once(rig: Rig) -> None:
     """A pool without a beat and without a listener is a 429 without a wait."""
     await rig.worker.die()
     await until(lambda: rig.edge.roster.silent("sandbox"))
-    started = time.monotonic()
+    waited = Ticks()
     answer = await rig.chat()
     assert answer.status_code == 429
-    assert time.monotonic() - started < FAST.full_wait_s / 2
+    assert waited.s < FAST.full_wait_s / 2
 
 
 async def test_silent_offer_is_attempted_again(rig: Rig) -> None:
@@ -144,11 +146,11 @@ async def test_worker_dies_before_the_first_byte(rig: Rig, stream: bool) -> None
         await victim.die()
 
     rig.worker.script = other.script = dies
-    started = time.monotonic()
+    waited = Ticks()
     answer = await rig.chat(stream=stream)
     assert answer.status_code == 200
     assert b"error" not in answer.content
-    assert time.monotonic() - started < 4
+    assert waited.s < 4
     assert len(rig.ledger.of(REATTEMPT)) == 1
 
 
@@ -213,12 +215,13 @@ async def test_caller_leaves_before_the_accept(rig: Rig) -> None:
     for _ in range(2):
         with pytest.raises(httpx.ReadTimeout):
             await rig.http.post(CHAT, json=BODY, timeout=httpx.Timeout(20, read=0.2))
-    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 2)
+    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 10)
     released = await until(lambda: rig.ledger.of(RELEASE))
     assert released[0].request_id == rig.worker.attempts[1].job.request_id
     assert len(rig.worker.attempts) == 2
 
 
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(PATIENT, body_s=60.0)], indirect=True)
 async def test_large_bodies_travel_in_parts(rig: Rig) -> None:
     """A body above one frame follows the accept in parts, whole and in order."""
     bodies: list[bytes] = []

@@ -14,6 +14,7 @@ from schemas.bus.subjects import Role
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until
 from tests.fakes.nats import NatsServer
+from tests.fakes.ticks import Ticks
 
 
 async def test_port_in_use_is_a_settings_error(nats: NatsServer) -> None:
@@ -34,10 +35,10 @@ async def test_idle_stop_is_quick(nats: NatsServer) -> None:
     running = asyncio.create_task(edge.run(stop))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{edge.port}") as client:
         assert (await client.get("/healthz")).status_code == 200
-        started = time.monotonic()
+        waited = Ticks()
         stop.set()
-        await asyncio.wait_for(running, 5)
-        assert time.monotonic() - started < 2
+        await asyncio.wait_for(running, 30)
+        assert waited.s < 2
     await edge.close()
 
 
@@ -95,10 +96,11 @@ async def test_stop_ends_calls_after_the_grace_period(rig: Rig) -> None:
     rig.worker.script = script
     call = asyncio.create_task(rig.chat(stream=True))
     await until(lambda: rig.worker.attempts)
-    started = time.monotonic()
+    started, waited = time.monotonic(), Ticks()
     rig.stop.set()
     answer = await call
-    assert FAST.grace_s <= time.monotonic() - started < FAST.grace_s + 2
+    assert time.monotonic() - started >= FAST.grace_s
+    assert waited.s < FAST.grace_s + 2
     assert b'"type":"service_unavailable_error"' in answer.content
     assert answer.content.endswith(b"data: [DONE]\n\n")
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 10)

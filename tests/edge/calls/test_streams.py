@@ -13,6 +13,7 @@ from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import ESTIMATE, RELEASE
 from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, event, until, without_pings
+from tests.fakes.ticks import Ticks
 
 DONE = b"data: [DONE]\n\n"
 BODY = {"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}]}
@@ -79,7 +80,7 @@ async def test_missing_frame_ends_the_stream_with_an_error(rig: Rig) -> None:
     assert without_pings(answer.content).startswith(event("a") + b'data: {"error":')
     assert answer.content.endswith(DONE)
     assert event("c") not in answer.content
-    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 5)
+    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 10)
     assert not rig.ledger.of(ESTIMATE), "the worker lives, so its own event settles"
 
 
@@ -123,7 +124,7 @@ async def test_frames_of_another_attempt_are_cancelled(rig: Rig) -> None:
 
     rig.worker.script = script
     assert (await rig.chat()).content == b"{}"
-    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 5)
+    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 10)
 
 
 async def test_hang_up_cancels_at_once(rig: Rig) -> None:
@@ -142,7 +143,9 @@ async def test_hang_up_cancels_at_once(rig: Rig) -> None:
     async with rig.http.stream("POST", "/v1/chat/completions", json=body) as answer:
         async for _ in answer.aiter_raw():
             break
-    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 1)
+    waited = Ticks()
+    await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 10)
+    assert waited.s < 1
     assert not rig.ledger.of(ESTIMATE)
     assert not rig.ledger.of(RELEASE)
     await until(lambda: rig.edge.load.requests == 0)
@@ -178,7 +181,7 @@ async def test_a_call_whose_caller_left_is_followed_until_it_is_recorded(rig: Ri
     rig.worker.script = script
     with pytest.raises(httpx.ReadTimeout):
         await rig.http.post("/v1/chat/completions", json=BODY, timeout=httpx.Timeout(20, read=0.3))
-    await until(lambda: rig.edge.load.requests == 0 and len(rig.edge.relay) == 0, 2)
+    await until(lambda: rig.edge.load.requests == 0 and len(rig.edge.relay) == 0)
     assert not rig.ledger.of(ESTIMATE)
     assert not rig.ledger.of(RELEASE)
 
@@ -194,8 +197,8 @@ async def test_a_caller_who_leaves_during_admission_is_not_waited_for(rig: Rig) 
     with pytest.raises(httpx.ReadTimeout):
         await rig.http.post("/v1/chat/completions", json=BODY, timeout=httpx.Timeout(20, read=0.3))
     rig.ledger.silent = False
-    await asyncio.wait_for((await until(lambda: rig.worker.attempts))[0].cancelled.wait(), 2)
-    await until(lambda: rig.edge.load.requests == 0, 2)
+    await asyncio.wait_for((await until(lambda: rig.worker.attempts))[0].cancelled.wait(), 10)
+    await until(lambda: rig.edge.load.requests == 0)
     assert rig.edge.budget.used == 0
 
 

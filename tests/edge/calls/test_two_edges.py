@@ -5,9 +5,10 @@ import asyncio
 import httpx
 
 from edge.app import Edge
+from edge.limits import Limits
 from runtime.settings.settings import PoolSettings, Settings
 from schemas.bus.subjects import Role
-from tests.edge.conftest import FAST, Rig
+from tests.edge.conftest import FAST, PATIENT, Rig
 from tests.edge.stand_ins import Attempt, event, until, without_pings
 
 DONE = b"data: [DONE]\n\n"
@@ -16,17 +17,17 @@ DONE = b"data: [DONE]\n\n"
 class Second:
     """Another edge on the same bus."""
 
-    async def open(self, rig: Rig) -> "Second":
+    async def open(self, rig: Rig, limits: Limits = FAST) -> "Second":
         """Starts it."""
         pools = (PoolSettings(name="sandbox", provider="sandbox"),)
-        self.edge = Edge(Settings(nats=rig.nats.settings(Role.EDGE), port=0, pools=pools), FAST)
+        self.edge = Edge(Settings(nats=rig.nats.settings(Role.EDGE), port=0, pools=pools), limits)
         await self.edge.open()
         self.stop = asyncio.Event()
         self.running = asyncio.create_task(self.edge.run(self.stop))
         self.http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.edge.port}",
             headers={"authorization": f"Bearer {rig.ledger.key}"},
-            timeout=20,
+            timeout=60,
         )
         await until(lambda: self.edge.catalogue.loaded and not self.edge.roster.silent("sandbox"))
         return self
@@ -74,7 +75,7 @@ async def test_calls_of_two_edges_do_not_mix(rig: Rig) -> None:
 async def test_a_restart_of_nats_leaves_both_edges_whole(own_rig: Rig) -> None:
     """After a restart of NATS both edges serve, and neither hears of the other's calls."""
     own_rig.worker.script = echo
-    second = await Second().open(own_rig)
+    second = await Second().open(own_rig, PATIENT)
     own_rig.nats.kill()
     await until(lambda: not own_rig.edge.bus.connected and not second.edge.bus.connected)
     own_rig.nats.start()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.edge.conftest import FAST, Rig
+from tests.fakes.ticks import Ticks
 
 SHAPES = {
     "length and chunked": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -100,7 +101,7 @@ async def test_slow_clients_are_closed_in_time(rig: Rig) -> None:
     half = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A"
     auth = b"Authorization: Bearer %s\r\n" % rig.ledger.key.encode()
     body = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + auth + b"Content-Length: 1000\r\n\r\n{"
-    started = asyncio.get_running_loop().time()
+    waited = Ticks()
     connections = []
     for data in [b""] * 50 + [half] * 50 + [body] * 50:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.edge.port)
@@ -109,10 +110,10 @@ async def test_slow_clients_are_closed_in_time(rig: Rig) -> None:
     answers = await asyncio.gather(*[rig.chat() for _ in range(20)])
     assert {answer.status_code for answer in answers} == {200}
     for data, reader, writer in connections:
-        got = await asyncio.wait_for(reader.read(), 5)
+        got = await asyncio.wait_for(reader.read(), 30)
         assert got.startswith(b"HTTP/1.1 408 ") if data else got == b""
         writer.close()
-    assert asyncio.get_running_loop().time() - started < FAST.head_s + 2
+    assert waited.s < FAST.head_s + 2
     assert rig.edge.load.requests == 0
     assert rig.edge.budget.used == 0
 

@@ -340,7 +340,7 @@ def _run(dialect: str, request: pytest.FixtureRequest, folder: Path, examples: i
 @MAD
 def test_any_order_of_everything(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Runs of 50 steps: every invariant holds after each. A run on PostgreSQL takes five times as long."""
-    _run(dialect, request, tmp_path, {"sqlite": 100, "postgresql": 25}[dialect], 50)
+    _run(dialect, request, tmp_path, {"sqlite": 30, "postgresql": 6}[dialect], 50)
 
 
 @MAD

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from ledger.store.postgres import PostgresTransaction
+from ledger.store.postgres import _WRITER_SETTINGS, PostgresTransaction
 from schemas.bus.usage import Known, Outcome, Try
 from schemas.money.amounts import NANO_MAX
 from schemas.money.pricing import NO_USAGE, TokenUsage
@@ -380,6 +380,8 @@ async def test_two_ledgers_make_keys_of_one_profile(
     source: Any, clock: Clock, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A profile that another ledger makes between any two reads of this one's: both keys are made, on one account."""
+    # The first one's transaction lasts as long as all of the second's, which is how busy the machine is.
+    monkeypatch.setitem(_WRITER_SETTINGS, "idle_in_transaction_session_timeout", "60s")
     books = await Books.open(await source.open(), clock)
     other = await Books.open(await source.again(), clock)
     real = PostgresTransaction.fetch

@@ -21,12 +21,13 @@ from runtime.bus.bus import (
 from runtime.bus.client import HEADROOM_BYTES
 from runtime.settings.settings import NatsSettings, SettingsError
 from schemas.bus.subjects import LEDGER_QUEUE, Role, new_id
+from tests.fakes.ticks import Ticks
 
 FRAMES = "_INBOX.e1.f.>"
 FRAME = "_INBOX.e1.f.call.1"
 
 
-async def until(condition, within_s: float = 5.0):
+async def until(condition, within_s: float = 60.0):
     """Waits for a condition, asked every 5 ms."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -67,17 +68,17 @@ async def test_request_is_answered(connect):
     edge = await connect(Role.EDGE)
     await echo(await connect(Role.LEDGER))
     asked = [str(number).encode() for number in range(200)]
-    assert await asyncio.gather(*(edge.request("ledger.ping", data, 2) for data in asked)) == asked
+    assert await asyncio.gather(*(edge.request("ledger.ping", data, 10) for data in asked)) == asked
     assert not edge._waiting
 
 
 async def test_no_responders_is_an_error_of_a_request(connect):
     """A request that nobody listens to fails at once, not after its timeout."""
     edge = await connect(Role.EDGE)
-    begun = time.monotonic()
+    waited = Ticks()
     with pytest.raises(NoResponders):
         await edge.request("ledger.ping", b"", 5)
-    assert time.monotonic() - begun < 0.5
+    assert waited.s < 0.5
 
 
 async def test_no_responders_is_a_message_on_the_reply_subject(connect):
@@ -234,9 +235,9 @@ async def test_frozen_server_is_noticed_within_seconds(server, connect):
     edge = await connect(Role.EDGE)
     server.pause()
     try:
-        begun = time.monotonic()
-        await until(lambda: not edge.connected, PING_INTERVAL_S * (PINGS_MAX + 2))
-        assert time.monotonic() - begun < PING_INTERVAL_S * (PINGS_MAX + 1) + 0.5
+        waited = Ticks()
+        await until(lambda: not edge.connected, 10 * PING_INTERVAL_S * (PINGS_MAX + 2))
+        assert waited.s < PING_INTERVAL_S * (PINGS_MAX + 1) + 0.5
         with pytest.raises(BusDown):
             edge.publish("ledger.ping", b"")
     finally:
@@ -253,7 +254,7 @@ async def test_frozen_server_with_a_full_socket_is_left_too(server, connect):
         for _ in range(30):
             edge.publish("ledger.ping", bytes(256 * 1024))
             await asyncio.sleep(0)
-        await until(lambda: not edge.connected, PING_INTERVAL_S * (PINGS_MAX + 2))
+        await until(lambda: not edge.connected, 10 * PING_INTERVAL_S * (PINGS_MAX + 2))
     finally:
         server.resume()
     await until(lambda: edge.connected)
@@ -299,11 +300,11 @@ async def test_request_in_flight_fails_when_the_connection_is_lost(server, conne
     await book.subscribe("ledger.*", lambda _message: None, LEDGER_QUEUE)
     task = asyncio.create_task(edge.request("ledger.ping", b"", 30))
     await edge.flush(2)
-    begun = time.monotonic()
+    waited = Ticks()
     server.kill()
     with pytest.raises(BusDown):
         await task
-    assert time.monotonic() - begun < 2
+    assert waited.s < 2
     server.start()
 
 

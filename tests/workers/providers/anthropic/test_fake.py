@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import aiohttp
-import anthropic
 import pytest
 
 from runtime.settings.settings import AccountSettings
@@ -36,10 +35,20 @@ def fake():
         yield running
 
 
+@pytest.fixture
+def anthropic():
+    """Anthropic's own SDK."""
+    import anthropic  # noqa: PLC0415  two seconds for each process that collects the tests, used or not
+
+    return anthropic
+
+
 def sdk(fake, key=API_KEY):
     """Anthropic's own client, pointed at the fake."""
+    from anthropic import Anthropic as Client  # noqa: PLC0415  as above
+
     version = {"anthropic-version": "2023-06-01"}
-    return anthropic.Anthropic(api_key=key, base_url=fake.base_url, max_retries=0, default_headers=version)
+    return Client(api_key=key, base_url=fake.base_url, max_retries=0, default_headers=version)
 
 
 def ask(fake, *messages, **options):
@@ -96,7 +105,7 @@ def test_the_sdk_accepts_streams(fake):
     assert message.content[2].input == {}
 
 
-def test_the_sdk_raises_on_errors(fake):
+def test_the_sdk_raises_on_errors(fake, anthropic):
     """The official SDK tells the fake's errors apart as it does the real ones."""
     fake.play(Script(status=429, error=error_body("rate_limit_error", "x")), Script(status=529))
     with pytest.raises(anthropic.RateLimitError):
@@ -150,7 +159,7 @@ def test_the_sdk_raises_on_errors(fake):
         {"extra_headers": {"anthropic-version": ""}},
     ],
 )
-def test_the_fake_refuses_what_the_real_one_refuses(fake, wrong):
+def test_the_fake_refuses_what_the_real_one_refuses(fake, anthropic, wrong):
     """Requests that the API answers with a 400 get one here."""
     with pytest.raises(anthropic.BadRequestError):
         ask(fake, **wrong)

@@ -20,7 +20,7 @@ UPSTREAMS = (
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)
-@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.long)])
 def test_refused_or_valid(count, upstream):
     """So many bodies, shared among the generations of models; a good part of each is served."""
     row = model(upstream)

@@ -1,4 +1,6 @@
+import asyncio
 import json
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +14,7 @@ from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
-from tests.fakes.worker import PRICE, job, model, rig, until
+from tests.fakes.worker import PRICE, job, model, muting, rig, until
 from tests.workers.providers.bedrock.cases import CLAUDE
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -75,14 +77,17 @@ async def test_calls_through_a_real_worker(server):
 
 
 @pytest.mark.parametrize("after", [2, 4])
-async def test_c36_a_caller_who_leaves_pays_for_the_answer_that_bedrock_bills(server, after):
+async def test_c36_a_caller_who_leaves_pays_for_the_answer_that_bedrock_bills(server, after, monkeypatch):
     """The stream is drained behind the caller's back, so that the bill is Bedrock's own figures."""
-    server.replies = [fake.Reply(frames=EVENTS, pace_s=0.05)]
+    muted, gate = muting(monkeypatch), threading.Event()
+    server.replies = [fake.Reply(frames=EVENTS, held=after, gate=gate)]
     async with rig(pool(server), (ROW,)) as made:
         call = asked(STREAM)
         answered = made.edge.offer(call, "bedrock")
         await until(lambda: answered.data.count(b"\n\n") >= after, "the chunks")
         answered.cancel()
+        await asyncio.wait_for(muted.wait(), 10)
+        gate.set()
         bill = await made.ledger.event(call)
         assert (bill.outcome, bill.known) == (Outcome.CANCELLED, Known.REPORTED)
         assert bill.usage == TokenUsage(input=10, output=2)

@@ -5,8 +5,6 @@ import json
 
 import aiohttp
 import pytest
-from google import genai
-from google.genai import errors, types
 
 from runtime.settings.settings import AccountSettings
 from tests.fakes.gemini import API_KEY, FakeGemini, Script, error_body
@@ -27,9 +25,19 @@ def fake():
         yield running
 
 
+@pytest.fixture
+def genai():
+    """Google's own SDK."""
+    from google import genai  # noqa: PLC0415  two seconds for each process that collects the tests, used or not
+
+    return genai
+
+
 def sdk(fake, key=API_KEY):
     """Google's own client, pointed at the fake."""
-    return genai.Client(api_key=key, http_options=types.HttpOptions(base_url=fake.base_url))
+    from google import genai  # noqa: PLC0415  as above
+
+    return genai.Client(api_key=key, http_options=genai.types.HttpOptions(base_url=fake.base_url))
 
 
 async def fetch(fake, made: Exchange, account) -> bytes:
@@ -58,13 +66,13 @@ def account(fake):
     return AccountSettings(id="main", api_key=API_KEY, base_url=fake.base_url)
 
 
-def test_the_sdk_accepts_a_plain_answer(fake):
+def test_the_sdk_accepts_a_plain_answer(fake, genai):
     """google-genai reads the fake's plain answer: text, usage, finish reason."""
     with sdk(fake) as client:
         answer = client.models.generate_content(model="gemini-x", contents="hi")
     assert answer.text == "Hello"
     assert answer.usage_metadata.total_token_count == 5
-    assert answer.candidates[0].finish_reason is types.FinishReason.STOP
+    assert answer.candidates[0].finish_reason is genai.types.FinishReason.STOP
 
 
 @pytest.mark.parametrize("name", ["e2.jsonl", "parallel.jsonl", "text.jsonl", "choices.jsonl", "e6.jsonl"])
@@ -80,9 +88,10 @@ def test_the_sdk_accepts_every_fixture_streamed(fake, name):
     assert not fake.refusals
 
 
-def test_the_sdk_and_we_are_judged_alike(fake):
+def test_the_sdk_and_we_are_judged_alike(fake, genai):
     """A tool loop of google-genai's own passes the fake's rules, signature and all; without it the fake says 400."""
     fake.play(Script(events=fixture("e2.jsonl")))
+    types = genai.types
     tool = types.Tool(function_declarations=[types.FunctionDeclaration(name="f")])
     config = types.GenerateContentConfig(
         tools=[tool], automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
@@ -98,20 +107,20 @@ def test_the_sdk_and_we_are_judged_alike(fake):
         )
         assert second.text == "Hello"
         said.parts[0].thought_signature = None
-        with pytest.raises(errors.ClientError, match="thought_signature"):
+        with pytest.raises(genai.errors.ClientError, match="thought_signature"):
             client.models.generate_content(model="gemini-x", contents=[user, said, result], config=config)
 
 
-def test_the_sdk_raises_the_fakes_errors(fake):
+def test_the_sdk_raises_the_fakes_errors(fake, genai):
     """Errors of the fake are errors for google-genai: a wrong key, a model that is gone, a scripted status."""
-    with sdk(fake, "wrong") as client, pytest.raises(errors.ClientError, match="API_KEY_INVALID"):
+    with sdk(fake, "wrong") as client, pytest.raises(genai.errors.ClientError, match="API_KEY_INVALID"):
         client.models.generate_content(model="gemini-x", contents="hi")
     fake.gone.add("gemini-old")
     fake.play(Script(status=503, error=error_body(503, "UNAVAILABLE", "busy"), wrapped=True))
     with sdk(fake) as client:
-        with pytest.raises(errors.ClientError, match="NOT_FOUND"):
+        with pytest.raises(genai.errors.ClientError, match="NOT_FOUND"):
             client.models.generate_content(model="gemini-old", contents="hi")
-        with pytest.raises(errors.ServerError, match="busy"):
+        with pytest.raises(genai.errors.ServerError, match="busy"):
             client.models.generate_content(model="gemini-x", contents="hi")
 
 
