@@ -5,11 +5,20 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runtime.toml import Table, read
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import FAMILIES, SANDBOX
+from schemas.catalogue.forwarded import (
+    BASES,
+    CLIENT_TOOLS,
+    COMPATIBLE,
+    MORE_MAX,
+    OPENAI,
+    Forwarded,
+    why_not_more,
+)
 from schemas.catalogue.profiles import PROFILES
 
 # What an account may be let in with. `profile` names one of the AWS credential files: the others are secrets.
@@ -26,6 +35,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     `region_env` those that name the region.
     `limit_field` is what a model that nothing is known of calls the output limit, at the vendor's own address; empty
     leaves it to the profile.
+    `forwards` is what of a request goes on to the vendor's own address.
     """
 
     name: str
@@ -36,6 +46,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     signs: tuple[str, ...] = ()
     region_env: tuple[str, ...] = ()
     limit_field: str = ""
+    forwards: Forwarded = Forwarded()
 
     @property
     def needs_key(self) -> bool:
@@ -46,6 +57,14 @@ class Preset(Struct, frozen=True, kw_only=True):
     def needs_region(self) -> bool:
         """Whether an account has to name a region."""
         return _REGION in self.base_url
+
+    def sends(self, more: tuple[str, ...], *, own: bool) -> Forwarded:
+        """What goes on from a pool with `more` fields of its own; `own` says that it is at the vendor's own address.
+
+        A server elsewhere that speaks OpenAI's protocol is any compatible one.
+        """
+        base = COMPATIBLE if self.forwards.base == OPENAI and not own else self.forwards.base
+        return structs.replace(self.forwards, base=base, more=(*self.forwards.more, *more))
 
     def address(self, region: str) -> str:
         """Where an account of a region calls, unless it says otherwise; "" for a vendor without an address."""
@@ -91,9 +110,29 @@ def _preset(name: str, row: Table) -> Preset:
         signs=signs or tuple(env.values()),
         region_env=_variables(row, "region_env"),
         limit_field=row.text("limit_field"),
+        forwards=_forwards(row),
     )
     row.done()
     return preset
+
+
+def _forwards(row: Table) -> Forwarded:
+    return Forwarded(
+        base=_one_of(row, "fields", BASES) if row.has("fields") else COMPATIBLE,
+        more=more_fields(row, "more_fields"),
+        tools=row.texts("tool_types") or CLIENT_TOOLS,
+    )
+
+
+def more_fields(table: Table, key: str) -> tuple[str, ...]:
+    """The fields that a table forwards beside a base. Raises SettingsError for one that may move a price."""
+    names = table.texts(key) or ()
+    if len(names) > MORE_MAX:
+        raise table.problem(key, f"has {len(names)} names; at most {MORE_MAX} can be added")
+    for name in names:
+        if why := why_not_more(name):
+            raise table.problem(key, why)
+    return tuple(dict.fromkeys(names))
 
 
 def _one_of(row: Table, key: str, allowed: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime.catalogue.presets import presets
-from runtime.settings.pools import PoolSettings, own_pools, read_rate
+from runtime.settings.pools import PoolSettings, forwarded, own_pools, read_rate
 from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
@@ -77,7 +77,12 @@ def _served(model: Model, pool: PoolSettings | None, own_addresses: frozenset[st
     )
     capabilities = structs.replace(model.capabilities, needs_limit=not stops)
     return structs.replace(
-        model, pool=pool.name, provider=pool.provider, family=pool.family, capabilities=capabilities
+        model,
+        pool=pool.name,
+        provider=pool.provider,
+        family=pool.family,
+        capabilities=capabilities,
+        forwards=forwarded(pool, own=pool.name in own_addresses),
     )
 
 
@@ -134,6 +139,7 @@ def _row(
         shutdown_date=row.day("shutdown_date") or (kept.shutdown_date if kept else None),
         successor=row.text("successor") or (kept.successor if kept else None),
         capabilities=capabilities,
+        forwards=forwarded(pools[pool], own=pool in own_addresses),
     )
     rate = read_rate(row)
     row.done()

@@ -6,11 +6,12 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from runtime.catalogue.presets import CREDENTIALS, Preset, presets
+from runtime.catalogue.presets import CREDENTIALS, Preset, more_fields, presets
 from runtime.settings.secrets import Secrets, unread
 from runtime.toml import Table
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import SANDBOX
+from schemas.catalogue.forwarded import Forwarded
 from schemas.money.amounts import AmountError, usd_to_nano
 
 SANDBOX_WORDS_PER_S = 100
@@ -41,7 +42,10 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):
-    """One pool. `words_per_s` is the sandbox's pace; 0 is as fast as it goes."""
+    """One pool. `words_per_s` is the sandbox's pace; 0 is as fast as it goes.
+
+    `extra_fields` are those that go on to its accounts beside what its preset's row lists.
+    """
 
     name: str
     provider: str  # the name of a preset
@@ -49,6 +53,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountSettings, ...] = ()
     words_per_s: float = SANDBOX_WORDS_PER_S
     family: str = ""  # the code that speaks with it; left out: of the provider's own name
+    extra_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.family:
@@ -77,6 +82,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         raise table.problem("provider", f"{provider!r} is not one of: {', '.join(presets())}")
     sandbox = preset.family == SANDBOX
     rate = read_rate(table)
+    extra_fields = more_fields(table, "extra_fields")
     accounts: list[AccountSettings] = []
     for row in table.tables("accounts"):
         account = _account(row, preset, secrets)
@@ -98,6 +104,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         rate=rate,
         accounts=tuple(accounts),
         words_per_s=float(words or 0),
+        extra_fields=extra_fields,
     )
 
 
@@ -149,6 +156,11 @@ def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
             account.base_url == presets()[pool.provider].address(account.region) for account in pool.accounts
         )
     )
+
+
+def forwarded(pool: PoolSettings, *, own: bool) -> Forwarded:
+    """What of a request goes on from a pool; `own` says that it is at the address of its provider itself."""
+    return presets()[pool.provider].sends(pool.extra_fields, own=own)
 
 
 def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tuple[PoolSettings, ...]:

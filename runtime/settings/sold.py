@@ -9,7 +9,7 @@ from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
 from runtime.settings.models import known_capabilities, stops_at
-from runtime.settings.pools import PoolSettings, own_pools
+from runtime.settings.pools import PoolSettings, forwarded, own_pools
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.row import Row
 
@@ -109,6 +109,7 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         lifecycle=_lifecycle(row, today),
         shutdown_date=row.shutdown,
         successor=row.successor or None,
+        forwards=forwarded(pool, own=own),
         capabilities=structs.replace(
             able,
             chat="chat" in row.mode,

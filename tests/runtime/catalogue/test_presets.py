@@ -165,6 +165,8 @@ def test_the_wheel_has_the_rows():
         (("https://api", "https://{account}.api"), ["[acme] base_url", "placeholder"]),
         (("ACME_API_KEY", "acme key"), ["[acme.env] api_key", "acme key"]),
         (("api_key =", "password ="), ["[acme.env] password", "api_key"]),
+        (("env =", 'fields = "all"\nenv ='), ["[acme] fields", "'all'", "compatible"]),
+        (("env =", 'more_fields = ["documents"]\nenv ='), ["[acme] more_fields", "'documents'"]),
         (("env =", "colour = 1\nenv ="), ["[acme] colour", "unknown key"]),
         (("env =", "signs = ['a']\nenv ="), ["[acme] signs", "'a'"]),
         (("[acme]", "acme = 1\n[other]"), ["acme", "must be a table"]),

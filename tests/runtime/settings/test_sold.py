@@ -7,12 +7,15 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ledger.prices.listed import priced
 from runtime.catalogue.models import ids, rows
+from runtime.catalogue.presets import presets
 from runtime.settings.settings import Settings, load
 from runtime.settings.sold import sold, sold_by
 from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.forwarded import Forwarded
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.money.pricing import price_on
 
@@ -197,3 +200,30 @@ def test_every_id_is_found_without_its_row():
     """The quick reading of ids gives what the rows say."""
     for preset in ("openai", "anthropic", "gemini", "bedrock", "fireworks", "nobody"):
         assert ids(preset) == rows(preset).keys()
+
+
+def test_what_is_forwarded_follows_from_preset_address_and_pool(tmp_path):
+    """Every way a model comes to be sold says it: a catalogue row, a built-in model, a row of the file."""
+    row = '[[models]]\nid = "own"\npool = "{}"\nupstream = "u"\ninput = 1\noutput = 1\ncontext = 9\nmax_output = 9\n'
+    extra = pool("main").replace("provider", 'extra_fields = ["x_new", "x_new"]\nprovider', 1)
+    elsewhere = f'{extra}base_url = "http://up/v1"\n'
+    for text, provider, base in (
+        (extra, "openai", "openai"),
+        (elsewhere, "openai", "compatible"),
+        (extra.replace('"openai"', '"anthropic"'), "anthropic", "translated"),
+        (elsewhere.replace('"openai"', '"anthropic"'), "anthropic", "translated"),
+    ):
+        found = by_id(settings(tmp_path, text, row.format("main")))
+        for model in found.values():
+            assert model.provider == provider or model.pool != "main"
+            assert model.forwards.base == base or model.pool != "main"
+            assert model.forwards.more == (("x_new",) if model.pool == "main" else ()), model.id
+        assert found["own"].pool == "main"
+        assert sum(model.pool == "main" for model in found.values()) > 5
+
+
+def test_a_preset_may_forward_more(tmp_path):
+    """A pool's own fields come beside those of its preset's row."""
+    preset = structs.replace(presets()["openai"], forwards=Forwarded(base="openai", more=("a",)))
+    assert preset.sends(("b",), own=True) == Forwarded(base="openai", more=("a", "b"))
+    assert preset.sends((), own=False) == Forwarded(base="compatible", more=("a",))
