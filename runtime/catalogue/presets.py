@@ -24,7 +24,10 @@ from schemas.catalogue.profiles import PROFILES
 # What an account may be let in with. `profile` names one of the AWS credential files: the others are secrets.
 CREDENTIALS = ("api_key", "access_key_id", "secret_access_key", "session_token", "bearer_token", "profile")
 _FILE = Path(__file__).with_name("presets.toml")
-_REGION = "{region}"
+PLACES = ("region", "resource", "project")  # what an address may have in braces, and an account then says
+API_KEY = "api-key"
+AUTHS = ("bearer", API_KEY)  # how a credential is shown: `Authorization: Bearer`, or the header `api-key`
+_PLACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
@@ -32,10 +35,12 @@ class Preset(Struct, frozen=True, kw_only=True):
     """One vendor. `name` is what callers, keys and bills call it; `family` is the code that speaks with it.
 
     `env` gives the variable of each credential, `signs` those of which one set says that there are credentials, and
-    `region_env` those that name the region.
+    `region_env`, `resource_env` and `project_env` those that name what the address has in braces.
     `limit_field` is what a model that nothing is known of calls the output limit, at the vendor's own address; empty
     leaves it to the profile.
-    `forwards` is what of a request goes on to the vendor's own address.
+    `forwards` is what of a request goes on to the vendor's own address, `auth` one of AUTHS.
+    `base_rows` are the presets whose rows a deployment may be one of: what is sold are then the operator's deployments
+    alone, under names of their own.
     """
 
     name: str
@@ -47,6 +52,10 @@ class Preset(Struct, frozen=True, kw_only=True):
     region_env: tuple[str, ...] = ()
     limit_field: str = ""
     forwards: Forwarded = Forwarded()
+    resource_env: tuple[str, ...] = ()
+    project_env: tuple[str, ...] = ()
+    auth: str = "bearer"
+    base_rows: tuple[str, ...] = ()
 
     @property
     def needs_key(self) -> bool:
@@ -56,7 +65,16 @@ class Preset(Struct, frozen=True, kw_only=True):
     @property
     def needs_region(self) -> bool:
         """Whether an account has to name a region."""
-        return _REGION in self.base_url
+        return "region" in self.places
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Those of PLACES that its address has."""
+        return tuple(place for place in PLACES if f"{{{place}}}" in self.base_url)
+
+    def place_env(self, place: str) -> tuple[str, ...]:
+        """The variables that name one of PLACES, the first that is set."""
+        return {"region": self.region_env, "resource": self.resource_env, "project": self.project_env}[place]
 
     def sends(self, more: tuple[str, ...], *, own: bool) -> Forwarded:
         """What goes on from a pool with `more` fields of its own; `own` says that it is at the vendor's own address.
@@ -66,9 +84,12 @@ class Preset(Struct, frozen=True, kw_only=True):
         base = COMPATIBLE if self.forwards.base == OPENAI and not own else self.forwards.base
         return structs.replace(self.forwards, base=base, more=(*self.forwards.more, *more))
 
-    def address(self, region: str) -> str:
-        """Where an account of a region calls, unless it says otherwise; "" for a vendor without an address."""
-        return self.base_url.replace(_REGION, region)
+    def address(self, region: str = "", resource: str = "", project: str = "") -> str:
+        """Where an account calls, unless it says otherwise; "" for a vendor without an address."""
+        found = self.base_url
+        for place, value in zip(PLACES, (region, resource, project), strict=True):
+            found = found.replace(f"{{{place}}}", value)
+        return found
 
 
 @cache
@@ -95,8 +116,8 @@ def _preset(name: str, row: Table) -> Preset:
     base_url = row.text("base_url")
     if base_url and not base_url.startswith(("http://", "https://")):
         raise row.problem("base_url", "must start with https:// or http://")
-    if "{" in base_url.replace(_REGION, ""):
-        raise row.problem("base_url", f"has a placeholder other than {_REGION}")
+    if "{" in _without_places(base_url):
+        raise row.problem("base_url", f"has a placeholder other than {', '.join(PLACES)}")
     family = _one_of(row, "family", FAMILIES)
     if not base_url and family != SANDBOX:
         # A family's own address would get this vendor's key.
@@ -111,9 +132,24 @@ def _preset(name: str, row: Table) -> Preset:
         region_env=_variables(row, "region_env"),
         limit_field=row.text("limit_field"),
         forwards=_forwards(row),
+        resource_env=_variables(row, "resource_env"),
+        project_env=_variables(row, "project_env"),
+        auth=_one_of(row, "auth", AUTHS) if row.has("auth") else AUTHS[0],
+        base_rows=row.texts("base_rows") or (),
     )
     row.done()
     return preset
+
+
+def _without_places(address: str) -> str:
+    for place in PLACES:
+        address = address.replace(f"{{{place}}}", "")
+    return address
+
+
+def is_place(value: str) -> bool:
+    """Whether a value may stand in an address: a name, and nothing that would lead elsewhere."""
+    return _PLACE.fullmatch(value) is not None
 
 
 def _forwards(row: Table) -> Forwarded:

@@ -13,9 +13,11 @@ from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
 from schemas.catalogue.profiles import PICTURE_TOKENS_MAX, profiled
+from schemas.catalogue.row import Row
 from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
+ROUTES = frozenset(("chat", "completions"))  # what callers can ask a model for
 # The names in a file, and the token classes they price.
 _CLASSES = {
     "cached_input": "cached",
@@ -108,8 +110,9 @@ def _row(
     upstream = row.text("upstream", base.upstream if base else model_id)
     # What was said of another upstream model says nothing about this one.
     kept = base if base is not None and base.upstream == upstream and base.provider == provider else None
-    context = row.integer("context", base.context if base else None)
-    max_output = row.integer("max_output", base.max_output if base else None)
+    named = _base_row(row, provider)
+    context = row.integer("context", named.context if named else base.context if base else None)
+    max_output = row.integer("max_output", named.max_output if named else base.max_output if base else None)
     if context is None or max_output is None:
         key = "context" if context is None else "max_output"
         raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
@@ -120,6 +123,10 @@ def _row(
         capabilities,
         needs_limit=not _stops(provider, upstream, context, max_output, own=pool in own_addresses),
     )
+    if named:
+        capabilities = row_capabilities(
+            named, provider, own=pool in own_addresses and max_output >= named.max_output
+        )
     if limit_field := row.text("limit_field"):
         capabilities = structs.replace(capabilities, limit_field=limit_field)
     capabilities, guessed_pictures = _capabilities(row.table("capabilities"), capabilities)
@@ -132,7 +139,7 @@ def _row(
         family=pools[pool].family,
         context=context,
         max_output=max_output,
-        prices=_prices(row, upstream) or (kept.prices if kept else ()),
+        prices=_prices(row, upstream) or (named.priced() if named else kept.prices if kept else ()),
         created=row.integer("created", base.created if base else 0, least=0) or 0,
         owned_by=row.text("owned_by", base.owned_by if base else provider),
         lifecycle=lifecycle,
@@ -144,6 +151,37 @@ def _row(
     rate = read_rate(row)
     row.done()
     return _Row(model=model, rate=rate, guessed_pictures=guessed_pictures)
+
+
+def _base_row(row: Table, provider: str) -> Row | None:
+    """The catalogue's row that a deployment is one of, where a table names it."""
+    name = row.text("base_model")
+    if not name:
+        return None
+    from runtime.catalogue.models import rows  # noqa: PLC0415  only files with deployments need the rows here
+
+    sources = presets()[provider].base_rows or (provider,)
+    found = next((one for one in (rows(source).get(name) for source in sources) if one is not None), None)
+    if found is None:
+        raise row.problem("base_model", f"{name!r} is no row of the catalogue for {' or '.join(sources)}")
+    if ROUTES.isdisjoint(found.mode):
+        raise row.problem(
+            "base_model", f"{name!r} is for {', '.join(found.mode)}, for which there is no route"
+        )
+    return found
+
+
+def row_capabilities(row: Row, provider: str, *, own: bool) -> Capabilities:
+    """What a model of a catalogue's row can do; `own` says that it is at the address of its vendor itself."""
+    stops = stops_at(row.max_output, row.context, own=own and not row.max_output_disputed)
+    # Where deployments are sold, a row's id may begin with the zone that its price is for.
+    upstream = row.id.rpartition("/")[2] if presets()[provider].base_rows else row.id
+    return structs.replace(
+        known_capabilities(provider, upstream, own=own),
+        chat="chat" in row.mode,
+        completions="completions" in row.mode,
+        needs_limit=not stops,
+    )
 
 
 def _names(names: Iterable[str]) -> str:

@@ -1,14 +1,15 @@
 """Owns pools and their upstream accounts: from `[pools]` in a file, else from the presets' usual variables."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct, structs
 
-from runtime.catalogue.presets import CREDENTIALS, Preset, more_fields, presets
+from runtime.catalogue.presets import API_KEY, CREDENTIALS, PLACES, Preset, is_place, more_fields, presets
 from runtime.settings.secrets import Secrets, unread
-from runtime.toml import Table
+from runtime.toml import SettingsError, Table
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.forwarded import Forwarded
@@ -16,13 +17,15 @@ from schemas.money.amounts import AmountError, usd_to_nano
 
 SANDBOX_WORDS_PER_S = 100
 _RATE_MAX = 10
+_API_VERSION = re.compile(r"20\d{2}-\d{2}-\d{2}(?:-preview)?", re.ASCII)
 _PROFILE = "profile"  # a credential, and no secret: it names one of the AWS credential files
 
 
 class AccountSettings(Struct, frozen=True, kw_only=True):
     """One upstream account with its credentials: only workers ever hold one.
 
-    Empty text means that it was left out. `credit_nano` None is unlimited. The AWS fields are bedrock's.
+    Empty text means that it was left out. `credit_nano` None is unlimited. The AWS fields are bedrock's. `auth` is how
+    its preset shows a credential, and `api_version` one of Azure's older routes.
     """
 
     id: str
@@ -38,6 +41,9 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     session_token: str = ""
     profile: str = ""
     bearer_token: str = ""
+    resource: str = ""
+    auth: str = "bearer"
+    api_version: str = ""
     keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
 
 
@@ -120,10 +126,9 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         credit_nano = None if credit is None else usd_to_nano(str(credit))
     except AmountError as error:
         raise row.problem("credit_usd", str(error)) from None
-    region = row.text("region")
-    if preset.needs_region and not region:
-        raise row.problem("region", f"is needed for {preset.name}")
-    base_url = row.text("base_url") or preset.address(region)
+    base_url = row.text("base_url")
+    places = _places(row, preset, elsewhere=bool(base_url))
+    base_url = base_url or preset.address(**places)
     if base_url and not base_url.startswith(("http://", "https://")):
         raise row.problem("base_url", "must start with https:// or http://")
     account = AccountSettings(
@@ -132,8 +137,9 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         credit_nano=credit_nano,
         max_inflight=row.integer("max_inflight", 256, most=100_000) or 256,
         organization=row.text("organization"),
-        project=row.text("project"),
-        region=region,
+        auth=preset.auth,
+        api_version=_api_version(row) if preset.auth == API_KEY else "",
+        **places,
         profile=row.text(_PROFILE),
         **found,
     )
@@ -147,13 +153,34 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
     return account
 
 
+def _places(row: Table, preset: Preset, *, elsewhere: bool) -> dict[str, Any]:
+    """Where an account is. One `elsewhere` needs no more than its region."""
+    found = {place: row.text(place) for place in PLACES if place != "resource" or place in preset.places}
+    for place in preset.places:
+        if not found[place]:
+            if place == "region" or not elsewhere:
+                raise row.problem(place, f"is needed for {preset.name}")
+        elif not is_place(found[place]):
+            raise row.problem(place, f"{found[place][:64]!r} is no name of one")
+    return found
+
+
+def _api_version(row: Table) -> str:
+    version = row.text("api_version")
+    if version and _API_VERSION.fullmatch(version) is None:
+        raise row.problem("api_version", "must be a day like 2024-10-21, perhaps with -preview")
+    return version
+
+
 def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
     """The pools whose every account is at the address of its provider itself."""
     return frozenset(
         pool.name
         for pool in pools
         if all(
-            account.base_url == presets()[pool.provider].address(account.region) for account in pool.accounts
+            account.base_url
+            == presets()[pool.provider].address(account.region, account.resource, account.project)
+            for account in pool.accounts
         )
     )
 
@@ -167,15 +194,22 @@ def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tup
     """A pool of each preset whose usual variables are set, and the sandbox's, in the presets' order."""
     pools = []
     for preset in presets().values():
-        region = next((variables[name] for name in preset.region_env if variables.get(name)), "")
+        places: dict[str, Any] = {
+            place: _first_set(variables, preset.place_env(place)) for place in preset.places
+        }
         if preset.family == SANDBOX:
             account = AccountSettings(id=SANDBOX)
-        elif any(variables.get(sign) for sign in preset.signs) and (region or not preset.needs_region):
+        elif any(variables.get(sign) for sign in preset.signs) and all(places.values()):
+            for place, value in places.items():
+                if not is_place(value):
+                    names = " or ".join(preset.place_env(place))
+                    raise SettingsError(f"the environment: {names}: {value[:64]!r} is no name of a {place}")
             found: dict[str, Any] = {key: variables.get(variable, "") for key, variable in preset.env.items()}
             account = AccountSettings(
                 id="main",
-                base_url=preset.address(region),
-                region=region,
+                base_url=preset.address(**places),
+                auth=preset.auth,
+                **places,
                 **(found if credentials else {}),
             )
         else:
@@ -184,6 +218,10 @@ def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tup
             PoolSettings(name=preset.name, provider=preset.name, family=preset.family, accounts=(account,))
         )
     return tuple(pools)
+
+
+def _first_set(variables: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((variables[name] for name in names if variables.get(name)), "")
 
 
 def without_credentials(pool: PoolSettings) -> PoolSettings:

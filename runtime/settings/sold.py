@@ -1,6 +1,6 @@
 """Owns what a deployment sells: the models of its settings, and the built-in rows of its pools' presets under their names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Final, Protocol
@@ -8,12 +8,12 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
-from runtime.settings.models import known_capabilities, stops_at
+from runtime.catalogue.presets import presets
+from runtime.settings.models import ROUTES, row_capabilities
 from runtime.settings.pools import PoolSettings, forwarded, own_pools
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.row import Row
 
-_ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
 _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
@@ -56,7 +56,7 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
         for pool in pools
-        for row in rows(pool.provider).values()
+        for row in _rows(pool.provider).values()
         if _can_be_called(row, today, own=pool.name in own)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
@@ -69,31 +69,39 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
 
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
-    own = ids(pool.provider)
+    own = _ids(pool.provider)
     rivals = tuple(
         one
         for one in settings.pools
         if one.name == pool.name
-        or not own.isdisjoint(ids(one.provider))
+        or not own.isdisjoint(_ids(one.provider))
         or any(name.startswith(f"{one.name}/") for name in own)
     )
     found = _sold(settings, rivals, today)
     return {model.id: model for model in found if model.pool == pool.name}
 
 
+def _rows(provider: str) -> Mapping[str, Row]:
+    """The rows that are sold under their own names: none where the operator names deployments of them."""
+    return {} if presets()[provider].base_rows else rows(provider)
+
+
+def _ids(provider: str) -> frozenset[str]:
+    return frozenset() if presets()[provider].base_rows else ids(provider)
+
+
 def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
     """Whether there is a route for it, and its provider has not shut it down: elsewhere its server decides."""
     gone = row.shutdown is not None and row.shutdown <= today
-    return not _ROUTES.isdisjoint(row.mode) and not (own and gone)
+    return not ROUTES.isdisjoint(row.mode) and not (own and gone)
 
 
 def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bool) -> Model:
-    able = known_capabilities(pool.provider, row.id, own=own)
+    able = row_capabilities(row, pool.provider, own=own)
     tiers = able.service_tiers
     if pool.family in _TIERED:
         priced = {service for price in row.prices for service in price.services}
         tiers = tuple(tier for tier in _TIERS if tier in priced)
-    stops = stops_at(row.max_output, row.context, own=own and not row.max_output_disputed)
     return Model(
         id=f"{pool.name}/{row.id}",
         pool=pool.name,
@@ -110,13 +118,7 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         shutdown_date=row.shutdown,
         successor=row.successor or None,
         forwards=forwarded(pool, own=own),
-        capabilities=structs.replace(
-            able,
-            chat="chat" in row.mode,
-            completions="completions" in row.mode,
-            needs_limit=not stops,
-            service_tiers=tiers,
-        ),
+        capabilities=structs.replace(able, service_tiers=tiers),
     )
 
 

@@ -9,7 +9,7 @@ from hatchling.builders.wheel import WheelBuilder
 from msgspec import structs
 
 from runtime.catalogue.models import rows
-from runtime.catalogue.presets import CREDENTIALS, Preset, presets, read_presets
+from runtime.catalogue.presets import CREDENTIALS, PLACES, Preset, presets, read_presets
 from runtime.settings.settings import (
     AccountSettings,
     PoolSettings,
@@ -39,8 +39,14 @@ every_preset = pytest.mark.parametrize("preset", presets().values(), ids=list(pr
 
 def variables(preset: Preset) -> dict[str, str]:
     """An environment in which a vendor's credentials are set, each to a value that names it."""
-    names = (*preset.env.values(), *preset.region_env)
+    names = (*preset.env.values(), *(name for place in preset.places for name in preset.place_env(place)))
     return {name: f"canary-{name.lower().replace('_', '-')}" for name in names}
+
+
+def named(preset: Preset) -> set[str]:
+    """Every variable that a row names."""
+    places = [name for place in PLACES for name in preset.place_env(place)]
+    return {*preset.env.values(), *preset.signs, *places}
 
 
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
@@ -83,13 +89,14 @@ def test_a_row_holds_together(preset):
 @every_preset
 def test_variables_are_a_rows_own(preset):
     """Names of variables are well formed, and no two vendors share one: a key reaches nobody else's address."""
-    own = {*preset.env.values(), *preset.signs, *preset.region_env}
+    own = named(preset)
     assert all(VARIABLE.fullmatch(name) for name in own)
     assert len(set(preset.env.values())) == len(preset.env)
     others = [other for other in presets().values() if other.name != preset.name]
-    assert not own & {name for one in others for name in (*one.env.values(), *one.signs, *one.region_env)}
+    assert not own & {name for one in others for name in named(one)}
     assert set(preset.env) <= set(CREDENTIALS)
     assert bool(preset.region_env) is preset.needs_region
+    assert [place for place in PLACES if preset.place_env(place)] == list(preset.places)
 
 
 @every_preset
@@ -107,8 +114,9 @@ def test_its_variables_make_exactly_its_pool(tmp_path, monkeypatch, preset):
     pool = pools[0]
     assert (pool.provider, pool.family) == (preset.name, preset.family)
     (account,) = pool.accounts
-    region = environment[preset.region_env[0]] if preset.region_env else ""
-    assert account.base_url == preset.address(region)
+    places = {place: environment[preset.place_env(place)[0]] for place in preset.places}
+    assert account.base_url == preset.address(**places)
+    assert {place: getattr(account, place) for place in places} == places
     assert {key: getattr(account, key) for key in preset.env} == {
         key: environment[name] for key, name in preset.env.items()
     }

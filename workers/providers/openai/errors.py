@@ -45,6 +45,7 @@ _MODEL_CODES = GONE_CODES | {
     "team_model_access_denied",
     "project_model_access_denied",
 }
+_NO_DEPLOYMENT = "DeploymentNotFound"  # Azure's: what it calls a model
 _DEAD_CODES = frozenset(
     {
         "invalid_api_key",
@@ -105,7 +106,7 @@ def _fault(status: int, error: Any, wait_s: float | None) -> Fault:
     kind = fields.get("type")
     if code in SPENT_CODES or kind in SPENT_CODES or status == 402:
         return _TOO_DEAR if _LESS_WOULD_DO.search(_message(fields)) else _SPENT
-    if status in (400, 404) and code in GONE_CODES:
+    if status in (400, 404) and (code in GONE_CODES or code == _NO_DEPLOYMENT):
         return _GONE
     if status in (401, 403):
         return _refused(status, code, kind, fields)

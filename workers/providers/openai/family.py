@@ -18,6 +18,7 @@ from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from workers.providers.base import Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
+from workers.providers.openai import calling
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
@@ -26,10 +27,7 @@ from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
-BASE_URL = "https://api.openai.com/v1"
-
 _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out, and so do we
-_PATHS = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
 _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
 _TIER = "service_tier"
 _DEFAULT_TIER = Raw(b'"default"')
@@ -155,7 +153,7 @@ class OpenAIExchange:
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The same body for every account of OpenAI's own, but for the tier. What an earlier try has read is forgotten."""
-        base = account.base_url.rstrip("/") or BASE_URL
+        base = account.base_url.rstrip("/") or calling.BASE_URL
         region = openai_region("openai", base)
         self._region = (region,) if region else ()
         if is_openai(base):
@@ -168,16 +166,9 @@ class OpenAIExchange:
             body = suited(self._request_fields, self._job, self._model, with_options=not bare)
         self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
         self._late_usage = None
-        headers = {
-            "Authorization": f"Bearer {account.api_key}",
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if self._job.stream else "application/json",
-        }
-        if account.organization:
-            headers["OpenAI-Organization"] = account.organization
-        if account.project:
-            headers["OpenAI-Project"] = account.project
-        return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, body)
+        return UpstreamRequest(
+            "POST", calling.url(account, self._job), calling.headers(account, self._job), body
+        )
 
     def without(self, status: int, body: bytes) -> UpstreamRequest | None:
         """The same call once more without `stream_options`, where a compatible server's refusal names them.
