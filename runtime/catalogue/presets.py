@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
@@ -22,11 +23,21 @@ from schemas.catalogue.forwarded import (
 from schemas.catalogue.profiles import PROFILES
 
 # What an account may be let in with. `profile` names one of the AWS credential files: the others are secrets.
-CREDENTIALS = ("api_key", "access_key_id", "secret_access_key", "session_token", "bearer_token", "profile")
+CREDENTIALS = (
+    "api_key",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "bearer_token",
+    "profile",
+    "google_credentials",
+)
 _FILE = Path(__file__).with_name("presets.toml")
 PLACES = ("region", "resource", "project")  # what an address may have in braces, and an account then says
-API_KEY = "api-key"
-AUTHS = ("bearer", API_KEY)  # how a credential is shown: `Authorization: Bearer`, or the header `api-key`
+API_KEY, GOOGLE = "api-key", "google"
+# How a credential is shown: `Authorization: Bearer`, the header `api-key`, or a bearer token that is minted from it.
+AUTHS = ("bearer", API_KEY, GOOGLE)
+GLOBAL = "global"  # the region of no place
 _PLACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
@@ -37,8 +48,10 @@ class Preset(Struct, frozen=True, kw_only=True):
     `env` gives the variable of each credential, `signs` those of which one set says that there are credentials, and
     `region_env`, `resource_env` and `project_env` those that name what the address has in braces.
     `limit_field` is what a model that nothing is known of calls the output limit, at the vendor's own address; empty
-    leaves it to the profile.
+    leaves it to the profile. Of a profile of another family it is every model's.
     `forwards` is what of a request goes on to the vendor's own address, `auth` one of AUTHS.
+    `global_url` takes the place of `base_url` in the region `global`; elsewhere prices are multiplied by
+    `regional_factor`. The rows whose ids begin with `sells` are sold, and asked for with `upstream_prefix` before.
     `base_rows` are the presets whose rows a deployment may be one of: what is sold are then the operator's deployments
     alone, under names of their own.
     """
@@ -56,6 +69,10 @@ class Preset(Struct, frozen=True, kw_only=True):
     project_env: tuple[str, ...] = ()
     auth: str = "bearer"
     base_rows: tuple[str, ...] = ()
+    global_url: str = ""
+    regional_factor: Decimal | None = None
+    sells: str = ""
+    upstream_prefix: str = ""
 
     @property
     def needs_key(self) -> bool:
@@ -86,7 +103,7 @@ class Preset(Struct, frozen=True, kw_only=True):
 
     def address(self, region: str = "", resource: str = "", project: str = "") -> str:
         """Where an account calls, unless it says otherwise; "" for a vendor without an address."""
-        found = self.base_url
+        found = self.global_url if self.global_url and region == GLOBAL else self.base_url
         for place, value in zip(PLACES, (region, resource, project), strict=True):
             found = found.replace(f"{{{place}}}", value)
         return found
@@ -136,6 +153,10 @@ def _preset(name: str, row: Table) -> Preset:
         project_env=_variables(row, "project_env"),
         auth=_one_of(row, "auth", AUTHS) if row.has("auth") else AUTHS[0],
         base_rows=row.texts("base_rows") or (),
+        global_url=row.text("global_url"),
+        regional_factor=row.decimal("regional_factor", most=10),
+        sells=row.text("sells"),
+        upstream_prefix=row.text("upstream_prefix"),
     )
     row.done()
     return preset

@@ -13,6 +13,7 @@ from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
 from schemas.catalogue.profiles import PICTURE_TOKENS_MAX, profiled
+from schemas.catalogue.regions import REGIONAL
 from schemas.catalogue.row import Row
 from schemas.money.pricing import Price, PriceTier, check_price
 
@@ -139,7 +140,8 @@ def _row(
         family=pools[pool].family,
         context=context,
         max_output=max_output,
-        prices=_prices(row, upstream) or (named.priced() if named else kept.prices if kept else ()),
+        prices=_prices(row, upstream)
+        or (row_prices(named, provider) if named else kept.prices if kept else ()),
         created=row.integer("created", base.created if base else 0, least=0) or 0,
         owned_by=row.text("owned_by", base.owned_by if base else provider),
         lifecycle=lifecycle,
@@ -174,13 +176,24 @@ def _base_row(row: Table, provider: str) -> Row | None:
 def row_capabilities(row: Row, provider: str, *, own: bool) -> Capabilities:
     """What a model of a catalogue's row can do; `own` says that it is at the address of its vendor itself."""
     stops = stops_at(row.max_output, row.context, own=own and not row.max_output_disputed)
-    # Where deployments are sold, a row's id may begin with the zone that its price is for.
-    upstream = row.id.rpartition("/")[2] if presets()[provider].base_rows else row.id
+    # A row's id may begin with the zone that its price is for, or with the publisher.
+    preset = presets()[provider]
+    upstream = row.id.rpartition("/")[2] if preset.base_rows or preset.upstream_prefix else row.id
     return structs.replace(
         known_capabilities(provider, upstream, own=own),
         chat="chat" in row.mode,
         completions="completions" in row.mode,
         needs_limit=not stops,
+    )
+
+
+def row_prices(row: Row, provider: str) -> tuple[Price, ...]:
+    """What a model of a catalogue's row costs, with the factor of its vendor's regions."""
+    factor = presets()[provider].regional_factor
+    if factor is None:
+        return row.priced()
+    return tuple(
+        structs.replace(price, uplifts={REGIONAL: factor, **price.uplifts}) for price in row.priced()
     )
 
 
@@ -217,8 +230,10 @@ def known_capabilities(provider: str, upstream: str, *, own: bool) -> Capabiliti
     preset = presets()[provider]
     able = profiled(preset.profile, upstream)
     # A vendor's own models may refuse the name that other servers alone know.
-    guessed_name = able.guessed and own and preset.limit_field
-    return structs.replace(able, limit_field=preset.limit_field) if guessed_name else able
+    guessed_name = able.guessed and own
+    # A profile of another wire has that wire's name.
+    named = bool(preset.limit_field) and (guessed_name or preset.profile != preset.family)
+    return structs.replace(able, limit_field=preset.limit_field) if named else able
 
 
 def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:

@@ -7,12 +7,23 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from runtime.catalogue.presets import API_KEY, CREDENTIALS, PLACES, Preset, is_place, more_fields, presets
+from runtime.catalogue.presets import (
+    API_KEY,
+    CREDENTIALS,
+    GLOBAL,
+    GOOGLE,
+    PLACES,
+    Preset,
+    is_place,
+    more_fields,
+    presets,
+)
 from runtime.settings.secrets import Secrets, unread
 from runtime.toml import SettingsError, Table
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.forwarded import Forwarded
+from schemas.catalogue.regions import REGIONAL
 from schemas.money.amounts import AmountError, usd_to_nano
 
 SANDBOX_WORDS_PER_S = 100
@@ -25,7 +36,8 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     """One upstream account with its credentials: only workers ever hold one.
 
     Empty text means that it was left out. `credit_nano` None is unlimited. The AWS fields are bedrock's. `auth` is how
-    its preset shows a credential, and `api_version` one of Azure's older routes.
+    its preset shows a credential, `api_version` one of Azure's older routes, and `uplift` what its region adds to prices,
+    by the name that rows have for it. `google_credentials` is a credential file, or the path of one.
     """
 
     id: str
@@ -44,6 +56,8 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     resource: str = ""
     auth: str = "bearer"
     api_version: str = ""
+    google_credentials: str = ""
+    uplift: str = ""
     keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
 
 
@@ -138,6 +152,7 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         max_inflight=row.integer("max_inflight", 256, most=100_000) or 256,
         organization=row.text("organization"),
         auth=preset.auth,
+        uplift=_uplift(preset, **places),
         api_version=_api_version(row) if preset.auth == API_KEY else "",
         **places,
         profile=row.text(_PROFILE),
@@ -147,6 +162,8 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         if not keyed:
             raise row.problem("api_key", "is needed")
         account = structs.replace(account, keyless=True)
+    if secrets is not None and preset.auth == GOOGLE and not account.google_credentials:
+        raise row.problem("google_credentials", "is needed")
     if bool(account.access_key_id) != bool(account.secret_access_key):
         raise row.problem("access_key_id", "and secret_access_key come together")
     row.done()
@@ -163,6 +180,10 @@ def _places(row: Table, preset: Preset, *, elsewhere: bool) -> dict[str, Any]:
         elif not is_place(found[place]):
             raise row.problem(place, f"{found[place][:64]!r} is no name of one")
     return found
+
+
+def _uplift(preset: Preset, region: str = "", **_: str) -> str:
+    return REGIONAL if preset.regional_factor is not None and region != GLOBAL else ""
 
 
 def _api_version(row: Table) -> str:
@@ -209,6 +230,7 @@ def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tup
                 id="main",
                 base_url=preset.address(**places),
                 auth=preset.auth,
+                uplift=_uplift(preset, **places),
                 **places,
                 **(found if credentials else {}),
             )

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
 from runtime.catalogue.presets import presets
-from runtime.settings.models import ROUTES, row_capabilities
+from runtime.settings.models import ROUTES, row_capabilities, row_prices
 from runtime.settings.pools import PoolSettings, forwarded, own_pools
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.row import Row
@@ -82,12 +82,27 @@ def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]
 
 
 def _rows(provider: str) -> Mapping[str, Row]:
-    """The rows that are sold under their own names: none where the operator names deployments of them."""
-    return {} if presets()[provider].base_rows else rows(provider)
+    """The rows that are sold, under the names that the provider is asked for: none where it has deployments of them."""
+    preset = presets()[provider]
+    if preset.base_rows:
+        return {}
+    if not preset.sells:
+        return rows(provider)
+    prefix, begins = preset.upstream_prefix, preset.sells
+    own = (row for row in rows(provider).values() if row.id.startswith(begins))
+    return {prefix + row.id: _prefixed(row, prefix, begins) for row in own}
+
+
+def _prefixed(row: Row, prefix: str, begins: str) -> Row:
+    successor = prefix + row.successor if row.successor.startswith(begins) else ""
+    return structs.replace(row, id=prefix + row.id, successor=successor)
 
 
 def _ids(provider: str) -> frozenset[str]:
-    return frozenset() if presets()[provider].base_rows else ids(provider)
+    preset = presets()[provider]
+    if preset.base_rows:
+        return frozenset()
+    return frozenset(preset.upstream_prefix + name for name in ids(provider) if name.startswith(preset.sells))
 
 
 def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
@@ -110,7 +125,7 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         family=pool.family,
         context=row.context,
         max_output=row.max_output,
-        prices=row.priced(),
+        prices=row_prices(row, pool.provider),
         rate=settings.rate if pool.rate is None else pool.rate,
         created=row.created,
         owned_by=row.preset,

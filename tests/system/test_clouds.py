@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
-from tests.fakes import azure
+from tests.fakes import azure, vertex
 from tests.fakes.azure import Azure
-from tests.fakes.tokn import Tokn
+from tests.fakes.tokn import Tokn, wait_for
+from tests.fakes.vertex import Vertex
 
 pytestmark = pytest.mark.system
 
@@ -45,9 +47,36 @@ base_url = "{resource.base_url}"
 
 
 @pytest.fixture(scope="module")
-def tokn(resource, tmp_path_factory) -> Iterator[Tokn]:
+def cloud() -> Iterator[Vertex]:
+    """Vertex AI, with its token endpoint."""
+    with Vertex() as running:
+        yield running
+
+
+def vertex_toml(name: str, cloud: Vertex, key_file: Path, region: str = vertex.LOCATION) -> str:
+    """A pool on Vertex AI, with the account of a key file."""
+    return f"""
+[pools.{name}]
+provider = "vertex"
+rate = 1
+[[pools.{name}.accounts]]
+id = "main"
+project = "{vertex.PROJECT}"
+region = "{region}"
+google_credentials = "file:{key_file}"
+base_url = "{cloud.base_url}"
+"""
+
+
+@pytest.fixture(scope="module")
+def tokn(resource, cloud, tmp_path_factory) -> Iterator[Tokn]:
     """A deployment with pools of each kind."""
-    config = azure_toml("v1", resource) + azure_toml("locked", resource, key="azurecanary-of-nobody")
+    keys = tmp_path_factory.mktemp("keys")
+    (keys / "good.json").write_text(cloud.credentials())
+    (keys / "bad.json").write_text(cloud.credentials(client_email="nobody@canary.test"))
+    config = vertex_toml("vx", cloud, keys / "good.json") + vertex_toml("nokey", cloud, keys / "bad.json")
+    config += vertex_toml("worldwide", cloud, keys / "good.json", region="global")
+    config += azure_toml("v1", resource) + azure_toml("locked", resource, key="azurecanary-of-nobody")
     config += azure_toml("dated", resource, more=f'api_version = "{azure.API_VERSION}"')
     with Tokn(tmp_path_factory.mktemp("clouds") / "data", config) as running:
         yield running
@@ -139,3 +168,89 @@ def test_no_deployment_has_a_name_that_the_operator_did_not_give(sdk):
     assert {"v1", "dated"} <= ids
     assert not {name for name in ids if name.startswith(("v1/", "dated/"))}
     assert BASE_MODEL not in ids
+
+
+# Of the catalogue's row at Vertex AI, in picodollars a token; a tenth more in every region but the global one.
+GEMINI_INPUT, GEMINI_OUTPUT = 300_000, 2_500_000
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("pool", "permille"), [("vx", 1_100), ("worldwide", 1_000)])
+def test_vertex_is_called_with_a_minted_token(tokn, sdk, cloud, *, pool, permille, stream):
+    """A service account's grant opens it; the answer is whole, its thinking is billed, and a region costs a tenth more."""
+    cloud.seen.clear()
+    name = f"{pool}/{vertex.MODEL}"
+    if stream:
+        options = {"include_usage": True}
+        with sdk.chat.completions.create(
+            model=name, messages=SAY, max_tokens=50, stream=True, stream_options=options
+        ) as answer:
+            request_id = answer.response.headers["x-request-id"]
+            chunks = list(answer)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        usage = chunks[-1].usage
+    else:
+        whole = sdk.chat.completions.with_raw_response.create(model=name, messages=SAY, max_tokens=50)
+        request_id = whole.headers["x-request-id"]
+        plain = whole.parse()
+        text, usage = plain.choices[0].message.content, plain.usage
+    assert text == "".join(vertex.WORDS)
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (50, 30)
+    assert billed(tokn, request_id) == (50 * GEMINI_INPUT + 30 * GEMINI_OUTPUT) * permille // 1_000_000
+    (body,) = cloud.seen
+    assert (body["model"], body["max_tokens"]) == (vertex.MODEL, 50)
+
+
+def test_vertex_sells_gemini_under_its_publishers_name(sdk):
+    """The pool's name before it, and without for the first such pool; what else the cloud has is not called so."""
+    ids = {model.id for model in sdk.models.list()}
+    assert {vertex.MODEL, f"vx/{vertex.MODEL}", f"worldwide/{vertex.MODEL}"} <= ids
+    own = [name for name in ids if name.startswith("vx/")]
+    assert all(name.startswith("vx/google/gemini-") for name in own)
+
+
+def test_vertex_refuses_a_token(tokn, sdk, cloud):
+    """A 401 has a new token minted, and calls go on within seconds."""
+    before = len(cloud.tokens)
+    cloud.revoked.update(cloud.tokens)
+    with pytest.raises(openai.InternalServerError) as refused:
+        sdk.chat.completions.create(model=f"vx/{vertex.MODEL}", messages=SAY)
+    assert refused.value.code == "upstream_auth"
+    assert "ya29" not in str(refused.value)
+    wait_for(lambda: len(cloud.tokens) > before, 15, "a new token is minted")
+
+    def served() -> bool:
+        try:
+            return bool(sdk.chat.completions.create(model=f"vx/{vertex.MODEL}", messages=SAY).choices)
+        except openai.APIStatusError:
+            return False
+
+    wait_for(served, 15, "calls go on")
+
+
+def test_vertex_tells_nobody_the_token(tokn, sdk, cloud):
+    """A provider that says the token back is not repeated: not to the caller, and in no log."""
+    with pytest.raises(openai.BadRequestError) as refused:
+        sdk.chat.completions.create(
+            model=f"vx/{vertex.MODEL}", messages=[{"role": "user", "content": "echo"}]
+        )
+    assert "[redacted]" in str(refused.value)
+    log = tokn.log.read_text()
+    for secret in (*cloud.tokens, "PRIVATE KEY"):
+        assert secret not in str(refused.value)
+        assert secret not in log
+
+
+def test_vertex_gives_no_token(tokn, sdk):
+    """The account is refused with the endpoint's code as the reason; callers learn that the gateway is at fault."""
+    with pytest.raises(openai.InternalServerError) as refused:
+        sdk.chat.completions.create(model=f"nokey/{vertex.MODEL}", messages=SAY)
+    assert (refused.value.status_code, refused.value.code) == (502, "upstream_auth")
+    assert "canary" not in str(refused.value)
+
+    def told() -> bool:
+        (pool,) = [row for row in tokn.rows("pools") if row["name"] == "nokey"]
+        return [account["state"] for account in pool["accounts"]] == ["refused"]
+
+    wait_for(told, 10, "its account is refused")

@@ -45,6 +45,7 @@ _MODEL_CODES = GONE_CODES | {
     "team_model_access_denied",
     "project_model_access_denied",
 }
+_NO_PUBLISHER_MODEL = re.compile(r"publisher model\b.*\bnot found\b", re.IGNORECASE)  # Vertex AI's
 _NO_DEPLOYMENT = "DeploymentNotFound"  # Azure's: what it calls a model
 _DEAD_CODES = frozenset(
     {
@@ -160,7 +161,7 @@ def _refused(status: int, code: Any, kind: Any, fields: dict[str, Any]) -> Fault
 def _not_found(fields: dict[str, Any]) -> Fault:
     message = _message(fields)
     about_model = fields.get("param") == "model" or "model" in message.lower()
-    if about_model and fields.get("type") in _NOT_FOUND_TYPES:
+    if about_model and (fields.get("type") in _NOT_FOUND_TYPES or _NO_PUBLISHER_MODEL.search(message)):
         return _GONE
     if about_model:
         return Fault(_caller_error(404, fields), Action.STOP)

@@ -1,4 +1,4 @@
-"""Deployments: names of an operator's own for models whose price, window and capabilities the catalogue has."""
+"""Clouds: addresses by resource, project and region, and deployments that the catalogue has the price and window of."""
 
 import json
 from datetime import date
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.prices.reach import pool_regions, reach
 from runtime.catalogue.models import rows
 from runtime.settings.settings import Settings, SettingsError, load
 from runtime.settings.sold import sold
@@ -121,3 +122,78 @@ def test_a_mistake_is_one_line(tmp_path, text, words):
     assert "\n" not in line
     for word in words:
         assert word in line, line
+
+
+VERTEX = '[pools.vx]\nprovider = "vertex"\n[[pools.vx.accounts]]\nid = "a"\ngoogle_credentials = "{}"\n'
+HERE = 'project = "ours"\nregion = "{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("region", "host", "uplift"),
+    [
+        ("europe-west1", "europe-west1-aiplatform.googleapis.com", "regional"),
+        ("global", "aiplatform.googleapis.com", ""),
+    ],
+)
+def test_vertex_has_an_address_in_each_region(tmp_path, region, host, uplift):
+    """Host, project and location follow from the account; every region but the global one costs more."""
+    found = settings(tmp_path, VERTEX + HERE.format(region))
+    (account,) = found.pools[0].accounts
+    assert account.base_url == f"https://{host}/v1/projects/ours/locations/{region}/endpoints/openapi"
+    assert (account.auth, account.uplift) == ("google", uplift)
+
+
+def test_vertex_sells_gemini_alone(tmp_path):
+    """Rows are sold by the name that the endpoint wants, with the factor of regions, a limit and fields it knows."""
+    gemini = '[pools.gm]\nprovider = "gemini"\n[[pools.gm.accounts]]\nid = "a"\napi_key = "k"\n'
+    models = list(sold(settings(tmp_path, VERTEX + HERE.format("global") + gemini), date(2026, 11, 26)))
+    own = {model.id: model for model in models if model.pool == "vx"}
+    assert len(own) > 10
+    for name, model in own.items():
+        row = rows("vertex")[model.upstream.removeprefix("google/")]
+        assert row.id.startswith("gemini-")
+        assert name in (f"google/{row.id}", f"vx/google/{row.id}")
+        assert model.capabilities.limit_field == "max_tokens"
+        assert (model.forwards.base, model.forwards.tools) == ("openai", ("function",))
+        assert [price.tiers for price in model.prices] == [price.tiers for price in row.priced()]
+        assert {str(price.uplifts["regional"]) for price in model.prices} == {"1.1"}
+    assert next(model for model in models if model.id == "gemini-2.5-pro").pool == "gm"
+
+
+def test_a_hold_reckons_with_the_region(tmp_path):
+    """Of a pool in a region, where the price has the factor: a row of the operator's own has its price in it."""
+    own = '[[models]]\nid = "own"\npool = "vx"\nupstream = "google/x"\ninput = 1\noutput = 1\n'
+    own += "context = 9\nmax_output = 9\n"
+    for region, names in (("europe-west1", ("regional",)), ("global", ())):
+        found = settings(tmp_path, VERTEX + HERE.format(region) + own)
+        models = {model.id: model for model in sold(found, date(2026, 11, 26))}
+        regions = pool_regions(found.pools)
+        listed = models["google/gemini-4-argon"]
+        assert reach(listed, listed.prices[0], (), regions) == names
+        assert reach(models["own"], models["own"].prices[0], (), regions) == ()
+
+
+def test_googles_credentials_alone_make_no_pool(tmp_path, monkeypatch):
+    """Many machines have that variable for other purposes: project and region say that it is meant."""
+    monkeypatch.chdir(tmp_path)
+    variables = {
+        "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
+        "GOOGLE_CLOUD_PROJECT": "ours",
+        "GOOGLE_CLOUD_LOCATION": "global",
+    }
+    for left_out in (None, *variables):
+        environment = {name: value for name, value in variables.items() if name != left_out}
+        pools = load(None, credentials=True, environment=environment).pools
+        assert [pool.name for pool in pools] == (["sandbox"] if left_out else ["vertex", "sandbox"])
+    (account,) = load(None, credentials=True, environment=variables).pools[0].accounts
+    assert (account.google_credentials, account.project) == ("/key.json", "ours")
+
+
+@pytest.mark.parametrize("place", ["project", "region", "google_credentials"])
+def test_an_account_of_vertex_says_all(tmp_path, place):
+    """What is left out is named."""
+    text = "".join(
+        line for line in (VERTEX + HERE.format("global")).splitlines(True) if not line.startswith(place)
+    )
+    with pytest.raises(SettingsError, match=rf"\[\[pools\.vx\.accounts\]\] {place}: is needed"):
+        settings(tmp_path, text)
