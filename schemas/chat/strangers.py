@@ -22,9 +22,11 @@ _NULL = Raw(b"null")
 def check(fields: Fields, model: Model, dialect: str) -> None:
     """Raises RequestError for what would not be sent to a model's upstream: its name may mean any price."""
     forwards = model.forwards
-    strangers = fields.keys() - forwards.fields(chat=dialect == CHAT)
-    if strangers and (unknown := strangers.difference(forwards.more)):
-        raise RequestError(_unknown(next(name for name in fields if name in unknown)))
+    listed = forwards.fields(chat=dialect == CHAT)
+    if not fields.keys() <= listed:
+        for name in fields:
+            if name not in listed and name not in forwards.more:
+                raise RequestError(_unknown(name))
     tools = fields.get("tools")
     if tools is not None:
         _check_tools(tools, model)
