@@ -130,11 +130,7 @@ def read_presets(path: Path) -> dict[str, Preset]:
 def _preset(name: str, row: Table) -> Preset:
     env = _env(row.table("env"))
     signs = _variables(row, "signs")
-    base_url = row.text("base_url")
-    if base_url and not base_url.startswith(("http://", "https://")):
-        raise row.problem("base_url", "must start with https:// or http://")
-    if "{" in _without_places(base_url):
-        raise row.problem("base_url", f"has a placeholder other than {', '.join(PLACES)}")
+    base_url = _address(row, "base_url")
     family = _one_of(row, "family", FAMILIES)
     if not base_url and family != SANDBOX:
         # A family's own address would get this vendor's key.
@@ -143,7 +139,7 @@ def _preset(name: str, row: Table) -> Preset:
         name=name,
         family=family,
         profile=_one_of(row, "profile", PROFILES),
-        base_url=base_url.rstrip("/"),
+        base_url=base_url,
         env=env,
         signs=signs or tuple(env.values()),
         region_env=_variables(row, "region_env"),
@@ -153,7 +149,7 @@ def _preset(name: str, row: Table) -> Preset:
         project_env=_variables(row, "project_env"),
         auth=_one_of(row, "auth", AUTHS) if row.has("auth") else AUTHS[0],
         base_rows=row.texts("base_rows") or (),
-        global_url=row.text("global_url"),
+        global_url=_address(row, "global_url"),
         regional_factor=row.decimal("regional_factor", most=10),
         sells=row.text("sells"),
         upstream_prefix=row.text("upstream_prefix"),
@@ -162,10 +158,16 @@ def _preset(name: str, row: Table) -> Preset:
     return preset
 
 
-def _without_places(address: str) -> str:
+def _address(row: Table, key: str) -> str:
+    address = row.text(key)
+    if address and not address.startswith(("http://", "https://")):
+        raise row.problem(key, "must start with https:// or http://")
+    rest = address
     for place in PLACES:
-        address = address.replace(f"{{{place}}}", "")
-    return address
+        rest = rest.replace(f"{{{place}}}", "")
+    if "{" in rest:
+        raise row.problem(key, f"has a placeholder other than {', '.join(PLACES)}")
+    return address.rstrip("/")
 
 
 def is_place(value: str) -> bool:
