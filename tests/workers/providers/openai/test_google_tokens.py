@@ -247,6 +247,22 @@ def test_the_library_is_loaded_by_a_pool_that_needs_it_alone():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[4], timeout=60)
 
 
+def test_a_token_is_minted_with_what_services_install(cloud):
+    """The library of HTTP that google-auth likes best comes with the tests alone: nothing on the way to a token loads it."""
+    code = (
+        "import sys\n"
+        "sys.modules['requests'] = None\n"
+        "from workers.providers.openai.google_tokens import Source\n"
+        "source = Source(sys.stdin.read())\n"
+        "source.mint()\n"
+        "assert source.current(), source.why_not\n"
+    )
+    root = Path(__file__).parents[4]
+    text = cloud.credentials()
+    subprocess.run([sys.executable, "-c", code], input=text, text=True, check=True, cwd=root, timeout=60)
+    assert len(cloud.tokens) == 1
+
+
 def test_a_users_credentials_are_taken(cloud, monkeypatch):
     """A file that gcloud wrote for a person: the endpoint gets its refresh token, and this one knows no such grant."""
     fields = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
