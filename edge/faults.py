@@ -32,7 +32,8 @@ def _remedy(model: Model) -> str:
     preset = presets().get(model.provider)
     if preset is None or not preset.signs:
         return f"Add [pools.{model.pool}] to the gateway's configuration and restart it."
-    needed = [_one_of(names) for names in (preset.signs, preset.region_env) if names]
+    places = (preset.place_env(place) for place in preset.places)
+    needed = [_one_of(names) for names in (preset.signs, *places) if names]
     return (
         f"Set {' and '.join(needed)} for the gateway and restart it; "
         f"where it has a tokn.toml, add [pools.{model.pool}] there."

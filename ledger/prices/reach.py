@@ -6,7 +6,7 @@ from runtime.settings.pools import PoolSettings
 from schemas.catalogue.bedrock import region_uplifts
 from schemas.catalogue.families import BEDROCK
 from schemas.catalogue.model import Model
-from schemas.catalogue.regions import openai_region
+from schemas.catalogue.regions import REGIONAL, openai_region
 from schemas.money.pricing import Price
 
 NAMES_MAX = 8  # of one account and upstream model: any that has no price already means the dearest
@@ -45,7 +45,9 @@ def pool_regions(pools: Iterable[PoolSettings]) -> dict[str, tuple[str, ...]]:
     """The regions that the accounts of each pool are in, where the address of an account binds it to one."""
     found = {}
     for pool in pools:
-        regions = (openai_region(pool.family, account.base_url) for account in pool.accounts)
+        regions = (
+            account.uplift or openai_region(pool.family, account.base_url) for account in pool.accounts
+        )
         found[pool.name] = tuple(dict.fromkeys(region for region in regions if region))
     return found
 
@@ -54,7 +56,9 @@ def reach(
     model: Model, price: Price, asked: tuple[str, ...], regions: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
     """What a call is asked to be served under, the region of its pool, and that of its id where the row has a factor."""
-    names = asked + regions.get(model.pool, ())
+    # A row of the operator's own has the regional price in it, unless it names the factor.
+    of_pool = (name for name in regions.get(model.pool, ()) if name != REGIONAL or name in price.uplifts)
+    names = asked + tuple(of_pool)
     if model.family == BEDROCK:
         # The prices of a row are those of exactly its id: a region that it does not name is in them.
         names += tuple(name for name in region_uplifts(model.upstream) if name in price.uplifts)

@@ -8,15 +8,18 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime.catalogue.presets import presets, price_source
-from runtime.settings.pools import PoolSettings, own_pools, read_rate
+from runtime.settings.pools import PoolSettings, forwarded, own_pools, read_rate
 from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
 from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PICTURE_TOKENS_MAX, profiled
+from schemas.catalogue.regions import REGIONAL
+from schemas.catalogue.row import Row
 from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
 _BUILTIN = {(model.provider, model.upstream): model for model in BUILTIN}
+ROUTES = frozenset(("chat", "completions"))  # what callers can ask a model for
 # The names in a file, and the token classes they price.
 _CLASSES = {
     "cached_input": "cached",
@@ -78,7 +81,12 @@ def _served(model: Model, pool: PoolSettings | None, own_addresses: frozenset[st
     )
     capabilities = structs.replace(model.capabilities, needs_limit=not stops)
     return structs.replace(
-        model, pool=pool.name, provider=pool.provider, family=pool.family, capabilities=capabilities
+        model,
+        pool=pool.name,
+        provider=pool.provider,
+        family=pool.family,
+        capabilities=capabilities,
+        forwards=forwarded(pool, own=pool.name in own_addresses),
     )
 
 
@@ -104,8 +112,9 @@ def _row(
     upstream = row.text("upstream", base.upstream if base else model_id)
     # What was said of another upstream model says nothing about this one.
     kept = base if base is not None and base.upstream == upstream and base.provider == provider else None
-    context = row.integer("context", base.context if base else None)
-    max_output = row.integer("max_output", base.max_output if base else None)
+    named = _base_row(row, provider)
+    context = row.integer("context", named.context if named else base.context if base else None)
+    max_output = row.integer("max_output", named.max_output if named else base.max_output if base else None)
     if context is None or max_output is None:
         key = "context" if context is None else "max_output"
         raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
@@ -116,11 +125,15 @@ def _row(
         capabilities,
         needs_limit=not _stops(provider, upstream, context, max_output, own=pool in own_addresses),
     )
+    if named:
+        capabilities = row_capabilities(
+            named, provider, own=pool in own_addresses and max_output >= named.max_output
+        )
     if limit_field := row.text("limit_field"):
         capabilities = structs.replace(capabilities, limit_field=limit_field)
     capabilities, guessed_pictures = _capabilities(row.table("capabilities"), capabilities)
     lifecycle = _lifecycle(row, kept)
-    prices = _prices(row, upstream) or (kept.prices if kept else ())
+    prices = _prices(row, upstream) or (row_prices(named, provider) if named else kept.prices if kept else ())
     if not prices and not price_source(provider):
         raise row.problem(
             "input",
@@ -141,10 +154,53 @@ def _row(
         shutdown_date=row.day("shutdown_date") or (kept.shutdown_date if kept else None),
         successor=row.text("successor") or (kept.successor if kept else None),
         capabilities=capabilities,
+        forwards=forwarded(pools[pool], own=pool in own_addresses),
     )
     rate = read_rate(row)
     row.done()
     return _Row(model=model, rate=rate, guessed_pictures=guessed_pictures)
+
+
+def _base_row(row: Table, provider: str) -> Row | None:
+    """The catalogue's row that a deployment is one of, where a table names it."""
+    name = row.text("base_model")
+    if not name:
+        return None
+    from runtime.catalogue.models import rows  # noqa: PLC0415  only files with deployments need the rows here
+
+    sources = presets()[provider].base_rows or (provider,)
+    found = next((one for one in (rows(source).get(name) for source in sources) if one is not None), None)
+    if found is None:
+        raise row.problem("base_model", f"{name!r} is no row of the catalogue for {' or '.join(sources)}")
+    if ROUTES.isdisjoint(found.mode):
+        raise row.problem(
+            "base_model", f"{name!r} is for {', '.join(found.mode)}, for which there is no route"
+        )
+    return found
+
+
+def row_capabilities(row: Row, provider: str, *, own: bool) -> Capabilities:
+    """What a model of a catalogue's row can do; `own` says that it is at the address of its vendor itself."""
+    stops = stops_at(row.max_output, row.context, own=own and not row.max_output_disputed)
+    # A row's id may begin with the zone that its price is for, or with the publisher.
+    preset = presets()[provider]
+    upstream = row.id.rpartition("/")[2] if preset.base_rows or preset.upstream_prefix else row.id
+    return structs.replace(
+        known_capabilities(provider, upstream, own=own),
+        chat="chat" in row.mode,
+        completions="completions" in row.mode,
+        needs_limit=not stops,
+    )
+
+
+def row_prices(row: Row, provider: str) -> tuple[Price, ...]:
+    """What a model of a catalogue's row costs, with the factor of its vendor's regions."""
+    factor = presets()[provider].regional_factor
+    if factor is None:
+        return row.priced()
+    return tuple(
+        structs.replace(price, uplifts={REGIONAL: factor, **price.uplifts}) for price in row.priced()
+    )
 
 
 def _names(names: Iterable[str]) -> str:
@@ -179,8 +235,10 @@ def known_capabilities(provider: str, upstream: str, *, own: bool) -> Capabiliti
         return builtin.capabilities
     preset = presets()[provider]
     able = profiled(preset.profile, upstream)
-    # A vendor's own models may refuse the name that other servers alone know; a compatible vendor has one for all.
-    named = preset.limit_field and (preset.profile == COMPATIBLE_PROFILE or (able.guessed and own))
+    # A vendor's own models may refuse the name that other servers alone know; a compatible vendor, and a profile of
+    # another wire, has one for all.
+    one_name = preset.profile == COMPATIBLE_PROFILE or preset.profile != preset.family
+    named = preset.limit_field and (one_name or (able.guessed and own))
     return structs.replace(able, limit_field=preset.limit_field) if named else able
 
 

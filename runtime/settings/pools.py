@@ -1,27 +1,43 @@
 """Owns pools and their upstream accounts: from `[pools]` in a file, else from the presets' usual variables."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct, structs
 
-from runtime.catalogue.presets import CREDENTIALS, Preset, presets
+from runtime.catalogue.presets import (
+    API_KEY,
+    CREDENTIALS,
+    GLOBAL,
+    GOOGLE,
+    PLACES,
+    Preset,
+    is_place,
+    more_fields,
+    presets,
+)
 from runtime.settings.secrets import Secrets, unread
-from runtime.toml import Table
+from runtime.toml import SettingsError, Table
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import SANDBOX
+from schemas.catalogue.forwarded import Forwarded
+from schemas.catalogue.regions import REGIONAL
 from schemas.money.amounts import AmountError, usd_to_nano
 
 SANDBOX_WORDS_PER_S = 100
 _RATE_MAX = 10
+_API_VERSION = re.compile(r"20\d{2}-\d{2}-\d{2}(?:-preview)?", re.ASCII)
 _PROFILE = "profile"  # a credential, and no secret: it names one of the AWS credential files
 
 
 class AccountSettings(Struct, frozen=True, kw_only=True):
     """One upstream account with its credentials: only workers ever hold one.
 
-    Empty text means that it was left out. `credit_nano` None is unlimited. The AWS fields are bedrock's.
+    Empty text means that it was left out. `credit_nano` None is unlimited. The AWS fields are bedrock's. `auth` is how
+    its preset shows a credential, `api_version` one of Azure's older routes, and `uplift` what its region adds to prices,
+    by the name that rows have for it. `google_credentials` is a credential file, or the path of one.
     """
 
     id: str
@@ -37,11 +53,19 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     session_token: str = ""
     profile: str = ""
     bearer_token: str = ""
+    resource: str = ""
+    auth: str = "bearer"
+    api_version: str = ""
+    google_credentials: str = ""
+    uplift: str = ""
     keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):
-    """One pool. `words_per_s` is the sandbox's pace; 0 is as fast as it goes."""
+    """One pool. `words_per_s` is the sandbox's pace; 0 is as fast as it goes.
+
+    `extra_fields` are those that go on to its accounts beside what its preset's row lists.
+    """
 
     name: str
     provider: str  # the name of a preset
@@ -50,6 +74,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     words_per_s: float = SANDBOX_WORDS_PER_S
     family: str = ""  # the code that speaks with it; left out: of the provider's own name
     made_by: tuple[str, ...] = ()  # the variables that made it, where no file did
+    extra_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.family:
@@ -78,6 +103,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         raise table.problem("provider", f"{provider!r} is not one of: {', '.join(presets())}")
     sandbox = preset.family == SANDBOX
     rate = read_rate(table)
+    extra_fields = more_fields(table, "extra_fields")
     accounts: list[AccountSettings] = []
     for row in table.tables("accounts"):
         account = _account(row, preset, secrets)
@@ -99,6 +125,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         rate=rate,
         accounts=tuple(accounts),
         words_per_s=float(words or 0),
+        extra_fields=extra_fields,
     )
 
 
@@ -114,10 +141,9 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         credit_nano = None if credit is None else usd_to_nano(str(credit))
     except AmountError as error:
         raise row.problem("credit_usd", str(error)) from None
-    region = row.text("region")
-    if preset.needs_region and not region:
-        raise row.problem("region", f"is needed for {preset.name}")
-    base_url = row.text("base_url") or preset.address(region)
+    base_url = row.text("base_url")
+    places = _places(row, preset, elsewhere=bool(base_url))
+    base_url = base_url or preset.address(**places)
     if base_url and not base_url.startswith(("http://", "https://")):
         raise row.problem("base_url", "must start with https:// or http://")
     account = AccountSettings(
@@ -126,8 +152,10 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         credit_nano=credit_nano,
         max_inflight=row.integer("max_inflight", 256, most=100_000) or 256,
         organization=row.text("organization"),
-        project=row.text("project"),
-        region=region,
+        auth=preset.auth,
+        uplift=_uplift(preset, **places),
+        api_version=_api_version(row) if preset.auth == API_KEY else "",
+        **places,
         profile=row.text(_PROFILE),
         **found,
     )
@@ -135,10 +163,35 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         if not keyed:
             raise row.problem("api_key", f'is needed, as in api_key = "env:{preset.env["api_key"]}"')
         account = structs.replace(account, keyless=True)
+    if secrets is not None and preset.auth == GOOGLE and not account.google_credentials:
+        raise row.problem("google_credentials", "is needed")
     if bool(account.access_key_id) != bool(account.secret_access_key):
         raise row.problem("access_key_id", "and secret_access_key come together")
     row.done()
     return account
+
+
+def _places(row: Table, preset: Preset, *, elsewhere: bool) -> dict[str, Any]:
+    """Where an account is. One `elsewhere` needs no more than its region."""
+    found = {place: row.text(place) for place in PLACES if place != "resource" or place in preset.places}
+    for place in preset.places:
+        if not found[place]:
+            if place == "region" or not elsewhere:
+                raise row.problem(place, f"is needed for {preset.name}")
+        elif not is_place(found[place]):
+            raise row.problem(place, f"{found[place][:64]!r} is no name of one")
+    return found
+
+
+def _uplift(preset: Preset, region: str = "", **_: str) -> str:
+    return REGIONAL if preset.regional_factor is not None and region != GLOBAL else ""
+
+
+def _api_version(row: Table) -> str:
+    version = row.text("api_version")
+    if version and _API_VERSION.fullmatch(version) is None:
+        raise row.problem("api_version", "must be a day like 2024-10-21, perhaps with -preview")
+    return version
 
 
 def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
@@ -147,28 +200,40 @@ def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
         pool.name
         for pool in pools
         if all(
-            account.base_url == presets()[pool.provider].address(account.region) for account in pool.accounts
+            account.base_url
+            == presets()[pool.provider].address(account.region, account.resource, account.project)
+            for account in pool.accounts
         )
     )
+
+
+def forwarded(pool: PoolSettings, *, own: bool) -> Forwarded:
+    """What of a request goes on from a pool; `own` says that it is at the address of its provider itself."""
+    return presets()[pool.provider].sends(pool.extra_fields, own=own)
 
 
 def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tuple[PoolSettings, ...]:
     """A pool of each preset whose usual variables are set, and the sandbox's, in the presets' order."""
     pools = []
     for preset in presets().values():
-        signs, regions = (
-            tuple(name for name in names if variables.get(name))
-            for names in (preset.signs, preset.region_env)
-        )
-        region = variables[regions[0]] if regions else ""
+        sign = _first_set(variables, preset.signs)
+        named = {place: _first_set(variables, preset.place_env(place)) for place in preset.places}
+        places: dict[str, Any] = {place: variables.get(name, "") for place, name in named.items()}
         if preset.family == SANDBOX:
             account = AccountSettings(id=SANDBOX)
-        elif signs and (region or not preset.needs_region):
+        elif sign and all(places.values()):
+            for place, value in places.items():
+                if not is_place(value):
+                    raise SettingsError(
+                        f"the environment: {named[place]}: {value[:64]!r} is no name of a {place}"
+                    )
             found: dict[str, Any] = {key: variables.get(variable, "") for key, variable in preset.env.items()}
             account = AccountSettings(
                 id="main",
-                base_url=preset.address(region),
-                region=region,
+                base_url=preset.address(**places),
+                auth=preset.auth,
+                uplift=_uplift(preset, **places),
+                **places,
                 **(found if credentials else {}),
             )
         else:
@@ -179,10 +244,15 @@ def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tup
                 provider=preset.name,
                 family=preset.family,
                 accounts=(account,),
-                made_by=(*signs[:1], *regions[:1]),
+                made_by=tuple(name for name in (sign, *named.values()) if name),
             )
         )
     return tuple(pools)
+
+
+def _first_set(variables: Mapping[str, str], names: tuple[str, ...]) -> str:
+    """The first of these variables that is set; "" if none is."""
+    return next((name for name in names if variables.get(name)), "")
 
 
 def without_credentials(pool: PoolSettings) -> PoolSettings:

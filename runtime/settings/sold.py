@@ -1,6 +1,6 @@
 """Owns what a deployment sells: the models of its settings, and the built-in rows of its pools' presets under their names."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Final, Protocol
@@ -8,9 +8,9 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
-from runtime.catalogue.presets import presets, price_source
-from runtime.settings.models import known_capabilities, stops_at
-from runtime.settings.pools import PoolSettings, own_pools
+from runtime.catalogue.presets import presets
+from runtime.settings.models import ROUTES, row_capabilities, row_prices
+from runtime.settings.pools import PoolSettings, forwarded, own_pools
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.compatible import seeing
 from schemas.catalogue.model import Lifecycle, Model
@@ -18,7 +18,6 @@ from schemas.catalogue.profiles import COMPATIBLE_PROFILE
 from schemas.catalogue.row import Row
 from schemas.catalogue.unrouted import Unrouted
 
-_ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
 _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
@@ -65,7 +64,7 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
         for pool in pools
-        for row in rows(price_source(pool.provider)).values()
+        for row in _rows(pool.provider).values()
         if _can_be_called(row, today, own=pool.name in own)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
@@ -78,12 +77,12 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
 
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
-    own = ids(price_source(pool.provider))
+    own = _ids(pool.provider)
     rivals = tuple(
         one
         for one in settings.pools
         if one.name == pool.name
-        or not own.isdisjoint(ids(price_source(one.provider)))
+        or not own.isdisjoint(_ids(one.provider))
         or any(name.startswith(f"{one.name}/") for name in own)
     )
     found = _sold(settings, rivals, today)
@@ -95,17 +94,43 @@ def unrouted(settings: Sale, sold_ids: Collection[str], today: date) -> Iterator
     own = own_pools(settings.pools)
     found: dict[str, Unrouted] = {}
     for pool in settings.pools if settings.builtin_rows else ():
-        for row in rows(pool.provider).values():
-            if _ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=pool.name in own):
+        for row in _rows(pool.provider).values():
+            if ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=pool.name in own):
                 for name in (f"{pool.name}/{row.id}", row.id):
                     if name not in sold_ids:
                         found.setdefault(name, Unrouted(name, row.mode))
     yield from (found[name] for name in sorted(found))
 
 
+def _rows(provider: str) -> Mapping[str, Row]:
+    """The rows that are sold, under the names that the provider is asked for: none where it has deployments of them."""
+    preset = presets()[provider]
+    if preset.base_rows:
+        return {}
+    found = rows(preset.price_source)
+    if not preset.sells:
+        return found
+    prefix, begins = preset.upstream_prefix, preset.sells
+    own = (row for row in found.values() if row.id.startswith(begins))
+    return {prefix + row.id: _prefixed(row, prefix, begins) for row in own}
+
+
+def _prefixed(row: Row, prefix: str, begins: str) -> Row:
+    successor = prefix + row.successor if row.successor.startswith(begins) else ""
+    return structs.replace(row, id=prefix + row.id, successor=successor)
+
+
+def _ids(provider: str) -> frozenset[str]:
+    preset = presets()[provider]
+    if preset.base_rows:
+        return frozenset()
+    found = ids(preset.price_source)
+    return frozenset(preset.upstream_prefix + name for name in found if name.startswith(preset.sells))
+
+
 def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
     """Whether there is a route for it, and it is not gone."""
-    return not _ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=own)
+    return not ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=own)
 
 
 def _is_gone(row: Row, today: date, *, own: bool) -> bool:
@@ -114,14 +139,13 @@ def _is_gone(row: Row, today: date, *, own: bool) -> bool:
 
 
 def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bool) -> Model:
-    able = known_capabilities(pool.provider, row.id, own=own)
+    able = row_capabilities(row, pool.provider, own=own)
     if presets()[pool.provider].profile == COMPATIBLE_PROFILE and "image" in row.takes:
         able = seeing(able, row.context)
     tiers = able.service_tiers
     if pool.family in _TIERED:
         priced = {service for price in row.prices for service in price.services}
         tiers = tuple(tier for tier in _TIERS if tier in priced)
-    stops = stops_at(row.max_output, row.context, own=own and not row.max_output_disputed)
     return Model(
         id=f"{pool.name}/{row.id}",
         pool=pool.name,
@@ -130,20 +154,15 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         family=pool.family,
         context=row.context,
         max_output=row.max_output,
-        prices=row.priced(),
+        prices=row_prices(row, pool.provider),
         rate=settings.rate if pool.rate is None else pool.rate,
         created=row.created,
         owned_by=row.preset,
         lifecycle=_lifecycle(row, today),
         shutdown_date=row.shutdown,
         successor=row.successor or None,
-        capabilities=structs.replace(
-            able,
-            chat="chat" in row.mode,
-            completions="completions" in row.mode,
-            needs_limit=not stops,
-            service_tiers=tiers,
-        ),
+        forwards=forwarded(pool, own=own),
+        capabilities=structs.replace(able, service_tiers=tiers),
     )
 
 

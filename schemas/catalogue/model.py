@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from schemas.catalogue.forwarded import Forwarded
 from schemas.catalogue.media import Pictures
 from schemas.money.pricing import Price
 
@@ -89,7 +90,8 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row of the catalogue. `id` is what callers write, `upstream` what the provider is asked for.
 
     `provider` is the name of a preset: the vendor that callers see and that keys allow. `family` is the code that
-    speaks with it; a row of a version that knew no families names its provider's own.
+    speaks with it; a row of a version that knew no families names its provider's own. `forwards` is what of a request
+    goes on to it.
     """
 
     id: str
@@ -107,6 +109,7 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     successor: str | None = None
     capabilities: Capabilities = Capabilities()
     family: str = ""
+    forwards: Forwarded = Forwarded()
 
     def __post_init__(self) -> None:
         if not self.family:

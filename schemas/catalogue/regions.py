@@ -4,6 +4,9 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
+REGIONAL: Final = (
+    "regional"  # the uplift of a vendor whose every region but the global one costs the same more
+)
 OPENAI_HOST: Final = "api.openai.com"
 _ADDRESSES_MAX: Final = 256  # each is asked about with every call
 _REGIONS: Final = {f"{region}.{OPENAI_HOST}": region for region in ("us", "eu")}

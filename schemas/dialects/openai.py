@@ -3,7 +3,7 @@
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
-from schemas.chat import priced, refusals
+from schemas.chat import priced, refusals, strangers
 from schemas.dialects.base import Ending
 from schemas.errors import WireError
 
@@ -33,7 +33,8 @@ class OpenAI:
         return priced.read(fields, self.name)
 
     def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
-        """What the call can cost. Raises RequestError 400."""
+        """What the call can cost. Raises RequestError 400, for what would not be sent as well."""
+        strangers.check(fields, model, self.name)
         return priced.bound(fields, ask, model, seen)
 
     def encode(self, fields: Fields) -> bytes:

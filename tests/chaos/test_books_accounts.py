@@ -17,7 +17,7 @@ from schemas.verbs.base import Rows, encode
 from schemas.verbs.keys import BALANCE, KeyRef
 from tests.fakes.caller import Seen, body, call, session, until
 from tests.fakes.tokn import Tokn
-from tests.fakes.upstream import API_KEY, Upstream
+from tests.fakes.upstream import API_KEY, SCRIPTED, Upstream
 from tokn.ledger import find
 
 pytestmark = pytest.mark.chaos
@@ -35,7 +35,7 @@ def toml(base_url: str) -> str:
         text += f"""
 [pools.{pool}]
 provider = "openai"
-[[pools.{pool}.accounts]]
+{SCRIPTED}[[pools.{pool}.accounts]]
 id = "small"
 api_key = "{API_KEY}"
 base_url = "{base_url}/{pool}/small/v1"

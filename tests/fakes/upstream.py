@@ -1,5 +1,6 @@
-"""Owns an OpenAI-compatible upstream whose answer each request scripts itself, in its unknown field `x_script`.
+"""Owns an OpenAI-compatible upstream whose answer each request scripts itself, in its field `x_script`.
 
+Its pools forward that field, which no list has.
 It runs in a thread of its own, so that tests of every kind can use it, and remembers every call as it came in.
 """
 
@@ -16,6 +17,7 @@ from tests.fakes.hosted import Hosted
 
 API_KEY = "sk-upstream-canary-0123456789abcdefghij"
 CREATED = 1_763_769_600
+SCRIPTED = 'extra_fields = ["x_script", "x_scripts"]\n'  # of a pool: its callers write the answers
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -193,7 +195,7 @@ def pool_toml(base_url: str, *, max_inflight: int = 256, rate: str = "0.60", mor
     return f"""
 [pools.openai]
 provider = "openai"
-rate = {rate}
+{SCRIPTED}rate = {rate}
 [[pools.openai.accounts]]
 id = "main"
 api_key = "{API_KEY}"
@@ -218,7 +220,7 @@ def pool_of_one(name: str, base_url: str) -> str:
     return f"""
 [pools.{name}]
 provider = "openai"
-[[pools.{name}.accounts]]
+{SCRIPTED}[[pools.{name}.accounts]]
 id = "main"
 api_key = "{API_KEY}"
 base_url = "{base_url}"

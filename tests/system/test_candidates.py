@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tests.fakes.caller import until
 from tests.fakes.tokn import Tokn
-from tests.fakes.upstream import API_KEY, Upstream, pool_toml
+from tests.fakes.upstream import API_KEY, SCRIPTED, Upstream, pool_toml
 
 pytestmark = pytest.mark.system
 
@@ -55,7 +55,7 @@ def pool(name: str, base_url: str, more: str = "") -> str:
     return f"""
 [pools.{name}]
 provider = "openai"
-rate = 0.90
+{SCRIPTED}rate = 0.90
 [[pools.{name}.accounts]]
 id = "main"
 api_key = "{API_KEY}"

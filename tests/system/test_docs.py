@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTED_URL = "http://127.0.0.1:8000"
-PROVIDER_KEYS = {"OPENAI_API_KEY": "sk-docs", "ANTHROPIC_API_KEY": "docs", "GEMINI_API_KEY": "docs"}
+PROVIDER_KEYS = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "GEMINI_API_KEY"), "docs")
+PROVIDER_KEYS["OPENAI_API_KEY"] = "sk-docs"
 KEY_ID = "key_…"
 
 pytestmark = pytest.mark.system

@@ -6,9 +6,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from schemas.catalogue.forwarded import Forwarded
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import pool_toml
 
@@ -19,6 +20,11 @@ WRITTEN = {"model", "stream_options", "max_tokens", "max_completion_tokens"}
 PRICED = WRITTEN | {"n", "best_of", "messages", "prompt", "stream", "tools", "functions", "usage", "x_script"}
 # Fields whose form the gateway may judge: a random value in one of them is rightly a 400.
 JUDGED = {"response_format", "modalities", "audio", "prediction", "web_search_options", "moderation", "store"}
+JUDGED |= {"models", "service_tier", "prompt_cache_options"}
+# Those that this pool forwards beside the list: names are the operator's, whatever is in them.
+OWN = ("x_new", "h\u00e9 \U0001f600", 'a"b\\c')
+LISTED = {*Forwarded().fields(chat=True), *OWN, "x_script"}
+NAMES = sorted(LISTED - PRICED - JUDGED - {"cache_control"})
 
 _spaces = st.sampled_from(["", " ", "\n", "\t ", "\r\n"])
 _numbers = st.one_of(
@@ -53,12 +59,7 @@ _values = st.recursive(
     max_leaves=12,
 )
 _deep = st.integers(min_value=50, max_value=400).map(lambda depth: "[" * depth + "]" * depth)
-_names = st.one_of(
-    st.sampled_from(
-        ["temperature", "seed", "user", "metadata", "x_new", "reasoning_effort", "top_p", "logit_bias"]
-    ),
-    st.text(st.characters(codec="utf-8"), max_size=10),
-).filter(lambda name: name not in PRICED | JUDGED)
+_names = st.sampled_from(NAMES)
 # None is a plain call; else the text of a stream's options, empty for none.
 _options = st.sampled_from([None, "", "null", "{}", '{"new_one": 1.50}'])
 _fields = st.lists(st.tuples(_names, st.one_of(_values, _deep)), max_size=6)
@@ -76,6 +77,7 @@ def body_of(fields: list[tuple[str, str]]) -> bytes:
 def tokn(upstream, tmp_path_factory):
     """`tokn up` with a row that says that its upstream stops at `max_output` by itself, so that no limit is written."""
     config = pool_toml(upstream.base_url, more="[models.capabilities]\nneeds_limit = false\n")
+    config = config.replace('"x_scripts"', ", ".join(json.dumps(name, ensure_ascii=False) for name in OWN))
     with Tokn(tmp_path_factory.mktemp("fidelity") / "data", config) as running:
         yield running
 
@@ -120,6 +122,29 @@ def test_upstream_receives_what_the_caller_sent(upstream, client, fields, option
         wanted["stream_options"] = got["stream_options"]
     assert got == wanted
     assert list(got)[: len(wanted)] == list(wanted)
+
+
+@settings(max_examples=40)
+@given(
+    name=st.text(st.characters(codec="utf-8"), max_size=10).filter(lambda name: name not in LISTED),
+    stream=st.booleans(),
+)
+@example(name="x_scripts", stream=False)
+@example(name="X_new", stream=True)
+@example(name="maxTokens", stream=False)
+@example(name="reasoning", stream=False)
+@example(name="prompt", stream=False)
+@example(name="best_of", stream=False)
+def test_no_field_that_no_list_has_reaches_an_upstream(upstream, client, name, stream):
+    """A name that neither the preset nor the pool lists is OpenAI's 400, plain and streamed, and no call is made."""
+    upstream.calls.clear()
+    body = {"model": "priced", "messages": [{"role": "user", "content": "a"}], "stream": stream, name: 1}
+    answer = client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 400, (answer.text, body)
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", name[:256])
+    assert error["code"] == "unknown_parameter"
+    assert upstream.calls == []
 
 
 def test_duplicate_keys_are_priced_and_sent_alike(tokn, upstream, client):

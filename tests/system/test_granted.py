@@ -13,7 +13,7 @@ from tests.fakes.caller import call, session, until
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.talkative import Talkative, talkative
 from tests.fakes.tokn import Tokn
-from tests.fakes.upstream import API_KEY, Upstream
+from tests.fakes.upstream import API_KEY, SCRIPTED, Upstream
 
 pytestmark = pytest.mark.system
 
@@ -61,7 +61,7 @@ def config(told: Talkative, scripted: Upstream) -> str:
         if name == "openai":
             text += "[models.capabilities]\ncompletions = true\n"
     return text + (
-        f'[pools.dear]\nprovider = "openai"\n[[pools.dear.accounts]]\nid = "main"\napi_key = "{API_KEY}"\n'
+        f'[pools.dear]\nprovider = "openai"\n{SCRIPTED}[[pools.dear.accounts]]\nid = "main"\napi_key = "{API_KEY}"\n'
         f'base_url = "{scripted.base_url}"\n[[models]]\nid = "dear"\npool = "dear"\ncontext = 400000\n'
         f"max_output = {DEAR_MAX_OUTPUT}\ninput = 10.00\noutput = 50.00\n"
     )

@@ -13,7 +13,7 @@ from tests.fakes.anthropic import error_body
 from tests.fakes.families import model_toml
 from tests.fakes.stages import AnthropicStage, Error
 from tests.fakes.tokn import Tokn, wait_for
-from tests.fakes.upstream import API_KEY, Upstream
+from tests.fakes.upstream import API_KEY, SCRIPTED, Upstream
 from workers.calls.condition import FAILURES_BEFORE_COOLING
 
 pytestmark = pytest.mark.system
@@ -51,7 +51,7 @@ def toml(base_url: str, claude: str) -> str:
     """A pool of three accounts and one of a single account, with a model for each case and one beside them; and Claude."""
     text = ""
     for pool, count in (("wide", ACCOUNTS), ("alone", 1)):
-        text += f'[pools.{pool}]\nprovider = "openai"\n'
+        text += f'[pools.{pool}]\nprovider = "openai"\n{SCRIPTED}'
         for number in range(count):
             text += f'[[pools.{pool}.accounts]]\nid = "a{number}"\napi_key = "{API_KEY}"\n'
             text += f'base_url = "{base_url}/{pool}/a{number}"\n'

@@ -143,7 +143,7 @@ class Account:
         if fault.action is Action.GONE:
             self.confirmed_gone(upstream, now)
         else:
-            condition.close(state_of(fault), now + wait_s(fault), fault.error.message)
+            condition.close(state_of(fault), now + wait_s(fault), fault.reason or fault.error.message)
 
     def confirmed_gone(self, upstream: str, now: float) -> None:
         """It is proven that the provider no longer has this model for this account."""

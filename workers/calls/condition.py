@@ -165,7 +165,9 @@ def wait_s(fault: Fault) -> float:
 
 
 def _seen(met: _Met) -> Seen:
-    return Seen(state_of(met.fault), met.counts_until, met.fault.error.message, for_all=False)
+    return Seen(
+        state_of(met.fault), met.counts_until, met.fault.reason or met.fault.error.message, for_all=False
+    )
 
 
 def _same(one: Fault, other: Fault) -> bool:

@@ -68,6 +68,7 @@ class Fault(Struct, frozen=True):
     thoughts_refused: bool = False  # signatures of earlier turns are at fault: it may go well without them
     about: About = About.REQUEST  # left out: what its action is usually about
     sure: bool = False
+    reason: str = ""  # for operators, where the caller's words say less
 
     def __post_init__(self) -> None:
         if self.about is About.REQUEST:

@@ -1,8 +1,10 @@
 """Owns what of an upstream's words may reach a caller: short, and without keys, ARNs, account and project ids."""
 
 import re
+from collections import deque
 
 MESSAGE_CHARS_MAX = 1_000
+HIDDEN_MAX = 64  # minted tokens that are known by heart: none lives as long as it takes to mint so many more
 
 _SECRETS = re.compile(
     r"""
@@ -14,6 +16,8 @@ _SECRETS = re.compile(
     | \bAIza[A-Za-z0-9_-]{10,}                         # Google's keys
     | \bAQ\.[A-Za-z0-9_-]{10,}
     | \b(?:AKIA|ASIA|ABSK)[A-Za-z0-9+/=]{8,}           # AWS keys
+    | \bya29\.[A-Za-z0-9_.-]{10,}                      # Google's access tokens
+    | \beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_.-]+         # signed claims
     | \bBearer\s+\S+
     | \barn:aws[a-z-]*:[^\s"']+
     | \b(?:org|proj|user|acct|project|asst|wrkspc)[-_][A-Za-z0-9]{8,}
@@ -25,6 +29,17 @@ _SECRETS = re.compile(
 )
 
 
+_hidden: deque[str] = deque(maxlen=HIDDEN_MAX)
+
+
+def hide(secret: str) -> None:
+    """Has a secret that no setting names, such as a minted token, taken out of every message from now on."""
+    _hidden.append(secret)
+
+
 def scrub(text: str) -> str:
     """An upstream's message with what identifies our accounts taken out, at most MESSAGE_CHARS_MAX characters."""
-    return _SECRETS.sub("[redacted]", text[: 4 * MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
+    text = text[: 4 * MESSAGE_CHARS_MAX]
+    for secret in tuple(_hidden):  # another thread mints
+        text = text.replace(secret, "[redacted]")
+    return _SECRETS.sub("[redacted]", text)[:MESSAGE_CHARS_MAX]

@@ -237,7 +237,7 @@ async def test_large_bodies_travel_in_parts(rig: Rig) -> None:
 
     rig.worker.script = script
     for size in (256 * 1024, 256 * 1024 + 1, 3_000_000, 31_000_000):
-        body = msgspec.json.encode({**BODY, "pad": "x" * size})
+        body = msgspec.json.encode({**BODY, "user": "x" * size})
         answer = await rig.http.post(CHAT, content=body)
         assert answer.status_code == 200, answer.text
         assert bodies[-1] == body

@@ -57,12 +57,12 @@ async def test_job_says_what_was_priced(rig: Rig) -> None:
     """The job carries the hold's figures, what was asked for, and the body re-encoded in the caller's order."""
     await rig.http.post(
         "/v1/chat/completions",
-        content=b'{ "x": 1.50, "model":"tokn-sandbox" ,"n":2,"max_tokens":7,"usage":{"include":true},'
+        content=b'{ "min_p": 1.50, "model":"tokn-sandbox" ,"n":2,"max_tokens":7,"usage":{"include":true},'
         b'"messages":[ {"role":"user","content":"h\\u0069"}],"stream":true,"stream_options":{"include_usage":true}}',
     )
     job = rig.worker.attempts[0].job
     assert job.body == (
-        b'{"x":1.50,"model":"tokn-sandbox","n":2,"max_tokens":7,'
+        b'{"min_p":1.50,"model":"tokn-sandbox","n":2,"max_tokens":7,'
         b'"messages":[ {"role":"user","content":"h\\u0069"}],"stream":true,"stream_options":{"include_usage":true}}'
     )
     assert (job.limit, job.choices, job.include_cost, job.include_usage, job.stream) == (

@@ -11,6 +11,7 @@ from edge.admission.pages import PageCounter
 from schemas.asked import Document
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.forwarded import Forwarded
 from schemas.catalogue.profiles import profiled
 from schemas.errors import WireError, invalid, overloaded, saturated, unavailable
 from schemas.money.pricing import NO_USAGE, TokenUsage
@@ -177,6 +178,25 @@ async def test_what_cannot_take_the_body_is_skipped(several: Several) -> None:
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
     assert "nowhere" in missing.json()["error"]["message"]
     assert len(several.rig.ledger.of(AUTHORISE)) == 1
+
+
+async def test_what_is_not_sent_a_field_is_skipped(several: Several) -> None:
+    """A model whose row does not list a field of the body is left out; if all are, it is the 400, before any hold."""
+    takes = Forwarded(more=("x_new",), tools=("function", "own"))
+    models = [model for model in several.rig.ledger.models if model.id != SECOND]
+    second = msgspec.structs.replace(SANDBOX, id=SECOND, pool="two", forwards=takes)
+    several.rig.ledger.models = (*models, second)
+    await several.rig.edge.catalogue._load()
+    for more in ({"x_new": 1}, {"tools": [{"type": "own"}]}):
+        answer = await several.rig.chat(models=[FIRST, SECOND], **more)
+        assert (answer.status_code, answer.headers["x-tokn-model"]) == (200, SECOND)
+    for more, code in (
+        ({"x_new": 1}, "unknown_parameter"),
+        ({"tools": [{"type": "own"}]}, "unsupported_value"),
+    ):
+        refused = await several.rig.chat(models=[FIRST, THIRD], **more)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, code)
+    assert len(several.rig.ledger.of(AUTHORISE)) == 2
 
 
 async def test_all_of_them_wait_no_longer_than_one(several: Several) -> None:

@@ -333,7 +333,7 @@ async def test_parts_go_out_again_after_a_restart_of_nats(
         attempt.end(completion("whole"))
 
     own_rig.worker.script = script
-    call = asyncio.create_task(own_rig.chat(pad="x" * size))
+    call = asyncio.create_task(own_rig.chat(user="x" * size))
     await until(lambda: own_rig.worker.attempts and own_rig.worker.attempts[0].parts)
     for restart in restarts:
         await restart(own_rig, monkeypatch)

@@ -7,7 +7,7 @@ from tests.edge.conftest import FAST, Rig
 from tests.edge.stand_ins import Attempt, until
 
 SMALL_BYTES = 600 * 1024  # two frames and a part of one
-START = b'{"model":"tokn-sandbox","messages":[{"role":"user","content":"hi"}],"pad":"'
+START = b'{"model":"tokn-sandbox","messages":[{"role":"user","content":"hi"}],"user":"'
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ async def test_bad_keys(rig: Rig, header: str | None, code: str | None) -> None:
         ("POST", CHAT, BODY),
         ("POST", CHAT, {"model": "nope", "messages": MESSAGES}),
         ("POST", CHAT, {"model": "nope"}),
-        ("POST", CHAT, {"model": "tokn-sandbox", "messages": MESSAGES, "pad": "x" * 100_000}),
+        ("POST", CHAT, {"model": "tokn-sandbox", "messages": MESSAGES, "user": "x" * 100_000}),
         ("GET", "/v1/models", None),
         ("GET", "/v1/models/tokn-sandbox", None),
         ("GET", "/v1/generations/req_1", None),

@@ -9,7 +9,7 @@ from hatchling.builders.wheel import WheelBuilder
 from msgspec import structs
 
 from runtime.catalogue.models import rows
-from runtime.catalogue.presets import CREDENTIALS, Preset, presets, read_presets
+from runtime.catalogue.presets import CREDENTIALS, GOOGLE, PLACES, Preset, presets, read_presets
 from runtime.catalogue.quirks import OPENAI_ONLY
 from runtime.settings.settings import (
     AccountSettings,
@@ -41,8 +41,14 @@ every_preset = pytest.mark.parametrize("preset", presets().values(), ids=list(pr
 
 def variables(preset: Preset) -> dict[str, str]:
     """An environment in which a vendor's credentials are set, each to a value that names it."""
-    names = (*preset.env.values(), *preset.region_env)
+    names = (*preset.env.values(), *(name for place in preset.places for name in preset.place_env(place)))
     return {name: f"canary-{name.lower().replace('_', '-')}" for name in names}
+
+
+def named(preset: Preset) -> set[str]:
+    """Every variable that a row names."""
+    places = [name for place in PLACES for name in preset.place_env(place)]
+    return {*preset.env.values(), *preset.signs, *places}
 
 
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
@@ -78,7 +84,8 @@ def test_a_row_holds_together(preset):
     local = address.hostname == "127.0.0.1"
     assert address.scheme == ("http" if local else "https") or preset.family == SANDBOX
     assert bool(address.hostname) is (preset.family != SANDBOX)
-    assert preset.needs_key is (not local and preset.family != SANDBOX) or preset.name == BEDROCK
+    signs_itself = preset.name == BEDROCK or preset.auth == GOOGLE
+    assert preset.needs_key is (not local and preset.family != SANDBOX) or signs_itself
     assert not (address.query)
     assert not (address.fragment)
     assert not (address.path.endswith("/"))
@@ -88,13 +95,14 @@ def test_a_row_holds_together(preset):
 @every_preset
 def test_variables_are_a_rows_own(preset):
     """Names of variables are well formed, and no two vendors share one: a key reaches nobody else's address."""
-    own = {*preset.env.values(), *preset.signs, *preset.region_env}
+    own = named(preset)
     assert all(VARIABLE.fullmatch(name) for name in own)
     assert len(set(preset.env.values())) == len(preset.env)
     others = [other for other in presets().values() if other.name != preset.name]
-    assert not own & {name for one in others for name in (*one.env.values(), *one.signs, *one.region_env)}
+    assert not own & {name for one in others for name in named(one)}
     assert set(preset.env) <= set(CREDENTIALS)
     assert bool(preset.region_env) is preset.needs_region
+    assert [place for place in PLACES if preset.place_env(place)] == list(preset.places)
 
 
 @every_preset
@@ -126,11 +134,13 @@ def test_its_variables_make_exactly_its_pool(tmp_path, monkeypatch, preset):
     if not made:
         return
     pool = pools[0]
-    assert pool.made_by == (*preset.signs[:1], *preset.region_env[:1])
+    places_env = [preset.place_env(place)[0] for place in preset.places]
+    assert pool.made_by == (*preset.signs[:1], *places_env)
     assert (pool.provider, pool.family) == (preset.name, preset.family)
     (account,) = pool.accounts
-    region = environment[preset.region_env[0]] if preset.region_env else ""
-    assert account.base_url == preset.address(region)
+    places = {place: environment[preset.place_env(place)[0]] for place in preset.places}
+    assert account.base_url == preset.address(**places)
+    assert {place: getattr(account, place) for place in places} == places
     assert {key: getattr(account, key) for key in preset.env} == {
         key: environment[name] for key, name in preset.env.items()
     }
@@ -201,6 +211,11 @@ def test_the_wheel_has_the_rows():
         (("https://api", "https://{account}.api"), ["[acme] base_url", "placeholder"]),
         (("ACME_API_KEY", "acme key"), ["[acme.env] api_key", "acme key"]),
         (("api_key =", "password ="), ["[acme.env] password", "api_key"]),
+        (("env =", 'global_url = "//x"\nenv ='), ["[acme] global_url", "https://"]),
+        (("env =", 'auth = "basic"\nenv ='), ["[acme] auth", "'basic'", "api-key"]),
+        (("env =", "regional_factor = 'much'\nenv ="), ["[acme] regional_factor"]),
+        (("env =", 'fields = "all"\nenv ='), ["[acme] fields", "'all'", "compatible"]),
+        (("env =", 'more_fields = ["documents"]\nenv ='), ["[acme] more_fields", "'documents'"]),
         (("env =", "colour = 1\nenv ="), ["[acme] colour", "unknown key"]),
         (("env =", "signs = ['a']\nenv ="), ["[acme] signs", "'a'"]),
         (("[acme]", "acme = 1\n[other]"), ["acme", "must be a table"]),

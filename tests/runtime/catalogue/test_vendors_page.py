@@ -27,8 +27,11 @@ def line(preset: Preset) -> str:
         variable = f"`{preset.chain[0]}*`"
     elif preset.env and not preset.signs:
         variable += ", only in a file"
-    limit = f"`{preset.limit_field}`" if preset.quirks is not None else "by model"
+    variable += "".join(f", {listed(preset.place_env(place))}" for place in preset.places if not preset.chain)
+    one_limit = preset.quirks is not None or preset.profile != preset.family
+    limit = f"`{preset.limit_field}`" if one_limit else "by model"
     source = "catalogue" if preset.price_source else "`[[models]]`"
+    source = "[deployments](azure.md)" if preset.base_rows else source
     return f"| `{preset.name}` | `{preset.base_url}` | {variable or 'none'} | {limit} | {source} |"
 
 

@@ -395,6 +395,19 @@ def test_service_tiers_that_make_no_sense(tmp_path, prices, words):
             "[pools.a]\nprovider = 'sandbox'\n[[pools.a.accounts]]\nid = 'm'\nmax_inflight = 0\n",
             ["[[pools.a.accounts]] max_inflight"],
         ),
+        (
+            "[pools.a]\nprovider = 'sandbox'\nextra_fields = ['x', 'Max_Tokens']\n",
+            ["[pools.a] extra_fields", "'Max_Tokens'"],
+        ),
+        (
+            "[pools.a]\nprovider = 'sandbox'\nextra_fields = ['chatTemplateKwargs']\n",
+            ["[pools.a] extra_fields", "price"],
+        ),
+        (
+            f"[pools.a]\nprovider = 'sandbox'\nextra_fields = {[str(n) for n in range(65)]}\n",
+            ["[pools.a] extra_fields", "65", "64"],
+        ),
+        ("[pools.a]\nprovider = 'sandbox'\nextra_fields = 'x'\n", ["[pools.a] extra_fields"]),
         (OPENAI + ROW.replace("openai", "nowhere"), ["[[models]] pool", "nowhere", "openai"]),
         (OPENAI + ROW.replace("context = 1000\n", ""), ["[[models]] context", "gpt-9"]),
         (OPENAI + ROW.replace("max_output = 100\n", ""), ["[[models]] max_output", "gpt-9"]),

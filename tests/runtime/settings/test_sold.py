@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ledger.prices.listed import priced
 from runtime.catalogue.models import ids, rows
@@ -17,6 +18,7 @@ from runtime.settings.settings import Settings, SettingsError, load
 from runtime.settings.sold import sold, sold_by, unrouted
 from schemas.asked import NOTHING_SEEN
 from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.forwarded import Forwarded
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.chat.counted import Counted, picture
 from schemas.money.pricing import price_on
@@ -334,7 +336,35 @@ def test_a_preset_without_its_key_says_which_variable_has_it(tmp_path, provider)
     """One line that names file, key and remedy, whether the file names no key or a variable that is not set."""
     variable = presets()[provider].env["api_key"]
     text = f'[pools.p]\nprovider = "{provider}"\n[[pools.p.accounts]]\nid = "a"\n'
+    text += "".join(f'{place} = "here"\n' for place in presets()[provider].places)
     with pytest.raises(SettingsError, match=rf'toml: \[\[pools.p.accounts\]\] api_key: .*"env:{variable}"$'):
         settings(tmp_path, text)
     with pytest.raises(SettingsError, match=rf"toml: .* api_key: .* {variable} is not set$"):
         settings(tmp_path, text + f'api_key = "env:{variable}"\n')
+
+
+def test_what_is_forwarded_follows_from_preset_address_and_pool(tmp_path):
+    """Every way a model comes to be sold says it: a catalogue row, a built-in model, a row of the file."""
+    row = '[[models]]\nid = "own"\npool = "{}"\nupstream = "u"\ninput = 1\noutput = 1\ncontext = 9\nmax_output = 9\n'
+    extra = pool("main").replace("provider", 'extra_fields = ["x_new", "x_new"]\nprovider', 1)
+    elsewhere = f'{extra}base_url = "http://up/v1"\n'
+    for text, provider, base in (
+        (extra, "openai", "openai"),
+        (elsewhere, "openai", "compatible"),
+        (extra.replace('"openai"', '"anthropic"'), "anthropic", "translated"),
+        (elsewhere.replace('"openai"', '"anthropic"'), "anthropic", "translated"),
+    ):
+        found = by_id(settings(tmp_path, text, row.format("main")))
+        for model in found.values():
+            assert model.provider == provider or model.pool != "main"
+            assert model.forwards.base == base or model.pool != "main"
+            assert model.forwards.more == (("x_new",) if model.pool == "main" else ()), model.id
+        assert found["own"].pool == "main"
+        assert sum(model.pool == "main" for model in found.values()) > 5
+
+
+def test_a_preset_may_forward_more(tmp_path):
+    """A pool's own fields come beside those of its preset's row."""
+    preset = structs.replace(presets()["openai"], forwards=Forwarded(base="openai", more=("a",)))
+    assert preset.sends(("b",), own=True) == Forwarded(base="openai", more=("a", "b"))
+    assert preset.sends((), own=False) == Forwarded(base="compatible", more=("a",))

@@ -45,6 +45,8 @@ _MODEL_CODES = GONE_CODES | {
     "team_model_access_denied",
     "project_model_access_denied",
 }
+_NO_PUBLISHER_MODEL = re.compile(r"publisher model\b.*\bnot found\b", re.IGNORECASE)  # Vertex AI's
+_NO_DEPLOYMENT = "DeploymentNotFound"  # Azure's: what it calls a model
 _DEAD_CODES = frozenset(
     {
         "invalid_api_key",
@@ -105,7 +107,7 @@ def _fault(status: int, error: Any, wait_s: float | None) -> Fault:
     kind = fields.get("type")
     if code in SPENT_CODES or kind in SPENT_CODES or status == 402:
         return _TOO_DEAR if _LESS_WOULD_DO.search(_message(fields)) else _SPENT
-    if status in (400, 404) and code in GONE_CODES:
+    if status in (400, 404) and (code in GONE_CODES or code == _NO_DEPLOYMENT):
         return _GONE
     if status in (401, 403):
         return _refused(status, code, kind, fields)
@@ -159,7 +161,7 @@ def _refused(status: int, code: Any, kind: Any, fields: dict[str, Any]) -> Fault
 def _not_found(fields: dict[str, Any]) -> Fault:
     message = _message(fields)
     about_model = fields.get("param") == "model" or "model" in message.lower()
-    if about_model and fields.get("type") in _NOT_FOUND_TYPES:
+    if about_model and (fields.get("type") in _NOT_FOUND_TYPES or _NO_PUBLISHER_MODEL.search(message)):
         return _GONE
     if about_model:
         return Fault(_caller_error(404, fields), Action.STOP)

@@ -1,10 +1,10 @@
 """Owns the OpenAI family: a pass-through that changes only what docs/providers/openai.md names."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
@@ -16,8 +16,9 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
-from workers.providers.base import Exchange, Fault, RefusedError
+from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
+from workers.providers.openai import calling
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
@@ -26,10 +27,12 @@ from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
-BASE_URL = "https://api.openai.com/v1"
+if TYPE_CHECKING:
+    from workers.providers.openai.google_tokens import Tokens
 
+_TOKEN_REFUSED = 401
+_RENEW_S = 2.0  # how long an account is left alone whose token was refused: a new one is minted
 _PRIVATE_KEYS = ("usage",)  # asks the gateway for `cost`; the edge takes it out, and so do we
-_PATHS = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
 _TIER_CHARS_MAX = 64  # what an upstream calls a service tier goes into a usage event
 _TIER = "service_tier"
 _DEFAULT_TIER = Raw(b'"default"')
@@ -84,6 +87,16 @@ class OpenAI:
 
     def __init__(self) -> None:
         self._refusals = Refusals()
+        self._tokens: Tokens | None = None
+
+    async def prepare(self, accounts: Sequence[AccountSettings]) -> None:
+        """Mints the tokens of accounts that show one, and keeps them fresh. Others need nothing."""
+        minted = [account for account in accounts if account.auth == calling.GOOGLE]
+        if minted:
+            from workers.providers.openai.google_tokens import Tokens  # noqa: PLC0415  35 MB that few pools need
+
+            self._tokens = Tokens()
+            await self._tokens.prepare(minted)
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
@@ -91,8 +104,11 @@ class OpenAI:
         if job.dialect == COMPLETIONS and not model.capabilities.completions:
             from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
-            return emulate(job, model, lambda chat: [OpenAIExchange(chat, model, self._refusals)])
-        return [OpenAIExchange(job, model, self._refusals)]
+            return emulate(job, model, lambda chat: [self._exchange(chat, model)])
+        return [self._exchange(job, model)]
+
+    def _exchange(self, job: Job, model: Model) -> "OpenAIExchange":
+        return OpenAIExchange(job, model, self._refusals, self._tokens)
 
     def thought_ids(self, job: Job) -> list[str]:
         """None: this family keeps its own reasoning."""
@@ -101,7 +117,11 @@ class OpenAI:
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """What a non-2xx answer means."""
-        return fault(status, headers, body)
+        found = fault(status, headers, body)
+        if status == _TOKEN_REFUSED and self._tokens is not None:
+            self._tokens.spoil()
+            return structs.replace(found, action=Action.COOL, cool_s=_RENEW_S)
+        return found
 
 
 class OpenAIExchange:
@@ -123,6 +143,7 @@ class OpenAIExchange:
         "_refusals",
         "_region",
         "_request_fields",
+        "_tokens",
         "_usage_sent",
         "fault",
         "finished",
@@ -132,7 +153,9 @@ class OpenAIExchange:
         "usage",
     )
 
-    def __init__(self, job: Job, model: Model, refusals: Refusals) -> None:
+    def __init__(
+        self, job: Job, model: Model, refusals: Refusals, tokens: calling.Tokens | None = None
+    ) -> None:
         self.usage: TokenUsage | None = None
         self.output_bytes = 0
         self.uplifts: tuple[str, ...] = ()
@@ -143,6 +166,7 @@ class OpenAIExchange:
         self._model = model
         self._model_id = Raw(_encode(job.model))
         self._refusals = refusals
+        self._tokens = tokens
         self._account: AccountSettings | None = None  # that of the try under way, where its answer is mended
         self._bare_for = ""  # the account that is asked without `stream_options`
         self._mender: Mender | None = None
@@ -155,8 +179,8 @@ class OpenAIExchange:
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The same body for every account of OpenAI's own, but for the tier. What an earlier try has read is forgotten."""
-        base = account.base_url.rstrip("/") or BASE_URL
-        region = openai_region("openai", base)
+        base = account.base_url.rstrip("/") or calling.BASE_URL
+        region = openai_region("openai", base) or self._uplift(account)
         self._region = (region,) if region else ()
         if is_openai(base):
             self._mender, self._events = None, EventReader()
@@ -168,18 +192,13 @@ class OpenAIExchange:
             body = suited(self._request_fields, self._job, self._model, with_options=not bare)
         self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
         self._late_usage = None
-        headers = {
-            "Authorization": f"Bearer {account.api_key}",
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if self._job.stream else "application/json",
-        }
-        if not account.api_key:  # a local server's may have none
-            del headers["Authorization"]
-        if account.organization:
-            headers["OpenAI-Organization"] = account.organization
-        if account.project:
-            headers["OpenAI-Project"] = account.project
-        return UpstreamRequest("POST", base + _PATHS[self._job.dialect], headers, body)
+        headers = calling.headers(account, self._job, self._tokens)
+        return UpstreamRequest("POST", calling.url(account, self._job), headers, body)
+
+    def _uplift(self, account: AccountSettings) -> str:
+        """What the account's region adds, where the price knows of it: a row of the operator's own may have it in it."""
+        price = self._job.price
+        return account.uplift if price is not None and account.uplift in price.uplifts else ""
 
     def without(self, status: int, body: bytes) -> UpstreamRequest | None:
         """The same call once more without `stream_options`, where a compatible server's refusal names them.
@@ -196,7 +215,10 @@ class OpenAIExchange:
             self._bare_for = ""
         else:
             self._bare_for = account.id
-        return self.request(account)
+        try:
+            return self.request(account)
+        except AccountError:
+            return None  # its token has just ended
 
     def taken(self) -> None:
         """The server took the call: the account is remembered, if it was without them."""
@@ -325,7 +347,7 @@ class OpenAIExchange:
             return True
         found = event_fault(msgspec.json.decode(fields["error"]))
         if self.output_bytes:
-            found = msgspec.structs.replace(found, unbilled=False)
+            found = structs.replace(found, unbilled=False)
         self.fault = found
         return False
 
