@@ -16,6 +16,8 @@ from schemas.catalogue.profiles import PROFILES
 CREDENTIALS = ("api_key", "access_key_id", "secret_access_key", "session_token", "bearer_token", "profile")
 _FILE = Path(__file__).with_name("presets.toml")
 _REGION = "{region}"
+# Which ids of an account's own list stand for a row: its own, or also any of its `aliases`; or there is no such list.
+LIST_RULES = ("aliases", "itself", "none")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
@@ -26,6 +28,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     `region_env` those that name the region.
     `limit_field` is what a model that nothing is known of calls the output limit, at the vendor's own address; empty
     leaves it to the profile.
+    `lists` is one of LIST_RULES.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     signs: tuple[str, ...] = ()
     region_env: tuple[str, ...] = ()
     limit_field: str = ""
+    lists: str = LIST_RULES[0]
 
     @property
     def needs_key(self) -> bool:
@@ -91,6 +95,7 @@ def _preset(name: str, row: Table) -> Preset:
         signs=signs or tuple(env.values()),
         region_env=_variables(row, "region_env"),
         limit_field=row.text("limit_field"),
+        lists=_one_of(row, "lists", LIST_RULES) if row.has("lists") else LIST_RULES[0],
     )
     row.done()
     return preset

@@ -1,6 +1,7 @@
 """Owns the OpenAI family: a pass-through that changes only what docs/providers/openai.md names."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import ClassVar
 
 import msgspec
@@ -21,6 +22,7 @@ from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
+from workers.providers.openai.models import OpenAIReading
 from workers.providers.openai.requests import Refusals, own_options, refuses_options, suited
 from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -102,6 +104,18 @@ class OpenAI:
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """What a non-2xx answer means."""
         return fault(status, headers, body)
+
+    def models(self, account: AccountSettings, today: date) -> OpenAIReading:
+        """A reading of the account's list."""
+        del today
+        headers = {"Accept": "application/json"}
+        if account.api_key:
+            headers["Authorization"] = f"Bearer {account.api_key}"
+        if account.organization:
+            headers["OpenAI-Organization"] = account.organization
+        if account.project:
+            headers["OpenAI-Project"] = account.project
+        return OpenAIReading(account.base_url.rstrip("/") or BASE_URL, headers)
 
 
 class OpenAIExchange:
