@@ -77,7 +77,12 @@ def _served(model: Model, pool: PoolSettings | None, own_addresses: frozenset[st
     )
     capabilities = structs.replace(model.capabilities, needs_limit=not stops)
     return structs.replace(
-        model, pool=pool.name, provider=pool.provider, family=pool.family, capabilities=capabilities
+        model,
+        pool=pool.name,
+        provider=pool.provider,
+        family=pool.family,
+        capabilities=capabilities,
+        dated=pool.name in own_addresses,
     )
 
 
@@ -134,6 +139,7 @@ def _row(
         shutdown_date=row.day("shutdown_date") or (kept.shutdown_date if kept else None),
         successor=row.text("successor") or (kept.successor if kept else None),
         capabilities=capabilities,
+        pinned=True,
     )
     rate = read_rate(row)
     row.done()
