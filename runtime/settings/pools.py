@@ -37,6 +37,7 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     session_token: str = ""
     profile: str = ""
     bearer_token: str = ""
+    own_host: bool = False  # its base_url leads to the vendor itself, though it is not the vendor's address
     keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
 
 
@@ -128,6 +129,7 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         project=row.text("project"),
         region=region,
         profile=row.text(_PROFILE),
+        own_host=row.boolean("own_host", default=False),
         **found,
     )
     if secrets is not None and preset.needs_key and not account.api_key:
@@ -141,12 +143,13 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
 
 
 def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
-    """The pools whose every account is at the address of its provider itself."""
+    """The pools whose every account is at its provider itself: by its address, or because the file says so."""
     return frozenset(
         pool.name
         for pool in pools
         if all(
-            account.base_url == presets()[pool.provider].address(account.region) for account in pool.accounts
+            account.own_host or account.base_url == presets()[pool.provider].address(account.region)
+            for account in pool.accounts
         )
     )
 

@@ -1,8 +1,9 @@
 """Owns what a deployment sells: the models of its settings, and the built-in rows of its pools' presets under their names."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from typing import Final, Protocol
 
 from msgspec import structs
@@ -10,8 +11,10 @@ from msgspec import structs
 from runtime.catalogue.models import ids, rows
 from runtime.settings.models import known_capabilities, stops_at
 from runtime.settings.pools import PoolSettings, own_pools
+from schemas.catalogue.builtin import BUILTIN
+from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Lifecycle, Model
-from schemas.catalogue.row import Row
+from schemas.catalogue.row import Row, RowPrice
 
 _ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
@@ -56,7 +59,7 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
         for pool in pools
-        for row in rows(pool.provider).values()
+        for row in _rows(pool.provider).values()
         if _can_be_called(row, today, own=pool.name in own)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
@@ -65,6 +68,61 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
             if name not in taken:
                 taken.add(name)
                 yield model if named else structs.replace(model, id=name)
+
+
+@cache
+def _rows(provider: str) -> Mapping[str, Row]:
+    """The rows of a preset, with those of the public contract: what the file has dropped, or no longer dates."""
+    found = dict(rows(provider))
+    for seed in BUILTIN:
+        if seed.provider != provider or provider == SANDBOX:
+            continue
+        row = found.get(seed.upstream)
+        if row is None:
+            found[seed.upstream] = _row_of(seed)
+        elif row.shutdown is None:
+            named = row.successor or seed.successor or ""
+            found[seed.upstream] = structs.replace(row, shutdown=seed.shutdown_date, successor=named)
+    return found
+
+
+def _row_of(seed: Model) -> Row:
+    prices = tuple(
+        RowPrice(
+            tiers=price.tiers,
+            effective=price.effective,
+            services=price.services,
+            uplifts=price.uplifts,
+            request=price.request,
+        )
+        for price in seed.prices
+    )
+    return Row(
+        preset=seed.provider,
+        id=seed.upstream,
+        mode=("chat",),
+        context=seed.context,
+        max_output=seed.max_output,
+        prices=prices,
+        created=seed.created,
+        shutdown=seed.shutdown_date,
+        successor=seed.successor or "",
+    )
+
+
+def retired(settings: Sale, taken: Collection[str], today: date) -> Iterator[Model]:
+    """What the pools' own providers have shut down, under all names that are not taken: to be told of, never served."""
+    own = own_pools(settings.pools)
+    names = set(taken)
+    for pool in settings.pools if settings.builtin_rows else ():
+        for row in _rows(pool.provider).values() if pool.name in own else ():
+            if _ROUTES.isdisjoint(row.mode) or _can_be_called(row, today, own=True):
+                continue
+            model = _model(row, pool, settings, today, own=True)
+            for name in (model.id, row.id):
+                if name not in names:
+                    names.add(name)
+                    yield structs.replace(model, id=name)
 
 
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
@@ -109,6 +167,7 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         lifecycle=_lifecycle(row, today),
         shutdown_date=row.shutdown,
         successor=row.successor or None,
+        dated=own,
         capabilities=structs.replace(
             able,
             chat="chat" in row.mode,
