@@ -6,9 +6,8 @@ from msgspec import Struct, structs
 
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
+from edge.admission.shelf import Shelf
 from edge.calls.relay import Relay
-from edge.calls.roster import Roster
-from edge.faults import pool_unset
 from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.catalogue.model import Model
@@ -56,9 +55,9 @@ class _Pages:
 class Choice:
     """Finds the candidates of a call."""
 
-    def __init__(self, catalogue: Catalogue, roster: Roster, relay: Relay, pages: PageCounter) -> None:
+    def __init__(self, catalogue: Catalogue, shelf: Shelf, relay: Relay, pages: PageCounter) -> None:
         self._catalogue = catalogue
-        self._roster = roster
+        self._shelf = shelf
         self._relay = relay
         self._pages = pages
 
@@ -101,11 +100,7 @@ class Choice:
         model = await self._catalogue.find(name)
         if model is None:
             raise RequestError(model_not_found(name))
-        if self._roster.gone(model.pool, model.id):
-            raise RequestError(model_not_found(name, model.successor))
-        if self._roster.unset(model.pool):
-            raise RequestError(pool_unset(model))
-        return model
+        return self._shelf.open(model)
 
     def _seen(self, model: Model) -> Seen:
         return CAPS_ONLY if self._relay.overruns.has(model.pool, model.upstream) else NOTHING_SEEN

@@ -1,13 +1,13 @@
 """Owns the routes of models: what can be called now, and each model's entry."""
 
-import datetime as dt
+from typing import Any
 from urllib.parse import parse_qs
 
 from edge.admission.catalogue import alias_entry, describe
 from edge.admission.listing import PAGE_MAX
-from edge.faults import pool_unset
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
+from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid, model_not_found, saturated, unknown_path
 
@@ -50,9 +50,13 @@ async def model(backing: Backing, exchange: Exchange) -> None:
     if not name:
         raise RequestError(unknown_path(exchange.method, exchange.path))
     found = await backing.catalogue.find(name) if len(name) <= ID_CHARS_MAX else None
-    today = dt.datetime.now(dt.UTC).date()
+    shelf = backing.admission.shelf
+
+    def described(model: Model) -> dict[str, Any]:
+        return describe(model, backing.roster, shelf.today())
+
     if backing.catalogue.stands_for(name):
-        entry = alias_entry(backing.catalogue, backing.roster, name, today)
+        entry = alias_entry(backing.catalogue, shelf.serves, described, name)
         if entry is None:
             raise RequestError(
                 saturated(f"No worker can serve a model of the alias `{name}` now. Retry with backoff.")
@@ -61,13 +65,10 @@ async def model(backing: Backing, exchange: Exchange) -> None:
         return
     if found is None:
         raise RequestError(model_not_found(name[:ID_CHARS_MAX]))
-    if backing.roster.gone(found.pool, found.id):
-        raise RequestError(model_not_found(name, found.successor))
-    if backing.roster.unset(found.pool):
-        raise RequestError(pool_unset(found))
+    shelf.open(found)
     if not backing.roster.serves(found.pool, found.id):
         raise RequestError(saturated(f"No worker can serve the model `{name}` now. Retry with backoff."))
-    await exchange.answer(200, encode(describe(found, today)))
+    await exchange.answer(200, encode(described(found)))
 
 
 ROUTES = (

@@ -1,0 +1,88 @@
+"""Owns which models can be called on a day: those that are known, have not ended, and whose pool is somebody's."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from urllib.parse import quote
+
+from msgspec import structs
+
+from edge.admission.catalogue import Catalogue
+from edge.admission.successors import Successors
+from edge.calls.roster import Roster
+from edge.faults import pool_unset
+from schemas.catalogue.model import Model
+from schemas.catalogue.standing import standing
+from schemas.chat.priced import RequestError
+from schemas.errors import model_not_found, model_retired
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+def utc_today() -> date:
+    """The day that prices and retirements go by."""
+    return datetime.now(UTC).date()
+
+
+class Shelf:
+    """The catalogue's models as workers and their accounts' lists have them. `today` is the clock."""
+
+    def __init__(self, catalogue: Catalogue, roster: Roster, today: Callable[[], date] = utc_today) -> None:
+        self._catalogue = catalogue
+        self._roster = roster
+        self._successors = Successors(catalogue, roster)
+        self.today = today
+
+    def ended(self, model: Model) -> bool:
+        """Whether a model has ended here."""
+        fact = self._roster.fact(model.pool, model.upstream)
+        if fact is None and (model.shutdown_date is None or not model.dated):
+            return False
+        return standing(model, fact, self.today()).retired
+
+    def serves(self, model: Model) -> bool:
+        """Whether some worker serves a model that has not ended."""
+        return self._roster.serves(model.pool, model.id) and not self.ended(model)
+
+    def open(self, model: Model) -> Model:
+        """The model as it can be called now, its limit no higher than its provider's list has it.
+
+        Raises RequestError 404: it has ended, is not offered to us, or its pool is not configured.
+        """
+        fact = self._roster.fact(model.pool, model.upstream)
+        if fact is not None or model.dated:
+            stands = standing(model, fact, self.today())
+            if stands.retired:
+                on = stands.ends if stands.ends is not None and stands.ends <= self.today() else None
+                raise RequestError(model_retired(model.id, on, self.successor(model)))
+        if self._roster.gone(model.pool, model.id):
+            raise RequestError(model_not_found(model.id, self._in_place_of(model)))
+        if self._roster.unset(model.pool):
+            raise RequestError(pool_unset(model))
+        if fact is not None and 0 < fact.max_output < model.max_output and not model.pinned:
+            return structs.replace(model, max_output=fact.max_output)
+        return model
+
+    def successor(self, model: Model) -> str | None:
+        """The id to use in its place, which is served here."""
+        return self._successors.of(model, self.today())
+
+    def _in_place_of(self, model: Model) -> str | None:
+        """What is named for a model that is gone without a word of its end: nothing, if it is only not ours to call."""
+        if model.pinned or not model.successor:
+            return model.successor
+        return self.successor(model)
+
+    def notice(self, model: Model) -> Headers:
+        """What an answer of a model says of its end, in headers; nothing for one that is not to end."""
+        fact = self._roster.fact(model.pool, model.upstream)
+        if fact is None and not (model.dated and model.shutdown_date is not None):
+            return ()
+        stands = standing(model, fact, self.today())
+        if not stands.deprecated:
+            return ()
+        told = []
+        if stands.ends is not None:
+            told.append((b"x-tokn-model-shutdown", stands.ends.isoformat().encode()))
+        if (successor := self.successor(model)) is not None:
+            told.append((b"x-tokn-model-successor", quote(successor, safe="/:@").encode()))
+        return tuple(told)
