@@ -95,7 +95,7 @@ class Pool:
             return account, None
         model = self.serving.models.get(job.model)
         if model is not None and accounts.gone(job.upstream, now):
-            return None, model_not_found(job.model, model.successor)
+            return None, model_not_found(job.model, self.serving.successor(model, now))
         return None, accounts.refusal(job.upstream, job.scope, job.hold_list_nano, now)
 
     def _bounce(self, reply: str, error: WireError | None) -> None:
