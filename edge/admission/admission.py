@@ -126,7 +126,7 @@ class Admission:
                 last=terms is granted[-1],
                 call_s=self._limits.call_s,
             )
-            offers.append(Offer(terms.pool, job, self.shelf.notice(candidate.model)))
+            offers.append(Offer(terms.pool, job, candidate.notice))
         call = self._relay.start(reply, *offers)
         call.tells_model = bool(message.asked)
         return call

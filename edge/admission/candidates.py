@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
-from edge.admission.shelf import Shelf
+from edge.admission.shelf import Headers, Place, Shelf
 from edge.calls.relay import Relay
 from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.aliases import CANDIDATES_MAX
@@ -31,6 +31,7 @@ class Candidate(Struct, frozen=True):
 
     model: Model
     bound: Bound
+    notice: Headers = ()  # of an answer
 
 
 class _Pages:
@@ -86,7 +87,8 @@ class Choice:
         return tuple(filter(self._served, found)) or (found[0],)
 
     async def _able(self, name: str, asked: Asked, pages: _Pages) -> Candidate:
-        model = await self._model(name)
+        place = await self._place(name)
+        model = place.model
         seen = self._seen(model)
         bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
         if (error := asked.dialect.refuse(model, asked.body)) is not None:
@@ -94,9 +96,9 @@ class Choice:
         if bound.documents:
             seen = structs.replace(seen, pages=await pages.of(bound.documents))
             bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
-        return Candidate(model, bound)
+        return Candidate(model, bound, place.notice)
 
-    async def _model(self, name: str) -> Model:
+    async def _place(self, name: str) -> Place:
         model = await self._catalogue.find(name)
         if model is None:
             raise RequestError(model_not_found(name))

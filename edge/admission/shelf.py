@@ -4,16 +4,16 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from urllib.parse import quote
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from edge.admission.catalogue import Catalogue
 from edge.admission.successors import Successors
 from edge.calls.roster import Roster
 from edge.faults import pool_unset
 from schemas.catalogue.model import Model
-from schemas.catalogue.standing import standing
+from schemas.catalogue.standing import Standing, standing
 from schemas.chat.priced import RequestError
-from schemas.errors import model_not_found, model_retired
+from schemas.errors import WireError, model_not_found, model_retired
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -23,6 +23,17 @@ def utc_today() -> date:
     return datetime.now(UTC).date()
 
 
+class Place(Struct, frozen=True):
+    """What a call of a model comes to: the error why it cannot be called, or the model as it can be; and headers of an answer.
+
+    The model's limit is no higher than its provider's list has it; the headers tell of its end.
+    """
+
+    model: Model
+    error: WireError | None
+    notice: Headers = ()
+
+
 class Shelf:
     """The catalogue's models as workers and their accounts' lists have them. `today` is the clock."""
 
@@ -30,6 +41,8 @@ class Shelf:
         self._catalogue = catalogue
         self._roster = roster
         self._successors = Successors(catalogue, roster)
+        self._places: dict[str, Place] = {}  # by id: never more than the catalogue has
+        self._of: tuple[int, int, date] | None = None  # what they are of
         self.today = today
 
     def ended(self, model: Model) -> bool:
@@ -43,28 +56,38 @@ class Shelf:
         """Whether some worker serves a model that has not ended."""
         return self._roster.serves(model.pool, model.id) and not self.ended(model)
 
-    def open(self, model: Model) -> Model:
-        """The model as it can be called now, its limit no higher than its provider's list has it.
+    def open(self, model: Model) -> Place:
+        """A model as it can be called now, worked out once until anything changes.
 
         Raises RequestError 404: it has ended, is not offered to us, or its pool is not configured.
         """
-        fact = self._roster.fact(model.pool, model.upstream)
-        if fact is not None or model.dated:
-            stands = standing(model, fact, self.today())
-            if stands.retired:
-                on = stands.ends if stands.ends is not None and stands.ends <= self.today() else None
-                raise RequestError(model_retired(model.id, on, self.successor(model)))
-        if self._roster.gone(model.pool, model.id):
-            raise RequestError(model_not_found(model.id, self._in_place_of(model)))
-        if self._roster.unset(model.pool):
-            raise RequestError(pool_unset(model))
-        if fact is not None and 0 < fact.max_output < model.max_output and not model.pinned:
-            return structs.replace(model, max_output=fact.max_output)
-        return model
+        now = self._catalogue.generation, self._roster.generation, self.today()
+        if self._of != now:
+            self._places, self._of = {}, now
+        place = self._places.get(model.id)
+        if place is None:
+            place = self._places[model.id] = self._find(model, now[2])
+        if place.error is not None:
+            raise RequestError(place.error)
+        return place
 
     def successor(self, model: Model) -> str | None:
         """The id to use in its place, which is served here."""
         return self._successors.of(model, self.today())
+
+    def _find(self, model: Model, day: date) -> Place:
+        fact = self._roster.fact(model.pool, model.upstream)
+        stands = standing(model, fact, day)
+        if stands.retired:
+            on = stands.ends if stands.ends is not None and stands.ends <= day else None
+            return Place(model, model_retired(model.id, on, self.successor(model)))
+        if self._roster.gone(model.pool, model.id):
+            return Place(model, model_not_found(model.id, self._in_place_of(model)))
+        if self._roster.unset(model.pool):
+            return Place(model, pool_unset(model))
+        if fact is not None and 0 < fact.max_output < model.max_output and not model.pinned:
+            model = structs.replace(model, max_output=fact.max_output)
+        return Place(model, None, self._notice(model, stands) if stands.deprecated else ())
 
     def _in_place_of(self, model: Model) -> str | None:
         """What is named for a model that is gone without a word of its end: nothing, if it is only not ours to call."""
@@ -72,14 +95,7 @@ class Shelf:
             return model.successor
         return self.successor(model)
 
-    def notice(self, model: Model) -> Headers:
-        """What an answer of a model says of its end, in headers; nothing for one that is not to end."""
-        fact = self._roster.fact(model.pool, model.upstream)
-        if fact is None and not (model.dated and model.shutdown_date is not None):
-            return ()
-        stands = standing(model, fact, self.today())
-        if not stands.deprecated:
-            return ()
+    def _notice(self, model: Model, stands: Standing) -> Headers:
         told = []
         if stands.ends is not None:
             told.append((b"x-tokn-model-shutdown", stands.ends.isoformat().encode()))

@@ -198,7 +198,7 @@ def test_every_successor_chain_of_the_built_in_rows_ends_well(everything: tuple[
             named += 1
             assert f"Use `{found}` instead." in error.message
             assert found != one.id
-            assert shelf.open(catalogue.known(found)).id == found
+            assert shelf.open(catalogue.known(found)).model.id == found
     assert named > 1_000
 
 
