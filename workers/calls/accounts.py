@@ -250,6 +250,8 @@ class Accounts:
 
     def __init__(self, settings: Iterable[AccountSettings]) -> None:
         self.all = [Account(account) for account in settings]
+        # One without a key serves nothing, so neither its list nor its silence counts beside the others'.
+        self._able = [account for account in self.all if not account.settings.keyless] or self.all
         self.metered = any(account.credit_nano is not None for account in self.all)
         self.shelf = Shelf()
         self.lists_read = 0  # how often what lists say may have changed
@@ -279,7 +281,7 @@ class Accounts:
 
     def gone(self, upstream: str, now: float) -> bool:
         """Whether it is proven for every account that its provider no longer has this model."""
-        return bool(self.all) and all(account.lacks(upstream, now) for account in self.all)
+        return bool(self.all) and all(account.lacks(upstream, now) for account in self._able)
 
     @property
     def remembered(self) -> set[str]:
@@ -305,7 +307,7 @@ class Accounts:
 
     def follow_lists(self) -> None:
         """The list of some account was read, or could not be."""
-        made = shelf(account.list for account in self.all)
+        made = shelf(account.list for account in self._able)
         if made != self.shelf:
             self.shelf = made
             self.lists_read += 1

@@ -175,3 +175,10 @@ def test_a_pools_lists_together() -> None:
     follow(pool, second, Listed(id="b", deprecated=True))
     assert pool.shelf.facts == (ModelFact("a", retired=True, shutdown=SOON), ModelFact("b", deprecated=True))
     assert shelf(()).lacking == frozenset()
+
+
+def test_an_account_without_a_key_does_not_count() -> None:
+    """Nobody can read its list and it serves nothing: what the others lack is gone all the same."""
+    pool = Accounts((AccountSettings(id="k", keyless=True), AccountSettings(id="a")))
+    follow(pool, pool.all[1], "a", "p")
+    assert (pool.shelf.lacking, pool.gone("b", NOW), pool.serves("a", NOW)) == ({"b"}, True, True)
