@@ -166,6 +166,7 @@ def test_the_wheel_has_the_rows():
         (("ACME_API_KEY", "acme key"), ["[acme.env] api_key", "acme key"]),
         (("api_key =", "password ="), ["[acme.env] password", "api_key"]),
         (("env =", "colour = 1\nenv ="), ["[acme] colour", "unknown key"]),
+        (("env =", "lists = 'some'\nenv ="), ["[acme] lists", "some", "itself"]),
         (("env =", "signs = ['a']\nenv ="), ["[acme] signs", "'a'"]),
         (("[acme]", "acme = 1\n[other]"), ["acme", "must be a table"]),
     ],
