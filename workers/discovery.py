@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from runtime.catalogue.models import rows
 from runtime.catalogue.presets import presets
 from runtime.log import get_logger
+from schemas.catalogue.standing import standing
 from workers.calls.accounts import Account
 from workers.calls.listed import Stock
 from workers.calls.serving import Serving
@@ -23,7 +24,8 @@ BYTES_MAX: Final = 4 * 1024 * 1024  # of one list, all pages
 PAGES_MAX: Final = 64
 LISTS_AT_ONCE: Final = 4  # of one pool
 BELIEVED_SHARE: Final = 0.5  # of the last list's models: one with fewer is not believed
-UNPRICED_LOGGED_MAX: Final = 20
+LOGGED_MAX: Final = 20  # models in one line
+ENDING_DAYS: Final = 30
 
 _logger = get_logger("workers.discovery")
 
@@ -67,7 +69,8 @@ class Discovery:
         self._pace = pace
         self._today = today
         self._turns = asyncio.Semaphore(LISTS_AT_ONCE)
-        self._logged: date | None = None
+        self._said_on: date | None = None
+        self._said: set[str] = set()  # what has been logged on that day
 
     async def run(self) -> None:
         """Asks every account at once, then at the pace, and soon after a call has missed a model; until cancelled."""
@@ -113,7 +116,7 @@ class Discovery:
             return False
         account.follow(self._stock.compare(listed), self._stock.pinned, missed, time.monotonic())
         self._serving.accounts.follow_lists()
-        self._say_unpriced()
+        self._say()
         return True
 
     def _failed(self, account: Account, why: str) -> None:
@@ -127,16 +130,31 @@ class Discovery:
         account.follow_none(why)
         self._serving.accounts.follow_lists()
 
-    def _say_unpriced(self) -> None:
-        names, today = self._serving.accounts.shelf.unpriced, self._today()
-        if names and today != self._logged:
-            self._logged = today
-            _logger.info(
-                "served, not priced: these are not sold",
-                pool=self._serving.pool,
-                models=list(names[:UNPRICED_LOGGED_MAX]),
-                count=len(names),
-            )
+    def _say(self) -> None:
+        """Of each model once a day: that it is served and has no price, or that it is about to end."""
+        today, serving = self._today(), self._serving
+        if today != self._said_on:
+            self._said_on, self._said = today, set()
+        for words, names in (
+            ("served, not priced: these are not sold", serving.accounts.shelf.unpriced),
+            ("these models end soon", self._ending(today)),
+        ):
+            if fresh := [name for name in names if name not in self._said]:
+                self._said.update(fresh)
+                _logger.info(words, pool=serving.pool, models=fresh[:LOGGED_MAX], count=len(fresh))
+
+    def _ending(self, today: date) -> tuple[str, ...]:
+        """The upstream models that end within ENDING_DAYS, each with its day; those of lists as well as of rows."""
+        shelf = self._serving.accounts.shelf
+        facts = {fact.id: fact for fact in shelf.facts}
+        ends = {
+            model.upstream: day
+            for model in self._serving.models.values()
+            if (day := standing(model, facts.get(model.upstream), today).ends) is not None
+            and model.upstream not in shelf.lacking
+        }
+        last = today + timedelta(days=ENDING_DAYS)
+        return tuple(f"{name} on {day}" for name, day in sorted(ends.items()) if today < day <= last)
 
 
 def _believe(listed: Mapping[str, Listed], account: Account) -> None:

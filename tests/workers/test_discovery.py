@@ -272,6 +272,29 @@ async def test_what_cannot_be_sold_is_logged_once_a_day() -> None:
     assert [line["models"] for line in lines] == [["carbon"], ["carbon"]]
 
 
+async def test_what_is_about_to_end_is_logged_once_a_day() -> None:
+    """From thirty days before its day on, by its row or by a list, a model that is served is named; what lists lack is not."""
+    sold = (
+        model("soon", upstream="soon", dated=True, shutdown_date=TODAY + timedelta(days=30)),
+        model("later", upstream="later", dated=True, shutdown_date=TODAY + timedelta(days=31)),
+        model("over", upstream="over", dated=True, shutdown_date=TODAY),
+        model("elsewhere", upstream="elsewhere", shutdown_date=TODAY + timedelta(days=3)),
+        model("away", upstream="away", dated=True, shutdown_date=TODAY + timedelta(days=3)),
+        model("told", upstream="told"),
+    )
+    page = {"data": [{"id": name} for name in ("soon", "later", "over", "elsewhere")]}
+    page["data"].append({"id": "told", "shutdown_date": str(TODAY + timedelta(days=1))})
+    made = structs.replace(
+        serving(Upstream(lambda _: Answer(msgspec.json.encode(page)))), models={one.id: one for one in sold}
+    )
+    found = Discovery(made, Stock(sold, {}, ()), QUICK, lambda: TODAY)
+    with structlog.testing.capture_logs() as said:
+        for _ in range(2):
+            await found.ask(made.family, made.accounts.all[0])
+    (line,) = (line for line in said if "end soon" in line["event"])
+    assert line["models"] == ["soon on 2026-12-26", "told on 2026-11-27"]
+
+
 def test_aliases_count_as_the_preset_says() -> None:
     """A snapshot in OpenAI's list does not stand for its alias; in Anthropic's it does."""
     rows = discovery.rows
