@@ -17,6 +17,7 @@ from edge.calls.roster import Roster
 from schemas.catalogue.model import Model
 
 ENTRIES_AT_ONCE = 8  # between two turns of the loop
+MODELS_AT_ONCE = 1_000  # that are looked at between two turns
 ENTRIES_A_PART = 64
 PAGE_MAX = 1_000
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -81,10 +82,11 @@ class Listing:
         version = self._catalogue.version or f"{self._own}:{generation}"
         live, told, ended = self._roster.live(), self._roster.told, self._shelf.ended
         await asyncio.sleep(0)
-        models = [model for model in self._catalogue.models() if (model.pool, model.id) in live]
-        await asyncio.sleep(0)
-        models = [model for model in models if not ended(model)]
-        await asyncio.sleep(0)
+        every, models = self._catalogue.models(), list[Model]()
+        for start in range(0, len(every), MODELS_AT_ONCE):
+            some = every[start : start + MODELS_AT_ONCE]
+            models += [model for model in some if (model.pool, model.id) in live and not ended(model)]
+            await asyncio.sleep(0)
         if self._known != (generation, told, day):
             self._known, self._entries = (generation, told, day), {}
         entries, fresh = self._entries, 0
