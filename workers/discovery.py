@@ -23,7 +23,7 @@ from workers.upstream.http import Upstream, UpstreamError, read_all
 BYTES_MAX: Final = 4 * 1024 * 1024  # of one list, all pages
 PAGES_MAX: Final = 64
 LISTS_AT_ONCE: Final = 4  # of one pool
-BELIEVED_SHARE: Final = 0.5  # of the last list's models: one with fewer is not believed
+BELIEVED_SHARE: Final = 0.5  # of the last list's models: one with fewer is not believed for an interval
 LOGGED_MAX: Final = 20  # models in one line
 ENDING_DAYS: Final = 30
 
@@ -106,7 +106,7 @@ class Discovery:
             async with asyncio.timeout(self._pace.deadline_s):
                 reading = family.models(account.settings, self._today())
                 listed = await read_list(reading, self._serving.upstream)
-            _believe(listed, account)
+            self._believe(listed, account)
         except (ListError, UpstreamError, AccountError, TimeoutError) as error:
             self._failed(account, _told(error))
             return False
@@ -118,6 +118,17 @@ class Discovery:
         self._serving.accounts.follow_lists()
         self._say()
         return True
+
+    def _believe(self, listed: Mapping[str, Listed], account: Account) -> None:
+        """Raises ListError for a list that is more likely a fault than the truth; one that stays short is the truth."""
+        if not listed:
+            raise ListError("it is empty")
+        known, now = account.list, time.monotonic()
+        if len(listed) < known.believed * BELIEVED_SHARE:
+            known.doubted_at = now if known.doubted_at is None else known.doubted_at
+            if now - known.doubted_at < self._pace.interval_s:
+                raise ListError(f"it has {len(listed)} models where the last had {known.believed}")
+        known.believed, known.doubted_at = len(listed), None
 
     def _failed(self, account: Account, why: str) -> None:
         if why != account.list.error:
@@ -136,7 +147,7 @@ class Discovery:
         if today != self._said_on:
             self._said_on, self._said = today, set()
         for words, names in (
-            ("served, not priced: these are not sold", serving.accounts.shelf.unpriced),
+            ("served, not priced: these are not sold", serving.accounts.said.unpriced),
             ("these models end soon", self._ending(today)),
         ):
             if fresh := [name for name in names if name not in self._said]:
@@ -145,25 +156,16 @@ class Discovery:
 
     def _ending(self, today: date) -> tuple[str, ...]:
         """The upstream models that end within ENDING_DAYS, each with its day; those of lists as well as of rows."""
-        shelf = self._serving.accounts.shelf
-        facts = {fact.id: fact for fact in shelf.facts}
+        said = self._serving.accounts.said
+        facts = {fact.id: fact for fact in said.facts}
         ends = {
             model.upstream: day
             for model in self._serving.models.values()
             if (day := standing(model, facts.get(model.upstream), today).ends) is not None
-            and model.upstream not in shelf.lacking
+            and model.upstream not in said.lacking
         }
         last = today + timedelta(days=ENDING_DAYS)
         return tuple(f"{name} on {day}" for name, day in sorted(ends.items()) if today < day <= last)
-
-
-def _believe(listed: Mapping[str, Listed], account: Account) -> None:
-    """Raises ListError for a list that is more likely a fault than the truth. The next of its size is believed."""
-    last, account.list.read_last = account.list.read_last, len(listed)
-    if not listed:
-        raise ListError("it is empty")
-    if len(listed) < last * BELIEVED_SHARE:
-        raise ListError(f"it has {len(listed)} models where the last had {last}")
 
 
 async def read_list(reading: Reading, upstream: Upstream) -> Mapping[str, Listed]:

@@ -193,7 +193,7 @@ class Pool:
     def _follow_lists(self) -> None:
         """Sorts the models by what accounts' lists say, once a change. An operator's own row is only marked."""
         accounts, models = self.serving.accounts, self.serving.models.values()
-        lacking = accounts.shelf.lacking
+        lacking = accounts.said.lacking
         self._lists_read = accounts.lists_read
         self._unlisted = tuple(model.id for model in models if model.pinned and model.upstream in lacking)
         self._hidden = {
@@ -242,9 +242,9 @@ class Pool:
             gone=tuple(gone),
             accounts=tuple(account.beat(now) for account in accounts.all),
             missing=missing,
-            facts=accounts.shelf.facts,
+            facts=accounts.said.facts,
             unlisted=self._unlisted,
-            unpriced=accounts.shelf.unpriced,
+            unpriced=accounts.said.unpriced,
         )
 
     async def leave(self) -> None:

@@ -101,8 +101,8 @@ async def test_a_list_takes_effect() -> None:
     """What it lacks is gone from the pool, what it has stays."""
     made = serving(Upstream(lambda _: Answer(body("a", "c", "new"))))
     assert await discovery_of(made).ask(made.family, made.accounts.all[0])
-    assert made.accounts.shelf.lacking == {"b"}
-    assert made.accounts.shelf.unpriced == ("new",)
+    assert made.accounts.said.lacking == {"b"}
+    assert made.accounts.said.unpriced == ("new",)
     beat = made.accounts.all[0].beat(0.0)
     assert (beat.listed, beat.list_error) == (3, "")
     assert abs(beat.listed_at - time.time()) < 60
@@ -157,7 +157,7 @@ async def test_a_list_that_fails_hides_nothing(failure: str) -> None:
     assert made.accounts.gone("b", 0.0)
     upstream.answer = _FAILURES[failure]
     assert not await found.ask(made.family, only)
-    assert made.accounts.shelf.lacking == frozenset()
+    assert made.accounts.said.lacking == frozenset()
     assert all(made.accounts.serves(name, 0.0) for name in "abc")
     assert only.list.error
     upstream.answer = lambda _: Answer(body("a", "x", "y", "z"))
@@ -175,18 +175,20 @@ async def test_pages_without_end_have_one() -> None:
     assert len(upstream.asked) == PAGES_MAX
 
 
-async def test_a_shorter_list_is_believed_the_second_time() -> None:
-    """A list that shrank below half is no list at first; if it stays so, it is the truth."""
+async def test_a_shorter_list_is_believed_if_it_stays_so() -> None:
+    """A list that shrank below half is none for an interval, whatever empty ones come between; then it is the truth."""
     upstream = Upstream(lambda _: Answer(body("a", "b", "c", "d")))
     made = serving(upstream)
     (only,) = made.accounts.all
-    found = discovery_of(made)
+    found = discovery_of(made, pace=Pace())
     assert await found.ask(made.family, only)
-    upstream.answer = lambda _: Answer(body("a"))
-    assert not await found.ask(made.family, only)
+    for ids in ((), ("a",), (), ("a",)):
+        upstream.answer = lambda _, ids=ids: Answer(body(*ids))
+        assert not await found.ask(made.family, only)
     assert "1 models where the last had 4" in only.list.error
-    assert await found.ask(made.family, only)
-    assert made.accounts.shelf.lacking == {"b", "c"}
+    assert made.accounts.said.lacking == frozenset()
+    assert await discovery_of(made, pace=Pace(interval_s=0.0)).ask(made.family, only)
+    assert made.accounts.said.lacking == {"b", "c"}
 
 
 async def test_an_account_without_credentials_yet_is_asked_later() -> None:

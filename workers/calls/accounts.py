@@ -11,7 +11,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import AccountBeat, AccountState, ModelBeat
 from schemas.errors import WireError, saturated, unavailable, upstream_auth, upstream_denied
 from workers.calls.condition import GONE_RETRY_S, Condition, Seen, state_of, wait_s
-from workers.calls.listed import AccountList, Findings, Shelf, shelf
+from workers.calls.listed import AccountList, Findings, Said, together
 from workers.providers.base import About, Action, Fault
 
 MODELS_MAX = 512  # of one account, whose conditions are remembered
@@ -253,7 +253,7 @@ class Accounts:
         # One without a key serves nothing, so neither its list nor its silence counts beside the others'.
         self._able = [account for account in self.all if not account.settings.keyless] or self.all
         self.metered = any(account.credit_nano is not None for account in self.all)
-        self.shelf = Shelf()
+        self.said = Said()
         self.lists_read = 0  # how often what lists say may have changed
 
     def pick(self, upstream: str, key: str, list_nano: int, tried: set[str], now: float) -> Account | None:
@@ -307,9 +307,9 @@ class Accounts:
 
     def follow_lists(self) -> None:
         """The list of some account was read, or could not be."""
-        made = shelf(account.list for account in self._able)
-        if made != self.shelf:
-            self.shelf = made
+        made = together(account.list for account in self._able)
+        if made != self.said:
+            self.said = made
             self.lists_read += 1
 
     def tick(self, now: float) -> None:

@@ -42,9 +42,8 @@ class Stock:
     ) -> None:
         ordered = sorted(models, key=lambda model: model.pinned)
         self._names = names
-        self._models = {
-            model.upstream: model for model in reversed(ordered)
-        }  # a built-in row is more than a pin
+        # Of one upstream model a built-in row tells more than an own one, so it comes last.
+        self._models = {model.upstream: model for model in reversed(ordered)}
         self._priced = frozenset(priced).union(self._models)
         self.pinned = frozenset(model.upstream for model in ordered if model.pinned)
 
@@ -91,12 +90,13 @@ class AccountList:
     A reading that failed says nothing, so the account counts as listing everything.
     """
 
-    __slots__ = ("_missed", "error", "findings", "read_last", "wanted")
+    __slots__ = ("_missed", "believed", "doubted_at", "error", "findings", "wanted")
 
     def __init__(self) -> None:
         self.findings = NOTHING_SAID
         self.error = "not read yet"
-        self.read_last = 0  # models of the last list that could be read, believed or not
+        self.believed = 0  # models of the newest list that was believed
+        self.doubted_at: float | None = None  # when lists became too short to be believed; monotonic
         self.wanted = asyncio.Event()  # a call has missed a model
         self._missed: dict[str, Fault] = {}
 
@@ -121,7 +121,7 @@ class AccountList:
         self.findings, self.error = NOTHING_SAID, error[:ERROR_CHARS_MAX]
 
 
-class Shelf(Struct, frozen=True, kw_only=True):
+class Said(Struct, frozen=True, kw_only=True):
     """What the lists of all accounts of a pool say together. `lacking`: every account has a list, and none has these."""
 
     lacking: frozenset[str] = frozenset()
@@ -129,13 +129,13 @@ class Shelf(Struct, frozen=True, kw_only=True):
     unpriced: tuple[str, ...] = ()
 
 
-def shelf(lists: Iterable[AccountList]) -> Shelf:
+def together(lists: Iterable[AccountList]) -> Said:
     """The sum of some lists."""
     said = [one.findings for one in lists]
     lacking = frozenset.intersection(*(one.lacking for one in said)) if said else frozenset()
     facts = joined(fact for one in said for fact in one.facts.values())
     told = (structs.replace(fact, retired=fact.retired and fact.id in lacking) for fact in facts.values())
-    return Shelf(
+    return Said(
         lacking=lacking,
         facts=tuple(sorted(told, key=lambda fact: fact.id)),
         unpriced=tuple(sorted({name for one in said for name in one.unpriced})[:UNPRICED_MAX]),

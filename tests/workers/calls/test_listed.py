@@ -12,7 +12,7 @@ from schemas.errors import model_not_found
 from tests.fakes.worker import model
 from workers.calls.accounts import Account, Accounts
 from workers.calls.condition import DENIED_RETRY_S, GONE_RETRY_S
-from workers.calls.listed import MISSED_MAX, UNPRICED_MAX, Stock, shelf
+from workers.calls.listed import MISSED_MAX, UNPRICED_MAX, Stock, together
 from workers.providers.base import Action, Fault
 from workers.providers.faults import NO_ACCESS
 from workers.providers.listing import Listed
@@ -90,10 +90,10 @@ def test_a_model_goes_where_it_is_listed() -> None:
     first, second = pool.all
     follow(pool, first, "a", "p")
     assert pool.pick("b", "k", 0, set(), NOW) is second
-    assert (pool.gone("b", NOW), pool.serves("b", NOW), pool.shelf.lacking) == (False, True, frozenset())
+    assert (pool.gone("b", NOW), pool.serves("b", NOW), pool.said.lacking) == (False, True, frozenset())
     follow(pool, second, "a", "p")
     assert pool.pick("b", "k", 0, set(), NOW) is None
-    assert (pool.gone("b", NOW), pool.serves("b", NOW), pool.shelf.lacking) == (True, False, {"b"})
+    assert (pool.gone("b", NOW), pool.serves("b", NOW), pool.said.lacking) == (True, False, {"b"})
     assert "its own list does not have it" in pool.why_not("b", NOW)
     assert pool.pick("a", "k", 0, set(), NOW) is not None
 
@@ -103,11 +103,11 @@ def test_a_list_that_fails_hides_nothing() -> None:
     pool = accounts(1)
     (only,) = pool.all
     follow(pool, only, "p", Listed(id="a", shutdown=SOON))
-    assert (pool.gone("b", NOW), len(pool.shelf.facts)) == (True, 1)
+    assert (pool.gone("b", NOW), len(pool.said.facts)) == (True, 1)
     changes = pool.lists_read
     only.follow_none("status 503")
     pool.follow_lists()
-    assert (pool.gone("b", NOW), pool.serves("b", NOW), pool.shelf.facts) == (False, True, ())
+    assert (pool.gone("b", NOW), pool.serves("b", NOW), pool.said.facts) == (False, True, ())
     assert pool.lists_read == changes + 1
     assert only.beat(NOW).list_error == "status 503"
 
@@ -116,7 +116,7 @@ def test_an_operators_row_is_never_hidden() -> None:
     """An account takes calls of a model that its list lacks if a row of the file names it; it is told as lacking."""
     pool = accounts(1)
     follow(pool, pool.all[0], "a")
-    assert pool.shelf.lacking == {"b", "p"}
+    assert pool.said.lacking == {"b", "p"}
     assert (pool.serves("p", NOW), pool.gone("p", NOW)) == (True, False)
     assert pool.pick("p", "k", 0, set(), NOW) is not None
 
@@ -169,16 +169,16 @@ def test_a_pools_lists_together() -> None:
     first, second = pool.all
     follow(pool, first, Listed(id="a", retired=True, shutdown=SOON), "b", "new")
     follow(pool, second, Listed(id="a", shutdown=LATER, max_output=7), "b", "newer")
-    (fact,) = pool.shelf.facts
+    (fact,) = pool.said.facts
     assert fact == ModelFact("a", shutdown=SOON, max_output=7)
-    assert pool.shelf.unpriced == ("new", "newer")
+    assert pool.said.unpriced == ("new", "newer")
     follow(pool, second, Listed(id="b", deprecated=True))
-    assert pool.shelf.facts == (ModelFact("a", retired=True, shutdown=SOON), ModelFact("b", deprecated=True))
-    assert shelf(()).lacking == frozenset()
+    assert pool.said.facts == (ModelFact("a", retired=True, shutdown=SOON), ModelFact("b", deprecated=True))
+    assert together(()).lacking == frozenset()
 
 
 def test_an_account_without_a_key_does_not_count() -> None:
     """Nobody can read its list and it serves nothing: what the others lack is gone all the same."""
     pool = Accounts((AccountSettings(id="k", keyless=True), AccountSettings(id="a")))
     follow(pool, pool.all[1], "a", "p")
-    assert (pool.shelf.lacking, pool.gone("b", NOW), pool.serves("a", NOW)) == ({"b"}, True, True)
+    assert (pool.said.lacking, pool.gone("b", NOW), pool.serves("a", NOW)) == ({"b"}, True, True)
