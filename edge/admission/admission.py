@@ -179,9 +179,8 @@ def _job(
     """The job of one candidate, with what its hold grants it."""
     model, bound = candidate.model, candidate.bound
     kept = _kept(ask, model)
-    limit = min(
-        terms.limit, model.max_output
-    )  # its provider's list may have less than the row that was priced
+    # What the row was priced by may be more than the provider takes by now.
+    limit = min(terms.limit, candidate.list_limit or terms.limit)
     return Job(
         v=frames.VERSION,
         request_id=request_id,

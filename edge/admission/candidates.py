@@ -32,6 +32,9 @@ class Candidate(Struct, frozen=True):
     model: Model
     bound: Bound
     notice: Headers = ()  # of an answer
+    list_limit: int = (
+        0  # what a list of its provider's says is its output limit, 0 where that is not below its row's
+    )
 
 
 class _Pages:
@@ -96,7 +99,7 @@ class Choice:
         if bound.documents:
             seen = structs.replace(seen, pages=await pages.of(bound.documents))
             bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
-        return Candidate(model, bound, place.notice)
+        return Candidate(model, bound, place.notice, place.list_limit)
 
     async def _place(self, name: str) -> Place:
         model = await self._catalogue.find(name)

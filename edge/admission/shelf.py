@@ -26,12 +26,14 @@ def utc_today() -> date:
 class Place(Struct, frozen=True):
     """What a call of a model comes to: the error why it cannot be called, or the model as it can be; and headers of an answer.
 
-    The model's limit is no higher than its provider's list has it; the headers tell of its end.
+    The model's limit is no higher than its provider's list has it, which is then its `list_limit`, in tokens; the headers
+    tell of its end.
     """
 
     model: Model
     error: WireError | None
     notice: Headers = ()
+    list_limit: int = 0
 
 
 class Shelf:
@@ -85,9 +87,10 @@ class Shelf:
             return Place(model, model_not_found(model.id, self._in_place_of(model)))
         if self._roster.unset(model.pool):
             return Place(model, pool_unset(model))
-        if fact is not None and 0 < fact.max_output < model.max_output and not model.pinned:
-            model = structs.replace(model, max_output=fact.max_output)
-        return Place(model, None, self._notice(model, stands) if stands.deprecated else ())
+        limit = fact.max_output if fact is not None and not model.pinned else 0
+        if 0 < limit < model.max_output:
+            model = structs.replace(model, max_output=limit)
+        return Place(model, None, self._notice(model, stands) if stands.deprecated else (), limit)
 
     def _in_place_of(self, model: Model) -> str | None:
         """What is named for a model that is gone without a word of its end: nothing, if it is only not ours to call."""
