@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date
 
 from msgspec import structs
 from uvicorn import Config, Server
@@ -13,6 +14,7 @@ from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
 from edge.admission.listing import Listing
 from edge.admission.pages import PageCounter
+from edge.admission.shelf import utc_today
 from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
@@ -59,9 +61,10 @@ class _Server(Server):
 
 
 class Edge:
-    """One edge: `open`, `run`, `close`. `port` is where it listens, once open."""
+    """One edge: `open`, `run`, `close`. `port` is where it listens, once open. `today` is the day that models end by."""
 
-    def __init__(self, settings: Settings, limits: Limits) -> None:
+    def __init__(self, settings: Settings, limits: Limits, today: Callable[[], date] = utc_today) -> None:
+        self._today = today
         self._settings = settings
         self._limits = limits
         self._stack = contextlib.AsyncExitStack()
@@ -98,6 +101,7 @@ class Edge:
             pages=pages,
             budget=self.budget,
             limits=limits,
+            today=self._today,
         )
         cors = Cors(self._settings.cors_origins)
         backing = Backing(
@@ -105,7 +109,7 @@ class Edge:
             bus=self.bus,
             ledger=ledger,
             catalogue=self.catalogue,
-            listing=Listing(self.catalogue, self.roster),
+            listing=Listing(self.catalogue, self.roster, self._today),
             roster=self.roster,
             relay=self.relay,
             admission=admission,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -110,12 +111,19 @@ def provider_denied(model: str) -> WireError:
 
 
 def model_not_found(model: str, successor: str | None = None) -> WireError:
-    """404: no such model, or its provider says that it is gone."""
+    """404: no such model, or its provider says that it is gone, or lists it to none of our accounts."""
     if successor:
-        message = f"The model `{model}` was retired by its provider. Use `{successor}` instead."
+        message = f"The model `{model}` is not offered by its provider now. Use `{successor}` instead."
     else:
         message = f"The model `{model}` does not exist. GET /v1/models lists the models that can be used."
     return WireError(404, INVALID_REQUEST, message, "model_not_found", "model")
+
+
+def model_retired(model: str, on: date | None, successor: str | None) -> WireError:
+    """404: its provider has ended a model, on a day if that is known; `successor` can be called here."""
+    text = f"The model `{model}` was retired by its provider" + (f" on {on.isoformat()}." if on else ".")
+    text += f" Use `{successor}` instead." if successor else ""
+    return WireError(404, INVALID_REQUEST, text, "model_not_found", "model")
 
 
 def unknown_path(method: str, path: str, meant: str, routes: Sequence[str]) -> WireError:

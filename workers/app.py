@@ -18,6 +18,7 @@ from workers.calls.accounts import Accounts
 from workers.calls.calls import Calls
 from workers.calls.serving import Counts, Serving
 from workers.calls.usage_events import UsagePublisher
+from workers.discovery import PACE, Discovery, stock
 from workers.pool import Pool
 from workers.providers import UnknownProviderError, family
 from workers.providers.base import Family, Prepared
@@ -57,6 +58,11 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
             *(
                 asyncio.create_task(upkeep.follow_inventory(ledger, pool), name="inventory")
                 for pool in served
+            ),
+            *(
+                asyncio.create_task(Discovery(pool.serving, known, PACE).run(), name="lists")
+                for pool in served
+                if (known := stock(pool.serving)) is not None
             ),
         ]
         stack.push_async_callback(_cancel, tasks)

@@ -41,7 +41,11 @@ class Pool:
         self._subscription: Subscription | None = None
         self._gate: asyncio.Task[None] | None = None
         self._beat_at = 0.0
+        self._lists_read = 0  # of the accounts, as what follows has it
+        self._shown = tuple(serving.models.values())
         self._ids = tuple(serving.models)
+        self._hidden: dict[str, str] = {}  # ids that no account lists, and why they are not served
+        self._unlisted: tuple[str, ...] = ()
         self._said = ""  # the digest of the newest full beat
         self._said_at = 0.0
         self._beat_now = False
@@ -91,7 +95,7 @@ class Pool:
             return account, None
         model = self.serving.models.get(job.model)
         if model is not None and accounts.gone(job.upstream, now):
-            return None, model_not_found(job.model, model.successor)
+            return None, model_not_found(job.model, self.serving.successor(model, now))
         return None, accounts.refusal(job.upstream, job.scope, job.hold_list_nano, now)
 
     def _bounce(self, reply: str, error: WireError | None) -> None:
@@ -178,26 +182,42 @@ class Pool:
 
     def _briefly(self, beat: Beat, now: float) -> Beat:
         """The beat with a digest in place of long lists that were said already, and not too long ago."""
-        if len(beat.models) + len(beat.gone) + len(beat.missing) <= NAMES_MAX:
+        if sum(map(len, beat.lists)) <= NAMES_MAX:
             return beat
         # Compared only with our own.
-        digest = f"{hash((beat.models, beat.gone, tuple(beat.missing.items()))):x}"
+        digest = f"{hash((beat.models, beat.gone, tuple(beat.missing.items()), *beat.lists[3:])):x}"
         if digest == self._said and now - self._said_at < SAY_AGAIN_S:
-            return structs.replace(beat, models=(), gone=(), missing={}, digest=digest)
+            return structs.replace(beat.without_lists(), digest=digest)
         return structs.replace(beat, digest=digest)
+
+    def _follow_lists(self) -> None:
+        """Sorts the models by what accounts' lists say, once a change. An operator's own row is only marked."""
+        accounts, models = self.serving.accounts, self.serving.models.values()
+        lacking = accounts.said.lacking
+        self._lists_read = accounts.lists_read
+        self._unlisted = tuple(model.id for model in models if model.pinned and model.upstream in lacking)
+        self._hidden = {
+            model.id: f"no account's list has {model.upstream}"
+            for model in models
+            if not model.pinned and model.upstream in lacking
+        }
+        self._shown = tuple(model for model in models if model.id not in self._hidden)
+        self._ids = tuple(model.id for model in self._shown)
 
     def _describe(self, now: float) -> Beat:
         serving = self.serving
         accounts = serving.accounts
+        if self._lists_read != accounts.lists_read:
+            self._follow_lists()
         models: list[str] = []
-        gone: list[str] = []
-        missing: dict[str, str] = {}
+        gone: list[str] = list(self._hidden)
+        missing: dict[str, str] = dict(self._hidden)
         # Of most models there is nothing to remember: they are all served, or none is. Then none is looked at each second.
         remembered = accounts.remembered
         served = accounts.serves("", now)
         why_not = "" if served else accounts.why_not("", now)
         doubtful = bool(remembered) or not served
-        for model in serving.models.values() if doubtful else ():
+        for model in self._shown if doubtful else ():
             if model.upstream not in remembered:
                 if served:
                     models.append(model.id)
@@ -222,6 +242,9 @@ class Pool:
             gone=tuple(gone),
             accounts=tuple(account.beat(now) for account in accounts.all),
             missing=missing,
+            facts=accounts.said.facts,
+            unlisted=self._unlisted,
+            unpriced=accounts.said.unpriced,
         )
 
     async def leave(self) -> None:

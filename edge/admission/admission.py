@@ -1,10 +1,13 @@
 """Owns the checks before a call, in their order: the key's form, the key, the body, the model, the provider, the balance."""
 
 import time
+from collections.abc import Callable
+from datetime import date
 
 from edge.admission.candidates import Asked, Candidate, Choice
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
+from edge.admission.shelf import Shelf, utc_today
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.candidates import Offer
@@ -66,10 +69,12 @@ class Admission:
         pages: PageCounter,
         budget: Budget,
         limits: Limits,
+        today: Callable[[], date] = utc_today,
     ) -> None:
         self._ledger = ledger
         self._relay = relay
-        self._choice = Choice(catalogue, roster, relay, pages)
+        self.shelf = Shelf(catalogue, roster, today)
+        self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
 
@@ -121,7 +126,7 @@ class Admission:
                 last=terms is granted[-1],
                 call_s=self._limits.call_s,
             )
-            offers.append(Offer(terms.pool, job))
+            offers.append(Offer(terms.pool, job, candidate.notice))
         call = self._relay.start(reply, *offers)
         call.tells_model = bool(message.asked)
         return call
@@ -174,6 +179,8 @@ def _job(
     """The job of one candidate, with what its hold grants it."""
     model, bound = candidate.model, candidate.bound
     kept = _kept(ask, model)
+    # What the row was priced by may be more than the provider takes by now.
+    limit = min(terms.limit, candidate.list_limit or terms.limit)
     return Job(
         v=frames.VERSION,
         request_id=request_id,
@@ -184,8 +191,8 @@ def _job(
         stream=ask.stream,
         include_usage=ask.include_usage,
         include_cost=ask.include_cost,
-        limit=terms.limit,
-        write_limit=terms.limited or kept is None or kept > terms.limit,
+        limit=limit,
+        write_limit=terms.limited or kept is None or kept > limit,
         prompt_max=bound.prompt_max,
         text_bytes=bound.text_bytes,
         choices=ask.choices,

@@ -6,9 +6,8 @@ from msgspec import Struct, structs
 
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
+from edge.admission.shelf import Headers, Place, Shelf
 from edge.calls.relay import Relay
-from edge.calls.roster import Roster
-from edge.faults import pool_unset
 from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.catalogue.model import Model
@@ -33,6 +32,10 @@ class Candidate(Struct, frozen=True):
 
     model: Model
     bound: Bound
+    notice: Headers = ()  # of an answer
+    list_limit: int = (
+        0  # what a list of its provider's says is its output limit, 0 where that is not below its row's
+    )
 
 
 class _Pages:
@@ -57,9 +60,9 @@ class _Pages:
 class Choice:
     """Finds the candidates of a call."""
 
-    def __init__(self, catalogue: Catalogue, roster: Roster, relay: Relay, pages: PageCounter) -> None:
+    def __init__(self, catalogue: Catalogue, shelf: Shelf, relay: Relay, pages: PageCounter) -> None:
         self._catalogue = catalogue
-        self._roster = roster
+        self._shelf = shelf
         self._relay = relay
         self._pages = pages
 
@@ -88,7 +91,8 @@ class Choice:
         return tuple(filter(self._served, found)) or (found[0],)
 
     async def _able(self, name: str, asked: Asked, pages: _Pages) -> Candidate:
-        model = await self._model(name)
+        place = await self._place(name)
+        model = place.model
         seen = self._seen(model)
         bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
         if (error := asked.dialect.refuse(model, asked.body)) is not None:
@@ -96,18 +100,14 @@ class Choice:
         if bound.documents:
             seen = structs.replace(seen, pages=await pages.of(bound.documents))
             bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
-        return Candidate(model, bound)
+        return Candidate(model, bound, place.notice, place.list_limit)
 
-    async def _model(self, name: str) -> Model:
+    async def _place(self, name: str) -> Place:
         model = await self._catalogue.find(name)
         if model is None:
             elsewhere = self._catalogue.unrouted(name)
             raise RequestError(model_not_found(name) if elsewhere is None else not_routed(elsewhere))
-        if self._roster.gone(model.pool, model.id):
-            raise RequestError(model_not_found(name, model.successor))
-        if self._roster.unset(model.pool):
-            raise RequestError(pool_unset(model))
-        return model
+        return self._shelf.open(model)
 
     def _seen(self, model: Model) -> Seen:
         return CAPS_ONLY if self._relay.overruns.has(model.pool, model.upstream) else NOTHING_SEEN

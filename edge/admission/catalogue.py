@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from edge.calls.roster import Roster
 from edge.limits import Limits
 from runtime.ledger import LedgerAwayError, LedgerClient
 from schemas.catalogue.model import Model
+from schemas.catalogue.standing import standing
 from schemas.catalogue.unrouted import Unrouted
 from schemas.money.amounts import EXACT
 from schemas.money.pricing import Price, price_on
@@ -130,38 +132,45 @@ class Catalogue:
             await asyncio.wait([self._loading])
 
 
-def alias_entry(catalogue: Catalogue, roster: Roster, name: str, day: dt.date) -> dict[str, Any] | None:
+def alias_entry(
+    catalogue: Catalogue, serves: Callable[[Model], bool], entry: Callable[[Model], dict[str, Any]], name: str
+) -> dict[str, Any] | None:
     """An alias as it is listed: the entry of its first model that can be served now, under its own id, and `models`.
 
     None if it is no alias, or none of its models can be served.
     """
     ids = catalogue.stands_for(name)
     for model in map(catalogue.known, ids):
-        if model is not None and roster.serves(model.pool, model.id):
-            return describe(model, day) | {"id": name, "models": list(ids)}
+        if model is not None and serves(model):
+            return entry(model) | {"id": name, "models": list(ids)}
     return None
 
 
-def describe(model: Model, day: dt.date) -> dict[str, Any]:
+def describe(model: Model, roster: Roster, day: dt.date) -> dict[str, Any]:
     """One entry of the list: OpenAI's fields, and beside them what a buyer wants to know on a day."""
+    fact = roster.fact(model.pool, model.upstream)
+    stands = standing(model, fact, day)
+    lower = fact.max_output if fact is not None and not model.pinned else 0
     entry: dict[str, Any] = {
         "id": model.id,
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by or model.provider,
-        "shutdown_date": model.shutdown_date.isoformat() if model.shutdown_date else None,
+        "shutdown_date": stands.shutdown.isoformat() if stands.shutdown else None,
         "provider": model.provider,
         "pool": model.pool,
-        "lifecycle": model.lifecycle.value,
+        "lifecycle": stands.lifecycle.value,
         "successor": model.successor,
         "context_window": model.context,
-        "max_output_tokens": model.max_output,
+        "max_output_tokens": min(lower or model.max_output, model.max_output),
         "capabilities": {
             name: value
             for name, value in structs.asdict(model.capabilities).items()
             if name not in ("overhead_tokens", "limit_field", "needs_limit")
         },
     }
+    if roster.unlisted(model.pool, model.id):
+        entry["unlisted"] = True
     price = price_on(model.prices, day)
     if price is not None:
         entry["pricing"] = {

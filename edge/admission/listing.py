@@ -5,14 +5,19 @@ import datetime as dt
 import hashlib
 import secrets
 from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from edge.admission.catalogue import Catalogue, alias_entry, describe
+from edge.admission.shelf import Shelf, utc_today
 from edge.calls.roster import Roster
+from schemas.catalogue.model import Model
 
 ENTRIES_AT_ONCE = 8  # between two turns of the loop
+MODELS_AT_ONCE = 1_000  # that are looked at between two turns
 ENTRIES_A_PART = 64
 PAGE_MAX = 1_000
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -47,11 +52,14 @@ class Listed(Struct, frozen=True):
 class Listing:
     """What `GET /v1/models` shows: the models that some worker can serve now, and the aliases that stand for one."""
 
-    def __init__(self, catalogue: Catalogue, roster: Roster) -> None:
+    def __init__(
+        self, catalogue: Catalogue, roster: Roster, today: Callable[[], dt.date] = utc_today
+    ) -> None:
         self._catalogue = catalogue
         self._roster = roster
         self._made: Listed | None = None
-        self._known: tuple[int, dt.date] | None = None  # what the entries are of
+        self._shelf = Shelf(catalogue, roster, today)
+        self._known: tuple[int, str, dt.date] | None = None  # what the entries are of
         self._entries: dict[str, bytes] = {}
         self._making = asyncio.Lock()
         self._own = secrets.token_hex(8)  # tells lists apart whose ledger gives them no version
@@ -67,21 +75,24 @@ class Listing:
         return made
 
     def _key(self) -> tuple[int, int, dt.date]:
-        return self._catalogue.generation, self._roster.generation, dt.datetime.now(dt.UTC).date()
+        return self._catalogue.generation, self._roster.generation, self._shelf.today()
 
     async def _make(self) -> Listed:
         key = generation, _, day = self._key()
         version = self._catalogue.version or f"{self._own}:{generation}"
-        live = self._roster.live()
+        live, told, ended = self._roster.live(), self._roster.told, self._shelf.ended
         await asyncio.sleep(0)
-        models = [model for model in self._catalogue.models() if (model.pool, model.id) in live]
-        await asyncio.sleep(0)
-        if self._known != (generation, day):
-            self._known, self._entries = (generation, day), {}
+        every, models = self._catalogue.models(), list[Model]()
+        for start in range(0, len(every), MODELS_AT_ONCE):
+            some = every[start : start + MODELS_AT_ONCE]
+            models += [model for model in some if (model.pool, model.id) in live and not ended(model)]
+            await asyncio.sleep(0)
+        if self._known != (generation, told, day):
+            self._known, self._entries = (generation, told, day), {}
         entries, fresh = self._entries, 0
         for model in models:
             if model.id not in entries:
-                entries[model.id] = _encode(describe(model, day))
+                entries[model.id] = _encode(describe(model, self._roster, day))
                 fresh += 1
                 if fresh % ENTRIES_AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -93,7 +104,7 @@ class Listing:
         await asyncio.sleep(0)
         parts = await _parts(shown)
         await asyncio.sleep(0)
-        said = "\n".join((version, day.isoformat(), *ids))
+        said = "\n".join((version, told, day.isoformat(), *ids))
         return Listed(
             key=key,
             ids=ids,
@@ -103,9 +114,12 @@ class Listing:
         )
 
     async def _aliases(self, day: dt.date) -> dict[str, bytes]:
+        def described(model: Model) -> dict[str, Any]:
+            return describe(model, self._roster, day)
+
         found: dict[str, bytes] = {}
         for number, name in enumerate(self._catalogue.aliases(), 1):
-            entry = alias_entry(self._catalogue, self._roster, name, day)
+            entry = alias_entry(self._catalogue, self._shelf.serves, described, name)
             if entry is not None:
                 found[name] = _encode(entry)
             if number % ENTRIES_AT_ONCE == 0:

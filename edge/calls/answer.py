@@ -33,6 +33,8 @@ async def plain(exchange: Exchange, call: Call) -> None:
 def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
     """Further headers of an answer. Before it has begun, nobody knows which model will serve."""
     headers = answer_headers(call.current.headers)
+    if begun:
+        headers += call.notice
     if call.tells_model and begun:
         headers.append((b"x-tokn-model", quote(call.model, safe=_VISIBLE).encode()))
     return headers

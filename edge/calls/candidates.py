@@ -6,10 +6,11 @@ from schemas.bus.frames import Job
 
 
 class Offer(Struct, frozen=True):
-    """A model that may serve a call: its pool, and the job as that pool gets it."""
+    """A model that may serve a call: its pool, the job as that pool gets it, and headers of an answer of its."""
 
     pool: str
     job: Job
+    notice: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Candidates:
@@ -29,6 +30,11 @@ class Candidates:
     def job(self) -> Job:
         """The call as the current one gets it."""
         return self._current.job
+
+    @property
+    def notice(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer of the current one says in headers."""
+        return self._current.notice
 
     @property
     def left(self) -> int:

@@ -46,6 +46,11 @@ class Offering(Outlet, ABC):
         return self._candidates.pool
 
     @property
+    def notice(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer of that row says in headers."""
+        return self._candidates.notice
+
+    @property
     def candidate(self) -> int:
         """Its place among the hold's candidates; 0 of a call with one."""
         return self._candidates.job.candidate

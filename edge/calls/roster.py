@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
-from schemas.bus.frames import Beat
+from schemas.bus.frames import Beat, ModelFact, joined
 
 POOLS_MAX = 256
 WORKERS_MAX = 1024  # of one pool
@@ -19,7 +19,9 @@ class Seat(Struct):
     heard: float
     models: frozenset[str]
     gone: frozenset[str]
-    digest: str = ""  # of the full beat that both are of
+    digest: str = ""  # of the full beat that they are of
+    facts: tuple[ModelFact, ...] = ()
+    unlisted: frozenset[str] = frozenset()
 
 
 class Roster:
@@ -35,6 +37,8 @@ class Roster:
         self._met: set[str] = set()  # pools that have shown a beat since this edge started
         self._pools: dict[str, dict[str, Seat]] = {}
         self._heard: dict[str, float] = {}  # worker id: its last beat in any pool
+        self._facts: dict[str, dict[str, ModelFact]] = {}  # by pool and upstream model, of all its workers
+        self.told = ""  # another for anything else that lists say of any model
         self.generation = 0  # how often what can be served may have changed
 
     def hear(self, beat: Beat, now: float) -> int:
@@ -55,9 +59,15 @@ class Roster:
             return 0
         if seat is None or not self._is_same(seat, beat):
             seat = seats[beat.worker_id] = Seat(
-                beat, now, frozenset(beat.models), frozenset(beat.gone), "" if beat.brief else beat.digest
+                beat,
+                now,
+                frozenset(beat.models),
+                frozenset(beat.gone),
+                "" if beat.brief else beat.digest,
+                beat.facts,
+                frozenset(beat.unlisted),
             )
-            self.generation += 1
+            self._changed(beat.pool)
         seat.beat = beat
         seat.heard = now
         return max(beat.capacity - beat.inflight, 0) if beat.accepting else 0
@@ -67,7 +77,21 @@ class Roster:
         # What a brief beat stands for may not be known: until it is, what was said before holds.
         if beat.digest:
             return beat.brief or seat.digest == beat.digest
-        return not seat.digest and seat.beat.models == beat.models and seat.beat.gone == beat.gone
+        old = seat.beat
+        same = old.models == beat.models and old.gone == beat.gone
+        return not seat.digest and same and old.facts == beat.facts and old.unlisted == beat.unlisted
+
+    def _changed(self, pool: str) -> None:
+        self.generation += 1
+        facts = [fact for seat in self._pools.get(pool, {}).values() for fact in seat.facts]
+        if facts or pool in self._facts:
+            self._facts[pool] = joined(facts)
+        unlisted = sorted((name, model) for name, seat in self._seats() for model in seat.unlisted)
+        if unlisted or any(self._facts.values()) or self.told:
+            facts_told = sorted(
+                (name, repr(said)) for name, pool_facts in self._facts.items() for said in pool_facts.values()
+            )
+            self.told = repr((facts_told, unlisted)) if facts_told or unlisted else ""
 
     def knows(self, beat: Beat) -> bool:
         """Whether it is known what a beat that was heard stands for."""
@@ -79,8 +103,9 @@ class Roster:
         for name, seats in list(self._pools.items()):
             for worker_id in [key for key, seat in seats.items() if now - seat.heard > self._overdue_s]:
                 del seats[worker_id]
-                self.generation += 1
+                self._changed(name)
             if not seats:
+                self._facts.pop(name, None)
                 del self._pools[name]
         for worker_id in [key for key, heard in self._heard.items() if now - heard > FORGET_S]:
             del self._heard[worker_id]
@@ -105,6 +130,15 @@ class Roster:
         """Whether a provider has said that a model no longer exists, and nobody serves it all the same."""
         seats = self._pools.get(pool, {}).values()
         return any(model in seat.gone for seat in seats) and not self.serves(pool, model)
+
+    def fact(self, pool: str, upstream: str) -> ModelFact | None:
+        """What the lists of a pool's accounts say of an upstream model beyond its row, if anything."""
+        facts = self._facts.get(pool)
+        return facts.get(upstream) if facts else None
+
+    def unlisted(self, pool: str, model: str) -> bool:
+        """Whether a model is served though no list has it."""
+        return any(model in seat.unlisted for seat in self._pools.get(pool, {}).values())
 
     def live(self) -> set[tuple[str, str]]:
         """Pool and model of everything that some worker can serve now."""

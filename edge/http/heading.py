@@ -35,6 +35,8 @@ _OURS = frozenset(
         "x-accel-buffering",
         "x-request-id",
         "x-tokn-model",
+        "x-tokn-model-shutdown",
+        "x-tokn-model-successor",
     ]
 )
 

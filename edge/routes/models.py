@@ -1,15 +1,15 @@
 """Owns the routes of models: what can be called now, and each model's entry."""
 
-import datetime as dt
+from typing import Any
 from urllib.parse import parse_qs
 
 from msgspec import structs
 
 from edge.admission.catalogue import alias_entry, describe
 from edge.admission.listing import PAGE_MAX
-from edge.faults import pool_unset
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode, no_route
+from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid, model_not_found, saturated
 
@@ -52,9 +52,13 @@ async def model(backing: Backing, exchange: Exchange) -> None:
     if not name:
         raise RequestError(no_route(ROUTES, exchange.method, exchange.path))
     found = await backing.catalogue.find(name) if len(name) <= ID_CHARS_MAX else None
-    today = dt.datetime.now(dt.UTC).date()
+    shelf = backing.admission.shelf
+
+    def described(model: Model) -> dict[str, Any]:
+        return describe(model, backing.roster, shelf.today())
+
     if backing.catalogue.stands_for(name):
-        entry = alias_entry(backing.catalogue, backing.roster, name, today)
+        entry = alias_entry(backing.catalogue, shelf.serves, described, name)
         if entry is None:
             raise RequestError(
                 saturated(f"No worker can serve a model of the alias `{name}` now. Retry with backoff.")
@@ -65,13 +69,10 @@ async def model(backing: Backing, exchange: Exchange) -> None:
         elsewhere = backing.catalogue.unrouted(name)
         gone = model_not_found(name[:ID_CHARS_MAX])
         raise RequestError(gone if elsewhere is None else structs.replace(gone, message=elsewhere.message))
-    if backing.roster.gone(found.pool, found.id):
-        raise RequestError(model_not_found(name, found.successor))
-    if backing.roster.unset(found.pool):
-        raise RequestError(pool_unset(found))
+    shelf.open(found)
     if not backing.roster.serves(found.pool, found.id):
         raise RequestError(saturated(f"No worker can serve the model `{name}` now. Retry with backoff."))
-    await exchange.answer(200, encode(describe(found, today)))
+    await exchange.answer(200, encode(described(found)))
 
 
 ROUTES = (

@@ -7,13 +7,13 @@ from msgspec import structs
 from runtime.catalogue.models import rows
 from runtime.catalogue.presets import price_source
 from runtime.settings.settings import Settings, SettingsError
-from runtime.settings.sold import sold
+from runtime.settings.sold import retired, sold
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Price, check_price, price_on
 
 
 def priced(settings: Settings, today: date) -> tuple[Model, ...]:
-    """The models of the configured pools and the rest of the catalogue, each with its prices.
+    """The models of the configured pools and the rest of the catalogue, each with its prices; also those that have ended.
 
     Raises SettingsError for a configured pool's model without a price in force, a context or an output limit.
     """
@@ -21,7 +21,8 @@ def priced(settings: Settings, today: date) -> tuple[Model, ...]:
     checked: dict[
         int, tuple[Price, ...]
     ] = {}  # by identity: a row under its two names has the very same prices
-    for model in sold(settings, today):
+    every = list(sold(settings, today))
+    for model in (*every, *retired(settings, {model.id for model in every}, today)):
         prices = model.prices or look_up(model.provider, model.upstream)
         why = _problem(model, prices, today) or ("" if id(prices) in checked else _unusable(prices))
         checked[id(prices)] = prices

@@ -3,7 +3,7 @@
 import time
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from runtime.bus.bus import Message
 from schemas.bus.frames import Beat, decode_beat
@@ -37,8 +37,7 @@ class Beats:
         seen = self._seen.get((beat.pool, beat.worker_id))
         if not beat.brief or seen is None or seen.beat.digest != beat.digest:
             return beat
-        full = seen.beat
-        return structs.replace(beat, models=full.models, gone=full.gone, missing=full.missing)
+        return beat.with_lists(seen.beat)
 
     def live(self) -> dict[str, list[Beat]]:
         """The beats of live workers, by pool."""

@@ -7,6 +7,7 @@ from msgspec import structs
 from ledger.store.base import Store
 from ledger.verbs.base import Read, Services
 from schemas.bus.frames import AccountState, Beat, ModelBeat
+from schemas.catalogue.model import Lifecycle, Model
 from schemas.verbs import pools as verbs
 from schemas.verbs.base import Rows
 from schemas.verbs.pools import Inventory, InventoryReply, PoolsQuery
@@ -57,10 +58,17 @@ def _row(services: Services, name: str, beats: list[Beat], credit: dict[str, int
         "missing": {
             model.id: reasons.get(model.id, "no worker serves it" if beats else "no worker runs")
             for model in services.committer.catalogue.models.values()
-            if model.pool == name and model.id not in served
+            if model.pool == name and model.id not in served and not _has_ended(model)
         },
+        "unlisted": sorted({model for beat in beats for model in beat.unlisted}),
+        "unpriced": sorted({model for beat in beats for model in beat.unpriced}),
         "accounts": _accounts(beats, credit),
     }
+
+
+def _has_ended(model: Model) -> bool:
+    """Whether nobody is to serve it: its provider has shut it down."""
+    return model.dated and model.lifecycle is Lifecycle.RETIRED
 
 
 def _accounts(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str, Any]]:
@@ -76,6 +84,12 @@ def _accounts(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str
             # One worker that can use an account is enough.
             if row["state"] == "unknown" or _BEST_FIRST.index(one.state) < _BEST_FIRST.index(row["state"]):
                 row |= {"state": one.state.value, "until": one.until, "reason": one.reason}
+            if one.listed_at >= row.get("listed_at", 0.0):  # the newest word of any worker
+                row |= {
+                    "listed_at": one.listed_at,
+                    "listed": one.listed,
+                    "list_error": one.list_error,
+                }
             row["inflight"] += one.inflight
             row["capacity"] += one.capacity
     out = _models_out(beats)

@@ -40,6 +40,8 @@ API_KEY, GOOGLE = "api-key", "google"
 AUTHS = ("bearer", API_KEY, GOOGLE)
 GLOBAL = "global"  # the region of no place
 _PLACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.ASCII)
+# Which ids of an account's own list stand for a row: its own, or also any of its `aliases`; or there is no such list.
+LIST_RULES = ("aliases", "itself", "none")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
@@ -59,6 +61,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     `regional_factor`. The rows whose ids begin with `sells` are sold, and asked for with `upstream_prefix` before.
     `base_rows` are the presets whose rows a deployment may be one of: what is sold are then the operator's deployments
     alone, under names of their own.
+    `lists` is one of LIST_RULES.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Preset(Struct, frozen=True, kw_only=True):
     regional_factor: Decimal | None = None
     sells: str = ""
     upstream_prefix: str = ""
+    lists: str = LIST_RULES[0]
 
     @property
     def needs_key(self) -> bool:
@@ -171,6 +175,7 @@ def _preset(name: str, row: Table) -> Preset:
         regional_factor=row.decimal("regional_factor", most=10),
         sells=row.text("sells"),
         upstream_prefix=row.text("upstream_prefix"),
+        lists=_one_of(row, "lists", LIST_RULES) if row.has("lists") else LIST_RULES[0],
     )
     row.done()
     return preset

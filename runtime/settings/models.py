@@ -87,6 +87,7 @@ def _served(model: Model, pool: PoolSettings | None, own_addresses: frozenset[st
         family=pool.family,
         capabilities=capabilities,
         forwards=forwarded(pool, own=pool.name in own_addresses),
+        dated=pool.name in own_addresses,
     )
 
 
@@ -155,6 +156,7 @@ def _row(
         successor=row.text("successor") or (kept.successor if kept else None),
         capabilities=capabilities,
         forwards=forwarded(pools[pool], own=pool in own_addresses),
+        pinned=True,
     )
     rate = read_rate(row)
     row.done()

@@ -58,6 +58,7 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     api_version: str = ""
     google_credentials: str = ""
     uplift: str = ""
+    own_host: bool = False  # its base_url leads to the vendor itself, though it is not the vendor's address
     keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
 
 
@@ -157,6 +158,7 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         api_version=_api_version(row) if preset.auth == API_KEY else "",
         **places,
         profile=row.text(_PROFILE),
+        own_host=row.boolean("own_host", default=False),
         **found,
     )
     if secrets is not None and preset.needs_key and not account.api_key:
@@ -195,12 +197,13 @@ def _api_version(row: Table) -> str:
 
 
 def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
-    """The pools whose every account is at the address of its provider itself."""
+    """The pools whose every account is at its provider itself: by its address, or because the file says so."""
     return frozenset(
         pool.name
         for pool in pools
         if all(
-            account.base_url
+            account.own_host
+            or account.base_url
             == presets()[pool.provider].address(account.region, account.resource, account.project)
             for account in pool.accounts
         )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from typing import Final, Protocol
 
 from msgspec import structs
@@ -12,6 +13,7 @@ from runtime.catalogue.presets import presets
 from runtime.settings.models import ROUTES, row_capabilities, row_prices
 from runtime.settings.pools import PoolSettings, forwarded, own_pools
 from schemas.catalogue.aliases import Alias
+from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.compatible import seeing
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.profiles import COMPATIBLE_PROFILE
@@ -75,6 +77,21 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
                 yield model if named else structs.replace(model, id=name)
 
 
+def retired(settings: Sale, taken: Collection[str], today: date) -> Iterator[Model]:
+    """What the pools' own providers have shut down, under all names that are not taken: to be told of, never served."""
+    own = own_pools(settings.pools)
+    names = set(taken)
+    for pool in settings.pools if settings.builtin_rows else ():
+        for row in _rows(pool.provider).values() if pool.name in own else ():
+            if ROUTES.isdisjoint(row.mode) or _can_be_called(row, today, own=True):
+                continue
+            model = _model(row, pool, settings, today, own=True)
+            for name in (model.id, row.id):
+                if name not in names:
+                    names.add(name)
+                    yield structs.replace(model, id=name)
+
+
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
     own = _ids(pool.provider)
@@ -102,17 +119,29 @@ def unrouted(settings: Sale, sold_ids: Collection[str], today: date) -> Iterator
     yield from (found[name] for name in sorted(found))
 
 
+@cache
 def _rows(provider: str) -> Mapping[str, Row]:
     """The rows that are sold, under the names that the provider is asked for: none where it has deployments of them."""
     preset = presets()[provider]
     if preset.base_rows:
         return {}
-    found = rows(preset.price_source)
+    found = _dated(provider, rows(preset.price_source))
     if not preset.sells:
         return found
     prefix, begins = preset.upstream_prefix, preset.sells
     own = (row for row in found.values() if row.id.startswith(begins))
     return {prefix + row.id: _prefixed(row, prefix, begins) for row in own}
+
+
+def _dated(provider: str, known: Mapping[str, Row]) -> Mapping[str, Row]:
+    """The rows, with the dates of the public contract for those that the file no longer dates."""
+    found = dict(known)
+    for seed in BUILTIN:
+        row = found.get(seed.upstream) if seed.provider == provider else None
+        if row is not None and row.shutdown is None:
+            named = row.successor or seed.successor or ""
+            found[seed.upstream] = structs.replace(row, shutdown=seed.shutdown_date, successor=named)
+    return found
 
 
 def _prefixed(row: Row, prefix: str, begins: str) -> Row:
@@ -162,6 +191,7 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         shutdown_date=row.shutdown,
         successor=row.successor or None,
         forwards=forwarded(pool, own=own),
+        dated=own,
         capabilities=structs.replace(able, service_tiers=tiers),
     )
 

@@ -4,11 +4,13 @@ All are msgpack arrays that carry a version first, so neighbouring versions can 
 fields it does not know at the end, and a writer only ever adds fields there, with defaults.
 """
 
+from collections.abc import Collection, Iterable
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schemas.errors import WireError
 from schemas.money.pricing import NO_USAGE, Price, TokenUsage
@@ -207,10 +209,45 @@ class ModelBeat(Struct, frozen=True, array_like=True):
     for_all: bool = True  # not only for the calls of the one key that met it
 
 
+class ModelFact(Struct, frozen=True, array_like=True):
+    """What accounts' own lists say of an upstream model beyond its row: an end, or a lower limit, and nothing else.
+
+    `retired`: every account says so. `max_output` is in tokens, 0 where no list has less than the row.
+    """
+
+    id: str  # what the provider is asked for
+    retired: bool = False
+    deprecated: bool = False
+    shutdown: date | None = None
+    max_output: int = 0
+
+
+def joined(facts: Iterable[ModelFact]) -> dict[str, ModelFact]:
+    """What several lists say together, by upstream model: of each thing the stricter."""
+    found: dict[str, ModelFact] = {}
+    for fact in facts:
+        other = found.get(fact.id)
+        found[fact.id] = fact if other is None else _stricter(fact, other)
+    return found
+
+
+def _stricter(one: ModelFact, other: ModelFact) -> ModelFact:
+    days = [day for day in (one.shutdown, other.shutdown) if day is not None]
+    limits = [limit for limit in (one.max_output, other.max_output) if limit]
+    return ModelFact(
+        one.id,
+        retired=one.retired and other.retired,
+        deprecated=one.deprecated or other.deprecated,
+        shutdown=min(days, default=None),
+        max_output=min(limits, default=0),
+    )
+
+
 class AccountBeat(Struct, frozen=True, array_like=True):
     """One upstream account as one worker sees it. `until` is unix seconds, 0 when not cooling.
 
-    `models` are those out of use there, at most a few of the `models_out` that there are.
+    `models` are those out of use there, at most a few of the `models_out` that there are. Its own list of models was
+    read at `listed_at` (unix seconds, 0 for not yet) and had so many `listed`, or could not be, for `list_error`.
     """
 
     id: str
@@ -221,14 +258,19 @@ class AccountBeat(Struct, frozen=True, array_like=True):
     reason: str = ""
     models: tuple[ModelBeat, ...] = ()
     models_out: int = 0
+    listed_at: float = 0.0
+    listed: int = 0
+    list_error: str = ""
 
 
 class Beat(Struct, frozen=True, array_like=True):
     """What one worker can do for one pool; each second, and on every change of capacity.
 
     `models` are the ids of callers that it can serve now, `gone` those of which the provider said that they no longer
-    exist, `missing` why any other model of the pool is not served. Where they are many they go once a change: `digest`
-    stands for all three, and a brief beat, which has it and none of them, says that they are as they were.
+    exist or that no account lists, `missing` why any other model of the pool is not served. `facts` are what lists say of
+    models, `unlisted` the ids that are served though no list has them, `unpriced` the listed ids that cannot be sold, at
+    most a few of them. Where all these are many they go once a change: `digest` stands for them, and a brief beat, which
+    has it and none of them, says that they are as they were.
     """
 
     v: int
@@ -243,11 +285,35 @@ class Beat(Struct, frozen=True, array_like=True):
     accounts: tuple[AccountBeat, ...]
     missing: dict[str, str] = {}
     digest: str = ""
+    facts: tuple[ModelFact, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    unpriced: tuple[str, ...] = ()
 
     @property
     def brief(self) -> bool:
         """Whether it leaves out what its digest stands for."""
-        return bool(self.digest) and not (self.models or self.gone or self.missing)
+        return bool(self.digest) and not any(self.lists)
+
+    @property
+    def lists(self) -> tuple[Collection[object], ...]:
+        """All that a digest stands for."""
+        return self.models, self.gone, self.missing, self.facts, self.unlisted, self.unpriced
+
+    def without_lists(self) -> "Beat":
+        """The same in brief."""
+        return structs.replace(self, models=(), gone=(), missing={}, facts=(), unlisted=(), unpriced=())
+
+    def with_lists(self, full: "Beat") -> "Beat":
+        """The same in full, with what another beat of the same digest says."""
+        return structs.replace(
+            self,
+            models=full.models,
+            gone=full.gone,
+            missing=full.missing,
+            facts=full.facts,
+            unlisted=full.unlisted,
+            unpriced=full.unpriced,
+        )
 
 
 encode = msgspec.msgpack.Encoder(decimal_format="string").encode

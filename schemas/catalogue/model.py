@@ -110,6 +110,8 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     capabilities: Capabilities = Capabilities()
     family: str = ""
     forwards: Forwarded = Forwarded()
+    dated: bool = False  # its pool is at its provider's own address: there its shutdown date ends it
+    pinned: bool = False  # a row of the operator's own: neither a date nor a list ends it
 
     def __post_init__(self) -> None:
         if not self.family:

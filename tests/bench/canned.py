@@ -94,7 +94,7 @@ class Canned(asyncio.Protocol):
         if not mark:
             return
         lowered = head.lower()
-        length = int(lowered.partition(b"content-length:")[2].partition(b"\r\n")[0])
+        length = int(lowered.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)  # none: a list
         if len(rest) < length:
             return
         self._buffer = rest[length:]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from datetime import date
 
 import httpx
 import msgspec
@@ -45,6 +46,7 @@ class Rig:
 
     def __init__(self, nats: NatsServer) -> None:
         self.nats = nats
+        self.day = date(2026, 11, 26)  # that models end by
         self.stack = contextlib.AsyncExitStack()
         self.workers: list[ScriptedWorker] = []
         self.running: asyncio.Task[None] | None = None
@@ -63,6 +65,7 @@ class Rig:
                 pools=(PoolSettings(name="sandbox", provider="sandbox"),),
             ),
             limits,
+            lambda: self.day,
         )
         self.stack.push_async_callback(self.edge.close)
         await self.edge.open()

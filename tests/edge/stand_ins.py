@@ -25,6 +25,7 @@ from schemas.bus.frames import (
     Failed,
     Frame,
     Job,
+    ModelFact,
     Part,
     Probe,
 )
@@ -297,6 +298,8 @@ class ScriptedWorker:
         self.pool = pool
         self.models = models
         self.gone: tuple[str, ...] = ()
+        self.facts: tuple[ModelFact, ...] = ()
+        self.unlisted: tuple[str, ...] = ()
         self.script: Script = happy
         self.attempts: list[Attempt] = []
         self.accepting = True
@@ -348,6 +351,8 @@ class ScriptedWorker:
                 self.models,
                 self.gone,
                 (),
+                facts=self.facts,
+                unlisted=self.unlisted,
             )
             self.bus.publish(subjects.beat(self.pool, self.id), frames.encode(beat))
 

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from schemas.catalogue.anthropic import anthropic_capabilities
 from tests.fakes.anthropic_rules import RefusalError, check
-from tests.fakes.hosted import Hosted
+from tests.fakes.hosted import Hosted, answered
+from tests.fakes.lists import Shown, anthropic_page
 
 API_KEY = "sk-ant-api03-canary0123456789abcdefghijkl"
 VERSION = "2023-06-01"
@@ -110,12 +111,17 @@ class FakeAnthropic(Hosted):
         self.calls: list[Call] = []
         self.refusals: list[str] = []
         self.gone: set[str] = set()
+        self.shown = Shown()
         self.respond: Callable[[Any], Script] = lambda _: Script()  # to a body, where no script is queued
         self._scripts: deque[Script] = deque()
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        """The one route."""
-        return [web.post("/v1/messages", self._answer)]
+        """Calls, and the list of models."""
+        return [web.post("/v1/messages", self._answer), web.get("/v1/models", self._list)]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return answered(lambda: anthropic_page(self.shown, request.raw_path, headers, API_KEY, VERSION))
 
     def play(self, *scripts: Script) -> None:
         """Queues the answers of the next requests."""

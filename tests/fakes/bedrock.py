@@ -17,7 +17,8 @@ from msgspec import Struct
 from tests.fakes import bedrock_frames as frames
 from tests.fakes.bedrock_rules import InvalidError, check, check_titan
 from tests.fakes.bedrock_sigv4 import SignatureRefusedError, verify
-from tests.fakes.hosted import Hosted
+from tests.fakes.hosted import Hosted, answered
+from tests.fakes.lists import Shown, bedrock_page
 
 REGION = "us-east-1"
 ACCESS_KEY = "AKIDEXAMPLE"
@@ -178,6 +179,7 @@ class Bedrock(Hosted):
         self.secrets: dict[str, tuple[str, str]] = {ACCESS_KEY: (SECRET_KEY, "")}
         self.region = REGION
         self.gone: set[str] = set()
+        self.shown = Shown()
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """Everything."""
@@ -186,6 +188,17 @@ class Bedrock(Hosted):
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
+        if request.method == "GET":
+            return answered(
+                lambda: bedrock_page(
+                    self.shown,
+                    request.raw_path,
+                    headers,
+                    secrets=self.secrets,
+                    bearer=BEARER,
+                    region=self.region,
+                )
+            )
         found = _ROUTE.fullmatch(request.raw_path)
         if request.method != "POST" or found is None:
             return refusal("UnknownOperationException", "", 404)

@@ -37,12 +37,16 @@ def signature(
     body: bytes,
     scope: str,
 ) -> str:
-    """The signature that a request must carry. The path as sent is encoded once more, slashes left alone."""
+    """The signature that a request must carry. The path as sent is encoded once more, slashes left alone.
+
+    A query is taken as it was sent, its pairs in order.
+    """
+    path, _, query = raw_path.partition("?")
     canonical = "\n".join(
         [
             method,
-            quote(raw_path, safe="/-_.~"),
-            "",
+            quote(path, safe="/-_.~"),
+            "&".join(sorted(query.split("&"))),
             *(f"{name}:{' '.join(headers[name].split())}" for name in signed),
             "",
             ";".join(signed),

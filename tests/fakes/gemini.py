@@ -15,7 +15,8 @@ from aiohttp import web
 
 from schemas.catalogue.gemini import gemini_capabilities
 from tests.fakes.gemini_rules import RefusalError, check
-from tests.fakes.hosted import Hosted
+from tests.fakes.hosted import Hosted, answered
+from tests.fakes.lists import Shown, gemini_page
 
 API_KEY = "AIzaCanary0123456789abcdefghijklmnopqrs"
 _HELLO = (
@@ -73,12 +74,20 @@ class FakeGemini(Hosted):
         self.calls: list[Call] = []
         self.refusals: list[str] = []
         self.gone: set[str] = set()
+        self.shown = Shown()
         self.respond: Callable[[Any], Script] = lambda _: Script()  # to a body, where no script is queued
         self._scripts: deque[Script] = deque()
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        """The one route."""
-        return [web.post("/{version:v1|v1beta}/models/{model}:{verb}", self._answer)]
+        """Calls, and the list of models."""
+        return [
+            web.post("/{version:v1|v1beta}/models/{model}:{verb}", self._answer),
+            web.get("/v1beta/models", self._list),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return answered(lambda: gemini_page(self.shown, request.raw_path, headers, API_KEY))
 
     def play(self, *scripts: Script) -> None:
         """Queues the answers of the next requests."""

@@ -2,13 +2,24 @@
 
 import asyncio
 import threading
-from typing import ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
 from aiohttp import web
+
+from tests.fakes.lists import Refused
 
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 START_TIMEOUT_S = STOP_TIMEOUT_S = 10.0
 BACKLOG = 1024
+
+
+def answered(page: Callable[[], Any]) -> web.Response:
+    """A page of a list of models, or why there is none."""
+    try:
+        return web.json_response(page())
+    except Refused as refused:
+        return web.json_response(refused.body, status=refused.status)
 
 
 class Hosted:

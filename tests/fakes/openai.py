@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.fakes.lists import Refused, Shown, openai_page
+
 API_KEY = "sk-upstream-canary-0123456789"
 CREATED = 1_763_769_600
 WORDS = ("alpha ", "beta ", "gamma ", "delta ")
@@ -183,6 +185,11 @@ def _legacy(body: dict[str, Any], used: dict[str, Any]) -> Reply:
     return Reply(pieces=pieces)
 
 
+def is_list(method: str, path: str) -> bool:
+    """Whether a request asks for the list of models."""
+    return method == "GET" and path.partition("?")[0].endswith("/models")
+
+
 class FakeOpenAI:
     """A server on a loopback port. `handler` decides each answer; `received` remembers each request."""
 
@@ -190,6 +197,7 @@ class FakeOpenAI:
         self.handler = handler
         self.strict = strict
         self.received: list[Received] = []
+        self.shown = Shown()
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
@@ -206,10 +214,21 @@ class FakeOpenAI:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def reply(self, received: Received) -> Reply:
-        """Remembers a request and decides its answer."""
+        """Remembers a request and decides its answer. That for the list of models is no call, and is not remembered."""
+        if is_list(received.method, received.path):
+            return self._list(received)
         self.received.append(received)
         refused = refusal(received) if self.strict else None
         return refused or self.handler(received)
+
+    def _list(self, received: Received) -> Reply:
+        if self.shown.raw:
+            return Reply(self.shown.status, [self.shown.raw], length=True)
+        try:
+            page = openai_page(self.shown, received.path, received.headers, API_KEY)
+        except Refused as refused:
+            return Reply(refused.status, [json.dumps(refused.body).encode()], length=True)
+        return Reply(self.shown.status, [json.dumps(page).encode()], length=True)
 
     async def start(self, port: int = 0) -> Self:
         """Listens."""
@@ -240,8 +259,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._current: Received | None = None
-        fake.connections += 1
-        self._number = fake.connections
+        self._number = 0  # in the order of the first calls: the list of models is asked for at any time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -279,6 +297,9 @@ class _Connection(asyncio.Protocol):
         del self._buffer[:length]
         self._head = None
         method, path, _ = lines[0].split(" ", 2)
+        if not self._number and not is_list(method, path):
+            self._fake.connections += 1
+            self._number = self._fake.connections
         received = Received(method, path, headers, body, connection=self._number)
         self._current = received
         self._task = asyncio.ensure_future(self._answer(received, self._fake.reply(received)))

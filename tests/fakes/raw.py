@@ -56,6 +56,9 @@ class RawServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"GET "):  # a worker's question for the list of models: there is none
+                writer.write(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                return
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
             asked = json.loads(await reader.readexactly(length))
             name = asked["model"]

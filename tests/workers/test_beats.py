@@ -7,7 +7,10 @@ from runtime.bus.bus import Message
 from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.bus import subjects
 from schemas.bus.frames import Recite, encode
+from tests.fakes import lists
+from tests.fakes.openai import FakeOpenAI
 from tests.fakes.worker import account, model, rig, until
+from workers.calls.listed import UNPRICED_MAX
 from workers.pool import NAMES_MAX
 
 MANY = tuple(model(f"m{number}") for number in range(2_000))
@@ -54,6 +57,30 @@ async def test_many_models_cost_no_idle_time() -> None:
             best = min(best, time.thread_time() - began)
         assert best < 0.010
         assert heard.live()["openai"][0].models == full.models
+
+
+async def test_what_lists_say_goes_once_a_change() -> None:
+    """With half of two thousand models in no list, one full beat says so and the next are small; ledgers know all of it."""
+    async with FakeOpenAI() as fake:
+        listed = [f"up-m{number}" for number in range(1_000)] + [f"new-{number}" for number in range(500)]
+        fake.shown.models = lists.openai(*listed, up_m7={"shutdown_date": "2027-01-14"})
+        pool = PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),))
+        heard = Beats()
+        async with rig((pool,), MANY) as made:
+            await until(lambda: any(beat.gone for beat in made.edge.beats), "what no list has")
+            before = len(made.edge.beats)
+            await until(lambda: len(made.edge.beats) >= before + 2, "two more beats")
+            full = next(beat for beat in made.edge.beats if beat.gone)
+            later = made.edge.beats[-1]
+            for beat in (full, later):
+                heard.on_beat(Message("", "", encode(beat)))
+        assert (len(full.models), len(full.gone), len(full.unpriced)) == (1_000, 1_000, UNPRICED_MAX)
+        assert [fact.id for fact in full.facts] == ["up-m7"]
+        assert len(encode(full)) < 200_000
+        assert (later.brief, later.digest) == (True, full.digest)
+        assert len(encode(later)) < 400
+        (known,) = heard.live()["openai"]
+        assert known.lists == full.lists
 
 
 async def test_beats_fit_a_message_whatever_is_out() -> None:

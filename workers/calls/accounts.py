@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import structs
 
@@ -11,6 +11,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import AccountBeat, AccountState, ModelBeat
 from schemas.errors import WireError, saturated, unavailable, upstream_auth, upstream_denied
 from workers.calls.condition import GONE_RETRY_S, Condition, Seen, state_of, wait_s
+from workers.calls.listed import AccountList, Findings, Said, together
 from workers.providers.base import About, Action, Fault
 
 MODELS_MAX = 512  # of one account, whose conditions are remembered
@@ -32,6 +33,8 @@ class Account:
         "condition",
         "credit_nano",
         "inflight",
+        "lacking",
+        "list",
         "settings",
     )
 
@@ -43,6 +46,8 @@ class Account:
             self.condition.close(AccountState.REFUSED, math.inf, reason)
         self.inflight = 0
         self.credit_nano = settings.credit_nano  # the ledger's figure follows
+        self.list = AccountList()
+        self.lacking: frozenset[str] = frozenset()  # the upstream models that its own list takes from it
         self._models: dict[str, Condition] = {}  # by upstream model, where there is something to remember
         self._held_nano = 0
         self._finished: deque[tuple[float, int]] = deque()
@@ -72,10 +77,12 @@ class Account:
     def serves(self, upstream: str, now: float) -> bool:
         """Whether it would take a call of this model now, of some key at least."""
         model = self._models.get(upstream)
-        return self.usable(now) and (model is None or model.open(now))
+        return self.usable(now) and (model is None or model.open(now)) and upstream not in self.lacking
 
     def admits(self, upstream: str, key: str, now: float) -> bool:
         """Whether it would take a call of this model and key now, credit and room aside."""
+        if upstream in self.lacking:
+            return False
         if self.condition.untouched and upstream not in self._models:
             return True
         model = self._models.get(upstream)
@@ -89,9 +96,10 @@ class Account:
         return self.condition.doubted(now) or (model is not None and model.doubted(now))
 
     def lacks(self, upstream: str, now: float) -> bool:
-        """Whether it is proven that its provider no longer has this model."""
+        """Whether it is proven that its provider no longer has this model, or its own list does not have it."""
         model = self._models.get(upstream)
-        return model is not None and not model.open(now) and model.state is AccountState.GONE
+        gone = model is not None and not model.open(now) and model.state is AccountState.GONE
+        return gone or upstream in self.lacking
 
     def seen_by(self, key: str, upstream: str, now: float) -> tuple[About, Seen]:
         """What keeps this key's calls of a model away, if anything: the account's condition, or else the model's."""
@@ -138,6 +146,8 @@ class Account:
         if fault.about is About.REQUEST:
             return
         condition = self.condition if fault.about is About.ACCOUNT else self._model(upstream)
+        if fault.about is About.MODEL and fault.action in _LISTS_TELL:
+            self.list.miss(upstream, fault)
         if not condition.proves(fault, key, now):
             return
         if fault.action is Action.GONE:
@@ -148,6 +158,25 @@ class Account:
     def confirmed_gone(self, upstream: str, now: float) -> None:
         """It is proven that the provider no longer has this model for this account."""
         self._model(upstream).close(AccountState.GONE, now + GONE_RETRY_S, _GONE)
+
+    def follow(
+        self, findings: Findings, pinned: frozenset[str], missed: Mapping[str, Fault], now: float
+    ) -> None:
+        """Takes its own list in. What calls had missed before it was read, and what it lacks too, is proven."""
+        self.list.take(findings)
+        self.lacking = findings.lacking - pinned
+        for upstream, fault in missed.items():
+            if upstream not in findings.lacking:
+                continue
+            if fault.action is Action.GONE:
+                self.confirmed_gone(upstream, now)
+            else:
+                self._model(upstream).close(state_of(fault), now + wait_s(fault), fault.error.message)
+
+    def follow_none(self, error: str) -> None:
+        """Its list cannot be had: it hides nothing."""
+        self.list.fail(error)
+        self.lacking = frozenset()
 
     def _model(self, upstream: str) -> Condition:
         model = self._models.get(upstream)
@@ -180,6 +209,9 @@ class Account:
             reason=reason,
             models=tuple(models[:MODELS_TOLD_MAX]),
             models_out=len(models),
+            listed_at=self.list.findings.read_at,
+            listed=self.list.findings.listed,
+            list_error=self.list.error,
         )
 
     def _told(self, now: float) -> tuple[AccountState, str]:
@@ -203,10 +235,14 @@ class Account:
         state, reason = self._told(now)
         if state is AccountState.OK and (model := self._models.get(upstream)) is not None:
             state, reason = model.state, f"for this model: {model.reason}"
+        if state is AccountState.OK and upstream in self.lacking:
+            state, reason = AccountState.GONE, f"for this model: {UNLISTED}"
         return f"account {self.settings.id}: {state.value} ({reason})"
 
 
 _GONE = "the provider no longer has it"
+UNLISTED = "its own list does not have it"
+_LISTS_TELL = frozenset((Action.GONE, Action.DENIED))
 
 
 class Accounts:
@@ -214,7 +250,11 @@ class Accounts:
 
     def __init__(self, settings: Iterable[AccountSettings]) -> None:
         self.all = [Account(account) for account in settings]
+        # One without a key serves nothing, so neither its list nor its silence counts beside the others'.
+        self._able = [account for account in self.all if not account.settings.keyless] or self.all
         self.metered = any(account.credit_nano is not None for account in self.all)
+        self.said = Said()
+        self.lists_read = 0  # how often what lists say may have changed
 
     def pick(self, upstream: str, key: str, list_nano: int, tried: set[str], now: float) -> Account | None:
         """The account that would serve this key's call, and has not been tried for it: the least loaded without doubt."""
@@ -241,7 +281,7 @@ class Accounts:
 
     def gone(self, upstream: str, now: float) -> bool:
         """Whether it is proven for every account that its provider no longer has this model."""
-        return bool(self.all) and all(account.lacks(upstream, now) for account in self.all)
+        return bool(self.all) and all(account.lacks(upstream, now) for account in self._able)
 
     @property
     def remembered(self) -> set[str]:
@@ -264,6 +304,13 @@ class Accounts:
         for account in self.all:
             if account.settings.id in credit_nano:
                 account.credit_nano = credit_nano[account.settings.id]
+
+    def follow_lists(self) -> None:
+        """The list of some account was read, or could not be."""
+        made = together(account.list for account in self._able)
+        if made != self.said:
+            self.said = made
+            self.lists_read += 1
 
     def tick(self, now: float) -> None:
         """Forgets what the ledger has by now."""

@@ -215,7 +215,8 @@ class Call:
 
     def _told(self, fault: Fault) -> WireError:
         if fault.action is Action.GONE:
-            return model_not_found(self.job.model, self._serving.models[self.job.model].successor)
+            model = self._serving.models[self.job.model]
+            return model_not_found(model.id, self._serving.successor(model, time.monotonic()))
         return fault.error
 
     async def _try(self, exchange: Exchange, account: Account, exchanges: int) -> Fault | None:

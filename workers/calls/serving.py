@@ -48,3 +48,14 @@ class Serving(Struct):
     usage_events: UsagePublisher
     counts: Counts
     idle_s: float  # how long the upstream of a stream may send nothing; a plain answer has the call's whole deadline
+
+    def successor(self, model: Model, now: float) -> str | None:
+        """What to use in place of a model that is gone: what its row names, if this pool serves it; an operator's word as it is."""
+        if model.pinned or not model.successor:
+            return model.successor
+        names = (model.successor, f"{self.pool}/{model.successor}")
+        for name in names if model.id == model.upstream else reversed(names):
+            found = self.models.get(name)
+            if found is not None and self.accounts.serves(found.upstream, now):
+                return name
+        return None

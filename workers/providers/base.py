@@ -5,7 +5,8 @@ what `Exchange.request` builds, and feeds the exchange what came back. An exchan
 translated family tells typed events to an `Answer` of the caller's dialect (`workers/answers`), and never makes a
 caller's bytes itself. It imports nothing of `workers.calls`.
 Adding a family is that package, a folder of fixtures, a case in `tests/workers/providers/test_families.py`, and a line
-in `workers/providers/__init__.py`, and its name in `schemas/catalogue/families.py`. A vendor that speaks a family's
+in `workers/providers/__init__.py`, and its name in `schemas/catalogue/families.py`. If its accounts can be asked for
+their models it is also a `Listing`, with a case in `test_lists.py`. A vendor that speaks a family's
 protocol is no family: it is a row of `runtime/catalogue/presets.toml`.
 """
 

@@ -1,9 +1,11 @@
 """The roster: what a brief beat stands for, what is not known of it, and which pools count as configured."""
 
+from datetime import date
+
 from msgspec import structs
 
 from edge.calls.roster import POOLS_MAX, Roster
-from schemas.bus.frames import Beat
+from schemas.bus.frames import Beat, ModelFact
 
 FULL = Beat(
     v=1,
@@ -86,3 +88,29 @@ def test_what_is_remembered_of_pools_is_bounded():
         roster.hear(beat(f"p{number}"), number * 10.0)
         roster.sweep(number * 10.0 + 5.0)
     assert len(roster._met) == POOLS_MAX
+
+
+def test_what_lists_say_follows_the_workers() -> None:
+    """Of what several workers say the stricter holds, an end only if all say so; a worker that leaves takes its word along."""
+    roster = Roster(3.0)
+    soon, later = date(2027, 1, 14), date(2027, 6, 1)
+    facts = (ModelFact("up", retired=True, shutdown=later), ModelFact("other", max_output=9))
+    one = structs.replace(beat("p"), worker_id="w1", facts=facts, unlisted=("m",))
+    two = structs.replace(beat("p"), worker_id="w2", facts=(ModelFact("up", shutdown=soon, max_output=5),))
+    told = [roster.told]
+    for number, heard in enumerate((one, two)):
+        roster.hear(heard, number * 10.0)
+        told.append(roster.told)
+    assert roster.fact("p", "up") == ModelFact("up", shutdown=soon, max_output=5)
+    assert roster.fact("p", "other") == ModelFact("other", max_output=9)
+    assert roster.fact("q", "up") is None
+    assert roster.unlisted("p", "m")
+    generation = roster.generation
+    roster.hear(two, 10.5)
+    assert roster.generation == generation
+    roster.sweep(12.0)
+    told.append(roster.told)
+    assert (roster.fact("p", "other"), roster.unlisted("p", "m")) == (None, False)
+    roster.sweep(99.0)
+    assert (roster.fact("p", "up"), roster.told) == (None, "")
+    assert len(set(told)) == 4

@@ -260,7 +260,12 @@ async def test_unknown_model(rig: Rig) -> None:
 
 async def test_gone_model_names_its_successor(rig: Rig) -> None:
     """A model of which its provider says that it is gone is a 404 that names the successor."""
-    worker = await rig.add_worker("openai", ())
+    turbo = next(one for one in rig.ledger.models if one.id == "gpt-4-turbo")
+    rig.ledger.models += (
+        msgspec.structs.replace(turbo, id="gpt-5.6-sol", upstream="gpt-5.6-sol", shutdown_date=None),
+    )
+    await rig.edge.catalogue.find("gpt-5.6-sol")
+    worker = await rig.add_worker("openai", ("gpt-5.6-sol",))
     worker.gone = ("gpt-4-turbo",)
     worker.beat()
     while not rig.edge.roster.gone("openai", "gpt-4-turbo"):

@@ -217,6 +217,7 @@ def test_the_wheel_has_the_rows():
         (("env =", 'fields = "all"\nenv ='), ["[acme] fields", "'all'", "compatible"]),
         (("env =", 'more_fields = ["documents"]\nenv ='), ["[acme] more_fields", "'documents'"]),
         (("env =", "colour = 1\nenv ="), ["[acme] colour", "unknown key"]),
+        (("env =", "lists = 'some'\nenv ="), ["[acme] lists", "some", "itself"]),
         (("env =", "signs = ['a']\nenv ="), ["[acme] signs", "'a'"]),
         (("[acme]", "acme = 1\n[other]"), ["acme", "must be a table"]),
         (("env =", "chain = ['aws']\nenv ="), ["[acme] chain", "'aws'"]),

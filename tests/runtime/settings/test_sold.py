@@ -15,7 +15,7 @@ from ledger.prices.listed import priced
 from runtime.catalogue.models import ids, rows
 from runtime.catalogue.presets import presets
 from runtime.settings.settings import Settings, SettingsError, load
-from runtime.settings.sold import sold, sold_by, unrouted
+from runtime.settings.sold import retired, sold, sold_by, unrouted
 from schemas.asked import NOTHING_SEEN
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.forwarded import Forwarded
@@ -368,3 +368,40 @@ def test_a_preset_may_forward_more(tmp_path):
     preset = structs.replace(presets()["openai"], forwards=Forwarded(base="openai", more=("a",)))
     assert preset.sends(("b",), own=True) == Forwarded(base="openai", more=("a", "b"))
     assert preset.sends((), own=False) == Forwarded(base="compatible", more=("a",))
+
+
+def test_the_seeds_ids_are_rows_of_every_pool(tmp_path):
+    """What the file of rows has dropped is sold under each pool's name elsewhere, with its last price, and has ended at home."""
+    for provider in ("openai", "anthropic", "gemini", "bedrock"):
+        more = 'region = "us-east-1"\n' if provider == "bedrock" else ""
+        elsewhere = by_id(settings(tmp_path, pool("p", provider, more + 'base_url = "http://up"\n')))
+        home = by_id(settings(tmp_path, pool("p", provider, more)))
+        proxied = by_id(
+            settings(tmp_path, pool("p", provider, more + 'base_url = "http://up"\nown_host = true\n'))
+        )
+        for seed in (one for one in BUILTIN if one.provider == provider):
+            ended = seed.shutdown_date <= TODAY
+            model = elsewhere[f"p/{seed.id}"]
+            assert (model.upstream, model.shutdown_date, model.dated) == (seed.id, seed.shutdown_date, False)
+            assert model.prices[0].tiers[0].output == seed.prices[0].tiers[0].output
+            assert (f"p/{seed.id}" in home, f"p/{seed.id}" in proxied) == (not ended, not ended)
+            assert (home[seed.id].dated, elsewhere[seed.id].dated) == (True, False)
+
+
+def test_what_has_ended_is_told_and_not_sold(tmp_path):
+    """A ledger knows the rows that ended at their provider's own address, under the names that nothing else has."""
+    mixed = settings(tmp_path, pool("home"), pool("else", more='base_url = "http://up/v1"\n'))
+    live = by_id(mixed)
+    ended = {model.id: model for model in retired(mixed, live, TODAY)}
+    assert not ended.keys() & live.keys()
+    assert ended
+    assert {model.pool for model in ended.values()} == {"home"}
+    assert all(model.dated and model.lifecycle is Lifecycle.RETIRED for model in ended.values())
+    assert all(
+        model.id == f"home/{model.upstream}" for model in ended.values()
+    )  # the bare ids are of the other
+    assert {model.id for model in priced(mixed, TODAY)} == ended.keys() | live.keys()
+    alone = settings(tmp_path, pool("home"))
+    assert {model.upstream for model in retired(alone, by_id(alone), TODAY)} == {
+        model.upstream for model in ended.values()
+    }

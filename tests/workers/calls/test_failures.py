@@ -284,16 +284,35 @@ async def test_gone_model() -> None:
     """A model that its provider says is gone is a 404 that names the successor, and leaves the list."""
     async with (
         FakeOpenAI(lambda _: error(404, "The model does not exist", code="model_not_found")) as fake,
-        rig(pool(account(fake.base_url)), (model(successor="next"), model("other"))) as made,
+        rig(pool(account(fake.base_url)), (model(successor="other"), model("other"))) as made,
     ):
         wrong = (await made.edge.call(job(BODY))).failed.error
         assert (wrong.status, wrong.code, wrong.param) == (404, "model_not_found", "model")
-        assert "`next`" in wrong.message
+        assert "`other`" in wrong.message
         await until(lambda: made.beat().gone == ("m",), "the beat")
         assert made.beat().models == ("other",)
         again = (await made.edge.call(job(BODY))).last
         assert isinstance(again, Bounce)
         assert again.error == wrong
+
+
+async def test_a_successor_that_is_not_served_is_not_named() -> None:
+    """A row's successor is told if this pool serves it, by either name; what an operator's row names is told as it is."""
+    models = (
+        model("a", successor="nobody"),
+        model("b", successor="c"),
+        model("openai/c", upstream="c"),
+        model("d", successor="nobody", pinned=True),
+    )
+    async with (
+        FakeOpenAI(lambda _: error(404, "The model does not exist", code="model_not_found")) as fake,
+        rig(pool(account(fake.base_url)), models) as made,
+    ):
+        told = {}
+        for name in ("a", "b", "d"):
+            call = job(BODY, model=name, upstream=f"up-{name}", scope="one")
+            told[name] = (await made.edge.call(call)).failed.error.message.partition("Use ")[2]
+    assert told == {"a": "", "b": "`openai/c` instead.", "d": "`nobody` instead."}
 
 
 async def test_error_as_first_event_is_an_early_failure() -> None:

@@ -1,6 +1,7 @@
 """Owns the Anthropic family: Messages calls and their streams, told to callers in OpenAI's shapes."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import ClassVar, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import Answer
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_body, fault_of_event
+from workers.providers.anthropic.models import AnthropicReading
 from workers.providers.anthropic.request import Built, build
 from workers.providers.base import Exchange, Fault
 from workers.providers.emulation import requests
@@ -46,6 +48,15 @@ class Anthropic:
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """What a non-2xx answer means."""
         return fault_of_body(status, headers, body)
+
+    def models(self, account: AccountSettings, today: date) -> AnthropicReading:
+        """A reading of the account's list."""
+        headers = {
+            "x-api-key": account.api_key,
+            "anthropic-version": VERSION,
+            "accept": "application/json",
+        }
+        return AnthropicReading(account.base_url.rstrip("/") or BASE_URL, headers, today)
 
 
 class AnthropicExchange:

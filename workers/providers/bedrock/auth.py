@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -17,6 +17,7 @@ from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings
 from schemas.errors import upstream_auth
 from workers.providers.base import About, AccountError, Action, Fault
+from workers.upstream.request import UpstreamRequest
 
 SERVICE: Final = "bedrock"  # what SigV4 signs for; the host is called bedrock-runtime
 REFRESH_INTERVAL_S: Final = 60.0  # botocore renews from 15 minutes before expiry on, so no look may be late
@@ -24,6 +25,8 @@ RETRY_INTERVAL_S: Final = 5.0  # how long after a failed look calls may ask for 
 PREPARE_MAX_S: Final = 20.0  # a worker waits so long for its first credentials, then starts without them
 _EXPIRED_MARGIN_S: Final = 30  # credentials that end sooner are not signed with
 _UNRESERVED: Final = "-_.~"
+_RUNTIME_HOST: Final = "bedrock-runtime"
+_CONTROL_HOST: Final = "bedrock"
 
 # At debug level botocore logs whole canonical requests, session tokens included.
 logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -149,6 +152,18 @@ class CredentialStore:
                 self._closed.wait(RETRY_INTERVAL_S)
 
 
+def _base(account: AccountSettings, region: str) -> str:
+    return account.base_url.rstrip("/") or f"https://{_RUNTIME_HOST}.{region}.amazonaws.com"
+
+
+def control_url(runtime_url: str) -> str:
+    """Where an account's control requests go: AWS's own host for them, else wherever its calls go."""
+    parts = urlsplit(runtime_url)
+    if not parts.netloc.startswith((f"{_RUNTIME_HOST}.", f"{_RUNTIME_HOST}-")):
+        return runtime_url
+    return urlunsplit(parts._replace(netloc=_CONTROL_HOST + parts.netloc.removeprefix(_RUNTIME_HOST)))
+
+
 def uses_chain(account: AccountSettings) -> bool:
     """Whether an account brings neither keys nor a token of its own."""
     return not (account.bearer_token or account.api_key or account.access_key_id)
@@ -168,14 +183,23 @@ class Signer:
         `headers` are signed with it. Raises AccountError if the account's credentials are not there.
         """
         region = self._region(account, upstream)
-        base = account.base_url.rstrip("/") or f"https://bedrock-runtime.{region}.amazonaws.com"
-        url = f"{base}/model/{quote(upstream, safe=_UNRESERVED)}/{verb}"
+        url = f"{_base(account, region)}/model/{quote(upstream, safe=_UNRESERVED)}/{verb}"
+        return url, self._authorised(UpstreamRequest("POST", url, dict(headers), body), account, region)
+
+    def control(self, account: AccountSettings, path: str) -> tuple[str, dict[str, str]]:
+        """URL and headers of one GET on the control host. Raises AccountError as `call` does."""
+        region = self._region(account, "")
+        url = control_url(_base(account, region)) + path
+        request = UpstreamRequest("GET", url, {"Accept": "application/json"}, b"")
+        return url, self._authorised(request, account, region)
+
+    def _authorised(self, call: UpstreamRequest, account: AccountSettings, region: str) -> dict[str, str]:
         token = account.bearer_token or account.api_key
         if token:
-            return url, {**headers, "Authorization": f"Bearer {token}"}
-        request = AWSRequest(method="POST", url=url, data=body, headers=dict(headers))
+            return {**call.headers, "Authorization": f"Bearer {token}"}
+        request = AWSRequest(method=call.method, url=call.url, data=call.body, headers=call.headers)
         SigV4Auth(self._store.credentials(account), SERVICE, region).add_auth(request)
-        return url, dict(request.headers.items())
+        return dict(request.headers.items())
 
     def _region(self, account: AccountSettings, upstream: str) -> str:
         if account.region:

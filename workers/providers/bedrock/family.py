@@ -1,6 +1,7 @@
 """Owns the Bedrock family: which models speak Converse and which their own format, on AWS's own accounts."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import ClassVar
 
 from msgspec import structs
@@ -17,6 +18,7 @@ from workers.providers.bedrock import titan
 from workers.providers.bedrock.auth import CredentialStore, Signer
 from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
+from workers.providers.bedrock.models import BedrockReading
 from workers.providers.bedrock.request import build
 from workers.providers.emulation import requests
 from workers.providers.history import messages_with_calls
@@ -70,3 +72,8 @@ class Bedrock:
         if expired and self._credentials.spoil():
             return structs.replace(fault, action=Action.COOL, cool_s=RENEW_COOL_S)
         return fault
+
+    def models(self, account: AccountSettings, today: date) -> BedrockReading:
+        """A reading of the account's lists."""
+        del today
+        return BedrockReading(account, self._signer)

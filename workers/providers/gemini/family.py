@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Mapping
+from datetime import date
 from typing import ClassVar, Final
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
+from workers.providers.gemini.models import GeminiReading
 from workers.providers.gemini.request import build
 from workers.providers.history import messages_with_calls
 from workers.upstream.request import UpstreamRequest
@@ -288,3 +290,9 @@ class Gemini:
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """What a non-2xx answer means."""
         return fault_of_body(status, headers, body)
+
+    def models(self, account: AccountSettings, today: date) -> GeminiReading:
+        """A reading of the account's list."""
+        del today
+        base = (account.base_url or BASE_URL).rstrip("/")
+        return GeminiReading(f"{base}/{API_VERSION}", {"x-goog-api-key": account.api_key})

@@ -43,8 +43,14 @@ def headers(account: AccountSettings, job: Job, tokens: Tokens | None) -> dict[s
         return {_API_KEY: account.api_key, **told}
     if tokens is not None and account.auth == GOOGLE:
         return {"Authorization": f"Bearer {tokens.token(account)}", **told}
+    return {**bearer(account), **told}
+
+
+def bearer(account: AccountSettings) -> dict[str, str]:
+    """Whose account it is, where its key is shown as it is."""
+    told = {}
     if account.api_key:  # a local server's may have none
-        told = {"Authorization": f"Bearer {account.api_key}", **told}
+        told["Authorization"] = f"Bearer {account.api_key}"
     if account.organization:
         told["OpenAI-Organization"] = account.organization
     if account.project:

@@ -1,6 +1,7 @@
 """Owns the OpenAI family: a pass-through that changes only what docs/providers/openai.md names."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -22,6 +23,7 @@ from workers.providers.openai import calling
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
+from workers.providers.openai.models import OpenAIReading
 from workers.providers.openai.requests import Refusals, own_options, refuses_options, suited
 from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -122,6 +124,12 @@ class OpenAI:
             self._tokens.spoil()
             return structs.replace(found, action=Action.COOL, cool_s=_RENEW_S)
         return found
+
+    def models(self, account: AccountSettings, today: date) -> OpenAIReading:
+        """A reading of the account's list."""
+        del today
+        headers = {**calling.bearer(account), "Accept": "application/json"}
+        return OpenAIReading(account.base_url.rstrip("/") or calling.BASE_URL, headers)
 
 
 class OpenAIExchange:
