@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,10 +49,10 @@ def account(text: str, name: str = "a") -> AccountSettings:
 
 def until(holds: Callable[[], Any]) -> None:
     """Waits for what another thread does."""
-    end = time.monotonic() + 10
+    end, pause = time.monotonic() + 60, threading.Event()
     while not holds():
         assert time.monotonic() < end
-        time.sleep(0.01)
+        pause.wait(0.01)
 
 
 def refusal(tokens: Tokens, one: AccountSettings) -> AccountError:
