@@ -15,6 +15,7 @@ from schemas.money.amounts import AmountError, usd_to_nano
 
 SANDBOX_WORDS_PER_S = 100
 _RATE_MAX = 10
+_OPENAI = "openai"  # the family, and the vendor whose own servers speak the Responses dialect
 _PROFILE = "profile"  # a credential, and no secret: it names one of the AWS credential files
 
 
@@ -48,6 +49,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     rate: Decimal | None = None
     accounts: tuple[AccountSettings, ...] = ()
     words_per_s: float = SANDBOX_WORDS_PER_S
+    responses: bool = False  # its servers speak the Responses dialect, though they are not OpenAI's own
     family: str = ""  # the code that speaks with it; left out: of the provider's own name
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
     words = (
         table.decimal("words_per_s", Decimal(SANDBOX_WORDS_PER_S), most=1_000_000) if sandbox else Decimal(0)
     )
+    responses = preset.family == _OPENAI and table.boolean("responses", default=False)
     table.done()
     return PoolSettings(
         name=name,
@@ -98,6 +101,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         rate=rate,
         accounts=tuple(accounts),
         words_per_s=float(words or 0),
+        responses=responses,
     )
 
 
@@ -148,6 +152,16 @@ def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
         if all(
             account.base_url == presets()[pool.provider].address(account.region) for account in pool.accounts
         )
+    )
+
+
+def responses_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
+    """The pools whose servers speak the Responses dialect: OpenAI's own, and those that say so."""
+    own = own_pools(pools)
+    return frozenset(
+        pool.name
+        for pool in pools
+        if pool.responses or (pool.provider == _OPENAI and pool.accounts and pool.name in own)
     )
 
 

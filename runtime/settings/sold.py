@@ -9,11 +9,12 @@ from msgspec import structs
 
 from runtime.catalogue.models import ids, rows
 from runtime.settings.models import known_capabilities, stops_at
-from runtime.settings.pools import PoolSettings, own_pools
+from runtime.settings.pools import PoolSettings, own_pools, responses_pools
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.row import Row
+from schemas.catalogue.spoken import speaks_responses
 
-_ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
+_ROUTES: Final = frozenset(("chat", "responses", "completions"))  # what callers can ask a model for
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
 _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
@@ -44,7 +45,7 @@ def sold(settings: Sale, today: date) -> Iterator[Model]:
 
     What the settings say of an id goes before any row. Raises SettingsError if the file of rows is damaged.
     """
-    return _sold(settings, settings.pools, today)
+    return _spoken(_sold(settings, settings.pools, today), settings.pools)
 
 
 def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Iterator[Model]:
@@ -67,6 +68,17 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
                 yield model if named else structs.replace(model, id=name)
 
 
+def _spoken(models: Iterator[Model], pools: tuple[PoolSettings, ...]) -> Iterator[Model]:
+    """The same models, of which those say so that are asked in the Responses dialect."""
+    speaking = responses_pools(pools)
+    for model in models:
+        if model.pool in speaking and speaks_responses(model.upstream):
+            able = structs.replace(model.capabilities, responses=True)
+            yield structs.replace(model, capabilities=able)
+        else:
+            yield model
+
+
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
     own = ids(pool.provider)
@@ -77,7 +89,7 @@ def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]
         or not own.isdisjoint(ids(one.provider))
         or any(name.startswith(f"{one.name}/") for name in own)
     )
-    found = _sold(settings, rivals, today)
+    found = _spoken(_sold(settings, rivals, today), rivals)
     return {model.id: model for model in found if model.pool == pool.name}
 
 

@@ -38,11 +38,18 @@ _HINTS = {"functions": " Send `tools` instead.", "function_call": " Send `tool_c
 
 def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     """The 400 for a body that a model cannot honour as it is; None if it can, or if its provider judges for itself."""
-    if model.family in PASS_THROUGH and (dialect == CHAT or model.capabilities.completions):
+    able = model.capabilities
+    if not able.chat and (dialect == CHAT or not able.completions):
+        path = "/v1/completions" if able.completions else "/v1/responses"
+        return invalid(f"`{model.id}` is not a chat model. Use {path}.", param="model")
+    if model.family in PASS_THROUGH and (dialect == CHAT or able.completions):
         return None
     request = read(dialect, body)
-    if isinstance(request, WireError):
-        return request
+    return request if isinstance(request, WireError) else refuse_request(model, request)
+
+
+def refuse_request(model: Model, request: ChatRequest | CompletionRequest) -> WireError | None:
+    """The 400 for a typed request that a translated model cannot honour."""
     try:
         if isinstance(request, ChatRequest):
             _check_chat(request, model)
@@ -150,8 +157,6 @@ def _check_prompts(request: CompletionRequest, where: str) -> None:
 
 
 def _check_chat(request: ChatRequest, model: Model) -> None:
-    if not model.capabilities.chat:
-        raise RequestError(invalid(f"`{model.id}` is not a chat model. Use /v1/completions.", param="model"))
     for name in _NEVER:
         if getattr(request, name):
             raise RequestError(
