@@ -16,6 +16,7 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
+from schemas.responses.request import RESPONSES
 from workers.providers.base import Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.compatible import Mender
@@ -88,6 +89,10 @@ class OpenAI:
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
         del thoughts
+        if job.dialect == RESPONSES and model.capabilities.responses:
+            from workers.providers.openai.responses.exchange import ResponsesExchange  # noqa: PLC0415  needed by few calls
+
+            return [ResponsesExchange(job)]
         if job.dialect == COMPLETIONS and not model.capabilities.completions:
             from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
