@@ -114,7 +114,8 @@ class _StreamWriter:
         if error is not None and not data and not self._exchange.status:
             self.over.set_result(error)
             return
-        ending = Ending(self._call.request_id, self._call.model, self._call.current.events)
+        attempt = self._call.current
+        ending = Ending(self._call.request_id, self._call.model, attempt.events, attempt.offered_ms // 1000)
         if error is not None:
             if data:
                 self._cut = not data.endswith(self._dialect.event_end)

@@ -1,9 +1,9 @@
 """The protocols that callers speak: one module each, in one tuple, under one conformance test."""
 
-from schemas.dialects import chat, completions
+from schemas.dialects import chat, completions, responses
 from schemas.dialects.base import Dialect, Envelope
 
-DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT, responses.DIALECT)
 NAMED = {dialect.name: dialect for dialect in DIALECTS}
 
 

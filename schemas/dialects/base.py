@@ -14,11 +14,12 @@ from schemas.errors import WireError
 
 
 class Ending(Struct, frozen=True):
-    """What is known of a stream that the edge ends: for later, for dialects whose last events name and number it."""
+    """What is known of a stream that the edge ends, for dialects whose last events name and number it."""
 
     request_id: str
     model: str  # as the caller wrote it
     events: int  # how many the caller has been sent, as the dialect counts them
+    created_s: int = 0  # when the attempt was offered that has answered; unix time
 
 
 class Envelope(Protocol):

@@ -59,13 +59,20 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
+class Carried(Struct, frozen=True):
+    """Reasoning that a caller carries: as it is written, and how many calls of its turn stand before it."""
+
+    text: str
+    before: int
+
+
 class Placed(Struct):
-    """A message, and the places in the body of it and of each of its calls. `blobs` is reasoning that it came from."""
+    """A message, and the places in the body of it and of each of its calls; `carried` is its turn's reasoning."""
 
     message: Message
     place: str
     calls: list[str] = []
-    blobs: list[str] = []
+    carried: list[Carried] = []
 
 
 def read_items(raws: list[Raw]) -> list[Item]:
@@ -113,7 +120,7 @@ class Conversation:
         self._open: list[str] = []  # ids of the last turn's calls that have no result yet
         self._turn: Placed | None = None  # the model's own, while it can go on
         self._pictures: list[ChatPart] = []  # of results, until all of them are there
-        self._blobs: list[str] = []
+        self._carried: list[Carried] = []  # of a turn that has not begun
         self._results: dict[str, deque[int]] = defaultdict(deque)  # by call id, those not yet told
         for index, item in enumerate(items):
             if item.type in OUTPUTS and (call_id := item.call_id or item.id):
@@ -131,8 +138,7 @@ class Conversation:
         elif kind == _MESSAGE:
             self._message(item, place)
         elif kind == "reasoning":
-            if item.encrypted_content:
-                self._blobs.append(item.encrypted_content)
+            self._reasoning(item)
         elif kind == "additional_tools":
             self._tools.add_raw(item.tools, f"{place}.tools")
         elif kind == "compaction":
@@ -173,6 +179,14 @@ class Conversation:
             self._settle()
             self._turn = self._add(Message("assistant", said), place)
 
+    def _reasoning(self, item: Item) -> None:
+        """Reasoning of the turn that goes on, or of the next."""
+        if not item.encrypted_content:
+            return
+        turn = self._turn
+        carried = self._carried if turn is None else turn.carried
+        carried.append(Carried(item.encrypted_content, 0 if turn is None else len(turn.calls)))
+
     def _call(self, item: Item, kind: str, place: str) -> None:
         call_id = item.call_id or item.id
         if not call_id:
@@ -188,8 +202,6 @@ class Conversation:
         calls = [*(turn.message.tool_calls or ()), ToolCall(call_id, "function", function)]
         turn.message = structs.replace(turn.message, tool_calls=calls)
         turn.calls.append(place)
-        turn.blobs += self._blobs
-        self._blobs = []
         self._open.append(call_id)
 
     def _output(self, item: Item, index: int, place: str) -> None:
@@ -236,7 +248,7 @@ class Conversation:
     def _add(self, message: Message, place: str) -> Placed:
         placed = Placed(message, place)
         if message.role == "assistant":
-            placed.blobs, self._blobs = self._blobs, []
+            placed.carried, self._carried = self._carried, []
         self.messages.append(placed)
         return placed
 

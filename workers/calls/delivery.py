@@ -22,6 +22,7 @@ from workers.upstream.http import (
 from workers.upstream.request import UpstreamRequest
 
 _UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
+_EVENT_END = b"\n\n"  # within an event there is none
 _LOST = upstream_failed("The connection to the upstream provider was lost. Retry with backoff.")
 
 
@@ -140,6 +141,8 @@ class Delivery:
             self.answered = True
             self._note_first_byte()
         frames = self._frames
+        if self._terminal:
+            frames.events += out.count(_EVENT_END)
         for start in range(0, len(out), FRAME_BYTES_MAX):
             frames.data(out[start : start + FRAME_BYTES_MAX] if len(out) > FRAME_BYTES_MAX else out)
             if frames.full:

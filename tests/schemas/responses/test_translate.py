@@ -9,6 +9,7 @@ import pytest
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.priced import RequestError
 from schemas.errors import WireError, invalid
+from schemas.responses.items import Carried
 from schemas.responses.tools import Named
 from schemas.responses.translate import Translated, translate
 
@@ -101,7 +102,7 @@ def test_a_tool_loop_as_codex_sends_it() -> None:
         {"role": "tool", "content": "hi\n", "tool_call_id": "call_x"},
         {"role": "tool", "content": "ho\n", "tool_call_id": "call_y"},
     ]
-    assert made.messages[2].blobs == ["tokn1.c2ln"]
+    assert made.messages[2].carried == [Carried("tokn1.c2ln", 0)]
     assert made.messages[2].calls == ["input[4]", "input[5]"]
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
+from schemas.dialects.blobs import Blob, unseal
 from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
 from tests.workers.providers.anthropic.cases import job
@@ -18,8 +19,11 @@ from workers.answers import answers
 from workers.answers.responses.answer import ResponsesAnswer
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "responses"
+SCOPE = "scope-1"
 CREATED_S = 1_795_632_967
+PROOF = Blob("anthropic", "claude-x", "block", "proof")
 CUSTOM = {"type": "custom", "name": "apply_patch"}
+_BLOB = re.compile(rb'"tokn1\.[^"]+"')
 _OWN_IDS = re.compile(rb'"(msg|fc|rs|ctc)_1_(\d+)"')
 
 
@@ -38,6 +42,7 @@ def answer_of(stream: bool = True, model: str = "M", **asked: Any) -> ResponsesA
         stream=stream,
         body=json.dumps(body).encode(),
         published_ms=CREATED_S * 1000,
+        scope=SCOPE,
     )
     (one,) = answers(made)
     assert isinstance(one, ResponsesAnswer)
@@ -57,7 +62,7 @@ def two_calls(one: ResponsesAnswer) -> bytes:
 
 
 def reasoning(one: ResponsesAnswer) -> bytes:
-    out = one.open(0) + one.reasoning(0, "Think") + one.reasoning(0, "ing.") + one.signature(0, "tokn1.c2ln")
+    out = one.open(0) + one.reasoning(0, "Think") + one.reasoning(0, "ing.") + one.signature(0, PROOF)
     out += one.text(0, "42") + one.finish(0, "stop")
     return out + one.end(TokenUsage(input=20, output=12, reasoning=148))
 
@@ -79,7 +84,7 @@ def custom(one: ResponsesAnswer) -> bytes:
 
 
 def exec_loop(one: ResponsesAnswer) -> bytes:
-    out = one.reasoning(0, "Need a look.") + one.signature(0, "tokn1.c2ln") + one.text(0, "Running.")
+    out = one.reasoning(0, "Need a look.") + one.signature(0, PROOF) + one.text(0, "Running.")
     out += one.tool(0, "call_x", "exec_command")
     out += one.arguments(0, '{"cmd":') + one.arguments(0, '"echo hi"}') + one.tool_end(0)
     out += one.tool(0, "call_y", "exec_command") + one.arguments(0, '{"cmd":"echo ho"}')
@@ -100,7 +105,7 @@ CASES: dict[str, tuple[Callable[[ResponsesAnswer], bytes], dict[str, Any]]] = {
 
 def normal(said: bytes, asked: dict[str, Any]) -> bytes:
     """With the ids of the transcripts, which repeat what was asked at their end alone, if at all."""
-    said = _OWN_IDS.sub(rb'"\1_\2"', said)
+    said = _BLOB.sub(b'"tokn1.c2ln"', _OWN_IDS.sub(rb'"\1_\2"', said))
     if "tools" in asked:
         said = said.replace(json.dumps(asked["tools"]).encode(), b"[]")
     blocks = said.split(b"\n\n")
@@ -121,7 +126,8 @@ def test_streams_to_the_byte(name: str) -> None:
 def test_plain_answers(name: str) -> None:
     """The same events give one body: the response of the stream's last event, which the SDK's type takes."""
     tell, asked = CASES[name]
-    said = json.loads(_OWN_IDS.sub(rb'"\1_\2"', tell(answer_of(stream=False, **asked))))
+    out = tell(answer_of(stream=False, **asked))
+    said = json.loads(_BLOB.sub(b'"tokn1.c2ln"', _OWN_IDS.sub(rb'"\1_\2"', out)))
     Response.model_validate(said, strict=True)
     said["tools"] = []
     assert said == json.loads((FIXTURES / f"{name}.json").read_text())
@@ -234,3 +240,24 @@ def test_usage_has_every_count() -> None:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 15,
     }
+
+
+def test_proof_of_reasoning_is_sealed_for_its_key() -> None:
+    """A caller who asks for it carries it as a text that only its own key opens; who does not ask gets none."""
+    for asked in (ENCRYPTED, {}):
+        one = answer_of(stream=False, **asked)
+        one.signature(0, PROOF)
+        one.tool(0, "c", "f")
+        one.finish(0, "stop")
+        items = json.loads(one.end(None))["output"]
+        assert [item["type"] for item in items] == ["reasoning"] * bool(asked) + ["function_call"]
+    blob = json.loads(tell_proof())["output"][0]["encrypted_content"]
+    assert unseal(SCOPE, blob) == PROOF
+    assert unseal("another", blob) is None
+
+
+def tell_proof() -> bytes:
+    one = answer_of(stream=False, **ENCRYPTED)
+    one.signature(0, PROOF)
+    one.finish(0, "stop")
+    return one.end(None)

@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import estimate, estimate_tokens
+from schemas.dialects.blobs import Blob, seal
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from schemas.responses.request import RESPONSES
 from schemas.responses.response import Shape, bare
 from schemas.responses.tools import FUNCTION, Named
 from schemas.responses.translate import ENCRYPTED, names_of, read
+from workers.answers.base import unreported
 from workers.answers.responses.events import Events, encode
 from workers.answers.responses.items import CUT, DONE, CallItem, Item, MessageItem, ReasoningItem
 
@@ -42,6 +43,10 @@ class ResponsesAnswer:
     )
 
     dialect: ClassVar[str] = RESPONSES
+    terminal: ClassVar[tuple[bytes, ...]] = (
+        b"event: response.completed\n",
+        b"event: response.incomplete\n",
+    )
 
     def __init__(self, job: Job) -> None:
         request = read(job.body)
@@ -122,13 +127,13 @@ class ResponsesAnswer:
         """Counts output that the caller is not shown, for estimates."""
         self.output_bytes += count_bytes
 
-    def signature(self, choice: int, signature: str) -> bytes:
+    def signature(self, choice: int, blob: Blob) -> bytes:
         """What proves reasoning to its provider, for a caller who carries it on; it closes the reasoning's item."""
         if not self._encrypted:
             return b""
         out = b"" if self._opened else self.open(choice)
         shown, item = self._reasoning()
-        item.blob = signature
+        item.blob = seal(self._job.scope, blob)
         return out + shown + self._close(DONE)
 
     def tool(self, choice: int, call_id: str, name: str) -> bytes:
@@ -198,15 +203,7 @@ class ResponsesAnswer:
     def _usage(self, usage: TokenUsage | None, uplifts: tuple[str, ...]) -> bytes:
         job = self._job
         if usage is None:
-            usage = estimate(
-                None,
-                prompt_max=job.prompt_max,
-                text_bytes=job.text_bytes,
-                media_tokens=job.media_tokens,
-                output_max=job.limit,
-                output_tokens=estimate_tokens(self.output_bytes),
-                answered=True,
-            )
+            usage = unreported(job, self.output_bytes)
         body = usage_object(usage)
         if job.include_cost and job.price is not None:
             body["cost"] = nano_to_usd(charge(usage, job.price, job.rate, uplifts))
