@@ -77,10 +77,14 @@ class Admission:
         """The caller, by the form of its key alone. Raises RequestError 401."""
         return Caller(self._ledger, key_digest(exchange, key_headers))
 
+    async def body(self, exchange: Exchange, caller: Caller) -> bytes:
+        """A request's body. Its bytes are taken from the budget: whoever asks gives them back. Raises RequestError."""
+        return await read_body(exchange, self._limits, self._budget, caller.verify)
+
     async def admit(self, exchange: Exchange, dialect: Dialect) -> tuple[Call, int]:
         """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
         caller = self.caller(exchange, dialect.key_headers)
-        body = await read_body(exchange, self._limits, self._budget, caller.verify)
+        body = await self.body(exchange, caller)
         taken = len(body)
         try:
             return await self._admit(exchange, dialect, caller, body), taken

@@ -4,9 +4,11 @@ from functools import partial
 
 from edge.calls import answer
 from edge.http.exchange import Exchange
+from edge.routes import responses
 from edge.routes.endpoint import Backing, Row
 from schemas.dialects import DIALECTS
 from schemas.dialects.base import Dialect
+from schemas.responses.request import RESPONSES
 
 
 async def serve(dialect: Dialect, backing: Backing, exchange: Exchange) -> None:
@@ -25,6 +27,7 @@ async def serve(dialect: Dialect, backing: Backing, exchange: Exchange) -> None:
         answer.measure(dialect.name, call)
 
 
+_OTHERWISE = {RESPONSES: responses.upgrade}  # what answers other methods than POST
 ROUTES = tuple(
     Row(
         path=dialect.path,
@@ -32,6 +35,7 @@ ROUTES = tuple(
         methods=("POST",),
         handler=partial(serve, dialect),
         envelope=dialect,
+        otherwise=_OTHERWISE.get(dialect.name),
     )
     for dialect in DIALECTS
 )

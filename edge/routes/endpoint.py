@@ -74,6 +74,7 @@ class Row(Struct, frozen=True, kw_only=True):
     handler: Handler
     methods: tuple[str, ...] | None = GET  # None for any
     envelope: Envelope | None = None
+    otherwise: Handler | None = None  # answers methods that it has not; left out: with a 405
     for_pages: bool = True  # whether pages of other origins may read it
 
 
@@ -96,6 +97,9 @@ class Endpoint:
                 allowed = self._cors.preflight(exchange.headers, row.methods or METHODS)
                 await exchange.answer(204, b"", *allowed)
             elif row.methods is not None and exchange.method not in row.methods:
+                if row.otherwise is not None:
+                    await row.otherwise(self._backing, exchange)
+                    return
                 error = wrong_method(exchange.method, exchange.path[:ID_CHARS_MAX])
                 await exchange.refuse(error, (b"allow", ", ".join(row.methods).encode()))
             elif load.requests > load.limits.requests:

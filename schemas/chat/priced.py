@@ -126,7 +126,7 @@ def read(fields: Fields, dialect: str) -> Ask:
             _refuse(
                 name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
             )
-    named = candidates(fields)
+    names = candidates(fields)
     prompts = _messages(fields) if dialect == CHAT else _prompts(fields)
     n = count(fields, "n", CHOICES_MAX) or 1
     best_of = count(fields, "best_of", CHOICES_MAX)
@@ -145,7 +145,7 @@ def read(fields: Fields, dialect: str) -> Ask:
     if limit is None and dialect == COMPLETIONS:
         limit = COMPLETIONS_LIMIT
     return Ask(
-        candidates=named,
+        candidates=names,
         stream=stream,
         include_usage=stream and options is not None and bool(options.include_usage),
         include_cost=include_cost,

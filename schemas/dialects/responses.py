@@ -6,7 +6,7 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.refusals import refuse_request
+from schemas.chat.refusals import refuse_chat
 from schemas.chat.request import ChatRequest, Message, Thought, ThoughtfulMessage
 from schemas.dialects.base import Ending
 from schemas.dialects.blobs import unseal
@@ -51,7 +51,7 @@ class Responses(OpenAI):
             return invalid(f"`{model.id}` is not a chat model. Use {path}.", param="model")
         if model.family in PASS_THROUGH:
             return None
-        error = refuse_request(model, translated.chat)
+        error = refuse_chat(model, translated.chat)
         return None if error is None else translated.told(error)
 
     def error_event(self, error: WireError, ending: Ending) -> bytes:
