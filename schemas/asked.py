@@ -16,7 +16,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     choices: int  # in all: inputs x max(n, best_of)
     limit: int | None  # None if the caller set none and an absent one means nothing
     limit_set: bool  # False where `limit` is what an absent one means
-    floor: int = 1  # for later: the least limit that may be granted, where an upstream has one
+    limit_name: str = "max_tokens"  # what a caller calls it
+    floor: int = 1  # the least limit that may be granted where an upstream has one
     dropped: tuple[str, ...] = ()  # names that the body has and that go no further, whichever model serves
 
     @property

@@ -234,5 +234,6 @@ def _shortage(refusal: Refusal, ask: Ask, model: Model) -> str:
         f"{nano_to_usd(refusal.held_nano)} USD is held by calls in flight."
     )
     if refusal.fitting_limit > 0 and ask.limit is not None:
-        return f"{text} With a limit of {refusal.fitting_limit} output tokens it would fit: set max_tokens to at most that."
+        fitting = f"With a limit of {refusal.fitting_limit} output tokens it would fit"
+        return f"{text} {fitting}: set {ask.limit_name} to at most that."
     return f"{text} Add credit to the key, or send a shorter prompt."

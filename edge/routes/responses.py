@@ -7,7 +7,9 @@ from schemas.dialects.responses import DIALECT
 from schemas.errors import INVALID_REQUEST, WireError, model_not_found, wrong_method
 from schemas.responses.counting import likely_tokens
 
-_WEBSOCKET = b"sec-websocket-key"  # every handshake has it; the offer itself is taken off before a request is read
+_WEBSOCKET = (
+    b"sec-websocket-key"  # every handshake has it; the offer itself is taken off before a request is read
+)
 _UPGRADE = WireError(
     426,
     INVALID_REQUEST,

@@ -43,10 +43,6 @@ _THROUGH_CHAT: Final = ("prompt_cache_key", "prompt_cache_options", "prompt_cach
 NO_PROMPT: Final = (
     PASSED - {"include", "input", "instructions", "text", "tool_choice", "tools", "truncation"} | _OWN
 )
-# What is priced by its name.
-PRICED: Final = frozenset(
-    ("input", "max_output_tokens", "model", "models", "service_tier", "stream", "stream_options", "tools")
-)
 
 
 def dropped(fields: Fields) -> tuple[str, ...]:

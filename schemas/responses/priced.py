@@ -44,6 +44,7 @@ def read(fields: Fields) -> Ask:
         choices=1,
         limit=limit,
         limit_set=limit is not None,
+        limit_name="max_output_tokens",
         floor=FLOOR,
         dropped=(*dropped(fields), *_hosted(fields), *_unknown(fields)),
     )

@@ -9,7 +9,6 @@ from msgspec import Raw, Struct
 
 from schemas.chat.request import Function
 from schemas.chat.request import Tool as ChatTool
-from schemas.chat.toolsets import TOOL_NAME
 from schemas.responses.reading import absent, joined, refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Tool
 
@@ -26,6 +25,8 @@ _HASH_CHARS: Final = 8
 _CUSTOM_INPUT: Final = Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
 )
+_ANYWHERE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_BEGINS: Final = re.compile(r"[A-Za-z_]")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _decode_tool = msgspec.json.Decoder(Tool).decode
 _decode_tools = msgspec.json.Decoder(list[Raw]).decode
@@ -53,12 +54,14 @@ def is_local(kind: str | None) -> bool:
 
 
 def chat_name(name: str, namespace: str | None = None) -> str:
-    """The name under which a chat model gets a tool: 1 to 64 of letters, digits, _ and -, and no two alike by cutting."""
+    """The name under which a chat model gets a tool: one that every family takes, and no two alike by cutting."""
     whole = f"{namespace}__{name}" if namespace else name
-    if TOOL_NAME.fullmatch(whole) is not None:
+    if _ANYWHERE.fullmatch(whole) is not None:
         return whole
     digest = hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
-    kept = _NOT_IN_NAMES.sub("_", whole)[: NAME_CHARS_MAX - _HASH_CHARS - 1]
+    kept = _NOT_IN_NAMES.sub("_", whole if _BEGINS.match(whole) else f"_{whole}")[
+        : NAME_CHARS_MAX - _HASH_CHARS - 1
+    ]
     return f"{kept}_{digest}"
 
 

@@ -147,11 +147,12 @@ def events(out: bytes) -> list[dict[str, Any]]:
 def test_tools_come_back_under_their_callers_names() -> None:
     """A tool of a namespace comes with it; one whose name no chat model takes comes as it was written."""
     inner = [{"type": "function", "name": "read"}, {"type": "custom", "name": "x" * 80}]
-    tools = [{"type": "namespace", "name": "mcp", "tools": inner}, {"type": "function", "name": "a.b"}]
+    tools = [{"type": "namespace", "name": "mcp", "tools": inner}]
+    tools += [{"type": "function", "name": name} for name in ("a.b", "9x")]
     one = answer_of(tools=tools)
     known = list(one._names)
     assert known[0] == "mcp__read"
-    assert all(re.fullmatch("[A-Za-z0-9_-]{1,64}", name) for name in known)
+    assert all(re.fullmatch("[A-Za-z_][A-Za-z0-9_-]{0,63}", name) for name in known)
     out = b"".join(one.tool(0, f"c{at}", name) + one.tool_end(0) for at, name in enumerate(known))
     out += one.finish(0, "stop") + one.end(None)
     calls = events(out)[-1]["response"]["output"]
@@ -160,6 +161,7 @@ def test_tools_come_back_under_their_callers_names() -> None:
         ("function_call", "mcp", "read"),
         ("custom_tool_call", "mcp", "x" * 80),
         ("function_call", None, "a.b"),
+        ("function_call", None, "9x"),
     ]
 
 

@@ -55,7 +55,7 @@ class Bedrock:
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""
-        if b'"reasoning_effort"' not in job.body:
+        if b'"reasoning' not in job.body:
             return []
         wanted: list[str] = []
         for message in reversed(messages_with_calls(job)):
