@@ -15,6 +15,7 @@ from schemas.catalogue.row import Row
 from schemas.catalogue.spoken import speaks_responses
 
 _ROUTES: Final = frozenset(("chat", "responses", "completions"))  # what callers can ask a model for
+_RESPONSES_ALONE: Final = ("responses",)
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
 _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
@@ -53,12 +54,13 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     if not settings.builtin_rows:
         return
     taken = {model.id for model in settings.models}
-    own = own_pools(pools)
+    own, speaking = own_pools(pools), responses_pools(pools)
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
         for pool in pools
         for row in rows(pool.provider).values()
         if _can_be_called(row, today, own=pool.name in own)
+        and (pool.name in speaking or row.mode != _RESPONSES_ALONE)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
         for model in offered:

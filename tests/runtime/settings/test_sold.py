@@ -197,3 +197,27 @@ def test_every_id_is_found_without_its_row():
     """The quick reading of ids gives what the rows say."""
     for preset in ("openai", "anthropic", "gemini", "bedrock", "fireworks", "nobody"):
         assert ids(preset) == rows(preset).keys()
+
+
+def test_models_that_speak_responses(tmp_path):
+    """OpenAI's own do, but for those made for chat; elsewhere a pool says so. What speaks nothing else is sold there."""
+    elsewhere = 'base_url = "http://127.0.0.1:9/v1"\n'
+    says_so = pool("c", more=elsewhere).replace("provider", "responses = true\nprovider", 1)
+    found = by_id(settings(tmp_path, pool("a"), pool("b", more=elsewhere), says_so, pool("d", "anthropic")))
+    for name in ("a", "c"):
+        assert found[f"{name}/gpt-4o"].capabilities.responses
+        assert not found[f"{name}/gpt-audio-1.5"].capabilities.responses
+        alone = found[f"{name}/gpt-5-pro"].capabilities
+        assert (alone.responses, alone.chat, alone.completions) == (True, False, False)
+    assert not found["b/gpt-4o"].capabilities.responses
+    assert "b/gpt-5-pro" not in found
+    assert not any(model.capabilities.responses for model in found.values() if model.pool == "d")
+    assert sold_by(settings(tmp_path, says_so), load_pool(settings(tmp_path, says_so)), TODAY)[
+        "gpt-4o"
+    ].capabilities.responses
+
+
+def load_pool(found: Settings):
+    """The only pool."""
+    (only,) = found.pools
+    return only

@@ -1,6 +1,7 @@
 """What every dialect keeps to, run over all of them, and the bytes of those that callers know already."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from schemas.dialects import DIALECTS, NAMED, envelope_at
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError
 
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "responses"
 MODEL = Model(
     id="m",
     pool="p",
@@ -234,3 +236,58 @@ def test_every_path_has_an_envelope() -> None:
         assert envelope_at(dialect.path + "more") is NAMED["chat"]
     for path in ("", "/", "/v1", "/v1/models", "/metrics"):
         assert envelope_at(path) is NAMED["chat"]
+
+
+def test_a_failed_stream_of_responses_to_the_byte() -> None:
+    """The two events that official clients were tested with, numbered on from those that were sent."""
+    recorded = (FIXTURES / "r5-error.sse").read_bytes().split(b"\n\n")[-3:-1]
+    ending = Ending("req_1", "M", 5, created_s=1_795_632_967)
+    error, failed = NAMED["responses"].error_event(errors.overloaded(), ending).split(b"\n\n")[:-1]
+    assert error == recorded[0]
+    told, known = (json.loads(event.partition(b"data: ")[2]) for event in (failed, recorded[1]))
+    known["response"]["output"] = []  # what was sent has been sent: an edge does not keep it
+    assert list(told["response"]) == list(known["response"])
+    assert told == known
+    assert NAMED["responses"].end(ending) == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.saturated("Full."), "rate_limit_exceeded"),
+        (errors.upstream_failed(), "server_error"),
+        (errors.invalid("x", code="context_length_exceeded"), "context_length_exceeded"),
+        (errors.invalid("x", code="invalid_value"), "invalid_prompt"),
+        (errors.upstream_failed(code="insufficient_quota"), "insufficient_quota"),
+    ],
+)
+def test_failed_responses_say_what_clients_go_by(error: WireError, code: str) -> None:
+    """They wait, give up or try again by one of OpenAI's own few codes."""
+    told = events(NAMED["responses"].error_event(error, ENDING), NAMED["responses"])
+    assert [json.loads(told[0])["code"], json.loads(told[1])["response"]["error"]["code"]] == [code, code]
+
+
+def test_a_responses_limit_below_the_floor_is_held_at_it() -> None:
+    """Where the upstream speaks the dialect, which takes no less; elsewhere the caller's own is kept to."""
+    dialect = NAMED["responses"]
+    fields = dialect.decode(json.dumps(body(dialect, max_output_tokens=3)).encode())
+    speaking = msgspec.structs.replace(MODEL, capabilities=Capabilities(responses=True))
+    assert dialect.bound(fields, dialect.read(fields), speaking).limit == 16
+    assert dialect.bound(fields, dialect.read(fields), MODEL).limit == 3
+
+
+def test_pictures_of_responses_are_bounded_as_in_chat() -> None:
+    """In a message and in a tool's result alike: by what they can be, and never by their bytes."""
+    dialect = NAMED["responses"]
+    seeing = msgspec.structs.replace(MODEL, capabilities=Capabilities(images=True, image_tokens_max=1_000))
+    picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 40_000}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": [picture]}
+    for items in ([{"role": "user", "content": [picture]}], [{"role": "user", "content": "x"}, call, output]):
+        fields = dialect.decode(json.dumps(body(dialect, input=items)).encode())
+        bound = dialect.bound(fields, dialect.read(fields), seeing)
+        assert 1_000 < bound.prompt_max < 1_500
+        assert bound.media_tokens == 1_000
+        with pytest.raises(RequestError) as raised:
+            dialect.bound(fields, dialect.read(fields), MODEL)
+        assert (raised.value.error.param or "").startswith(f"input[{len(items) - 1}]")
