@@ -75,7 +75,7 @@ def read(dialect: str, body: bytes) -> ChatRequest | CompletionRequest | WireErr
     except RecursionError:
         return invalid("The request body is nested too deeply.")
     except msgspec.MsgspecError as fault:
-        return _unreadable(str(fault))
+        return unreadable(str(fault))
 
 
 def as_chats(request: CompletionRequest) -> list[ChatRequest]:
@@ -105,13 +105,13 @@ def as_chats(request: CompletionRequest) -> list[ChatRequest]:
     ]
 
 
-def _unreadable(text: str) -> WireError:
+def unreadable(text: str, place: str = "") -> WireError:
+    """The 400 for what a decoder says of a value. `place` is that value's own in the body, where it is not the whole."""
     found = _PATH.search(text)
-    path = found[1] if found else ""
+    path = _joined(place, found[1] if found else "")
     reason = text[: found.start()] if found else text
     if missing := _MISSING.search(reason):
-        name = missing[1]
-        param = f"{path}.{name}" if path else name
+        param = _joined(path, missing[1])
         return invalid(
             f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
         )
@@ -119,6 +119,12 @@ def _unreadable(text: str) -> WireError:
         return invalid(f"The JSON body of your request cannot be used: {reason[:200]}")
     code = "invalid_type" if reason.startswith("Expected") else "invalid_value"
     return invalid(f"Invalid '{path}': {reason[:200]}.", param=path, code=code)
+
+
+def _joined(place: str, inner: str) -> str:
+    if not place or not inner:
+        return place or inner
+    return f"{place}{inner}" if inner.startswith("[") else f"{place}.{inner}"
 
 
 def _check_completion(request: CompletionRequest, model: Model) -> None:

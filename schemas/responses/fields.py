@@ -3,7 +3,7 @@
 from typing import Final
 
 from schemas.asked import Fields
-from schemas.responses.reading import absent
+from schemas.chat.toolsets import absent
 
 # What an upstream that speaks the dialect gets; `model`, `store`, the limit and `input` as the gateway writes them.
 PASSED: Final = frozenset(

@@ -9,10 +9,11 @@ from msgspec import Raw, Struct, structs
 from schemas.chat.priced import RequestError
 from schemas.chat.request import FunctionCall, Message, TextPart, ToolCall
 from schemas.chat.request import Part as ChatPart
+from schemas.chat.toolsets import absent
 from schemas.errors import INVALID_REQUEST, WireError, invalid
 from schemas.json import UNREADABLE
 from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
-from schemas.responses.reading import absent, refuse_missing, refuse_unsupported, refuse_value, take
+from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Item
 from schemas.responses.tools import Toolset, chat_name
 

@@ -16,8 +16,9 @@ from schemas.chat.request import (
     TextPart,
 )
 from schemas.chat.request import Part as ChatPart
+from schemas.chat.toolsets import absent
 from schemas.json import UNREADABLE
-from schemas.responses.reading import absent, refuse_missing, refuse_unsupported, refuse_value, take
+from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Part
 
 Content = str | list[ChatPart]

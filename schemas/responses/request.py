@@ -77,16 +77,14 @@ class Text(Struct, frozen=True):
 
 
 class Reasoning(Struct, frozen=True):
-    """`reasoning`: how hard to think, and what of it to show."""
+    """`reasoning`: how hard to think. What of it to show is the upstream's to read, or all that there is."""
 
     effort: str | None = None
-    summary: str | None = None
-    generate_summary: str | None = None  # its old name
     mode: str | None = None
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A request with every field that is honoured, or that must be refused. Null is absent."""
+    """A request with every field that is honoured, knowingly ignored, or refused. Null is absent."""
 
     model: str | None = None
     input: str | list[Raw] | None = None

@@ -9,7 +9,8 @@ from msgspec import Raw, Struct
 
 from schemas.chat.request import Function
 from schemas.chat.request import Tool as ChatTool
-from schemas.responses.reading import absent, joined, refuse_missing, refuse_unsupported, refuse_value, take
+from schemas.chat.toolsets import absent
+from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Tool
 
 FUNCTION: Final = "function"
@@ -70,7 +71,6 @@ class Toolset:
 
     def __init__(self) -> None:
         self.offered: list[Offered] = []
-        self.dropped: list[str] = []  # places with their types, as they are told to the caller
         self._seen = 0
 
     def add(self, raws: list[Raw], place: str, namespace: str | None = None, level: int = 1) -> None:
@@ -84,7 +84,6 @@ class Toolset:
             if tool.type is None:
                 refuse_missing(f"{where}.type")
             if tool.type not in OFFERED or level > LEVELS_MAX:
-                self.dropped.append(f"{where}:{tool.type[:NAME_CHARS_MAX]}")
                 continue
             if not tool.name:
                 refuse_missing(f"{where}.name")
@@ -140,7 +139,7 @@ class Toolset:
         name = asked.get("name") if isinstance(asked, dict) else None
         namespace = asked.get("namespace") if isinstance(asked, dict) else None
         if not isinstance(name, str) or not name:
-            refuse_missing(joined(place, "name"))
+            refuse_missing(f"{place}.name")
         return chat_name(name, namespace if isinstance(namespace, str) else None)
 
 

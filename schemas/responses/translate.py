@@ -42,7 +42,6 @@ class Translated(Struct, frozen=True):
     messages: list[Placed]  # of `chat`, but for the instructions before them
     names: dict[str, Named]  # what calls mean, where a chat model knows their tools by other names
     places: tuple[str, ...]  # of each tool
-    dropped: tuple[str, ...]
 
     def told(self, error: WireError) -> WireError:
         """An error about the chat request as one about the caller's own body."""
@@ -96,7 +95,6 @@ def translate(body: bytes, model: Model) -> Translated:
         messages=messages,
         names=tools.names,
         places=tuple(one.place for one in tools.offered),
-        dropped=tuple(tools.dropped),
     )
 
 

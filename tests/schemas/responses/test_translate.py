@@ -8,6 +8,7 @@ import pytest
 
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.priced import RequestError
+from schemas.dialects.responses import DIALECT
 from schemas.errors import WireError, invalid
 from schemas.responses.items import Carried
 from schemas.responses.tools import Named
@@ -194,7 +195,10 @@ def test_tools_of_all_kinds() -> None:
         "apply_patch": Named("custom", "apply_patch"),
         "mcp__read": Named("function", "read", "mcp"),
     }
-    assert made.dropped == ("tools[3]:web_search", "tools[4]:local_shell")
+    fields = DIALECT.decode(json.dumps({"model": "m", "input": "hi", "tools": tools}).encode())
+    ask = DIALECT.read(fields)
+    assert ask.dropped == ("tools[3]:web_search",)
+    assert DIALECT.bound(fields, ask, MODEL).dropped == ("tools[4]:local_shell",)
     assert made.places == ("tools[0]", "tools[1]", "tools[2].tools[0]")
 
 

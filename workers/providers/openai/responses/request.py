@@ -7,11 +7,12 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
+from schemas.chat.toolsets import absent
 from schemas.dialects.blobs import is_ours
 from schemas.responses.fields import PASSED
 from schemas.responses.items import HOSTED, KNOWN, kind_of
 from schemas.responses.parts import texts_of
-from schemas.responses.reading import absent, take
+from schemas.responses.reading import take
 from schemas.responses.request import Item, Tool
 from schemas.responses.tools import is_local
 
