@@ -30,6 +30,7 @@ _ANYWHERE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _BEGINS: Final = re.compile(r"[A-Za-z_]")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _decode_tool = msgspec.json.Decoder(Tool).decode
+_decode_any = msgspec.json.Decoder().decode
 _decode_tools = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -100,7 +101,7 @@ class Toolset:
     def _offer(self, tool: Tool, name: str, where: str, namespace: str | None) -> None:
         called = chat_name(name, namespace)
         if tool.type == CUSTOM:
-            function = Function(called, _custom_description(tool), _CUSTOM_INPUT)
+            function = Function(called, _custom_description(tool, where), _CUSTOM_INPUT)
         else:
             function = Function(called, tool.description, tool.parameters, tool.strict)
         named = Named(tool.type or FUNCTION, name, namespace)
@@ -143,12 +144,12 @@ class Toolset:
         return chat_name(name, namespace if isinstance(namespace, str) else None)
 
 
-def _custom_description(tool: Tool) -> str:
+def _custom_description(tool: Tool, where: str) -> str:
     """A custom tool's own words, and beneath them the grammar that its input must keep to."""
     said = tool.description or ""
     if absent(tool.format):
         return said
-    form = msgspec.json.decode(tool.format)
+    form = take(_decode_any, tool.format, f"{where}.format")
     grammar = form.get("definition") if isinstance(form, dict) else None
     if not isinstance(grammar, str) or not grammar:
         return said

@@ -27,6 +27,7 @@ WORDS = [
     "",
     " ",
     "\x00",
+    "\ud800",
     "é\u2028",
     "x" * 80,
     "call_a",
@@ -141,7 +142,7 @@ def tools(rng: random.Random) -> list[Any]:
             {
                 "type": "custom",
                 "name": "c",
-                "format": {"type": "grammar", "syntax": "lark", "definition": "start: /x/"},
+                "format": {"type": "grammar", "syntax": "lark", "definition": rng.choice(WORDS)},
             },
             {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]},
             {"type": "web_search"},

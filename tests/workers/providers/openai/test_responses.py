@@ -246,7 +246,17 @@ def test_a_failed_response_with_usage_is_billed() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"[]", b"{}", b'{"status":"completed"}', b'{"status":"queued","output":[]}']
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"status":"completed"}',
+        b'{"status":"queued","output":[]}',
+        b'{"status":"completed","output":null}',
+        b'{"status":"\\ud800","output":[]}',
+        b'{"status":"failed","error":"\\ud800","output":[]}',
+    ],
 )
 def test_nonsense_is_no_answer(raw: bytes) -> None:
     """A fault, and no byte for the caller."""
@@ -280,3 +290,21 @@ def test_the_tier_that_served_is_told() -> None:
     body = json.loads((FIXTURES / "r1-text.json").read_text())
     one.answer(json.dumps(body | {"service_tier": "flex"}).encode())
     assert one.uplifts == ("flex",)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{",
+        b"[]",
+        b'{"type":5}',
+        b'{"type":"error","message":"\\ud800"}',
+        b'{"type":"response.completed","response":{"service_tier":"\\ud800"}}',
+        b'{"type":"response.output_text.delta","delta":"\xff"}',
+    ],
+)
+def test_nonsense_in_a_stream_is_a_fault(raw: bytes) -> None:
+    """Whatever cannot be read ends the call, and nothing else."""
+    one = exchange({"stream": True})
+    assert one.feed(b"data: " + raw + b"\n\n") == b""
+    assert one.fault is not None

@@ -137,19 +137,22 @@ class ResponsesExchange:
         """The upstream's response under the caller's model, and `cost` if it was asked for."""
         try:
             body.decode()
-            response = _decode_map(body)
+            return self._whole(_decode_map(body))
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
+
+    def _whole(self, response: dict[str, Raw]) -> bytes:
         status = _text(response.get("status"))
         self._count(response)
         if not _absent(response, "error") or status == "failed":
             self._fail(response.get("error"))
             return b""
-        if status not in ("completed", "incomplete") or "output" not in response:
+        output = bytes(response.get("output", b""))
+        if status not in ("completed", "incomplete") or not output.startswith(b"["):
             self.fault = NONSENSE
             return b""
-        self.output_bytes += len(bytes(response["output"]))
+        self.output_bytes += len(output)
         self.finished = True
         return _encode(self._own(response))
 
@@ -189,13 +192,12 @@ class ResponsesExchange:
             if not raw.isascii():
                 raw.decode()
             event = _decode_event(raw)
+            if event.type == "error":
+                self._error(raw)
+            elif event.type.startswith(_NAMES):
+                self._named(event, raw, out)
         except UNREADABLE:
             self.fault = NONSENSE
-            return
-        if event.type == "error":
-            self._error(raw)
-        elif event.type.startswith(_NAMES):
-            self._named(event, raw, out)
 
     def _named(self, event: _Event, raw: bytes, out: list[bytes]) -> None:
         if bytes(event.response).startswith(b"{"):
@@ -204,10 +206,10 @@ class ResponsesExchange:
                 self._count(response)
                 self._fail(response.get("error"))
                 return
-            self.finished = event.type in _LAST
-            if self.finished:
+            if event.type in _LAST:
                 self._count(response)
             raw = _encode(_decode_map(raw) | {"response": Raw(_encode(self._own(response)))})
+            self.finished = event.type in _LAST
         elif isinstance(event.delta, str):
             self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
         framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
