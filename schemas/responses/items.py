@@ -100,9 +100,8 @@ def check_references(items: list[Item]) -> None:
 def item_not_found(item_id: str) -> WireError:
     """404: what a reference names is not kept, in the words that OpenAI has for it."""
     message = (
-        f"Item with id '{item_id[:128]}' not found. Items are not persisted when `store` is set to false. "
-        "Try again with `store` set to true, or remove this item from your input. This gateway stores no items: "
-        "send them whole. With the AI SDK set providerOptions.openai.store to false."
+        f"Item with id '{item_id[:128]}' not found. Items are not persisted when `store` is set to false, and this "
+        "gateway never stores any: send them whole. With the AI SDK set providerOptions.openai.store to false."
     )
     return WireError(404, INVALID_REQUEST, message, None, "input")
 

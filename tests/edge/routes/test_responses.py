@@ -1,12 +1,18 @@
 """The routes beside that of responses, and what an edge says of failures in its dialect."""
 
 import json
+import time
+from pathlib import Path
 
 import httpx
 import pytest
 
+from schemas.bus.frames import Data
+from schemas.errors import overloaded
 from tests.edge.conftest import Rig
+from tests.edge.stand_ins import Attempt, without_pings
 
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "responses"
 PATH = "/v1/responses"
 
 
@@ -102,3 +108,50 @@ async def test_errors_have_openais_envelope(rig: Rig) -> None:
     assert (
         json.loads((await rig.http.post(PATH, content=b"{")).text)["error"]["type"] == "invalid_request_error"
     )
+
+
+def streamed(count: int) -> bytes:
+    """The first so many events of a stream that was recorded."""
+    whole = (FIXTURES / "r1-text.sse").read_bytes()
+    return b"".join(event + b"\n\n" for event in whole.split(b"\n\n")[:count])
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["failed", "lost"])
+async def test_a_stream_that_breaks_off_is_numbered_to_its_end(rig: Rig, lost: bool) -> None:
+    """Whether its worker says so or falls silent: `error` and a failed response follow what was sent, and no more."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        attempt.send(Data(1, streamed(3), events=3))
+        attempt.send(Data(2, streamed(5).removeprefix(streamed(3)), events=5))
+        attempt.seq = 3 if lost else 2  # then the frame before the last one is missing
+        attempt.fail(overloaded())
+
+    rig.worker.script = script
+    answer = await rig.http.post(PATH, json={"model": "tokn-sandbox", "input": "hi", "stream": True})
+    assert answer.content.startswith(streamed(5))
+    told = without_pings(answer.content.removeprefix(streamed(5))).decode().split("\n\n")
+    assert told.pop() == ""
+    error, failed = (json.loads(event.partition("data: ")[2]) for event in told)
+    assert (error["type"], error["sequence_number"], error["code"]) == ("error", 5, "server_error")
+    assert (failed["type"], failed["sequence_number"]) == ("response.failed", 6)
+    response = failed["response"]
+    assert response["id"] == f"resp_{answer.headers['x-request-id'].removeprefix('req_')}"
+    assert (response["status"], response["model"]) == ("failed", "tokn-sandbox")
+    assert abs(response["created_at"] - time.time()) < 60
+
+
+async def test_a_stream_ends_with_its_last_event(rig: Rig) -> None:
+    """What comes after the bill is the last that its caller is sent: no `[DONE]`."""
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        attempt.send(Data(1, streamed(9), events=9))
+        attempt.seq = 1
+        attempt.end(streamed(10).removeprefix(streamed(9)))
+
+    rig.worker.script = script
+    answer = await rig.http.post(PATH, json={"model": "tokn-sandbox", "input": "hi", "stream": True})
+    assert answer.content == streamed(10)
+    (job,) = [attempt.job for attempt in rig.worker.attempts]
+    assert (job.dialect, job.stream, json.loads(job.body)["input"]) == ("responses", True, "hi")
