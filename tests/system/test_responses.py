@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from pydantic import BaseModel
 
 from schemas.money.pricing import TokenUsage
-from tests.fakes.dialects import Answer, counted
+from tests.fakes.dialects import SIGNATURE, Answer, counted
 from tests.fakes.families import (
     PROVIDERS,
     by_hand,
@@ -22,6 +23,13 @@ from tests.fakes.responses import ResponsesStage
 from tests.fakes.tokn import Tokn, wait_for
 
 pytestmark = pytest.mark.system
+
+
+class Place(BaseModel):
+    """What an answer is asked to be."""
+
+    city: str
+
 
 NATIVE = "native"
 WAYS = (*PROVIDERS, NATIVE)
@@ -189,7 +197,8 @@ def _events(text: str) -> list[dict[str, Any]]:
 
 
 @every_way
-async def test_who_hangs_up_pays_by_the_rule(played, tokn, http, way):
+@pytest.mark.parametrize("at", ["response.created", "output_text.delta"])
+async def test_who_hangs_up_pays_by_the_rule(played, tokn, http, way, at):
     """An estimate of what was produced, at most the hold; Bedrock's answer is read on and billed as it is reported."""
     stage = played[way][0]
     stage.play(Answer(("x",) * 200, TokenUsage(input=100, output=200)), cut=150)
@@ -201,7 +210,7 @@ async def test_who_hangs_up_pays_by_the_rule(played, tokn, http, way):
     ):
         request_id = answer.headers["x-request-id"]
         async for line in answer.aiter_lines():
-            if "output_text.delta" in line:
+            if at in line:
                 break
     paid = await asyncio.to_thread(receipt, http, request_id)
     assert paid["outcome"] in {"cancelled", "failed"}
@@ -281,3 +290,36 @@ def test_reasoning_of_another_origin_costs_one_more_try_at_most(played, http):
         played[NATIVE][0].play(TEXT)
         items = [{"role": "user", "content": SAY}, reasoning | {"encrypted_content": blob}]
         assert http.post("/v1/responses", json={"model": NATIVE, "input": items}).status_code == 200
+
+
+@pytest.mark.parametrize("carried", [True, False], ids=["carried", "kept"])
+def test_signatures_come_back_to_their_own_model_alone(played, sdk, carried):
+    """Carried by the caller as a sealed text, or kept by the ids of its calls; another family is never shown them."""
+    played["gemini"][0].play(CALLS)
+    include = ["reasoning.encrypted_content"] if carried else []
+    first, _ = ask(sdk, stream=True, model="gemini", input=SAY, tools=[TOOL], include=include)
+    sealed = [item.encrypted_content for item in first.output if item.type == "reasoning"]
+    assert all(text.startswith("tokn1.") for text in sealed)
+    assert len(sealed) == carried
+    said: list[Any] = [{"role": "user", "content": SAY}]
+    said += [item.model_dump(exclude_none=True) for item in first.output]
+    said += [
+        {"type": "function_call_output", "call_id": item.call_id, "output": "seen"}
+        for item in first.output
+        if item.type == "function_call"
+    ]
+    for way in ("gemini", "anthropic", NATIVE):
+        played[way][0].play(TEXT)
+        ask(sdk, stream=False, model=way, input=said, tools=[TOOL], include=include)
+        sent = json.dumps(played[way][0].bodies[-1])
+        assert (f'"thoughtSignature": "{SIGNATURE}"' in sent) == (way == "gemini")
+        assert "tokn1." not in sent
+
+
+@every_way
+def test_structured_output(played, sdk, way):
+    """A schema that the SDK makes of a type goes to every family in its own words, and the answer is parsed."""
+    said = Answer(('{"city":', '"Rome"}'), TokenUsage(input=40, output=6))
+    played[way][0].play(said)
+    parsed = sdk.responses.parse(model=way, input=SAY, text_format=Place)
+    assert parsed.output_parsed == Place(city="Rome")
