@@ -19,6 +19,7 @@ from tests.fakes.families import (
     pool_toml,
     stages,
 )
+from tests.fakes.node import NodeSdk
 from tests.fakes.responses import ResponsesStage
 from tests.fakes.tokn import Tokn, wait_for
 
@@ -323,3 +324,30 @@ def test_structured_output(played, sdk, way):
     played[way][0].play(said)
     parsed = sdk.responses.parse(model=way, input=SAY, text_format=Place)
     assert parsed.output_parsed == Place(city="Rome")
+
+
+@pytest.fixture(scope="module")
+def node(tokn):
+    """OpenAI's SDK for Node."""
+    with NodeSdk(tokn.url) as running:
+        yield running
+
+
+@every_way
+def test_the_sdk_of_node(played, tokn, node, way):
+    """Its own accumulator of a stream makes of it what a plain answer is, and it raises on a stream that fails."""
+    made = []
+    for step, stream in (("responses", False), ("response", True)):
+        played[way][0].play(CALLS)
+        body = {"model": way, "input": SAY, "tools": [TOOL], "stream": stream}
+        made.append(node.call(step, body, tokn.key)["ok"])
+    plain, streamed = ([(item["type"], item["status"]) for item in one["output"]] for one in made)
+    assert plain == streamed == [("message", "completed"), *[("function_call", "completed")] * 2]
+    assert [one["status"] for one in made] == ["completed"] * 2
+    assert made[0]["usage"] == made[1]["usage"]
+    played[way][0].play(TEXT, broken=5)
+    failed = node.call("responses", {"model": way, "input": SAY, "stream": True}, tokn.key)
+    assert failed["error"]["code"] == "server_error"
+    for stream in (False, True):
+        body = {"model": way, "input": [{"type": "item_reference", "id": "msg_x"}], "stream": stream}
+        assert node.call("responses", body, tokn.key)["error"]["status"] == 404
