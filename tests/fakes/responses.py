@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 from tests.fakes import openai
 from tests.fakes.dialects import Answer
+from tests.fakes.families import model_toml, pool_toml
 from tests.fakes.stages import PACE_S, OpenAIStage
 
+NATIVE = "native"  # the pool and the model of such a provider
 PLAIN = {"status": "completed", "error": None, "incomplete_details": None, "store": False}
 PRIVATE = ("client_metadata", "models", "n", "previous_response_id", "usage")
 
@@ -122,7 +124,7 @@ def refusal(body: dict[str, Any]) -> openai.Reply | None:
 class ResponsesStage(OpenAIStage):
     """OpenAI, asked for responses alone."""
 
-    provider: ClassVar[str] = "native"
+    provider: ClassVar[str] = NATIVE
     events: ClassVar[Callable[[Answer], list[Any]]] = staticmethod(events)
     broken: ClassVar[Any] = event(
         9,
@@ -159,3 +161,9 @@ class ResponsesStage(OpenAIStage):
             return openai.Reply(pieces=pieces, cut=cut is not None)
 
         self._queue.append(reply)
+
+
+def native_toml(stage: ResponsesStage) -> str:
+    """Its pool and its model in tokn.toml."""
+    pool = pool_toml(NATIVE, "openai", [stage.account]).replace("rate", "responses = true\nrate", 1)
+    return pool + model_toml(NATIVE, NATIVE, "gpt-x")

@@ -11,16 +11,9 @@ from pydantic import BaseModel
 
 from schemas.money.pricing import TokenUsage
 from tests.fakes.dialects import SIGNATURE, Answer, counted
-from tests.fakes.families import (
-    PROVIDERS,
-    by_hand,
-    config,
-    model_toml,
-    pool_toml,
-    stages,
-)
+from tests.fakes.families import PROVIDERS, by_hand, config, stages
 from tests.fakes.node import NodeSdk
-from tests.fakes.responses import ResponsesStage
+from tests.fakes.responses import NATIVE, ResponsesStage, native_toml
 from tests.fakes.tokn import Tokn, wait_for
 
 pytestmark = pytest.mark.system
@@ -32,7 +25,6 @@ class Place(BaseModel):
     city: str
 
 
-NATIVE = "native"
 WAYS = (*PROVIDERS, NATIVE)
 SAY = "hello " * 100
 TEXT = Answer(("Hel", "lo", " there."), TokenUsage(input=101, cached=33, output=12))
@@ -60,10 +52,7 @@ def played():
 @pytest.fixture(scope="module")
 def tokn(played, tmp_path_factory):
     """`tokn up` with all of them, and the sandbox."""
-    native = pool_toml(NATIVE, "openai", [played[NATIVE][0].account]).replace(
-        "rate", "responses = true\nrate", 1
-    )
-    text = config(played) + native + model_toml(NATIVE, NATIVE, "gpt-x")
+    text = config(played) + native_toml(played[NATIVE][0])
     text += '[pools.sandbox]\nprovider = "sandbox"\nwords_per_s = 100000\n'
     with Tokn(tmp_path_factory.mktemp("responses") / "data", text) as running:
         yield running
