@@ -74,6 +74,7 @@ class Row(Struct, frozen=True, kw_only=True):
     handler: Handler
     methods: tuple[str, ...] | None = GET  # None for any
     envelope: Envelope | None = None
+    listed: bool = True  # whether a 404 names it among the routes that there are
     otherwise: Handler | None = None  # answers methods that it has not; left out: with a 405
     for_pages: bool = True  # whether pages of other origins may read it
 
@@ -143,7 +144,11 @@ async def _unknown(rows: Sequence[Row], backing: Backing, exchange: Exchange) ->
 
 def no_route(rows: Sequence[Row], method: str, path: str) -> WireError:
     """404 for a path without a route: names the one that was meant, and all that there are."""
-    callers = {row.path.replace(":path}", "}"): (row.methods or METHODS)[0] for row in rows if row.for_pages}
+    callers = {
+        row.path.replace(":path}", "}"): (row.methods or METHODS)[0]
+        for row in rows
+        if row.for_pages and row.listed
+    }
     bare = "/" + path.strip("/").removeprefix("v1/").removeprefix("v1/")
     meant = next((known for known in (f"/v1{bare}", bare) if known in callers and known != path), "")
     return unknown_path(method, path, meant, [f"{verb} {known}" for known, verb in callers.items()])

@@ -1,7 +1,7 @@
 """Owns the routes beside that of responses: what clients ask of a server that keeps them, and how long an input is."""
 
 from edge.http.exchange import Exchange
-from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
+from edge.routes.endpoint import GET, ID_CHARS_MAX, Backing, Row, encode
 from schemas.chat.priced import RequestError, candidates
 from schemas.dialects.responses import DIALECT
 from schemas.errors import INVALID_REQUEST, WireError, model_not_found, wrong_method
@@ -67,8 +67,9 @@ async def input_tokens(backing: Backing, exchange: Exchange) -> None:
 
 ROUTES = (
     Row(path="/v1/responses/input_tokens", name="input_tokens", methods=("POST",), handler=input_tokens),
-    Row(path="/v1/responses/compact", name="compact", methods=("POST",), handler=compact),
-    Row(path="/v1/responses/{id}", name="response", methods=("GET", "HEAD", "DELETE"), handler=absent),
-    Row(path="/v1/responses/{id}/cancel", name="response", methods=("POST",), handler=absent),
-    Row(path="/v1/responses/{id}/input_items", name="response", handler=absent),
+    Row(path="/v1/responses/compact", name="compact", methods=("POST",), handler=compact, listed=False),
+    *(
+        Row(path=f"/v1/responses/{{id}}{of}", name="response", methods=methods, handler=absent, listed=False)
+        for of, methods in (("", (*GET, "DELETE")), ("/cancel", ("POST",)), ("/input_items", GET))
+    ),
 )

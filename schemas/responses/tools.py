@@ -116,13 +116,18 @@ class Toolset:
             if one.tool.function is not None and one.named != Named(FUNCTION, one.tool.function.name)
         }
 
-    def choice(self, asked: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
-        """The tool choice as a chat request has it. Raises RequestError 400 for one of tools that are not offered."""
+    def choice(self, asked: str | dict[str, Any] | None, *, native: bool) -> str | dict[str, Any] | None:
+        """The tool choice as a chat request has it. Raises RequestError 400 for one of tools that are not offered.
+
+        An upstream that is asked `native`ly gets the caller's own word, and every tool that runs at the caller.
+        """
         if asked is None or isinstance(asked, str):
             return asked if self.offered else None
         kind = asked.get("type")
         if kind in (FUNCTION, CUSTOM):
             return {"type": FUNCTION, "function": {"name": self._chosen(asked, "tool_choice")}}
+        if native and is_local(kind):
+            return None
         if kind != "allowed_tools":
             refuse_unsupported("tool_choice", f"The tool type {str(kind)[:64]!r} is not served here.")
         listed = asked.get("tools")

@@ -1,7 +1,7 @@
 """Owns what a Responses request is as a chat request, for models that speak no Responses themselves."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, structs
@@ -89,7 +89,8 @@ def translate(body: bytes, model: Model) -> Translated:
     if isinstance(request.input, str):
         messages.append(Placed(Message("user", request.input), "input"))
     first = [Message("system", request.instructions)] if request.instructions else []
-    chat = _chat(request, [*first, *(one.message for one in messages)], tools)
+    choice = tools.choice(request.tool_choice, native=model.capabilities.responses)
+    chat = _chat(request, [*first, *(one.message for one in messages)], tools, choice)
     return Translated(
         chat=_suited(chat, model),
         messages=messages,
@@ -142,7 +143,9 @@ def _no_response(response_id: str) -> WireError:
     return invalid(message, param="previous_response_id", code="previous_response_not_found")
 
 
-def _chat(request: Request, messages: list[Message], tools: Toolset) -> ChatRequest:
+def _chat(
+    request: Request, messages: list[Message], tools: Toolset, choice: str | dict[str, Any] | None
+) -> ChatRequest:
     offered = [one.tool for one in tools.offered]
     logprobs = LOGPROBS in (request.include or ()) or bool(request.top_logprobs)
     effort = request.reasoning.effort if request.reasoning is not None else None
@@ -150,7 +153,7 @@ def _chat(request: Request, messages: list[Message], tools: Toolset) -> ChatRequ
         model=request.model or "",
         messages=messages,
         tools=offered or None,
-        tool_choice=tools.choice(request.tool_choice),
+        tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls if offered else None,
         response_format=_format(request.text.format) if request.text is not None else None,
         max_completion_tokens=request.max_output_tokens,

@@ -57,6 +57,9 @@ async def test_no_response_is_kept(rig: Rig, method: str, path: str) -> None:
     }
     async with httpx.AsyncClient(base_url=rig.http.base_url) as stranger:
         assert (await stranger.request(method, path)).status_code == 401
+    routes = (await rig.http.get("/v1/nothing")).json()["error"]["message"]
+    assert "POST /v1/responses" in routes
+    assert "{id}/cancel" not in routes
 
 
 async def test_compacting_says_what_to_set(rig: Rig) -> None:

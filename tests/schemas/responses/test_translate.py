@@ -222,7 +222,13 @@ def test_tool_choices() -> None:
     made = of("hi", tools=tools, tool_choice=allowed).chat.tool_choice
     assert isinstance(made, dict)
     assert made["allowed_tools"]["tools"] == [{"type": "function", "function": {"name": "c"}}]
-    assert refused("hi", tools=tools, tool_choice={"type": "web_search"}).param == "tool_choice"
+    for kind in ("web_search", "shell"):
+        assert refused("hi", tools=tools, tool_choice={"type": kind}).param == "tool_choice"
+    speaking = msgspec.structs.replace(MODEL, capabilities=Capabilities(responses=True))
+    body = {"model": "m", "input": "hi", "tools": [{"type": "shell"}], "tool_choice": {"type": "shell"}}
+    translate(json.dumps(body).encode(), speaking)
+    with pytest.raises(RequestError):
+        translate(json.dumps(body | {"tool_choice": {"type": "mcp"}}).encode(), speaking)
 
 
 def test_tools_that_an_item_adds() -> None:
