@@ -1,6 +1,7 @@
 """Responses at an upstream that speaks them itself: what goes up is cleaned, what comes down passes on and is counted."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Capabilities, Model
 from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
-from tests.workers.providers.anthropic.cases import job
+from tests.fakes.dialects import Answer, openai_events
+from tests.fakes.responses import events as responses_events
+from tests.workers.providers.anthropic.cases import job, stream_job
 from workers.providers.base import Action
 from workers.providers.openai.family import OpenAI
 from workers.providers.openai.responses.exchange import ResponsesExchange
@@ -28,6 +31,7 @@ MODEL = Model(
     max_output=500,
     capabilities=Capabilities(responses=True),
 )
+CPU_RATIO_MAX = 1.3
 USER = {"role": "user", "content": "hi"}
 BLOB = "gAAAAABo"
 
@@ -308,3 +312,26 @@ def test_nonsense_in_a_stream_is_a_fault(raw: bytes) -> None:
     one = exchange({"stream": True})
     assert one.feed(b"data: " + raw + b"\n\n") == b""
     assert one.fault is not None
+
+
+def _cpu_s(of: Job, events: list[bytes], rounds: int) -> float:
+    began = time.process_time()
+    for _ in range(rounds):
+        (one,) = OpenAI().open(of, MODEL, {})
+        one.request(ACCOUNT)
+        for event in events:
+            one.feed(event)
+        assert one.finished
+    return time.process_time() - began
+
+
+def test_a_stream_costs_what_a_chat_does() -> None:
+    """The events of fifty pieces take no more than chat's chunks and a third: the least of some rounds in turn."""
+    answer = Answer(tuple(f"word{index} " for index in range(50)), TokenUsage(input=100, output=50))
+    mine, chats = made({"stream": True}), stream_job()
+    pairs = [
+        (_cpu_s(mine, responses_events(answer), 20), _cpu_s(chats, openai_events(answer), 20))
+        for _ in range(12)
+    ]
+    ratio = min(own for own, _ in pairs) / min(other for _, other in pairs)
+    assert ratio <= CPU_RATIO_MAX, f"{ratio:.2f}"
