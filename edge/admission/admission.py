@@ -15,7 +15,7 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
-from edge.http.intake import AUTHORIZATION, key_digest, read_body
+from edge.http.intake import KEY_HEADERS, key_digest, read_body
 from edge.limits import Limits
 from runtime.ledger import LedgerClient
 from schemas.asked import Ask
@@ -78,14 +78,18 @@ class Admission:
         self._budget = budget
         self._limits = limits
 
-    def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = (AUTHORIZATION,)) -> Caller:
+    def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
         return Caller(self._ledger, key_digest(exchange, key_headers))
+
+    async def body(self, exchange: Exchange, caller: Caller) -> bytes:
+        """A request's body. Its bytes are taken from the budget: whoever asks gives them back. Raises RequestError."""
+        return await read_body(exchange, self._limits, self._budget, caller.verify)
 
     async def admit(self, exchange: Exchange, dialect: Dialect) -> tuple[Call, int]:
         """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
         caller = self.caller(exchange, dialect.key_headers)
-        body = await read_body(exchange, self._limits, self._budget, caller.verify)
+        body = await self.body(exchange, caller)
         taken = len(body)
         try:
             return await self._admit(exchange, dialect, caller, body), taken
@@ -126,7 +130,7 @@ class Admission:
                 last=terms is granted[-1],
                 call_s=self._limits.call_s,
             )
-            offers.append(Offer(terms.pool, job, candidate.notice))
+            offers.append(Offer(terms.pool, job, candidate.notice, ask.dropped + candidate.bound.dropped))
         call = self._relay.start(reply, *offers)
         call.tells_model = bool(message.asked)
         return call
@@ -237,5 +241,6 @@ def _shortage(refusal: Refusal, ask: Ask, model: Model) -> str:
         f"{nano_to_usd(refusal.held_nano)} USD is held by calls in flight."
     )
     if refusal.fitting_limit > 0 and ask.limit is not None:
-        return f"{text} With a limit of {refusal.fitting_limit} output tokens it would fit: set max_tokens to at most that."
+        fitting = f"With a limit of {refusal.fitting_limit} output tokens it would fit"
+        return f"{text} {fitting}: set {ask.limit_name} to at most that."
     return f"{text} Add credit to the key, or send a shorter prompt."

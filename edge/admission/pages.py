@@ -24,6 +24,7 @@ XREF_ENTRIES_MAX: Final = 200_000
 _TAIL_BYTES: Final = 1_024  # where every reader looks for the end
 _END_BYTES: Final = 64  # from the last pointer to the end
 _PIECE_CHARS: Final = 1 << 18  # decoded or searched at once: the loop gets its turn in between
+_LIBRARY: Final = "pypdf"
 _MARKS: Final = (b"/Type /Page", b"/Type/Page")
 
 
@@ -81,13 +82,15 @@ class _OverdueError(BaseException):
 
 @contextmanager
 def _deadline(until: float) -> Iterator[None]:
-    """Ends what runs inside, at its first call of a Python function after a moment, with an _OverdueError.
+    """Ends what runs inside, at the library's first call of a Python function after a moment, with an _OverdueError.
 
+    Not at any other's: where the garbage collector calls a finalizer, what it raises is passed over, and a trace that
+    has raised once is off.
     A few kilobytes may inflate to a stream of millions of objects, which the library reads without reading its file.
     """
 
-    def look(_frame: FrameType, _event: str, _argument: object) -> None:
-        if time.monotonic() > until:
+    def look(frame: FrameType, _event: str, _argument: object) -> None:
+        if time.monotonic() > until and str(frame.f_globals.get("__name__")).startswith(_LIBRARY):
             raise _OverdueError
 
     before = sys.gettrace()

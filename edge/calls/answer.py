@@ -1,17 +1,13 @@
 """Owns how a call becomes an HTTP answer: plain in one piece, or a stream of events with pings and in-band errors."""
 
 import asyncio
-import string
-from urllib.parse import quote
 
 from edge import telemetry
 from edge.calls.call import Call
 from edge.http.exchange import Exchange
-from edge.http.heading import answer_headers
+from edge.http.heading import answer_headers, ignored_header, model_header
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError, internal
-
-_VISIBLE = string.punctuation + " "  # what an id in a header keeps as it is, beside letters and digits
 
 
 async def plain(exchange: Exchange, call: Call) -> None:
@@ -36,7 +32,9 @@ def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
     if begun:
         headers += call.notice
     if call.tells_model and begun:
-        headers.append((b"x-tokn-model", quote(call.model, safe=_VISIBLE).encode()))
+        headers.append(model_header(call.model))
+    if call.dropped and (begun or not call.tells_model):
+        headers.append(ignored_header(call.dropped))
     return headers
 
 
@@ -118,7 +116,8 @@ class _StreamWriter:
         if error is not None and not data and not self._exchange.status:
             self.over.set_result(error)
             return
-        ending = Ending(self._call.request_id, self._call.model, self._call.current.events)
+        attempt = self._call.current
+        ending = Ending(self._call.request_id, self._call.model, attempt.events, attempt.offered_ms // 1000)
         if error is not None:
             if data:
                 self._cut = not data.endswith(self._dialect.event_end)

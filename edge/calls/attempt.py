@@ -59,6 +59,7 @@ class Attempt:
         self.bounces = 0
         self.flow = Flow()
         self.headers: tuple[tuple[str, str], ...] = ()
+        self.offered_ms = 0  # unix time
         self.events = 0  # as the caller's dialect numbers them
         self._output_tokens = 0  # of a stream, as the worker counts them
         self._early: TokenUsage | None = None
@@ -69,7 +70,7 @@ class Attempt:
         """Publishes the job, with so many seconds to do it; False where that cannot help now."""
         if not self._host.serves(call.pool, job.model):
             return False
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self.offered_ms = time.time_ns() // 1_000_000
         job = structs.replace(job, attempt=self.number, deadline_s=deadline_s, published_ms=now_ms)
         return self._host.publish_job(call, job)
 

@@ -6,11 +6,12 @@ from schemas.bus.frames import Job
 
 
 class Offer(Struct, frozen=True):
-    """A model that may serve a call: its pool, the job as that pool gets it, and headers of an answer of its."""
+    """A model that may serve a call: its pool, the job as that pool gets it, headers of an answer of its, what it is not sent."""
 
     pool: str
     job: Job
     notice: tuple[tuple[bytes, bytes], ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 class Candidates:
@@ -35,6 +36,11 @@ class Candidates:
     def notice(self) -> tuple[tuple[bytes, bytes], ...]:
         """What an answer of the current one says in headers."""
         return self._current.notice
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What the current one is not sent."""
+        return self._current.dropped
 
     @property
     def left(self) -> int:

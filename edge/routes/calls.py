@@ -4,9 +4,11 @@ from functools import partial
 
 from edge.calls import answer
 from edge.http.exchange import Exchange
+from edge.routes import responses
 from edge.routes.endpoint import Backing, Row
 from schemas.dialects import DIALECTS
 from schemas.dialects.base import Dialect
+from schemas.responses.request import RESPONSES
 
 
 async def serve(dialect: Dialect, backing: Backing, exchange: Exchange) -> None:
@@ -25,13 +27,15 @@ async def serve(dialect: Dialect, backing: Backing, exchange: Exchange) -> None:
         answer.measure(dialect.name, call)
 
 
+_OTHERWISE = {RESPONSES: responses.upgrade}  # what answers other methods than POST
 ROUTES = tuple(
     Row(
         path=dialect.path,
         name=dialect.name,
         methods=("POST",),
         handler=partial(serve, dialect),
-        error_body=dialect.error_body,
+        envelope=dialect,
+        otherwise=_OTHERWISE.get(dialect.name),
     )
     for dialect in DIALECTS
 )

@@ -18,12 +18,14 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.faults import LEDGER_AWAY
 from edge.http.cors import Cors
-from edge.http.exchange import NO_ORIGIN, CallerGoneError, ErrorBody, Exchange
+from edge.http.exchange import NO_ORIGIN, CallerGoneError, Exchange
 from edge.limits import Limits
 from runtime.bus.bus import Bus
 from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.chat.priced import RequestError
+from schemas.dialects import envelope_at
+from schemas.dialects.base import Envelope
 from schemas.errors import WireError, internal, unavailable, unknown_path, wrong_method
 
 ID_CHARS_MAX = 256  # of a path or an id that an answer repeats
@@ -65,13 +67,15 @@ Handler = Callable[[Backing, Exchange], Awaitable[None]]
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One route. `name` is its label in metrics; errors have OpenAI's envelope unless its protocol has another."""
+    """One route. `name` is its label in metrics; without an `envelope`, its path says whose errors it has."""
 
     path: str  # Starlette's pattern
     name: str
     handler: Handler
     methods: tuple[str, ...] | None = GET  # None for any
-    error_body: ErrorBody = WireError.body
+    envelope: Envelope | None = None
+    listed: bool = True  # whether a 404 names it among the routes that there are
+    otherwise: Handler | None = None  # answers methods that it has not; left out: with a 405
     for_pages: bool = True  # whether pages of other origins may read it
 
 
@@ -86,13 +90,17 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         row, load = self._row, self._backing.load
-        exchange = Exchange(scope, receive, send, row.error_body, self._cors)
+        envelope = row.envelope or envelope_at(scope["path"])
+        exchange = Exchange(scope, receive, send, envelope, self._cors)
         load.requests += 1
         try:
             if row.for_pages and self._cors.is_preflight(exchange.method, exchange.headers):
                 allowed = self._cors.preflight(exchange.headers, row.methods or METHODS)
                 await exchange.answer(204, b"", *allowed)
             elif row.methods is not None and exchange.method not in row.methods:
+                if row.otherwise is not None:
+                    await row.otherwise(self._backing, exchange)
+                    return
                 error = wrong_method(exchange.method, exchange.path[:ID_CHARS_MAX])
                 await exchange.refuse(error, (b"allow", ", ".join(row.methods).encode()))
             elif load.requests > load.limits.requests:
@@ -136,7 +144,11 @@ async def _unknown(rows: Sequence[Row], backing: Backing, exchange: Exchange) ->
 
 def no_route(rows: Sequence[Row], method: str, path: str) -> WireError:
     """404 for a path without a route: names the one that was meant, and all that there are."""
-    callers = {row.path.replace(":path}", "}"): (row.methods or METHODS)[0] for row in rows if row.for_pages}
+    callers = {
+        row.path.replace(":path}", "}"): (row.methods or METHODS)[0]
+        for row in rows
+        if row.for_pages and row.listed
+    }
     bare = "/" + path.strip("/").removeprefix("v1/").removeprefix("v1/")
     meant = next((known for known in (f"/v1{bare}", bare) if known in callers and known != path), "")
     return unknown_path(method, path, meant, [f"{verb} {known}" for known, verb in callers.items()])

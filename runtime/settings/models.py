@@ -19,7 +19,7 @@ from schemas.money.pricing import Price, PriceTier, check_price
 
 _ID_MAX = 256
 _BUILTIN = {(model.provider, model.upstream): model for model in BUILTIN}
-ROUTES = frozenset(("chat", "completions"))  # what callers can ask a model for
+ROUTES = frozenset(("chat", "responses", "completions"))  # what callers can ask a model for
 # The names in a file, and the token classes they price.
 _CLASSES = {
     "cached_input": "cached",

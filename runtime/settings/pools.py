@@ -29,6 +29,7 @@ from schemas.money.amounts import AmountError, usd_to_nano
 SANDBOX_WORDS_PER_S = 100
 _RATE_MAX = 10
 _API_VERSION = re.compile(r"20\d{2}-\d{2}-\d{2}(?:-preview)?", re.ASCII)
+_OPENAI = "openai"  # the family, and the vendor whose own servers speak the Responses dialect
 _PROFILE = "profile"  # a credential, and no secret: it names one of the AWS credential files
 
 
@@ -73,6 +74,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     rate: Decimal | None = None
     accounts: tuple[AccountSettings, ...] = ()
     words_per_s: float = SANDBOX_WORDS_PER_S
+    responses: bool = False  # its servers speak the Responses dialect, though they are not OpenAI's own
     family: str = ""  # the code that speaks with it; left out: of the provider's own name
     made_by: tuple[str, ...] = ()  # the variables that made it, where no file did
     extra_fields: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
     words = (
         table.decimal("words_per_s", Decimal(SANDBOX_WORDS_PER_S), most=1_000_000) if sandbox else Decimal(0)
     )
+    responses = preset.family == _OPENAI and table.boolean("responses", default=False)
     table.done()
     return PoolSettings(
         name=name,
@@ -127,6 +130,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         accounts=tuple(accounts),
         words_per_s=float(words or 0),
         extra_fields=extra_fields,
+        responses=responses,
     )
 
 
@@ -213,6 +217,16 @@ def own_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
 def forwarded(pool: PoolSettings, *, own: bool) -> Forwarded:
     """What of a request goes on from a pool; `own` says that it is at the address of its provider itself."""
     return presets()[pool.provider].sends(pool.extra_fields, own=own)
+
+
+def responses_pools(pools: tuple[PoolSettings, ...]) -> frozenset[str]:
+    """The pools whose servers speak the Responses dialect: OpenAI's own, and those that say so."""
+    own = own_pools(pools)
+    return frozenset(
+        pool.name
+        for pool in pools
+        if pool.responses or (pool.provider == _OPENAI and pool.accounts and pool.name in own)
+    )
 
 
 def environment_pools(variables: Mapping[str, str], *, credentials: bool) -> tuple[PoolSettings, ...]:

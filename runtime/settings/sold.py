@@ -11,15 +11,17 @@ from msgspec import structs
 from runtime.catalogue.models import ids, rows
 from runtime.catalogue.presets import presets
 from runtime.settings.models import ROUTES, row_capabilities, row_prices
-from runtime.settings.pools import PoolSettings, forwarded, own_pools
+from runtime.settings.pools import PoolSettings, forwarded, own_pools, responses_pools
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.compatible import seeing
 from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.profiles import COMPATIBLE_PROFILE
 from schemas.catalogue.row import Row
+from schemas.catalogue.spoken import speaks_responses
 from schemas.catalogue.unrouted import Unrouted
 
+_RESPONSES_ALONE: Final = ("responses",)
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
 _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
@@ -54,7 +56,7 @@ def sold(settings: Sale, today: date) -> Iterator[Model]:
 
     What the settings say of an id, a model's or an alias's, goes before any row. Raises SettingsError if the file of rows is damaged.
     """
-    return _sold(settings, settings.pools, today)
+    return _spoken(_sold(settings, settings.pools, today), settings.pools)
 
 
 def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Iterator[Model]:
@@ -62,12 +64,13 @@ def _sold(settings: Sale, pools: tuple[PoolSettings, ...], today: date) -> Itera
     if not settings.builtin_rows:
         return
     taken = {model.id for model in settings.models} | {alias.id for alias in settings.aliases}
-    own = own_pools(pools)
+    own, speaking = own_pools(pools), responses_pools(pools)
     offered = [
         _model(row, pool, settings, today, own=pool.name in own)
         for pool in pools
         for row in _rows(pool.provider).values()
         if _can_be_called(row, today, own=pool.name in own)
+        and (pool.name in speaking or row.mode != _RESPONSES_ALONE)
     ]
     for named in (True, False):  # so that no vendor's own `a/b` takes the name that pool `a` gives its `b`
         for model in offered:
@@ -92,6 +95,17 @@ def retired(settings: Sale, taken: Collection[str], today: date) -> Iterator[Mod
                     yield structs.replace(model, id=name)
 
 
+def _spoken(models: Iterator[Model], pools: tuple[PoolSettings, ...]) -> Iterator[Model]:
+    """The same models, of which those say so that are asked in the Responses dialect."""
+    speaking = responses_pools(pools)
+    for model in models:
+        if model.pool in speaking and speaks_responses(model.upstream):
+            able = structs.replace(model.capabilities, responses=True)
+            yield structs.replace(model, capabilities=able)
+        else:
+            yield model
+
+
 def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]:
     """The models of one pool by id. Of other presets' rows only those are read that may take a name of its own."""
     own = _ids(pool.provider)
@@ -102,17 +116,18 @@ def sold_by(settings: Sale, pool: PoolSettings, today: date) -> dict[str, Model]
         or not own.isdisjoint(_ids(one.provider))
         or any(name.startswith(f"{one.name}/") for name in own)
     )
-    found = _sold(settings, rivals, today)
+    found = _spoken(_sold(settings, rivals, today), rivals)
     return {model.id: model for model in found if model.pool == pool.name}
 
 
 def unrouted(settings: Sale, sold_ids: Collection[str], today: date) -> Iterator[Unrouted]:
     """What the pools' presets sell by routes that callers cannot ask for, under all names that are not sold."""
-    own = own_pools(settings.pools)
+    own, speaking = own_pools(settings.pools), responses_pools(settings.pools)
     found: dict[str, Unrouted] = {}
     for pool in settings.pools if settings.builtin_rows else ():
         for row in _rows(pool.provider).values():
-            if ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=pool.name in own):
+            unspoken = row.mode == _RESPONSES_ALONE and pool.name not in speaking
+            if (unspoken or ROUTES.isdisjoint(row.mode)) and not _is_gone(row, today, own=pool.name in own):
                 for name in (f"{pool.name}/{row.id}", row.id):
                     if name not in sold_ids:
                         found.setdefault(name, Unrouted(name, row.mode))

@@ -97,7 +97,7 @@ class Data(Struct, frozen=True, array_like=True, tag="data"):
     seq: int
     data: bytes
     output_tokens: int = 0
-    events: int = 0  # for later: a dialect that numbers its events can end any stream with an error
+    events: int = 0  # 0 in a dialect that has none to number
 
 
 class Alive(Struct, frozen=True, array_like=True, tag="alive"):

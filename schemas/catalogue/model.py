@@ -28,6 +28,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a model can do, as data: translation, refusals and the bound of a prompt all follow from this row."""
 
     chat: bool = True
+    responses: bool = False  # the upstream has /v1/responses itself; else it is asked through chat
     completions: bool = False  # the upstream has /v1/completions itself; else it is emulated over chat
     stream: bool = True
     tools: bool = True

@@ -126,11 +126,11 @@ def read(fields: Fields, dialect: str) -> Ask:
             _refuse(
                 name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
             )
-    candidates = _candidates(fields)
+    names = candidates(fields)
     prompts = _messages(fields) if dialect == CHAT else _prompts(fields)
-    n = _count(fields, "n", CHOICES_MAX) or 1
-    best_of = _count(fields, "best_of", CHOICES_MAX)
-    stream = bool(_value(fields, "stream", _decode_flag))
+    n = count(fields, "n", CHOICES_MAX) or 1
+    best_of = count(fields, "best_of", CHOICES_MAX)
+    stream = flag(fields, "stream")
     if best_of is not None and best_of < n:
         _refuse("best_of", f"'best_of' ({best_of}) must be at least 'n' ({n}).")
     if stream and best_of is not None and best_of > n:
@@ -138,17 +138,17 @@ def read(fields: Fields, dialect: str) -> Ask:
     options = _value(fields, "stream_options", _decode_stream_options)
     if options is not None and not stream:
         _refuse("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
-    usage = _value(fields, "usage", _decode_usage)
-    limits = [_count(fields, name, LIMIT_MAX) for name in ("max_tokens", "max_completion_tokens")]
+    include_cost = wants_cost(fields)
+    limits = [count(fields, name, LIMIT_MAX) for name in ("max_tokens", "max_completion_tokens")]
     set_limits = [limit for limit in limits if limit is not None]
     limit = max(set_limits) if set_limits else None
     if limit is None and dialect == COMPLETIONS:
         limit = COMPLETIONS_LIMIT
     return Ask(
-        candidates=candidates,
+        candidates=names,
         stream=stream,
         include_usage=stream and options is not None and bool(options.include_usage),
-        include_cost=usage is not None and bool(usage.include),
+        include_cost=include_cost,
         inputs=prompts,
         choices=prompts * max(n, best_of or 1),
         limit=limit,
@@ -167,7 +167,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     The bound of a batch is the sum over its inputs: each is at most a context, and what stands beside the inputs (a
     `suffix`) reaches every one of them.
     """
-    tier = _priced_tier(fields, model)
+    tier = priced_tier(fields, model)
     text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
     media = NOTHING
     documents: tuple[Document, ...] = ()
@@ -175,7 +175,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     if messages is not None:
         raw = bytes(messages)
         if any(sign in raw for sign in _MEDIA_SIGNS):
-            found = _Media(model, seen)
+            found = Media(model, seen)
             found.read(messages)
             text_bytes -= found.inline_bytes
             media, documents = found.sum, tuple(found.documents)
@@ -194,7 +194,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     )
 
 
-class _Media:
+class Media:
     """Counts the parts of a conversation that are not text."""
 
     def __init__(self, model: Model, seen: Seen) -> None:
@@ -311,7 +311,7 @@ class _Media:
         self.sum = Counted(self.sum.most + media.most, self.sum.likely + media.likely)
 
 
-def _priced_tier(fields: Fields, model: Model) -> str | None:
+def priced_tier(fields: Fields, model: Model) -> str | None:
     """The service tier that is asked for, None for the default. Refuses what adds to a bill outside known prices."""
     if _starts(fields.get("web_search_options", _NULL)) != b"n":
         message = "Web search is billed by what it finds, which cannot be bounded before it is paid for."
@@ -336,7 +336,7 @@ def _check_ttls(fields: Fields, model: Model) -> None:
             raise RequestError(unsupported_value("ttl", message))
 
 
-def _candidates(fields: Fields) -> tuple[str, ...]:
+def candidates(fields: Fields) -> tuple[str, ...]:
     """The names in `model` and `models`, in this order and none twice."""
     model: str | None = _value(fields, "model", _decode_text)
     models: list[str] | None = _value(fields, "models", _decode_texts) if "models" in fields else None
@@ -375,17 +375,17 @@ def _prompts(fields: Fields) -> int:
     start = _starts(prompt)
     if start in (b"n", b'"'):
         return 1
-    count = _tokens(prompt)
-    if count is None:
-        count = _batch(prompt)
-    if count < 1:
+    prompts = _tokens(prompt)
+    if prompts is None:
+        prompts = _batch(prompt)
+    if prompts < 1:
         _refuse(
             "prompt",
             "'prompt' must be a string, strings, an array of tokens or such arrays, none of them empty.",
         )
-    if count > PROMPTS_MAX:
-        _refuse("prompt", f"'prompt' has {count} prompts; at most {PROMPTS_MAX} are allowed.")
-    return count
+    if prompts > PROMPTS_MAX:
+        _refuse("prompt", f"'prompt' has {prompts} prompts; at most {PROMPTS_MAX} are allowed.")
+    return prompts
 
 
 def _tokens(prompt: Raw) -> int | None:
@@ -410,7 +410,19 @@ def _batch(prompt: Raw) -> int:
     return -1
 
 
-def _count(fields: Fields, name: str, highest: int) -> int | None:
+def flag(fields: Fields, name: str) -> bool:
+    """A boolean; an absent one is false. Raises RequestError."""
+    return bool(_value(fields, name, _decode_flag))
+
+
+def wants_cost(fields: Fields) -> bool:
+    """Whether the caller asks the gateway what the call costs. Raises RequestError."""
+    usage = _value(fields, "usage", _decode_usage)
+    return usage is not None and bool(usage.include)
+
+
+def count(fields: Fields, name: str, highest: int) -> int | None:
+    """A number from 1 on; None for an absent one. Raises RequestError."""
     value = _value(fields, name, _decode_count)
     if value is not None and not 1 <= value <= highest:
         _refuse(name, f"'{name}' must be an integer from 1 to {highest}.")

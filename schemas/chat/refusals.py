@@ -38,18 +38,28 @@ _HINTS = {"functions": " Send `tools` instead.", "function_call": " Send `tool_c
 
 def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     """The 400 for a body that a model cannot honour as it is; None if it can, or if its provider judges for itself."""
-    if dialect == CHAT and not model.capabilities.chat:
-        return invalid(f"`{model.id}` is not a chat model. Use /v1/completions.", param="model")
-    if model.family in PASS_THROUGH and (dialect == CHAT or model.capabilities.completions):
+    able = model.capabilities
+    if not able.chat and (dialect == CHAT or not able.completions):
+        path = "/v1/completions" if able.completions else "/v1/responses"
+        return invalid(f"`{model.id}` is not a chat model. Use {path}.", param="model")
+    if model.family in PASS_THROUGH and (dialect == CHAT or able.completions):
         return None
     request = read(dialect, body)
     if isinstance(request, WireError):
         return request
+    if isinstance(request, ChatRequest):
+        return refuse_chat(model, request)
     try:
-        if isinstance(request, ChatRequest):
-            _check_chat(request, model)
-        else:
-            _check_completion(request, model)
+        _check_completion(request, model)
+    except RequestError as refused:
+        return refused.error
+    return None
+
+
+def refuse_chat(model: Model, request: ChatRequest) -> WireError | None:
+    """The 400 for a typed request that a translated family cannot honour with a model; None if it can."""
+    try:
+        _check_chat(request, model)
     except RequestError as refused:
         return refused.error
     return None
@@ -65,7 +75,7 @@ def read(dialect: str, body: bytes) -> ChatRequest | CompletionRequest | WireErr
     except RecursionError:
         return invalid("The request body is nested too deeply.")
     except msgspec.MsgspecError as fault:
-        return _unreadable(str(fault))
+        return unreadable(str(fault))
 
 
 def as_chats(request: CompletionRequest) -> list[ChatRequest]:
@@ -95,13 +105,13 @@ def as_chats(request: CompletionRequest) -> list[ChatRequest]:
     ]
 
 
-def _unreadable(text: str) -> WireError:
+def unreadable(text: str, place: str = "") -> WireError:
+    """The 400 for what a decoder says of a value. `place` is that value's own in the body, where it is not the whole."""
     found = _PATH.search(text)
-    path = found[1] if found else ""
+    path = _joined(place, found[1] if found else "")
     reason = text[: found.start()] if found else text
     if missing := _MISSING.search(reason):
-        name = missing[1]
-        param = f"{path}.{name}" if path else name
+        param = _joined(path, missing[1])
         return invalid(
             f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
         )
@@ -109,6 +119,12 @@ def _unreadable(text: str) -> WireError:
         return invalid(f"The JSON body of your request cannot be used: {reason[:200]}")
     code = "invalid_type" if reason.startswith("Expected") else "invalid_value"
     return invalid(f"Invalid '{path}': {reason[:200]}.", param=path, code=code)
+
+
+def _joined(place: str, inner: str) -> str:
+    if not place or not inner:
+        return place or inner
+    return f"{place}{inner}" if inner.startswith("[") else f"{place}.{inner}"
 
 
 def _check_completion(request: CompletionRequest, model: Model) -> None:

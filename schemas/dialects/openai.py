@@ -4,6 +4,7 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced, refusals, strangers
+from schemas.chat.request import ChatRequest, CompletionRequest
 from schemas.dialects.base import Ending
 from schemas.errors import WireError
 
@@ -13,7 +14,8 @@ _DONE = b"data: [DONE]\n\n"
 class OpenAI:
     """A dialect whose requests are those of `schemas.chat`."""
 
-    key_headers: tuple[bytes, ...] = (b"authorization",)
+    id_headers: tuple[bytes, ...] = ()
+    key_headers: tuple[bytes, ...] = (b"authorization", b"x-api-key")
     job_headers: tuple[str, ...] = ()
     families: frozenset[str] = PASS_THROUGH
     sse = True
@@ -41,12 +43,25 @@ class OpenAI:
         """The body that goes on."""
         return priced.encode(fields)
 
+    def translate(self, model: Model, body: bytes, scope: str = "") -> ChatRequest | CompletionRequest:
+        """The body itself. Raises RequestError 400."""
+        del model, scope
+        request = refusals.read(self.name, body)
+        if isinstance(request, WireError):
+            raise priced.RequestError(request)
+        return request
+
     def refuse(self, model: Model, body: bytes) -> WireError | None:
         """The 400 for a body that a model cannot honour."""
         return refusals.refuse(model, self.name, body)
 
-    def error_body(self, error: WireError) -> bytes:
-        """OpenAI's envelope."""
+    def error_status(self, error: WireError) -> int:
+        """The table's own."""
+        return error.status
+
+    def error_body(self, error: WireError, request_id: str) -> bytes:
+        """OpenAI's envelope, which does not name the request."""
+        del request_id
         return error.body()
 
     def error_event(self, error: WireError, ending: Ending) -> bytes:

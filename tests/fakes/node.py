@@ -70,7 +70,7 @@ class NodeSdk:
         self._process.communicate()
 
     def call(self, step: str, body: dict[str, Any] | None, key: str) -> dict[str, Any]:
-        """Makes one call (chat, completions, models, model) with the SDK, without its own retries."""
+        """Makes one call (chat, completions, responses, response, models, model) with the SDK, without its own retries."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         options = {"apiKey": key, "baseURL": f"{self.base_url}/v1", "maxRetries": 0, "timeout": 20_000}

@@ -15,6 +15,7 @@ from tests.fakes.lists import Refused, Shown, openai_page
 
 API_KEY = "sk-upstream-canary-0123456789"
 CREATED = 1_763_769_600
+PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 WORDS = ("alpha ", "beta ", "gamma ", "delta ")
 
 
@@ -139,7 +140,7 @@ def refusal(received: Received) -> Reply | None:
     """What OpenAI would say to a request that is not one, or None: key, path, JSON and the types of known fields."""
     if received.headers.get("authorization") != f"Bearer {API_KEY}":
         return error(401, f"Incorrect API key provided: {API_KEY[:8]}****.", code="invalid_api_key")
-    if received.method != "POST" or received.path not in ("/v1/chat/completions", "/v1/completions"):
+    if received.method != "POST" or received.path not in PATHS:
         return error(404, f"Invalid URL ({received.method} {received.path})")
     if received.headers.get("content-type") != "application/json":
         return error(400, "you must provide a JSON body")

@@ -7,15 +7,21 @@ from schemas.bus.frames import Job
 from workers.answers.base import Answer
 from workers.answers.chat import ChatAnswer
 from workers.answers.completions import CompletionsAnswer
+from workers.answers.responses.answer import ResponsesAnswer
 
 # In the order of `schemas.chat.request`: a new dialect is its module and a line here.
-ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer)
+ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer, ResponsesAnswer)
 _BY_DIALECT: Final = {answer.dialect: answer for answer in ANSWERS}
 
 
 def speaks(dialect: str) -> bool:
     """Whether answers can be made in a dialect: a newer edge may know more of them."""
     return dialect in _BY_DIALECT
+
+
+def terminal(dialect: str) -> tuple[bytes, ...]:
+    """How the first of a stream's last events may begin, in a dialect: they are sent once the bill is durable."""
+    return _BY_DIALECT[dialect].terminal
 
 
 def answers(job: Job, exchanges: int = 1, echoes: Sequence[str] = ()) -> list[Answer]:

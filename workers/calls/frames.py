@@ -47,6 +47,7 @@ class FrameWriter:
         "_seq",
         "_subject",
         "_through",
+        "events",
         "gone",
         "output_tokens",
     )
@@ -67,6 +68,7 @@ class FrameWriter:
         self._no_answer_at = 0.0
         self._probed_at = 0.0
         self.gone = False
+        self.events = 0  # so far, as the caller's dialect numbers them, where it does: as `output_tokens`
         self.output_tokens = (
             0  # what the attempt has produced so far: frames carry the figure of their moment
         )
@@ -113,10 +115,11 @@ class FrameWriter:
         if self._muted:
             return
         if len(data) <= FRAME_BYTES_MAX:
-            self._send(Data(self._next(), data, self.output_tokens))
+            self._send(Data(self._next(), data, self.output_tokens, self.events))
             return
         for start in range(0, len(data), FRAME_BYTES_MAX):
-            self._send(Data(self._next(), data[start : start + FRAME_BYTES_MAX], self.output_tokens))
+            piece = data[start : start + FRAME_BYTES_MAX]
+            self._send(Data(self._next(), piece, self.output_tokens, self.events))
 
     def early_usage(self, usage: TokenUsage) -> None:
         """What the provider says so far."""

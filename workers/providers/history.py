@@ -1,11 +1,14 @@
-"""Owns the tool calls in a job's history: all that a family reads of it to say whose signatures it wants."""
+"""Owns what a job's history brings back: the tool calls whose signatures a family wants, and the reasoning in it."""
+
+from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schemas.bus.frames import Job
-from schemas.chat.request import CHAT
+from schemas.chat.request import CHAT, Message, ThoughtfulMessage
 from schemas.json import UNREADABLE
+from schemas.responses.request import RESPONSES
 
 
 class KnownCall(Struct):
@@ -30,9 +33,58 @@ _decode = msgspec.json.Decoder(_History).decode
 
 def messages_with_calls(job: Job) -> list[KnownMessage]:
     """The messages of a chat job whose history has tool calls; none for any other job, or for a body that cannot be read."""
+    if job.dialect == RESPONSES:
+        return _of_items(job)
     if job.dialect != CHAT or b'"tool_calls"' not in job.body:
         return []
     try:
         return _decode(job.body).messages
     except UNREADABLE:
         return []
+
+
+class _KnownItem(Struct):
+    type: str | None = None
+    role: str | None = None
+    call_id: str | None = None
+
+
+class _Items(Struct):
+    input: str | list[_KnownItem] = ""
+
+
+_decode_items = msgspec.json.Decoder(_Items).decode
+
+
+def _of_items(job: Job) -> list[KnownMessage]:
+    """The items of a job of Responses as messages: each run of calls is one turn, and results end it."""
+    found: list[KnownMessage] = []
+    turn: KnownMessage | None = None
+    try:
+        items = _decode_items(job.body).input if b'_call"' in job.body else ""
+    except UNREADABLE:
+        return []
+    for item in items if isinstance(items, list) else ():
+        kind = item.type or ""
+        if kind.endswith("_call") and item.call_id:
+            if turn is None:
+                turn = KnownMessage("assistant", [])
+                found.append(turn)
+            turn.tool_calls = [*(turn.tool_calls or ()), KnownCall(item.call_id)]
+        elif item.role is not None or kind.endswith("_output"):
+            turn = turn if item.role == "assistant" else None
+            found.append(KnownMessage(item.role or "tool"))
+    return found
+
+
+def brings_thoughts(messages: Sequence[Message]) -> bool:
+    """Whether any turn brings reasoning back."""
+    return any(isinstance(message, ThoughtfulMessage) and message.thoughts for message in messages)
+
+
+def without_thoughts(messages: Sequence[Message]) -> list[Message]:
+    """The same turns without it."""
+    return [
+        structs.replace(message, thoughts=()) if isinstance(message, ThoughtfulMessage) else message
+        for message in messages
+    ]

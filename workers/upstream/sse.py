@@ -43,9 +43,14 @@ class EventReader:
         return b"".join(events)
 
     def _whole(self, data: bytes, gap: bytes) -> list[bytes]:
-        # The usual case: the read holds whole events of one data line each.
+        # The usual case: the read holds whole events of one data line each, perhaps below their name.
         events: list[bytes] = []
         for block in data.split(gap):
+            if block.startswith(b"event: ") and gap == b"\n\n":
+                rest = block[block.find(b"\n") + 1 :]
+                if rest.startswith(b"data: ") and b"\n" not in rest:
+                    events.append(rest[6:])
+                    continue
             if block.startswith(b"data: ") and b"\n" not in block and b"\r" not in block:
                 events.append(block[6:])
             elif block:

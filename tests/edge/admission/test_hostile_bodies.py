@@ -30,6 +30,7 @@ from schemas.verbs.catalogue import CatalogueReply
 from schemas.verbs.keys import KeyReply
 
 BODIES = 10_000
+PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 PER_EXAMPLE = 50  # drawing pieces is dear, putting them together is not
 MODELS = [model.id for model in BUILTIN]
 KEY = keys.generate()
@@ -38,7 +39,8 @@ numbers = st.one_of(
     st.integers(-(2**70), 2**70), st.floats(), st.sampled_from([0, 1, -1, 2**31, 2**63, 1e308])
 )
 texts = st.one_of(
-    st.text(max_size=8), st.sampled_from(["user", "\x00", "\ud7ff", "file", "image_url", "auto", *MODELS])
+    st.text(max_size=8),
+    st.sampled_from(["user", "\x00", "\ud7ff", "file", "image_url", "function_call", "auto", *MODELS]),
 )
 scalars = st.one_of(st.none(), st.booleans(), numbers, texts)
 names = st.sampled_from(
@@ -66,6 +68,13 @@ names = st.sampled_from(
         "data",
         "file_data",
         "file_id",
+        "input_image",
+        "output",
+        "call_id",
+        "arguments",
+        "encrypted_content",
+        "effort",
+        "format",
         "audio",
         "id",
         "function",
@@ -104,6 +113,12 @@ FIELDS = [
     "web_search_options",
     "temperature",
     "prompt",
+    "instructions",
+    "reasoning",
+    "text",
+    "include",
+    "max_output_tokens",
+    "previous_response_id",
 ]
 
 
@@ -118,6 +133,7 @@ def assemble(rng: random.Random, pieces: list[Any]) -> bytes:
     body = {
         "model": rng.choice([*MODELS, rng.choice(pieces)]),
         "messages": rng.choice([[message], [message, rng.choice(pieces)], rng.choice(pieces)]),
+        "input": rng.choice(["hi", [message], pieces, rng.choice(pieces)]),
     }
     for name in rng.sample(FIELDS, rng.choice([0, 0, 1, 2, 5])):
         body[name] = rng.choice([1, True, "auto", None, rng.choice(pieces)])
@@ -252,7 +268,7 @@ def test_hostile_bodies() -> None:
             data = assemble(rng, pieces)
             if rng.random() < 0.3:
                 data = damage(rng, data)
-            path = rng.choice(("/v1/chat/completions", "/v1/completions"))
+            path = rng.choice(PATHS)
             status, answer = loop.run_until_complete(app.post(path, data))
             statuses[status] = statuses.get(status, 0) + 1
             seen += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import threading
 import time
 
@@ -104,6 +105,54 @@ async def test_a_table_without_an_end_is_read_until_the_deadline(monkeypatch):
         await asyncio.wrap_future(counter._jobs[0])
         assert waited.s < 1
     finally:
+        counter.close()
+
+
+class _Dropped:
+    """What the garbage collector finds while a document is read, and whose finalizer is at work when the time is over."""
+
+    done = False
+    after = 0.0  # from when on; the library reads its file before, and then looks at the time itself
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        counting = threading.current_thread().name.startswith("pages")
+        end = self.after + 0.3 if counting and time.monotonic() > self.after else 0
+        while time.monotonic() < end:
+            _nothing()
+            _Dropped.done = True
+
+
+def _nothing() -> None:
+    """A function that is called."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_finalizer_does_not_take_the_deadline(monkeypatch):
+    """The end of the time may fall into a finalizer that the garbage collector calls, which swallows what is raised."""
+    row = b"[" + b"0 " * 20_000 + b"]"
+    bomb = asked(packed(tree(1) | {5: b"[" + row * 200 + b"]"}), "b")
+    counter = PageCounter()
+    monkeypatch.setattr(_Dropped, "done", False)
+
+    def litter(_phase: str, _info: dict[str, int]) -> None:
+        if not _Dropped.done:  # so that each collection finds a finalizer to call
+            _Dropped()
+
+    gc.callbacks.append(litter)
+    try:
+        assert counted(pdf(tree(1))) == 1
+        monkeypatch.setattr(pages, "COUNT_S", 0.3)
+        monkeypatch.setattr(_Dropped, "after", time.monotonic() + 0.2)
+        waited = Ticks()
+        assert await counter.count((bomb,)) == {}
+        await asyncio.wrap_future(counter._jobs[0])
+        assert _Dropped.done
+        assert waited.s < 3
+    finally:
+        gc.callbacks.remove(litter)
         counter.close()
 
 

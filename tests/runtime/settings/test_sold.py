@@ -77,17 +77,21 @@ def test_what_no_route_serves_is_known_and_not_sold(tmp_path):
     own = (
         '[[models]]\nid = "gpt-5-pro"\npool = "main"\nupstream = "gpt-6-luna"\ncontext = 10\nmax_output = 5\n'
     )
-    found = settings(tmp_path, pool("main"), pool("g", "gemini"), own)
+    silent = pool(
+        "silent", more='base_url = "http://up/v1"\n'
+    )  # a server that is not known to speak Responses
+    found = settings(tmp_path, pool("main"), pool("g", "gemini"), silent, own)
     models = by_id(found)
     named = {one.id: one.modes for one in unrouted(found, models, TODAY)}
     assert not named.keys() & models.keys()
-    for name, preset in (("main", "openai"), ("g", "gemini")):
+    for name, preset in (("main", "openai"), ("g", "gemini"), ("silent", "openai")):
         for row in rows(preset).values():
             if row.shutdown is None or row.shutdown > TODAY:
                 assert f"{name}/{row.id}" in models or named[f"{name}/{row.id}"] == row.mode
                 assert row.id in models or named[row.id] == row.mode
     assert named["text-embedding-3-small"] == ("embeddings",)
-    assert (named["main/gpt-5-pro"], "gpt-5-pro" in named) == (("responses",), False)
+    assert (named["silent/gpt-5-pro"], "gpt-5-pro" in named) == (("responses",), False)
+    assert models["main/gpt-5-pro"].capabilities.responses
     assert not list(unrouted(settings(tmp_path, pool("x", "anthropic")), (), TODAY))
     assert not list(unrouted(Settings(), (), TODAY))
 
@@ -397,11 +401,36 @@ def test_what_has_ended_is_told_and_not_sold(tmp_path):
     assert ended
     assert {model.pool for model in ended.values()} == {"home"}
     assert all(model.dated and model.lifecycle is Lifecycle.RETIRED for model in ended.values())
-    assert all(
-        model.id == f"home/{model.upstream}" for model in ended.values()
-    )  # the bare ids are of the other
+    assert all(  # the bare ids are of the other, but for those that it cannot be asked for
+        model.id == f"home/{model.upstream}" or rows("openai")[model.upstream].mode == ("responses",)
+        for model in ended.values()
+    )
     assert {model.id for model in priced(mixed, TODAY)} == ended.keys() | live.keys()
     alone = settings(tmp_path, pool("home"))
     assert {model.upstream for model in retired(alone, by_id(alone), TODAY)} == {
         model.upstream for model in ended.values()
     }
+
+
+def test_models_that_speak_responses(tmp_path):
+    """OpenAI's own do, but for those made for chat; elsewhere a pool says so. What speaks nothing else is sold there."""
+    elsewhere = 'base_url = "http://127.0.0.1:9/v1"\n'
+    says_so = pool("c", more=elsewhere).replace("provider", "responses = true\nprovider", 1)
+    found = by_id(settings(tmp_path, pool("a"), pool("b", more=elsewhere), says_so, pool("d", "anthropic")))
+    for name in ("a", "c"):
+        assert found[f"{name}/gpt-4o"].capabilities.responses
+        assert not found[f"{name}/gpt-audio-1.5"].capabilities.responses
+        alone = found[f"{name}/gpt-5-pro"].capabilities
+        assert (alone.responses, alone.chat, alone.completions) == (True, False, False)
+    assert not found["b/gpt-4o"].capabilities.responses
+    assert "b/gpt-5-pro" not in found
+    assert not any(model.capabilities.responses for model in found.values() if model.pool == "d")
+    assert sold_by(settings(tmp_path, says_so), load_pool(settings(tmp_path, says_so)), TODAY)[
+        "gpt-4o"
+    ].capabilities.responses
+
+
+def load_pool(found: Settings):
+    """The only pool."""
+    (only,) = found.pools
+    return only

@@ -432,3 +432,17 @@ def test_some_options_are_honoured_only_while_a_model_does_not_reason(option):
         error = refusal(option | said, model)
         assert error is not None
         assert (error.status, error.param, error.code) == (400, next(iter(option)), "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("able", "path"), [({"completions": True}, "completions"), ({"responses": True}, "responses")]
+)
+def test_a_model_without_chat_is_refused_for_every_family(able, path):
+    """The 400 says by which route it answers; a provider that judges for itself is not asked either."""
+    for family in ("openai", "sandbox", "anthropic"):
+        row = msgspec.structs.replace(OLD, family=family, capabilities=Capabilities(chat=False, **able))
+        error = refusal({}, row)
+        assert (error.status, error.param) == (400, "model")
+        assert f"/v1/{path}" in error.message
+        legacy = refusal({"prompt": "hi"}, row, COMPLETIONS)
+        assert (legacy is None) == (path == "completions")

@@ -1,6 +1,7 @@
 """What every dialect keeps to, run over all of them, and the bytes of those that callers know already."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,10 +14,11 @@ from schemas.catalogue.forwarded import Forwarded
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.parameters import PRICED
 from schemas.chat.priced import RequestError
-from schemas.dialects import DIALECTS, NAMED
+from schemas.dialects import DIALECTS, NAMED, envelope_at
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError
 
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "responses"
 MODEL = Model(
     id="m",
     pool="p",
@@ -31,7 +33,10 @@ WORDS = "Tell me of the sea. "
 PROMPT: dict[str, dict[str, Any]] = {  # what a minimal body has beside its model, by dialect
     "chat": {"messages": [{"role": "user", "content": WORDS}]},
     "completions": {"prompt": WORDS},
+    "responses": {"input": WORDS},
 }
+LIMITS = {"responses": "max_output_tokens"}  # what the output limit is called, where not max_tokens
+DROPPING = {"responses"}  # dialects in which what nobody knows goes no further, and is named
 ERRORS = [
     errors.invalid('No "such" thing\n.', param="messages[0]", code="invalid_value"),
     errors.missing_key(),
@@ -111,7 +116,7 @@ def test_headers_are_named_in_lower_case(dialect: Dialect) -> None:
 @every_error
 def test_error_bodies_tell_the_facts_and_nothing_else(dialect: Dialect, error: WireError) -> None:
     """An error's body is JSON with its message and type; how long to wait and whether to retry are headers alone."""
-    whole = msgspec.json.decode(dialect.error_body(error))
+    whole = msgspec.json.decode(dialect.error_body(error, ""))
     told = json.dumps(whole)
     assert json.dumps(error.message)[1:-1] in told
     assert error.type in told
@@ -145,7 +150,7 @@ def test_a_minimal_body_is_read(dialect: Dialect) -> None:
     ask = dialect.read(fields)
     assert ask.candidates == (ask.model,) == ("m",)
     assert (ask.stream, ask.inputs, ask.choices, ask.limit_set, ask.dropped) == (False, 1, 1, False, ())
-    assert ask.floor == 1
+    assert ask.floor == (16 if dialect.name == "responses" else 1)
     assert dialect.encode(fields) == raw
     assert dialect.refuse(MODEL, raw) is None
     assert read(dialect, body(dialect, stream=True)).stream
@@ -171,6 +176,9 @@ def test_what_is_no_object_is_refused(dialect: Dialect, raw: bytes) -> None:
 def test_priced_names_in_another_case_are_refused(dialect: Dialect) -> None:
     """Some servers match names whatever their case: a second spelling of what is priced would not be paid for."""
     for name in PRICED:
+        if dialect.name in DROPPING:
+            assert name.upper() in read(dialect, body(dialect, **{name.upper(): 1})).dropped
+            continue
         error = refused(dialect, json.dumps(body(dialect, **{name.upper(): 1})).encode())
         assert (error.status, error.code) == (400, "unknown_parameter")
 
@@ -178,10 +186,11 @@ def test_priced_names_in_another_case_are_refused(dialect: Dialect) -> None:
 @every
 def test_the_last_of_duplicates_counts_and_travels(dialect: Dialect) -> None:
     """What is priced is what is sent: of two values under one name the first goes nowhere."""
-    raw = json.dumps(body(dialect))[:-1].encode() + b',"max_tokens":5,"max_tokens":7}'
+    limit = LIMITS.get(dialect.name, "max_tokens").encode()
+    raw = json.dumps(body(dialect))[:-1].encode() + b',"%b":5,"%b":7}' % (limit, limit)
     fields = dialect.decode(raw)
     assert dialect.read(fields).limit == 7
-    assert dialect.encode(fields).count(b"max_tokens") == 1
+    assert dialect.encode(fields).count(limit) == 1
 
 
 @every
@@ -197,7 +206,8 @@ def test_a_bound_covers_every_byte(dialect: Dialect) -> None:
 @every
 def test_a_limit_is_at_most_the_models(dialect: Dialect) -> None:
     """A hold never covers more output than the model can give."""
-    fields = dialect.decode(json.dumps(body(dialect, max_tokens=10_000)).encode())
+    limit = {LIMITS.get(dialect.name, "max_tokens"): 10_000}
+    fields = dialect.decode(json.dumps(body(dialect, **limit)).encode())
     assert dialect.bound(fields, dialect.read(fields), MODEL).limit == 500
 
 
@@ -208,9 +218,10 @@ def test_known_bytes(name: str) -> None:
     assert dialect.path == known["path"]
     assert dialect.ping == known["ping"]
     assert dialect.end(ENDING) == known["end"]
-    assert dialect.error_body(errors.overloaded()) == known["body"]
+    assert dialect.error_body(errors.overloaded(), "req_1") == known["body"]
+    assert dialect.error_status(errors.overloaded()) == 503
     assert dialect.error_event(errors.overloaded(), ENDING) == b"data: " + known["body"] + b"\n\n"
-    assert dialect.key_headers == (b"authorization",)
+    assert dialect.key_headers == (b"authorization", b"x-api-key")
     assert dialect.job_headers == ()
 
 
@@ -218,3 +229,67 @@ def test_an_absent_limit_is_sixteen_on_completions() -> None:
     """As at OpenAI; on chat it is none."""
     limits = {dialect.name: read(dialect, body(dialect)).limit for dialect in DIALECTS}
     assert (limits["chat"], limits["completions"]) == (None, 16)
+
+
+def test_every_path_has_an_envelope() -> None:
+    """A dialect's own, and what is below it; OpenAI's everywhere else, also where a path only begins alike."""
+    for dialect in DIALECTS:
+        assert envelope_at(dialect.path) is envelope_at(dialect.path + "/more") is dialect
+        assert envelope_at(dialect.path + "more") is NAMED["chat"]
+    for path in ("", "/", "/v1", "/v1/models", "/metrics"):
+        assert envelope_at(path) is NAMED["chat"]
+
+
+def test_a_failed_stream_of_responses_to_the_byte() -> None:
+    """The two events that official clients were tested with, numbered on from those that were sent."""
+    recorded = (FIXTURES / "r5-error.sse").read_bytes().split(b"\n\n")[-3:-1]
+    ending = Ending("req_1", "M", 5, created_s=1_795_632_967)
+    error, failed = NAMED["responses"].error_event(errors.overloaded(), ending).split(b"\n\n")[:-1]
+    assert error == recorded[0]
+    told, known = (json.loads(event.partition(b"data: ")[2]) for event in (failed, recorded[1]))
+    known["response"]["output"] = []  # what was sent has been sent: an edge does not keep it
+    assert list(told["response"]) == list(known["response"])
+    assert told == known
+    assert NAMED["responses"].end(ending) == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.saturated("Full."), "rate_limit_exceeded"),
+        (errors.upstream_failed(), "server_error"),
+        (errors.invalid("x", code="context_length_exceeded"), "context_length_exceeded"),
+        (errors.invalid("x", code="invalid_value"), "invalid_prompt"),
+        (errors.upstream_failed(code="insufficient_quota"), "insufficient_quota"),
+    ],
+)
+def test_failed_responses_say_what_clients_go_by(error: WireError, code: str) -> None:
+    """They wait, give up or try again by one of OpenAI's own few codes."""
+    told = events(NAMED["responses"].error_event(error, ENDING), NAMED["responses"])
+    assert [json.loads(told[0])["code"], json.loads(told[1])["response"]["error"]["code"]] == [code, code]
+
+
+def test_a_responses_limit_below_the_floor_is_held_at_it() -> None:
+    """Where the upstream speaks the dialect, which takes no less; elsewhere the caller's own is kept to."""
+    dialect = NAMED["responses"]
+    fields = dialect.decode(json.dumps(body(dialect, max_output_tokens=3)).encode())
+    speaking = msgspec.structs.replace(MODEL, capabilities=Capabilities(responses=True))
+    assert dialect.bound(fields, dialect.read(fields), speaking).limit == 16
+    assert dialect.bound(fields, dialect.read(fields), MODEL).limit == 3
+
+
+def test_pictures_of_responses_are_bounded_as_in_chat() -> None:
+    """In a message and in a tool's result alike: by what they can be, and never by their bytes."""
+    dialect = NAMED["responses"]
+    seeing = msgspec.structs.replace(MODEL, capabilities=Capabilities(images=True, image_tokens_max=1_000))
+    picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 40_000}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": [picture]}
+    for items in ([{"role": "user", "content": [picture]}], [{"role": "user", "content": "x"}, call, output]):
+        fields = dialect.decode(json.dumps(body(dialect, input=items)).encode())
+        bound = dialect.bound(fields, dialect.read(fields), seeing)
+        assert 1_000 < bound.prompt_max < 1_500
+        assert bound.media_tokens == 1_000
+        with pytest.raises(RequestError) as raised:
+            dialect.bound(fields, dialect.read(fields), MODEL)
+        assert (raised.value.error.param or "").startswith(f"input[{len(items) - 1}]")

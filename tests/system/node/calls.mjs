@@ -11,6 +11,9 @@ async function collect(stream) {
 const steps = {
   chat: (client, body) => client.chat.completions.create(body),
   completions: (client, body) => client.completions.create(body),
+  responses: (client, body) => client.responses.create(body),
+  // The SDK's own accumulator: the response that it makes of a stream's events.
+  response: (client, { stream, ...body }) => client.responses.stream(body).finalResponse(),
   models: async (client) => (await client.models.list()).data,
   model: (client, body) => client.models.retrieve(body.id),
 };
@@ -21,7 +24,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   let outcome;
   try {
     const answer = await steps[step](client, body);
-    outcome = { ok: body?.stream ? await collect(answer) : answer };
+    outcome = { ok: body?.stream && step !== "response" ? await collect(answer) : answer };
   } catch (error) {
     const { message, status, type, param, code, requestID } = error;
     outcome = { error: { class: error.constructor.name, message, status, type, param, code, requestID } };

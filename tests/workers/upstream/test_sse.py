@@ -3,6 +3,8 @@
 import contextlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workers.upstream import sse
 from workers.upstream.sse import EventReader, EventTooLargeError
@@ -47,3 +49,29 @@ def test_a_byte_order_mark_hides_no_event(split: int, end: bytes) -> None:
     reader = EventReader()
     events = [event for at in range(0, len(data), split) for event in reader.feed(data[at : at + split])]
     assert events == [b"a", b"b", b"c"]
+
+
+LINES = st.sampled_from(
+    [
+        b"data: a",
+        b"data:b",
+        b"data: ",
+        b"data: data: c",
+        b"event: x",
+        b"event: x\ry",
+        b"event:",
+        b": ping",
+        b"id: 1",
+        b"x",
+        b"",
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=12))
+def test_names_change_nothing(lines: list[bytes]) -> None:
+    """Whole reads are read in a quicker way, and to the same events as bytes that come one by one."""
+    raw = b"".join(line + b"\n" for line in lines) + b"\n"
+    slow = EventReader()
+    expected = [event for at in range(len(raw)) for event in slow.feed(raw[at : at + 1])]
+    assert EventReader().feed(raw) == expected

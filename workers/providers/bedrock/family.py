@@ -41,7 +41,8 @@ class Bedrock:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
             return [
-                self._exchange(request, job, model, thoughts, render) for request, render in requests(job)
+                self._exchange(request, job, model, thoughts, render)
+                for request, render in requests(job, model)
             ]
         except RequestError as refused:
             raise RefusedError(refused.error) from None
@@ -56,7 +57,7 @@ class Bedrock:
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""
-        if b'"reasoning_effort"' not in job.body:
+        if b'"reasoning' not in job.body:
             return []
         wanted: list[str] = []
         for message in reversed(messages_with_calls(job)):

@@ -17,6 +17,7 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
+from schemas.responses.request import RESPONSES
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai import calling
@@ -101,9 +102,13 @@ class OpenAI:
             await self._tokens.prepare(minted)
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
-        """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
+        """One exchange; for a dialect that the upstream has not, whatever the emulation needs."""
         del thoughts
-        if job.dialect == COMPLETIONS and not model.capabilities.completions:
+        if job.dialect == RESPONSES and model.capabilities.responses:
+            from workers.providers.openai.responses.exchange import ResponsesExchange  # noqa: PLC0415  needed by few calls
+
+            return [ResponsesExchange(job)]
+        if job.dialect != CHAT and not (job.dialect == COMPLETIONS and model.capabilities.completions):
             from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
             return emulate(job, model, lambda chat: [self._exchange(chat, model)])

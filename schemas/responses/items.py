@@ -1,0 +1,274 @@
+"""Owns the input of a Responses request as a conversation: which item becomes which message, and where it stood."""
+
+from collections import defaultdict, deque
+from typing import Any, Final, NoReturn
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from schemas.chat.priced import RequestError
+from schemas.chat.request import FunctionCall, Message, TextPart, ToolCall
+from schemas.chat.request import Part as ChatPart
+from schemas.chat.toolsets import absent
+from schemas.errors import INVALID_REQUEST, WireError, invalid
+from schemas.json import UNREADABLE
+from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
+from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
+from schemas.responses.request import Item
+from schemas.responses.tools import Toolset, chat_name
+
+ITEMS_MAX: Final = 100_000
+_MESSAGE: Final = "message"
+_REFERENCE: Final = "item_reference"
+_ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+# Calls that run at the caller, and the names under which a history tells a chat model of them.
+_CALLS: Final = {
+    "function_call": "",
+    "custom_tool_call": "",
+    "local_shell_call": "local_shell",
+    "shell_call": "shell",
+    "apply_patch_call": "apply_patch",
+}
+OUTPUTS: Final = frozenset(f"{kind}_output" for kind in _CALLS)
+# What a provider ran by itself: a chat model has no place for it in a history.
+HOSTED: Final = frozenset(
+    (
+        "code_interpreter_call",
+        "computer_call",
+        "computer_call_output",
+        "file_search_call",
+        "image_generation_call",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "mcp_call",
+        "mcp_list_tools",
+        "program",
+        "program_output",
+        "tool_search_call",
+        "tool_search_output",
+        "web_search_call",
+    )
+)
+KNOWN: Final = (
+    frozenset((_MESSAGE, _REFERENCE, "reasoning", "additional_tools", "compaction", "compaction_trigger"))
+    | frozenset(_CALLS)
+    | OUTPUTS
+    | HOSTED
+)
+_decode_item = msgspec.json.Decoder(Item).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Carried(Struct, frozen=True):
+    """Reasoning that a caller carries: as it is written, and how many calls of its turn stand before it."""
+
+    text: str
+    before: int
+
+
+class Placed(Struct):
+    """A message, and the places in the body of it and of each of its calls; `carried` is its turn's reasoning."""
+
+    message: Message
+    place: str
+    calls: list[str] = []
+    carried: list[Carried] = []
+
+
+def read_items(raws: list[Raw]) -> list[Item]:
+    """The items of an input. Raises RequestError 400."""
+    if len(raws) > ITEMS_MAX:
+        refuse_value("input", f"At most {ITEMS_MAX} items are taken.")
+    return [take(_decode_item, raw, f"input[{index}]") for index, raw in enumerate(raws)]
+
+
+def kind_of(item: Item) -> str:
+    """An item's type, where it may be left out too."""
+    if item.type is None:
+        return _REFERENCE if item.id and item.role is None and absent(item.content) else _MESSAGE
+    return item.type
+
+
+def check_references(items: list[Item]) -> None:
+    """Raises RequestError 404 for a reference to an item that is kept nowhere; one to reasoning is no more than lost."""
+    for item in items:
+        if kind_of(item) == _REFERENCE and not (item.id or "").startswith("rs_"):
+            raise RequestError(item_not_found(item.id or ""))
+
+
+def item_not_found(item_id: str) -> WireError:
+    """404: what a reference names is not kept, in the words that OpenAI has for it."""
+    message = (
+        f"Item with id '{item_id[:128]}' not found. Items are not persisted when `store` is set to false, and this "
+        "gateway never stores any: send them whole. With the AI SDK set providerOptions.openai.store to false."
+    )
+    return WireError(404, INVALID_REQUEST, message, None, "input")
+
+
+class Conversation:
+    """Maps items one by one; `messages` is the result.
+
+    A model's turn is one message: its text and its calls. The results follow it at once, wherever they stood, for all
+    families want them there; and their pictures, which no tool message can carry, in a user's message after them.
+    """
+
+    def __init__(self, items: list[Item], tools: Toolset) -> None:
+        self.messages: list[Placed] = []
+        self._items = items
+        self._tools = tools
+        self._open: list[str] = []  # ids of the last turn's calls that have no result yet
+        self._turn: Placed | None = None  # the model's own, while it can go on
+        self._pictures: list[ChatPart] = []  # of results, until all of them are there
+        self._carried: list[Carried] = []  # of a turn that has not begun
+        self._results: dict[str, deque[int]] = defaultdict(deque)  # by call id, those not yet told
+        for index, item in enumerate(items):
+            if item.type in OUTPUTS and (call_id := item.call_id or item.id):
+                self._results[call_id].append(index)
+        for index, item in enumerate(items):
+            self._item(item, index)
+        self._settle()
+
+    def _item(self, item: Item, index: int) -> None:
+        kind, place = kind_of(item), f"input[{index}]"
+        if kind in _CALLS:
+            self._call(item, kind, place)
+        elif kind in OUTPUTS:
+            self._output(item, index, place)
+        elif kind == _MESSAGE:
+            self._message(item, place)
+        elif kind == "reasoning":
+            self._reasoning(item)
+        elif kind == "additional_tools":
+            self._tools.add_raw(item.tools, f"{place}.tools")
+        elif kind == "compaction":
+            message = "The encrypted content of this compaction could not be verified: it was not made here."
+            raise RequestError(
+                invalid(message, param=f"{place}.encrypted_content", code="invalid_encrypted_content")
+            )
+        elif kind == "compaction_trigger":
+            refuse_unsupported(
+                f"{place}.type",
+                "Conversations are not compacted here. Codex asks for it where its provider's `name` is OpenAI: "
+                "give the provider another name.",
+            )
+        elif kind not in KNOWN:
+            self._unknown(item, place)
+
+    def _message(self, item: Item, place: str) -> None:
+        role = _ROLES.get(item.role or "")
+        if role is None:
+            if item.role is None:
+                refuse_missing(f"{place}.role")
+            refuse_value(f"{place}.role", "It must be user, assistant, system or developer.")
+        if absent(item.content):
+            refuse_missing(f"{place}.content")
+        content = content_of(item.content, f"{place}.content")
+        if role == "assistant":
+            self._said(spoken(content), place)
+            return
+        self._settle()
+        self._add(Message(role, content), place)
+
+    def _said(self, said: Content, place: str) -> None:
+        """What the model said: beside calls without results it is of their turn, else a turn begins."""
+        if self._turn is not None and self._open:
+            message = self._turn.message
+            self._turn.message = structs.replace(message, content=joined_content(message.content, said))
+        elif said:
+            self._settle()
+            self._turn = self._add(Message("assistant", said), place)
+
+    def _reasoning(self, item: Item) -> None:
+        """Reasoning of the turn that goes on, or of the next."""
+        if not item.encrypted_content:
+            return
+        turn = self._turn
+        carried = self._carried if turn is None else turn.carried
+        carried.append(Carried(item.encrypted_content, 0 if turn is None else len(turn.calls)))
+
+    def _call(self, item: Item, kind: str, place: str) -> None:
+        call_id = item.call_id or item.id
+        if not call_id:
+            refuse_missing(f"{place}.call_id")
+        name = _CALLS[kind] or item.name
+        if not name:
+            refuse_missing(f"{place}.name")
+        function = FunctionCall(chat_name(name, item.namespace), _arguments(item, kind))
+        if self._turn is None:
+            self._settle()
+            self._turn = self._add(Message("assistant"), place)
+        turn = self._turn
+        calls = [*(turn.message.tool_calls or ()), ToolCall(call_id, "function", function)]
+        turn.message = structs.replace(turn.message, tool_calls=calls)
+        turn.calls.append(place)
+        self._open.append(call_id)
+
+    def _output(self, item: Item, index: int, place: str) -> None:
+        call_id = item.call_id or item.id
+        if not call_id:
+            refuse_missing(f"{place}.call_id")
+        waiting = self._results[call_id]
+        if not waiting or waiting[0] != index:
+            return  # it was told when its turn ended
+        if call_id not in self._open:
+            message = f"No tool call found for function call output with call_id {call_id[:128]}."
+            raise RequestError(invalid(message, param="input"))
+        self._tell(call_id, waiting.popleft())
+
+    def _tell(self, call_id: str, index: int) -> None:
+        """One result. The model's turn is over with the first of them."""
+        self._open.remove(call_id)
+        self._turn = None
+        place = f"input[{index}].output"
+        text, pictures = output_of(self._items[index].output, place)
+        if pictures:
+            self._pictures += [TextPart(f"Image from tool call {call_id}:"), *pictures]
+        self._add(Message("tool", text, tool_call_id=call_id), f"input[{index}]")
+
+    def _unknown(self, item: Item, place: str) -> None:
+        """An item of a type that nobody knows: its text goes on as the user's, for it may be all that was asked."""
+        texts = texts_of(item.content)
+        if texts:
+            self._settle()
+            self._add(Message("user", texts), place)
+
+    def _settle(self) -> None:
+        """The model's turn is over: each of its calls has a result, here or further on."""
+        for call_id in list(self._open):
+            waiting = self._results[call_id]
+            if not waiting:
+                _refuse_unanswered(call_id)
+            self._tell(call_id, waiting.popleft())
+        self._turn = None
+        if self._pictures:
+            pictures, self._pictures = self._pictures, []
+            self._add(Message("user", pictures), self.messages[-1].place)
+
+    def _add(self, message: Message, place: str) -> Placed:
+        placed = Placed(message, place)
+        if message.role == "assistant":
+            placed.carried, self._carried = self._carried, []
+        self.messages.append(placed)
+        return placed
+
+
+def _arguments(item: Item, kind: str) -> str:
+    """A call's arguments as the text of an object: what was cut off in an earlier answer must not spoil the next."""
+    if kind == "custom_tool_call":
+        return _encode({"input": item.input or ""}).decode()
+    if kind != "function_call":
+        raw = item.action if absent(item.operation) else item.operation
+        return "{}" if absent(raw) else bytes(raw).decode()
+    text = item.arguments or ""
+    try:
+        if text.strip():
+            _decode_object(text)
+    except UNREADABLE:
+        return _encode({"arguments": text}).decode()
+    return text
+
+
+def _refuse_unanswered(call_id: str) -> NoReturn:
+    message = f"No tool output found for function call {call_id[:128]}."
+    raise RequestError(invalid(message, param="input"))

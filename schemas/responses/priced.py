@@ -1,0 +1,117 @@
+"""Owns what is priced in a Responses request: what it asks for, and a true bound of its prompt, before any hold."""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
+from schemas.catalogue.model import Model
+from schemas.chat import priced as chat
+from schemas.chat.priced import RequestError
+from schemas.json import UNREADABLE
+from schemas.responses.fields import NO_PROMPT, dropped, dropped_through_chat
+from schemas.responses.items import KNOWN
+from schemas.responses.reading import refuse_missing
+from schemas.responses.tools import OFFERED, is_local
+from schemas.responses.translate import Translated, translate
+
+FLOOR = 16  # the least limit that OpenAI takes
+# What an input must contain before any part of it can be something other than text; any \u may be a letter of it.
+_MEDIA_SIGNS = (b"input_image", b"input_file", b"input_audio", b"\\u")
+_NAME_CHARS_MAX = 64
+
+
+class _Kind(Struct):
+    type: str | None = None
+    role: str | None = None
+
+
+_decode_kinds = msgspec.json.Decoder(list[_Kind]).decode
+_encode = msgspec.json.Encoder().encode
+_NULL = Raw(b"null")
+
+
+def read(fields: Fields) -> Ask:
+    """What a body asks for. Raises RequestError."""
+    if bytes(fields.get("input", _NULL)) in (b"null", b'""', b"[]"):
+        refuse_missing("input")
+    limit = chat.count(fields, "max_output_tokens", chat.LIMIT_MAX)
+    return Ask(
+        candidates=chat.candidates(fields),
+        stream=chat.flag(fields, "stream"),
+        include_usage=True,
+        include_cost=chat.wants_cost(fields),
+        inputs=1,
+        choices=1,
+        limit=limit,
+        limit_set=limit is not None,
+        limit_name="max_output_tokens",
+        floor=FLOOR,
+        dropped=(*dropped(fields), *_hosted(fields), *_unknown(fields)),
+    )
+
+
+def _kinds(fields: Fields, name: str) -> list[_Kind]:
+    """The types in a list; none for what is none, which is refused where it is read in full."""
+    try:
+        return _decode_kinds(fields.get(name, _NULL))
+    except UNREADABLE:
+        return []
+
+
+def _hosted(fields: Fields) -> list[str]:
+    return [
+        f"tools[{index}]:{tool.type[:_NAME_CHARS_MAX]}"
+        for index, tool in enumerate(_kinds(fields, "tools"))
+        if tool.type is not None and not is_local(tool.type)
+    ]
+
+
+def _unknown(fields: Fields) -> list[str]:
+    return [
+        f"input[{index}]:{item.type[:_NAME_CHARS_MAX]}"
+        for index, item in enumerate(_kinds(fields, "input"))
+        if item.type is not None and item.type not in KNOWN
+    ]
+
+
+def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
+    """The bound of a body's prompt for one model, by the rules of chat. Raises RequestError for what has none."""
+    uplift = chat.priced_tier(fields, model)
+    text_bytes = sum(len(bytes(value)) for name, value in fields.items() if name not in NO_PROMPT)
+    media = chat.Media(model, seen)
+    translated = _with_media(fields, model)
+    if translated is not None:
+        try:
+            media.read(Raw(_encode(translated.chat.messages)))
+        except RequestError as refused:
+            raise RequestError(translated.told(refused.error)) from None
+        text_bytes -= media.inline_bytes
+    tokens_max = text_bytes + media.sum.most + model.capabilities.overhead_tokens
+    native = model.capabilities.responses
+    wanted = ask.limit if ask.limit is None or not native else max(ask.limit, ask.floor)
+    return Bound(
+        prompt_max=max(min(model.context, tokens_max), 1),
+        text_bytes=text_bytes,
+        limit=None if wanted is None else min(wanted, model.max_output),
+        media_tokens=media.sum.likely,
+        documents=tuple(media.documents),
+        uplifts=() if uplift is None else (uplift,),
+        dropped=() if native else (*dropped_through_chat(fields), *_not_offered(fields)),
+    )
+
+
+def _not_offered(fields: Fields) -> list[str]:
+    """Tools that run at the caller, and that no chat model is offered."""
+    return [
+        f"tools[{index}]:{tool.type}"
+        for index, tool in enumerate(_kinds(fields, "tools"))
+        if is_local(tool.type) and tool.type not in OFFERED
+    ]
+
+
+def _with_media(fields: Fields, model: Model) -> Translated | None:
+    """The translation of a body that may have media in it."""
+    raw = bytes(fields.get("input", _NULL))
+    if not any(sign in raw for sign in _MEDIA_SIGNS):
+        return None
+    return translate(_encode(fields), model)

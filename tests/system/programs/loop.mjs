@@ -1,0 +1,27 @@
+// Owns a tool loop of the AI SDK: streams it to its end and prints what came, as one line of JSON.
+import { createOpenAI } from "@ai-sdk/openai";
+import { jsonSchema, stepCountIs, streamText, tool } from "ai";
+
+const { model, store } = JSON.parse(process.argv[2]);
+const openai = createOpenAI({ baseURL: process.env.BASE_URL, apiKey: process.env.TOKN_API_KEY });
+const seen = [];
+const look = tool({
+  description: "Looks at something.",
+  inputSchema: jsonSchema({ type: "object", properties: { at: { type: "string" } }, required: ["at"] }),
+  execute: async ({ at }) => {
+    seen.push(at);
+    return `seen ${at}`;
+  },
+});
+const errors = [];
+const result = streamText({
+  model: openai(model),
+  tools: { look },
+  prompt: "Look at x and y.",
+  stopWhen: stepCountIs(3),
+  maxRetries: 0,
+  providerOptions: { openai: { store } },
+  onError: ({ error }) => errors.push(String(error)),
+});
+const text = await result.text;
+process.stdout.write(JSON.stringify({ text, seen, errors }) + "\n");

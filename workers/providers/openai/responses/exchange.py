@@ -1,0 +1,261 @@
+"""Owns one Responses call to an upstream that speaks the dialect: events pass on, and what is billed is read of them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from runtime.settings.settings import AccountSettings
+from schemas.bus.frames import Job
+from schemas.catalogue.regions import is_openai, openai_region
+from schemas.chat.caching import LONG_TTLS, may_name, ttls
+from schemas.chat.priced import RequestError
+from schemas.errors import invalid
+from schemas.json import UNREADABLE
+from schemas.money.amounts import nano_to_usd
+from schemas.money.pricing import TokenUsage, charge
+from schemas.responses.response import response_id
+from workers.providers.base import Fault, RefusedError
+from workers.providers.faults import CUT, NONSENSE
+from workers.providers.openai.errors import event_fault
+from workers.providers.openai.responses.request import upstream_fields, without_reasoning
+from workers.providers.openai.responses.usage import token_usage
+from workers.upstream.request import UpstreamRequest
+from workers.upstream.sse import EventReader, EventTooLargeError
+
+BASE_URL: Final = "https://api.openai.com/v1"
+_HEAD: Final = frozenset(("response.created", "response.in_progress", "response.queued"))
+_LAST: Final = frozenset(("response.completed", "response.incomplete"))
+_FAILED: Final = "response.failed"
+_NAMES: Final = "response."
+_UNVERIFIED: Final = b"invalid_encrypted_content"
+_TIER: Final = "service_tier"
+_TIER_CHARS_MAX: Final = 64
+_STANDARD_TIERS: Final = frozenset(("", "auto", "default", "standard"))
+_DEFAULT_TIER: Final = Raw(b'"default"')
+_NULL: Final = b"null"
+_encode = msgspec.json.Encoder().encode
+_decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class _Event(Struct):
+    """One event, as far as it is read; `response` is there at a stream's ends alone."""
+
+    type: str = ""
+    delta: Any = None
+    response: Raw = Raw(b"")
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class ResponsesExchange:
+    """One call. Its head waits for the first event behind it, so that a failure at once can be tried elsewhere."""
+
+    __slots__ = (
+        "_events",
+        "_fields",
+        "_head",
+        "_job",
+        "_last_account",
+        "_long_cache",
+        "_region",
+        "_waived",
+        "fault",
+        "finished",
+        "output_bytes",
+        "thoughts",
+        "uplifts",
+        "usage",
+    )
+
+    def __init__(self, job: Job) -> None:
+        self.thoughts: dict[str, str] = {}
+        self._job = job
+        self._fields: dict[str, Raw] = {}
+        self._waived = False  # it goes on without earlier reasoning
+        self._last_account: AccountSettings | None = None
+        self._long_cache = may_name(job.body) and not LONG_TTLS.isdisjoint(ttls(_decode_map(job.body)))
+        self._region: tuple[str, ...] = ()
+        self._restart()
+
+    def _restart(self) -> None:
+        self.usage: TokenUsage | None = None
+        self.output_bytes = 0
+        self.uplifts: tuple[str, ...] = self._region
+        self.finished = False
+        self.fault: Fault | None = None
+        self._events = EventReader()
+        self._head: list[bytes] | None = []  # None once it has gone
+
+    def request(self, account: AccountSettings) -> UpstreamRequest:
+        """The call with one account's key; forgets what an earlier try has read. Raises RefusedError."""
+        base = account.base_url.rstrip("/") or BASE_URL
+        region = openai_region("openai", base)
+        self._region = (region,) if region else ()
+        self._restart()
+        self._last_account = account
+        own = is_openai(base)
+        try:
+            fields = upstream_fields(self._job, own_blobs_only=own)
+        except RequestError as refused:
+            raise RefusedError(refused.error) from None
+        except UNREADABLE:
+            raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
+        if self._waived:
+            fields = without_reasoning(fields) or fields
+        # An absent one means at OpenAI what its project is set to, at any price.
+        if own and bytes(fields.get(_TIER, Raw(b'"auto"'))) == b'"auto"':
+            fields[_TIER] = _DEFAULT_TIER
+        self._fields = fields
+        headers = {
+            "Authorization": f"Bearer {account.api_key}",
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream" if self._job.stream else "application/json",
+        }
+        if account.organization:
+            headers["OpenAI-Organization"] = account.organization
+        if account.project:
+            headers["OpenAI-Project"] = account.project
+        return UpstreamRequest("POST", f"{base}/responses", headers, _encode(fields))
+
+    def without(self, status: int, body: bytes) -> UpstreamRequest | None:
+        """The same call once more without earlier reasoning, where the upstream cannot verify it."""
+        account = self._last_account
+        if self._waived or account is None or status != 400 or _UNVERIFIED not in body:
+            return None
+        if without_reasoning(self._fields) is None:
+            return None
+        self._waived = True
+        return self.request(account)
+
+    def taken(self) -> None:
+        """That call was answered: nothing is to be remembered, for it says nothing of the account."""
+
+    def answer(self, body: bytes) -> bytes:
+        """The upstream's response under the caller's model, and `cost` if it was asked for."""
+        try:
+            body.decode()
+            return self._whole(_decode_map(body))
+        except UNREADABLE:
+            self.fault = NONSENSE
+            return b""
+
+    def _whole(self, response: dict[str, Raw]) -> bytes:
+        status = _text(response.get("status"))
+        self._count(response)
+        if not _absent(response, "error") or status == "failed":
+            self._fail(response.get("error"))
+            return b""
+        output = bytes(response.get("output", b""))
+        if status not in ("completed", "incomplete") or not output.startswith(b"["):
+            self.fault = NONSENSE
+            return b""
+        self.output_bytes += len(output)
+        self.finished = True
+        return _encode(self._own(response))
+
+    def feed(self, data: bytes) -> bytes:
+        """The upstream's events under the caller's model."""
+        if self._over():
+            return b""
+        try:
+            events = self._events.feed(data)
+        except EventTooLargeError:
+            self.fault = NONSENSE
+            return b""
+        out: list[bytes] = []
+        for event in events:
+            self._event(event, out)
+            if self._over():
+                break
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """What a last event without its blank line still says. A stream that ends without its last event was cut."""
+        out: list[bytes] = []
+        if not self._over():
+            if rest := self._events.end():
+                self._event(rest, out)
+            if not self._over():
+                self.fault = CUT
+        return b"".join(out)
+
+    def _over(self) -> bool:
+        return self.finished or self.fault is not None
+
+    def _event(self, raw: bytes, out: list[bytes]) -> None:
+        if raw.startswith(b"[DONE]"):
+            return
+        try:
+            if not raw.isascii():
+                raw.decode()
+            event = _decode_event(raw)
+            if event.type == "error":
+                self._error(raw)
+            elif event.type.startswith(_NAMES):
+                self._named(event, raw, out)
+        except UNREADABLE:
+            self.fault = NONSENSE
+
+    def _named(self, event: _Event, raw: bytes, out: list[bytes]) -> None:
+        if bytes(event.response).startswith(b"{"):
+            response = _decode_map(event.response)
+            if event.type == _FAILED:
+                self._count(response)
+                self._fail(response.get("error"))
+                return
+            if event.type in _LAST:
+                self._count(response)
+            raw = _encode(_decode_map(raw) | {"response": Raw(_encode(self._own(response)))})
+            self.finished = event.type in _LAST
+        elif isinstance(event.delta, str):
+            self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
+        framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
+        if self._head is None:
+            out.append(framed)
+        elif event.type in _HEAD:
+            self._head.append(framed)
+        else:
+            out += [*self._head, framed]
+            self._head = None
+
+    def _own(self, response: dict[str, Raw]) -> dict[str, Raw]:
+        job = self._job
+        response["id"] = Raw(_encode(response_id(job.request_id)))
+        response["model"] = Raw(_encode(job.model))
+        response["store"] = Raw(b"false")
+        if self.usage is not None and job.include_cost and job.price is not None:
+            cost = nano_to_usd(charge(self.usage, job.price, job.rate, self.uplifts))
+            shown = _decode_map(response["usage"]) | {"cost": Raw(_encode(cost))}
+            response["usage"] = Raw(_encode(shown))
+        return response
+
+    def _count(self, response: Mapping[str, Raw]) -> None:
+        if not _absent(response, "usage"):
+            self.usage = token_usage(response["usage"], long_cache=self._long_cache)
+        tier = _text(response.get(_TIER))
+        if tier not in _STANDARD_TIERS:
+            self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
+
+    def _error(self, raw: bytes) -> None:
+        """An error event: flat as the schema has it, or with an object as other servers write it."""
+        fields = _decode_map(raw)
+        del fields["type"]  # which is that of the event
+        nested = fields.get("error")
+        self._fail(nested if nested is not None and bytes(nested).startswith(b"{") else Raw(_encode(fields)))
+
+    def _fail(self, error: Raw | None) -> None:
+        told = event_fault(msgspec.json.decode(error) if error is not None else None)
+        served = self.usage is not None or self.output_bytes > 0
+        self.fault = structs.replace(told, unbilled=told.unbilled and not served)
+
+
+def _absent(fields: Mapping[str, Raw], name: str) -> bool:
+    raw = fields.get(name)
+    return raw is None or bytes(raw) == _NULL
+
+
+def _text(raw: Raw | None) -> str:
+    return str(msgspec.json.decode(raw)) if raw is not None and bytes(raw).startswith(b'"') else ""

@@ -1,0 +1,128 @@
+"""Owns a Responses request on its way to an upstream that speaks the dialect: what goes on, and what is cleaned off it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from schemas.bus.frames import Job
+from schemas.chat.toolsets import absent
+from schemas.dialects.blobs import is_ours
+from schemas.responses.fields import PASSED
+from schemas.responses.items import HOSTED, KNOWN, kind_of
+from schemas.responses.parts import texts_of
+from schemas.responses.reading import take
+from schemas.responses.request import Item, Tool
+from schemas.responses.tools import is_local
+
+LIMIT_MIN: Final = 16  # OpenAI refuses a lower one
+_REASONING: Final = "reasoning"
+_NOT_SENT: Final = HOSTED | {"item_reference", "compaction_trigger"}
+# An id that is not of its item's kind is refused; others name nothing that the upstream keeps, and are let pass.
+_PREFIXES: Final = {
+    "message": "msg_",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "local_shell_call": "lsh",
+    "shell_call": "sh",
+    "apply_patch_call": "apc",
+}
+_OWN_BLOBS: Final = "gAAAA"  # how OpenAI's encrypted reasoning begins
+_encode = msgspec.json.Encoder().encode
+_decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+_decode_item = msgspec.json.Decoder(Item).decode
+_decode_tool = msgspec.json.Decoder(Tool).decode
+
+
+def upstream_fields(job: Job, *, own_blobs_only: bool) -> dict[str, Raw]:
+    """The body's fields as the upstream gets them; a limit is at least LIMIT_MIN. Raises RequestError.
+
+    `own_blobs_only` drops reasoning that OpenAI cannot have made: other servers' may begin in any way.
+    """
+    given = _decode_map(job.body)
+    fields = {name: value for name, value in given.items() if name in PASSED and not absent(value)}
+    fields["model"] = Raw(_encode(job.upstream))
+    fields["store"] = Raw(b"false")
+    if not job.stream:
+        fields.pop("stream_options", None)
+    asked = fields.get("max_output_tokens")
+    if asked is not None or job.write_limit:
+        wanted = job.limit if asked is None or job.write_limit else msgspec.json.decode(asked, type=int)
+        fields["max_output_tokens"] = Raw(b"%d" % max(wanted, LIMIT_MIN))
+    if bytes(fields["input"]).startswith(b"["):
+        items = _cleaned(_decode_items(fields["input"]), own_blobs_only=own_blobs_only)
+        fields["input"] = Raw(_encode(items))
+    if (tools := fields.get("tools")) is not None:
+        kept = local_tools(_decode_items(tools))
+        fields["tools"] = Raw(_encode(kept))
+        if not kept:
+            for name in ("tools", "tool_choice", "parallel_tool_calls"):
+                fields.pop(name, None)
+    return fields
+
+
+def without_reasoning(fields: dict[str, Raw]) -> dict[str, Raw] | None:
+    """The same fields without any earlier reasoning; None if there is none."""
+    if not bytes(fields["input"]).startswith(b"["):
+        return None
+    items = _decode_items(fields["input"])
+    kept = [raw for raw in items if kind_of(_decode_item(raw)) != _REASONING]
+    return fields | {"input": Raw(_encode(kept))} if len(kept) < len(items) else None
+
+
+def local_tools(raws: Sequence[Raw]) -> list[Raw]:
+    """The tools that run at the caller, those within namespaces too."""
+    kept = []
+    for index, raw in enumerate(raws):
+        tool = take(_decode_tool, raw, f"tools[{index}]")
+        if not is_local(tool.type):
+            continue
+        if tool.tools:
+            inner = local_tools(tool.tools)
+            if len(inner) < len(tool.tools):
+                kept.append(Raw(_encode(_decode_map(raw) | {"tools": Raw(_encode(inner))})))
+                continue
+        kept.append(raw)
+    return kept
+
+
+def _cleaned(raws: Sequence[Raw], *, own_blobs_only: bool) -> list[Raw]:
+    kept: list[Raw] = []
+    seen: set[str] = set()  # of ids: one that comes twice is refused
+    for raw in raws:
+        item = _decode_item(raw)
+        kind = kind_of(item)
+        if kind not in KNOWN:
+            if text := texts_of(item.content):
+                kept.append(Raw(_encode({"role": "user", "content": text})))
+        elif kind == _REASONING:
+            if _is_verifiable(item, own_blobs_only=own_blobs_only) and item.id not in seen:
+                kept.append(raw)
+        elif kind not in _NOT_SENT:
+            kept.append(_item(raw, item, kind, seen))
+        if item.id:
+            seen.add(item.id)
+    return kept
+
+
+def _is_verifiable(item: Item, *, own_blobs_only: bool) -> bool:
+    """Whether reasoning can go back: unmodified, with what proves it, and to where it may have come from."""
+    blob = item.encrypted_content
+    if not blob or is_ours(blob):
+        return False
+    return blob.startswith(_OWN_BLOBS) or not own_blobs_only
+
+
+def _item(raw: Raw, item: Item, kind: str, seen: set[str]) -> Raw:
+    bad_id = item.id is not None and (item.id in seen or not item.id.startswith(_PREFIXES.get(kind, "\0")))
+    more_tools = kind == "additional_tools" and not absent(item.tools)
+    if not bad_id and not more_tools:
+        return raw
+    fields = _decode_map(raw)
+    if bad_id:
+        del fields["id"]
+    if more_tools:
+        fields["tools"] = Raw(_encode(local_tools(_decode_items(item.tools))))
+    return Raw(_encode(fields))
