@@ -12,7 +12,7 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
-from edge.http.intake import AUTHORIZATION, key_digest, read_body
+from edge.http.intake import KEY_HEADERS, key_digest, read_body
 from edge.limits import Limits
 from runtime.ledger import LedgerClient
 from schemas.asked import Ask
@@ -73,7 +73,7 @@ class Admission:
         self._budget = budget
         self._limits = limits
 
-    def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = (AUTHORIZATION,)) -> Caller:
+    def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
         return Caller(self._ledger, key_digest(exchange, key_headers))
 

@@ -10,21 +10,31 @@ from schemas.chat.priced import RequestError
 from schemas.errors import bad_key, invalid, missing_key, too_large, unavailable
 
 AUTHORIZATION = b"authorization"
+API_KEY = b"x-api-key"  # where Anthropic's clients put it
+KEY_HEADERS = (AUTHORIZATION, API_KEY)  # of routes that are no dialect's
 _BEARER = b"bearer "
 _KEY_BYTES_MAX = 256
 
 
-def key_digest(exchange: Exchange, names: tuple[bytes, ...] = (AUTHORIZATION,)) -> bytes:
-    """The SHA-256 of the caller's key: from the first of these headers that is there, bare but in `authorization`.
+def key_digest(exchange: Exchange, names: tuple[bytes, ...] = KEY_HEADERS) -> bytes:
+    """The SHA-256 of the caller's key: the first in these headers that has a key's form, bare but in `authorization`.
 
-    Raises RequestError 401 for one that is missing or malformed.
+    A client may send two, one of which is another service's. Raises RequestError 401 for what the first of them says
+    if none is well formed.
     """
+    first: RequestError | None = None
     for name in names:
         value = exchange.header(name)
-        if value is not None:
-            break
-    else:
-        raise RequestError(missing_key())
+        if value is None:
+            continue
+        try:
+            return _digest(name, value)
+        except RequestError as refused:
+            first = first or refused
+    raise first or RequestError(missing_key())
+
+
+def _digest(name: bytes, value: bytes) -> bytes:
     if name == AUTHORIZATION:
         if value[:7].lower() != _BEARER:
             raise RequestError(

@@ -25,7 +25,7 @@ class Dialect(Protocol):
 
     name: str  # in jobs, metrics and routes
     path: str
-    key_headers: tuple[bytes, ...]  # where a key may stand, in lower case; the first that is there counts
+    key_headers: tuple[bytes, ...]  # where a key may stand, in lower case; the first with a key's form counts
     job_headers: tuple[str, ...]  # for later: the caller's that travel with the job, in lower case
     families: frozenset[str]  # those that speak it natively, where the model does
     sse: bool  # its streams are server-sent events; without, it has no streams

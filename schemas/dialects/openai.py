@@ -13,7 +13,7 @@ _DONE = b"data: [DONE]\n\n"
 class OpenAI:
     """A dialect whose requests are those of `schemas.chat`."""
 
-    key_headers: tuple[bytes, ...] = (b"authorization",)
+    key_headers: tuple[bytes, ...] = (b"authorization", b"x-api-key")
     job_headers: tuple[str, ...] = ()
     families: frozenset[str] = PASS_THROUGH
     sse = True

@@ -80,15 +80,21 @@ def test_headers_of_jobs_are_those_the_dialect_names() -> None:
     assert raised.value.error.status == 400
 
 
-def test_a_key_stands_in_the_first_header_that_is_there() -> None:
-    """A bearer key in `authorization`, a bare one elsewhere; a header that the dialect does not name is not read."""
+def test_a_key_stands_in_the_first_header_that_holds_one() -> None:
+    """A bearer key in `authorization`, a bare one elsewhere; a header that the dialect does not name is not read.
+
+    What has no key's form is another service's: the next header counts.
+    """
     key = keys.generate()
     names = (b"x-api-key", b"authorization")
     bare, bearer = (b"x-api-key", key.encode()), (b"authorization", b"Bearer " + key.encode())
     assert key_digest(Caller(bare), names) == key_digest(Caller(bearer), names) == keys.digest(key)
+    foreign = (b"authorization", b"Bearer sk-ant-api03-0123456789")
+    assert key_digest(Caller((b"x-api-key", b"nonsense"), bearer), names) == keys.digest(key)
+    assert key_digest(Caller(foreign, bare)) == key_digest(Caller(bare)) == keys.digest(key)
     for caller, named in (
         (Caller(bare), (b"authorization",)),
-        (Caller((b"x-api-key", b"nonsense"), bearer), names),
+        (Caller((b"x-api-key", b"nonsense"), foreign), names),
         (Caller((b"authorization", key.encode())), names),
     ):
         with pytest.raises(RequestError) as raised:

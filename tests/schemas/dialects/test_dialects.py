@@ -208,7 +208,7 @@ def test_known_bytes(name: str) -> None:
     assert dialect.end(ENDING) == known["end"]
     assert dialect.error_body(errors.overloaded()) == known["body"]
     assert dialect.error_event(errors.overloaded(), ENDING) == b"data: " + known["body"] + b"\n\n"
-    assert dialect.key_headers == (b"authorization",)
+    assert dialect.key_headers == (b"authorization", b"x-api-key")
     assert dialect.job_headers == ()
 
 
