@@ -1,4 +1,4 @@
-"""Owns HTTP/1.1 on a socket: uvicorn's httptools protocol with a budget for heads, deadlines, and OpenAI's errors.
+"""Owns HTTP/1.1 on a socket: uvicorn's httptools protocol with a budget for heads, deadlines, and errors of its own.
 
 uvicorn has neither budget nor deadlines, and ASGI middleware cannot add them, since it runs after parsing. Deadlines
 are plain numbers that one sweep a tick compares, so that a request costs no timer.
@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from edge.http.cors import Cors, Headers
 from edge.limits import Limits
 from schemas.bus.subjects import new_id
+from schemas.dialects import envelope_at
 from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout, unavailable
 
 CONNECTION = "tokn.connection"  # the ASGI extension under which a scope finds its connection
@@ -30,13 +31,15 @@ def new_request_id() -> str:
     return new_id("req_")
 
 
-def raw_response(error: WireError, headers: Headers = ()) -> bytes:
-    """A whole response for what never becomes a request."""
-    body = error.body()
+def raw_response(error: WireError, headers: Headers = (), path: str = "") -> bytes:
+    """A whole response for what never becomes a request. `path` is what is known of where it was meant for."""
+    envelope, request_id = envelope_at(path), new_request_id()
+    body = envelope.error_body(error, request_id)
     lines = [
-        STATUS_LINE[error.status],
+        STATUS_LINE[envelope.error_status(error)],
         b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body),
-        b"x-request-id: %s\r\n%s: %s\r\n" % (new_request_id().encode(), *VERSION_HEADER),
+        b"x-request-id: %s\r\n%s: %s\r\n" % (request_id.encode(), *VERSION_HEADER),
+        *[b"%s: %s\r\n" % (name, request_id.encode()) for name in envelope.id_headers],
         *[b"%s: %s\r\n" % header for header in headers],
         b"connection: close\r\n\r\n",
         body,
@@ -58,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.url = b""  # uvicorn has none before the first request
         self._extensions = {CONNECTION: self}
         self._on_hangup: Callable[[], None] | None = None
         self._on_writable: Callable[[], None] | None = None
@@ -235,7 +239,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, error: WireError) -> None:
         heard = self.headers or ()  # uvicorn has none before the first request
-        self.transport.write(raw_response(error, self.cors.headers(heard) or self.cors.unheard))
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        self.transport.write(raw_response(error, self.cors.headers(heard) or self.cors.unheard, path))
 
     def unframed(self, scope: Scope) -> RequestResponseCycle | None:
         """The answer to a request of HTTP/1.0, which knows no chunks: a stream of it ends with the connection."""

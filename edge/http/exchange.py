@@ -1,16 +1,16 @@
 """Owns one request and its answer over ASGI: the headers every answer carries, and errors in the caller's envelope."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from starlette.types import Message, Receive, Scope, Send
 
 from edge.http.connection import CONNECTION, VERSION_HEADER, BoundedProtocol, new_request_id
 from edge.http.cors import Cors
+from schemas.dialects.base import Envelope
 from schemas.errors import WireError
 
 Headers = Sequence[tuple[bytes, bytes]]
-ErrorBody = Callable[[WireError], bytes]
 
 NO_ORIGIN = Cors(())
 JSON = (b"content-type", b"application/json")
@@ -30,7 +30,7 @@ class Exchange:
 
     __slots__ = (
         "_cors",
-        "_error_body",
+        "_envelope",
         "_receive",
         "_send",
         "_unframed",
@@ -44,12 +44,12 @@ class Exchange:
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, error_body: ErrorBody, cors: Cors = NO_ORIGIN
+        self, scope: Scope, receive: Receive, send: Send, envelope: Envelope, cors: Cors = NO_ORIGIN
     ) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
-        self._error_body = error_body
+        self._envelope = envelope
         self.extra: Headers = ()  # further headers of a stream, until its head is sent
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.connection: BoundedProtocol = scope["extensions"][CONNECTION]
@@ -106,7 +106,9 @@ class Exchange:
             extra.append((b"retry-after-ms", b"%d" % max(int(error.retry_after_s * 1000), 1)))
         if error.should_retry is not None:
             extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
-        await self.answer(error.status, self._error_body(error), *extra)
+        envelope = self._envelope
+        body = envelope.error_body(error, self.request_id)
+        await self.answer(envelope.error_status(error), body, *extra)
 
     # Streams are written from callbacks of the loop, without a task: see `edge.calls.answer`.
 
@@ -155,4 +157,6 @@ class Exchange:
             VERSION_HEADER,
             *self._cors,
         )
+        if names := self._envelope.id_headers:
+            own = (*own, *((name, self.request_id.encode()) for name in names))
         return {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

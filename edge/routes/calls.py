@@ -31,7 +31,7 @@ ROUTES = tuple(
         name=dialect.name,
         methods=("POST",),
         handler=partial(serve, dialect),
-        error_body=dialect.error_body,
+        envelope=dialect,
     )
     for dialect in DIALECTS
 )

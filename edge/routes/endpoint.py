@@ -18,12 +18,14 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.faults import LEDGER_AWAY
 from edge.http.cors import Cors
-from edge.http.exchange import NO_ORIGIN, CallerGoneError, ErrorBody, Exchange
+from edge.http.exchange import NO_ORIGIN, CallerGoneError, Exchange
 from edge.limits import Limits
 from runtime.bus.bus import Bus
 from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
 from schemas.chat.priced import RequestError
+from schemas.dialects import envelope_at
+from schemas.dialects.base import Envelope
 from schemas.errors import WireError, internal, unavailable, unknown_path, wrong_method
 
 ID_CHARS_MAX = 256  # of a path or an id that an answer repeats
@@ -65,13 +67,13 @@ Handler = Callable[[Backing, Exchange], Awaitable[None]]
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One route. `name` is its label in metrics; errors have OpenAI's envelope unless its protocol has another."""
+    """One route. `name` is its label in metrics; without an `envelope`, its path says whose errors it has."""
 
     path: str  # Starlette's pattern
     name: str
     handler: Handler
     methods: tuple[str, ...] | None = GET  # None for any
-    error_body: ErrorBody = WireError.body
+    envelope: Envelope | None = None
     for_pages: bool = True  # whether pages of other origins may read it
 
 
@@ -86,7 +88,8 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         row, load = self._row, self._backing.load
-        exchange = Exchange(scope, receive, send, row.error_body, self._cors)
+        envelope = row.envelope or envelope_at(scope["path"])
+        exchange = Exchange(scope, receive, send, envelope, self._cors)
         load.requests += 1
         try:
             if row.for_pages and self._cors.is_preflight(exchange.method, exchange.headers):

@@ -1,7 +1,15 @@
 """The protocols that callers speak: one module each, in one tuple, under one conformance test."""
 
 from schemas.dialects import chat, completions
-from schemas.dialects.base import Dialect
+from schemas.dialects.base import Dialect, Envelope
 
 DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT)
 NAMED = {dialect.name: dialect for dialect in DIALECTS}
+
+
+def envelope_at(path: str) -> Envelope:
+    """What is around the answers of a path, whether or not there is a route: OpenAI's, but under another's path."""
+    for dialect in DIALECTS:
+        if path == dialect.path or path.startswith(dialect.path + "/"):
+            return dialect
+    return chat.DIALECT

@@ -20,7 +20,19 @@ class Ending(Struct, frozen=True):
     events: int  # how many the caller has been sent, as the dialect counts them
 
 
-class Dialect(Protocol):
+class Envelope(Protocol):
+    """What a protocol puts around every answer under its paths, those before any routing too."""
+
+    id_headers: tuple[bytes, ...]  # where an answer names its request, beside `x-request-id`
+
+    def error_status(self, error: WireError) -> int:
+        """The HTTP status by which its clients know an error."""
+
+    def error_body(self, error: WireError, request_id: str) -> bytes:
+        """An error as the whole answer."""
+
+
+class Dialect(Envelope, Protocol):
     """One protocol. What raises, raises RequestError with the 4xx that the caller gets."""
 
     name: str  # in jobs, metrics and routes
@@ -49,9 +61,6 @@ class Dialect(Protocol):
 
     def refuse(self, model: Model, body: bytes) -> WireError | None:
         """The 400 for an encoded body that a model cannot honour; None if it can, or if its provider judges."""
-
-    def error_body(self, error: WireError) -> bytes:
-        """An error as the whole answer."""
 
     def error_event(self, error: WireError, ending: Ending) -> bytes:
         """An error as the last events of a stream, before its end."""

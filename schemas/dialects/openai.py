@@ -13,6 +13,7 @@ _DONE = b"data: [DONE]\n\n"
 class OpenAI:
     """A dialect whose requests are those of `schemas.chat`."""
 
+    id_headers: tuple[bytes, ...] = ()
     key_headers: tuple[bytes, ...] = (b"authorization", b"x-api-key")
     job_headers: tuple[str, ...] = ()
     families: frozenset[str] = PASS_THROUGH
@@ -44,8 +45,13 @@ class OpenAI:
         """The 400 for a body that a model cannot honour."""
         return refusals.refuse(model, self.name, body)
 
-    def error_body(self, error: WireError) -> bytes:
-        """OpenAI's envelope."""
+    def error_status(self, error: WireError) -> int:
+        """The table's own."""
+        return error.status
+
+    def error_body(self, error: WireError, request_id: str) -> bytes:
+        """OpenAI's envelope, which does not name the request."""
+        del request_id
         return error.body()
 
     def error_event(self, error: WireError, ending: Ending) -> bytes:

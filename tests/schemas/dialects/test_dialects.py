@@ -12,7 +12,7 @@ from schemas.bus import frames
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.parameters import PRICED
 from schemas.chat.priced import RequestError
-from schemas.dialects import DIALECTS, NAMED
+from schemas.dialects import DIALECTS, NAMED, envelope_at
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError
 
@@ -109,7 +109,7 @@ def test_headers_are_named_in_lower_case(dialect: Dialect) -> None:
 @every_error
 def test_error_bodies_tell_the_facts_and_nothing_else(dialect: Dialect, error: WireError) -> None:
     """An error's body is JSON with its message and type; how long to wait and whether to retry are headers alone."""
-    whole = msgspec.json.decode(dialect.error_body(error))
+    whole = msgspec.json.decode(dialect.error_body(error, ""))
     told = json.dumps(whole)
     assert json.dumps(error.message)[1:-1] in told
     assert error.type in told
@@ -206,7 +206,8 @@ def test_known_bytes(name: str) -> None:
     assert dialect.path == known["path"]
     assert dialect.ping == known["ping"]
     assert dialect.end(ENDING) == known["end"]
-    assert dialect.error_body(errors.overloaded()) == known["body"]
+    assert dialect.error_body(errors.overloaded(), "req_1") == known["body"]
+    assert dialect.error_status(errors.overloaded()) == 503
     assert dialect.error_event(errors.overloaded(), ENDING) == b"data: " + known["body"] + b"\n\n"
     assert dialect.key_headers == (b"authorization", b"x-api-key")
     assert dialect.job_headers == ()
@@ -216,3 +217,12 @@ def test_an_absent_limit_is_sixteen_on_completions() -> None:
     """As at OpenAI; on chat it is none."""
     limits = {dialect.name: read(dialect, body(dialect)).limit for dialect in DIALECTS}
     assert (limits["chat"], limits["completions"]) == (None, 16)
+
+
+def test_every_path_has_an_envelope() -> None:
+    """A dialect's own, and what is below it; OpenAI's everywhere else, also where a path only begins alike."""
+    for dialect in DIALECTS:
+        assert envelope_at(dialect.path) is envelope_at(dialect.path + "/more") is dialect
+        assert envelope_at(dialect.path + "more") is NAMED["chat"]
+    for path in ("", "/", "/v1", "/v1/models", "/metrics"):
+        assert envelope_at(path) is NAMED["chat"]
