@@ -17,7 +17,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     limit: int | None  # None if the caller set none and an absent one means nothing
     limit_set: bool  # False where `limit` is what an absent one means
     floor: int = 1  # for later: the least limit that may be granted, where an upstream has one
-    dropped: tuple[str, ...] = ()  # for later: names that the body has and that go no further
+    dropped: tuple[str, ...] = ()  # names that the body has and that go no further, whichever model serves
 
     @property
     def model(self) -> str:
@@ -54,4 +54,5 @@ class Bound(Struct, frozen=True, kw_only=True):
     media_tokens: int = 0  # what its media likely counts, for estimates; 0 without any
     documents: tuple[Document, ...] = ()  # whose pages would make a smaller bound, if they were counted
     uplifts: tuple[str, ...] = ()  # the service tier, region and speed that are asked for, beside the default
+    dropped: tuple[str, ...] = ()  # names that go no further with this model, beside those of the `Ask`
     classes: frozenset[str] | None = None  # for later: price classes in reach; None is every one of the model

@@ -121,7 +121,7 @@ class Admission:
                 last=terms is granted[-1],
                 call_s=self._limits.call_s,
             )
-            offers.append(Offer(terms.pool, job))
+            offers.append(Offer(terms.pool, job, ask.dropped + candidate.bound.dropped))
         call = self._relay.start(reply, *offers)
         call.tells_model = bool(message.asked)
         return call

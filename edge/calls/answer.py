@@ -1,17 +1,13 @@
 """Owns how a call becomes an HTTP answer: plain in one piece, or a stream of events with pings and in-band errors."""
 
 import asyncio
-import string
-from urllib.parse import quote
 
 from edge import telemetry
 from edge.calls.call import Call
 from edge.http.exchange import Exchange
-from edge.http.heading import answer_headers
+from edge.http.heading import answer_headers, ignored_header, model_header
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError, internal
-
-_VISIBLE = string.punctuation + " "  # what an id in a header keeps as it is, beside letters and digits
 
 
 async def plain(exchange: Exchange, call: Call) -> None:
@@ -34,7 +30,9 @@ def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
     """Further headers of an answer. Before it has begun, nobody knows which model will serve."""
     headers = answer_headers(call.current.headers)
     if call.tells_model and begun:
-        headers.append((b"x-tokn-model", quote(call.model, safe=_VISIBLE).encode()))
+        headers.append(model_header(call.model))
+    if call.dropped and (begun or not call.tells_model):
+        headers.append(ignored_header(call.dropped))
     return headers
 
 

@@ -6,10 +6,11 @@ from schemas.bus.frames import Job
 
 
 class Offer(Struct, frozen=True):
-    """A model that may serve a call: its pool, and the job as that pool gets it."""
+    """A model that may serve a call: its pool, the job as that pool gets it, and what of the body it is not sent."""
 
     pool: str
     job: Job
+    dropped: tuple[str, ...] = ()
 
 
 class Candidates:
@@ -29,6 +30,11 @@ class Candidates:
     def job(self) -> Job:
         """The call as the current one gets it."""
         return self._current.job
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What the current one is not sent."""
+        return self._current.dropped
 
     @property
     def left(self) -> int:

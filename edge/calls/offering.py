@@ -46,6 +46,11 @@ class Offering(Outlet, ABC):
         return self._candidates.pool
 
     @property
+    def dropped(self) -> tuple[str, ...]:
+        """Names of what that row is not sent of the caller's body."""
+        return self._candidates.dropped
+
+    @property
     def candidate(self) -> int:
         """Its place among the hold's candidates; 0 of a call with one."""
         return self._candidates.job.candidate

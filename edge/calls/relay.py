@@ -261,4 +261,5 @@ class Relay:
 def _in_parts(offer: Offer) -> Offer:
     """The same offer, whose body follows its job."""
     parts = -(-len(offer.job.body) // FRAME_BYTES_MAX)
-    return Offer(offer.pool, msgspec.structs.replace(offer.job, body=b"", parts=parts))
+    job = msgspec.structs.replace(offer.job, body=b"", parts=parts)
+    return msgspec.structs.replace(offer, job=job)

@@ -1,6 +1,8 @@
-"""Owns which headers travel: the caller's with a job, and a worker's on the answer. For later dialects; none has any now."""
+"""Owns which headers travel: the caller's with a job, a worker's on the answer, and the gateway's word on both."""
 
 import re
+import string
+from urllib.parse import quote
 
 from edge.http.exchange import Exchange
 from schemas.bus import frames
@@ -8,7 +10,10 @@ from schemas.chat.priced import RequestError
 from schemas.errors import invalid
 
 ANSWER_HEADERS_MAX = 32
+IGNORED_BYTES_MAX = 1_024  # of the names of what went no further
 
+_VISIBLE = string.punctuation + " "  # what a name in a header keeps as it is, beside letters and digits
+_LISTED = _VISIBLE.replace(",", "")
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 # What says how a message is framed, or is the gateway's own to say.
@@ -34,6 +39,7 @@ _OURS = frozenset(
         "www-authenticate",
         "x-accel-buffering",
         "x-request-id",
+        "x-tokn-ignored",
         "x-tokn-model",
     ]
 )
@@ -62,3 +68,21 @@ def answer_headers(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, by
         if _NAME.fullmatch(lower) and _VALUE.fullmatch(value):
             kept.append((lower.encode(), value.encode()))
     return kept
+
+
+def model_header(name: str) -> tuple[bytes, bytes]:
+    """Which model serves."""
+    return b"x-tokn-model", quote(name, safe=_VISIBLE).encode()
+
+
+def ignored_header(names: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """What of a body went no further: each name once, as many as fit."""
+    kept: list[str] = []
+    room = IGNORED_BYTES_MAX
+    for name in dict.fromkeys(names):
+        shown = quote(name, safe=_LISTED, errors="replace")
+        room -= len(shown) + 1
+        if room < 0:
+            break
+        kept.append(shown)
+    return b"x-tokn-ignored", ",".join(kept).encode()

@@ -1,10 +1,17 @@
 """Headers that travel: a worker's on the answer, the caller's with a job, and where a key may stand."""
 
 import httpx
+import msgspec
 import pytest
 
 from edge.http.exchange import Exchange
-from edge.http.heading import ANSWER_HEADERS_MAX, answer_headers, job_headers
+from edge.http.heading import (
+    ANSWER_HEADERS_MAX,
+    IGNORED_BYTES_MAX,
+    answer_headers,
+    ignored_header,
+    job_headers,
+)
 from edge.http.intake import key_digest
 from schemas import keys
 from schemas.bus.frames import HEADERS_BYTES_MAX, Head
@@ -68,6 +75,37 @@ def test_headers_of_answers_are_bounded() -> None:
     assert len(answer_headers(tuple((f"x-{n}", "1") for n in range(100)))) == ANSWER_HEADERS_MAX
     large = tuple((f"x-{n}", "v" * 500) for n in range(10))
     assert len(answer_headers(large)) == HEADERS_BYTES_MAX // 503
+
+
+def test_what_was_ignored_fits_a_header() -> None:
+    """Each name once, in order, in printable ASCII and parted by commas alone; what does not fit is left out whole."""
+    assert ignored_header(("tools[8]:web_search", "a,b", "tools[8]:web_search", "é\n")) == (
+        b"x-tokn-ignored",
+        b"tools[8]:web_search,a%2Cb,%C3%A9%0A",
+    )
+    name, value = ignored_header(tuple("n" * 300 + str(number) for number in range(9)))
+    assert (name, len(value.split(b","))) == (b"x-tokn-ignored", 3)
+    assert len(value) <= IGNORED_BYTES_MAX
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_says_what_was_ignored(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """What goes no further for any model, then what this one is not sent; plain and streamed."""
+    dialect = DIALECTS[0]
+    read, bound = dialect.read, dialect.bound
+    monkeypatch.setattr(
+        dialect, "read", lambda fields: msgspec.structs.replace(read(fields), dropped=("a",)), raising=False
+    )
+    monkeypatch.setattr(
+        dialect,
+        "bound",
+        lambda *asked: msgspec.structs.replace(bound(*asked), dropped=("b",)),
+        raising=False,
+    )
+    answer: httpx.Response = await rig.chat(stream=stream)
+    assert answer.headers["x-tokn-ignored"] == "a,b"
 
 
 def test_headers_of_jobs_are_those_the_dialect_names() -> None:
