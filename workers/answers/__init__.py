@@ -18,6 +18,11 @@ def speaks(dialect: str) -> bool:
     return dialect in _BY_DIALECT
 
 
+def terminal(dialect: str) -> tuple[bytes, ...]:
+    """How the first of a stream's last events may begin, in a dialect: they are sent once the bill is durable."""
+    return _BY_DIALECT[dialect].terminal
+
+
 def answers(job: Job, exchanges: int = 1, echoes: Sequence[str] = ()) -> list[Answer]:
     """One answer for each exchange of a job, in order, in the job's dialect. Raises KeyError for one that is not there.
 

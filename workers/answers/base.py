@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 from schemas.bus.frames import Job
+from schemas.bus.usage import estimate, estimate_tokens
+from schemas.dialects.blobs import Blob
 from schemas.money.pricing import TokenUsage
 
 
@@ -19,6 +21,9 @@ class Answer(Protocol):
     """
 
     dialect: ClassVar[str]  # `Job.dialect` of the jobs whose answers it makes
+    terminal: ClassVar[
+        tuple[bytes, ...]
+    ]  # how the first of a stream's last events may begin: those wait for the bill
     output_bytes: int
 
     @classmethod
@@ -50,8 +55,11 @@ class Answer(Protocol):
         """Counts output that no caller is shown, for estimates."""
         ...
 
-    def signature(self, choice: int, signature: str) -> bytes:
-        """For later: the provider's proof of its reasoning, in dialects that have a place for it."""
+    def signature(self, choice: int, blob: Blob) -> bytes:
+        """What the provider wants back with the reasoning just told, or with the call that follows; sealed if shown.
+
+        Nothing in a dialect that has no place for it.
+        """
         ...
 
     def tool(self, choice: int, call_id: str, name: str) -> bytes:
@@ -85,3 +93,16 @@ class Answer(Protocol):
         the rule that bills it.
         """
         ...
+
+
+def unreported(job: Job, output_bytes: int, exchanges: int = 1) -> TokenUsage:
+    """Usage of one of a job's exchanges whose provider reported none, by the rule that bills it."""
+    return estimate(
+        None,
+        prompt_max=job.prompt_max // exchanges,
+        text_bytes=job.text_bytes // exchanges,
+        media_tokens=job.media_tokens // exchanges,
+        output_max=job.limit * job.choices // exchanges,
+        output_tokens=estimate_tokens(output_bytes),
+        answered=True,
+    )

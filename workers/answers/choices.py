@@ -8,10 +8,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import estimate, estimate_tokens
 from schemas.chat.usage_object import usage_object
+from schemas.dialects.blobs import Blob
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+from workers.answers.base import unreported
 
 encode = msgspec.json.Encoder().encode
 
@@ -106,6 +107,7 @@ class ChoicesAnswer(ABC):
     __slots__ = ("_choices", "_echo", "_offset", "_part", "_reply", "output_bytes")
 
     dialect: ClassVar[str]
+    terminal: ClassVar[tuple[bytes, ...]] = ()  # `[DONE]` is the edge's to send
     kind: ClassVar[Kind]
 
     def __init__(self, reply: Reply, part: int, offset: int, echo: str) -> None:
@@ -178,9 +180,9 @@ class ChoicesAnswer(ABC):
         """Counts output that the caller is not shown, for estimates."""
         self.output_bytes += count_bytes
 
-    def signature(self, choice: int, signature: str) -> bytes:
+    def signature(self, choice: int, blob: Blob) -> bytes:
         """Nothing: an envelope of choices has no place for it."""
-        del choice, signature
+        del choice, blob
         return b""
 
     def tool(self, choice: int, call_id: str, name: str) -> bytes:
@@ -236,15 +238,7 @@ class ChoicesAnswer(ABC):
         """Ends this exchange. Of the last one: the usage chunk if it was asked for, or the whole plain body."""
         reply = self._reply
         if usage is None:
-            usage = estimate(
-                None,
-                prompt_max=reply.job.prompt_max // reply.parts,
-                text_bytes=reply.job.text_bytes // reply.parts,
-                media_tokens=reply.job.media_tokens // reply.parts,
-                output_max=reply.job.limit * reply.job.choices // reply.parts,
-                output_tokens=estimate_tokens(self.output_bytes),
-                answered=True,
-            )
+            usage = unreported(reply.job, self.output_bytes, reply.parts)
         if reply.plain:
             states = sorted(self._choices.values(), key=lambda state: state.index)
             reply.choices[self._part] = [self._body(state) for state in states]

@@ -6,6 +6,7 @@ from schemas.bus.frames import FRAME_BYTES_MAX, Job
 from schemas.bus.usage import estimate_tokens
 from schemas.errors import upstream_failed, upstream_timeout
 from schemas.money.pricing import TokenUsage
+from workers.answers import terminal
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
@@ -33,6 +34,7 @@ class Delivery:
         "_frames",
         "_serving",
         "_stream",
+        "_terminal",
         "answered",
         "first_byte_at",
         "rest",
@@ -43,6 +45,7 @@ class Delivery:
     def __init__(self, serving: Serving, job: Job, frames: FrameWriter) -> None:
         self._serving = serving
         self._stream = job.stream
+        self._terminal = terminal(job.dialect)
         self._frames = frames
         self._answer: UpstreamAnswer | None = None
         self._earlier_bytes = 0  # of output, of the exchanges that are complete
@@ -102,6 +105,8 @@ class Delivery:
             data = await answer.read()
             out = exchange.feed(data) if data else exchange.close()
             frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
+            if self._terminal and exchange.finished:
+                out = self._kept_back(out)
             if out:
                 await self._emit(out)
             if exchange.fault is not None or exchange.finished or not data:
@@ -110,6 +115,14 @@ class Delivery:
                 usage = exchange.usage
                 frames.early_usage(usage)
             self.waiting_since = time.monotonic()
+
+    def _kept_back(self, out: bytes) -> bytes:
+        """What may be sent before the bill is durable: the last events become the end frame's."""
+        # A line of data has no line break in it, so nothing that a model says can look like the start of an event.
+        begins = [at for mark in self._terminal if (at := out.rfind(mark)) >= 0]
+        at = min(begins, default=len(out))
+        self.rest = out[at:]
+        return out[:at]
 
     async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
         out = exchange.answer(await read_all(answer, ANSWER_BYTES_MAX))

@@ -7,6 +7,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from schemas.chat import request
+from schemas.dialects.blobs import Blob
 from schemas.money.pricing import TokenUsage
 from tests.workers.providers.anthropic.cases import chunks, job
 from workers.answers import ANSWERS, answers
@@ -32,7 +33,7 @@ def tell(answer):
     """Every typed event once, in order; the bytes that they give, without the end."""
     out = answer.open(0) + answer.text(0, "Grüße")
     answer.hidden(11)
-    out += answer.reasoning(0, "Hm.") + answer.signature(0, "proof")
+    out += answer.reasoning(0, "Hm.") + answer.signature(0, Blob("anthropic", "m", "block", "proof"))
     out += answer.refusal(0, "nein")
     out += answer.tool(0, "call_1", "f") + answer.arguments(0, '{"a":') + answer.arguments(0, "1}")
     out += answer.tool_end(0) + answer.tool(0, "call_2", "g")
