@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.model import Model
+from schemas.chat.request import ChatRequest, CompletionRequest
 from schemas.errors import WireError
 
 
@@ -58,6 +59,12 @@ class Dialect(Envelope, Protocol):
 
     def encode(self, fields: Fields) -> bytes:
         """The body that goes on, without what is private to the gateway."""
+
+    def translate(self, model: Model, body: bytes, scope: str = "") -> ChatRequest | CompletionRequest:
+        """An encoded body as a typed request, for a model whose family does not speak the dialect.
+
+        `scope` is the key's, without which no sealed reasoning is opened. Raises RequestError.
+        """
 
     def refuse(self, model: Model, body: bytes) -> WireError | None:
         """The 400 for an encoded body that a model cannot honour; None if it can, or if its provider judges."""

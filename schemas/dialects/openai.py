@@ -4,6 +4,7 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced, refusals
+from schemas.chat.request import ChatRequest, CompletionRequest
 from schemas.dialects.base import Ending
 from schemas.errors import WireError
 
@@ -40,6 +41,14 @@ class OpenAI:
     def encode(self, fields: Fields) -> bytes:
         """The body that goes on."""
         return priced.encode(fields)
+
+    def translate(self, model: Model, body: bytes, scope: str = "") -> ChatRequest | CompletionRequest:
+        """The body itself. Raises RequestError 400."""
+        del model, scope
+        request = refusals.read(self.name, body)
+        if isinstance(request, WireError):
+            raise priced.RequestError(request)
+        return request
 
     def refuse(self, model: Model, body: bytes) -> WireError | None:
         """The 400 for a body that a model cannot honour."""

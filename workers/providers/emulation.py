@@ -9,8 +9,10 @@ from msgspec import Struct, structs
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
-from schemas.chat.refusals import as_chats, read
+from schemas.chat.priced import RequestError
+from schemas.chat.refusals import as_chats
 from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
+from schemas.dialects import NAMED
 from schemas.money.pricing import TokenUsage
 from workers.answers import answers
 from workers.answers.base import Answer
@@ -21,13 +23,13 @@ from workers.upstream.sse import EventReader
 _encode = msgspec.json.Encoder().encode
 
 
-def requests(job: Job) -> list[tuple[ChatRequest, Answer]]:
+def requests(job: Job, model: Model) -> list[tuple[ChatRequest, Answer]]:
     """What a translated family has to serve for a job: each chat request with the answer of its exchange.
 
     One for a chat job; for a legacy completion one a prompt, in order, whose answers make one answer of them all.
     Raises RefusedError for a body that is not valid.
     """
-    request = _read(job)
+    request = _read(job, model)
     if isinstance(request, ChatRequest):
         return [(request, answers(job)[0])]
     chats = as_chats(request)
@@ -41,14 +43,16 @@ def emulate(job: Job, model: Model, open_chat: Callable[[Job], list[Exchange]]) 
 
     `open_chat` opens the one exchange of a chat job. Raises RefusedError for a body that is not valid.
     """
-    return [_Emulated(_chat_job(job, chat, model), answer, open_chat) for chat, answer in requests(job)]
+    return [
+        _Emulated(_chat_job(job, chat, model), answer, open_chat) for chat, answer in requests(job, model)
+    ]
 
 
-def _read(job: Job) -> ChatRequest | CompletionRequest:
-    request = read(job.dialect, job.body)
-    if isinstance(request, ChatRequest | CompletionRequest):
-        return request
-    raise RefusedError(request)
+def _read(job: Job, model: Model) -> ChatRequest | CompletionRequest:
+    try:
+        return NAMED[job.dialect].translate(model, job.body, job.scope)
+    except RequestError as refused:
+        raise RefusedError(refused.error) from None
 
 
 def _chat_job(job: Job, chat: ChatRequest, model: Model) -> Job:
