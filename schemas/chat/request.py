@@ -112,6 +112,20 @@ class Message(Struct, frozen=True):
     cache_control: CacheControl | None = None
 
 
+class Thought(Struct, frozen=True):
+    """Reasoning that the model's own provider gave, and wants back: `kind` and `payload` are its family's words."""
+
+    kind: str
+    payload: str
+    before: int = 0  # how many of the turn's tool calls stand before it
+
+
+class ThoughtfulMessage(Message, frozen=True):
+    """An assistant's turn with its reasoning. No body can say it: what callers carry is sealed, and opened elsewhere."""
+
+    thoughts: tuple[Thought, ...] = ()
+
+
 class Function(Struct, frozen=True):
     """A function that the model may call; `parameters` is a JSON Schema, kept raw so that its order survives."""
 

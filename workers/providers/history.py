@@ -1,10 +1,12 @@
-"""Owns the tool calls in a job's history: all that a family reads of it to say whose signatures it wants."""
+"""Owns what a job's history brings back: the tool calls whose signatures a family wants, and the reasoning in it."""
+
+from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schemas.bus.frames import Job
-from schemas.chat.request import CHAT
+from schemas.chat.request import CHAT, Message, ThoughtfulMessage
 from schemas.json import UNREADABLE
 
 
@@ -36,3 +38,16 @@ def messages_with_calls(job: Job) -> list[KnownMessage]:
         return _decode(job.body).messages
     except UNREADABLE:
         return []
+
+
+def brings_thoughts(messages: Sequence[Message]) -> bool:
+    """Whether any turn brings reasoning back."""
+    return any(isinstance(message, ThoughtfulMessage) and message.thoughts for message in messages)
+
+
+def without_thoughts(messages: Sequence[Message]) -> list[Message]:
+    """The same turns without it."""
+    return [
+        structs.replace(message, thoughts=()) if isinstance(message, ThoughtfulMessage) else message
+        for message in messages
+    ]

@@ -103,6 +103,8 @@ class Block(Struct):
     type: str
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None  # of a redacted_thinking block
     id: str = ""
     name: str = ""
     input: Raw = Raw(b"{}")
@@ -125,6 +127,7 @@ class Delta(Struct):
     text: str | None = None
     partial_json: str | None = None
     thinking: str | None = None
+    signature: str | None = None
     stop_reason: str | None = None
 
 

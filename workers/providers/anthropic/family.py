@@ -8,11 +8,13 @@ import msgspec
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
+from schemas.dialects.blobs import Blob
 from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import Answer
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_body, fault_of_event
+from workers.providers.anthropic.messages import THOUGHT, Json
 from workers.providers.anthropic.request import Built, build
 from workers.providers.base import Exchange, Fault
 from workers.providers.emulation import requests
@@ -22,6 +24,8 @@ from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://api.anthropic.com"
 VERSION: Final = "2023-06-01"  # later versions refuse sampling parameters even at their defaults
+
+FAMILY: Final = "anthropic"
 
 _OTHER: Final = ""
 
@@ -35,7 +39,8 @@ class Anthropic:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         del thoughts
         return [
-            AnthropicExchange(job, build(request, job, model), render) for request, render in requests(job)
+            AnthropicExchange(job, build(request, job, model), render)
+            for request, render in requests(job, model)
         ]
 
     def thought_ids(self, job: Job) -> list[str]:
@@ -60,7 +65,9 @@ class AnthropicExchange:
         "_reason",
         "_render",
         "_stream",
+        "_thinking",
         "_totals",
+        "_upstream",
         "fault",
         "finished",
         "output_bytes",
@@ -73,6 +80,7 @@ class AnthropicExchange:
         self._stream = job.stream
         self._body = built.body
         self._answer_tool = built.answer_tool
+        self._upstream = job.upstream
         self._render = render
         self._restart()
 
@@ -88,6 +96,7 @@ class AnthropicExchange:
         self._opened = False  # the newest word on output is the opening's
         self._reason: str | None = None
         self._block = _OTHER  # the type of the block under way
+        self._thinking: list[str] = []  # and its reasoning so far
         self._render.restart()
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
@@ -194,7 +203,10 @@ class AnthropicExchange:
                 if not self._answer_tool:
                     return self._render.tool(0, block.id, block.name)
             case "thinking":
-                return self._render.reasoning(0, block.thinking or "")
+                self._thinking = []
+                return self._think(block.thinking or "") + self._sign(block.signature or "")
+            case "redacted_thinking" if block.data:
+                return self._render.signature(0, self._blob({"type": block.type, "data": block.data}))
         return b""
 
     def _delta(self, delta: wire.Delta) -> bytes:
@@ -204,8 +216,23 @@ class AnthropicExchange:
             case "input_json_delta":
                 return self._fragment(delta.partial_json or "") if self._block == "tool_use" else b""
             case "thinking_delta":
-                return self._render.reasoning(0, delta.thinking or "")
+                return self._think(delta.thinking or "")
+            case "signature_delta":
+                return self._sign(delta.signature or "")
         return b""
+
+    def _think(self, text: str) -> bytes:
+        self._thinking.append(text)
+        return self._render.reasoning(0, text)
+
+    def _sign(self, signature: str) -> bytes:
+        if not signature:
+            return b""
+        block = {"type": "thinking", "thinking": "".join(self._thinking), "signature": signature}
+        return self._render.signature(0, self._blob(block))
+
+    def _blob(self, block: Json) -> Blob:
+        return Blob(FAMILY, self._upstream, THOUGHT, msgspec.json.encode(block).decode())
 
     def _text(self, text: str) -> bytes:
         if self._answer_tool:

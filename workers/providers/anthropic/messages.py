@@ -19,6 +19,7 @@ from schemas.chat.request import (
     Part,
     RefusalPart,
     TextPart,
+    ThoughtfulMessage,
 )
 from schemas.errors import invalid, unsupported_value
 from workers.providers.base import RefusedError
@@ -28,6 +29,7 @@ Json = dict[str, Any]
 
 # A conversation must open with the user: a caller's that does not gets this before it.
 OPENING_TEXT: Final = "."
+THOUGHT: Final = "block"  # the kind of reasoning that is a whole block of the API
 _TOOL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _EMPTY_INPUT: Final = Raw(b"{}")
 
@@ -43,7 +45,8 @@ class Conversation:
     def __init__(self, messages: list[Message], able: Capabilities, *, tools_sent: bool) -> None:
         self.system: list[Json] = []
         self.turns: list[Json] = []
-        self.calls_running = False  # the last turn brings results of tools: the model's own turn goes on
+        # The last turn brings results of tools, so the model's own turn goes on, and its reasoning is not all here.
+        self.calls_running = False
         self._able = able
         self._tools_sent = tools_sent
         self._names: dict[str, str] = {}
@@ -126,7 +129,10 @@ class Conversation:
         blocks = self._parts(message, path)
         if message.refusal and not blocks:
             blocks.append(_text(message.refusal))
-        for call in message.tool_calls or ():
+        thoughts = _thoughts(message)
+        blocks[:0] = thoughts.pop(0, [])
+        for place, call in enumerate(message.tool_calls or ()):
+            blocks += thoughts.pop(place, [])
             if call.function is None:
                 raise RefusedError(unsupported_value(f"{path}.tool_calls", "Claude has function tools only."))
             blocks.append(self._call(call.id, call.function.name, call.function.arguments, path))
@@ -178,9 +184,20 @@ class Conversation:
         if merged and merged[-1]["role"] == "assistant":
             _trim_end(merged)
         self.turns = merged
-        self.calls_running = bool(merged) and any(
-            block["type"] == "tool_result" for block in merged[-1]["content"]
-        )
+        running = bool(merged) and any(block["type"] == "tool_result" for block in merged[-1]["content"])
+        self.calls_running = running and not _thought(merged)
+
+
+def _thought(turns: list[Json]) -> bool:
+    """Whether every step of the running turn brings its reasoning back."""
+    for turn in reversed(turns):
+        kinds = [block["type"] for block in turn["content"]]
+        if turn["role"] == "assistant":
+            if "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking"):
+                return False
+        elif "tool_result" not in kinds:
+            return True
+    return True
 
 
 def tool_id(call_id: str) -> str:
@@ -194,6 +211,15 @@ def cache_control(mark: CacheControl) -> Json:
     """A cache breakpoint in the API's words."""
     made: Json = msgspec.to_builtins(mark) | {"type": "ephemeral"}
     return made
+
+
+def _thoughts(message: Message) -> dict[int, list[Json]]:
+    """The blocks of reasoning that a turn brings back, by the number of calls before them."""
+    found: dict[int, list[Json]] = {}
+    for thought in message.thoughts if isinstance(message, ThoughtfulMessage) else ():
+        if thought.kind == THOUGHT:
+            found.setdefault(thought.before, []).append(msgspec.json.decode(thought.payload))
+    return found
 
 
 def _text(text: str) -> Json:

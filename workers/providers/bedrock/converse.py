@@ -10,14 +10,17 @@ from msgspec import Raw, Struct
 from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import region_uplifts
 from schemas.catalogue.model import Model
+from schemas.dialects.blobs import Blob
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import MALFORMED
-from workers.providers.bedrock.messages import encode_thoughts
+from workers.providers.bedrock.messages import THOUGHT, Json, encode_thoughts
 from workers.providers.bedrock.stream import BedrockExchange
 from workers.providers.faults import CUT, NONSENSE
+
+FAMILY: Final = "bedrock"
 
 FINISH: Final = {
     "end_turn": "stop",
@@ -252,6 +255,8 @@ class ConverseExchange(BedrockExchange):
         return b""
 
     def _stop_block(self, index: int) -> bytes:
+        if index in self._reasoning:
+            return self._sign(self._reasoning[index])
         if index != self._tool:
             return b""
         self._tool = None
@@ -273,9 +278,16 @@ class ConverseExchange(BedrockExchange):
                 kept["signature"] = delta.signature
         return self._render.reasoning(0, delta.text or "")
 
+    def _sign(self, block: Json) -> bytes:
+        if "redactedContent" not in block and "signature" not in block["reasoningText"]:
+            return b""
+        return self._render.signature(0, Blob(FAMILY, self._upstream, THOUGHT, encode_thoughts([block])))
+
     def _keep(self, index: int, block: _Reasoning) -> None:
         said = block.reasoningText or _Text()
         self._think(index, _ReasoningDelta(said.text, said.signature, block.redactedContent))
+        if index in self._reasoning:
+            self._sign(self._reasoning[index])
 
     def _count(self, usage: Usage, tier: _Tier | None) -> None:
         self.usage = token_usage(usage)

@@ -39,7 +39,8 @@ class Bedrock:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
             return [
-                self._exchange(request, job, model, thoughts, render) for request, render in requests(job)
+                self._exchange(request, job, model, thoughts, render)
+                for request, render in requests(job, model)
             ]
         except RequestError as refused:
             raise RefusedError(refused.error) from None

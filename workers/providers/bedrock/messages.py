@@ -21,6 +21,7 @@ from schemas.chat.request import (
     Part,
     RefusalPart,
     TextPart,
+    ThoughtfulMessage,
 )
 from schemas.errors import invalid, unsupported_value
 from workers.providers.base import RefusedError
@@ -31,6 +32,7 @@ Json = dict[str, Any]
 IMAGE_FORMATS: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 # A conversation must open with the user: a caller's that does not gets this before it.
 OPENING_TEXT: Final = "."
+THOUGHT: Final = "blocks"  # the kind of reasoning that is a list of Converse's blocks
 _TOOL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9 ()\[\]-]+", re.ASCII)
 _SPACES: Final = re.compile(r" {2,}")
@@ -153,8 +155,10 @@ class Conversation:
         blocks = self._blocks(message, path)
         if message.refusal and not blocks:
             blocks += _text(message.refusal)
+        brought = self._brought(message)
+        blocks[:0] = brought
         for k, call in enumerate(message.tool_calls or ()):
-            if k == 0:
+            if k == 0 and not brought:
                 kept = decode_thoughts(self._thoughts.get(call.id, "")) if self._tools_sent else []
                 self.replays_all = self.replays_all and bool(kept)
                 blocks[:0] = kept
@@ -164,6 +168,13 @@ class Conversation:
         if (old := message.function_call) is not None:
             blocks.append(self._tool_use(old.name, old.name, old.arguments, f"{path}.function_call"))
         return blocks
+
+    def _brought(self, message: Message) -> list[Json]:
+        """The reasoning that a turn brings back."""
+        if not isinstance(message, ThoughtfulMessage) or not self._tools_sent:
+            return []
+        kept = [decode_thoughts(thought.payload) for thought in message.thoughts if thought.kind == THOUGHT]
+        return [block for blocks in kept for block in blocks]
 
     def _tool_use(self, call_id: str, name: str, text: str, path: str) -> Json:
         self._names[call_id] = name

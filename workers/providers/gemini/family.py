@@ -14,6 +14,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest
+from schemas.dialects.blobs import Blob
 from schemas.errors import upstream_auth, upstream_failed
 from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
@@ -23,12 +24,13 @@ from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
-from workers.providers.gemini.request import build
-from workers.providers.history import messages_with_calls
+from workers.providers.gemini.request import THOUGHT, build
+from workers.providers.history import brings_thoughts, messages_with_calls, without_thoughts
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
+FAMILY: Final = "gemini"
 API_VERSION: Final = "v1beta"
 THOUGHT_IDS_MAX: Final = 64  # calls whose signatures are looked up: the newest of a long history
 TIER_HEADER: Final = "x-gemini-service-tier"
@@ -57,7 +59,7 @@ class GeminiExchange:
         self._tiers = (
             (request.service_tier,) if request.service_tier in model.capabilities.service_tiers else ()
         )
-        self._signed = bool(thoughts)
+        self._signed = bool(thoughts) or brings_thoughts(request.messages)
         self._body = _encode(build(request, job, model, thoughts))
         self._render = answer
         self._restart()
@@ -93,7 +95,8 @@ class GeminiExchange:
         if not self._signed:
             return False
         self._signed = False
-        self._body = _encode(build(self._request, self._job, self._model, {}))
+        bare = msgspec.structs.replace(self._request, messages=without_thoughts(self._request.messages))
+        self._body = _encode(build(bare, self._job, self._model, {}))
         return True
 
     def head(self, headers: Mapping[str, str]) -> None:
@@ -209,10 +212,12 @@ class GeminiExchange:
 
     def _call(self, index: int, call: wire.Call, signature: str | None) -> bytes:
         call_id = call.id or new_call_id()
+        opener = b""
         if signature:
             self.thoughts[call_id] = signature
+            opener = self._render.signature(index, Blob(FAMILY, self._upstream, THOUGHT, signature))
         arguments = msgspec.json.format(bytes(call.args), indent=-1).decode()
-        opener = self._render.tool(index, call_id, call.name)
+        opener += self._render.tool(index, call_id, call.name)
         return opener + self._render.arguments(index, arguments if arguments != "null" else "{}")
 
     def _note_version(self, version: str) -> None:
@@ -273,7 +278,8 @@ class Gemini:
         """One exchange for a chat job, one a prompt for a legacy completion."""
         try:
             return [
-                GeminiExchange(job, model, request, thoughts, answer) for request, answer in requests(job)
+                GeminiExchange(job, model, request, thoughts, answer)
+                for request, answer in requests(job, model)
             ]
         except RequestError as refused:
             raise RefusedError(refused.error) from None

@@ -17,6 +17,7 @@ from schemas.chat.request import (
     Part,
     RefusalPart,
     TextPart,
+    ThoughtfulMessage,
     ToolCall,
 )
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
@@ -26,6 +27,7 @@ from workers.providers.gemini.options import Json, generation_config, put_tools
 # The API accepts this where the signature of a call in the running turn is lost; it costs the model its reasoning
 # from before that call, nothing else.
 LOST_SIGNATURE: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
+THOUGHT: Final = "call"  # the kind of a signature that stands on a call
 # A conversation may not open with the model: a caller's that does gets this before it.
 OPENING_TEXT: Final = "."
 # The API resolves references in a result as if it were a schema, and answers 400 to any that dangle.
@@ -156,13 +158,22 @@ def _assistant_parts(
         raise RefusedError(
             unsupported_parameter(f"messages[{index}].audio", "This model has no audio of earlier answers.")
         )
+    brought = _brought(message)
     for k, call in enumerate(message.tool_calls or ()):
         parts.append(_call(call, f"messages[{index}].tool_calls[{k}]", names, thoughts))
+        if k in brought:
+            parts[-1]["thoughtSignature"] = brought[k]
     if (old := message.function_call) is not None:
         names[old.name] = old.name
         args = _arguments(old.arguments, f"messages[{index}].function_call.arguments")
         parts.append({"functionCall": {"name": old.name, "args": args}})
     return parts
+
+
+def _brought(message: Message) -> dict[int, str]:
+    """The signatures that a turn brings back, by the place of their call."""
+    thoughts = message.thoughts if isinstance(message, ThoughtfulMessage) else ()
+    return {thought.before: thought.payload for thought in thoughts if thought.kind == THOUGHT}
 
 
 def _call(call: ToolCall, path: str, names: dict[str, str], thoughts: Mapping[str, str]) -> Json:
