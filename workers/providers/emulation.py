@@ -1,10 +1,9 @@
-"""Owns legacy completions where the upstream has only chat: each prompt becomes one user message and one exchange."""
+"""Owns other dialects where the upstream has only chat: one exchange, or for a legacy completion one a prompt."""
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
@@ -17,6 +16,8 @@ from schemas.money.pricing import TokenUsage
 from workers.answers import answers
 from workers.answers.base import Answer
 from workers.providers.base import Exchange, Fault, RefusedError, Yielding
+from workers.providers.chat_answers import ChatReader, decode
+from workers.providers.chat_bodies import chat_body
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader
 
@@ -39,7 +40,7 @@ def requests(job: Job, model: Model) -> list[tuple[ChatRequest, Answer]]:
 
 
 def emulate(job: Job, model: Model, open_chat: Callable[[Job], list[Exchange]]) -> list[Exchange]:
-    """The exchanges of a legacy completion for a family whose answers are OpenAI's own chat bytes.
+    """The exchanges of another dialect's job for a family whose answers are OpenAI's own chat bytes.
 
     `open_chat` opens the one exchange of a chat job. Raises RefusedError for a body that is not valid.
     """
@@ -56,14 +57,7 @@ def _read(job: Job, model: Model) -> ChatRequest | CompletionRequest:
 
 
 def _chat_job(job: Job, chat: ChatRequest, model: Model) -> Job:
-    body = {
-        name: value
-        for name in ChatRequest.__struct_fields__
-        if (value := getattr(chat, name)) is not None and name not in ("max_tokens", "stream_options")
-    }
-    body["messages"] = [{"role": message.role, "content": message.content} for message in chat.messages]
-    body[model.capabilities.limit_field] = job.limit
-    raw = _encode(body)
+    raw = _encode(chat_body(chat, job, model))
     return structs.replace(
         job,
         dialect=CHAT,
@@ -76,36 +70,8 @@ def _chat_job(job: Job, chat: ChatRequest, model: Model) -> Job:
     )
 
 
-class _Text(Struct):
-    """What a chunk's delta or a plain answer's message says."""
-
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Logprobs(Struct):
-    content: list[dict[str, Any]] | None = None
-
-
-class _Choice(Struct):
-    index: int = 0
-    delta: _Text | None = None
-    message: _Text | None = None
-    logprobs: _Logprobs | None = None
-    finish_reason: str | None = None
-
-
-class _Answer(Struct):
-    """A chunk or a plain answer of OpenAI's chat, as far as a legacy completion can say it."""
-
-    choices: list[_Choice] = []
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
-
-
 class _Emulated:
-    """One chat exchange, told in the shape of legacy completions."""
+    """One chat exchange, told in the shape of its caller's dialect."""
 
     def __init__(self, job: Job, render: Answer, open_chat: Callable[[Job], list[Exchange]]) -> None:
         self._job = job
@@ -116,6 +82,7 @@ class _Emulated:
     def _restart(self) -> None:
         self._chat = self._open_chat(self._job)[0]
         self._events = EventReader()
+        self._reader = ChatReader(self._render)
         self._render.restart()
         self._ended = False
 
@@ -137,12 +104,12 @@ class _Emulated:
     @property
     def finished(self) -> bool:
         """As the chat exchange's."""
-        return self._chat.finished
+        return self._chat.finished and self._reader.fault is None
 
     @property
     def fault(self) -> Fault | None:
-        """As the chat exchange's."""
-        return self._chat.fault
+        """As the chat exchange's, or that what it said cannot be told."""
+        return self._chat.fault or self._reader.fault
 
     @property
     def thoughts(self) -> dict[str, str]:
@@ -164,38 +131,28 @@ class _Emulated:
             self._chat.taken()
 
     def answer(self, body: bytes) -> bytes:
-        """The legacy body; b"" until the last exchange of the job."""
+        """The caller's body; b"" until the last exchange of the job."""
         chat = self._chat.answer(body)
         if self._chat.fault is not None:
             return b""
-        self._say(_decode(chat))
-        return self._end()
+        self._reader.say(decode(chat))
+        return self._end() if self._reader.fault is None else b""
 
     def feed(self, data: bytes) -> bytes:
-        """The legacy chunks for some bytes of the chat stream."""
+        """The caller's events for some bytes of the chat stream."""
         return self._chunks(self._chat.feed(data))
 
     def close(self) -> bytes:
-        """The last legacy chunks."""
+        """The caller's last events."""
         return self._chunks(self._chat.close())
 
     def _chunks(self, chat: bytes) -> bytes:
-        out = b"".join(self._say(_decode(event)) for event in self._events.feed(chat))
-        return out + self._end() if self._chat.finished else out
-
-    def _say(self, answer: _Answer) -> bytes:
         out = b""
-        for choice in answer.choices:
-            said = choice.delta or choice.message
-            if said is not None:
-                logprobs = choice.logprobs.content if choice.logprobs is not None else None
-                out += self._render.text(choice.index, said.content or said.refusal or "", logprobs)
-            if choice.finish_reason is not None:
-                reason = choice.finish_reason
-                out += self._render.finish(
-                    choice.index, reason if reason in ("length", "content_filter") else "stop"
-                )
-        return out
+        for event in self._events.feed(chat):
+            out += self._reader.say(decode(event))
+            if self._reader.fault is not None:
+                return out
+        return out + self._end() if self._chat.finished else out
 
     def _end(self) -> bytes:
         if self._ended:

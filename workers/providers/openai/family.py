@@ -86,9 +86,9 @@ class OpenAI:
         self._refusals = Refusals()
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
-        """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
+        """One exchange; for a dialect that the upstream has not, whatever the emulation needs."""
         del thoughts
-        if job.dialect == COMPLETIONS and not model.capabilities.completions:
+        if job.dialect != CHAT and not (job.dialect == COMPLETIONS and model.capabilities.completions):
             from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
             return emulate(job, model, lambda chat: [OpenAIExchange(chat, model, self._refusals)])

@@ -1,0 +1,162 @@
+"""Owns OpenAI's chat answers as typed answer events: what a chat upstream says, for a caller of another dialect."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from schemas.chat.conversations import arguments
+from schemas.errors import upstream_failed
+from workers.answers.base import Answer
+from workers.providers.base import Action, Fault
+
+CALLS_MAX: Final = 1_024  # of one choice: more is no answer
+
+_ENDS: Final = frozenset(("length", "content_filter"))  # any other reason is a way of having said all
+BROKEN_CALL: Final = Fault(
+    upstream_failed("The model made a tool call with invalid tool arguments. Retry."),
+    Action.NEXT,
+    unbilled=False,
+)
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Said(Struct):
+    """What a chunk's delta or a plain answer's message says."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Logprobs(Struct):
+    content: list[dict[str, Any]] | None = None
+
+
+class _Choice(Struct):
+    index: int = 0
+    delta: _Said | None = None
+    message: _Said | None = None
+    logprobs: _Logprobs | None = None
+    finish_reason: str | None = None
+
+
+class ChatAnswerBody(Struct):
+    """A chunk or a plain answer, as far as another dialect can say it."""
+
+    choices: list[_Choice] = []
+
+
+decode = msgspec.json.Decoder(ChatAnswerBody).decode
+
+
+class _Call(Struct):
+    """One tool call so far."""
+
+    id: str = ""
+    name: str = ""
+    pieces: list[str] = []
+
+    @property
+    def whole(self) -> bool:
+        text = "".join(self.pieces)
+        return bool(text) and arguments(text) is not None
+
+
+class _Calls:
+    """The tool calls of one choice. An answer tells them one after the other; chunks may go back and forth."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, _Call] = {}
+        self.told = 0  # how many have been opened; the last of them takes fragments
+
+
+class ChatReader:
+    """Tells one chat answer to an `Answer`. `fault` is set for calls whose arguments nobody can use."""
+
+    def __init__(self, render: Answer) -> None:
+        self._render = render
+        self._calls: dict[int, _Calls] = {}
+        self.fault: Fault | None = None
+
+    def say(self, answer: ChatAnswerBody) -> bytes:
+        """What the caller is sent for one chunk, or for a plain body."""
+        out = b""
+        for choice in answer.choices:
+            said = choice.delta or choice.message
+            if said is not None:
+                out += self._say(choice, said)
+            if choice.finish_reason is not None and self.fault is None:
+                out += self._finish(choice.index, choice.finish_reason)
+        return out
+
+    def _say(self, choice: _Choice, said: _Said) -> bytes:
+        render, index = self._render, choice.index
+        out = b""
+        if reasoning := said.reasoning_content or said.reasoning:
+            out += render.reasoning(index, reasoning)
+        logprobs = choice.logprobs.content if choice.logprobs is not None else None
+        if said.refusal:
+            out += render.refusal(index, said.refusal)
+        if said.content or not (said.refusal or reasoning):
+            out += render.text(index, said.content or "", logprobs)
+        for position, call in enumerate(said.tool_calls or ()):
+            out += self._call(index, call, position)
+        return out
+
+    def _call(self, index: int, delta: _ToolCall, position: int) -> bytes:
+        state = self._calls.setdefault(index, _Calls())
+        place = position if delta.index is None else delta.index
+        call = state.calls.get(place)
+        if call is None:
+            if len(state.calls) >= CALLS_MAX:
+                self.fault = BROKEN_CALL
+                return b""
+            call = state.calls[place] = _Call(pieces=[])
+        function = delta.function or _Function()
+        call.id = call.id or delta.id or ""
+        call.name = call.name or function.name or ""
+        fragment = function.arguments or ""
+        if fragment:
+            call.pieces.append(fragment)
+        ordered = list(state.calls.values())
+        if state.told and ordered[state.told - 1] is call:
+            return self._render.arguments(index, fragment)
+        return self._open(index, state, ordered)
+
+    def _open(self, index: int, state: _Calls, ordered: list[_Call], *, all_of_them: bool = False) -> bytes:
+        """Opens the calls whose turn it is: the next one once the one before it is whole."""
+        out = b""
+        while state.told < len(ordered):
+            if state.told and not all_of_them and not ordered[state.told - 1].whole:
+                break
+            call = ordered[state.told]
+            if not call.name and not all_of_them:
+                break
+            state.told += 1
+            out += self._render.tool(index, call.id, call.name)
+            out += self._render.arguments(index, "".join(call.pieces))
+        return out
+
+    def _finish(self, index: int, reason: str) -> bytes:
+        out = b""
+        state = self._calls.get(index)
+        if state is not None:
+            ordered = list(state.calls.values())
+            if reason not in _ENDS and any(arguments("".join(call.pieces)) is None for call in ordered):
+                self.fault = BROKEN_CALL
+                return b""
+            out = self._open(index, state, ordered, all_of_them=True)
+        return out + self._render.finish(index, reason if reason in _ENDS else "stop")
