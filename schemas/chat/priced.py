@@ -126,7 +126,7 @@ def read(fields: Fields, dialect: str) -> Ask:
             _refuse(
                 name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
             )
-    candidates = _candidates(fields)
+    names = candidates(fields)
     prompts = _messages(fields) if dialect == CHAT else _prompts(fields)
     n = _count(fields, "n", CHOICES_MAX) or 1
     best_of = _count(fields, "best_of", CHOICES_MAX)
@@ -145,7 +145,7 @@ def read(fields: Fields, dialect: str) -> Ask:
     if limit is None and dialect == COMPLETIONS:
         limit = COMPLETIONS_LIMIT
     return Ask(
-        candidates=candidates,
+        candidates=names,
         stream=stream,
         include_usage=stream and options is not None and bool(options.include_usage),
         include_cost=usage is not None and bool(usage.include),
@@ -336,7 +336,7 @@ def _check_ttls(fields: Fields, model: Model) -> None:
             raise RequestError(unsupported_value("ttl", message))
 
 
-def _candidates(fields: Fields) -> tuple[str, ...]:
+def candidates(fields: Fields) -> tuple[str, ...]:
     """The names in `model` and `models`, in this order and none twice."""
     model: str | None = _value(fields, "model", _decode_text)
     models: list[str] | None = _value(fields, "models", _decode_texts) if "models" in fields else None

@@ -43,11 +43,19 @@ def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     request = read(dialect, body)
     if isinstance(request, WireError):
         return request
+    if isinstance(request, ChatRequest):
+        return refuse_chat(model, request)
     try:
-        if isinstance(request, ChatRequest):
-            _check_chat(request, model)
-        else:
-            _check_completion(request, model)
+        _check_completion(request, model)
+    except RequestError as refused:
+        return refused.error
+    return None
+
+
+def refuse_chat(model: Model, request: ChatRequest) -> WireError | None:
+    """The 400 for a typed request that a translated family cannot honour with a model; None if it can."""
+    try:
+        _check_chat(request, model)
     except RequestError as refused:
         return refused.error
     return None

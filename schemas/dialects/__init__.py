@@ -2,8 +2,9 @@
 
 from schemas.dialects import chat, completions
 from schemas.dialects.base import Dialect, Envelope
+from schemas.dialects.messages import dialect as messages
 
-DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT, messages.DIALECT)
 NAMED = {dialect.name: dialect for dialect in DIALECTS}
 
 

@@ -7,9 +7,10 @@ from schemas.bus.frames import Job
 from workers.answers.base import Answer
 from workers.answers.chat import ChatAnswer
 from workers.answers.completions import CompletionsAnswer
+from workers.answers.messages import MessagesAnswer
 
 # In the order of `schemas.chat.request`: a new dialect is its module and a line here.
-ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer)
+ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer, MessagesAnswer)
 _BY_DIALECT: Final = {answer.dialect: answer for answer in ANSWERS}
 
 

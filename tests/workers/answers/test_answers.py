@@ -8,17 +8,22 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from schemas.chat import request
 from schemas.dialects.blobs import Blob
+from schemas.dialects.messages.request import MESSAGES
 from schemas.money.pricing import TokenUsage
 from tests.workers.providers.anthropic.cases import chunks, job
 from workers.answers import ANSWERS, answers
 
-DIALECTS = {request.CHAT, request.COMPLETIONS}
+WITH_CHOICES = {request.CHAT, request.COMPLETIONS}
+DIALECTS = WITH_CHOICES | {MESSAGES}
 CHUNK_TYPES = {request.CHAT: ChatCompletionChunk, request.COMPLETIONS: Completion}
 BODY_TYPES = {request.CHAT: ChatCompletion, request.COMPLETIONS: Completion}
 WITH_TOOLS = {request.CHAT}
 USAGE = TokenUsage(input=3, output=4)
 
+CHOICES = [made for made in ANSWERS if made.dialect in WITH_CHOICES]
+
 every_answer = pytest.mark.parametrize("made", ANSWERS, ids=[made.dialect for made in ANSWERS])
+with_choices = pytest.mark.parametrize("made", CHOICES, ids=[made.dialect for made in CHOICES])
 streamed_or_plain = pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
 
 
@@ -54,7 +59,7 @@ def test_every_dialect_has_one_answer():
         answers(job({}, dialect="no such dialect"))
 
 
-@every_answer
+@with_choices
 @streamed_or_plain
 def test_the_same_events_give_valid_bytes(made, stream):
     """All events, streamed and plain, pass the official SDK's types."""
@@ -104,7 +109,7 @@ def test_a_restart_forgets_everything(made, stream):
     assert again.output_bytes == fresh.output_bytes
 
 
-@every_answer
+@with_choices
 @streamed_or_plain
 def test_a_second_finish_is_ignored(made, stream):
     """A choice ends once, with its first reason."""
@@ -117,7 +122,7 @@ def test_a_second_finish_is_ignored(made, stream):
     assert [reason for reason in reasons if reason is not None] == ["length"]
 
 
-@every_answer
+@with_choices
 @streamed_or_plain
 def test_a_tool_without_arguments_gets_an_empty_object(made, stream):
     """Where the dialect has tools its arguments are "{}"; where it has none nothing of the call is shown."""
@@ -139,7 +144,7 @@ def test_a_tool_without_arguments_gets_an_empty_object(made, stream):
     assert choices[-1]["finish_reason"] == "tool_calls"
 
 
-@every_answer
+@with_choices
 @pytest.mark.parametrize("asked", [True, False])
 def test_usage_comes_once_and_only_where_it_was_asked_for(made, asked):
     """Asked for: null on every chunk, then one chunk without choices. Not asked for: on no chunk."""
@@ -159,4 +164,5 @@ def test_usage_that_nobody_reported_is_estimated(made):
     answer = one(made, stream=False)
     answer.text(0, "x" * 9)
     answer.finish(0, "stop")
-    assert json.loads(answer.end(None))["usage"]["completion_tokens"] == 3
+    usage = json.loads(answer.end(None))["usage"]
+    assert usage["output_tokens" if made.dialect == MESSAGES else "completion_tokens"] == 3
