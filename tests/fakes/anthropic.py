@@ -19,6 +19,7 @@ from tests.fakes.hosted import Hosted
 
 API_KEY = "sk-ant-api03-canary0123456789abcdefghijkl"
 VERSION = "2023-06-01"
+VERSIONS = (VERSION, "2026-10-21")  # the later one is what the official SDK sends
 
 
 def opening(**usage: int) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class FakeAnthropic(Hosted):
         )
         if key != API_KEY:
             return self._refuse(401, "authentication_error", f"invalid x-api-key {key}")
-        if request.headers.get("anthropic-version") != VERSION:
+        if request.headers.get("anthropic-version") not in VERSIONS:
             return self._refuse(400, "invalid_request_error", "anthropic-version: header is required")
         if request.content_type != "application/json":
             return self._refuse(400, "invalid_request_error", "content-type: must be application/json")
