@@ -1,5 +1,5 @@
 """What an edge answers: one module a subject, all routes in one tuple, the first that matches counts."""
 
-from edge.routes import calls, generations, health, models
+from edge.routes import calls, counts, generations, health, models
 
-ROUTES = (*calls.ROUTES, *models.ROUTES, *generations.ROUTES, *health.ROUTES)
+ROUTES = (*calls.ROUTES, *counts.ROUTES, *models.ROUTES, *generations.ROUTES, *health.ROUTES)

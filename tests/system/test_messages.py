@@ -245,6 +245,26 @@ def test_what_goes_no_further_is_named(played, http):
     assert [tool["name"] for tool in stage.bodies[-1]["tools"][0]["functionDeclarations"]] == [TOOL["name"]]
 
 
+def test_counting_costs_nothing(played, tokn, sdk, http):
+    """The same answer for every family, without a job, a hold or a line in the books; unknown models are a 404."""
+    bodies = {name: len(stages[0].bodies) for name, stages in played.items()}
+    spent = tokn.row("key", "create", "--name", "empty", "--balance", "0")
+    free = sdk.with_options(api_key=spent["key"])
+    counts = {
+        free.messages.count_tokens(model=name, messages=SAY, system="Be brief.", tools=[TOOL]).input_tokens
+        for name in (*PROVIDERS, "tokn-sandbox")
+    }
+    assert len(counts) == 1
+    assert 170 < counts.pop() < 300
+    assert {name: len(stages[0].bodies) for name, stages in played.items()} == bodies
+    assert not tokn.rows("usage", "--key", spent["id"])
+    path = "/v1/messages/count_tokens"
+    for body, status in (({"model": "no-such", "messages": SAY}, 404), ({"model": "openai"}, 400)):
+        answer = http.post(path, json=body)
+        assert (answer.status_code, answer.json()["type"]) == (status, "error")
+    assert http.post(path, json={}, headers={"x-api-key": "no"}).status_code == 401
+
+
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
 def test_a_caller_who_leaves_pays_what_was_produced(played, tokn, http, provider):
     """After the first text of a stream, native and translated: the call is cancelled, and the books balance."""
