@@ -129,17 +129,22 @@ def alias_entry(catalogue: Catalogue, roster: Roster, name: str, day: dt.date) -
     ids = catalogue.stands_for(name)
     for model in map(catalogue.known, ids):
         if model is not None and roster.serves(model.pool, model.id):
-            return describe(model, day) | {"id": name, "models": list(ids)}
+            return describe(model, day) | {"id": name, "display_name": name, "models": list(ids)}
     return None
 
 
 def describe(model: Model, day: dt.date) -> dict[str, Any]:
-    """One entry of the list: OpenAI's fields, and beside them what a buyer wants to know on a day."""
+    """One entry of the list: OpenAI's fields and Anthropic's, and beside them what a buyer wants to know on a day."""
     entry: dict[str, Any] = {
         "id": model.id,
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by or model.provider,
+        "type": "model",
+        "display_name": model.id,
+        "created_at": f"{dt.datetime.fromtimestamp(model.created, dt.UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "max_input_tokens": model.context,
+        "max_tokens": model.max_output,
         "shutdown_date": model.shutdown_date.isoformat() if model.shutdown_date else None,
         "provider": model.provider,
         "pool": model.pool,

@@ -5,6 +5,7 @@ from typing import Any
 
 import anthropic
 import httpx
+import openai
 import pytest
 
 from schemas.money.pricing import TokenUsage
@@ -243,6 +244,19 @@ def test_what_goes_no_further_is_named(played, http):
     assert answer.status_code == 200
     assert answer.headers["x-tokn-ignored"] == "diagnostics,tools[1]:web_search_20250305"
     assert [tool["name"] for tool in stage.bodies[-1]["tools"][0]["functionDeclarations"]] == [TOOL["name"]]
+
+
+def test_one_list_of_models_serves_both_sdks(tokn, sdk):
+    """Anthropic's SDK reads all that its type wants, turns pages, and finds one model by its id."""
+    listed = {model.id: model for model in sdk.models.list(limit=2)}
+    assert {*PROVIDERS, "tokn-sandbox"} <= set(listed)
+    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0) as other:
+        assert {model.id for model in other.models.list()} == set(listed)
+    for model in listed.values():
+        anthropic.types.ModelInfo.model_validate(model.model_dump(exclude={"capabilities"}), strict=True)
+        assert (model.type, model.display_name) == ("model", model.id)
+    assert (listed["anthropic"].max_input_tokens, listed["anthropic"].max_tokens) == (200_000, 8_192)
+    assert sdk.models.retrieve("gemini").id == "gemini"
 
 
 def test_counting_costs_nothing(played, tokn, sdk, http):
