@@ -10,7 +10,7 @@ from schemas.chat.caching import LONG_TTLS, SHORT_TTLS, ttls
 from schemas.dialects.blobs import PREFIX
 from schemas.dialects.messages.fields import tool_tokens
 from schemas.dialects.messages.priced import refuse
-from schemas.dialects.messages.request import Thinking
+from schemas.dialects.messages.request import Metadata, Thinking
 from schemas.json import UNREADABLE
 from schemas.money.pricing import prices_long_caches
 
@@ -27,6 +27,7 @@ class _Native(Struct, frozen=True):
     max_tokens: int
     tools: list[_Tool] | None = None
     thinking: Thinking | None = None
+    metadata: Metadata | None = None
 
 
 _decode = msgspec.json.Decoder(_Native).decode
@@ -44,6 +45,7 @@ def check(model: Model, body: bytes) -> None:
     try:
         asked = _decode(body)
         fields = _decode_fields(body)
+        cleaned(fields["messages"])
     except UNREADABLE as fault:
         refuse("body", str(fault)[:200])
     for at, tool in enumerate(asked.tools or ()):

@@ -101,12 +101,11 @@ def _tool(tool: Tool, at: int, model: Model) -> ChatTool:
 def _schema(raw: Raw, at: int) -> Raw:
     if bytes(raw) in (b"", b"null"):
         return NO_JSON
+    if not bytes(raw).startswith(b"{"):
+        refuse(f"tools.{at}.input_schema", "Input should be a valid dictionary")
     if b'"$schema"' not in bytes(raw):
         return raw
-    try:
-        fields = _decode_fields(raw)
-    except UNREADABLE:
-        refuse(f"tools.{at}.input_schema", "Input should be a valid dictionary")
+    fields = _decode_fields(raw)
     fields.pop("$schema", None)
     return Raw(_encode(fields))
 
