@@ -71,6 +71,15 @@ def ending(reason: str = "end_turn", **usage: Any) -> list[dict[str, Any]]:
     ]
 
 
+def of_betas(raw: bytes, flags: str) -> bytes:
+    """A body without the fields that a beta adds, where its flag is there: the SDK's stable types have none of them."""
+    body = json.loads(raw)
+    asked = isinstance(body, dict) and "context-management-" in flags
+    if asked and body.pop("context_management", None) is not None:
+        return json.dumps(body).encode()
+    return raw
+
+
 class Script(msgspec.Struct, frozen=True):
     """How to answer one request. `events` are those of a stream; a plain answer is their sum.
 
@@ -138,6 +147,7 @@ class FakeAnthropic(Hosted):
             return self._refuse(400, "invalid_request_error", "content-type: must be application/json")
         raw = await request.read()
         try:
+            raw = of_betas(raw, request.headers.get("anthropic-beta", ""))
             body = check(raw, anthropic_capabilities(str(json.loads(raw).get("model"))))
         except RefusalError as refusal:
             return self._refuse(400, "invalid_request_error", str(refusal))

@@ -64,6 +64,8 @@ _BETAS: Final = {
     "web-fetch-": _NEVER,
     "web-search-": _NEVER,
 }
+# Fields that go on together with a flag, or not at all: a provider refuses one without the other.
+FLAGGED: Final = {"context_management": "context-management-"}
 _TOKENS_MIN: Final = {_WINDOW: 1_000_000, _OUTPUT: 128_000}
 _FLAG: Final = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 FLAGS_MAX: Final = 64

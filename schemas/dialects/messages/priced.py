@@ -15,6 +15,7 @@ from schemas.chat.priced import LIMIT_MAX, MEDIA_MAX, PARTS_MAX, RequestError, c
 from schemas.chat.priced import encode as encode_fields
 from schemas.dialects.messages import fields as known
 from schemas.dialects.messages.fields import CUSTOM, KNOWN, NO_PROMPT, REFUSED, tool_tokens
+from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid, unsupported_value
 from schemas.json import UNREADABLE
 
@@ -116,7 +117,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
     tokens_max = text_bytes + media.sum.most + extra + model.capabilities.overhead_tokens
     limit = min(ask.limit or LIMIT_MAX, model.max_output)  # `read` takes no body without one
     dropped = [f"tools[{at}]:{tool.type}" for at, tool in enumerate(tools) if not _is_kept(tool, native)]
-    dropped += [] if native else _unhonoured(fields, model)
+    dropped += fitted(fields, model.capabilities)[1] if native else _unhonoured(fields, model)
     if limit < (ask.limit or 0):
         dropped.append("max_tokens")
     return Bound(

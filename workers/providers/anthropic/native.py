@@ -9,9 +9,10 @@ from msgspec import Raw
 
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
-from schemas.dialects.messages.fields import allowed_betas
+from schemas.dialects.messages.fields import FLAGGED, allowed_betas
 from schemas.dialects.messages.native import cleaned
 from schemas.dialects.messages.request import Metadata, Thinking
+from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from workers.answers import answers
@@ -37,19 +38,24 @@ _decode_thinking = msgspec.json.Decoder(Thinking | None).decode
 _decode_metadata = msgspec.json.Decoder(Metadata | None).decode
 
 
-def native_body(job: Job) -> bytes:
+def native_body(job: Job, model: Model, betas: list[str]) -> bytes:
     """The caller's own body with the upstream's model, the granted limit, and no word of who asks.
+
+    A field of a beta stays where one of `betas` lets the provider take it.
 
     Raises RefusedError for what is no such body.
     """
     try:
-        fields = _decode_fields(job.body)
+        fields, _ = fitted(_decode_fields(job.body), model.capabilities)
         fields["model"] = Raw(_encode(job.upstream))
         if job.write_limit:
             fields["max_tokens"] = Raw(b"%d" % job.limit)
             _fit_budget(fields, job.limit)
         fields["messages"] = cleaned(fields["messages"])
         _hide_person(fields, job.scope)
+        for name, start in FLAGGED.items():
+            if not any(flag.startswith(start) for flag in betas):
+                fields.pop(name, None)
     except (*UNREADABLE, KeyError):
         raise RefusedError(invalid("The body is not a Messages request.")) from None
     return _encode(fields)
@@ -80,11 +86,11 @@ class NativeExchange(AnthropicExchange):
 
     def __init__(self, job: Job, model: Model) -> None:
         self._job = job
-        super().__init__(job, Built(native_body(job), ""), answers(job)[0])
         headers = dict(job.headers)
+        betas = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
+        super().__init__(job, Built(native_body(job, model, betas), ""), answers(job)[0])
         version = headers.get(_VERSION, "")
         self._version = version if _DATE.fullmatch(version) else VERSION
-        betas = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
         self._more = {_BETA: ",".join(betas)} if betas else {}
 
     def _restart(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from schemas.money.pricing import TokenUsage
-from tests.workers.providers.anthropic.cases import ACCOUNT, NEW, USER, job
+from tests.workers.providers.anthropic.cases import ACCOUNT, MIDDLE, NEW, USER, job
 from workers.providers.anthropic.family import Anthropic
 from workers.providers.anthropic.native import NativeExchange
 
@@ -168,3 +168,23 @@ def test_reasoning_that_is_not_anthropics_is_taken_out():
         job({}, dialect="messages", body=f'{{"max_tokens":1,"messages":{raw}}}'.encode()), NEW
     )
     assert raw.encode() in exchange.request(ACCOUNT).body
+
+
+def test_a_field_of_a_beta_goes_with_its_flag():
+    """Without the flag the provider would refuse the field."""
+    body = {"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}}
+    flagged = (("anthropic-beta", "context-management-2025-06-27"),)
+    assert "context_management" in sent(made(body, headers=flagged))
+    assert "context_management" not in sent(made(body))
+
+
+def test_an_older_model_is_asked_as_it_can_be():
+    """Clients ask a model that they do not know as the newest: thinking and effort go together, or neither does."""
+    body = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}
+    assert {"thinking", "output_config"} <= set(sent(made(body)))
+    assert not {"thinking", "output_config"} & set(sent(made(body, row=MIDDLE)))
+    shaped = body["output_config"] | {"format": {"type": "json_schema", "schema": {}}}
+    told = sent(made(body | {"output_config": shaped}, row=MIDDLE))
+    assert told["output_config"] == {"format": {"type": "json_schema", "schema": {}}}
+    budget = {"thinking": {"type": "enabled", "budget_tokens": 50}}
+    assert sent(made(budget, row=MIDDLE))["thinking"] == budget["thinking"]
