@@ -93,7 +93,10 @@ def _tools(asked: MessagesRequest, model: Model) -> list[ChatTool]:
 def _tool(tool: Tool, at: int, model: Model) -> ChatTool:
     if not tool.name:
         refuse(f"tools.{at}.name", "Field required")
-    function = Function(told_name(tool.name), tool.description, _schema(tool.input_schema, at), tool.strict)
+    schema = _schema(tool.input_schema, at)
+    # Elsewhere a schema that is no strict one by that provider's rules would be refused.
+    strict = tool.strict if model.capabilities.strict_tools else None
+    function = Function(told_name(tool.name), tool.description, schema, strict)
     mark = tool.cache_control if model.capabilities.cache_points else None
     return ChatTool(type="function", function=function, cache_control=mark)
 

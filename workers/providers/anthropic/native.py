@@ -120,13 +120,14 @@ class NativeExchange(AnthropicExchange):
 
     def _read(self, raw: bytes) -> bytes:
         event = wire.decode_event(raw)
+        if event.type == "content_block_delta" and event.delta is not None:
+            delta = event.delta
+            self._hear(delta.text or delta.thinking or delta.partial_json)
+            return b"event: content_block_delta\ndata: %b\n\n" % raw
         if _TYPE.fullmatch(event.type) is None:
             self.fault = NONSENSE
             return b""
         match event.type:
-            case "content_block_delta" if event.delta is not None:
-                delta = event.delta
-                self._hear(delta.text, delta.thinking, delta.partial_json)
             case "content_block_start" if event.content_block is not None:
                 self._hear(event.content_block.text, event.content_block.thinking)
             case "message_start" if event.message is not None:
@@ -151,7 +152,9 @@ class NativeExchange(AnthropicExchange):
         return _framed(event.type, raw)
 
     def _hear(self, *texts: str | None) -> None:
-        self._render.hidden(sum(len(text.encode()) for text in texts if text))
+        for text in texts:
+            if text:
+                self._render.output_bytes += len(text) if text.isascii() else len(text.encode())
 
     def _stopped(self, stop: bytes) -> bytes:
         if self._reason is None:
