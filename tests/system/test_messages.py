@@ -259,6 +259,24 @@ def test_one_list_of_models_serves_both_sdks(tokn, sdk):
     assert sdk.models.retrieve("gemini").id == "gemini"
 
 
+@pytest.mark.parametrize("order", [("anthropic", "gemini"), ("gemini", "anthropic")])
+def test_another_model_takes_over(played, http, order):
+    """A body is native for one of its models and translated for the other: whoever serves, it is one call and one bill."""
+    first, second = order
+    overloaded = {
+        "anthropic": Error(529, error_body("overloaded_error", "Overloaded")),
+        "gemini": Error(503, {"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}),
+    }
+    played[first][0].fail(overloaded[first])
+    played[second][0].play(REPORT)
+    body = {"models": list(order), "max_tokens": 99, "messages": SAY, "stream": True}
+    answer = http.post("/v1/messages", json=body)
+    assert answer.headers["x-tokn-model"] == second
+    assert f'"model":"{second}"' in answer.text
+    assert answer.text.count("event: message_start") == answer.text.count("event: message_stop") == 1
+    assert receipt(http, answer.headers["request-id"])["billed_nano"] == by_hand(REPORT.usage)
+
+
 def test_counting_costs_nothing(played, tokn, sdk, http):
     """The same answer for every family, without a job, a hold or a line in the books; unknown models are a 404."""
     bodies = {name: len(stages[0].bodies) for name, stages in played.items()}

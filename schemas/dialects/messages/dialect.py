@@ -49,7 +49,7 @@ class Messages:
 
     def translate(self, model: Model, body: bytes, scope: str = "") -> ChatRequest:
         """The body as a chat request. Raises RequestError 400."""
-        return translate(model, body, scope)
+        return translate(model, body, scope)[0]
 
     def refuse(self, model: Model, body: bytes) -> WireError | None:
         """The 400 for a body that a model cannot honour."""
@@ -57,10 +57,13 @@ class Messages:
             if model.family in self.families:
                 check(model, body)
                 return None
-            request = translate(model, body, "")
+            request, origins = translate(model, body, "")
         except chat.RequestError as refused:
             return refused.error
-        return None if model.family in PASS_THROUGH else refusals.refuse_chat(model, request)
+        if model.family in PASS_THROUGH:
+            return None
+        error = refusals.refuse_chat(model, request)
+        return None if error is None else errors.in_callers_words(error, origins)
 
     def error_status(self, error: WireError) -> int:
         """529 for an upstream that is overloaded."""

@@ -1,8 +1,11 @@
 """Owns Anthropic's envelope of errors: its types by status, and the words by which its clients know some of them."""
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from schemas.errors import CONTEXT_TOO_LONG, WireError
 
@@ -24,6 +27,19 @@ _TYPES: Final = {
 _API: Final = "api_error"
 _TOO_LONG: Final = "prompt is too long"  # clients compact their conversation when they read this
 
+# What a chat request's refusal calls the caller's fields.
+_NAMES: Final = {
+    "max_completion_tokens": "max_tokens",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "reasoning_effort": "thinking",
+    "response_format": "output_config.format",
+    "response_format.type": "output_config.format.type",
+    "response_format.json_schema.schema": "output_config.format.schema",
+    "stop": "stop_sequences",
+}
+_MESSAGE: Final = re.compile(r"messages\[(\d+)\](?:\.[a-z_]+|\[\d+\])*")
+_TOOL: Final = re.compile(r"tools\[(\d+)\](?:\.function)?")
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,3 +60,20 @@ def body_of(error: WireError, request_id: str) -> bytes:
     """The envelope, which names the request where it has one."""
     envelope = {"type": "error", "error": fields_of(error)}
     return _encode(envelope | ({"request_id": request_id} if request_id else {}))
+
+
+def in_callers_words(error: WireError, origins: Sequence[str]) -> WireError:
+    """A refusal of the chat request that a body became, with the names and places of the body itself."""
+
+    def told(text: str) -> str:
+        def origin(found: re.Match[str]) -> str:
+            place = int(found[1])
+            return origins[place] if place < len(origins) else "messages"
+
+        return _TOOL.sub(r"tools.\1", _MESSAGE.sub(origin, text))
+
+    message = told(error.message)
+    for name, own in _NAMES.items():
+        message = message.replace(f"'{name}'", f"'{own}'")
+    param = error.param or ""
+    return structs.replace(error, message=message, param=told(_NAMES.get(param, param)) or None)

@@ -46,8 +46,8 @@ def decode(body: bytes) -> MessagesRequest:
         raise RequestError(invalid(_dotted(str(fault))[:300], code="invalid_type")) from None
 
 
-def translate(model: Model, body: bytes, scope: str) -> ChatRequest:
-    """A body as a chat request for one model. Raises RequestError 400.
+def translate(model: Model, body: bytes, scope: str) -> tuple[ChatRequest, list[str]]:
+    """A body as a chat request for one model, and where each of its messages stands in the body. Raises RequestError 400.
 
     What the model has no use for is left out; `schemas.dialects.messages.priced` names it.
     """
@@ -57,9 +57,10 @@ def translate(model: Model, body: bytes, scope: str) -> ChatRequest:
     choice, serial = _choice(asked, tools)
     effort = _effort(asked, model)
     sampled = able.sampling and not (able.sampling_at_none and (effort or able.effort_default) != "none")
-    return ChatRequest(
+    turns = Turns(asked, model, scope)
+    request = ChatRequest(
         model=asked.model,
-        messages=Turns(asked, model, scope).messages,
+        messages=turns.messages,
         tools=tools or None,
         tool_choice=choice,
         parallel_tool_calls=False if serial and tools and able.serial_tools else None,
@@ -74,6 +75,7 @@ def translate(model: Model, body: bytes, scope: str) -> ChatRequest:
         stream=asked.stream,
         cache_control=asked.cache_control if able.cache_points else None,
     )
+    return request, turns.origins
 
 
 def _tools(asked: MessagesRequest, model: Model) -> list[ChatTool]:

@@ -36,7 +36,7 @@ _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Turns:
-    """Maps one conversation; `messages` is the result."""
+    """Maps one conversation; `messages` is the result, and `origins` says where each of them came from."""
 
     def __init__(self, asked: MessagesRequest, model: Model, scope: str) -> None:
         self._model = model
@@ -45,8 +45,10 @@ class Turns:
         self._open: dict[str, None] = {}  # calls of the last assistant's turn
         self.messages: list[Message] = []
         self._system(asked.system)
+        self.origins = ["system"] * len(self.messages)  # where each message stands in the body
         for index, turn in enumerate(asked.messages):
-            self._turn(turn, f"messages.{index}")
+            self._turn(turn, path := f"messages.{index}")
+            self.origins += [path] * (len(self.messages) - len(self.origins))
 
     def _system(self, system: str | list[Block] | None) -> None:
         blocks = [Block("text", text=system)] if isinstance(system, str) else system or []

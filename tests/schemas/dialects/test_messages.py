@@ -407,3 +407,23 @@ def test_errors_in_anthropics_words() -> None:
     assert message.startswith("prompt is too long: ")
     known = invalid("prompt is too long: 10 tokens > 9 maximum", code="context_length_exceeded")
     assert json.loads(DIALECT.error_body(known, ""))["error"]["message"] == known.message
+
+
+def test_refusals_name_the_callers_own_fields() -> None:
+    """A message by its place in the body, whatever it became, and fields under Anthropic's names."""
+    blind = structs.replace(OTHER, capabilities=structs.replace(OTHER.capabilities, images=False))
+    turns = [
+        *SAY,
+        {"role": "assistant", "content": [call("a")]},
+        {"role": "user", "content": [result("a"), PICTURE]},
+    ]
+    decoded = raw(system="Be brief.", messages=turns, tools=[TOOL])
+    error = DIALECT.refuse(blind, decoded)
+    assert error is not None
+    assert error.param == "messages.2"
+    unanswered = [*SAY, {"role": "assistant", "content": [call("a")]}, *SAY]
+    error = refused(system="Be brief.", messages=unanswered, tools=[TOOL])
+    assert error.param == "messages.1"
+    assert refused(stop_sequences=["a"] * 9).param == "stop_sequences"
+    assert "stop sequences" in refused(stop_sequences=["a"] * 9).message
+    assert refused(tools=[TOOL, TOOL]).param == "tools.1.name"
