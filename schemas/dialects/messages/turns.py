@@ -43,6 +43,7 @@ class Turns:
         self._scope = scope
         self._marks = bool(model.capabilities.cache_points)
         self._open: dict[str, None] = {}  # calls of the last assistant's turn
+        self._late: list[str] = []  # instructions between calls and their results, which nothing may part
         self.messages: list[Message] = []
         self._system(asked.system)
         self.origins = ["system"] * len(self.messages)  # where each message stands in the body
@@ -75,8 +76,12 @@ class Turns:
     def _instruct(self, blocks: list[Block]) -> None:
         """Instructions amid a conversation stay where they are: at the top they would change a cached prompt."""
         text = "\n\n".join(block.text for block in blocks if block.text)
-        if not text:
-            return
+        if text and self._open:
+            self._late.append(text)
+        elif text:
+            self._add_instruction(text)
+
+    def _add_instruction(self, text: str) -> None:
         if self._model.provider == _OPENAI:
             self.messages.append(Message("system", text))
         else:
@@ -135,6 +140,9 @@ class Turns:
         self.messages += [results[call_id] for call_id in self._open if call_id in results]
         for call_id in results:
             del self._open[call_id]
+        late, self._late = self._late, []
+        for text in late:
+            self._add_instruction(text)
         if shown or parts:
             self._say("user", shown + parts)
 

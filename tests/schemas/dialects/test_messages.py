@@ -203,6 +203,20 @@ def test_instructions_amid_a_conversation_stay_there() -> None:
     assert turns([{"type": "text", "text": "hi"}], "Mind.", model=OPENAI)[1] == Message("system", "Mind.")
 
 
+def test_instructions_never_part_calls_from_their_results() -> None:
+    """They come right behind the results: a provider refuses anything in between."""
+    for model in (OTHER, OPENAI):
+        told = turns(
+            [{"type": "text", "text": "go"}],
+            (call("a"),),
+            "Mind.",
+            [result("a"), {"type": "text", "text": "b"}],
+            model=model,
+        )
+        assert [message.role for message in told[:3]] == ["user", "assistant", "tool"]
+        assert "Mind." in str(told[3].content)
+
+
 def test_results_come_first_each_once_and_in_order() -> None:
     """Then the rest of the turn; a second result for one call replaces the first, one for no call is text."""
     told = turns(
