@@ -17,7 +17,7 @@ from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from workers.answers.base import unreported
 
-ID_PREFIX: Final = "msg_"
+_ID_PREFIX: Final = "msg_"
 _STOPS: Final = {"length": "max_tokens", "content_filter": "refusal"}
 _PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 _STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -39,6 +39,11 @@ class _Asked(Struct):
 
 
 _decode_asked = msgspec.json.Decoder(_Asked).decode
+
+
+def message_id(job: Job) -> str:
+    """A message's id: its call's."""
+    return _ID_PREFIX + job.request_id.removeprefix("req_")
 
 
 def cost(job: Job, usage: TokenUsage, uplifts: tuple[str, ...]) -> dict[str, str]:
@@ -113,7 +118,7 @@ class MessagesAnswer:
             return b""
         job = self._job
         likely = min(likely_tokens(job.text_bytes) + job.media_tokens, job.prompt_max)
-        message = self._message([], None, usage_whole(TokenUsage(input=likely, output=1)))
+        message = _message(job, [], None, usage_whole(TokenUsage(input=likely, output=1)))
         return _event("message_start", {"type": "message_start", "message": message})
 
     def text(self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
@@ -225,7 +230,7 @@ class MessagesAnswer:
         billed = cost(job, usage, uplifts)
         opened = self.open()
         if not job.stream:
-            return _encode(self._message(self._content, self._stop_reason, usage_whole(usage) | billed))
+            return _encode(_message(job, self._content, self._stop_reason, usage_whole(usage) | billed))
         delta = {
             "stop_reason": self._stop_reason,
             "stop_sequence": None,
@@ -280,28 +285,30 @@ class MessagesAnswer:
             block[kind] = text
         return b""
 
-    def _message(
-        self, content: list[dict[str, Any]], reason: str | None, usage: dict[str, Any]
-    ) -> dict[str, Any]:
-        return {
-            "id": ID_PREFIX + self._job.request_id.removeprefix("req_"),
-            "type": "message",
-            "role": "assistant",
-            "model": self._job.model,
-            "content": content,
-            "stop_reason": reason,
-            "stop_sequence": None,
-            "stop_details": _REFUSED if reason == "refusal" else None,
-            "container": None,
-            "usage": usage,
-        }
-
 
 _DELTAS: Final = {
     "text": b'{"type":"text_delta","text":',
     "thinking": b'{"type":"thinking_delta","thinking":',
     "tool_use": b'{"type":"input_json_delta","partial_json":',
 }
+
+
+def _message(
+    job: Job, content: list[dict[str, Any]], reason: str | None, usage: dict[str, Any]
+) -> dict[str, Any]:
+    """A message as it begins, or whole."""
+    return {
+        "id": message_id(job),
+        "type": "message",
+        "role": "assistant",
+        "model": job.model,
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "stop_details": _REFUSED if reason == "refusal" else None,
+        "container": None,
+        "usage": usage,
+    }
 
 
 def _event(name: str, fields: dict[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from workers.answers import answers
-from workers.answers.messages import ID_PREFIX, cost
+from workers.answers.messages import cost, message_id
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.exchange import VERSION, AnthropicExchange
@@ -170,7 +170,7 @@ class NativeExchange(AnthropicExchange):
     def _named(self, message: Fields) -> Fields:
         """A message under the call's id, of the model that its caller asked for."""
         job = self._job
-        ours = {"id": ID_PREFIX + job.request_id.removeprefix("req_"), "model": job.model}
+        ours = {"id": message_id(job), "model": job.model}
         return message | {name: Raw(_encode(value)) for name, value in ours.items()}
 
     def _costed(self, fields: Fields) -> dict[str, Any]:
