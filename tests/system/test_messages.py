@@ -154,18 +154,26 @@ def test_the_sandbox(sdk, stream):
 
 
 @every_family
-def test_the_cost_is_told_where_it_was_asked_for(played, http, provider):
-    """The figure of the stream's last event is what the ledger bills."""
+@streamed_or_plain
+def test_the_cost_is_told_where_it_was_asked_for(played, http, provider, stream):
+    """The figure of the message, or of its stream's last event but one, is what the ledger bills."""
     (stage,) = played[provider]
     stage.play(REPORT)
-    body = {"model": provider, "max_tokens": 99, "messages": SAY, "stream": True, "usage": {"include": True}}
+    body = {
+        "model": provider,
+        "max_tokens": 99,
+        "messages": SAY,
+        "stream": stream,
+        "usage": {"include": True},
+    }
     answer = http.post("/v1/messages", json=body)
-    events = [json.loads(line[6:]) for line in answer.text.split("\n") if line.startswith("data: ")]
-    (last,) = [event for event in events if event["type"] == "message_delta"]
+    told = answer.text if stream else f"data: {answer.text}"
+    events = [json.loads(line[6:]) for line in told.split("\n") if line.startswith("data: ")]
+    (last,) = [event for event in events if event["type"] in ("message_delta", "message")]
     billed = receipt(http, answer.headers["x-request-id"])
     assert last["usage"]["cost"] == billed["cost_usd"]
     assert billed["billed_nano"] == by_hand(REPORT.usage)
-    assert events[-1] == {"type": "message_stop"}
+    assert not stream or events[-1] == {"type": "message_stop"}
 
 
 @every_family
@@ -297,15 +305,17 @@ def test_counting_costs_nothing(played, tokn, sdk, http):
     assert http.post(path, json={}, headers={"x-api-key": "no"}).status_code == 401
 
 
+@pytest.mark.parametrize("seen", ["message_start", "content_block_start", "text_delta"])
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
-def test_a_caller_who_leaves_pays_what_was_produced(played, tokn, http, provider):
-    """After the first text of a stream, native and translated: the call is cancelled, and the books balance."""
+def test_a_caller_who_leaves_pays_what_was_produced(played, http, provider, seen):
+    """From a stream's first event on, native and translated: the call is cancelled, and its tokens come to its bill."""
     (stage,) = played[provider]
     stage.play(Answer(tuple("word " for _ in range(200)), TokenUsage(input=50, output=200)), cut=150)
     body = {"model": provider, "max_tokens": 400, "messages": SAY, "stream": True}
     with http.stream("POST", "/v1/messages", json=body) as answer:
         request_id = answer.headers["request-id"]
-        next(line for line in answer.iter_lines() if "text_delta" in line)
+        next(line for line in answer.iter_lines() if seen in line)
     paid = receipt(http, request_id)
     assert (paid["outcome"], paid["known"]) == ("cancelled", "estimated")
+    assert paid["billed_nano"] == by_hand(TokenUsage(**paid["tokens"]))
     assert 0 < paid["billed_nano"] <= by_hand(TokenUsage(input=700, output=400))
