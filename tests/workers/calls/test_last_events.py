@@ -25,8 +25,8 @@ async def delivered(exchange: Any, pieces: list[bytes], dialect: str) -> tuple[b
     """The bytes of the data frames, and what is left for the end frame."""
     wire = Wire()
     of = job({}, dialect=dialect, stream=True)
-    delivery = Delivery(SimpleNamespace(), of, FrameWriter(wire, "inbox", "worker.w"))  # type: ignore[arg-type]  # it is asked for nothing here
-    assert await delivery._streamed(exchange, Played(pieces)) is None  # type: ignore[arg-type]  # as an answer does
+    delivery = Delivery(SimpleNamespace(), of, FrameWriter(wire, "inbox", "worker.w"))
+    assert await delivery._streamed(exchange, Played(pieces)) is None
     frames = [decode_frame(sent) for sent in wire.sent]
     return b"".join(frame.data for frame in frames if isinstance(frame, Data)), delivery.rest
 

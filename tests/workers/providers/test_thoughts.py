@@ -117,7 +117,7 @@ def test_converse_gets_its_reasoning_back_before_the_turn(stream: bool) -> None:
     assert [block["type"] for block in content] == ["thinking", "text", "tool_use", "tool_use"]
     assert content[0]["thinking"] == "Think é"
     of = asking(CLAUDE, next_turn(content))
-    body = json.loads(opened(Bedrock(), of, CLAUDE)._body)  # type: ignore[attr-defined]  # every exchange of this family has one
+    body = json.loads(opened(Bedrock(), of, CLAUDE)._body)
     first = body["messages"][1]["content"][0]
     assert first == {"reasoningContent": {"reasoningText": {"text": "Think é", "signature": "c2ln"}}}
 
