@@ -142,27 +142,33 @@ def alias_entry(
     ids = catalogue.stands_for(name)
     for model in map(catalogue.known, ids):
         if model is not None and serves(model):
-            return entry(model) | {"id": name, "models": list(ids)}
+            return entry(model) | {"id": name, "display_name": name, "models": list(ids)}
     return None
 
 
 def describe(model: Model, roster: Roster, day: dt.date) -> dict[str, Any]:
-    """One entry of the list: OpenAI's fields, and beside them what a buyer wants to know on a day."""
+    """One entry of the list: OpenAI's fields and Anthropic's, and beside them what a buyer wants to know on a day."""
     fact = roster.fact(model.pool, model.upstream)
     stands = standing(model, fact, day)
     lower = fact.max_output if fact is not None and not model.pinned else 0
+    max_output = min(lower or model.max_output, model.max_output)
     entry: dict[str, Any] = {
         "id": model.id,
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by or model.provider,
+        "type": "model",
+        "display_name": model.id,
+        "created_at": f"{dt.datetime.fromtimestamp(model.created, dt.UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "max_input_tokens": model.context,
+        "max_tokens": max_output,
         "shutdown_date": stands.shutdown.isoformat() if stands.shutdown else None,
         "provider": model.provider,
         "pool": model.pool,
         "lifecycle": stands.lifecycle.value,
         "successor": model.successor,
         "context_window": model.context,
-        "max_output_tokens": min(lower or model.max_output, model.max_output),
+        "max_output_tokens": max_output,
         "capabilities": {
             name: value
             for name, value in structs.asdict(model.capabilities).items()

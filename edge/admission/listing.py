@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import hashlib
 import secrets
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +20,7 @@ ENTRIES_AT_ONCE = 8  # between two turns of the loop
 MODELS_AT_ONCE = 1_000  # that are looked at between two turns
 ENTRIES_A_PART = 64
 PAGE_MAX = 1_000
+FORM = "2"  # of an entry: another form of the same models is another list
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -32,21 +33,24 @@ class Listed(Struct, frozen=True):
     parts: tuple[bytes, ...]  # of the whole answer
     tag: str
 
-    def page(self, limit: int, after_id: str) -> bytes:
-        """At most so many entries of those after an id, and whether there are more."""
-        start = bisect_right(self.ids, after_id) if after_id else 0
-        ids = self.ids[start : start + limit]
-        place = _encode(
-            {
-                "has_more": start + limit < len(self.ids),
-                "first_id": ids[0] if ids else None,
-                "last_id": ids[-1] if ids else None,
-            }
-        )
-        return b'{"object":"list","data":[%s],%s' % (
-            b",".join(self.entries[start : start + limit]),
-            place[1:],
-        )
+    def page(self, limit: int, after_id: str, before_id: str = "") -> bytes:
+        """At most so many entries of those after an id, or of those before one, and whether there are more."""
+        if before_id and not after_id:
+            end = bisect_left(self.ids, before_id)
+            start = max(end - limit, 0)
+            more = start > 0
+        else:
+            start = bisect_right(self.ids, after_id) if after_id else 0
+            end = start + limit
+            more = end < len(self.ids)
+        inner = b",".join(self.entries[start:end])
+        return b'{"object":"list","data":[%s],%s' % (inner, _place(self.ids[start:end], more=more))
+
+
+def _place(ids: tuple[str, ...], *, more: bool) -> bytes:
+    """Where a page stands, and the end of its body: both SDKs turn pages by it."""
+    first, last = (ids[0], ids[-1]) if ids else (None, None)
+    return _encode({"has_more": more, "first_id": first, "last_id": last})[1:]
 
 
 class Listing:
@@ -102,9 +106,9 @@ class Listing:
         ids = tuple(sorted(listed))
         shown = tuple(listed[name] for name in ids)
         await asyncio.sleep(0)
-        parts = await _parts(shown)
+        parts = await _parts(ids, shown)
         await asyncio.sleep(0)
-        said = "\n".join((version, told, day.isoformat(), *ids))
+        said = "\n".join((FORM, version, told, day.isoformat(), *ids))
         return Listed(
             key=key,
             ids=ids,
@@ -127,11 +131,11 @@ class Listing:
         return found
 
 
-async def _parts(entries: tuple[bytes, ...]) -> tuple[bytes, ...]:
+async def _parts(ids: tuple[str, ...], entries: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """All entries as one answer in several parts: in one piece it would be megabytes to copy at once."""
     parts = [b'{"object":"list","data":[']
     for start in range(0, len(entries), ENTRIES_A_PART):
         part = b",".join(entries[start : start + ENTRIES_A_PART])
         parts.append(b"," + part if start else part)
         await asyncio.sleep(0)
-    return (*parts, b"]}")
+    return (*parts, b"]," + _place(ids, more=False))

@@ -15,18 +15,19 @@ from schemas.errors import invalid, model_not_found, saturated
 
 
 async def models(backing: Backing, exchange: Exchange) -> None:
-    """GET /v1/models: what some worker can serve now; a page of it with `limit` or `after_id`; 304 for what is known."""
+    """GET /v1/models: what some worker can serve now; a page of it with `limit`, `after_id` or `before_id`; 304 for what is known."""
     await backing.admission.caller(exchange).verify()
     asked = parse_qs(exchange.scope["query_string"].decode("latin-1"))
     limit, after_id = _limit(asked.get("limit", [])), asked.get("after_id", [""])[0]
+    before_id = asked.get("before_id", [""])[0]
     listed = await backing.listing.current()
     tag = (b"etag", listed.tag.encode())
     if _is_known(exchange, listed.tag):
         await exchange.answer(304, b"", tag)
-    elif limit is None and not after_id:
+    elif limit is None and not (after_id or before_id):
         await exchange.answer_in_parts(listed.parts, tag)
     else:
-        await exchange.answer(200, listed.page(limit or PAGE_MAX, after_id), tag)
+        await exchange.answer(200, listed.page(limit or PAGE_MAX, after_id, before_id), tag)
 
 
 def _limit(values: list[str]) -> int | None:

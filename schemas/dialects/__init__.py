@@ -2,8 +2,9 @@
 
 from schemas.dialects import chat, completions, responses
 from schemas.dialects.base import Dialect, Envelope
+from schemas.dialects.messages import dialect as messages
 
-DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT, responses.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT, responses.DIALECT, messages.DIALECT)
 NAMED = {dialect.name: dialect for dialect in DIALECTS}
 
 

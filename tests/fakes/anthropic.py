@@ -20,6 +20,7 @@ from tests.fakes.lists import Shown, anthropic_page
 
 API_KEY = "sk-ant-api03-canary0123456789abcdefghijkl"
 VERSION = "2023-06-01"
+VERSIONS = (VERSION, "2026-10-21")  # the later one is what the official SDK sends
 
 
 def opening(**usage: int) -> dict[str, Any]:
@@ -69,6 +70,15 @@ def ending(reason: str = "end_turn", **usage: Any) -> list[dict[str, Any]]:
         {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 2} | usage},
         {"type": "message_stop"},
     ]
+
+
+def of_betas(raw: bytes, flags: str) -> bytes:
+    """A body without the fields that a beta adds, where its flag is there: the SDK's stable types have none of them."""
+    body = json.loads(raw)
+    asked = isinstance(body, dict) and "context-management-" in flags
+    if asked and body.pop("context_management", None) is not None:
+        return json.dumps(body).encode()
+    return raw
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -137,12 +147,13 @@ class FakeAnthropic(Hosted):
         )
         if key != API_KEY:
             return self._refuse(401, "authentication_error", f"invalid x-api-key {key}")
-        if request.headers.get("anthropic-version") != VERSION:
+        if request.headers.get("anthropic-version") not in VERSIONS:
             return self._refuse(400, "invalid_request_error", "anthropic-version: header is required")
         if request.content_type != "application/json":
             return self._refuse(400, "invalid_request_error", "content-type: must be application/json")
         raw = await request.read()
         try:
+            raw = of_betas(raw, request.headers.get("anthropic-beta", ""))
             body = check(raw, anthropic_capabilities(str(json.loads(raw).get("model"))))
         except RefusalError as refusal:
             return self._refuse(400, "invalid_request_error", str(refusal))

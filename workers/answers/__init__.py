@@ -7,10 +7,11 @@ from schemas.bus.frames import Job
 from workers.answers.base import Answer
 from workers.answers.chat import ChatAnswer
 from workers.answers.completions import CompletionsAnswer
+from workers.answers.messages import MessagesAnswer
 from workers.answers.responses.answer import ResponsesAnswer
 
-# In the order of `schemas.chat.request`: a new dialect is its module and a line here.
-ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer, ResponsesAnswer)
+# In the order of `schemas.dialects`: a new dialect is its module and a line here.
+ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer, ResponsesAnswer, MessagesAnswer)
 _BY_DIALECT: Final = {answer.dialect: answer for answer in ANSWERS}
 
 

@@ -19,8 +19,9 @@ from workers.providers.base import Exchange, Fault, RefusedError, Yielding
 from workers.providers.chat_answers import ChatReader, decode
 from workers.providers.chat_bodies import chat_body
 from workers.upstream.request import UpstreamRequest
-from workers.upstream.sse import EventReader
 
+_EVENT_END = b"\n\n"  # of the events that a chat exchange makes: each is one line of data
+_DATA_BYTES = len(b"data: ")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -81,7 +82,6 @@ class _Emulated:
 
     def _restart(self) -> None:
         self._chat = self._open_chat(self._job)[0]
-        self._events = EventReader()
         self._reader = ChatReader(self._render)
         self._render.restart()
         self._ended = False
@@ -148,8 +148,8 @@ class _Emulated:
 
     def _chunks(self, chat: bytes) -> bytes:
         out = b""
-        for event in self._events.feed(chat):
-            out += self._reader.say(decode(event))
+        for event in chat.split(_EVENT_END)[:-1]:
+            out += self._reader.say(decode(event[_DATA_BYTES:]))
             if self._reader.fault is not None:
                 return out
         return out + self._end() if self._chat.finished else out

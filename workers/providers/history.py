@@ -7,6 +7,8 @@ from msgspec import Struct, structs
 
 from schemas.bus.frames import Job
 from schemas.chat.request import CHAT, Message, ThoughtfulMessage
+from schemas.dialects.messages.names import told_id
+from schemas.dialects.messages.request import MESSAGES
 from schemas.json import UNREADABLE
 from schemas.responses.request import RESPONSES
 
@@ -28,19 +30,36 @@ class _History(Struct):
     messages: list[KnownMessage] = []
 
 
+class _Block(Struct):
+    type: str = ""
+    id: str = ""
+
+
+class _Turn(Struct):
+    role: str = ""
+    content: str | list[_Block] = ""
+
+
+class _Turns(Struct):
+    messages: list[_Turn] = []
+
+
 _decode = msgspec.json.Decoder(_History).decode
+_decode_turns = msgspec.json.Decoder(_Turns).decode
 
 
 def messages_with_calls(job: Job) -> list[KnownMessage]:
-    """The messages of a chat job whose history has tool calls; none for any other job, or for a body that cannot be read."""
+    """The messages of a job whose history has tool calls; none for a dialect that has none, or a body that cannot be read."""
     if job.dialect == RESPONSES:
         return _of_items(job)
-    if job.dialect != CHAT or b'"tool_calls"' not in job.body:
-        return []
     try:
-        return _decode(job.body).messages
+        if job.dialect == CHAT and b'"tool_calls"' in job.body:
+            return _decode(job.body).messages
+        if job.dialect == MESSAGES and b'"tool_use"' in job.body:
+            return [_as_chat(turn) for turn in _decode_turns(job.body).messages]
     except UNREADABLE:
-        return []
+        pass
+    return []
 
 
 class _KnownItem(Struct):
@@ -75,6 +94,13 @@ def _of_items(job: Job) -> list[KnownMessage]:
             turn = turn if item.role == "assistant" else None
             found.append(KnownMessage(item.role or "tool"))
     return found
+
+
+def _as_chat(turn: _Turn) -> KnownMessage:
+    blocks = turn.content if isinstance(turn.content, list) else []
+    calls = [KnownCall(told_id(block.id)) for block in blocks if block.type == "tool_use"]
+    results = any(block.type == "tool_result" for block in blocks)
+    return KnownMessage("tool" if results else turn.role, calls or None)
 
 
 def brings_thoughts(messages: Sequence[Message]) -> bool:

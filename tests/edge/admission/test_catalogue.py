@@ -242,3 +242,22 @@ async def test_pages_of_the_list(limit: int, after: str, ids: list[str], more: b
     assert [entry["id"] for entry in found["data"]] == ids
     assert (found["object"], found["has_more"]) == ("list", more)
     assert (found["first_id"], found["last_id"]) == ((ids[0], ids[-1]) if ids else (None, None))
+
+
+@pytest.mark.parametrize(
+    ("limit", "before", "ids", "more"),
+    [
+        (2, "e", ["c", "d"], True),
+        (2, "c", ["a", "b"], False),
+        (9, "cc", ["a", "b", "c"], False),
+        (9, "a", [], False),
+    ],
+)
+async def test_pages_before_an_id(limit: int, before: str, ids: list[str], more: bool) -> None:
+    """A page ends before an id, whether that still exists or not, and says whether there are more before it."""
+    catalogue, roster = Catalogue(Books(()), LIMITS), Roster(3.0)
+    catalogue._take([structs.replace(BUILTIN[0], id=name, pool="main") for name in "abcde"], "v", {})
+    roster.hear(beat(tuple("abcde")), 0.0)
+    found = msgspec.json.decode((await Listing(catalogue, roster).current()).page(limit, "", before))
+    assert [entry["id"] for entry in found["data"]] == ids
+    assert found["has_more"] == more

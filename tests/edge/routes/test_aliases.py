@@ -35,7 +35,8 @@ async def test_an_alias_is_listed_with_what_it_stands_for(aliased: Rig) -> None:
     client = openai.AsyncOpenAI(api_key=aliased.ledger.key, base_url=f"{aliased.url}/v1", max_retries=0)
     listed = {entry.id: entry.model_dump() for entry in (await client.models.list()).data}
     assert list(listed) == [QUICK, "second", "tokn-sandbox"]
-    assert listed[QUICK] == listed["second"] | {"id": QUICK, "models": list(NAMES)}
+    own = {"id": QUICK, "display_name": QUICK, "models": list(NAMES)}
+    assert listed[QUICK] == listed["second"] | own
     assert (await client.models.retrieve(QUICK)).model_dump() == listed[QUICK]
     with pytest.raises(openai.RateLimitError, match="alias `away`"):
         await client.models.retrieve("away")

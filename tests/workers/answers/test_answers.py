@@ -8,18 +8,22 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from schemas.chat import request
 from schemas.dialects.blobs import Blob
+from schemas.dialects.messages.request import MESSAGES
 from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
 from tests.workers.providers.anthropic.cases import chunks, job
 from workers.answers import ANSWERS, answers
 from workers.answers.choices import ChoicesAnswer
 
-DIALECTS = {request.CHAT, request.COMPLETIONS, RESPONSES}
+DIALECTS = {request.CHAT, request.COMPLETIONS, RESPONSES, MESSAGES}
+WITH_CHOICES = {request.CHAT, request.COMPLETIONS}
 CHOICES = [made for made in ANSWERS if issubclass(made, ChoicesAnswer)]
 CHUNK_TYPES = {request.CHAT: ChatCompletionChunk, request.COMPLETIONS: Completion}
 BODY_TYPES = {request.CHAT: ChatCompletion, request.COMPLETIONS: Completion}
 WITH_TOOLS = {request.CHAT}
 USAGE = TokenUsage(input=3, output=4)
+
+CHOICES = [made for made in ANSWERS if made.dialect in WITH_CHOICES]
 
 every_answer = pytest.mark.parametrize("made", ANSWERS, ids=[made.dialect for made in ANSWERS])
 with_choices = pytest.mark.parametrize("made", CHOICES, ids=[made.dialect for made in CHOICES])

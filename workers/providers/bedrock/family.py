@@ -12,6 +12,7 @@ from schemas.catalogue.bedrock import is_titan_text
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest
+from schemas.dialects.messages.request import MESSAGES
 from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock import titan
@@ -57,7 +58,7 @@ class Bedrock:
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""
-        if b'"reasoning' not in job.body:
+        if b'"reasoning' not in job.body and job.dialect != MESSAGES:
             return []
         wanted: list[str] = []
         for message in reversed(messages_with_calls(job)):

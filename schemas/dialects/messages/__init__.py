@@ -1,0 +1,1 @@
+"""Anthropic's Messages requests: their types, what is priced and dropped, and how they become chat requests."""

@@ -1,0 +1,185 @@
+"""Owns Messages calls of callers who speak Anthropic's dialect: what is sent on, and events that pass as they are."""
+
+import hashlib
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from schemas.bus.frames import Job
+from schemas.catalogue.model import Model
+from schemas.dialects.messages.fields import FLAGGED, allowed_betas
+from schemas.dialects.messages.native import cleaned
+from schemas.dialects.messages.request import Metadata, Thinking
+from schemas.dialects.messages.thinking import fitted
+from schemas.errors import invalid
+from schemas.json import UNREADABLE
+from workers.answers import answers
+from workers.answers.messages import cost, message_id
+from workers.providers.anthropic import answer as wire
+from workers.providers.anthropic.errors import fault_of_event
+from workers.providers.anthropic.exchange import VERSION, AnthropicExchange
+from workers.providers.anthropic.request import Built
+from workers.providers.base import RefusedError
+from workers.providers.faults import NONSENSE
+
+_BETA: Final = "anthropic-beta"
+_VERSION: Final = "anthropic-version"
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TYPE: Final = re.compile(r"[a-z_]{1,64}", re.ASCII)
+_PERSON_CHARS: Final = 32
+
+Fields = dict[str, Raw]
+
+_encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_thinking = msgspec.json.Decoder(Thinking | None).decode
+_decode_metadata = msgspec.json.Decoder(Metadata | None).decode
+
+
+def native_body(job: Job, model: Model, betas: list[str]) -> bytes:
+    """The caller's own body with the upstream's model, the granted limit, and no word of who asks.
+
+    A field of a beta stays where one of `betas` lets the provider take it.
+
+    Raises RefusedError for what is no such body.
+    """
+    try:
+        fields, _ = fitted(_decode_fields(job.body), model.capabilities)
+        fields["model"] = Raw(_encode(job.upstream))
+        if job.write_limit:
+            fields["max_tokens"] = Raw(b"%d" % job.limit)
+            _fit_budget(fields, job.limit)
+        fields["messages"] = cleaned(fields["messages"])
+        _hide_person(fields, job.scope)
+        for name, start in FLAGGED.items():
+            if not any(flag.startswith(start) for flag in betas):
+                fields.pop(name, None)
+    except (*UNREADABLE, KeyError):
+        raise RefusedError(invalid("The body is not a Messages request.")) from None
+    return _encode(fields)
+
+
+def _fit_budget(fields: Fields, limit: int) -> None:
+    """A budget of thinking is smaller than the limit: where that shrank, so does it, or the model goes without."""
+    thinking = _decode_thinking(fields.get("thinking", Raw(b"null")))
+    if thinking is None or thinking.budget_tokens is None or thinking.budget_tokens < limit:
+        return
+    raw = _decode_fields(fields["thinking"])
+    fields["thinking"] = Raw(_encode(raw | {"budget_tokens": Raw(b"%d" % (limit - 1))}))
+
+
+def _hide_person(fields: Fields, scope: str) -> None:
+    raw = fields.pop("metadata", None)
+    metadata = _decode_metadata(raw) if raw is not None else None
+    if metadata is not None and metadata.user_id:
+        text = f"{scope}:{metadata.user_id}".encode(errors="surrogatepass")
+        person = hashlib.sha256(text).hexdigest()[:_PERSON_CHARS]
+        fields["metadata"] = Raw(_encode({"user_id": person}))
+
+
+class NativeExchange(AnthropicExchange):
+    """One Messages call whose events go on byte for byte, but for the message's id and model, and the cost."""
+
+    __slots__ = ("_ending", "_job")
+
+    def __init__(self, job: Job, model: Model) -> None:
+        self._job = job
+        headers = dict(job.headers)
+        betas = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
+        super().__init__(job, Built(native_body(job, model, betas), ""), answers(job)[0])
+        version = headers.get(_VERSION, "")
+        self._version = version if _DATE.fullmatch(version) else VERSION
+        self._more = {_BETA: ",".join(betas)} if betas else {}
+
+    def _restart(self) -> None:
+        super()._restart()
+        self._ending: list[bytes] = []  # the last events: they wait for one another, and for the bill
+
+    def answer(self, body: bytes) -> bytes:
+        """The message, whole."""
+        try:
+            fields = _decode_fields(body)
+            message = wire.decode_message(body)
+        except UNREADABLE:
+            self.fault = NONSENSE
+            return b""
+        if message.error is not None or message.type != "message" or message.stop_reason is None:
+            self.fault = NONSENSE if message.error is None else fault_of_event(message.error, unbilled=True)
+            return b""
+        self._count(message.usage)
+        for block in message.content:
+            self._hear(block.text, block.thinking)
+            if block.type == "tool_use":
+                self._render.hidden(len(bytes(block.input)))
+        self.output_bytes = self._render.output_bytes
+        self._reason = message.stop_reason
+        self._over_and_out()
+        return _encode(self._named(fields) | self._costed(fields))
+
+    def _read(self, raw: bytes) -> bytes:
+        event = wire.decode_event(raw)
+        if event.type == "content_block_delta" and event.delta is not None:
+            delta = event.delta
+            self._hear(delta.text or delta.thinking or delta.partial_json)
+            return b"event: content_block_delta\ndata: %b\n\n" % raw
+        if _TYPE.fullmatch(event.type) is None:
+            self.fault = NONSENSE
+            return b""
+        match event.type:
+            case "content_block_start" if event.content_block is not None:
+                self._hear(event.content_block.text, event.content_block.thinking)
+            case "message_start" if event.message is not None:
+                self._count(event.message.usage)
+                self._opened = True
+                fields = _decode_fields(raw)
+                fields["message"] = Raw(_encode(self._named(_decode_fields(fields["message"]))))
+                raw = _encode(fields)
+            case "message_delta":
+                self._count(event.usage)
+                if event.delta is not None:
+                    self._reason = event.delta.stop_reason or self._reason
+                fields = _decode_fields(raw)
+                raw = _encode(fields | self._costed(fields)) if self._job.include_cost else raw
+                self._ending.append(_framed(event.type, raw))
+                return b""
+            case "message_stop":
+                return self._stopped(_framed(event.type, raw))
+            case "error":
+                self.fault = fault_of_event(event.error, unbilled=self._totals is None)
+                return b""
+        return _framed(event.type, raw)
+
+    def _hear(self, *texts: str | None) -> None:
+        for text in texts:
+            if text:
+                self._render.output_bytes += len(text) if text.isascii() else len(text.encode())
+
+    def _stopped(self, stop: bytes) -> bytes:
+        if self._reason is None:
+            self.fault = NONSENSE
+            return b""
+        self._over_and_out()
+        return b"".join((*self._ending, stop))
+
+    def _over_and_out(self) -> None:
+        self._forgive_refusal()
+        self.finished = True
+
+    def _named(self, message: Fields) -> Fields:
+        """A message under the call's id, of the model that its caller asked for."""
+        job = self._job
+        ours = {"id": message_id(job), "model": job.model}
+        return message | {name: Raw(_encode(value)) for name, value in ours.items()}
+
+    def _costed(self, fields: Fields) -> dict[str, Any]:
+        """The usage with what the call is billed, if the caller asked for that."""
+        if self.usage is None or "usage" not in fields:
+            return {}
+        billed = cost(self._job, self.usage, self.uplifts)
+        return {"usage": _decode_fields(fields["usage"]) | billed} if billed else {}
+
+
+def _framed(name: str, raw: bytes) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), raw)
