@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from edge.admission.shelf import Shelf
-from edge.admission.successors import STEPS_MAX, Successors, line
 from edge.calls.roster import Roster
 from ledger.prices.listed import priced
 from runtime.catalogue.models import rows
 from runtime.catalogue.presets import presets
+from runtime.catalogue.shelf import Shelf
 from runtime.settings.settings import load
 from schemas.bus.frames import Beat, ModelFact
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Model
+from schemas.catalogue.successors import STEPS_MAX, Successors, line
 from schemas.chat.priced import RequestError
 from schemas.money.pricing import Price, PriceTier
 

@@ -7,10 +7,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from edge.admission.catalogue import Catalogue
-from edge.calls.roster import Roster
 from schemas.catalogue.model import Model
 from schemas.catalogue.standing import standing
+from schemas.catalogue.views import Rows, Workers
 from schemas.money.pricing import price_on
 
 STEPS_MAX: Final = 5  # from one successor to the next
@@ -24,15 +23,15 @@ _RELEASES: Final = frozenset(("exp", "experimental", "latest", "preview", "v"))
 class Successors:
     """Finds them, from the catalogue and what workers say that they serve."""
 
-    def __init__(self, catalogue: Catalogue, roster: Roster) -> None:
+    def __init__(self, catalogue: Rows, workers: Workers) -> None:
         self._catalogue = catalogue
-        self._roster = roster
+        self._workers = workers
         self._known: dict[str, str | None] = {}
         self._of: tuple[int, int, date] | None = None  # what they are known of
 
     def of(self, model: Model, day: date) -> str | None:
         """The id to use in a model's place on a day: its successor's, or that one's, or the cheapest of its line."""
-        now = self._catalogue.generation, self._roster.generation, day
+        now = self._catalogue.generation, self._workers.generation, day
         if self._of != now or len(self._known) >= KNOWN_MAX:
             self._known, self._of = {}, now
         if model.id not in self._known:
@@ -78,8 +77,8 @@ class Successors:
         )
 
     def _lives(self, model: Model, day: date) -> bool:
-        fact = self._roster.fact(model.pool, model.upstream)
-        return self._roster.serves(model.pool, model.id) and not standing(model, fact, day).retired
+        fact = self._workers.fact(model.pool, model.upstream)
+        return self._workers.serves(model.pool, model.id) and not standing(model, fact, day).retired
 
 
 @lru_cache(_LINES_MAX)
