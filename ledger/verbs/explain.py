@@ -59,11 +59,13 @@ async def _one(view: View, name: str, credit: Credit) -> dict[str, Any]:
     beats = list(view.picture.beats.get(model.pool, ()))
     accounts = accounts_of(beats, await credit(model.pool))
     row = view.row(model)
-    why = _why(view, model, accounts) if row["callable"] else _why_not(view, model, accounts)
+    why = list(_why(view, model, accounts) if row["callable"] else _why_not(view, model, accounts))
+    if not row["callable"] and (names := view.elsewhere(model)):
+        why.append(f"Other pools serve it: call {_names(names)}.")
     able = model.capabilities
     return {
         **row,
-        "reasons": list(why),
+        "reasons": why,
         "accounts": accounts,
         "prices_to_come": [
             {"effective": price.effective.isoformat(), **pricing(price, model.rate)}

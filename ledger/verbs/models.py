@@ -97,9 +97,11 @@ def _sold_fits(view: View, query: ModelsQuery, model: Model) -> bool:
 
 
 def _is_twin(view: View, query: ModelsQuery, model: Model) -> bool:
-    """Whether a model is shown under its bare id already."""
+    """Whether a model is shown under its bare id already, which does not hide that its own pool alone serves it."""
     bare = view.bare(model)
-    return bare is not None and _sold_fits(view, query, bare)
+    if bare is None or not _sold_fits(view, query, bare):
+        return False
+    return view.can_be_called(bare) or not view.can_be_called(model)
 
 
 def _unsold(view: View, name: str, one: Unrouted | list[str]) -> dict[str, Any]:

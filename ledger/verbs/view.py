@@ -99,6 +99,12 @@ class View:
             if model.pool not in pools:
                 pools.append(model.pool)
 
+    def elsewhere(self, model: Model) -> list[str]:
+        """The names under which other pools serve a model now that goes by its bare id."""
+        names = (f"{pool}/{model.upstream}" for pool in self.pools(model)[1:])
+        found = (self.sold.models.get(name) for name in names)
+        return [one.id for one in found if one is not None and self.can_be_called(one)]
+
     def stands(self, model: Model) -> Standing:
         """Where a model stands with its provider."""
         return standing(model, self.picture.fact(model.pool, model.upstream), self.day)
@@ -133,8 +139,9 @@ class View:
         ends = stands.deprecated or stands.lifecycle is not Lifecycle.ACTIVE
         return State.DEPRECATED if ends else State.ACTIVE
 
-    def can_be_called(self, model: Model, state: State) -> bool:
+    def can_be_called(self, model: Model) -> bool:
         """Whether a worker serves it, at a price: also a row of the operator's own that no list has."""
+        state = self.state(model)
         own = state is State.UNLISTED and self.picture.serves(model.pool, model.id)
         return own or state in SERVED
 
@@ -148,7 +155,6 @@ class View:
         """A model as `tokn models --json` has it."""
         stands = self.stands(model)
         price = price_on(model.prices, self.day)
-        state = self.state(model)
         ends = stands.shutdown is not None or stands.retired or stands.deprecated
         from_rows = price is not None and price.id.startswith(CATALOGUE_PRICE)
         return {
@@ -157,8 +163,8 @@ class View:
             "pool": model.pool,
             "pools": self.pools(model),
             "upstream": model.upstream,
-            "state": state.value,
-            "callable": self.can_be_called(model, state),
+            "state": self.state(model).value,
+            "callable": self.can_be_called(model),
             "context_window": model.context,
             "max_output_tokens": self.max_output(model),
             "shutdown_date": stands.shutdown.isoformat() if stands.shutdown else None,

@@ -193,6 +193,15 @@ def test_an_id_is_shown_once_with_its_pools():
     assert ids(made, text="P/") == ["p/a"]
 
 
+def test_a_bare_id_hides_no_pool_that_alone_serves_it():
+    """Where the first pool of an id cannot serve it and another can, both stand there, and an explanation names that one."""
+    models = [model("a"), model("p/a"), model("q/a", pool="q")]
+    made = view(*models, beats=(beat(gone=("a", "p/a")), beat(models[2], pool="q")))
+    assert ids(made) == ["a", "q/a"]
+    assert explain(made, "a")["reasons"][-1] == "Other pools serve it: call `q/a`."
+    assert explain(made, "q/a")["callable"] is True
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
