@@ -40,14 +40,15 @@ class Successors:
         return self._known[model.id]
 
     def _named(self, model: Model, day: date) -> Model | None:
+        step = model
         for _ in range(STEPS_MAX):
-            candidates = list(self._called(model))
+            candidates = list(self._called(step))
             for found in candidates:
-                if self._lives(found, day):
+                if not _is_same(found, model) and self._lives(found, day):
                     return found
             if not candidates:
                 return None
-            model = candidates[0]
+            step = candidates[0]
         return None
 
     def _called(self, model: Model) -> Iterator[Model]:
@@ -70,6 +71,7 @@ class Successors:
             and other.context >= model.context
             and line(other.upstream) == own
             and _takes(model) <= _takes(other)
+            and not _is_same(other, model)
             and self._lives(other, day)
         )
         return min(
@@ -85,6 +87,11 @@ class Successors:
 def line(upstream: str) -> tuple[str, ...]:
     """What an id has in common with its other releases: its words, without figures."""
     return tuple(word for word in _WORD.findall(upstream.lower()) if word not in _RELEASES)
+
+
+def _is_same(one: Model, other: Model) -> bool:
+    """Whether they are one model of one pool, under whatever names: one that is about to end still lives."""
+    return one.pool == other.pool and one.upstream == other.upstream
 
 
 def _takes(model: Model) -> set[str]:

@@ -214,3 +214,16 @@ def test_the_seeds_retired_ids_name_models_that_can_be_called(everything: tuple[
         assert shelf.successor(here) == seed.successor
         with pytest.raises(RequestError, match="Use"):
             shelf.open(here)
+
+
+def test_a_model_that_is_about_to_end_is_not_its_own_successor():
+    """It lives until its day, and yet neither its line nor a circle of successors leads back to it under any name."""
+    ending = {"shutdown_date": TODAY + timedelta(days=9)}
+    alone = (model("gpt-1", **ending), model("p/gpt-1", **ending))
+    assert successor(*alone) is None
+    assert successor(*alone, model("gpt-2", usd="9")) == "gpt-2"
+    circle = (model("gpt-1", successor="x2", **ending), old("x2", "gpt-1"))
+    assert successor(*circle) is None
+    assert successor(*circle, model("gpt-3")) == "gpt-3"
+    elsewhere = model("q/gpt-1", pool="q", dated=False)
+    assert successor(*alone, elsewhere) == "q/gpt-1"
