@@ -341,6 +341,68 @@ def test_why_a_model_cannot_be_called(name, reasons):
     assert told["reasons"] == reasons
 
 
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        (
+            account(state=AccountState.COOLING, until=1_795_000_060.0, reason="slow down"),
+            "The account `main` is cooling until 2026-11-18 11:07:40 UTC (slow down).",
+        ),
+        (
+            account(state=AccountState.SPENT, reason="no credit"),
+            "The account `main` is spent (no credit).",
+        ),
+        (
+            account(models=(ModelBeat("sold", AccountState.REFUSED, 1_795_000_060.0, "", False),)),
+            "The account `main` has it for one key as refused until 2026-11-18 11:07:40 UTC.",
+        ),
+        (
+            AccountBeat("main", AccountState.OK, 0, 4, list_error="status 500"),
+            "The account `main` is ok. The list of `main` is not known (status 500): it hides nothing.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("served", [True, False])
+def test_each_account_says_where_it_stands(one, sentence, served):
+    """Whether or not another account serves the model."""
+    worker = beat(
+        *((SOLD,) if served else ()),
+        accounts=(one, account("spare")),
+        missing={} if served else {"sold": "account main: …"},
+    )
+    told = explain(view(SOLD, beats=(worker,)), "sold")
+    assert told["callable"] is served
+    assert sentence in told["reasons"]
+
+
+def test_workers_without_room():
+    """They serve it all the same, and a call may have to wait."""
+    full = structs.replace(beat(SOLD), inflight=4)
+    told = explain(view(SOLD, beats=(full,)), "sold")
+    assert told["callable"] is True
+    assert told["reasons"][1] == "No worker has room now: a call waits for a moment, then it is a 429."
+
+
+@pytest.mark.parametrize(
+    ("more", "ending"),
+    [
+        ({"shutdown_date": DAY + timedelta(days=1)}, "It ends on 2026-11-27."),
+        (
+            {"shutdown_date": DAY - timedelta(days=1), "dated": False},
+            "Its provider's own date for it is 2026-11-25, which ends nothing here.",
+        ),
+        ({"facts": True}, "Its provider calls it deprecated."),
+    ],
+)
+def test_an_end_is_told_as_an_edge_takes_it(more, ending):
+    """By the row at the provider's own address, by a list anywhere; elsewhere a row's date ends nothing."""
+    facts = (ModelFact("ends", deprecated=True),) if more.pop("facts", False) else ()
+    ends = model("ends", **more)
+    made = view(ends, beats=(beat(ends, facts=facts),))
+    assert ending in explain(made, "ends")["reasons"]
+    assert listed(made)[0]["state"] == "deprecated"
+
+
 def test_a_pool_without_workers():
     """Nobody runs it, which is another matter than a pool that is not configured."""
     assert explain(view(SOLD), "sold")["reasons"] == ["No worker of the pool `p` runs."]
