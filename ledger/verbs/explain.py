@@ -17,7 +17,7 @@ from schemas.verbs.models import State
 
 NEAR_MAX: Final = 5  # ids that are named for one that is not known
 NEAR_SHARE: Final = 0.6  # of likeness
-NAME_CHARS_MAX: Final = 256
+NAME_CHARS_MAX: Final = 256  # no id has more
 COMPARED_AT_ONCE: Final = 16  # ids, between two turns of the loop
 _FOUND: Final = {
     "agree": "several sources agree on its price",
@@ -35,6 +35,8 @@ Credit = Callable[[str], Awaitable[dict[str, int | None]]]  # what the accounts 
 
 async def explained(view: View, name: str, credit: Credit) -> dict[str, Any]:
     """One model, alias or unknown id: `callable`, `state`, `reasons`, and what is known of it beside them."""
+    if len(name) > NAME_CHARS_MAX:
+        name = f"{name[:NAME_CHARS_MAX]}…"
     alias = next((one for one in view.sold.aliases if one.id == name), None)
     if alias is None:
         return await _one(view, name, credit)
@@ -88,8 +90,8 @@ async def _unsold(view: View, name: str) -> dict[str, Any]:
         where = f"An account of the pool {_names(pools)} lists `{name}`, and no price is known for it."
         reasons = [where, 'Add [[models]] for it, with its "input" and "output" price, to sell it.']
     else:
-        state, reasons = "unknown", [model_not_found(name[:NAME_CHARS_MAX]).message]
-        similar = await near(view, name[:NAME_CHARS_MAX])
+        state, reasons = "unknown", [model_not_found(name).message]
+        similar = await near(view, name)
         if similar:
             reasons.append(f"Did you mean {_names(similar)}?")
     return {"id": name, "callable": False, "state": state, "reasons": reasons, "similar": similar}
@@ -124,6 +126,9 @@ def _why_not(view: View, model: Model, accounts: list[dict[str, Any]]) -> Iterat
             yield f"Why: {missing or 'its provider says that it is gone'}."
             yield from map(_list_of, accounts)
         return
+    if price_on(model.prices, view.day) is None:
+        yield model_not_found(model.id).message
+        yield "None of its prices is in force yet."
     beats = picture.beats.get(pool, ())
     if not beats:
         yield f"No worker of the pool `{pool}` runs."
@@ -134,8 +139,6 @@ def _why_not(view: View, model: Model, accounts: list[dict[str, Any]]) -> Iterat
         yield from (_account(one, model) for one in accounts)
     elif not picture.serves(pool, model.id):
         yield f"No worker of the pool `{pool}` serves it: they run with other settings than the ledger."
-    if price_on(model.prices, view.day) is None:
-        yield "None of its prices is in force yet."
 
 
 def _why(view: View, model: Model, accounts: list[dict[str, Any]]) -> Iterator[str]:

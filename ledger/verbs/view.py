@@ -130,10 +130,10 @@ class View:
             return State.UNLISTED
         if picture.unset(pool):
             return State.NO_POOL
-        if not picture.serves(pool, model.id):
-            return State.NO_ACCOUNT if picture.missing(pool, model.id) else State.NO_WORKER
         if price_on(model.prices, self.day) is None:
             return State.UNPRICED
+        if not picture.serves(pool, model.id):
+            return State.NO_ACCOUNT if picture.missing(pool, model.id) else State.NO_WORKER
         if picture.unlisted(pool, model.id):
             return State.UNLISTED
         ends = stands.deprecated or stands.lifecycle is not Lifecycle.ACTIVE

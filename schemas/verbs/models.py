@@ -12,13 +12,13 @@ PAGE_MAX: Final = 100  # models of one answer
 
 
 class State(StrEnum):
-    """What a call of a model comes to now, in the order in which an edge would find out; the last three are served."""
+    """What a call of a model comes to now, in the order in which a caller would find out; the last two are served."""
 
     NO_ROUTE = "no_route"  # its provider sells it by a route that this gateway does not have
-    UNPRICED = "unpriced"  # an account lists it, and no price is known
     RETIRED = "retired"  # its provider has ended it
     UNLISTED = "unlisted"  # no account's list has it; an operator's own row is served all the same
     NO_POOL = "no_pool"  # its pool is not configured
+    UNPRICED = "unpriced"  # no price is in force, or an account lists it and no row has a price
     NO_WORKER = "no_worker"  # no worker of its pool runs, or serves it
     NO_ACCOUNT = "no_account"  # no account can serve it now
     DEPRECATED = "deprecated"  # served, and its provider says that it ends
