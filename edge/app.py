@@ -14,7 +14,6 @@ from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
 from edge.admission.listing import Listing
 from edge.admission.pages import PageCounter
-from edge.admission.shelf import utc_today
 from edge.budget import Budget
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
@@ -24,6 +23,7 @@ from edge.limits import LIMITS, Limits
 from edge.routes import ROUTES
 from edge.routes.endpoint import Backing, Load, router
 from runtime.bus.bus import Bus
+from runtime.catalogue.shelf import utc_today
 from runtime.ledger import LedgerClient, Patience
 from runtime.log import get_logger
 from runtime.metrics import watch_bus

@@ -1,7 +1,6 @@
 """Owns the commands of `tokn`: their options, what they ask for, and their exit codes."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +30,8 @@ from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget
 from schemas.verbs.usage import UsageQuery
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
-from tokn.settings import DATA_DEFAULT, variable
+from tokn.models import models_app
+from tokn.options import AsJson, Config, Data, folder_of, ledger_of
 
 EXIT_USAGE = 2
 EXIT_NO_LEDGER = 4
@@ -49,28 +49,7 @@ app = typer.Typer(
 )
 key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(key_app, name="key")
-
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", metavar="FILE", help="The configuration file. Left out: ./tokn.toml if it is there."
-    ),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help=f"The data folder of tokn up. Left out: TOKN_DATA, else ./{DATA_DEFAULT}.",
-    ),
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="JSON for programs: amounts in nano-dollars, unix times.")
-]
-
-
-def _folder(data: Path | None) -> Path:
-    return data or Path(variable("TOKN_DATA") or DATA_DEFAULT)
+app.add_typer(models_app, name="models")
 
 
 def run(words: list[str]) -> int:
@@ -118,7 +97,7 @@ def up(
     """
     from tokn.up import up as run_up  # noqa: PLC0415  other commands do not load it
 
-    raise typer.Exit(run_up(config, _folder(data), host, port))
+    raise typer.Exit(run_up(config, folder_of(data), host, port))
 
 
 @app.command()
@@ -164,12 +143,6 @@ def ledger(
 
 
 # Asking the ledger.
-
-
-def _ledger(config: Path | None, data: Path | None) -> Any:
-    from tokn.ledger import Ledger, find  # noqa: PLC0415  a service does not load the operator's client
-
-    return Ledger(find(config, _folder(data)))
 
 
 def _nano(text: str, *, least: int, what: str) -> int:
@@ -230,7 +203,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         _providers(providers),
         playground,
     )
-    row = _one(_ledger(config, data).ask(KEY_CREATE, request))
+    row = _one(ledger_of(config, data).ask(KEY_CREATE, request))
     made = {"id": row.pop("id"), "key": key, **row}
     _print_one(made, as_json, "New key (shown only now)")
 
@@ -238,7 +211,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
 @key_app.command("list")
 def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """List all keys, oldest first."""
-    rows = _ledger(config, data).pages(sys.maxsize, KeyList(VERSION))
+    rows = ledger_of(config, data).pages(sys.maxsize, KeyList(VERSION))
     if as_json:
         show.json_lines(rows)
     else:
@@ -250,14 +223,14 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show one key."""
     request = KeyRef(VERSION, key_id)
-    _print_one(_one(_ledger(config, data).ask(KEY_SHOW, request)), as_json, "Key")
+    _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
 
 
 @key_app.command("revoke")
 def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
     request = KeyRef(VERSION, key_id)
-    _print_one(_one(_ledger(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
+    _print_one(_one(ledger_of(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
 
 
 @app.command()
@@ -283,14 +256,14 @@ def credit(
         key_id="" if playground is not None else words[0],
         profile=playground or "",
     )
-    _print_one(_one(_ledger(config, data).ask(CREDIT, request)), as_json, "Balance")
+    _print_one(_one(ledger_of(config, data).ask(CREDIT, request)), as_json, "Balance")
 
 
 @app.command()
 def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
     request = KeyRef(VERSION, key_id)
-    _print_one(_one(_ledger(config, data).ask(BALANCE, request)), as_json, "Balance")
+    _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
 
 
 @app.command()
@@ -302,7 +275,7 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Show calls and what they were billed, newest first."""
-    rows = _ledger(config, data).pages(limit, UsageQuery(VERSION, key_id=key))
+    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=key))
     if as_json:
         show.json_lines(rows)
         return
@@ -312,7 +285,7 @@ def usage(
 @app.command()
 def pools(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show each pool's workers, accounts and models, and why a model is missing."""
-    rows = _ledger(config, data).ask(POOLS, PoolsQuery()).rows
+    rows = ledger_of(config, data).ask(POOLS, PoolsQuery()).rows
     if as_json:
         show.json_lines(rows)
         return
@@ -348,7 +321,7 @@ def surprises(
     as_json: AsJson = False,
 ) -> None:
     """Show tiers and regions that accounts served under though no hold had reckoned with them: later holds do."""
-    asked = _ledger(config, data)
+    asked = ledger_of(config, data)
     if forget:
         pool, _, account = forget.partition("/")
         asked.ask(SURPRISES_FORGET, SurprisesForget(VERSION, pool, account))
@@ -363,7 +336,7 @@ def surprises(
 @app.command()
 def audit(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Prove the books. Exit code 0 only if they balance."""
-    row = _one(_ledger(config, data).ask(AUDIT, AuditQuery()))
+    row = _one(ledger_of(config, data).ask(AUDIT, AuditQuery()))
     if as_json:
         show.json_lines([row])
     else:
@@ -384,7 +357,7 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
 
     The ledger may still be starting: it is waited for.
     """
-    asked = _ledger(config, data)
+    asked = ledger_of(config, data)
     listed = asked.ask_patiently(KEY_LIST, KeyList(VERSION, limit=1))
     key = ""
     if not listed.rows:

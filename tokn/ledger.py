@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,7 @@ from schemas.bus.subjects import Role
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Form, Rows, Verb
 from schemas.verbs.keys import KEY_LIST, KeyList
+from schemas.verbs.models import MODELS, ModelsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.folder import Folder
@@ -25,6 +26,12 @@ AUDIT_TIMEOUT_S = 600.0
 PAGE_ROWS = 100
 PATIENCE_S = 30.0
 PATIENCE_STEP_S = 0.05
+# What is asked page by page: its verb, and where the cursor of the page before goes.
+_PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
+    UsageQuery: (USAGE, "before"),
+    KeyList: (KEY_LIST, "after"),
+    ModelsQuery: (MODELS, "after"),
+}
 
 
 def find(config: Path | None, data: Path) -> NatsSettings:
@@ -69,18 +76,17 @@ class Ledger:
                     raise
                 time.sleep(PATIENCE_STEP_S)
 
-    def pages(self, limit: int, request: UsageQuery | KeyList) -> Iterator[dict[str, Any]]:
+    def pages(self, limit: int, request: UsageQuery | KeyList | ModelsQuery) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit
         while rest > 0:
             size = min(rest, PAGE_ROWS)
-            verb: Verb[Any, Rows] = USAGE if isinstance(request, UsageQuery) else KEY_LIST
+            verb, place = _PAGED[type(request)]
             reply = self.ask(verb, msgspec.structs.replace(request, limit=size))
             yield from reply.rows[:rest]
             rest -= len(reply.rows)
             if not reply.cursor or not reply.rows:
                 return
-            place = "before" if isinstance(request, UsageQuery) else "after"
             request = msgspec.structs.replace(request, **{place: reply.cursor})
 
     async def _ask(self, verb: Verb[Form, Rows], request: Form) -> Rows:

@@ -7,7 +7,6 @@ from datetime import date
 from edge.admission.candidates import Asked, Candidate, Choice
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
-from edge.admission.shelf import Shelf, utc_today
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.candidates import Offer
@@ -17,6 +16,7 @@ from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
 from edge.http.intake import KEY_HEADERS, key_digest, read_body
 from edge.limits import Limits
+from runtime.catalogue.shelf import Shelf, utc_today
 from runtime.ledger import LedgerClient
 from schemas.asked import Ask
 from schemas.bus import frames

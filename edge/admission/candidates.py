@@ -6,8 +6,8 @@ from msgspec import Struct, structs
 
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
-from edge.admission.shelf import Headers, Place, Shelf
 from edge.calls.relay import Relay
+from runtime.catalogue.shelf import Headers, Place, Shelf
 from schemas.asked import CAPS_ONLY, NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.catalogue.model import Model

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from msgspec import structs
@@ -13,10 +12,10 @@ from edge.calls.roster import Roster
 from edge.limits import Limits
 from runtime.ledger import LedgerAwayError, LedgerClient
 from schemas.catalogue.model import Model
+from schemas.catalogue.shown import pricing
 from schemas.catalogue.standing import standing
 from schemas.catalogue.unrouted import Unrouted
-from schemas.money.amounts import EXACT
-from schemas.money.pricing import Price, price_on
+from schemas.money.pricing import price_on
 from schemas.verbs.catalogue import CATALOGUE, CatalogueQuery
 
 PAGES_MAX = 1_000  # of one reading
@@ -179,23 +178,5 @@ def describe(model: Model, roster: Roster, day: dt.date) -> dict[str, Any]:
         entry["unlisted"] = True
     price = price_on(model.prices, day)
     if price is not None:
-        entry["pricing"] = {
-            "unit": "USD per million tokens",
-            "rate": str(model.rate),
-            "list": _tiers(price, Decimal(1)),
-            "billed": _tiers(price, model.rate),
-        }
+        entry["pricing"] = pricing(price, model.rate)
     return entry
-
-
-def _tiers(price: Price, rate: Decimal) -> list[dict[str, Any]]:
-    tiers = []
-    for tier in price.tiers:
-        amounts = {
-            name: value
-            for name, value in structs.asdict(tier).items()
-            if name != "above" and value is not None
-        }
-        shown = {name: f"{EXACT.multiply(value, rate).normalize():f}" for name, value in amounts.items()}
-        tiers.append({"above_prompt_tokens": tier.above, **shown})
-    return tiers

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from edge.admission.catalogue import Catalogue, alias_entry, describe
-from edge.admission.shelf import Shelf, utc_today
 from edge.calls.roster import Roster
+from runtime.catalogue.shelf import Shelf, utc_today
 from schemas.catalogue.model import Model
 
 ENTRIES_AT_ONCE = 8  # between two turns of the loop

@@ -5,6 +5,7 @@ from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.catalogue import CATALOGUE
 from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from ledger.verbs.models import MODELS, MODELS_EXPLAIN
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
@@ -29,6 +30,8 @@ ANSWERS: tuple[Answer, ...] = (
     BALANCE,
     USAGE,
     POOLS,
+    MODELS,
+    MODELS_EXPLAIN,
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,

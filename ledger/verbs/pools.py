@@ -62,7 +62,7 @@ def _row(services: Services, name: str, beats: list[Beat], credit: dict[str, int
         },
         "unlisted": sorted({model for beat in beats for model in beat.unlisted}),
         "unpriced": sorted({model for beat in beats for model in beat.unpriced}),
-        "accounts": _accounts(beats, credit),
+        "accounts": accounts_of(beats, credit),
     }
 
 
@@ -71,7 +71,8 @@ def _has_ended(model: Model) -> bool:
     return model.dated and model.lifecycle is Lifecycle.RETIRED
 
 
-def _accounts(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str, Any]]:
+def accounts_of(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str, Any]]:
+    """The accounts of a pool by id, as all its workers see them together; `credit` is by account."""
     rows: dict[str, dict[str, Any]] = {
         account_id: {"id": account_id, "state": "unknown", "credit_nano": left, "inflight": 0, "capacity": 0}
         for account_id, left in credit.items()

@@ -8,6 +8,7 @@ from runtime.catalogue.models import REMEDY
 from runtime.toml import SettingsError
 
 FILE: Final = Path(__file__).with_name("as_of.txt")
+SOURCES: Final = ("genai-prices", "litellm", "pi-ai")  # what the rows are made from
 AGE_WARN_DAYS: Final = 45  # vendors change prices within weeks
 
 

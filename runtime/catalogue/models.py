@@ -14,6 +14,8 @@ from schemas.catalogue.row import Row
 
 FILE: Final = Path(__file__).with_name("models.json")
 REMEDY: Final = "install tokn again, or run make catalogue"
+CATALOGUE_PRICE: Final = "catalogue:"  # begins the id of a price that a row of the file has
+BUILTIN_PRICE: Final = "builtin:"
 _IDS: Final = re.compile(rb'\{"preset":"[^"]*","id":"([^"\\]*)"')
 _decode: Final = msgspec.json.Decoder(Row).decode
 
@@ -31,6 +33,17 @@ def ids(preset: str) -> frozenset[str]:
         return frozenset()
     found = _IDS.findall(_block(FILE, preset)[0])
     return frozenset(name.decode(errors="replace") for name in found)
+
+
+def sources(price_id: str) -> str:
+    """How the price of that id was found: a row's `sources`, "built in", or "configuration"."""
+    if price_id.startswith(BUILTIN_PRICE):
+        return "built in"
+    if not price_id.startswith(CATALOGUE_PRICE):
+        return "configuration"
+    preset, _, rest = price_id.removeprefix(CATALOGUE_PRICE).partition(":")
+    row = rows(preset).get(rest.rpartition(":")[0])  # behind it stands the day from which on it holds
+    return row.sources if row is not None else "configuration"
 
 
 def read_rows(path: Path, preset: str) -> dict[str, Row]:

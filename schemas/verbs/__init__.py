@@ -7,6 +7,7 @@ from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from schemas.verbs.models import MODELS, MODELS_EXPLAIN
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
@@ -31,6 +32,8 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     BALANCE,
     USAGE,
     POOLS,
+    MODELS,
+    MODELS_EXPLAIN,
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,

@@ -14,7 +14,7 @@ ASKS = {
     Role.COMMAND: {
         *("ledger.ping", "ledger.key_create", "ledger.key_list", "ledger.key_show", "ledger.key_revoke"),
         *("ledger.credit", "ledger.balance", "ledger.usage", "ledger.pools", "ledger.audit"),
-        *("ledger.surprises", "ledger.surprises_forget"),
+        *("ledger.surprises", "ledger.surprises_forget", "ledger.models", "ledger.models_explain"),
     },
 }
 

@@ -234,6 +234,8 @@ def test_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
         (("key", "show", "nobody"), 1),
         (("key", "revoke", "nobody"), 1),
         (("credit", "nobody", "1"), 1),
+        (("models", "explain", "nobody"), 1),
+        (("models", "--state", "nowhere"), 2),
         (("credit",), 2),
         (("no-such-command",), 2),
         (("key", "create", "--balance", "much"), 2),
@@ -252,7 +254,7 @@ def test_no_ledger_is_exit_code_4(tmp_path):
 
 
 def test_key_commands_print_the_contract(fresh):
-    """Key create, list, show, revoke, credit, balance and pools print the fields of the contract, and only JSON."""
+    """Key create, list, show, revoke, credit, balance, pools and models print the fields of the contract, and only JSON."""
     made = fresh.row("key", "create", "--name", "ann", "--balance", "1.25", "--providers", "sandbox")
     assert {"id", "key", "name", "profile", "providers", "posted_nano"} <= made.keys()
     assert made["posted_nano"] == 1_250_000_000
@@ -283,6 +285,15 @@ def test_key_commands_print_the_contract(fresh):
         "accounts",
     } <= pools["sandbox"].keys()
     assert "tokn-sandbox" in pools["sandbox"]["models"]
+    (model,) = fresh.rows("models", "--pool", "sandbox")
+    assert {
+        *("id", "provider", "pool", "pools", "state", "callable", "context_window", "max_output_tokens"),
+        *("shutdown_date", "successor", "pricing", "sources"),
+    } <= model.keys()
+    explained = fresh.row("models", "explain", "tokn-sandbox")
+    assert model.items() <= explained.items()
+    assert explained["callable"] is True
+    assert explained["reasons"]
     assert fresh.rows("surprises") == fresh.rows("surprises", "--forget", "sandbox/sandbox") == []
     assert {"ok", "findings", "open_holds", "parked"} <= fresh.audit().keys()
 

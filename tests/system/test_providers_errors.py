@@ -266,6 +266,11 @@ def test_our_own_bad_key_is_never_the_callers(tokn, http, provider, way):
     )
     assert pool["models"] == []
     assert "refused" in pool["missing"][name]
+    if way == "plain":
+        told = tokn.run("models", "explain", name)
+        assert told.returncode == 1
+        assert "can serve it now" in told.stdout
+        assert "is refused (" in told.stdout
 
 
 @pytest.mark.parametrize(
@@ -298,3 +303,5 @@ def test_a_model_that_is_gone_leaves_the_list(played, tokn, both, provider, mode
     (pool,) = [row for row in tokn.rows("pools") if row["name"] == model]
     assert "gone" in pool["missing"][model]
     assert model not in pool["models"]
+    told = tokn.run("models", "explain", model)
+    assert (told.returncode, told.stdout.splitlines()[1]) == (1, answer.json()["error"]["message"])

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from edge.admission.shelf import Shelf
-from edge.admission.successors import STEPS_MAX, Successors, line
 from edge.calls.roster import Roster
 from ledger.prices.listed import priced
 from runtime.catalogue.models import rows
 from runtime.catalogue.presets import presets
+from runtime.catalogue.shelf import Shelf
 from runtime.settings.settings import load
 from schemas.bus.frames import Beat, ModelFact
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Model
+from schemas.catalogue.successors import STEPS_MAX, Successors, line
 from schemas.chat.priced import RequestError
 from schemas.money.pricing import Price, PriceTier
 
@@ -214,3 +214,16 @@ def test_the_seeds_retired_ids_name_models_that_can_be_called(everything: tuple[
         assert shelf.successor(here) == seed.successor
         with pytest.raises(RequestError, match="Use"):
             shelf.open(here)
+
+
+def test_a_model_that_is_about_to_end_is_not_its_own_successor():
+    """It lives until its day, and yet neither its line nor a circle of successors leads back to it under any name."""
+    ending = {"shutdown_date": TODAY + timedelta(days=9)}
+    alone = (model("gpt-1", **ending), model("p/gpt-1", **ending))
+    assert successor(*alone) is None
+    assert successor(*alone, model("gpt-2", usd="9")) == "gpt-2"
+    circle = (model("gpt-1", successor="x2", **ending), old("x2", "gpt-1"))
+    assert successor(*circle) is None
+    assert successor(*circle, model("gpt-3")) == "gpt-3"
+    elsewhere = model("q/gpt-1", pool="q", dated=False)
+    assert successor(*alone, elsewhere) == "q/gpt-1"

@@ -1,6 +1,6 @@
 """What `tokn pools` makes of the beats of several workers: accounts, and the models out of use at each."""
 
-from ledger.verbs.pools import MODELS_SHOWN_MAX, _accounts
+from ledger.verbs.pools import MODELS_SHOWN_MAX, accounts_of
 from schemas.bus.frames import AccountBeat, AccountState, Beat, ModelBeat
 from tokn import show
 
@@ -17,7 +17,7 @@ def test_models_out_of_use_are_merged_over_workers():
     """Each once, as the worker says that leaves it alone for longest, with how many workers do; the longest first."""
     slow, longer = (ModelBeat("a", AccountState.COOLING, until, "slow", False) for until in (10.0, 20.0))
     gone = ModelBeat("b", AccountState.GONE, 15.0, "gone")
-    main, spare = _accounts([beat("w1", slow), beat("w2", longer, gone)], CREDIT)
+    main, spare = accounts_of([beat("w1", slow), beat("w2", longer, gone)], CREDIT)
     assert main["models"] == [
         {"id": "a", "state": "cooling", "until": 20.0, "reason": "slow", "for_all": False, "workers": 2},
         {"id": "b", "state": "gone", "until": 15.0, "reason": "gone", "for_all": True, "workers": 1},
@@ -34,7 +34,7 @@ def test_models_out_of_use_are_bounded():
         )
         for worker in range(20)
     ]
-    models = _accounts(beats, CREDIT)[0]["models"]
+    models = accounts_of(beats, CREDIT)[0]["models"]
     assert len(models) == MODELS_SHOWN_MAX
     assert [model["until"] for model in models] == sorted((one["until"] for one in models), reverse=True)
     assert models[0]["id"] == "19-15"

@@ -7,10 +7,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from edge.admission.catalogue import Catalogue
-from edge.calls.roster import Roster
 from schemas.catalogue.model import Model
 from schemas.catalogue.standing import standing
+from schemas.catalogue.views import Rows, Workers
 from schemas.money.pricing import price_on
 
 STEPS_MAX: Final = 5  # from one successor to the next
@@ -24,15 +23,15 @@ _RELEASES: Final = frozenset(("exp", "experimental", "latest", "preview", "v"))
 class Successors:
     """Finds them, from the catalogue and what workers say that they serve."""
 
-    def __init__(self, catalogue: Catalogue, roster: Roster) -> None:
+    def __init__(self, catalogue: Rows, workers: Workers) -> None:
         self._catalogue = catalogue
-        self._roster = roster
+        self._workers = workers
         self._known: dict[str, str | None] = {}
         self._of: tuple[int, int, date] | None = None  # what they are known of
 
     def of(self, model: Model, day: date) -> str | None:
         """The id to use in a model's place on a day: its successor's, or that one's, or the cheapest of its line."""
-        now = self._catalogue.generation, self._roster.generation, day
+        now = self._catalogue.generation, self._workers.generation, day
         if self._of != now or len(self._known) >= KNOWN_MAX:
             self._known, self._of = {}, now
         if model.id not in self._known:
@@ -41,14 +40,15 @@ class Successors:
         return self._known[model.id]
 
     def _named(self, model: Model, day: date) -> Model | None:
+        step = model
         for _ in range(STEPS_MAX):
-            candidates = list(self._called(model))
+            candidates = list(self._called(step))
             for found in candidates:
-                if self._lives(found, day):
+                if not _is_same(found, model) and self._lives(found, day):
                     return found
             if not candidates:
                 return None
-            model = candidates[0]
+            step = candidates[0]
         return None
 
     def _called(self, model: Model) -> Iterator[Model]:
@@ -71,6 +71,7 @@ class Successors:
             and other.context >= model.context
             and line(other.upstream) == own
             and _takes(model) <= _takes(other)
+            and not _is_same(other, model)
             and self._lives(other, day)
         )
         return min(
@@ -78,14 +79,19 @@ class Successors:
         )
 
     def _lives(self, model: Model, day: date) -> bool:
-        fact = self._roster.fact(model.pool, model.upstream)
-        return self._roster.serves(model.pool, model.id) and not standing(model, fact, day).retired
+        fact = self._workers.fact(model.pool, model.upstream)
+        return self._workers.serves(model.pool, model.id) and not standing(model, fact, day).retired
 
 
 @lru_cache(_LINES_MAX)
 def line(upstream: str) -> tuple[str, ...]:
     """What an id has in common with its other releases: its words, without figures."""
     return tuple(word for word in _WORD.findall(upstream.lower()) if word not in _RELEASES)
+
+
+def _is_same(one: Model, other: Model) -> bool:
+    """Whether they are one model of one pool, under whatever names: one that is about to end still lives."""
+    return one.pool == other.pool and one.upstream == other.upstream
 
 
 def _takes(model: Model) -> set[str]:

@@ -6,12 +6,11 @@ from urllib.parse import quote
 
 from msgspec import Struct, structs
 
-from edge.admission.catalogue import Catalogue
-from edge.admission.successors import Successors
-from edge.calls.roster import Roster
-from edge.faults import pool_unset
+from runtime.catalogue.unset import pool_unset
 from schemas.catalogue.model import Model
 from schemas.catalogue.standing import Standing, standing
+from schemas.catalogue.successors import Successors
+from schemas.catalogue.views import Rows, Workers
 from schemas.chat.priced import RequestError
 from schemas.errors import WireError, model_not_found, model_retired
 
@@ -39,31 +38,31 @@ class Place(Struct, frozen=True):
 class Shelf:
     """The catalogue's models as workers and their accounts' lists have them. `today` is the clock."""
 
-    def __init__(self, catalogue: Catalogue, roster: Roster, today: Callable[[], date] = utc_today) -> None:
+    def __init__(self, catalogue: Rows, workers: Workers, today: Callable[[], date] = utc_today) -> None:
         self._catalogue = catalogue
-        self._roster = roster
-        self._successors = Successors(catalogue, roster)
+        self._workers = workers
+        self._successors = Successors(catalogue, workers)
         self._places: dict[str, Place] = {}  # by id: never more than the catalogue has
         self._of: tuple[int, int, date] | None = None  # what they are of
         self.today = today
 
     def ended(self, model: Model) -> bool:
         """Whether a model has ended here."""
-        fact = self._roster.fact(model.pool, model.upstream)
+        fact = self._workers.fact(model.pool, model.upstream)
         if fact is None and (model.shutdown_date is None or not model.dated):
             return False
         return standing(model, fact, self.today()).retired
 
     def serves(self, model: Model) -> bool:
         """Whether some worker serves a model that has not ended."""
-        return self._roster.serves(model.pool, model.id) and not self.ended(model)
+        return self._workers.serves(model.pool, model.id) and not self.ended(model)
 
     def open(self, model: Model) -> Place:
         """A model as it can be called now, worked out once until anything changes.
 
         Raises RequestError 404: it has ended, is not offered to us, or its pool is not configured.
         """
-        now = self._catalogue.generation, self._roster.generation, self.today()
+        now = self._catalogue.generation, self._workers.generation, self.today()
         if self._of != now:
             self._places, self._of = {}, now
         place = self._places.get(model.id)
@@ -78,14 +77,14 @@ class Shelf:
         return self._successors.of(model, self.today())
 
     def _find(self, model: Model, day: date) -> Place:
-        fact = self._roster.fact(model.pool, model.upstream)
+        fact = self._workers.fact(model.pool, model.upstream)
         stands = standing(model, fact, day)
         if stands.retired:
             on = stands.ends if stands.ends is not None and stands.ends <= day else None
             return Place(model, model_retired(model.id, on, self.successor(model)))
-        if self._roster.gone(model.pool, model.id):
+        if self._workers.gone(model.pool, model.id):
             return Place(model, model_not_found(model.id, self._in_place_of(model)))
-        if self._roster.unset(model.pool):
+        if self._workers.unset(model.pool):
             return Place(model, pool_unset(model))
         limit = fact.max_output if fact is not None and not model.pinned else 0
         if 0 < limit < model.max_output:

@@ -1,0 +1,38 @@
+"""Owns the options that commands share, and the ledger that these name."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tokn.settings import DATA_DEFAULT, variable
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration file. Left out: ./tokn.toml if it is there."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help=f"The data folder of tokn up. Left out: TOKN_DATA, else ./{DATA_DEFAULT}.",
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="JSON for programs: amounts in nano-dollars, unix times.")
+]
+
+
+def folder_of(data: Path | None) -> Path:
+    """The data folder that an option or the environment names."""
+    return data or Path(variable("TOKN_DATA") or DATA_DEFAULT)
+
+
+def ledger_of(config: Path | None, data: Path | None) -> Any:
+    """The ledger that a command asks. Raises NoLedgerError, SettingsError."""
+    from tokn.ledger import Ledger, find  # noqa: PLC0415  a service does not load the operator's client
+
+    return Ledger(find(config, folder_of(data)))
