@@ -105,13 +105,14 @@ def _row(
     # What was said of another upstream model says nothing about this one.
     kept = base if base is not None and base.upstream == upstream and base.provider == provider else None
     context = row.integer("context", base.context if base else None)
-    max_output = row.integer("max_output", base.max_output if base else None)
-    if context is None or max_output is None:
-        key = "context" if context is None else "max_output"
-        raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
     capabilities = (
         kept.capabilities if kept else known_capabilities(provider, upstream, own=pool in own_addresses)
     )
+    unsaid = None if capabilities.embeddings is None else 0  # vectors are no output
+    max_output = row.integer("max_output", base.max_output if base else unsaid)
+    if context is None or max_output is None:
+        key = "context" if context is None else "max_output"
+        raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
     capabilities = structs.replace(
         capabilities,
         needs_limit=not _stops(provider, upstream, context, max_output, own=pool in own_addresses),

@@ -17,8 +17,10 @@ from schemas.catalogue.model import Lifecycle, Model
 from schemas.catalogue.profiles import COMPATIBLE_PROFILE
 from schemas.catalogue.row import Row
 from schemas.catalogue.unrouted import Unrouted
+from schemas.catalogue.vectors import vectors_of
 
-_ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask a model for
+_ROUTES: Final = frozenset(("chat", "completions"))  # what callers can ask any model for
+_EMBEDDINGS: Final = "embeddings"  # and those that somebody here knows how to ask
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
 _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
@@ -96,7 +98,7 @@ def unrouted(settings: Sale, sold_ids: Collection[str], today: date) -> Iterator
     found: dict[str, Unrouted] = {}
     for pool in settings.pools if settings.builtin_rows else ():
         for row in rows(pool.provider).values():
-            if _ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=pool.name in own):
+            if not _has_route(row) and not _is_gone(row, today, own=pool.name in own):
                 for name in (f"{pool.name}/{row.id}", row.id):
                     if name not in sold_ids:
                         found.setdefault(name, Unrouted(name, row.mode))
@@ -105,7 +107,11 @@ def unrouted(settings: Sale, sold_ids: Collection[str], today: date) -> Iterator
 
 def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
     """Whether there is a route for it, and it is not gone."""
-    return not _ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=own)
+    return _has_route(row) and not _is_gone(row, today, own=own)
+
+
+def _has_route(row: Row) -> bool:
+    return not _ROUTES.isdisjoint(row.mode) or (_EMBEDDINGS in row.mode and vectors_of(row.id) is not None)
 
 
 def _is_gone(row: Row, today: date, *, own: bool) -> bool:
@@ -129,7 +135,7 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         provider=pool.provider,
         family=pool.family,
         context=row.context,
-        max_output=row.max_output,
+        max_output=0 if able.embeddings is not None else row.max_output,
         prices=row.priced(),
         rate=settings.rate if pool.rate is None else pool.rate,
         created=row.created,

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from schemas.catalogue.media import Pictures
+from schemas.catalogue.vectors import Vectors
 from schemas.money.pricing import Price
 
 WINDOW_TOKENS: Final = (
@@ -28,6 +29,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     chat: bool = True
     completions: bool = False  # the upstream has /v1/completions itself; else it is emulated over chat
+    embeddings: Vectors | None = None  # how it embeds; None: it does not
     stream: bool = True
     tools: bool = True
     images: bool = False

@@ -23,7 +23,7 @@ class Unrouted(Struct, frozen=True, array_like=True):
     def message(self) -> str:
         """What callers are told."""
         paths = " and ".join(_PATHS[mode] for mode in self.modes if mode in _PATHS)
-        return f"Its provider serves the model `{self.id}` by {paths} only, which this gateway does not have."
+        return f"Its provider serves the model `{self.id}` by {paths} only, which this gateway does not have for it."
 
 
 def not_routed(model: Unrouted) -> WireError:

@@ -126,10 +126,10 @@ def read(fields: Fields, dialect: str) -> Ask:
             _refuse(
                 name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
             )
-    candidates = _candidates(fields)
+    named = candidates(fields)
     prompts = _messages(fields) if dialect == CHAT else _prompts(fields)
-    n = _count(fields, "n", CHOICES_MAX) or 1
-    best_of = _count(fields, "best_of", CHOICES_MAX)
+    n = count(fields, "n", CHOICES_MAX) or 1
+    best_of = count(fields, "best_of", CHOICES_MAX)
     stream = bool(_value(fields, "stream", _decode_flag))
     if best_of is not None and best_of < n:
         _refuse("best_of", f"'best_of' ({best_of}) must be at least 'n' ({n}).")
@@ -138,17 +138,17 @@ def read(fields: Fields, dialect: str) -> Ask:
     options = _value(fields, "stream_options", _decode_stream_options)
     if options is not None and not stream:
         _refuse("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
-    usage = _value(fields, "usage", _decode_usage)
-    limits = [_count(fields, name, LIMIT_MAX) for name in ("max_tokens", "max_completion_tokens")]
+    include_cost = wants_cost(fields)
+    limits = [count(fields, name, LIMIT_MAX) for name in ("max_tokens", "max_completion_tokens")]
     set_limits = [limit for limit in limits if limit is not None]
     limit = max(set_limits) if set_limits else None
     if limit is None and dialect == COMPLETIONS:
         limit = COMPLETIONS_LIMIT
     return Ask(
-        candidates=candidates,
+        candidates=named,
         stream=stream,
         include_usage=stream and options is not None and bool(options.include_usage),
-        include_cost=usage is not None and bool(usage.include),
+        include_cost=include_cost,
         inputs=prompts,
         choices=prompts * max(n, best_of or 1),
         limit=limit,
@@ -336,8 +336,8 @@ def _check_ttls(fields: Fields, model: Model) -> None:
             raise RequestError(unsupported_value("ttl", message))
 
 
-def _candidates(fields: Fields) -> tuple[str, ...]:
-    """The names in `model` and `models`, in this order and none twice."""
+def candidates(fields: Fields) -> tuple[str, ...]:
+    """The names in `model` and `models`, in this order and none twice. Raises RequestError 400."""
     model: str | None = _value(fields, "model", _decode_text)
     models: list[str] | None = _value(fields, "models", _decode_texts) if "models" in fields else None
     if model is None and models is None:
@@ -410,7 +410,14 @@ def _batch(prompt: Raw) -> int:
     return -1
 
 
-def _count(fields: Fields, name: str, highest: int) -> int | None:
+def wants_cost(fields: Fields) -> bool:
+    """Whether usage objects are to carry `cost`. Raises RequestError 400."""
+    usage = _value(fields, "usage", _decode_usage)
+    return usage is not None and bool(usage.include)
+
+
+def count(fields: Fields, name: str, highest: int) -> int | None:
+    """A number from 1 to `highest`; None if it is absent. Raises RequestError 400."""
     value = _value(fields, name, _decode_count)
     if value is not None and not 1 <= value <= highest:
         _refuse(name, f"'{name}' must be an integer from 1 to {highest}.")

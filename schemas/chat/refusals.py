@@ -38,6 +38,8 @@ _HINTS = {"functions": " Send `tools` instead.", "function_call": " Send `tool_c
 
 def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     """The 400 for a body that a model cannot honour as it is; None if it can, or if its provider judges for itself."""
+    if (error := _embeds_only(model)) is not None:
+        return error
     if dialect == CHAT and not model.capabilities.chat:
         return invalid(f"`{model.id}` is not a chat model. Use /v1/completions.", param="model")
     if model.family in PASS_THROUGH and (dialect == CHAT or model.capabilities.completions):
@@ -53,6 +55,14 @@ def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     except RequestError as refused:
         return refused.error
     return None
+
+
+def _embeds_only(model: Model) -> WireError | None:
+    """The 400 for a model that answers with vectors alone, on any other route."""
+    able = model.capabilities
+    if able.embeddings is None or able.chat or able.completions:
+        return None
+    return invalid(f"Its provider serves the model `{model.id}` by /v1/embeddings only.", param="model")
 
 
 def read(dialect: str, body: bytes) -> ChatRequest | CompletionRequest | WireError:

@@ -66,7 +66,12 @@ def test_a_pool_of_any_name_sells_all_of_its_preset(tmp_path):
     assert not found["main/gpt-6.1-sol"].capabilities.needs_limit
     assert found["gpt-3.5-turbo-instruct-0914"].capabilities.completions
     assert not found["gpt-3.5-turbo-instruct-0914"].capabilities.chat
-    assert "text-embedding-3-small" not in found
+    small = found["text-embedding-3-small"]
+    assert (small.capabilities.chat, small.max_output, small.capabilities.embeddings.dimensions) == (
+        False,
+        0,
+        1_536,
+    )
     assert "claude-opus-4-8" not in found
 
 
@@ -84,7 +89,10 @@ def test_what_no_route_serves_is_known_and_not_sold(tmp_path):
             if row.shutdown is None or row.shutdown > TODAY:
                 assert f"{name}/{row.id}" in models or named[f"{name}/{row.id}"] == row.mode
                 assert row.id in models or named[row.id] == row.mode
-    assert named["text-embedding-3-small"] == ("embeddings",)
+    assert "text-embedding-3-small" in models
+    bedrock = settings(tmp_path, pool("b", "bedrock", 'region = "us-east-1"\n'))
+    elsewhere = {one.id: one.modes for one in unrouted(bedrock, by_id(bedrock), TODAY)}
+    assert elsewhere["amazon.titan-embed-image-v1"] == ("embeddings",)  # nobody here knows its form
     assert (named["main/gpt-5-pro"], "gpt-5-pro" in named) == (("responses",), False)
     assert not list(unrouted(settings(tmp_path, pool("x", "anthropic")), (), TODAY))
     assert not list(unrouted(Settings(), (), TODAY))
