@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.fakes import embeddings
+
 API_KEY = "sk-upstream-canary-0123456789"
 CREATED = 1_763_769_600
 WORDS = ("alpha ", "beta ", "gamma ", "delta ")
@@ -137,7 +139,8 @@ def refusal(received: Received) -> Reply | None:
     """What OpenAI would say to a request that is not one, or None: key, path, JSON and the types of known fields."""
     if received.headers.get("authorization") != f"Bearer {API_KEY}":
         return error(401, f"Incorrect API key provided: {API_KEY[:8]}****.", code="invalid_api_key")
-    if received.method != "POST" or received.path not in ("/v1/chat/completions", "/v1/completions"):
+    paths = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+    if received.method != "POST" or received.path not in paths:
         return error(404, f"Invalid URL ({received.method} {received.path})")
     if received.headers.get("content-type") != "application/json":
         return error(400, "you must provide a JSON body")
@@ -153,6 +156,8 @@ def refusal(received: Received) -> Reply | None:
         return error(400, "stream_options needs stream", param="stream_options")
     if "usage" in body:
         return error(400, "Unrecognized request argument supplied: usage", param="usage")
+    if received.path == "/v1/embeddings" and (why := embeddings.refused_by_openai(body)):
+        return error(400, why, param="input")
     return None
 
 
@@ -160,6 +165,8 @@ def answer(received: Received) -> Reply:
     """The usual answer: four words, 7 prompt tokens, one token a word, each choice alike."""
     body = received.json
     used = usage(7, len(WORDS))
+    if received.path == "/v1/embeddings":
+        return Reply(pieces=[json.dumps(embeddings.openai_answer(body)).encode()], length=True)
     if received.path == "/v1/completions":
         return _legacy(body, used)
     if not body.get("stream"):

@@ -7,6 +7,7 @@ from schemas.bus.frames import Job
 from workers.answers.base import Answer
 from workers.answers.chat import ChatAnswer
 from workers.answers.completions import CompletionsAnswer
+from workers.answers.vectors import VectorsAnswer
 
 # In the order of `schemas.chat.request`: a new dialect is its module and a line here.
 ANSWERS: Final[tuple[type[Answer], ...]] = (ChatAnswer, CompletionsAnswer)
@@ -15,7 +16,7 @@ _BY_DIALECT: Final = {answer.dialect: answer for answer in ANSWERS}
 
 def speaks(dialect: str) -> bool:
     """Whether answers can be made in a dialect: a newer edge may know more of them."""
-    return dialect in _BY_DIALECT
+    return dialect in _BY_DIALECT or dialect == VectorsAnswer.dialect
 
 
 def answers(job: Job, exchanges: int = 1, echoes: Sequence[str] = ()) -> list[Answer]:

@@ -11,13 +11,15 @@ from schemas.catalogue.bedrock import is_titan_text
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest
+from schemas.embeddings.request import EMBEDDINGS
 from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
-from workers.providers.bedrock import titan
+from workers.providers.bedrock import embeddings, titan
 from workers.providers.bedrock.auth import CredentialStore, Signer
 from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
 from workers.providers.bedrock.request import build
+from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.history import messages_with_calls
 
@@ -36,7 +38,9 @@ class Bedrock:
         await self._credentials.prepare(accounts)
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
-        """One exchange for a chat job, one a prompt for a legacy completion."""
+        """One exchange for a chat job, one a prompt for a legacy completion, one a batch for embeddings."""
+        if job.dialect == EMBEDDINGS:
+            return [*embeddings.exchanges(wanted(job, model), self._signer)]
         try:
             return [
                 self._exchange(request, job, model, thoughts, render) for request, render in requests(job)

@@ -12,13 +12,16 @@ from schemas.catalogue.model import Model
 from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
+from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from workers.providers.base import Exchange, Fault, RefusedError
+from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.compatible import Mender
+from workers.providers.openai.embeddings import OpenAIEmbeddings
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
 from workers.providers.openai.requests import Refusals, own_options, refuses_options, suited
@@ -84,10 +87,14 @@ class OpenAI:
 
     def __init__(self) -> None:
         self._refusals = Refusals()
+        self._without_base64 = Refusals()
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
-        """One exchange; for /v1/completions on an upstream without it, whatever the emulation needs."""
+        """One exchange, or one a batch of embeddings; for /v1/completions on an upstream without it, what emulates it."""
         del thoughts
+        if job.dialect == EMBEDDINGS:
+            of = wanted(job, model)
+            return [OpenAIEmbeddings(of, batch, BASE_URL, self._without_base64) for batch in of.batches]
         if job.dialect == COMPLETIONS and not model.capabilities.completions:
             from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
 
