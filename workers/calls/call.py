@@ -171,7 +171,8 @@ class Call:
         known = await thoughts.fetch(serving.bus, wanted) if wanted else {}
         exchanges = serving.family.open(job, model, known)
         for exchange in exchanges:
-            if not await self._exchange(exchange, len(exchanges)):
+            # What is billed anyway is read to its end for a caller who has left; nothing more is asked for.
+            if self._muted or not await self._exchange(exchange, len(exchanges)):
                 return False
             if exchange.thoughts:
                 thoughts.store(serving.bus, exchange.thoughts)
