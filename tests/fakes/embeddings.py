@@ -1,9 +1,14 @@
-"""Owns what the providers' embeddings routes refuse and answer: vectors by a hash of their text, a token for four bytes."""
+"""Owns the providers' embeddings routes, what they refuse and answer, and bodies that a caller might send.
+
+Vectors are made of a hash of their text, and four bytes are a token.
+"""
 
 import base64
 import hashlib
 import math
+import random
 import struct
+from collections.abc import Callable
 from typing import Any
 
 Json = dict[str, Any]
@@ -172,3 +177,39 @@ def bedrock_answer(model: str, body: Json) -> tuple[Json, dict[str, str]]:
     counted = not any(UNCOUNTED in text for text in body["texts"])
     count = str(sum(map(tokens, body["texts"])))
     return answer, {"X-Amzn-Bedrock-Input-Token-Count": count} if counted else {}
+
+
+WORDS = ("", "a", "sea", "日本", "\\", '"', "\x00", "x" * 300)
+ODD = (None, True, -5, 0, 1.5, "x", [], {}, [[]], [None], {"a": [1]}, [1, "a"], 10**30)
+LIKELY: dict[str, tuple[Any, ...]] = {
+    "dimensions": (None, 1, 128, 256, 512, 1_024, 1_536, 3_072, 4_096),
+    "encoding_format": (None, "float", "base64", "int8"),
+    "user": (None, "u"),
+    "input_type": (None, "search_query", "x"),
+    "task_type": (None, "CLUSTERING", "x"),
+    "stream": (None, False, True),
+    "usage": (None, {"include": True}, {"include": 7}),
+    "pad": (None, 1),
+}
+
+
+def any_input(rng: random.Random) -> Any:
+    """A text, some texts, token ids, arrays of them, or what is none of these."""
+    some = range(rng.randint(1, 3))
+    kinds: tuple[Callable[[], Any], ...] = (
+        lambda: rng.choice(WORDS),
+        lambda: [rng.choice(WORDS) for _ in some],
+        lambda: [rng.choice(WORDS[1:]) for _ in some],
+        lambda: [rng.randint(0, 9) for _ in some],
+        lambda: [[rng.randint(0, 9)] for _ in some],
+        lambda: rng.choice(ODD),
+    )
+    return rng.choice(kinds)()
+
+
+def any_body(rng: random.Random) -> dict[str, Any]:
+    """An input, and up to three other fields, now and then of a wrong type."""
+    body = {"input": any_input(rng)}
+    for name in rng.sample(tuple(LIKELY), rng.randint(0, 3)):
+        body[name] = rng.choice(ODD if rng.random() < 0.1 else LIKELY[name])
+    return body

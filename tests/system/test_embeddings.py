@@ -15,6 +15,7 @@ from tests.fakes import embeddings as fakes
 from tests.fakes.bedrock import Reply
 from tests.fakes.bedrock import _default as bedrock_default
 from tests.fakes.families import RATE, pool_toml, stages
+from tests.fakes.node import NodeSdk
 from tests.fakes.tokn import Tokn, wait_for
 from workers.providers.sandbox.vectors import vector
 
@@ -96,6 +97,18 @@ def test_the_sdk_gets_each_familys_vectors(sdk, http, name):
         assert paid["billed_nano"] == billed_nano(count, usd)
         assert (paid["known"], paid["outcome"]) == ("reported", "ok")
         assert {key: value for key, value in paid["tokens"].items() if value} == {"input": count}
+
+
+def test_the_node_sdk_gets_the_same_vectors(tokn):
+    """It asks for base64 by itself, and would take numbers in their place for no vectors at all, without an error."""
+    with NodeSdk(tokn.url) as node:
+        for more in ({}, {"encoding_format": "float"}):
+            answer = node.call(
+                "embeddings", {"model": "gemini-embedding-001", "input": TEXTS, **more}, tokn.key
+            )["ok"]
+            assert [one["embedding"] for one in answer["data"]] == [
+                fakes.vector(text, 3_072) for text in TEXTS
+            ]
 
 
 def test_the_sandbox_answers_every_form(sdk):

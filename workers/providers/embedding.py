@@ -76,7 +76,7 @@ def wanted(job: Job, model: Model) -> Wanted:
     try:
         request = _decode(job.body)
         each = (request.dimensions or able.dimensions) * FLOAT_BYTES_MAX
-        batches = tuple(_batches(request.input, min(able.batch, BATCH_BYTES_MAX // each)))
+        batches = tuple(_batches(request.input, max(1, min(able.batch, BATCH_BYTES_MAX // each))))
     except UNREADABLE:
         raise RefusedError(invalid("The body is no request for embeddings.")) from None
     answer = VectorsAnswer(

@@ -10,6 +10,7 @@ async function collect(stream) {
 
 const steps = {
   chat: (client, body) => client.chat.completions.create(body),
+  embeddings: (client, body) => client.embeddings.create(body),
   completions: (client, body) => client.completions.create(body),
   models: async (client) => (await client.models.list()).data,
   model: (client, body) => client.models.retrieve(body.id),

@@ -394,49 +394,13 @@ def test_the_callers_fault_is_one_in_every_family() -> None:
         assert (fault.action, fault.unbilled, fault.error.status) == (Action.STOP, True, 400)
 
 
-WORDS = ("", "a", "sea", "日本", "\\", '"', "\x00", "x" * 300)
-ODD = (None, True, -5, 0, 1.5, "x", [], {}, [[]], [None], {"a": [1]}, [1, "a"], 10**30)
-LIKELY: dict[str, tuple[Any, ...]] = {
-    "dimensions": (None, 1, 128, 256, 512, 1_024, 1_536, 3_072, 4_096),
-    "encoding_format": (None, "float", "base64", "int8"),
-    "user": (None, "u"),
-    "input_type": (None, "search_query", "x"),
-    "task_type": (None, "CLUSTERING", "x"),
-    "stream": (None, False, True),
-    "usage": (None, {"include": True}, {"include": 7}),
-    "pad": (None, 1),
-}
-
-
-def any_input(rng: random.Random) -> Any:
-    """A text, some texts, token ids, arrays of them, or what is none of these."""
-    some = range(rng.randint(1, 3))
-    kinds: tuple[Callable[[], Any], ...] = (
-        lambda: rng.choice(WORDS),
-        lambda: [rng.choice(WORDS) for _ in some],
-        lambda: [rng.choice(WORDS[1:]) for _ in some],
-        lambda: [rng.randint(0, 9) for _ in some],
-        lambda: [[rng.randint(0, 9)] for _ in some],
-        lambda: rng.choice(ODD),
-    )
-    return rng.choice(kinds)()
-
-
-def any_body(rng: random.Random) -> dict[str, Any]:
-    """An input, and up to three other fields, now and then of a wrong type."""
-    body = {"input": any_input(rng)}
-    for name in rng.sample(tuple(LIKELY), rng.randint(0, 3)):
-        body[name] = rng.choice(ODD if rng.random() < 0.1 else LIKELY[name])
-    return body
-
-
 @pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=pytest.mark.long)])
 def test_any_body_is_a_400_or_an_answer(count: int) -> None:
     """Whatever is sent, it is refused with a `param` before any hold, or a strict provider takes it and it is answered."""
     rng = random.Random(7)
     answered = 0
     for _ in range(count):
-        body, case = any_body(rng), rng.choice(CASES)
+        body, case = fakes.any_body(rng), rng.choice(CASES)
         of = admitted(case, body)
         if isinstance(of, WireError):
             assert (of.status, bool(of.param)) == (400, True), body
