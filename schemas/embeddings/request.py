@@ -15,7 +15,7 @@ from schemas.json import UNREADABLE
 
 EMBEDDINGS: Final = "embeddings"
 INPUTS_MAX: Final = 2_048  # OpenAI's own bound
-TOKENS_MAX: Final = 1 << 20  # ids in one request: more than any provider takes
+TOKENS_MAX: Final = 1 << 19  # ids in one request: more than any provider takes
 FLOAT: Final = "float"
 BASE64: Final = "base64"
 

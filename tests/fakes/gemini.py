@@ -125,6 +125,9 @@ class FakeGemini(Hosted):
         return await self._stream(request, call, script)
 
     async def _embed(self, request: web.Request, model: str) -> web.Response:
+        if model in self.gone or "embedding" not in model:
+            message = f"models/{model} is not found for API version v1beta, or is not supported for it."
+            return self._refuse(404, error_body(404, "NOT_FOUND", message))
         body = await request.json()
         if why := embeddings.refused_by_gemini(model, body):
             return self._refuse(400, error_body(400, "INVALID_ARGUMENT", why))

@@ -18,6 +18,7 @@ from runtime.settings.sold import sold, sold_by, unrouted
 from schemas.asked import NOTHING_SEEN
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Lifecycle, Model
+from schemas.catalogue.vectors import Vectors
 from schemas.chat.counted import Counted, picture
 from schemas.money.pricing import price_on
 from tests.fakes.media import data_url, png
@@ -122,6 +123,25 @@ def test_a_row_of_the_file_goes_first(tmp_path):
         one for one in priced(settings(tmp_path, pool("main"), own), TODAY) if one.id == "gpt-6.1-sol"
     ]
     assert model.prices == rows("openai")["gpt-6-luna"].priced()
+
+
+def test_rows_of_a_file_embed(tmp_path):
+    """A known embeddings model needs no output limit and is priced by the catalogue; any other says how it embeds."""
+    known = '[[models]]\nid = "e"\npool = "main"\nupstream = "text-embedding-3-large"\ncontext = 8192\n'
+    own = (
+        '[[models]]\nid = "v"\npool = "main"\ncontext = 512\nmax_output = 1\ninput = 1\noutput = 0\n'
+        "[models.capabilities]\nchat = false\nembeddings = { dimensions = 64, least = 8 }\n"
+    )
+    found = {model.id: model for model in priced(settings(tmp_path, pool("main"), known, own), TODAY)}
+    assert (found["e"].max_output, found["e"].prices) == (
+        0,
+        rows("openai")["text-embedding-3-large"].priced(),
+    )
+    assert found["e"].capabilities.embeddings.dimensions == 3_072
+    assert found["v"].capabilities.embeddings == Vectors(dimensions=64, least=8)
+    for wrong in ("{ dimensions = 0 }", "{ dimension = 5 }", "{ dimensions = 5, batch = 0 }", "7"):
+        with pytest.raises(SettingsError, match="embeddings"):
+            settings(tmp_path, pool("main"), own.replace("{ dimensions = 64, least = 8 }", wrong))
 
 
 def test_the_seeds_ids_keep_their_rows(tmp_path):
