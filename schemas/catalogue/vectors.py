@@ -1,7 +1,7 @@
 """Owns how each embeddings model makes vectors, by its upstream id: sizes, batches, and what callers may say of them."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, structs
 
@@ -18,8 +18,10 @@ class Vectors(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sizes: tuple[int, ...] = ()
     batch: _Positive = 2_048  # inputs in one call of the provider
     tokens: bool = False  # takes arrays of token ids
-    hint: str = ""  # the field in which callers may say what the vectors are for
-    hints: tuple[str, ...] = ()  # and what it may say
+    hint: Literal["", "input_type", "task_type"] = (
+        ""  # the field in which callers may say what the vectors are for
+    )
+    hints: tuple[str, ...] = ()  # and what it may say; none named: anything
 
     @property
     def sizable(self) -> bool:

@@ -99,7 +99,7 @@ def _check_values(fields: Fields, model: Model, able: Vectors, found: Inputs) ->
         if name != able.hint:
             message = f"'{name}' is not supported by the model `{model.id}` ({model.provider})."
             raise RequestError(unsupported_parameter(name, message))
-        if hint not in able.hints:
+        if able.hints and hint not in able.hints:
             message = f"'{name}' must be one of: {', '.join(able.hints)}."
             raise RequestError(unsupported_value(name, message))
 

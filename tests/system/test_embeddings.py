@@ -16,6 +16,7 @@ from tests.fakes.bedrock import Reply
 from tests.fakes.bedrock import _default as bedrock_default
 from tests.fakes.families import RATE, pool_toml, stages
 from tests.fakes.node import NodeSdk
+from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn, wait_for
 from workers.providers.sandbox.vectors import vector
 
@@ -188,6 +189,15 @@ def test_what_cannot_be_honoured_is_a_400_without_a_hold(http, tokn, more, param
     assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert param != "model" or "/v1/chat/completions" in error["message"]
     assert http.get(f"/v1/generations/{answer.headers['x-request-id']}").status_code == 404
+
+
+def test_an_input_that_is_too_long_is_the_inputs_fault(http, played):
+    """What a provider says of its prompt is told of `input`, with OpenAI's code."""
+    words = "400 Bad Request: Too many input tokens. Max input tokens: 8192, request input token count: 9000"
+    played["bedrock"][0].fail(Error(400, words, name="ValidationException"))
+    answer = http.post("/v1/embeddings", json={"model": "amazon.titan-embed-text-v2:0", "input": "x"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "input", "context_length_exceeded")
 
 
 def test_a_part_that_was_served_is_paid_for(http):

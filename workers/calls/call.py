@@ -9,6 +9,7 @@ from msgspec import structs
 from runtime.log import get_logger
 from schemas.bus.frames import Job
 from schemas.bus.usage import Outcome, UsageEvent
+from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import (
     WireError,
     gives_way,
@@ -217,6 +218,10 @@ class Call:
     def _told(self, fault: Fault) -> WireError:
         if fault.action is Action.GONE:
             return model_not_found(self.job.model, self._serving.models[self.job.model].successor)
+        if (
+            self.job.dialect == EMBEDDINGS and fault.error.param == "messages"
+        ):  # families speak of a chat's prompt
+            return structs.replace(fault.error, param="input")
         return fault.error
 
     async def _try(self, exchange: Exchange, account: Account, exchanges: int) -> Fault | None:
