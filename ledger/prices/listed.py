@@ -43,7 +43,9 @@ def _problem(model: Model, prices: tuple[Price, ...], today: date) -> str:
         return f"no price is known for {model.upstream!r}: set `input` and `output`"
     if price_on(prices, today) is None:
         return "none of its prices is in force yet"
-    if model.context <= 0 or model.max_output <= 0:
+    able = model.capabilities
+    needs_output = able.chat or able.completions or able.embeddings is None
+    if model.context <= 0 or (model.max_output <= 0 and needs_output):
         return "set `context` and `max_output`: what cannot be bounded cannot be sold"
     if not model.rate.is_finite() or model.rate < 0:
         return "its `rate` must not be negative"

@@ -115,13 +115,15 @@ def _row(
     kept = base if base is not None and base.upstream == upstream and base.provider == provider else None
     named = _base_row(row, provider)
     context = row.integer("context", named.context if named else base.context if base else None)
-    max_output = row.integer("max_output", named.max_output if named else base.max_output if base else None)
-    if context is None or max_output is None:
-        key = "context" if context is None else "max_output"
-        raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
     capabilities = (
         kept.capabilities if kept else known_capabilities(provider, upstream, own=pool in own_addresses)
     )
+    unsaid = None if capabilities.embeddings is None else 0  # vectors are no output
+    known_max = named.max_output if named else base.max_output if base else unsaid
+    max_output = row.integer("max_output", known_max)
+    if context is None or max_output is None:
+        key = "context" if context is None else "max_output"
+        raise row.problem(key, f"is needed: the model {model_id!r} cannot be bounded without it")
     capabilities = structs.replace(
         capabilities,
         needs_limit=not _stops(provider, upstream, context, max_output, own=pool in own_addresses),

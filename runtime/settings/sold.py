@@ -20,8 +20,10 @@ from schemas.catalogue.profiles import COMPATIBLE_PROFILE
 from schemas.catalogue.row import Row
 from schemas.catalogue.spoken import speaks_responses
 from schemas.catalogue.unrouted import Unrouted
+from schemas.catalogue.vectors import vectors_of
 
 _RESPONSES_ALONE: Final = ("responses",)
+_EMBEDDINGS: Final = "embeddings"  # what is sold by it are those that somebody here knows how to ask
 # Families whose code asks for a service tier by its name, wherever a row has prices for one.
 _TIERED: Final = frozenset(("gemini",))
 _TIERS: Final = ("flex", "priority")
@@ -127,7 +129,7 @@ def unrouted(settings: Sale, sold_ids: Collection[str], today: date) -> Iterator
     for pool in settings.pools if settings.builtin_rows else ():
         for row in _rows(pool.provider).values():
             unspoken = row.mode == _RESPONSES_ALONE and pool.name not in speaking
-            if (unspoken or ROUTES.isdisjoint(row.mode)) and not _is_gone(row, today, own=pool.name in own):
+            if (unspoken or not _has_route(row)) and not _is_gone(row, today, own=pool.name in own):
                 for name in (f"{pool.name}/{row.id}", row.id):
                     if name not in sold_ids:
                         found.setdefault(name, Unrouted(name, row.mode))
@@ -174,7 +176,11 @@ def _ids(provider: str) -> frozenset[str]:
 
 def _can_be_called(row: Row, today: date, *, own: bool) -> bool:
     """Whether there is a route for it, and it is not gone."""
-    return not ROUTES.isdisjoint(row.mode) and not _is_gone(row, today, own=own)
+    return _has_route(row) and not _is_gone(row, today, own=own)
+
+
+def _has_route(row: Row) -> bool:
+    return not ROUTES.isdisjoint(row.mode) or (_EMBEDDINGS in row.mode and vectors_of(row.id) is not None)
 
 
 def _is_gone(row: Row, today: date, *, own: bool) -> bool:
@@ -197,7 +203,7 @@ def _model(row: Row, pool: PoolSettings, settings: Sale, today: date, *, own: bo
         provider=pool.provider,
         family=pool.family,
         context=row.context,
-        max_output=row.max_output,
+        max_output=0 if able.embeddings is not None else row.max_output,
         prices=row_prices(row, pool.provider),
         rate=settings.rate if pool.rate is None else pool.rate,
         created=row.created,

@@ -12,6 +12,7 @@ from schemas.catalogue.bedrock import TITAN
 from schemas.catalogue.gemini import GEMINI_1
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
 from schemas.catalogue.openai import GPT_4, GPT_4O, GPT_4O_MINI
+from schemas.catalogue.vectors import Vectors
 from schemas.money.pricing import Price, PriceTier, Tiers
 
 _PRIORITY = ("fast", "priority")  # OpenAI's two names of one service tier
@@ -29,7 +30,13 @@ def _price(model_id: str, *tiers: PriceTier, priority: PriceTier | None = None) 
 
 SANDBOX_MODEL = "tokn-sandbox"
 SANDBOX_CAPABILITIES = Capabilities(
-    completions=True, images=False, json_object=True, json_schema=True, n_max=8, overhead_tokens=16
+    completions=True,
+    embeddings=Vectors(dimensions=1_536, least=1, tokens=True),
+    images=False,
+    json_object=True,
+    json_schema=True,
+    n_max=8,
+    overhead_tokens=16,
 )
 
 BUILTIN: tuple[Model, ...] = (

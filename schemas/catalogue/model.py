@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 
 from schemas.catalogue.forwarded import Forwarded
 from schemas.catalogue.media import Pictures
+from schemas.catalogue.vectors import Vectors
 from schemas.money.pricing import Price
 
 WINDOW_TOKENS: Final = (
@@ -30,6 +31,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     chat: bool = True
     responses: bool = False  # the upstream has /v1/responses itself; else it is asked through chat
     completions: bool = False  # the upstream has /v1/completions itself; else it is emulated over chat
+    embeddings: Vectors | None = None  # how it embeds; None: it does not
     stream: bool = True
     tools: bool = True
     images: bool = False

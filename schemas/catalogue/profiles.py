@@ -11,6 +11,7 @@ from schemas.catalogue.builtin import SANDBOX_CAPABILITIES
 from schemas.catalogue.gemini import gemini_capabilities, knows_gemini
 from schemas.catalogue.model import Capabilities
 from schemas.catalogue.openai import COMPATIBLE_MODEL, knows_openai, openai_capabilities
+from schemas.catalogue.vectors import OVERHEAD_TOKENS, vectors_of
 
 # The dearest picture that a known model bills: 30,000 patches at a factor of 1.62.
 PICTURE_TOKENS_MAX: Final = 48_600
@@ -41,6 +42,10 @@ def profiled(profile: str, upstream: str) -> Capabilities:
 
     A guess takes no pictures, because nothing bounds one; its files and recordings hold the window, which bounds all.
     """
+    if (vectors := vectors_of(upstream)) is not None:
+        return Capabilities(
+            chat=False, stream=False, tools=False, embeddings=vectors, overhead_tokens=OVERHEAD_TOKENS
+        )
     found = _PROFILES[profile]
     able = found.capabilities(upstream)
     if found.knows(upstream):

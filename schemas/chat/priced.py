@@ -337,7 +337,7 @@ def _check_ttls(fields: Fields, model: Model) -> None:
 
 
 def candidates(fields: Fields) -> tuple[str, ...]:
-    """The names in `model` and `models`, in this order and none twice."""
+    """The names in `model` and `models`, in this order and none twice. Raises RequestError 400."""
     model: str | None = _value(fields, "model", _decode_text)
     models: list[str] | None = _value(fields, "models", _decode_texts) if "models" in fields else None
     if model is None and models is None:
@@ -416,13 +416,13 @@ def flag(fields: Fields, name: str) -> bool:
 
 
 def wants_cost(fields: Fields) -> bool:
-    """Whether the caller asks the gateway what the call costs. Raises RequestError."""
+    """Whether usage objects are to carry `cost`. Raises RequestError 400."""
     usage = _value(fields, "usage", _decode_usage)
     return usage is not None and bool(usage.include)
 
 
 def count(fields: Fields, name: str, highest: int) -> int | None:
-    """A number from 1 on; None for an absent one. Raises RequestError."""
+    """A number from 1 to `highest`; None if it is absent. Raises RequestError 400."""
     value = _value(fields, name, _decode_count)
     if value is not None and not 1 <= value <= highest:
         _refuse(name, f"'{name}' must be an integer from 1 to {highest}.")

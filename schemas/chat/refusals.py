@@ -39,9 +39,10 @@ _HINTS = {"functions": " Send `tools` instead.", "function_call": " Send `tool_c
 def refuse(model: Model, dialect: str, body: bytes) -> WireError | None:
     """The 400 for a body that a model cannot honour as it is; None if it can, or if its provider judges for itself."""
     able = model.capabilities
+    if (error := embeds_only(model)) is not None:
+        return error
     if not able.chat and (dialect == CHAT or not able.completions):
-        path = "/v1/completions" if able.completions else "/v1/responses"
-        return invalid(f"`{model.id}` is not a chat model. Use {path}.", param="model")
+        return not_chat(model)
     if model.family in PASS_THROUGH and (dialect == CHAT or able.completions):
         return None
     request = read(dialect, body)
@@ -63,6 +64,23 @@ def refuse_chat(model: Model, request: ChatRequest) -> WireError | None:
     except RequestError as refused:
         return refused.error
     return None
+
+
+def not_chat(model: Model) -> WireError | None:
+    """The 400 for a model that no conversation can be had with, which names the route that it is for."""
+    able = model.capabilities
+    if able.chat:
+        return None
+    path = "/v1/completions" if able.completions else "/v1/responses"
+    return embeds_only(model) or invalid(f"`{model.id}` is not a chat model. Use {path}.", param="model")
+
+
+def embeds_only(model: Model) -> WireError | None:
+    """The 400 for a model that answers with vectors alone, on any other route."""
+    able = model.capabilities
+    if able.embeddings is None or able.chat or able.completions:
+        return None
+    return invalid(f"Its provider serves the model `{model.id}` by /v1/embeddings only.", param="model")
 
 
 def read(dialect: str, body: bytes) -> ChatRequest | CompletionRequest | WireError:

@@ -1,10 +1,16 @@
 """The protocols that callers speak: one module each, in one tuple, under one conformance test."""
 
-from schemas.dialects import chat, completions, responses
+from schemas.dialects import chat, completions, embeddings, responses
 from schemas.dialects.base import Dialect, Envelope
 from schemas.dialects.messages import dialect as messages
 
-DIALECTS: tuple[Dialect, ...] = (chat.DIALECT, completions.DIALECT, responses.DIALECT, messages.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    chat.DIALECT,
+    completions.DIALECT,
+    responses.DIALECT,
+    messages.DIALECT,
+    embeddings.DIALECT,
+)
 NAMED = {dialect.name: dialect for dialect in DIALECTS}
 
 

@@ -6,7 +6,7 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.refusals import refuse_chat
+from schemas.chat.refusals import embeds_only, refuse_chat
 from schemas.chat.request import ChatRequest, Message, Thought, ThoughtfulMessage
 from schemas.dialects.base import Ending
 from schemas.dialects.blobs import unseal
@@ -46,6 +46,8 @@ class Responses(OpenAI):
         able = model.capabilities
         if able.responses:
             return None
+        if (error := embeds_only(model)) is not None:
+            return error
         if not able.chat:
             path = "/v1/completions" if able.completions else "/v1/responses at OpenAI itself"
             return invalid(f"`{model.id}` is not a chat model. Use {path}.", param="model")

@@ -15,6 +15,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from tests.fakes import bedrock_frames as frames
+from tests.fakes import embeddings
 from tests.fakes.bedrock_rules import InvalidError, check, check_titan
 from tests.fakes.bedrock_sigv4 import SignatureRefusedError, verify
 from tests.fakes.hosted import Hosted, answered
@@ -158,6 +159,9 @@ def _cut(text: str, pieces: int) -> list[str]:
 
 
 def _default(call: Call) -> Reply:
+    if embeddings.is_on_bedrock(call.model):
+        answered, headers = embeddings.bedrock_answer(call.model, call.body)
+        return Reply(body=answered, headers=headers)
     if call.verb == "converse":
         return Reply(body=answer())
     if call.verb == "converse-stream":
@@ -244,10 +248,13 @@ class Bedrock(Hosted):
                 raise InvalidError("This model doesn't support the converse API.")
             operation = "ConverseStream" if call.verb.endswith("stream") else "Converse"
             check(operation, call.model, call.body)
+        elif embeddings.is_on_bedrock(call.model):
+            if why := embeddings.refused_by_bedrock(call.model, call.body):
+                raise InvalidError(why)
         elif "titan-text" in call.model:
             check_titan(call.model, call.body)
         else:
-            raise InvalidError("This fake invokes Titan text models only.")
+            raise InvalidError("This fake invokes Titan and Cohere models only.")
 
     async def _play(self, request: web.Request, call: Call, reply: Reply) -> web.StreamResponse:
         await asyncio.sleep(reply.delay_s)

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from schemas.catalogue.gemini import gemini_capabilities
+from tests.fakes import embeddings
 from tests.fakes.gemini_rules import RefusalError, check
 from tests.fakes.hosted import Hosted, answered
 from tests.fakes.lists import Shown, gemini_page
@@ -107,6 +108,8 @@ class FakeGemini(Hosted):
             message = "API key not valid. Please pass a valid API key."
             return self._refuse(400, error_body(400, "INVALID_ARGUMENT", message, info))
         model, verb = request.match_info["model"], request.match_info["verb"]
+        if verb == "batchEmbedContents" and request.content_type == "application/json":
+            return await self._embed(request, model)
         if model in self.gone or verb not in ("generateContent", "streamGenerateContent"):
             message = f"models/{model} is not found for API version v1beta, or is not supported for {verb}."
             return self._refuse(404, error_body(404, "NOT_FOUND", message))
@@ -129,6 +132,16 @@ class FakeGemini(Hosted):
         if request.query.get("alt") != "sse":
             return web.json_response(list(script.events))
         return await self._stream(request, call, script)
+
+    async def _embed(self, request: web.Request, model: str) -> web.Response:
+        if model in self.gone or "embedding" not in model:
+            message = f"models/{model} is not found for API version v1beta, or is not supported for it."
+            return self._refuse(404, error_body(404, "NOT_FOUND", message))
+        body = await request.json()
+        if why := embeddings.refused_by_gemini(model, body):
+            return self._refuse(400, error_body(400, "INVALID_ARGUMENT", why))
+        self.calls.append(Call(request.path, model, False, dict(request.headers), body, finished=True))
+        return web.json_response(embeddings.gemini_answer(body))
 
     async def _stream(self, request: web.Request, call: Call, script: Script) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **script.headers})

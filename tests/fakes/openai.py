@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.fakes import embeddings
 from tests.fakes.lists import Refused, Shown, openai_page
 
 API_KEY = "sk-upstream-canary-0123456789"
 CREATED = 1_763_769_600
-PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings")
 WORDS = ("alpha ", "beta ", "gamma ", "delta ")
 
 
@@ -156,6 +157,8 @@ def refusal(received: Received) -> Reply | None:
         return error(400, "stream_options needs stream", param="stream_options")
     if "usage" in body:
         return error(400, "Unrecognized request argument supplied: usage", param="usage")
+    if received.path == "/v1/embeddings" and (why := embeddings.refused_by_openai(body)):
+        return error(400, why, param="input")
     return None
 
 
@@ -163,6 +166,8 @@ def answer(received: Received) -> Reply:
     """The usual answer: four words, 7 prompt tokens, one token a word, each choice alike."""
     body = received.json
     used = usage(7, len(WORDS))
+    if received.path == "/v1/embeddings":
+        return Reply(pieces=[json.dumps(embeddings.openai_answer(body)).encode()], length=True)
     if received.path == "/v1/completions":
         return _legacy(body, used)
     if not body.get("stream"):

@@ -90,7 +90,8 @@ async def test_hostile_keys(tokn):
     [
         ("GET", "/", 404),
         ("GET", "/v1", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/audio/speech", 404),
+        ("GET", "/v1/embeddings", 405),
         ("GET", "/v1/chat/completions", 405),
         ("PUT", "/v1/completions", 405),
         ("POST", "/v1/models", 405),

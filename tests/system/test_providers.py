@@ -355,13 +355,15 @@ def test_titan_completes(played, tokn, sdk, http):
 
 @pytest.mark.parametrize("name", ["gemini-embedding-001", "bedrock/amazon.titan-embed-text-v2:0"])
 def test_a_model_that_has_no_route_here_says_which_it_has(tokn, sdk, http, name):
-    """Embeddings models of the configured pools are a 400 to chat by either name, without a bill; they are not listed."""
+    """Embeddings models of the configured pools are a 400 to chat by either name, without a bill; they are listed."""
     with pytest.raises(openai.BadRequestError) as refused:
         sdk.chat.completions.create(model=name, messages=[{"role": "user", "content": "hi"}])
     assert (refused.value.param, refused.value.type) == ("model", "invalid_request_error")
     assert f"`{name}` by /v1/embeddings only" in refused.value.message
     assert http.get(f"/v1/generations/{refused.value.request_id}").status_code == 404
-    assert name not in {entry["id"] for entry in http.get("/v1/models").json()["data"]}
+    (entry,) = [entry for entry in http.get("/v1/models").json()["data"] if entry["id"] == name]
+    assert entry["capabilities"]["chat"] is entry["capabilities"]["completions"] is False
+    assert entry["capabilities"]["embeddings"]["dimensions"] > 0
 
 
 def per_million(name: str, rate: Decimal) -> Decimal:

@@ -4,6 +4,7 @@ import time
 
 from schemas.bus.frames import Job
 from schemas.bus.usage import Known, Outcome, UsageEvent
+from schemas.embeddings.request import EMBEDDINGS
 from schemas.money.pricing import NO_USAGE
 from workers.calls.serving import Serving
 from workers.calls.tries import Tries
@@ -23,8 +24,11 @@ def usage_event(
     """The event of an attempt that ends now. Times are time.monotonic().
 
     A call that its caller sees end with an HTTP error costs the caller nothing: it failed before a stream had begun.
+    But a batch of embeddings of which a part was served before another was refused as the caller's own fault costs
+    that part: else one input that is always refused, put last, would make all the others free.
     """
-    billed = outcome is not Outcome.FAILED or stream_begun
+    refused_late = job.dialect == EMBEDDINGS and tries.refused and not gives_way
+    billed = outcome is not Outcome.FAILED or stream_begun or refused_late
     wall_ms = int(time.time() * 1000)
     duration_ms = int((time.monotonic() - began) * 1000)
     return UsageEvent(

@@ -9,6 +9,7 @@ from msgspec import structs
 from runtime.log import get_logger
 from schemas.bus.frames import Job
 from schemas.bus.usage import Outcome, UsageEvent
+from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import (
     WireError,
     gives_way,
@@ -171,7 +172,8 @@ class Call:
         known = await thoughts.fetch(serving.bus, wanted) if wanted else {}
         exchanges = serving.family.open(job, model, known)
         for exchange in exchanges:
-            if not await self._exchange(exchange, len(exchanges)):
+            # What is billed anyway is read to its end for a caller who has left; nothing more is asked for.
+            if self._muted or not await self._exchange(exchange, len(exchanges)):
                 return False
             if exchange.thoughts:
                 thoughts.store(serving.bus, exchange.thoughts)
@@ -217,6 +219,10 @@ class Call:
         if fault.action is Action.GONE:
             model = self._serving.models[self.job.model]
             return model_not_found(model.id, self._serving.successor(model, time.monotonic()))
+        if (
+            self.job.dialect == EMBEDDINGS and fault.error.param == "messages"
+        ):  # families speak of a chat's prompt
+            return structs.replace(fault.error, param="input")
         return fault.error
 
     async def _try(self, exchange: Exchange, account: Account, exchanges: int) -> Fault | None:

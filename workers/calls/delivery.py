@@ -1,5 +1,6 @@
 """Owns an upstream's answer on its way to the edge: asked for, read, translated, and sent on as frames."""
 
+import asyncio
 import time
 
 from schemas.bus.frames import FRAME_BYTES_MAX, Job
@@ -10,7 +11,7 @@ from workers.answers import terminal
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
-from workers.providers.base import About, Action, Exchange, Fault, Headed, Yielding
+from workers.providers.base import About, Action, Exchange, Fault, Headed, Laborious, Yielding
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
     ERROR_BODY_BYTES_MAX,
@@ -21,6 +22,7 @@ from workers.upstream.http import (
 )
 from workers.upstream.request import UpstreamRequest
 
+LOOP_BYTES_MAX = 64 * 1024  # of an answer that is translated on the loop, though it is laborious
 _UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
 _EVENT_END = b"\n\n"  # within an event there is none
 _LOST = upstream_failed("The connection to the upstream provider was lost. Retry with backoff.")
@@ -126,7 +128,11 @@ class Delivery:
         return out[:at]
 
     async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
-        out = exchange.answer(await read_all(answer, ANSWER_BYTES_MAX))
+        body = await read_all(answer, ANSWER_BYTES_MAX)
+        if len(body) > LOOP_BYTES_MAX and isinstance(exchange, Laborious):
+            out = await asyncio.to_thread(exchange.answer, body)
+        else:
+            out = exchange.answer(body)
         self._frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
         self._note_first_byte()
         if exchange.fault is None and out:

@@ -12,12 +12,13 @@ HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop 
 class Tries:
     """The tries of one attempt, in order. Billed are those with usage: of each exchange its last try, if any."""
 
-    __slots__ = ("_job", "_served", "made")
+    __slots__ = ("_job", "_served", "made", "refused")
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []
         self.made: list[Try] = []
+        self.refused = False  # by the last of them, as the caller's own fault
 
     @property
     def usage(self) -> TokenUsage:
@@ -47,6 +48,7 @@ class Tries:
     ) -> None:
         """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job."""
         usage, known = self._usage(exchange, status, fault, exchanges, caller_left=caller_left)
+        self.refused = fault is not None and fault.action is Action.STOP and fault.unbilled
         outcome = Outcome.OK if fault is None else Outcome.FAILED
         if fault is HUNG_UP and caller_left:
             outcome = Outcome.CANCELLED

@@ -160,6 +160,13 @@ class Yielding(Protocol):
         ...
 
 
+@runtime_checkable
+class Laborious(Protocol):
+    """An exchange whose long answers take a while to translate: that is done in a thread, and in pieces."""
+
+    laborious: ClassVar[bool]
+
+
 class Family(Protocol):
     """One provider family, made once per worker."""
 

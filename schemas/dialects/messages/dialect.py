@@ -53,6 +53,8 @@ class Messages:
 
     def refuse(self, model: Model, body: bytes) -> WireError | None:
         """The 400 for a body that a model cannot honour."""
+        if (error := refusals.not_chat(model)) is not None:
+            return error
         try:
             if model.family in self.families:
                 check(model, body)

@@ -328,7 +328,7 @@ def test_why_a_model_can_be_called():
         (
             "embed",
             [
-                "Its provider serves the model `embed` by /v1/embeddings only, which this gateway does not have."
+                "Its provider serves the model `embed` by /v1/embeddings only, which this gateway does not have for it."
             ],
         ),
         (

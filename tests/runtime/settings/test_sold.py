@@ -20,6 +20,7 @@ from schemas.asked import NOTHING_SEEN
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.forwarded import Forwarded
 from schemas.catalogue.model import Lifecycle, Model
+from schemas.catalogue.vectors import Vectors
 from schemas.chat.counted import Counted, picture
 from schemas.money.pricing import price_on
 from tests.fakes.media import data_url, png
@@ -68,7 +69,12 @@ def test_a_pool_of_any_name_sells_all_of_its_preset(tmp_path):
     assert not found["main/gpt-6.1-sol"].capabilities.needs_limit
     assert found["gpt-3.5-turbo-instruct-0914"].capabilities.completions
     assert not found["gpt-3.5-turbo-instruct-0914"].capabilities.chat
-    assert "text-embedding-3-small" not in found
+    small = found["text-embedding-3-small"]
+    assert (small.capabilities.chat, small.max_output, small.capabilities.embeddings.dimensions) == (
+        False,
+        0,
+        1_536,
+    )
     assert "claude-opus-4-8" not in found
 
 
@@ -89,7 +95,10 @@ def test_what_no_route_serves_is_known_and_not_sold(tmp_path):
             if row.shutdown is None or row.shutdown > TODAY:
                 assert f"{name}/{row.id}" in models or named[f"{name}/{row.id}"] == row.mode
                 assert row.id in models or named[row.id] == row.mode
-    assert named["text-embedding-3-small"] == ("embeddings",)
+    assert "text-embedding-3-small" in models
+    bedrock = settings(tmp_path, pool("b", "bedrock", 'region = "us-east-1"\n'))
+    elsewhere = {one.id: one.modes for one in unrouted(bedrock, by_id(bedrock), TODAY)}
+    assert elsewhere["amazon.titan-embed-image-v1"] == ("embeddings",)  # nobody here knows its form
     assert (named["silent/gpt-5-pro"], "gpt-5-pro" in named) == (("responses",), False)
     assert models["main/gpt-5-pro"].capabilities.responses
     assert not list(unrouted(settings(tmp_path, pool("x", "anthropic")), (), TODAY))
@@ -120,6 +129,25 @@ def test_a_row_of_the_file_goes_first(tmp_path):
         one for one in priced(settings(tmp_path, pool("main"), own), TODAY) if one.id == "gpt-6.1-sol"
     ]
     assert model.prices == rows("openai")["gpt-6-luna"].priced()
+
+
+def test_rows_of_a_file_embed(tmp_path):
+    """A known embeddings model needs no output limit and is priced by the catalogue; any other says how it embeds."""
+    known = '[[models]]\nid = "e"\npool = "main"\nupstream = "text-embedding-3-large"\ncontext = 8192\n'
+    own = (
+        '[[models]]\nid = "v"\npool = "main"\ncontext = 512\nmax_output = 1\ninput = 1\noutput = 0\n'
+        "[models.capabilities]\nchat = false\nembeddings = { dimensions = 64, least = 8 }\n"
+    )
+    found = {model.id: model for model in priced(settings(tmp_path, pool("main"), known, own), TODAY)}
+    assert (found["e"].max_output, found["e"].prices) == (
+        0,
+        rows("openai")["text-embedding-3-large"].priced(),
+    )
+    assert found["e"].capabilities.embeddings.dimensions == 3_072
+    assert found["v"].capabilities.embeddings == Vectors(dimensions=64, least=8)
+    for wrong in ("{ dimensions = 0 }", "{ dimension = 5 }", "{ dimensions = 5, batch = 0 }", "7"):
+        with pytest.raises(SettingsError, match="embeddings"):
+            settings(tmp_path, pool("main"), own.replace("{ dimensions = 64, least = 8 }", wrong))
 
 
 def test_the_seeds_ids_keep_their_rows(tmp_path):

@@ -10,6 +10,7 @@ async function collect(stream) {
 
 const steps = {
   chat: (client, body) => client.chat.completions.create(body),
+  embeddings: (client, body) => client.embeddings.create(body),
   completions: (client, body) => client.completions.create(body),
   responses: (client, body) => client.responses.create(body),
   // The SDK's own accumulator: the response that it makes of a stream's events.

@@ -13,14 +13,16 @@ from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest
 from schemas.dialects.messages.request import MESSAGES
+from schemas.embeddings.request import EMBEDDINGS
 from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
-from workers.providers.bedrock import titan
+from workers.providers.bedrock import embeddings, titan
 from workers.providers.bedrock.auth import CredentialStore, Signer
 from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
 from workers.providers.bedrock.models import BedrockReading
 from workers.providers.bedrock.request import build
+from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.history import messages_with_calls
 
@@ -39,7 +41,9 @@ class Bedrock:
         await self._credentials.prepare(accounts)
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
-        """One exchange for a chat job, one a prompt for a legacy completion."""
+        """One exchange for a chat job, one a prompt for a legacy completion, one a batch for embeddings."""
+        if job.dialect == EMBEDDINGS:
+            return [*embeddings.exchanges(wanted(job, model), self._signer)]
         try:
             return [
                 self._exchange(request, job, model, thoughts, render)

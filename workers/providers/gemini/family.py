@@ -16,14 +16,17 @@ from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest
 from schemas.dialects.blobs import Blob
+from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import upstream_auth, upstream_failed
 from schemas.json import UNREADABLE
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
+from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
+from workers.providers.gemini.embeddings import GeminiEmbeddings
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.models import GeminiReading
 from workers.providers.gemini.request import THOUGHT, build
@@ -277,7 +280,10 @@ class Gemini:
     bills_abandoned: ClassVar[bool] = False
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
-        """One exchange for a chat job, one a prompt for a legacy completion."""
+        """One exchange for a chat job, one a prompt for a legacy completion, one a batch for embeddings."""
+        if job.dialect == EMBEDDINGS:
+            of = wanted(job, model)
+            return [GeminiEmbeddings(of, batch, BASE_URL, API_VERSION) for batch in of.batches]
         try:
             return [
                 GeminiExchange(job, model, request, thoughts, answer)

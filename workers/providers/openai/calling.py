@@ -6,10 +6,11 @@ from urllib.parse import quote
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.chat.request import CHAT, COMPLETIONS
+from schemas.embeddings.request import EMBEDDINGS
 
 BASE_URL: Final = "https://api.openai.com/v1"
 
-_PATHS: Final = {CHAT: "/chat/completions", COMPLETIONS: "/completions"}
+_PATHS: Final = {CHAT: "/chat/completions", COMPLETIONS: "/completions", EMBEDDINGS: "/embeddings"}
 GOOGLE: Final = "google"  # how an account shows its credential: by a token that is minted for it
 _API_KEY: Final = "api-key"
 _V1: Final = "/openai/v1"  # how the address of an Azure resource ends

@@ -13,15 +13,18 @@ from schemas.catalogue.model import Model
 from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
+from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from schemas.responses.request import RESPONSES
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
+from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai import calling
 from workers.providers.openai.compatible import Mender
+from workers.providers.openai.embeddings import OpenAIEmbeddings
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
 from workers.providers.openai.models import OpenAIReading
@@ -90,6 +93,7 @@ class OpenAI:
 
     def __init__(self) -> None:
         self._refusals = Refusals()
+        self._without_base64 = Refusals()
         self._tokens: Tokens | None = None
 
     async def prepare(self, accounts: Sequence[AccountSettings]) -> None:
@@ -104,6 +108,9 @@ class OpenAI:
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange; for a dialect that the upstream has not, whatever the emulation needs."""
         del thoughts
+        if job.dialect == EMBEDDINGS:
+            of = wanted(job, model)
+            return [OpenAIEmbeddings(of, batch, self._without_base64) for batch in of.batches]
         if job.dialect == RESPONSES and model.capabilities.responses:
             from workers.providers.openai.responses.exchange import ResponsesExchange  # noqa: PLC0415  needed by few calls
 

@@ -12,7 +12,7 @@ from schemas.catalogue.model import Model
 from workers.providers.openai.limit import NAMES, limit_name, write_limit
 from workers.providers.openai.quirks import suit
 
-REFUSALS_MAX: Final = 1_024  # accounts that are remembered to refuse `stream_options`
+REFUSALS_MAX: Final = 1_024  # accounts that are remembered to refuse a field
 
 _MARK: Final = "cache_control"
 _MARK_SIGN: Final = b"cache_control"
@@ -28,13 +28,13 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 class Refusals:
-    """The accounts whose servers refuse `stream_options`: the newest REFUSALS_MAX, until the worker ends."""
+    """The accounts whose servers refuse one field of the gateway's own: the newest REFUSALS_MAX, until the worker ends."""
 
     def __init__(self) -> None:
         self._accounts: OrderedDict[str, None] = OrderedDict()
 
     def has(self, account_id: str) -> bool:
-        """Whether this account is known to refuse them."""
+        """Whether this account is known to refuse it."""
         return account_id in self._accounts
 
     def add(self, account_id: str) -> None:

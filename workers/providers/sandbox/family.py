@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from schemas.errors import WireError
 from workers.providers.openai.family import OpenAI
+from workers.providers.sandbox import vectors
 from workers.providers.sandbox.request import read
 from workers.providers.sandbox.script import Script
 from workers.upstream.http import UpstreamAnswer
@@ -26,6 +27,11 @@ class SandboxUpstream:
 
     async def open(self, request: UpstreamRequest) -> UpstreamAnswer:
         """Answers 200, or 400 to a body that is not a request."""
+        if request.url.endswith("/embeddings"):
+            wanted = vectors.read(request.body)
+            if isinstance(wanted, WireError):
+                return SandboxAnswer(400, _once(wanted.body()))
+            return SandboxAnswer(200, vectors.answer(wanted))
         asked = read(request.body)
         if isinstance(asked, WireError):
             return SandboxAnswer(400, _once(asked.body()))

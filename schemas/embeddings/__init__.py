@@ -1,0 +1,1 @@
+"""What a request for embeddings asks for, and what it can cost."""
