@@ -154,8 +154,25 @@ def _why(view: View, model: Model, accounts: list[dict[str, Any]]) -> Iterator[s
     if stands.shutdown is not None or stands.deprecated:
         yield _ending(view, model)
     yield from _costs(view, model)
+    able = model.capabilities
+    yield f"It answers POST {', '.join(_routes(able))}."
+    if able.embeddings is not None and not able.chat:
+        yield f"An input has at most {model.context} tokens."
+        return
     yield f"A prompt and its answer have at most {model.context} tokens, the answer at most {view.max_output(model)}."
-    yield from _profile(model.capabilities)
+    yield from _profile(able)
+
+
+def _routes(able: Capabilities) -> Iterator[str]:
+    """The paths by which a model can be called: whoever has a conversation has it in every dialect."""
+    if able.chat:
+        yield from ("/v1/chat/completions", "/v1/messages")
+    if able.chat or able.responses:
+        yield "/v1/responses"
+    if able.chat or able.completions:
+        yield "/v1/completions"
+    if able.embeddings is not None:
+        yield "/v1/embeddings"
 
 
 def _ending(view: View, model: Model) -> str:

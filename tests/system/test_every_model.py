@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from schemas.catalogue.builtin import BUILTIN, SANDBOX_MODEL
+from schemas.catalogue.vectors import vectors_of
 from tests.fakes import anthropic, gemini, lists
 from tests.fakes import openai as fake_openai
 from tests.fakes.homes import at_home
@@ -158,7 +159,8 @@ def test_a_hundred_named_models_answer_at_their_prices(tokn, sdk):
     assert len(names) == len(set(names)) == 100
     shown = {one.id for one in sdk.models.list()}
     live = {name for name in names if not ended(name, day)}
-    routed = {name for name, row in ALL.items() if {"chat", "completions"} & set(row["mode"])}
+    routes = {"chat", "completions", "responses"}
+    routed = {name for name, row in ALL.items() if routes & set(row["mode"]) or vectors_of(name) is not None}
     sold = {name for name in routed if not ended(name, day)} - {HELD_BACK}
     assert {name for name in shown if "/" not in name} == sold | {SANDBOX_MODEL}
     assert live <= sold
@@ -213,7 +215,7 @@ def test_one_command_prints_ids_prices_and_sources(tokn, sdk):
 def test_a_command_says_what_a_caller_is_told(tokn, sdk):
     """Of what cannot be called `tokn models explain` says first what the 404 or 400 says, and ends with 1."""
     retired, elsewhere = "gpt-4-turbo", "amazon.titan-text-express-v1"
-    for name in (retired, elsewhere, HELD_BACK, BRAND_NEW, "gtp-6.1-sol", "text-embedding-3-small"):
+    for name in (retired, elsewhere, HELD_BACK, BRAND_NEW, "gtp-6.1-sol"):
         with pytest.raises(openai.APIStatusError) as refused:
             sdk.chat.completions.create(model=name, messages=SAY)
         done = tokn.run("models", "explain", name)

@@ -14,8 +14,9 @@ from ledger.verbs.view import Picture, View
 from runtime.catalogue.models import rows
 from schemas.bus.frames import AccountBeat, AccountState, Beat, ModelBeat, ModelFact
 from schemas.catalogue.aliases import Alias
-from schemas.catalogue.model import Model
+from schemas.catalogue.model import Capabilities, Model
 from schemas.catalogue.unrouted import Unrouted
+from schemas.catalogue.vectors import Vectors
 from schemas.money.pricing import Price, PriceTier
 from schemas.verbs.models import PAGE_MAX, ModelsQuery, State
 
@@ -269,6 +270,7 @@ def test_why_a_model_can_be_called():
         "It costs 2 for input and 8 for output at list, billed 1.2 and 4.8 (USD per million tokens).",
         "From 2026-12-01 on it costs 4 for input and 16 for output at list, billed 2.4 and 9.6 (USD per million tokens).",
         "Its price is the configuration's.",
+        "It answers POST /v1/chat/completions, /v1/messages, /v1/responses, /v1/completions.",
         "A prompt and its answer have at most 1000 tokens, the answer at most 100.",
         "Its output limit is sent as `max_tokens`.",
     ]
@@ -441,3 +443,11 @@ def test_near_ids_are_few():
     lost = explain(made, "x" * 100_000)
     assert lost["similar"] == []
     assert len(str(lost)) < 1_000
+
+
+def test_what_embeds_says_only_what_it_takes():
+    """A model of vectors has a route of its own and no answer in tokens."""
+    able = Capabilities(chat=False, embeddings=Vectors(dimensions=8))
+    embeds = structs.replace(SOLD, capabilities=able, max_output=0)
+    reasons = explain(view(embeds, beats=(beat(embeds),)), "sold")["reasons"]
+    assert reasons[-2:] == ["It answers POST /v1/embeddings.", "An input has at most 1000 tokens."]
