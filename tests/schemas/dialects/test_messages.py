@@ -1,6 +1,7 @@
 """What a Messages body asks for, what it is bounded by, and what it becomes for other families."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -233,6 +234,21 @@ def test_results_come_first_each_once_and_in_order() -> None:
     assert [message.role for message in told] == ["user", "assistant", "tool", "tool", "user"]
     assert [(message.tool_call_id, message.content) for message in told[2:4]] == [("a", "new"), ("b", "fine")]
     assert told[4].content == "and?\n\n[Result of tool call z: lost]"
+
+
+def test_many_turns_cost_time_in_step_with_their_number() -> None:
+    """Neighbouring turns of the user are joined once, and results are put in order without a look at every call."""
+    many = 20_000
+    said = [[{"type": "text", "text": "a"}]] * many
+    calls = tuple(call(str(at)) for at in range(many))
+    results = [[result(str(at))] for at in range(many)]
+    before_s = time.process_time()
+    (only,) = turns([PICTURE], *said)
+    told = turns([{"type": "text", "text": "go"}], calls, *results)
+    assert time.process_time() - before_s < 5
+    assert isinstance(only.content, list)
+    assert len(only.content) == many + 1
+    assert [message.tool_call_id for message in told[2:]] == [str(at) for at in range(many)]
 
 
 def test_what_results_hold() -> None:
