@@ -22,7 +22,8 @@ from schemas.json import UNREADABLE
 DEPTH_MAX: Final = 8  # of blocks in one another
 SYSTEM_TURN_TOKENS: Final = 64  # what stands around instructions that become part of a user's turn
 
-_SIGNS: Final = (b'"source"', b"\\u")  # what a conversation has before any block of it can be other than text
+# What a conversation has before any block of it can be other than text. A key may be written with escapes.
+_SIGNS: Final = (b'"source"', b'"file_id"', b'"url"', b"\\u")
 _OBJECTS: Final = re.compile(rb"\[\s*\{")
 _REMOTE: Final = frozenset(("source", "url", "file_id"))
 _TEXTS: Final = frozenset(
@@ -108,7 +109,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
     tools = value(fields, "tools", _decode_tools) or []
     extra = sum(tool_tokens(tool.type) or 0 for tool in tools)
     messages = bytes(fields["messages"])
-    media = _Media(model, seen)
+    media = _Media(model, seen, native=native)
     if any(sign in messages for sign in _SIGNS):
         media.read(fields["messages"])
         text_bytes -= media.inline_bytes
@@ -152,8 +153,9 @@ def _unhonoured(fields: Fields, model: Model) -> list[str]:
 class _Media:
     """Counts the blocks of a conversation that are not text."""
 
-    def __init__(self, model: Model, seen: Seen) -> None:
+    def __init__(self, model: Model, seen: Seen, *, native: bool) -> None:
         self._model = model
+        self._native = native
         self._seen = seen
         self.inline_bytes = 0
         self.sum = NOTHING
@@ -193,7 +195,7 @@ class _Media:
             self._picture(_decode_fields(block.get("source", _NULL)), param)
         elif kind == "document":
             self._document(_decode_fields(block.get("source", _NULL)), param, depth)
-        elif not _REMOTE.isdisjoint(block):
+        elif not _REMOTE.isdisjoint(block) or (self._native and _may_hold_media(block)):
             refuse(param, f"a block of type {kind!r} cannot be bounded before it is paid for")
 
     def _picture(self, source: Fields, param: str) -> None:
@@ -244,6 +246,11 @@ class _Media:
 
     def _add(self, media: Counted) -> None:
         self.sum = Counted(self.sum.most + media.most, self.sum.likely + media.likely)
+
+
+def _may_hold_media(block: Fields) -> bool:
+    """Whether anything of a block that nobody here knows may be media, at any depth. A translation leaves it out."""
+    return any(sign in bytes(raw) for raw in block.values() for sign in _SIGNS)
 
 
 def value(fields: Fields, name: str, decoder: Any) -> Any:

@@ -128,6 +128,8 @@ def test_refused_fields_that_say_nothing_are_taken() -> None:
         {"type": "document", "source": {"type": "url", "url": "https://x/a.pdf"}},
         {"type": "document", "source": {"type": "file", "file_id": "f"}},
         {"type": "container_upload", "file_id": "f", "source": {}},
+        {"type": "container_upload", "file_id": "f"},
+        {"type": "of_another_day", "url": "https://x"},
         {"type": "of_another_day", "source": {"type": "url", "url": "https://x"}},
     ],
 )
@@ -135,6 +137,39 @@ def test_what_cannot_be_bounded_is_refused(model: Model, block: Any) -> None:
     """Files of the operator's account and of others' servers, at the top and inside results."""
     for content in ([block], [result("x", [block])]):
         assert refused(model, messages=[{"role": "user", "content": content}])
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {
+            "content": {
+                "type": "web_fetch_result",
+                "content": {"type": "document", "source": PICTURE["source"]},
+            }
+        },
+        {"content": [{"type": "code_execution_output", "file_id": "f"}]},
+        {"content": {"a": [[{"url": "https://x"}]]}},
+    ],
+)
+@pytest.mark.parametrize("kind", ["web_fetch_tool_result", "mcp_tool_result", "of_another_day"])
+def test_media_in_blocks_that_nobody_knows(kind: str, inner: Any) -> None:
+    """They go to Anthropic uncounted, so they are refused there, with escapes or not; elsewhere they are left out."""
+    block = {"type": kind, "tool_use_id": "s", **inner}
+    body = raw(messages=[*SAY, {"role": "assistant", "content": [block, {"type": "text", "text": "a"}]}])
+    for written in (
+        body,
+        body.replace(b'"source"', b'"s\\u006furce"').replace(b'_id": "f"', b'_\\u0069d": "f"'),
+    ):
+        decoded = DIALECT.decode(written)
+        ask = DIALECT.read(decoded)
+        with pytest.raises(RequestError):
+            DIALECT.bound(decoded, ask, NATIVE)
+        DIALECT.bound(decoded, ask, OTHER)
+        assert [one.content for one in DIALECT.translate(OTHER, written).messages] == ["hi", "a"]
+    plain = {"type": kind, "tool_use_id": "s", "content": [{"type": "x", "text": "see source, url"}]}
+    decoded = DIALECT.decode(raw(messages=[*SAY, {"role": "assistant", "content": [plain, PICTURE]}]))
+    assert DIALECT.bound(decoded, DIALECT.read(decoded), NATIVE).media_tokens == 1_600
 
 
 def test_media_count_as_what_they_are() -> None:
