@@ -25,6 +25,7 @@ SYSTEM_TURN_TOKENS: Final = 64  # what stands around instructions that become pa
 # What a conversation has before any block of it can be other than text. A key may be written with escapes.
 _SIGNS: Final = (b'"source"', b'"file_id"', b'"url"', b"\\u")
 _OBJECTS: Final = re.compile(rb"\[\s*\{")
+_MEDIA_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _REMOTE: Final = frozenset(("source", "url", "file_id"))
 _TEXTS: Final = frozenset(
     ("text", "thinking", "redacted_thinking", "tool_use", "search_result", "tool_reference")
@@ -192,9 +193,9 @@ class _Media:
         if kind == "tool_result":
             self._content(block.get("content"), param, depth + 1)
         elif kind == "image":
-            self._picture(_decode_fields(block.get("source", _NULL)), param)
+            self._picture(_source(block, param), param)
         elif kind == "document":
-            self._document(_decode_fields(block.get("source", _NULL)), param, depth)
+            self._document(_source(block, param), param, depth)
         elif not _REMOTE.isdisjoint(block) or (self._native and _may_hold_media(block)):
             refuse(param, f"a block of type {kind!r} cannot be bounded before it is paid for")
 
@@ -246,6 +247,14 @@ class _Media:
 
     def _add(self, media: Counted) -> None:
         self.sum = Counted(self.sum.most + media.most, self.sum.likely + media.likely)
+
+
+def _source(block: Fields, param: str) -> Fields:
+    """A picture's or document's source. A `media_type` that says more than a type may hold a medium of its own."""
+    source = _decode_fields(block.get("source", _NULL))
+    if "media_type" in source and not _MEDIA_TYPE.fullmatch(_text(source["media_type"])):
+        refuse(f"{param}.source.media_type", "It must be a media type, such as image/png.")
+    return source
 
 
 def _may_hold_media(block: Fields) -> bool:

@@ -172,6 +172,30 @@ def test_media_in_blocks_that_nobody_knows(kind: str, inner: Any) -> None:
     assert DIALECT.bound(decoded, DIALECT.read(decoded), NATIVE).media_tokens == 1_600
 
 
+@pytest.mark.parametrize("model", [OTHER, NATIVE, OPENAI])
+@pytest.mark.parametrize("kind", ["image", "document"])
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "image/png;base64," + "A" * 9_000,
+        "image/png\n",
+        "image/png,",
+        "a",
+        "",
+        "image/a/b",
+        "image/é",
+        None,
+        ["image/png"],
+    ],
+)
+def test_a_media_type_is_nothing_but_a_type(model: Model, kind: str, media_type: Any) -> None:
+    """Whatever follows it would be read in place of the data that is counted."""
+    block = {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": "AAAA"}}
+    for content in ([block], [result("x", [block])]):
+        error = refused(model, messages=[{"role": "user", "content": content}])
+        assert str(error.param).endswith("source.media_type")
+
+
 def test_media_count_as_what_they_are() -> None:
     """Base64 is no text: a picture counts by its model, wherever it stands, and all text by its bytes."""
     for content in ([PICTURE], [result("x", [PICTURE])]):
