@@ -15,12 +15,14 @@ from schemas.chat.priced import LIMIT_MAX, MEDIA_MAX, PARTS_MAX, RequestError, c
 from schemas.chat.priced import encode as encode_fields
 from schemas.dialects.messages import fields as known
 from schemas.dialects.messages.fields import CUSTOM, KNOWN, NO_PROMPT, REFUSED, tool_tokens
+from schemas.dialects.messages.names import told_name
 from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid, unsupported_value
 from schemas.json import UNREADABLE
 
 DEPTH_MAX: Final = 8  # of blocks in one another
 SYSTEM_TURN_TOKENS: Final = 64  # what stands around instructions that become part of a user's turn
+TOOL_TOKENS: Final = 128  # what stands around a tool's own words in a translation
 
 # What a conversation has before any block of it can be other than text. A key may be written with escapes.
 _SIGNS: Final = (b'"source"', b'"file_id"', b'"url"', b"\\u")
@@ -39,6 +41,7 @@ class _UsageOptions(Struct, frozen=True):
 
 class _Tool(Struct, frozen=True):
     type: str | None = None
+    name: Any = None
 
 
 _decode_text = msgspec.json.Decoder(str | None).decode
@@ -116,6 +119,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
         text_bytes -= media.inline_bytes
     if not native:
         extra += SYSTEM_TURN_TOKENS * (messages.count(b'"system"') + messages.count(b"\\u"))
+        extra += sum(_told_tokens(tool) for tool in tools)
     tokens_max = text_bytes + media.sum.most + extra + model.capabilities.overhead_tokens
     limit = min(ask.limit or LIMIT_MAX, model.max_output)  # `read` takes no body without one
     dropped = [f"tools[{at}]:{tool.type}" for at, tool in enumerate(tools) if not _is_kept(tool, native)]
@@ -130,6 +134,11 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
         documents=tuple(media.documents),
         dropped=tuple(dropped),
     )
+
+
+def _told_tokens(tool: _Tool) -> int:
+    """The most that a translation adds to a tool."""
+    return TOOL_TOKENS + (len(told_name(tool.name)) if isinstance(tool.name, str) else 0)
 
 
 def _is_kept(tool: _Tool, native: bool) -> bool:

@@ -4,7 +4,10 @@ import json
 import time
 from typing import Any
 
+import hypothesis
+import msgspec
 import pytest
+from hypothesis import strategies as st
 from msgspec import structs
 
 from schemas.catalogue.model import Capabilities, Model
@@ -212,6 +215,35 @@ def test_tools_that_run_at_the_caller_have_an_overhead() -> None:
     plain = DIALECT.decode(raw(tools=[{"name": "bash", "type": "custom", "a": "b"}]))
     ask = DIALECT.read(decoded)
     assert DIALECT.bound(decoded, ask, NATIVE).prompt_max > DIALECT.bound(plain, ask, NATIVE).prompt_max + 200
+
+
+@hypothesis.given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"name": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)},
+            optional={
+                "type": st.sampled_from([None, "custom"]),
+                "description": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+                "input_schema": st.sampled_from([None, {}, {"type": "object", "$schema": "x"}]),
+                "strict": st.none() | st.booleans(),
+                "cache_control": st.sampled_from([None, {}, {"type": "ephemeral", "ttl": "1h"}]),
+            },
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_a_bound_covers_tools_as_they_are_told(tools: list[dict[str, Any]]) -> None:
+    """No list of tools is longer in a translation, null fields and new names with it, than it was priced."""
+    able = structs.replace(CACHING.capabilities, strict_tools=True, overhead_tokens=0)
+    model = structs.replace(CACHING, capabilities=able)
+    body = {"model": "m", "max_tokens": 1, "messages": SAY, "tools": tools}
+    decoded = DIALECT.decode(msgspec.json.encode(body))  # as short as JSON can be
+    without = DIALECT.decode(raw())
+    ask = DIALECT.read(decoded)
+    told = DIALECT.translate(model, DIALECT.encode(decoded)).tools
+    priced = DIALECT.bound(decoded, ask, model).prompt_max - DIALECT.bound(without, ask, model).prompt_max
+    assert priced >= len(msgspec.json.encode(told))
 
 
 def test_what_goes_no_further_is_named() -> None:
