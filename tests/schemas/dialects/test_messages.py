@@ -336,7 +336,7 @@ def test_many_turns_cost_time_in_step_with_their_number() -> None:
     before_s = time.process_time()
     (only,) = turns([PICTURE], *said)
     told = turns([{"type": "text", "text": "go"}], calls, *results)
-    assert time.process_time() - before_s < 5
+    assert time.process_time() - before_s < 10
     assert isinstance(only.content, list)
     assert len(only.content) == many + 1
     assert [message.tool_call_id for message in told[2:]] == [str(at) for at in range(many)]
