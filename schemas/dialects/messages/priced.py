@@ -15,15 +15,19 @@ from schemas.chat.priced import LIMIT_MAX, MEDIA_MAX, PARTS_MAX, RequestError, c
 from schemas.chat.priced import encode as encode_fields
 from schemas.dialects.messages import fields as known
 from schemas.dialects.messages.fields import CUSTOM, KNOWN, NO_PROMPT, REFUSED, tool_tokens
+from schemas.dialects.messages.names import told_name
 from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid, unsupported_value
 from schemas.json import UNREADABLE
 
 DEPTH_MAX: Final = 8  # of blocks in one another
 SYSTEM_TURN_TOKENS: Final = 64  # what stands around instructions that become part of a user's turn
+TOOL_TOKENS: Final = 128  # what stands around a tool's own words in a translation
 
-_SIGNS: Final = (b'"source"', b"\\u")  # what a conversation has before any block of it can be other than text
+# What a conversation has before any block of it can be other than text. A key may be written with escapes.
+_SIGNS: Final = (b'"source"', b'"file_id"', b'"url"', b"\\u")
 _OBJECTS: Final = re.compile(rb"\[\s*\{")
+_MEDIA_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _REMOTE: Final = frozenset(("source", "url", "file_id"))
 _TEXTS: Final = frozenset(
     ("text", "thinking", "redacted_thinking", "tool_use", "search_result", "tool_reference")
@@ -37,6 +41,7 @@ class _UsageOptions(Struct, frozen=True):
 
 class _Tool(Struct, frozen=True):
     type: str | None = None
+    name: Any = None
 
 
 _decode_text = msgspec.json.Decoder(str | None).decode
@@ -108,12 +113,13 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
     tools = value(fields, "tools", _decode_tools) or []
     extra = sum(tool_tokens(tool.type) or 0 for tool in tools)
     messages = bytes(fields["messages"])
-    media = _Media(model, seen)
+    media = _Media(model, seen, native=native)
     if any(sign in messages for sign in _SIGNS):
         media.read(fields["messages"])
         text_bytes -= media.inline_bytes
     if not native:
         extra += SYSTEM_TURN_TOKENS * (messages.count(b'"system"') + messages.count(b"\\u"))
+        extra += sum(_told_tokens(tool) for tool in tools)
     tokens_max = text_bytes + media.sum.most + extra + model.capabilities.overhead_tokens
     limit = min(ask.limit or LIMIT_MAX, model.max_output)  # `read` takes no body without one
     dropped = [f"tools[{at}]:{tool.type}" for at, tool in enumerate(tools) if not _is_kept(tool, native)]
@@ -128,6 +134,11 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
         documents=tuple(media.documents),
         dropped=tuple(dropped),
     )
+
+
+def _told_tokens(tool: _Tool) -> int:
+    """The most that a translation adds to a tool."""
+    return TOOL_TOKENS + (len(told_name(tool.name)) if isinstance(tool.name, str) else 0)
 
 
 def _is_kept(tool: _Tool, native: bool) -> bool:
@@ -152,8 +163,9 @@ def _unhonoured(fields: Fields, model: Model) -> list[str]:
 class _Media:
     """Counts the blocks of a conversation that are not text."""
 
-    def __init__(self, model: Model, seen: Seen) -> None:
+    def __init__(self, model: Model, seen: Seen, *, native: bool) -> None:
         self._model = model
+        self._native = native
         self._seen = seen
         self.inline_bytes = 0
         self.sum = NOTHING
@@ -190,10 +202,10 @@ class _Media:
         if kind == "tool_result":
             self._content(block.get("content"), param, depth + 1)
         elif kind == "image":
-            self._picture(_decode_fields(block.get("source", _NULL)), param)
+            self._picture(_source(block, param), param)
         elif kind == "document":
-            self._document(_decode_fields(block.get("source", _NULL)), param, depth)
-        elif not _REMOTE.isdisjoint(block):
+            self._document(_source(block, param), param, depth)
+        elif not _REMOTE.isdisjoint(block) or (self._native and _may_hold_media(block)):
             refuse(param, f"a block of type {kind!r} cannot be bounded before it is paid for")
 
     def _picture(self, source: Fields, param: str) -> None:
@@ -244,6 +256,19 @@ class _Media:
 
     def _add(self, media: Counted) -> None:
         self.sum = Counted(self.sum.most + media.most, self.sum.likely + media.likely)
+
+
+def _source(block: Fields, param: str) -> Fields:
+    """A picture's or document's source. A `media_type` that says more than a type may hold a medium of its own."""
+    source = _decode_fields(block.get("source", _NULL))
+    if "media_type" in source and not _MEDIA_TYPE.fullmatch(_text(source["media_type"])):
+        refuse(f"{param}.source.media_type", "It must be a media type, such as image/png.")
+    return source
+
+
+def _may_hold_media(block: Fields) -> bool:
+    """Whether anything of a block that nobody here knows may be media, at any depth. A translation leaves it out."""
+    return any(sign in bytes(raw) for raw in block.values() for sign in _SIGNS)
 
 
 def value(fields: Fields, name: str, decoder: Any) -> Any:

@@ -42,7 +42,8 @@ class Turns:
         self._model = model
         self._scope = scope
         self._marks = bool(model.capabilities.cache_points)
-        self._open: dict[str, None] = {}  # calls of the last assistant's turn
+        self._open: dict[str, int] = {}  # calls of the last assistant's turn, and their places in it
+        self._said: list[list[Part]] = []  # of each message of the user, till all is told
         self._late: list[str] = []  # instructions between calls and their results, which nothing may part
         self.messages: list[Message] = []
         self._system(asked.system)
@@ -50,6 +51,11 @@ class Turns:
         for index, turn in enumerate(asked.messages):
             self._turn(turn, path := f"messages.{index}")
             self.origins += [path] * (len(self.messages) - len(self.origins))
+        said = iter(self._said)
+        self.messages = [
+            Message("user", _joined(next(said))) if message.role == "user" else message
+            for message in self.messages
+        ]
 
     def _system(self, system: str | list[Block] | None) -> None:
         blocks = [Block("text", text=system)] if isinstance(system, str) else system or []
@@ -85,7 +91,7 @@ class Turns:
         if self._model.provider == _OPENAI:
             self.messages.append(Message("system", text))
         else:
-            self._say("user", [TextPart(f"<system-reminder>\n{text}\n</system-reminder>")])
+            self._say([TextPart(f"<system-reminder>\n{text}\n</system-reminder>")])
 
     def _assistant(self, blocks: list[Block]) -> None:
         parts: list[Part] = []
@@ -101,7 +107,9 @@ class Turns:
                 thoughts += self._thought(block, len(calls))
         if not parts and not calls:
             return
-        self._open = dict.fromkeys(call.id for call in calls)
+        self._open = {
+            call_id: place for place, call_id in enumerate(dict.fromkeys(call.id for call in calls))
+        }
         content = _joined(parts, "") if parts else None
         if thoughts:
             self.messages.append(
@@ -137,23 +145,22 @@ class Turns:
                 results[call_id] = Message("tool", content, tool_call_id=call_id)
             elif text:
                 parts.append(TextPart(f"[Result of tool call {call_id}: {text}]"))
-        self.messages += [results[call_id] for call_id in self._open if call_id in results]
+        self.messages += [results[call_id] for call_id in sorted(results, key=self._open.__getitem__)]
         for call_id in results:
             del self._open[call_id]
         late, self._late = self._late, []
         for text in late:
             self._add_instruction(text)
         if shown or parts:
-            self._say("user", shown + parts)
+            self._say(shown + parts)
 
-    def _say(self, role: str, parts: list[Part]) -> None:
-        """Adds to the newest turn of a role, or begins one."""
-        last = self.messages[-1] if self.messages else None
-        if last is not None and last.role == role:
-            before = [TextPart(last.content)] if isinstance(last.content, str) else last.content or []
-            self.messages[-1] = Message(role, _joined([*before, *parts]))
+    def _say(self, parts: list[Part]) -> None:
+        """Adds to the newest message if it is the user's, or begins one."""
+        if self.messages and self.messages[-1].role == "user":
+            self._said[-1] += parts
         else:
-            self.messages.append(Message(role, _joined(parts)))
+            self.messages.append(Message("user"))
+            self._said.append(parts)
 
     def _result(self, block: Block, path: str) -> tuple[str, list[Part]]:
         """A result's text, and what of it is none."""

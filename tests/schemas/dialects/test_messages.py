@@ -1,9 +1,13 @@
 """What a Messages body asks for, what it is bounded by, and what it becomes for other families."""
 
 import json
+import time
 from typing import Any
 
+import hypothesis
+import msgspec
 import pytest
+from hypothesis import strategies as st
 from msgspec import structs
 
 from schemas.catalogue.model import Capabilities, Model
@@ -127,6 +131,8 @@ def test_refused_fields_that_say_nothing_are_taken() -> None:
         {"type": "document", "source": {"type": "url", "url": "https://x/a.pdf"}},
         {"type": "document", "source": {"type": "file", "file_id": "f"}},
         {"type": "container_upload", "file_id": "f", "source": {}},
+        {"type": "container_upload", "file_id": "f"},
+        {"type": "of_another_day", "url": "https://x"},
         {"type": "of_another_day", "source": {"type": "url", "url": "https://x"}},
     ],
 )
@@ -134,6 +140,63 @@ def test_what_cannot_be_bounded_is_refused(model: Model, block: Any) -> None:
     """Files of the operator's account and of others' servers, at the top and inside results."""
     for content in ([block], [result("x", [block])]):
         assert refused(model, messages=[{"role": "user", "content": content}])
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {
+            "content": {
+                "type": "web_fetch_result",
+                "content": {"type": "document", "source": PICTURE["source"]},
+            }
+        },
+        {"content": [{"type": "code_execution_output", "file_id": "f"}]},
+        {"content": {"a": [[{"url": "https://x"}]]}},
+    ],
+)
+@pytest.mark.parametrize("kind", ["web_fetch_tool_result", "mcp_tool_result", "of_another_day"])
+def test_media_in_blocks_that_nobody_knows(kind: str, inner: Any) -> None:
+    """They go to Anthropic uncounted, so they are refused there, with escapes or not; elsewhere they are left out."""
+    block = {"type": kind, "tool_use_id": "s", **inner}
+    body = raw(messages=[*SAY, {"role": "assistant", "content": [block, {"type": "text", "text": "a"}]}])
+    for written in (
+        body,
+        body.replace(b'"source"', b'"s\\u006furce"').replace(b'_id": "f"', b'_\\u0069d": "f"'),
+    ):
+        decoded = DIALECT.decode(written)
+        ask = DIALECT.read(decoded)
+        with pytest.raises(RequestError):
+            DIALECT.bound(decoded, ask, NATIVE)
+        DIALECT.bound(decoded, ask, OTHER)
+        assert [one.content for one in DIALECT.translate(OTHER, written).messages] == ["hi", "a"]
+    plain = {"type": kind, "tool_use_id": "s", "content": [{"type": "x", "text": "see source, url"}]}
+    decoded = DIALECT.decode(raw(messages=[*SAY, {"role": "assistant", "content": [plain, PICTURE]}]))
+    assert DIALECT.bound(decoded, DIALECT.read(decoded), NATIVE).media_tokens == 1_600
+
+
+@pytest.mark.parametrize("model", [OTHER, NATIVE, OPENAI])
+@pytest.mark.parametrize("kind", ["image", "document"])
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "image/png;base64," + "A" * 9_000,
+        "image/png\n",
+        "image/png,",
+        "a",
+        "",
+        "image/a/b",
+        "image/é",
+        None,
+        ["image/png"],
+    ],
+)
+def test_a_media_type_is_nothing_but_a_type(model: Model, kind: str, media_type: Any) -> None:
+    """Whatever follows it would be read in place of the data that is counted."""
+    block = {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": "AAAA"}}
+    for content in ([block], [result("x", [block])]):
+        error = refused(model, messages=[{"role": "user", "content": content}])
+        assert str(error.param).endswith("source.media_type")
 
 
 def test_media_count_as_what_they_are() -> None:
@@ -152,6 +215,35 @@ def test_tools_that_run_at_the_caller_have_an_overhead() -> None:
     plain = DIALECT.decode(raw(tools=[{"name": "bash", "type": "custom", "a": "b"}]))
     ask = DIALECT.read(decoded)
     assert DIALECT.bound(decoded, ask, NATIVE).prompt_max > DIALECT.bound(plain, ask, NATIVE).prompt_max + 200
+
+
+@hypothesis.given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"name": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)},
+            optional={
+                "type": st.sampled_from([None, "custom"]),
+                "description": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+                "input_schema": st.sampled_from([None, {}, {"type": "object", "$schema": "x"}]),
+                "strict": st.none() | st.booleans(),
+                "cache_control": st.sampled_from([None, {}, {"type": "ephemeral", "ttl": "1h"}]),
+            },
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_a_bound_covers_tools_as_they_are_told(tools: list[dict[str, Any]]) -> None:
+    """No list of tools is longer in a translation, null fields and new names with it, than it was priced."""
+    able = structs.replace(CACHING.capabilities, strict_tools=True, overhead_tokens=0)
+    model = structs.replace(CACHING, capabilities=able)
+    body = {"model": "m", "max_tokens": 1, "messages": SAY, "tools": tools}
+    decoded = DIALECT.decode(msgspec.json.encode(body))  # as short as JSON can be
+    without = DIALECT.decode(raw())
+    ask = DIALECT.read(decoded)
+    told = DIALECT.translate(model, DIALECT.encode(decoded)).tools
+    priced = DIALECT.bound(decoded, ask, model).prompt_max - DIALECT.bound(without, ask, model).prompt_max
+    assert priced >= len(msgspec.json.encode(told))
 
 
 def test_what_goes_no_further_is_named() -> None:
@@ -233,6 +325,21 @@ def test_results_come_first_each_once_and_in_order() -> None:
     assert [message.role for message in told] == ["user", "assistant", "tool", "tool", "user"]
     assert [(message.tool_call_id, message.content) for message in told[2:4]] == [("a", "new"), ("b", "fine")]
     assert told[4].content == "and?\n\n[Result of tool call z: lost]"
+
+
+def test_many_turns_cost_time_in_step_with_their_number() -> None:
+    """Neighbouring turns of the user are joined once, and results are put in order without a look at every call."""
+    many = 20_000
+    said = [[{"type": "text", "text": "a"}]] * many
+    calls = tuple(call(str(at)) for at in range(many))
+    results = [[result(str(at))] for at in range(many)]
+    before_s = time.process_time()
+    (only,) = turns([PICTURE], *said)
+    told = turns([{"type": "text", "text": "go"}], calls, *results)
+    assert time.process_time() - before_s < 10
+    assert isinstance(only.content, list)
+    assert len(only.content) == many + 1
+    assert [message.tool_call_id for message in told[2:]] == [str(at) for at in range(many)]
 
 
 def test_what_results_hold() -> None:

@@ -37,6 +37,7 @@ class AnthropicExchange:
         "_events",
         "_more",
         "_opened",
+        "_produced",
         "_reason",
         "_render",
         "_stream",
@@ -72,6 +73,7 @@ class AnthropicExchange:
         self._events = EventReader()
         self._totals: wire.Usage | None = None
         self._opened = False  # the newest word on output is the opening's
+        self._produced = False  # a block began or a signature came, shown or not
         self._reason: str | None = None
         self._block = _OTHER  # the type of the block under way
         self._thinking: list[str] = []  # and its reasoning so far
@@ -178,6 +180,7 @@ class AnthropicExchange:
 
     def _open_block(self, block: wire.Block) -> bytes:
         self._block = block.type
+        self._produced = True
         match block.type:
             case "text":
                 return self._text(block.text or "")
@@ -210,6 +213,7 @@ class AnthropicExchange:
     def _sign(self, signature: str) -> bytes:
         if not signature:
             return b""
+        self._produced = True
         block = {"type": "thinking", "thinking": "".join(self._thinking), "signature": signature}
         return self._render.signature(0, self._blob(block))
 
@@ -252,6 +256,7 @@ class AnthropicExchange:
         return self._render.finish(0, reason) + self._render.end(self.usage, self.uplifts)
 
     def _forgive_refusal(self) -> None:
-        """A refusal before any output is not billed, though its usage shows tokens."""
-        if self._reason == "refusal" and not self._render.output_bytes and not self._render.tool_calls(0):
+        """A refusal before any output is not billed, though its usage shows tokens. Hidden reasoning is output."""
+        thought = self.usage is not None and self.usage.reasoning
+        if self._reason == "refusal" and not (self._produced or thought or self._render.output_bytes):
             self.usage = NO_USAGE

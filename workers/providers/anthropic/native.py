@@ -109,6 +109,7 @@ class NativeExchange(AnthropicExchange):
             self.fault = NONSENSE if message.error is None else fault_of_event(message.error, unbilled=True)
             return b""
         self._count(message.usage)
+        self._produced = bool(message.content)
         for block in message.content:
             self._hear(block.text, block.thinking)
             if block.type == "tool_use":
@@ -123,12 +124,15 @@ class NativeExchange(AnthropicExchange):
         if event.type == "content_block_delta" and event.delta is not None:
             delta = event.delta
             self._hear(delta.text or delta.thinking or delta.partial_json)
+            if delta.signature:
+                self._produced = True
             return b"event: content_block_delta\ndata: %b\n\n" % raw
         if _TYPE.fullmatch(event.type) is None:
             self.fault = NONSENSE
             return b""
         match event.type:
             case "content_block_start" if event.content_block is not None:
+                self._produced = True
                 self._hear(event.content_block.text, event.content_block.thinking)
             case "message_start" if event.message is not None:
                 self._count(event.message.usage)

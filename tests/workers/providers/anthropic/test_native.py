@@ -7,7 +7,17 @@ import pytest
 from msgspec import structs
 
 from schemas.money.pricing import TokenUsage
-from tests.workers.providers.anthropic.cases import ACCOUNT, MIDDLE, NEW, USER, job
+from tests.fakes.anthropic import ending, opening, whole
+from tests.workers.providers.anthropic.cases import (
+    ACCOUNT,
+    MIDDLE,
+    NEW,
+    USER,
+    exchange,
+    job,
+    play,
+    stream_job,
+)
 from workers.providers.anthropic.family import Anthropic
 from workers.providers.anthropic.native import NativeExchange
 
@@ -110,6 +120,41 @@ def test_a_refusal_before_any_output_costs_nothing():
     exchange = made(stream=False)
     exchange.answer(json.dumps(message).encode())
     assert exchange.usage == TokenUsage()
+
+
+@pytest.mark.parametrize(
+    ("block", "thinking_tokens"),
+    [
+        ({"type": "thinking", "thinking": "", "signature": "c2ln"}, 0),
+        ({"type": "thinking", "thinking": "", "signature": ""}, 0),
+        ({"type": "redacted_thinking", "data": "c2ln"}, 0),
+        ({"type": "of_another_day"}, 0),
+        (None, 20_000),
+    ],
+)
+def test_a_refusal_after_hidden_output_costs_what_was_produced(block, thinking_tokens):
+    """Reasoning that is not shown is output: streamed and plain, to callers of both dialects."""
+    usage = {"output_tokens": 20_000, "output_tokens_details": {"thinking_tokens": thinking_tokens}}
+    begun = [{"type": "content_block_start", "index": 0, "content_block": block}] if block else []
+    events = (opening(), *begun, *ending("refusal", **usage))
+    for streamed in (made(), exchange(stream_job())):
+        play(streamed, *events)
+        assert streamed.usage.output + streamed.usage.reasoning == 20_000
+    for plain in (made(stream=False), exchange(job({"messages": USER}))):
+        plain.answer(json.dumps(whole(events)).encode())
+        assert plain.usage.output + plain.usage.reasoning == 20_000
+
+
+def test_a_refusal_after_a_signature_alone_costs_what_was_produced():
+    """Whatever became of the block that it belongs to."""
+    signed = {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "signature_delta", "signature": "c"},
+    }
+    for streamed in (made(), exchange(stream_job())):
+        play(streamed, opening(), signed, *ending("refusal", output_tokens=20_000))
+        assert streamed.usage.output == 20_000
 
 
 def test_what_is_sent():
