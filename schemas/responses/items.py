@@ -15,7 +15,7 @@ from schemas.json import UNREADABLE
 from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Item
-from schemas.responses.tools import Toolset, chat_name
+from schemas.responses.tools import Toolset, chat_name, is_callers
 
 ITEMS_MAX: Final = 100_000
 _MESSAGE: Final = "message"
@@ -30,9 +30,15 @@ _CALLS: Final = {
     "apply_patch_call": "apply_patch",
 }
 OUTPUTS: Final = frozenset(f"{kind}_output" for kind in _CALLS)
+_SHELL_CALL: Final = "shell_call"
+_SHELL_OUTPUT: Final = "shell_call_output"
+_HOSTED_SHELL: Final = (
+    "hosted_shell_call"  # of a shell_call and its output, where the shell was not the caller's
+)
 # What a provider ran by itself: a chat model has no place for it in a history.
 HOSTED: Final = frozenset(
     (
+        _HOSTED_SHELL,
         "code_interpreter_call",
         "computer_call",
         "computer_call_output",
@@ -90,6 +96,23 @@ def kind_of(item: Item) -> str:
     return item.type
 
 
+def kinds_of(items: list[Item]) -> list[str]:
+    """Each item's type; that of a shell's call and output in a history says whether it ran at the caller."""
+    kinds: list[str] = []
+    hosted: set[str | None] = set()  # ids of calls
+    for item in items:
+        kind = kind_of(item)
+        if kind == _SHELL_CALL and not is_callers(item.environment):
+            hosted.add(item.call_id or item.id)
+            kind = _HOSTED_SHELL
+        elif kind == _SHELL_OUTPUT and (
+            not is_callers(item.environment) or (item.call_id or item.id) in hosted
+        ):
+            kind = _HOSTED_SHELL
+        kinds.append(kind)
+    return kinds
+
+
 def check_references(items: list[Item]) -> None:
     """Raises RequestError 404 for a reference to an item that is kept nowhere; one to reasoning is no more than lost."""
     for item in items:
@@ -122,15 +145,16 @@ class Conversation:
         self._pictures: list[ChatPart] = []  # of results, until all of them are there
         self._carried: list[Carried] = []  # of a turn that has not begun
         self._results: dict[str, deque[int]] = defaultdict(deque)  # by call id, those not yet told
-        for index, item in enumerate(items):
-            if item.type in OUTPUTS and (call_id := item.call_id or item.id):
+        kinds = kinds_of(items)
+        for index, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+            if kind in OUTPUTS and (call_id := item.call_id or item.id):
                 self._results[call_id].append(index)
-        for index, item in enumerate(items):
-            self._item(item, index)
+        for index, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+            self._item(item, kind, index)
         self._settle()
 
-    def _item(self, item: Item, index: int) -> None:
-        kind, place = kind_of(item), f"input[{index}]"
+    def _item(self, item: Item, kind: str, index: int) -> None:
+        place = f"input[{index}]"
         if kind in _CALLS:
             self._call(item, kind, place)
         elif kind in OUTPUTS:

@@ -7,6 +7,7 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.chat import priced as chat
 from schemas.chat.priced import RequestError
+from schemas.chat.request import NO_JSON
 from schemas.json import UNREADABLE
 from schemas.responses.fields import NO_PROMPT, dropped, dropped_through_chat
 from schemas.responses.items import KNOWN
@@ -23,6 +24,7 @@ _NAME_CHARS_MAX = 64
 class _Kind(Struct):
     type: str | None = None
     role: str | None = None
+    environment: Raw = NO_JSON
 
 
 _decode_kinds = msgspec.json.Decoder(list[_Kind]).decode
@@ -62,7 +64,7 @@ def _hosted(fields: Fields) -> list[str]:
     return [
         f"tools[{index}]:{tool.type[:_NAME_CHARS_MAX]}"
         for index, tool in enumerate(_kinds(fields, "tools"))
-        if tool.type is not None and not is_local(tool.type)
+        if tool.type is not None and not is_local(tool.type, tool.environment)
     ]
 
 
@@ -105,7 +107,7 @@ def _not_offered(fields: Fields) -> list[str]:
     return [
         f"tools[{index}]:{tool.type}"
         for index, tool in enumerate(_kinds(fields, "tools"))
-        if is_local(tool.type) and tool.type not in OFFERED
+        if is_local(tool.type, tool.environment) and tool.type not in OFFERED
     ]
 
 

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from schemas.chat.request import Function
 from schemas.chat.request import Tool as ChatTool
 from schemas.chat.toolsets import absent
+from schemas.json import UNREADABLE
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Tool
 
@@ -17,7 +18,8 @@ FUNCTION: Final = "function"
 CUSTOM: Final = "custom"
 NAMESPACE: Final = "namespace"
 # They run at the caller; a chat model is not offered the last three, whose calls have shapes of their own.
-CLIENT_TOOLS: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE, "apply_patch", "local_shell", "shell"))
+SHELL: Final = "shell"  # whose `environment` says where it runs
+CLIENT_TOOLS: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE, "apply_patch", "local_shell", SHELL))
 OFFERED: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE))
 NAME_CHARS_MAX: Final = 64
 TOOLS_MAX: Final = 1_024  # of one request, those in namespaces included
@@ -50,9 +52,26 @@ class Offered(Struct, frozen=True):
     named: Named
 
 
-def is_local(kind: str | None) -> bool:
-    """Whether a tool of this type runs at the caller."""
-    return kind in CLIENT_TOOLS
+class _Environment(Struct):
+    type: Any = None
+
+
+_decode_environment = msgspec.json.Decoder(_Environment).decode
+
+
+def is_local(kind: str | None, environment: Raw) -> bool:
+    """Whether a tool of this type runs at the caller; a shell does unless it names another place."""
+    return kind in CLIENT_TOOLS and (kind != SHELL or is_callers(environment))
+
+
+def is_callers(environment: Raw) -> bool:
+    """Whether a shell's environment is the caller's own machine: what cannot be read is not."""
+    if absent(environment):
+        return True
+    try:
+        return bool(_decode_environment(environment).type == "local")
+    except UNREADABLE:
+        return False
 
 
 def chat_name(name: str, namespace: str | None = None) -> str:
@@ -72,6 +91,7 @@ class Toolset:
 
     def __init__(self) -> None:
         self.offered: list[Offered] = []
+        self._local: set[str] = set()  # types of those that run at the caller
         self._seen = 0
 
     def add(self, raws: list[Raw], place: str, namespace: str | None = None, level: int = 1) -> None:
@@ -84,6 +104,8 @@ class Toolset:
             tool = take(_decode_tool, raw, where)
             if tool.type is None:
                 refuse_missing(f"{where}.type")
+            if is_local(tool.type, tool.environment):
+                self._local.add(tool.type)
             if tool.type not in OFFERED or level > LEVELS_MAX:
                 continue
             if not tool.name:
@@ -126,7 +148,7 @@ class Toolset:
         kind = asked.get("type")
         if kind in (FUNCTION, CUSTOM):
             return {"type": FUNCTION, "function": {"name": self._chosen(asked, "tool_choice")}}
-        if native and is_local(kind):
+        if native and kind in self._local:
             return None
         if kind != "allowed_tools":
             refuse_unsupported("tool_choice", f"The tool type {str(kind)[:64]!r} is not served here.")

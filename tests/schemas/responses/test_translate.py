@@ -227,8 +227,10 @@ def test_tool_choices() -> None:
     speaking = msgspec.structs.replace(MODEL, capabilities=Capabilities(responses=True))
     body = {"model": "m", "input": "hi", "tools": [{"type": "shell"}], "tool_choice": {"type": "shell"}}
     translate(json.dumps(body).encode(), speaking)
-    with pytest.raises(RequestError):
-        translate(json.dumps(body | {"tool_choice": {"type": "mcp"}}).encode(), speaking)
+    hosted = [{"type": "shell", "environment": {"type": "container_auto"}}]
+    for more in ({"tool_choice": {"type": "mcp"}}, {"tools": hosted}):
+        with pytest.raises(RequestError):
+            translate(json.dumps(body | more).encode(), speaking)
 
 
 def test_tools_that_an_item_adds() -> None:
@@ -273,6 +275,18 @@ def test_what_a_provider_ran_by_itself_is_left_out() -> None:
         {"id": "rs_3"},
     ]
     assert messages(items) == [USER, {"role": "user", "content": "Do this."}]
+
+
+@pytest.mark.parametrize(
+    "where", [{"type": "container_reference", "container_id": "c"}, {}, [], 5, {"type": []}]
+)
+def test_a_shell_that_is_not_the_callers_leaves_no_call(where: Any) -> None:
+    """Neither its call nor its output is told, and one that names no place is the caller's own."""
+    shell = {"type": "shell_call", "call_id": "a", "action": {"commands": ["ls"]}}
+    out = output("a", [{"stdout": "x"}], "shell_call_output")
+    assert roles([USER, shell | {"environment": where}, out, USER]) == ["user", "user"]
+    for own in (None, {"type": "local", "skills": []}):
+        assert roles([USER, shell | {"environment": own}, out]) == ["user", "assistant", "tool"]
 
 
 def test_references_to_items_that_nobody_keeps() -> None:

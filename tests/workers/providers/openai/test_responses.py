@@ -10,6 +10,7 @@ import pytest
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Capabilities, Model
+from schemas.dialects.responses import DIALECT
 from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
 from tests.fakes.dialects import Answer, openai_events
@@ -121,6 +122,30 @@ def test_tools_that_run_at_the_caller_alone() -> None:
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(bare)
     more = {"type": "additional_tools", "role": "developer", "tools": [f, {"type": "file_search"}]}
     assert sent(input=[USER, more])["input"][1]["tools"] == [f]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"type": "container_auto"}, {"type": "container_reference", "container_id": "c"}, {}, [], "local", 5],
+)
+def test_a_shell_runs_at_the_caller_or_not_at_all(where: Any) -> None:
+    """One in a container is a hosted tool, wherever it stands; so are its calls and their outputs in a history."""
+    own = [
+        {"type": "shell"},
+        {"type": "shell", "environment": None},
+        {"type": "shell", "environment": {"type": "local"}},
+    ]
+    given = [*own, {"type": "shell", "environment": where}]
+    more = {"type": "additional_tools", "role": "developer", "tools": given}
+    space = {"type": "namespace", "name": "n", "tools": given}
+    call = {"type": "shell_call", "id": "sh_1", "call_id": "a", "action": {"commands": ["ls"]}}
+    out = {"type": "shell_call_output", "call_id": "a", "output": [{"stdout": "x"}]}
+    body = sent(tools=[*given, space], input=[USER, more, call | {"environment": where}, out])
+    assert body["tools"] == [*own, space | {"tools": own}]
+    assert body["input"] == [USER, more | {"tools": own}]
+    assert sent(input=[USER, call, out])["input"] == [USER, call, out]
+    fields = DIALECT.decode(json.dumps({"model": "M", "input": "hi", "tools": given}).encode())
+    assert DIALECT.read(fields).dropped == ("tools[3]:shell",)
 
 
 def test_a_history_is_cleaned() -> None:
