@@ -148,7 +148,7 @@ class Toolset:
         kind = asked.get("type")
         if kind in (FUNCTION, CUSTOM):
             return {"type": FUNCTION, "function": {"name": self._chosen(asked, "tool_choice")}}
-        if native and kind in self._local:
+        if native and isinstance(kind, str) and kind in self._local:
             return None
         if kind != "allowed_tools":
             refuse_unsupported("tool_choice", f"The tool type {str(kind)[:64]!r} is not served here.")

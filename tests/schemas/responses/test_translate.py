@@ -233,6 +233,30 @@ def test_tool_choices() -> None:
             translate(json.dumps(body | more).encode(), speaking)
 
 
+@pytest.mark.parametrize("value", [[], {}, [[]], 5, True, 0.5])
+def test_a_tool_choice_of_no_known_shape_is_refused(value: Any) -> None:
+    """Whatever stands where a word should, for models of either kind: a 400, and no other exception."""
+    speaking = msgspec.structs.replace(MODEL, capabilities=Capabilities(responses=True))
+    tool = {"type": "function", "name": "f"}
+    choices = [
+        {"type": value},
+        {"type": "function", "name": value},
+        {"type": "function", "name": "f", "namespace": value},
+        {"type": "allowed_tools", "mode": value, "tools": [tool]},
+        {"type": "allowed_tools", "mode": "auto", "tools": value},
+        {"type": "allowed_tools", "mode": "auto", "tools": [value, {"type": value}, tool]},
+    ]
+    for tools in ([tool], [{"type": "shell"}], []):
+        for choice in choices:
+            body = json.dumps({"model": "m", "input": "hi", "tools": tools, "tool_choice": choice}).encode()
+            for model in (MODEL, speaking):
+                error = DIALECT.refuse(model, body)
+                assert error is None or error.status == 400
+                if choice == {"type": value}:
+                    assert error is not None
+                    assert error.param == "tool_choice"
+
+
 def test_tools_that_an_item_adds() -> None:
     """They count as those of the request do."""
     items = [
