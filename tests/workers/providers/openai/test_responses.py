@@ -330,6 +330,11 @@ def test_the_tier_that_served_is_told() -> None:
         b'{"type":"error","message":"\\ud800"}',
         b'{"type":"response.completed","response":{"service_tier":"\\ud800"}}',
         b'{"type":"response.output_text.delta","delta":"\xff"}',
+        *(
+            b'{"type":"response.%b"%b}' % (last, response)
+            for last in (b"completed", b"incomplete", b"failed")
+            for response in (b"", b',"response":null', b',"response":[]', b',"response":"{}"')
+        ),
     ],
 )
 def test_nonsense_in_a_stream_is_a_fault(raw: bytes) -> None:
@@ -337,6 +342,7 @@ def test_nonsense_in_a_stream_is_a_fault(raw: bytes) -> None:
     one = exchange({"stream": True})
     assert one.feed(b"data: " + raw + b"\n\n") == b""
     assert one.fault is not None
+    assert one.close() == b""
 
 
 def _cpu_s(of: Job, events: list[bytes], rounds: int) -> float:

@@ -210,6 +210,9 @@ class ResponsesExchange:
                 self._count(response)
             raw = _encode(_decode_map(raw) | {"response": Raw(_encode(self._own(response)))})
             self.finished = event.type in _LAST
+        elif event.type in _LAST or event.type == _FAILED:
+            self.fault = NONSENSE
+            return
         elif isinstance(event.delta, str):
             self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
         framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
