@@ -321,6 +321,25 @@ def test_the_tier_that_served_is_told() -> None:
     assert one.uplifts == ("flex",)
 
 
+@pytest.mark.parametrize("name", ["response.created", "response.in_progress"])
+def test_the_tier_is_known_before_the_end(name: str) -> None:
+    """A caller who hangs up is billed at it; what a later event says of it counts in its place."""
+    one = exchange({"stream": True, "service_tier": "priority"})
+
+    def event(kind: str, **more: Any) -> bytes:
+        response = {"id": "resp_1", "output": [], **more}
+        return b"data: " + json.dumps({"type": kind, "response": response}).encode() + b"\n\n"
+
+    assert one.uplifts == ()
+    one.feed(event(name, service_tier="priority"))
+    assert one.uplifts == ("priority",)
+    one.feed(event("response.in_progress") + event("response.in_progress", service_tier=None))
+    assert one.uplifts == ("priority",)
+    one.feed(event("response.completed", service_tier="default"))
+    assert one.finished
+    assert one.uplifts == ()
+
+
 @pytest.mark.parametrize(
     "raw",
     [
