@@ -140,8 +140,10 @@ class Conversation:
         self.messages: list[Placed] = []
         self._items = items
         self._tools = tools
-        self._open: list[str] = []  # ids of the last turn's calls that have no result yet
+        self._open: dict[str, int] = {}  # how many of the last turn's calls with an id have no result yet
         self._turn: Placed | None = None  # the model's own, while it can go on
+        self._calls: list[ToolCall] = []  # of that turn, until it is over
+        self._said_among: list[Content] = []  # the same of what is said among them
         self._pictures: list[ChatPart] = []  # of results, until all of them are there
         self._carried: list[Carried] = []  # of a turn that has not begun
         self._results: dict[str, deque[int]] = defaultdict(deque)  # by call id, those not yet told
@@ -197,8 +199,7 @@ class Conversation:
     def _said(self, said: Content, place: str) -> None:
         """What the model said: beside calls without results it is of their turn, else a turn begins."""
         if self._turn is not None and self._open:
-            message = self._turn.message
-            self._turn.message = structs.replace(message, content=joined_content(message.content, said))
+            self._said_among.append(said)
         elif said:
             self._settle()
             self._turn = self._add(Message("assistant", said), place)
@@ -222,11 +223,9 @@ class Conversation:
         if self._turn is None:
             self._settle()
             self._turn = self._add(Message("assistant"), place)
-        turn = self._turn
-        calls = [*(turn.message.tool_calls or ()), ToolCall(call_id, "function", function)]
-        turn.message = structs.replace(turn.message, tool_calls=calls)
-        turn.calls.append(place)
-        self._open.append(call_id)
+        self._calls.append(ToolCall(call_id, "function", function))
+        self._turn.calls.append(place)
+        self._open[call_id] = self._open.get(call_id, 0) + 1
 
     def _output(self, item: Item, index: int, place: str) -> None:
         call_id = item.call_id or item.id
@@ -242,8 +241,10 @@ class Conversation:
 
     def _tell(self, call_id: str, index: int) -> None:
         """One result. The model's turn is over with the first of them."""
-        self._open.remove(call_id)
-        self._turn = None
+        self._open[call_id] -= 1
+        if not self._open[call_id]:
+            del self._open[call_id]
+        self._end_turn()
         place = f"input[{index}].output"
         text, pictures = output_of(self._items[index].output, place)
         if pictures:
@@ -259,15 +260,27 @@ class Conversation:
 
     def _settle(self) -> None:
         """The model's turn is over: each of its calls has a result, here or further on."""
-        for call_id in list(self._open):
+        for call_id, left in list(self._open.items()):
             waiting = self._results[call_id]
-            if not waiting:
-                _refuse_unanswered(call_id)
-            self._tell(call_id, waiting.popleft())
-        self._turn = None
+            for _ in range(left):
+                if not waiting:
+                    _refuse_unanswered(call_id)
+                self._tell(call_id, waiting.popleft())
+        self._end_turn()
         if self._pictures:
             pictures, self._pictures = self._pictures, []
             self._add(Message("user", pictures), self.messages[-1].place)
+
+    def _end_turn(self) -> None:
+        """What the turn's calls and words come to: once, for a turn may have as many of them as there are items."""
+        turn, self._turn = self._turn, None
+        if turn is None or not self._calls:
+            return
+        first = turn.message.content
+        said = [content for content in (first, *self._said_among) if content]
+        content = joined_content(said) if said else first
+        turn.message = structs.replace(turn.message, content=content, tool_calls=self._calls)
+        self._calls, self._said_among = [], []
 
     def _add(self, message: Message, place: str) -> Placed:
         placed = Placed(message, place)

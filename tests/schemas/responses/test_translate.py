@@ -1,6 +1,8 @@
 """What a Responses request is as a chat request: every kind of item and tool, and what is told of those that are none."""
 
+import gc
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -135,6 +137,46 @@ def test_a_call_without_a_result_is_refused() -> None:
         assert (error.status, error.param) == (400, "input")
         assert error.message == "No tool output found for function call call_x."
     assert "No tool call found" in refused([USER, output("call_x")]).message
+
+
+def _cpu_s(items: list[dict[str, Any]]) -> float:
+    """The least of three rounds of a translation, without the collector's, which grow with all that is alive."""
+    body = json.dumps({"model": "m", "input": items}).encode()
+    took = []
+    gc.disable()
+    try:
+        for _ in range(3):
+            began = time.process_time()
+            translate(body, MODEL)
+            took.append(time.process_time() - began)
+    finally:
+        gc.enable()
+    return min(took)
+
+
+@pytest.mark.parametrize("words", [0, 1])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_long_turn_costs_what_its_items_do(words: int, late: bool) -> None:
+    """Four times the calls, the words among them and the results: four times the work, with room for noise; not 16."""
+
+    def turn(size: int) -> list[dict[str, Any]]:
+        calls = [call(f"call_{index}") for index in range(size)]
+        among = [{"role": "assistant", "content": "word " * 100} for _ in range(size * words)]
+        outputs = [output(f"call_{index}") for index in reversed(range(size))]
+        return [*calls, *among, *([USER] if late else []), *outputs]
+
+    assert _cpu_s(turn(12_000)) < 7 * _cpu_s(turn(3_000))
+
+
+def test_calls_that_share_an_id_have_a_result_each() -> None:
+    """As many results as calls, at once or further on; one too few is refused."""
+    twice = [call("a"), call("b"), call("a")]
+    outputs = [output("a", "1"), output("b", "2"), output("a", "3")]
+    for items in ([*twice, *outputs], [*twice, USER, *outputs]):
+        told = messages(items)
+        assert [one["id"] for one in told[0]["tool_calls"]] == ["a", "b", "a"]
+        assert sorted(one["content"] for one in told[1:] if one["role"] == "tool") == ["1", "2", "3"]
+    assert refused([*twice, *outputs[:2]]).param == "input"
 
 
 def test_pictures_in_results_are_shown_after_all_of_them() -> None:
