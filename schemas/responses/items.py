@@ -20,6 +20,7 @@ from schemas.responses.tools import Toolset, chat_name, is_callers
 ITEMS_MAX: Final = 100_000
 _MESSAGE: Final = "message"
 _REFERENCE: Final = "item_reference"
+MORE_TOOLS: Final = "additional_tools"
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 # Calls that run at the caller, and the names under which a history tells a chat model of them.
 _CALLS: Final = {
@@ -56,7 +57,7 @@ HOSTED: Final = frozenset(
     )
 )
 KNOWN: Final = (
-    frozenset((_MESSAGE, _REFERENCE, "reasoning", "additional_tools", "compaction", "compaction_trigger"))
+    frozenset((_MESSAGE, _REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
     | frozenset(_CALLS)
     | OUTPUTS
     | HOSTED
@@ -165,7 +166,7 @@ class Conversation:
             self._message(item, place)
         elif kind == "reasoning":
             self._reasoning(item)
-        elif kind == "additional_tools":
+        elif kind == MORE_TOOLS:
             self._tools.add_raw(item.tools, f"{place}.tools")
         elif kind == "compaction":
             message = "The encrypted content of this compaction could not be verified: it was not made here."

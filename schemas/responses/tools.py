@@ -28,6 +28,7 @@ _HASH_CHARS: Final = 8
 _CUSTOM_INPUT: Final = Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
 )
+_GRAMMAR: Final = "\n\nThe input must match this {} grammar:\n"
 _ANYWHERE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _BEGINS: Final = re.compile(r"[A-Za-z_]")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -86,6 +87,17 @@ def chat_name(name: str, namespace: str | None = None) -> str:
     return f"{kept}_{digest}"
 
 
+def _empty_bytes(parameters: Raw, description: str) -> int:
+    """The size of a tool with no words of its caller's."""
+    return len(msgspec.json.encode(ChatTool(FUNCTION, Function("", description, parameters, strict=False))))
+
+
+_ADDED_BYTES: Final = {
+    FUNCTION: _empty_bytes(Raw(b"{}"), ""),
+    CUSTOM: _empty_bytes(_CUSTOM_INPUT, _GRAMMAR.format("lark")),
+}
+
+
 class Toolset:
     """The tools of one request, from `tools` and from items that add some."""
 
@@ -138,6 +150,15 @@ class Toolset:
             if one.tool.function is not None and one.named != Named(FUNCTION, one.tool.function.name)
         }
 
+    @property
+    def added_bytes(self) -> int:
+        """What the tools as a chat model gets them may be longer than as the caller wrote them."""
+        return sum(
+            _ADDED_BYTES[one.named.kind] + len(one.tool.function.name)
+            for one in self.offered
+            if one.tool.function is not None
+        )
+
     def choice(self, asked: str | dict[str, Any] | None, *, native: bool) -> str | dict[str, Any] | None:
         """The tool choice as a chat request has it. Raises RequestError 400 for one of tools that are not offered.
 
@@ -180,4 +201,5 @@ def _custom_description(tool: Tool, where: str) -> str:
     grammar = form.get("definition") if isinstance(form, dict) else None
     if not isinstance(grammar, str) or not grammar:
         return said
-    return f"{said}\n\nThe input must match this {form.get('syntax', 'lark')} grammar:\n{grammar}".lstrip()
+    syntax = form.get("syntax")
+    return f"{said}{_GRAMMAR.format(syntax if isinstance(syntax, str) else 'lark')}{grammar}".lstrip()
