@@ -15,11 +15,12 @@ from schemas.json import UNREADABLE
 from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Item
-from schemas.responses.tools import Toolset, chat_name
+from schemas.responses.tools import Toolset, chat_name, is_callers
 
 ITEMS_MAX: Final = 100_000
 _MESSAGE: Final = "message"
 _REFERENCE: Final = "item_reference"
+MORE_TOOLS: Final = "additional_tools"
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 # Calls that run at the caller, and the names under which a history tells a chat model of them.
 _CALLS: Final = {
@@ -30,9 +31,15 @@ _CALLS: Final = {
     "apply_patch_call": "apply_patch",
 }
 OUTPUTS: Final = frozenset(f"{kind}_output" for kind in _CALLS)
+_SHELL_CALL: Final = "shell_call"
+_SHELL_OUTPUT: Final = "shell_call_output"
+_HOSTED_SHELL: Final = (
+    "hosted_shell_call"  # of a shell_call and its output, where the shell was not the caller's
+)
 # What a provider ran by itself: a chat model has no place for it in a history.
 HOSTED: Final = frozenset(
     (
+        _HOSTED_SHELL,
         "code_interpreter_call",
         "computer_call",
         "computer_call_output",
@@ -50,7 +57,7 @@ HOSTED: Final = frozenset(
     )
 )
 KNOWN: Final = (
-    frozenset((_MESSAGE, _REFERENCE, "reasoning", "additional_tools", "compaction", "compaction_trigger"))
+    frozenset((_MESSAGE, _REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
     | frozenset(_CALLS)
     | OUTPUTS
     | HOSTED
@@ -90,6 +97,23 @@ def kind_of(item: Item) -> str:
     return item.type
 
 
+def kinds_of(items: list[Item]) -> list[str]:
+    """Each item's type; that of a shell's call and output in a history says whether it ran at the caller."""
+    kinds: list[str] = []
+    hosted: set[str | None] = set()  # ids of calls
+    for item in items:
+        kind = kind_of(item)
+        if kind == _SHELL_CALL and not is_callers(item.environment):
+            hosted.add(item.call_id or item.id)
+            kind = _HOSTED_SHELL
+        elif kind == _SHELL_OUTPUT and (
+            not is_callers(item.environment) or (item.call_id or item.id) in hosted
+        ):
+            kind = _HOSTED_SHELL
+        kinds.append(kind)
+    return kinds
+
+
 def check_references(items: list[Item]) -> None:
     """Raises RequestError 404 for a reference to an item that is kept nowhere; one to reasoning is no more than lost."""
     for item in items:
@@ -117,20 +141,23 @@ class Conversation:
         self.messages: list[Placed] = []
         self._items = items
         self._tools = tools
-        self._open: list[str] = []  # ids of the last turn's calls that have no result yet
+        self._open: dict[str, int] = {}  # how many of the last turn's calls with an id have no result yet
         self._turn: Placed | None = None  # the model's own, while it can go on
+        self._calls: list[ToolCall] = []  # of that turn, until it is over
+        self._said_among: list[Content] = []  # the same of what is said among them
         self._pictures: list[ChatPart] = []  # of results, until all of them are there
         self._carried: list[Carried] = []  # of a turn that has not begun
         self._results: dict[str, deque[int]] = defaultdict(deque)  # by call id, those not yet told
-        for index, item in enumerate(items):
-            if item.type in OUTPUTS and (call_id := item.call_id or item.id):
+        kinds = kinds_of(items)
+        for index, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+            if kind in OUTPUTS and (call_id := item.call_id or item.id):
                 self._results[call_id].append(index)
-        for index, item in enumerate(items):
-            self._item(item, index)
+        for index, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+            self._item(item, kind, index)
         self._settle()
 
-    def _item(self, item: Item, index: int) -> None:
-        kind, place = kind_of(item), f"input[{index}]"
+    def _item(self, item: Item, kind: str, index: int) -> None:
+        place = f"input[{index}]"
         if kind in _CALLS:
             self._call(item, kind, place)
         elif kind in OUTPUTS:
@@ -139,7 +166,7 @@ class Conversation:
             self._message(item, place)
         elif kind == "reasoning":
             self._reasoning(item)
-        elif kind == "additional_tools":
+        elif kind == MORE_TOOLS:
             self._tools.add_raw(item.tools, f"{place}.tools")
         elif kind == "compaction":
             message = "The encrypted content of this compaction could not be verified: it was not made here."
@@ -173,8 +200,7 @@ class Conversation:
     def _said(self, said: Content, place: str) -> None:
         """What the model said: beside calls without results it is of their turn, else a turn begins."""
         if self._turn is not None and self._open:
-            message = self._turn.message
-            self._turn.message = structs.replace(message, content=joined_content(message.content, said))
+            self._said_among.append(said)
         elif said:
             self._settle()
             self._turn = self._add(Message("assistant", said), place)
@@ -198,11 +224,9 @@ class Conversation:
         if self._turn is None:
             self._settle()
             self._turn = self._add(Message("assistant"), place)
-        turn = self._turn
-        calls = [*(turn.message.tool_calls or ()), ToolCall(call_id, "function", function)]
-        turn.message = structs.replace(turn.message, tool_calls=calls)
-        turn.calls.append(place)
-        self._open.append(call_id)
+        self._calls.append(ToolCall(call_id, "function", function))
+        self._turn.calls.append(place)
+        self._open[call_id] = self._open.get(call_id, 0) + 1
 
     def _output(self, item: Item, index: int, place: str) -> None:
         call_id = item.call_id or item.id
@@ -218,8 +242,10 @@ class Conversation:
 
     def _tell(self, call_id: str, index: int) -> None:
         """One result. The model's turn is over with the first of them."""
-        self._open.remove(call_id)
-        self._turn = None
+        self._open[call_id] -= 1
+        if not self._open[call_id]:
+            del self._open[call_id]
+        self._end_turn()
         place = f"input[{index}].output"
         text, pictures = output_of(self._items[index].output, place)
         if pictures:
@@ -235,15 +261,27 @@ class Conversation:
 
     def _settle(self) -> None:
         """The model's turn is over: each of its calls has a result, here or further on."""
-        for call_id in list(self._open):
+        for call_id, left in list(self._open.items()):
             waiting = self._results[call_id]
-            if not waiting:
-                _refuse_unanswered(call_id)
-            self._tell(call_id, waiting.popleft())
-        self._turn = None
+            for _ in range(left):
+                if not waiting:
+                    _refuse_unanswered(call_id)
+                self._tell(call_id, waiting.popleft())
+        self._end_turn()
         if self._pictures:
             pictures, self._pictures = self._pictures, []
             self._add(Message("user", pictures), self.messages[-1].place)
+
+    def _end_turn(self) -> None:
+        """What the turn's calls and words come to: once, for a turn may have as many of them as there are items."""
+        turn, self._turn = self._turn, None
+        if turn is None or not self._calls:
+            return
+        first = turn.message.content
+        said = [content for content in (first, *self._said_among) if content]
+        content = joined_content(said) if said else first
+        turn.message = structs.replace(turn.message, content=content, tool_calls=self._calls)
+        self._calls, self._said_among = [], []
 
     def _add(self, message: Message, place: str) -> Placed:
         placed = Placed(message, place)

@@ -41,13 +41,12 @@ def spoken(content: Content) -> Content:
     return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
-def joined_content(before: Content | None, after: Content) -> Content:
-    """Two contents of one turn."""
-    if not before or not after:
-        return before or after
-    if isinstance(before, str) and isinstance(after, str):
-        return f"{before}\n{after}"
-    return [*_as_parts(before), *_as_parts(after)]
+def joined_content(contents: list[Content]) -> Content:
+    """The contents of one turn, none of them empty."""
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) == len(contents):
+        return "\n".join(texts)
+    return [part for content in contents for part in _as_parts(content)]
 
 
 def output_of(output: Raw, place: str) -> tuple[str, list[ChatPart]]:

@@ -7,11 +7,12 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.chat import priced as chat
 from schemas.chat.priced import RequestError
+from schemas.chat.request import NO_JSON
 from schemas.json import UNREADABLE
 from schemas.responses.fields import NO_PROMPT, dropped, dropped_through_chat
-from schemas.responses.items import KNOWN
+from schemas.responses.items import KNOWN, MORE_TOOLS
 from schemas.responses.reading import refuse_missing
-from schemas.responses.tools import OFFERED, is_local
+from schemas.responses.tools import OFFERED, Toolset, is_local
 from schemas.responses.translate import Translated, translate
 
 FLOOR = 16  # the least limit that OpenAI takes
@@ -23,6 +24,8 @@ _NAME_CHARS_MAX = 64
 class _Kind(Struct):
     type: str | None = None
     role: str | None = None
+    environment: Raw = NO_JSON
+    tools: Raw = NO_JSON
 
 
 _decode_kinds = msgspec.json.Decoder(list[_Kind]).decode
@@ -62,7 +65,7 @@ def _hosted(fields: Fields) -> list[str]:
     return [
         f"tools[{index}]:{tool.type[:_NAME_CHARS_MAX]}"
         for index, tool in enumerate(_kinds(fields, "tools"))
-        if tool.type is not None and not is_local(tool.type)
+        if tool.type is not None and not is_local(tool.type, tool.environment)
     ]
 
 
@@ -86,8 +89,9 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
         except RequestError as refused:
             raise RequestError(translated.told(refused.error)) from None
         text_bytes -= media.inline_bytes
-    tokens_max = text_bytes + media.sum.most + model.capabilities.overhead_tokens
     native = model.capabilities.responses
+    added_bytes = 0 if native else _added_bytes(fields)
+    tokens_max = text_bytes + added_bytes + media.sum.most + model.capabilities.overhead_tokens
     wanted = ask.limit if ask.limit is None or not native else max(ask.limit, ask.floor)
     return Bound(
         prompt_max=max(min(model.context, tokens_max), 1),
@@ -100,12 +104,22 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     )
 
 
+def _added_bytes(fields: Fields) -> int:
+    """How much longer the tools may be as a chat model gets them. Raises RequestError 400."""
+    tools = Toolset()
+    tools.add_raw(fields.get("tools", _NULL), "tools")
+    for index, item in enumerate(_kinds(fields, "input")):
+        if item.type == MORE_TOOLS:
+            tools.add_raw(item.tools, f"input[{index}].tools")
+    return tools.added_bytes
+
+
 def _not_offered(fields: Fields) -> list[str]:
     """Tools that run at the caller, and that no chat model is offered."""
     return [
         f"tools[{index}]:{tool.type}"
         for index, tool in enumerate(_kinds(fields, "tools"))
-        if is_local(tool.type) and tool.type not in OFFERED
+        if is_local(tool.type, tool.environment) and tool.type not in OFFERED
     ]
 
 

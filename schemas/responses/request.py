@@ -27,8 +27,8 @@ class Part(Struct, frozen=True):
 class Item(Struct, frozen=True):
     """An item of `input`, whatever its type; one without a type is a message, or a reference where it has an id alone.
 
-    `content` and `output` are a text or parts, `summary` parts, `tools` as in a request: raw, for they mean something
-    in some types alone.
+    `content` and `output` are a text or parts, `summary` parts, `tools` and `environment` as in a request: raw, for
+    they mean something in some types alone.
     """
 
     type: str | None = None
@@ -44,6 +44,7 @@ class Item(Struct, frozen=True):
     action: Raw = NO_JSON
     operation: Raw = NO_JSON
     encrypted_content: str | None = None
+    environment: Raw = NO_JSON
     tools: Raw = NO_JSON
 
 
@@ -56,6 +57,7 @@ class Tool(Struct, frozen=True):
     parameters: Raw = NO_JSON
     strict: bool | None = None
     format: Raw = NO_JSON
+    environment: Raw = NO_JSON  # where a shell runs
     tools: list[Raw] | None = None
 
 

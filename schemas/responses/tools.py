@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from schemas.chat.request import Function
 from schemas.chat.request import Tool as ChatTool
 from schemas.chat.toolsets import absent
+from schemas.json import UNREADABLE
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Tool
 
@@ -17,7 +18,8 @@ FUNCTION: Final = "function"
 CUSTOM: Final = "custom"
 NAMESPACE: Final = "namespace"
 # They run at the caller; a chat model is not offered the last three, whose calls have shapes of their own.
-CLIENT_TOOLS: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE, "apply_patch", "local_shell", "shell"))
+SHELL: Final = "shell"  # whose `environment` says where it runs
+CLIENT_TOOLS: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE, "apply_patch", "local_shell", SHELL))
 OFFERED: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE))
 NAME_CHARS_MAX: Final = 64
 TOOLS_MAX: Final = 1_024  # of one request, those in namespaces included
@@ -26,6 +28,7 @@ _HASH_CHARS: Final = 8
 _CUSTOM_INPUT: Final = Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
 )
+_GRAMMAR: Final = "\n\nThe input must match this {} grammar:\n"
 _ANYWHERE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _BEGINS: Final = re.compile(r"[A-Za-z_]")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -50,9 +53,26 @@ class Offered(Struct, frozen=True):
     named: Named
 
 
-def is_local(kind: str | None) -> bool:
-    """Whether a tool of this type runs at the caller."""
-    return kind in CLIENT_TOOLS
+class _Environment(Struct):
+    type: Any = None
+
+
+_decode_environment = msgspec.json.Decoder(_Environment).decode
+
+
+def is_local(kind: str | None, environment: Raw) -> bool:
+    """Whether a tool of this type runs at the caller; a shell does unless it names another place."""
+    return kind in CLIENT_TOOLS and (kind != SHELL or is_callers(environment))
+
+
+def is_callers(environment: Raw) -> bool:
+    """Whether a shell's environment is the caller's own machine: what cannot be read is not."""
+    if absent(environment):
+        return True
+    try:
+        return bool(_decode_environment(environment).type == "local")
+    except UNREADABLE:
+        return False
 
 
 def chat_name(name: str, namespace: str | None = None) -> str:
@@ -67,11 +87,23 @@ def chat_name(name: str, namespace: str | None = None) -> str:
     return f"{kept}_{digest}"
 
 
+def _empty_bytes(parameters: Raw, description: str) -> int:
+    """The size of a tool with no words of its caller's."""
+    return len(msgspec.json.encode(ChatTool(FUNCTION, Function("", description, parameters, strict=False))))
+
+
+_ADDED_BYTES: Final = {
+    FUNCTION: _empty_bytes(Raw(b"{}"), ""),
+    CUSTOM: _empty_bytes(_CUSTOM_INPUT, _GRAMMAR.format("lark")),
+}
+
+
 class Toolset:
     """The tools of one request, from `tools` and from items that add some."""
 
     def __init__(self) -> None:
         self.offered: list[Offered] = []
+        self._local: set[str] = set()  # types of those that run at the caller
         self._seen = 0
 
     def add(self, raws: list[Raw], place: str, namespace: str | None = None, level: int = 1) -> None:
@@ -84,6 +116,8 @@ class Toolset:
             tool = take(_decode_tool, raw, where)
             if tool.type is None:
                 refuse_missing(f"{where}.type")
+            if is_local(tool.type, tool.environment):
+                self._local.add(tool.type)
             if tool.type not in OFFERED or level > LEVELS_MAX:
                 continue
             if not tool.name:
@@ -116,6 +150,15 @@ class Toolset:
             if one.tool.function is not None and one.named != Named(FUNCTION, one.tool.function.name)
         }
 
+    @property
+    def added_bytes(self) -> int:
+        """What the tools as a chat model gets them may be longer than as the caller wrote them."""
+        return sum(
+            _ADDED_BYTES[one.named.kind] + len(one.tool.function.name)
+            for one in self.offered
+            if one.tool.function is not None
+        )
+
     def choice(self, asked: str | dict[str, Any] | None, *, native: bool) -> str | dict[str, Any] | None:
         """The tool choice as a chat request has it. Raises RequestError 400 for one of tools that are not offered.
 
@@ -126,7 +169,7 @@ class Toolset:
         kind = asked.get("type")
         if kind in (FUNCTION, CUSTOM):
             return {"type": FUNCTION, "function": {"name": self._chosen(asked, "tool_choice")}}
-        if native and is_local(kind):
+        if native and isinstance(kind, str) and kind in self._local:
             return None
         if kind != "allowed_tools":
             refuse_unsupported("tool_choice", f"The tool type {str(kind)[:64]!r} is not served here.")
@@ -158,4 +201,5 @@ def _custom_description(tool: Tool, where: str) -> str:
     grammar = form.get("definition") if isinstance(form, dict) else None
     if not isinstance(grammar, str) or not grammar:
         return said
-    return f"{said}\n\nThe input must match this {form.get('syntax', 'lark')} grammar:\n{grammar}".lstrip()
+    syntax = form.get("syntax")
+    return f"{said}{_GRAMMAR.format(syntax if isinstance(syntax, str) else 'lark')}{grammar}".lstrip()

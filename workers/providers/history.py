@@ -87,9 +87,11 @@ def _of_items(job: Job) -> list[KnownMessage]:
         kind = item.type or ""
         if kind.endswith("_call") and item.call_id:
             if turn is None:
-                turn = KnownMessage("assistant", [])
+                turn = KnownMessage("assistant")
                 found.append(turn)
-            turn.tool_calls = [*(turn.tool_calls or ()), KnownCall(item.call_id)]
+            if turn.tool_calls is None:
+                turn.tool_calls = []
+            turn.tool_calls.append(KnownCall(item.call_id))
         elif item.role is not None or kind.endswith("_output"):
             turn = turn if item.role == "assistant" else None
             found.append(KnownMessage(item.role or "tool"))

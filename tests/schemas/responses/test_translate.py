@@ -1,6 +1,8 @@
 """What a Responses request is as a chat request: every kind of item and tool, and what is told of those that are none."""
 
+import gc
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -137,6 +139,46 @@ def test_a_call_without_a_result_is_refused() -> None:
     assert "No tool call found" in refused([USER, output("call_x")]).message
 
 
+def _cpu_s(items: list[dict[str, Any]]) -> float:
+    """The least of three rounds of a translation, without the collector's, which grow with all that is alive."""
+    body = json.dumps({"model": "m", "input": items}).encode()
+    took = []
+    gc.disable()
+    try:
+        for _ in range(3):
+            began = time.process_time()
+            translate(body, MODEL)
+            took.append(time.process_time() - began)
+    finally:
+        gc.enable()
+    return min(took)
+
+
+@pytest.mark.parametrize("words", [0, 1])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_long_turn_costs_what_its_items_do(words: int, late: bool) -> None:
+    """Four times the calls, the words among them and the results: four times the work, with room for noise; not 16."""
+
+    def turn(size: int) -> list[dict[str, Any]]:
+        calls = [call(f"call_{index}") for index in range(size)]
+        among = [{"role": "assistant", "content": "word " * 100} for _ in range(size * words)]
+        outputs = [output(f"call_{index}") for index in reversed(range(size))]
+        return [*calls, *among, *([USER] if late else []), *outputs]
+
+    assert _cpu_s(turn(12_000)) < 7 * _cpu_s(turn(3_000))
+
+
+def test_calls_that_share_an_id_have_a_result_each() -> None:
+    """As many results as calls, at once or further on; one too few is refused."""
+    twice = [call("a"), call("b"), call("a")]
+    outputs = [output("a", "1"), output("b", "2"), output("a", "3")]
+    for items in ([*twice, *outputs], [*twice, USER, *outputs]):
+        told = messages(items)
+        assert [one["id"] for one in told[0]["tool_calls"]] == ["a", "b", "a"]
+        assert sorted(one["content"] for one in told[1:] if one["role"] == "tool") == ["1", "2", "3"]
+    assert refused([*twice, *outputs[:2]]).param == "input"
+
+
 def test_pictures_in_results_are_shown_after_all_of_them() -> None:
     """No tool message carries a picture: each is the user's, said of which call, and never text."""
     data = "data:image/png;base64,AAAA"
@@ -227,8 +269,34 @@ def test_tool_choices() -> None:
     speaking = msgspec.structs.replace(MODEL, capabilities=Capabilities(responses=True))
     body = {"model": "m", "input": "hi", "tools": [{"type": "shell"}], "tool_choice": {"type": "shell"}}
     translate(json.dumps(body).encode(), speaking)
-    with pytest.raises(RequestError):
-        translate(json.dumps(body | {"tool_choice": {"type": "mcp"}}).encode(), speaking)
+    hosted = [{"type": "shell", "environment": {"type": "container_auto"}}]
+    for more in ({"tool_choice": {"type": "mcp"}}, {"tools": hosted}):
+        with pytest.raises(RequestError):
+            translate(json.dumps(body | more).encode(), speaking)
+
+
+@pytest.mark.parametrize("value", [[], {}, [[]], 5, True, 0.5])
+def test_a_tool_choice_of_no_known_shape_is_refused(value: Any) -> None:
+    """Whatever stands where a word should, for models of either kind: a 400, and no other exception."""
+    speaking = msgspec.structs.replace(MODEL, capabilities=Capabilities(responses=True))
+    tool = {"type": "function", "name": "f"}
+    choices = [
+        {"type": value},
+        {"type": "function", "name": value},
+        {"type": "function", "name": "f", "namespace": value},
+        {"type": "allowed_tools", "mode": value, "tools": [tool]},
+        {"type": "allowed_tools", "mode": "auto", "tools": value},
+        {"type": "allowed_tools", "mode": "auto", "tools": [value, {"type": value}, tool]},
+    ]
+    for tools in ([tool], [{"type": "shell"}], []):
+        for choice in choices:
+            body = json.dumps({"model": "m", "input": "hi", "tools": tools, "tool_choice": choice}).encode()
+            for model in (MODEL, speaking):
+                error = DIALECT.refuse(model, body)
+                assert error is None or error.status == 400
+                if choice == {"type": value}:
+                    assert error is not None
+                    assert error.param == "tool_choice"
 
 
 def test_tools_that_an_item_adds() -> None:
@@ -273,6 +341,18 @@ def test_what_a_provider_ran_by_itself_is_left_out() -> None:
         {"id": "rs_3"},
     ]
     assert messages(items) == [USER, {"role": "user", "content": "Do this."}]
+
+
+@pytest.mark.parametrize(
+    "where", [{"type": "container_reference", "container_id": "c"}, {}, [], 5, {"type": []}]
+)
+def test_a_shell_that_is_not_the_callers_leaves_no_call(where: Any) -> None:
+    """Neither its call nor its output is told, and one that names no place is the caller's own."""
+    shell = {"type": "shell_call", "call_id": "a", "action": {"commands": ["ls"]}}
+    out = output("a", [{"stdout": "x"}], "shell_call_output")
+    assert roles([USER, shell | {"environment": where}, out, USER]) == ["user", "user"]
+    for own in (None, {"type": "local", "skills": []}):
+        assert roles([USER, shell | {"environment": own}, out]) == ["user", "assistant", "tool"]
 
 
 def test_references_to_items_that_nobody_keeps() -> None:

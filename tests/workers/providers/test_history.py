@@ -1,6 +1,7 @@
 """What a history says of the tool calls whose signatures a family wants, in the dialect of Responses."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from schemas.responses.request import RESPONSES
 from tests.workers.providers.anthropic.cases import job
 from workers.providers.bedrock.family import Bedrock
 from workers.providers.gemini.family import Gemini
+from workers.providers.history import messages_with_calls
 
 USER = {"role": "user", "content": "go"}
 
@@ -50,6 +52,23 @@ def test_gemini_wants_those_of_every_call() -> None:
 def test_bedrock_wants_the_first_of_each_step_of_the_running_turn() -> None:
     """Steps are split by results, and not by what is said among their calls."""
     assert ids(Bedrock(), HISTORY) == ["b", "d"]
+
+
+def test_a_long_turn_costs_what_its_calls_do() -> None:
+    """Four times the calls take four times the work, with room for noise; not 16: the least of three rounds."""
+
+    def cpu_s(size: int) -> float:
+        body = {"model": "M", "input": [call(f"call_{index}") for index in range(size)]}
+        asked = job({}, dialect=RESPONSES, body=json.dumps(body).encode())
+        took = []
+        for _ in range(3):
+            began = time.process_time()
+            (turn,) = messages_with_calls(asked)
+            took.append(time.process_time() - began)
+            assert len(turn.tool_calls or ()) == size
+        return min(took)
+
+    assert cpu_s(16_000) < 8 * cpu_s(4_000)
 
 
 @pytest.mark.parametrize("items", ["hi", [USER], [5], None, [{"type": "x_call"}]])

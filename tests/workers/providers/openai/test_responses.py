@@ -10,6 +10,7 @@ import pytest
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Capabilities, Model
+from schemas.dialects.responses import DIALECT
 from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
 from tests.fakes.dialects import Answer, openai_events
@@ -121,6 +122,30 @@ def test_tools_that_run_at_the_caller_alone() -> None:
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(bare)
     more = {"type": "additional_tools", "role": "developer", "tools": [f, {"type": "file_search"}]}
     assert sent(input=[USER, more])["input"][1]["tools"] == [f]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"type": "container_auto"}, {"type": "container_reference", "container_id": "c"}, {}, [], "local", 5],
+)
+def test_a_shell_runs_at_the_caller_or_not_at_all(where: Any) -> None:
+    """One in a container is a hosted tool, wherever it stands; so are its calls and their outputs in a history."""
+    own = [
+        {"type": "shell"},
+        {"type": "shell", "environment": None},
+        {"type": "shell", "environment": {"type": "local"}},
+    ]
+    given = [*own, {"type": "shell", "environment": where}]
+    more = {"type": "additional_tools", "role": "developer", "tools": given}
+    space = {"type": "namespace", "name": "n", "tools": given}
+    call = {"type": "shell_call", "id": "sh_1", "call_id": "a", "action": {"commands": ["ls"]}}
+    out = {"type": "shell_call_output", "call_id": "a", "output": [{"stdout": "x"}]}
+    body = sent(tools=[*given, space], input=[USER, more, call | {"environment": where}, out])
+    assert body["tools"] == [*own, space | {"tools": own}]
+    assert body["input"] == [USER, more | {"tools": own}]
+    assert sent(input=[USER, call, out])["input"] == [USER, call, out]
+    fields = DIALECT.decode(json.dumps({"model": "M", "input": "hi", "tools": given}).encode())
+    assert DIALECT.read(fields).dropped == ("tools[3]:shell",)
 
 
 def test_a_history_is_cleaned() -> None:
@@ -296,6 +321,25 @@ def test_the_tier_that_served_is_told() -> None:
     assert one.uplifts == ("flex",)
 
 
+@pytest.mark.parametrize("name", ["response.created", "response.in_progress"])
+def test_the_tier_is_known_before_the_end(name: str) -> None:
+    """A caller who hangs up is billed at it; what a later event says of it counts in its place."""
+    one = exchange({"stream": True, "service_tier": "priority"})
+
+    def event(kind: str, **more: Any) -> bytes:
+        response = {"id": "resp_1", "output": [], **more}
+        return b"data: " + json.dumps({"type": kind, "response": response}).encode() + b"\n\n"
+
+    assert one.uplifts == ()
+    one.feed(event(name, service_tier="priority"))
+    assert one.uplifts == ("priority",)
+    one.feed(event("response.in_progress") + event("response.in_progress", service_tier=None))
+    assert one.uplifts == ("priority",)
+    one.feed(event("response.completed", service_tier="default"))
+    assert one.finished
+    assert one.uplifts == ()
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -305,6 +349,11 @@ def test_the_tier_that_served_is_told() -> None:
         b'{"type":"error","message":"\\ud800"}',
         b'{"type":"response.completed","response":{"service_tier":"\\ud800"}}',
         b'{"type":"response.output_text.delta","delta":"\xff"}',
+        *(
+            b'{"type":"response.%b"%b}' % (last, response)
+            for last in (b"completed", b"incomplete", b"failed")
+            for response in (b"", b',"response":null', b',"response":[]', b',"response":"{}"')
+        ),
     ],
 )
 def test_nonsense_in_a_stream_is_a_fault(raw: bytes) -> None:
@@ -312,6 +361,7 @@ def test_nonsense_in_a_stream_is_a_fault(raw: bytes) -> None:
     one = exchange({"stream": True})
     assert one.feed(b"data: " + raw + b"\n\n") == b""
     assert one.fault is not None
+    assert one.close() == b""
 
 
 def _cpu_s(of: Job, events: list[bytes], rounds: int) -> float:

@@ -208,8 +208,13 @@ class ResponsesExchange:
                 return
             if event.type in _LAST:
                 self._count(response)
+            else:  # a caller who hangs up is billed by what is known till then
+                self._served_by(response)
             raw = _encode(_decode_map(raw) | {"response": Raw(_encode(self._own(response)))})
             self.finished = event.type in _LAST
+        elif event.type in _LAST or event.type == _FAILED:
+            self.fault = NONSENSE
+            return
         elif isinstance(event.delta, str):
             self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
         framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
@@ -235,9 +240,15 @@ class ResponsesExchange:
     def _count(self, response: Mapping[str, Raw]) -> None:
         if not _absent(response, "usage"):
             self.usage = token_usage(response["usage"], long_cache=self._long_cache)
-        tier = _text(response.get(_TIER))
-        if tier not in _STANDARD_TIERS:
-            self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
+        self._served_by(response)
+
+    def _served_by(self, response: Mapping[str, Raw]) -> None:
+        """The tier that serves, as last told: a response that began at one may end at another."""
+        if not _absent(response, _TIER):
+            tier = _text(response[_TIER])
+            self.uplifts = (
+                self._region if tier in _STANDARD_TIERS else (*self._region, tier[:_TIER_CHARS_MAX])
+            )
 
     def _error(self, raw: bytes) -> None:
         """An error event: flat as the schema has it, or with an object as other servers write it."""

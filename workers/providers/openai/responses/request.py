@@ -10,7 +10,7 @@ from schemas.bus.frames import Job
 from schemas.chat.toolsets import absent
 from schemas.dialects.blobs import is_ours
 from schemas.responses.fields import PASSED
-from schemas.responses.items import HOSTED, KNOWN, kind_of
+from schemas.responses.items import HOSTED, KNOWN, kind_of, kinds_of
 from schemas.responses.parts import texts_of
 from schemas.responses.reading import take
 from schemas.responses.request import Item, Tool
@@ -77,7 +77,7 @@ def local_tools(raws: Sequence[Raw]) -> list[Raw]:
     kept = []
     for index, raw in enumerate(raws):
         tool = take(_decode_tool, raw, f"tools[{index}]")
-        if not is_local(tool.type):
+        if not is_local(tool.type, tool.environment):
             continue
         if tool.tools:
             inner = local_tools(tool.tools)
@@ -91,9 +91,8 @@ def local_tools(raws: Sequence[Raw]) -> list[Raw]:
 def _cleaned(raws: Sequence[Raw], *, own_blobs_only: bool) -> list[Raw]:
     kept: list[Raw] = []
     seen: set[str] = set()  # of ids: one that comes twice is refused
-    for raw in raws:
-        item = _decode_item(raw)
-        kind = kind_of(item)
+    items = [_decode_item(raw) for raw in raws]
+    for raw, item, kind in zip(raws, items, kinds_of(items), strict=True):
         if kind not in KNOWN:
             if text := texts_of(item.content):
                 kept.append(Raw(_encode({"role": "user", "content": text})))
