@@ -1,5 +1,7 @@
 """Owns OpenAI's chat answers as typed answer events: what a chat upstream says, for a caller of another dialect."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +13,7 @@ from workers.answers.base import Answer
 from workers.providers.base import Action, Fault
 
 CALLS_MAX: Final = 1_024  # of one choice: more is no answer
+HELD_CHARS_MAX: Final = 65_536  # of one answer: what is said while a call is not whole waits for its end
 
 _ENDS: Final = frozenset(("length", "content_filter"))  # any other reason is a way of having said all
 BROKEN_CALL: Final = Fault(
@@ -68,11 +71,18 @@ class _Call(Struct):
     id: str = ""
     name: str = ""
     pieces: list[str] = []
+    told: bool = False
 
     @property
     def whole(self) -> bool:
-        text = "".join(self.pieces)
-        return bool(text) and arguments(text) is not None
+        # Parsed only where the last piece may end an object, so that a long call costs little.
+        last = next((piece for piece in reversed(self.pieces) if not piece.isspace()), "")
+        return last.rstrip().endswith("}") and not self.broken
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody can use its arguments as they are; none at all can be used."""
+        return arguments("".join(self.pieces)) is None
 
 
 class _Calls:
@@ -80,7 +90,9 @@ class _Calls:
 
     def __init__(self) -> None:
         self.calls: dict[int, _Call] = {}
-        self.told = 0  # how many have been opened; the last of them takes fragments
+        self.told = 0  # how many have been opened
+        self.open: _Call | None = None  # the last of them, until something else is told: it takes fragments
+        self.held: list[tuple[str, Callable[[], bytes]]] = []  # said while it was not whole
 
 
 class ChatReader:
@@ -89,6 +101,7 @@ class ChatReader:
     def __init__(self, render: Answer) -> None:
         self._render = render
         self._calls: dict[int, _Calls] = {}
+        self._held_chars = 0
         self.fault: Fault | None = None
 
     def say(self, answer: ChatAnswerBody) -> bytes:
@@ -106,15 +119,39 @@ class ChatReader:
         render, index = self._render, choice.index
         out = b""
         if reasoning := said.reasoning_content or said.reasoning:
-            out += render.reasoning(index, reasoning)
+            out += self._tell(index, reasoning, partial(render.reasoning, index, reasoning))
         logprobs = choice.logprobs.content if choice.logprobs is not None else None
         if said.refusal:
-            out += render.refusal(index, said.refusal)
-        if said.content or not (said.refusal or reasoning):
-            out += render.text(index, said.content or "", logprobs)
+            out += self._tell(index, said.refusal, partial(render.refusal, index, said.refusal))
+        text = said.content or ""
+        if text or not (said.refusal or reasoning):
+            tell = partial(render.text, index, text, logprobs)
+            out += self._tell(index, text, tell) if text or logprobs else tell()
         for position, call in enumerate(said.tool_calls or ()):
             out += self._call(index, call, position)
         return out
+
+    def _tell(self, index: int, text: str, tell: Callable[[], bytes]) -> bytes:
+        """Tells it now; or, since that closes the call that is open, once that call is whole."""
+        state = self._calls.get(index)
+        if state is None or state.open is None:
+            return tell()
+        if not state.held and state.open.whole:
+            state.open = None
+            return tell()
+        state.held.append((text, tell))
+        self._held_chars += len(text) + 1
+        if self._held_chars <= HELD_CHARS_MAX:
+            return b""
+        if state.open.broken:
+            self.fault = BROKEN_CALL
+            return b""
+        return self._release(state)  # a call without arguments so far may well have none
+
+    def _release(self, state: _Calls) -> bytes:
+        held, state.held, state.open = state.held, [], None
+        self._held_chars -= sum(len(text) + 1 for text, _ in held)
+        return b"".join(tell() for _, tell in held)
 
     def _call(self, index: int, delta: _ToolCall, position: int) -> bytes:
         state = self._calls.setdefault(index, _Calls())
@@ -131,21 +168,26 @@ class ChatReader:
         fragment = function.arguments or ""
         if fragment:
             call.pieces.append(fragment)
-        ordered = list(state.calls.values())
-        if state.told and ordered[state.told - 1] is call:
-            return self._render.arguments(index, fragment)
-        return self._open(index, state, ordered)
+        if call is state.open:
+            out = self._render.arguments(index, fragment)
+            return out + self._release(state) if state.held and call.whole else out
+        if call.told:
+            if fragment.strip():
+                self.fault = BROKEN_CALL  # it was told as whole
+            return b""
+        return self._open(index, state, list(state.calls.values()))
 
     def _open(self, index: int, state: _Calls, ordered: list[_Call], *, all_of_them: bool = False) -> bytes:
         """Opens the calls whose turn it is: the next one once the one before it is whole."""
         out = b""
         while state.told < len(ordered):
-            if state.told and not all_of_them and not ordered[state.told - 1].whole:
+            if state.open is not None and not all_of_them and not state.open.whole:
                 break
             call = ordered[state.told]
             if not call.name and not all_of_them:
                 break
             state.told += 1
+            state.open, call.told = call, True
             out += self._render.tool(index, call.id, call.name)
             out += self._render.arguments(index, "".join(call.pieces))
         return out
@@ -155,8 +197,15 @@ class ChatReader:
         state = self._calls.get(index)
         if state is not None:
             ordered = list(state.calls.values())
-            if reason not in _ENDS and any(arguments("".join(call.pieces)) is None for call in ordered):
+            # Only what is told last can be shown as cut off: whatever is followed is taken for whole.
+            followed = reason not in _ENDS or any(text.strip() for text, _ in state.held)
+            if any(call.broken for call in (ordered if followed else ordered[:-1])):
                 self.fault = BROKEN_CALL
                 return b""
-            out = self._open(index, state, ordered, all_of_them=True)
+            if state.open is not None:
+                if state.open.broken:
+                    state.held.clear()  # blanks
+                out = self._release(state)
+            out += self._open(index, state, ordered, all_of_them=True)
+            state.open = None
         return out + self._render.finish(index, reason if reason in _ENDS else "stop")
