@@ -9,8 +9,10 @@ from msgspec import Struct
 
 from schemas.chat.conversations import arguments
 from schemas.errors import upstream_failed
+from schemas.json import UNREADABLE
 from workers.answers.base import Answer
 from workers.providers.base import Action, Fault
+from workers.providers.faults import NONSENSE
 
 CALLS_MAX: Final = 1_024  # of one choice: more is no answer
 HELD_CHARS_MAX: Final = 65_536  # of one answer: what is said while a call is not whole waits for its end
@@ -39,30 +41,39 @@ class _Said(Struct):
 
     content: str | None = None
     refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    reasoning_content: Any = None  # servers differ in these two: one that is no text says nothing
+    reasoning: Any = None
     tool_calls: list[_ToolCall] | None = None
 
 
+class _Top(Struct):
+    token: str
+    logprob: float | None
+
+
+class _Entry(_Top):
+    top_logprobs: list[_Top] | None = None
+
+
 class _Logprobs(Struct):
-    content: list[dict[str, Any]] | None = None
+    content: list[_Entry] | None = None
 
 
 class _Choice(Struct):
     index: int = 0
     delta: _Said | None = None
     message: _Said | None = None
-    logprobs: _Logprobs | None = None
+    logprobs: Any = None
     finish_reason: str | None = None
 
 
-class ChatAnswerBody(Struct):
+class _Body(Struct):
     """A chunk or a plain answer, as far as another dialect can say it."""
 
     choices: list[_Choice] = []
 
 
-decode = msgspec.json.Decoder(ChatAnswerBody).decode
+_decode = msgspec.json.Decoder(_Body).decode
 
 
 class _Call(Struct):
@@ -96,7 +107,7 @@ class _Calls:
 
 
 class ChatReader:
-    """Tells one chat answer to an `Answer`. `fault` is set for calls whose arguments nobody can use."""
+    """Tells one chat answer to an `Answer`. `fault` is set for what cannot be read, or calls that nobody can use."""
 
     def __init__(self, render: Answer) -> None:
         self._render = render
@@ -104,8 +115,13 @@ class ChatReader:
         self._held_chars = 0
         self.fault: Fault | None = None
 
-    def say(self, answer: ChatAnswerBody) -> bytes:
-        """What the caller is sent for one chunk, or for a plain body."""
+    def say(self, raw: bytes) -> bytes:
+        """What the caller is sent for one chunk, or for a plain body, as JSON."""
+        try:
+            answer = _decode(raw)
+        except UNREADABLE:
+            self.fault = NONSENSE
+            return b""
         out = b""
         for choice in answer.choices:
             said = choice.delta or choice.message
@@ -118,9 +134,9 @@ class ChatReader:
     def _say(self, choice: _Choice, said: _Said) -> bytes:
         render, index = self._render, choice.index
         out = b""
-        if reasoning := said.reasoning_content or said.reasoning:
+        if reasoning := _text(said.reasoning_content) or _text(said.reasoning):
             out += self._tell(index, reasoning, partial(render.reasoning, index, reasoning))
-        logprobs = choice.logprobs.content if choice.logprobs is not None else None
+        logprobs = _logprobs(choice.logprobs)
         if said.refusal:
             out += self._tell(index, said.refusal, partial(render.refusal, index, said.refusal))
         text = said.content or ""
@@ -209,3 +225,19 @@ class ChatReader:
             out += self._open(index, state, ordered, all_of_them=True)
             state.open = None
         return out + self._render.finish(index, reason if reason in _ENDS else "stop")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _logprobs(value: Any) -> list[dict[str, Any]] | None:
+    """The entries of a choice's logprobs, as they came; None where they are not in OpenAI's shape."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        msgspec.convert(value, _Logprobs)
+    except msgspec.ValidationError:
+        return None
+    entries: list[dict[str, Any]] | None = value.get("content")
+    return entries

@@ -10,7 +10,7 @@ from schemas.dialects.messages.request import MESSAGES
 from schemas.responses.request import RESPONSES
 from tests.workers.providers.anthropic.cases import job
 from workers.answers import answers
-from workers.providers.chat_answers import BROKEN_CALL, HELD_CHARS_MAX, ChatReader, decode
+from workers.providers.chat_answers import BROKEN_CALL, HELD_CHARS_MAX, ChatReader
 
 BODIES: dict[str, dict[str, Any]] = {
     MESSAGES: {"max_tokens": 64, "thinking": {"type": "enabled", "budget_tokens": 1_024}},
@@ -39,7 +39,7 @@ class Told:
         out = b""
         for delta, reason in [*((delta, None) for delta in deltas), ({}, finish)]:
             choice = {"index": 0, "delta": delta, "finish_reason": reason}
-            out += reader.say(decode(json.dumps({"choices": [choice]}).encode()))
+            out += reader.say(json.dumps({"choices": [choice]}).encode())
             if reader.fault is not None:
                 break
         self.fault = reader.fault
