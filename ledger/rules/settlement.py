@@ -112,7 +112,10 @@ def _is_of(hold: Hold, bill: UsageRow, event: UsageEvent) -> bool:
 def _charges(book: Book, hold: Hold, event: UsageEvent) -> tuple[int, int]:
     # At the price and rate that the hold pinned for what served: what the caller owes, and list price.
     terms = book.terms(hold, event.candidate)
-    return book.catalogue.charges(terms.price_ref, event.usage, Decimal(terms.rate), event.uplifts)
+    uplifts = event.uplifts
+    if event.tier_unsaid:  # as the edge's own estimate: it is taken to have been served as it asked
+        uplifts = tuple(dict.fromkeys((*surprises.uplifts_of(terms), *uplifts)))
+    return book.catalogue.charges(terms.price_ref, event.usage, Decimal(terms.rate), uplifts)
 
 
 def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:

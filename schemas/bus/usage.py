@@ -64,6 +64,9 @@ class UsageEvent(Struct, frozen=True, array_like=True):
     gives_way: bool = (
         False  # it failed before its caller saw anything, and another candidate may serve: bills nobody
     )
+    tier_unsaid: bool = (
+        False  # estimated, and its provider had not said what it serves under: as its hold reckons
+    )
 
 
 class UsageBatch(Struct, frozen=True, array_like=True):

@@ -48,4 +48,5 @@ def usage_event(
         finished_ms=wall_ms,
         candidate=job.candidate,
         gives_way=gives_way,
+        tier_unsaid=billed and tries.tier_unsaid,
     )

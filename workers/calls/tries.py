@@ -4,7 +4,7 @@ from schemas.bus.frames import Job
 from schemas.bus.usage import Known, Outcome, Try, estimate, estimate_tokens
 from schemas.errors import upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.providers.base import Action, Exchange, Fault
+from workers.providers.base import Action, Exchange, Fault, Headed
 
 HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop leaves behind
 
@@ -12,13 +12,14 @@ HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop 
 class Tries:
     """The tries of one attempt, in order. Billed are those with usage: of each exchange its last try, if any."""
 
-    __slots__ = ("_job", "_served", "made", "refused")
+    __slots__ = ("_job", "_served", "made", "refused", "tier_unsaid")
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []
         self.made: list[Try] = []
         self.refused = False  # by the last of them, as the caller's own fault
+        self.tier_unsaid = False  # of what served last: it broke off before its provider told tier or region
 
     @property
     def usage(self) -> TokenUsage:
@@ -65,6 +66,9 @@ class Tries:
         )
         if usage is not NO_USAGE:
             self._served.append((usage, known, exchange.uplifts))
+            # Providers tell it with usage, or in the head: who reads that starts out from what was asked for.
+            unsaid = exchange.usage is None and not isinstance(exchange, Headed)
+            self.tier_unsaid = unsaid and known is Known.ESTIMATED
 
     def _usage(
         self, exchange: Exchange, status: int, fault: Fault | None, exchanges: int, *, caller_left: bool

@@ -1,5 +1,7 @@
 """Owns OpenAI's chat answers as typed answer events: what a chat upstream says, for a caller of another dialect."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -7,10 +9,13 @@ from msgspec import Struct
 
 from schemas.chat.conversations import arguments
 from schemas.errors import upstream_failed
+from schemas.json import UNREADABLE
 from workers.answers.base import Answer
 from workers.providers.base import Action, Fault
+from workers.providers.faults import NONSENSE
 
 CALLS_MAX: Final = 1_024  # of one choice: more is no answer
+HELD_CHARS_MAX: Final = 65_536  # of one answer: what is said while a call is not whole waits for its end
 
 _ENDS: Final = frozenset(("length", "content_filter"))  # any other reason is a way of having said all
 BROKEN_CALL: Final = Fault(
@@ -36,30 +41,39 @@ class _Said(Struct):
 
     content: str | None = None
     refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    reasoning_content: Any = None  # servers differ in these two: one that is no text says nothing
+    reasoning: Any = None
     tool_calls: list[_ToolCall] | None = None
 
 
+class _Top(Struct):
+    token: str
+    logprob: float | None
+
+
+class _Entry(_Top):
+    top_logprobs: list[_Top] | None = None
+
+
 class _Logprobs(Struct):
-    content: list[dict[str, Any]] | None = None
+    content: list[_Entry] | None = None
 
 
 class _Choice(Struct):
     index: int = 0
     delta: _Said | None = None
     message: _Said | None = None
-    logprobs: _Logprobs | None = None
+    logprobs: Any = None
     finish_reason: str | None = None
 
 
-class ChatAnswerBody(Struct):
+class _Body(Struct):
     """A chunk or a plain answer, as far as another dialect can say it."""
 
     choices: list[_Choice] = []
 
 
-decode = msgspec.json.Decoder(ChatAnswerBody).decode
+_decode = msgspec.json.Decoder(_Body).decode
 
 
 class _Call(Struct):
@@ -68,11 +82,18 @@ class _Call(Struct):
     id: str = ""
     name: str = ""
     pieces: list[str] = []
+    told: bool = False
 
     @property
     def whole(self) -> bool:
-        text = "".join(self.pieces)
-        return bool(text) and arguments(text) is not None
+        # Parsed only where the last piece may end an object, so that a long call costs little.
+        last = next((piece for piece in reversed(self.pieces) if not piece.isspace()), "")
+        return last.rstrip().endswith("}") and not self.broken
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody can use its arguments as they are; none at all can be used."""
+        return arguments("".join(self.pieces)) is None
 
 
 class _Calls:
@@ -80,19 +101,27 @@ class _Calls:
 
     def __init__(self) -> None:
         self.calls: dict[int, _Call] = {}
-        self.told = 0  # how many have been opened; the last of them takes fragments
+        self.told = 0  # how many have been opened
+        self.open: _Call | None = None  # the last of them, until something else is told: it takes fragments
+        self.held: list[tuple[str, Callable[[], bytes]]] = []  # said while it was not whole
 
 
 class ChatReader:
-    """Tells one chat answer to an `Answer`. `fault` is set for calls whose arguments nobody can use."""
+    """Tells one chat answer to an `Answer`. `fault` is set for what cannot be read, or calls that nobody can use."""
 
     def __init__(self, render: Answer) -> None:
         self._render = render
         self._calls: dict[int, _Calls] = {}
+        self._held_chars = 0
         self.fault: Fault | None = None
 
-    def say(self, answer: ChatAnswerBody) -> bytes:
-        """What the caller is sent for one chunk, or for a plain body."""
+    def say(self, raw: bytes) -> bytes:
+        """What the caller is sent for one chunk, or for a plain body, as JSON."""
+        try:
+            answer = _decode(raw)
+        except UNREADABLE:
+            self.fault = NONSENSE
+            return b""
         out = b""
         for choice in answer.choices:
             said = choice.delta or choice.message
@@ -105,16 +134,40 @@ class ChatReader:
     def _say(self, choice: _Choice, said: _Said) -> bytes:
         render, index = self._render, choice.index
         out = b""
-        if reasoning := said.reasoning_content or said.reasoning:
-            out += render.reasoning(index, reasoning)
-        logprobs = choice.logprobs.content if choice.logprobs is not None else None
+        if reasoning := _text(said.reasoning_content) or _text(said.reasoning):
+            out += self._tell(index, reasoning, partial(render.reasoning, index, reasoning))
+        logprobs = _logprobs(choice.logprobs)
         if said.refusal:
-            out += render.refusal(index, said.refusal)
-        if said.content or not (said.refusal or reasoning):
-            out += render.text(index, said.content or "", logprobs)
+            out += self._tell(index, said.refusal, partial(render.refusal, index, said.refusal))
+        text = said.content or ""
+        if text or not (said.refusal or reasoning):
+            tell = partial(render.text, index, text, logprobs)
+            out += self._tell(index, text, tell) if text or logprobs else tell()
         for position, call in enumerate(said.tool_calls or ()):
             out += self._call(index, call, position)
         return out
+
+    def _tell(self, index: int, text: str, tell: Callable[[], bytes]) -> bytes:
+        """Tells it now; or, since that closes the call that is open, once that call is whole."""
+        state = self._calls.get(index)
+        if state is None or state.open is None:
+            return tell()
+        if not state.held and state.open.whole:
+            state.open = None
+            return tell()
+        state.held.append((text, tell))
+        self._held_chars += len(text) + 1
+        if self._held_chars <= HELD_CHARS_MAX:
+            return b""
+        if state.open.broken:
+            self.fault = BROKEN_CALL
+            return b""
+        return self._release(state)  # a call without arguments so far may well have none
+
+    def _release(self, state: _Calls) -> bytes:
+        held, state.held, state.open = state.held, [], None
+        self._held_chars -= sum(len(text) + 1 for text, _ in held)
+        return b"".join(tell() for _, tell in held)
 
     def _call(self, index: int, delta: _ToolCall, position: int) -> bytes:
         state = self._calls.setdefault(index, _Calls())
@@ -131,21 +184,26 @@ class ChatReader:
         fragment = function.arguments or ""
         if fragment:
             call.pieces.append(fragment)
-        ordered = list(state.calls.values())
-        if state.told and ordered[state.told - 1] is call:
-            return self._render.arguments(index, fragment)
-        return self._open(index, state, ordered)
+        if call is state.open:
+            out = self._render.arguments(index, fragment)
+            return out + self._release(state) if state.held and call.whole else out
+        if call.told:
+            if fragment.strip():
+                self.fault = BROKEN_CALL  # it was told as whole
+            return b""
+        return self._open(index, state, list(state.calls.values()))
 
     def _open(self, index: int, state: _Calls, ordered: list[_Call], *, all_of_them: bool = False) -> bytes:
         """Opens the calls whose turn it is: the next one once the one before it is whole."""
         out = b""
         while state.told < len(ordered):
-            if state.told and not all_of_them and not ordered[state.told - 1].whole:
+            if state.open is not None and not all_of_them and not state.open.whole:
                 break
             call = ordered[state.told]
             if not call.name and not all_of_them:
                 break
             state.told += 1
+            state.open, call.told = call, True
             out += self._render.tool(index, call.id, call.name)
             out += self._render.arguments(index, "".join(call.pieces))
         return out
@@ -155,8 +213,31 @@ class ChatReader:
         state = self._calls.get(index)
         if state is not None:
             ordered = list(state.calls.values())
-            if reason not in _ENDS and any(arguments("".join(call.pieces)) is None for call in ordered):
+            # Only what is told last can be shown as cut off: whatever is followed is taken for whole.
+            followed = reason not in _ENDS or any(text.strip() for text, _ in state.held)
+            if any(call.broken for call in (ordered if followed else ordered[:-1])):
                 self.fault = BROKEN_CALL
                 return b""
-            out = self._open(index, state, ordered, all_of_them=True)
+            if state.open is not None:
+                if state.open.broken:
+                    state.held.clear()  # blanks
+                out = self._release(state)
+            out += self._open(index, state, ordered, all_of_them=True)
+            state.open = None
         return out + self._render.finish(index, reason if reason in _ENDS else "stop")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _logprobs(value: Any) -> list[dict[str, Any]] | None:
+    """The entries of a choice's logprobs, as they came; None where they are not in OpenAI's shape."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        msgspec.convert(value, _Logprobs)
+    except msgspec.ValidationError:
+        return None
+    entries: list[dict[str, Any]] | None = value.get("content")
+    return entries

@@ -16,7 +16,7 @@ from schemas.money.pricing import TokenUsage
 from workers.answers import answers
 from workers.answers.base import Answer
 from workers.providers.base import Exchange, Fault, RefusedError, Yielding
-from workers.providers.chat_answers import ChatReader, decode
+from workers.providers.chat_answers import ChatReader
 from workers.providers.chat_bodies import chat_body
 from workers.upstream.request import UpstreamRequest
 
@@ -135,7 +135,7 @@ class _Emulated:
         chat = self._chat.answer(body)
         if self._chat.fault is not None:
             return b""
-        self._reader.say(decode(chat))
+        self._reader.say(chat)
         return self._end() if self._reader.fault is None else b""
 
     def feed(self, data: bytes) -> bytes:
@@ -149,7 +149,7 @@ class _Emulated:
     def _chunks(self, chat: bytes) -> bytes:
         out = b""
         for event in chat.split(_EVENT_END)[:-1]:
-            out += self._reader.say(decode(event[_DATA_BYTES:]))
+            out += self._reader.say(event[_DATA_BYTES:])
             if self._reader.fault is not None:
                 return out
         return out + self._end() if self._chat.finished else out

@@ -10,6 +10,7 @@ from ledger.commits.opening import write_catalogue
 from ledger.prices.reach import NAMES_MAX, Surprises, pool_regions
 from ledger.verbs.surprises import surprises
 from runtime.settings.settings import AccountSettings, PoolSettings
+from schemas.bus.usage import Known, Outcome
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Price, PriceTier, TokenUsage, bound, charge
@@ -152,6 +153,45 @@ async def test_an_estimate_is_billed_at_what_was_asked_for(source: Source, clock
     assert await books.estimate(hold, USAGE)
     (row,) = await books.usage()
     assert row["billed_nano"] == charge(USAGE, SOL, RATE, ("priority",))
+    await books.check()
+    await books.close()
+
+
+@pytest.mark.parametrize("known", [Known.ESTIMATED, Known.REPORTED])
+async def test_a_call_that_broke_off_before_its_tier_was_said(
+    source: Source, clock: Clock, known: Known
+) -> None:
+    """A hang-up's estimate costs what was asked for, at most the hold, and so does its try; what was said is believed."""
+    books = await opened(source, clock)
+    unsaid, total = known is Known.ESTIMATED, 0
+    for name, asked, told in (
+        ("r1", ("priority",), ()),
+        ("r2", ("priority", "us"), ("us",)),
+        ("r3", (), ()),
+    ):
+        hold = await books.hold(name, prompt=1_300, limit=200, uplifts=asked)
+        cancelled = event(name, USAGE, outcome=Outcome.CANCELLED, known=known, uplifts=told)
+        await books.settle(structs.replace(cancelled, tier_unsaid=unsaid))
+        row = next(one for one in await books.usage() if one["request_id"] == name)
+        under = asked if unsaid else told
+        assert row["billed_nano"] == charge(USAGE, SOL, RATE, under) <= hold.amount_nano
+        assert row["list_nano"] == charge(USAGE, SOL, Decimal(1), under)
+        total += row["list_nano"]
+        assert await books.account("upstream:openai:main") == 1000 * USD - total
+    await books.check()
+    await books.close()
+
+
+@pytest.mark.uncollected("its estimate is larger than what it was granted")
+async def test_a_broken_off_call_never_costs_more_than_its_hold(source: Source, clock: Clock) -> None:
+    """The hold's own tier is a reason to charge up to the hold, and no more."""
+    books = await opened(source, clock)
+    hold = await books.hold("r1", prompt=1_300, limit=200, uplifts=("priority",))
+    more = structs.replace(USAGE, output=5_000)
+    cancelled = event("r1", more, outcome=Outcome.CANCELLED, known=Known.ESTIMATED)
+    await books.settle(structs.replace(cancelled, tier_unsaid=True))
+    (row,) = await books.usage()
+    assert row["billed_nano"] == hold.amount_nano
     await books.check()
     await books.close()
 

@@ -12,6 +12,7 @@ from tests.fakes.anthropic import ending, framed, opening, texts, whole
 from tests.workers.providers.anthropic.cases import ACCOUNT, OLD, chunks, job
 from workers.providers.anthropic.family import Anthropic
 from workers.providers.base import RefusedError
+from workers.providers.faults import NONSENSE
 from workers.providers.openai.family import OpenAI
 
 GPT = next(model for model in BUILTIN if model.id == "gpt-4o")
@@ -121,6 +122,59 @@ def test_a_cut_of_openais_bytes_is_a_fault():
     made.request(AccountSettings(id="a", api_key="k"))
     assert len(chunks(made.feed(openai_chunk("Hey")) + made.close())) == 1
     assert made.fault is not None
+
+
+ENTRY = {"token": "Hey", "logprob": -0.1, "bytes": None, "top_logprobs": []}
+
+
+@pytest.mark.parametrize("base_url", ["", "http://server/v1"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("odd", "extra"),
+    [
+        ({"reasoning": {"text": "x"}}, {}),
+        ({"reasoning_content": ["x"]}, {}),
+        *(
+            ({}, {"logprobs": logprobs})
+            for logprobs in (
+                [],
+                "none",
+                {"content": {}},
+                {"content": [{}]},
+                {"content": [ENTRY | {"logprob": "low"}]},
+                {"content": [ENTRY | {"top_logprobs": [{"token": "x"}]}]},
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_read_costs_only_itself(base_url, stream, odd, extra):
+    """Reasoning and logprobs of another shape than OpenAI's are left out; the text arrives."""
+    (made,) = OpenAI().open(job({"prompt": "hi", "stream": stream}, limit=16), GPT, {})
+    made.request(AccountSettings(id="a", api_key="k", base_url=base_url))
+    said = {"role": "assistant", "content": "Hey"} | odd
+    if stream:
+        data = openai_chunk(**{"delta": said} | extra) + openai_chunk(finish="stop") + b"data: [DONE]\n\n"
+        (first, *_) = chunks(made.feed(data) + made.close())
+    else:
+        choice = {"index": 0, "message": said, "finish_reason": "stop"} | extra
+        first = json.loads(made.answer(json.dumps({"id": "x", "choices": [choice]}).encode()))
+    assert made.fault is None
+    assert made.finished
+    assert (first["choices"][0]["text"], first["choices"][0]["logprobs"]) == ("Hey", None)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_cannot_be_read_is_a_fault(stream):
+    """What nobody can tell is a fault that has another account tried, and raises nothing."""
+    (made,) = OpenAI().open(job({"prompt": "hi", "stream": stream}, limit=16), GPT, {})
+    made.request(AccountSettings(id="a", api_key="k"))
+    if stream:
+        assert made.feed(openai_chunk(delta={"content": {"text": "x"}})) == b""
+    else:
+        choice = {"index": 0, "message": {"content": {"text": "x"}}, "finish_reason": "stop"}
+        assert made.answer(json.dumps({"id": "x", "choices": [choice]}).encode()) == b""
+    assert made.fault is NONSENSE
+    assert not made.finished
 
 
 def test_openais_plain_answers():
