@@ -95,8 +95,12 @@ async def serve(
     rules: Rules = Rules(),  # noqa: B008  frozen
     quiet_s: float = QUIET_S,
     clock: Callable[[], int] | None = None,
+    ready: asyncio.Event | None = None,
 ) -> None:
-    """Runs a ledger until `stop` is set, then commits what is queued and ends. Raises SettingsError."""
+    """Runs a ledger until `stop` is set, then commits what is queued and ends; `ready` is set once it answers.
+
+    Raises SettingsError, and BusDown for a NATS that is lost before that.
+    """
     if not settings.pepper:
         raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
     today = datetime.now(UTC).date()
@@ -142,6 +146,8 @@ async def serve(
         for task in tasks:
             stack.callback(task.cancel)
         unlisten = await requests.listen()
+        if ready is not None:
+            ready.set()
         _logger.info("ready", database=store.dialect, models=len(models), catalogue=sold.version)
         stopping = asyncio.ensure_future(stop.wait())
         stack.callback(stopping.cancel)

@@ -66,10 +66,14 @@ class Deployment:
             models=BUILTIN,
             pools=POOLS,
         )
-        stop = asyncio.Event()
-        task = asyncio.ensure_future(serve(settings, stop, quiet_s=0.0, clock=self.clock))
+        stop, ready = asyncio.Event(), asyncio.Event()
+        task = asyncio.ensure_future(serve(settings, stop, quiet_s=0.0, clock=self.clock, ready=ready))
         self.running.append((stop, task))
-        await until(self.answers, "a ledger answers")
+
+        async def answers() -> bool:
+            return await self.answers() and ready.is_set()  # itself, and not another that was there before
+
+        await until(answers, "a ledger answers")
 
     async def answers(self) -> bool:
         """Whether some ledger answers."""

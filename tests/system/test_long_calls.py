@@ -1,6 +1,7 @@
 """Owns how long calls may take over the whole path, with small figures: progress is never cut, silence and the total are."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
@@ -218,7 +219,8 @@ async def test_a_hold_lives_as_long_as_its_stream(
         stop = asyncio.Event()
         rules = Rules(lease_ms=int(LEASE_S * 1000))
         edge = Edge(settings, LIMITS)
-        async with asyncio.TaskGroup() as services:
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as services:
+            stack.push_async_callback(edge.close)
             services.create_task(serve_ledger(settings, stop, rules=rules, quiet_s=0.0))
             services.create_task(serve_workers(settings, ("openai",), stop))
             await edge.open()
@@ -236,10 +238,10 @@ async def test_a_hold_lives_as_long_as_its_stream(
                         leave=lambda _: states.update(row[0] for row in read(database_url, STATES)) or False,
                     )
                 assert seen.complete, seen
-                assert states == {"open"}
+                # The last events come once the bill is durable; until then it lived, and was never estimated.
+                assert states in ({"open"}, {"open", "settled"})
                 sql = "SELECT h.state, u.known, u.output FROM holds h JOIN usage u ON u.request_id = h.request_id"
                 await until(lambda: read(database_url, sql), 10, "the bill")
                 assert read(database_url, sql) == [("settled", "reported", 30)]
             finally:
                 stop.set()
-        await edge.close()
