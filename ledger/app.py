@@ -29,6 +29,7 @@ from runtime.settings.settings import Settings, SettingsError
 from runtime.settings.sold import unrouted
 from schemas.bus.subjects import BEATS, Role
 from schemas.catalogue.families import SANDBOX
+from schemas.catalogue.model import Model
 from schemas.catalogue.profiles import PICTURE_TOKENS_MAX
 
 GRACE_S = 3.0  # for what is queued at a stop
@@ -112,8 +113,7 @@ async def serve(
         _say_guesses(settings)
         _say_age(settings, today)
         telemetry = _the_telemetry()
-        elsewhere = tuple(unrouted(settings, {model.id for model in models}, today))
-        sold = Catalogue(models, pool_regions(settings.pools), settings.aliases, elsewhere)
+        sold = _catalogue(settings, models, today)
         committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
@@ -140,9 +140,8 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
-        tasks = [
-            asyncio.ensure_future(work) for work in (consumer.run(), consumer.watch_forever(), expiry.run())
-        ]
+        works = (consumer.run(), consumer.watch_forever(), expiry.run())
+        tasks = [asyncio.ensure_future(work) for work in works]
         for task in tasks:
             stack.callback(task.cancel)
         unlisten = await requests.listen()
@@ -159,6 +158,11 @@ async def serve(
         consumer.stop()
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
+
+
+def _catalogue(settings: Settings, models: tuple[Model, ...], today: date) -> Catalogue:
+    elsewhere = tuple(unrouted(settings, {model.id for model in models}, today))
+    return Catalogue(models, pool_regions(settings.pools), settings.aliases, elsewhere)
 
 
 async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
