@@ -1,13 +1,11 @@
 """Owns Claude Code for tests: installs it once, pinned by hash, and has it do one task in an empty folder."""
 
-import fcntl
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.node import INSTALL_S, NODE, NPM
+from tests.fakes.node import install_locked
 from tests.fakes.tokn import ROOT, environment
 
 SOURCE = ROOT / "tests" / "system" / "claude_code"
@@ -17,30 +15,10 @@ TASK_S = 90
 
 def install() -> Path:
     """The program, installed under .build/claude_code unless it is there already. One test process at a time does."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        _install()
+    install_locked(SOURCE, FOLDER)
     # The package's own launcher is put in its place by a script, and none is run.
     (program,) = FOLDER.glob("node_modules/@anthropic-ai/claude-code-*/claude")
     return program
-
-
-def _install() -> None:
-    lock = (SOURCE / "package-lock.json").read_bytes()
-    done = FOLDER / "installed-lock.json"
-    if done.exists() and done.read_bytes() == lock:
-        return
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(SOURCE / name, FOLDER)
-    subprocess.run(
-        [str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=FOLDER,
-        check=True,
-        capture_output=True,
-        timeout=INSTALL_S,
-    )
-    done.write_bytes(lock)
 
 
 def ask(url: str, key: str, model: str, task: str, home: Path) -> dict[str, Any]:

@@ -19,39 +19,44 @@ FOLDER = ROOT / ".build" / "node"
 INSTALL_S = 120
 
 
-def install() -> None:
-    """Installs the locked packages under .build/node, unless they are there already. One test process at a time does."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as held:
+def install_locked(source: Path, folder: Path, *scripts: str, within_s: float = INSTALL_S) -> None:
+    """Installs a folder's locked packages, unless they are there already, and copies its scripts beside them.
+
+    One test process at a time does; npm runs none of the packages' own scripts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        _install()
+        for name in scripts:
+            _put(source / name, folder / name)
+        done = folder / "installed-lock.json"
+        lock = (source / "package-lock.json").read_bytes()
+        if done.exists() and done.read_bytes() == lock:
+            return
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(source / name, folder)
+        subprocess.run(
+            [str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=within_s,
+        )
+        done.write_bytes(lock)
 
 
-def _install() -> None:
-    lock = (SOURCE / "package-lock.json").read_bytes()
-    done = FOLDER / "installed-lock.json"
-    calls = (SOURCE / "calls.mjs").read_bytes()
-    if not (FOLDER / "calls.mjs").exists() or (FOLDER / "calls.mjs").read_bytes() != calls:
-        (FOLDER / "calls.mjs").write_bytes(calls)
-    if done.exists() and done.read_bytes() == lock:
-        return
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(SOURCE / name, FOLDER)
-    subprocess.run(
-        [str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=FOLDER,
-        check=True,
-        capture_output=True,
-        timeout=INSTALL_S,
-    )
-    done.write_bytes(lock)
+def _put(script: Path, place: Path) -> None:
+    """Another process may be reading it: what is there and the same stays."""
+    wanted = script.read_bytes()
+    if not place.exists() or place.read_bytes() != wanted:
+        place.write_bytes(wanted)
 
 
 class NodeSdk:
     """One node process with the SDK. `call` answers {"ok": …} or {"error": {class, message, status, …}}."""
 
     def __init__(self, base_url: str) -> None:
-        install()
+        install_locked(SOURCE, FOLDER, "calls.mjs")
         self.base_url = base_url
 
     def __enter__(self) -> Self:

@@ -1,41 +1,22 @@
 """Owns the programs that people use, for the long run: installed once, pinned by hash, and run against a gateway."""
 
-import fcntl
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.node import NODE, NPM
+from tests.fakes.node import NODE, install_locked
 from tests.fakes.tokn import ROOT, Tokn, environment
 
 SOURCE = ROOT / "tests" / "system" / "programs"
 FOLDER = ROOT / ".build" / "programs"
 INSTALL_S = 300  # some hundred megabytes
 RUN_S = 90
-_FILES = ("package.json", "package-lock.json", "loop.mjs")
 
 
 def install() -> None:
     """Installs the locked packages, unless they are there already. One test process at a time does."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        done = FOLDER / "installed-lock.json"
-        lock = (SOURCE / "package-lock.json").read_bytes()
-        for name in _FILES:
-            shutil.copy(SOURCE / name, FOLDER)
-        if done.exists() and done.read_bytes() == lock:
-            return
-        subprocess.run(
-            [str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=FOLDER,
-            check=True,
-            capture_output=True,
-            timeout=INSTALL_S,
-        )
-        done.write_bytes(lock)
+    install_locked(SOURCE, FOLDER, "loop.mjs", within_s=INSTALL_S)
 
 
 def _node(
