@@ -1,13 +1,16 @@
 """Owns the seam between a worker and an account's own list of models: what is asked for, and what a list can say."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
 from runtime.settings.settings import AccountSettings
+from schemas.json import UNREADABLE
 from workers.upstream.request import UpstreamRequest
+
+T = TypeVar("T")
 
 ID_CHARS_MAX: Final = 256
 IDS_MAX: Final = 20_000  # of one list
@@ -51,6 +54,14 @@ class Listing(Protocol):
     def models(self, account: AccountSettings, today: date) -> Reading:
         """A new reading of an account's list, on a day."""
         ...
+
+
+def page_of(decode: Callable[[bytes], T], body: bytes) -> T:
+    """A page as its family's types. Raises ListError for what is none."""
+    try:
+        return decode(body)
+    except UNREADABLE as error:
+        raise ListError(str(error)) from None
 
 
 def gathered(models: dict[str, Listed], page: Iterable[Listed]) -> None:

@@ -7,8 +7,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from schemas.json import UNREADABLE
-from workers.providers.listing import Listed, ListError, count_of, day_of, gathered
+from workers.providers.listing import Listed, ListError, count_of, day_of, gathered, page_of
 from workers.upstream.request import UpstreamRequest
 
 PAGE_MODELS: Final = 1_000  # the most that one page may have
@@ -50,10 +49,7 @@ class AnthropicReading:
 
     def take(self, body: bytes) -> None:
         """One page. Raises ListError."""
-        try:
-            page = _decode(body)
-        except UNREADABLE as error:
-            raise ListError(str(error)) from None
+        page = page_of(_decode, body)
         gathered(self.models, map(self._listed, page.data))
         last = page.last_id or (page.data[-1].id if page.data else "")
         if page.has_more and not last:

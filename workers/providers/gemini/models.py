@@ -6,8 +6,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from schemas.json import UNREADABLE
-from workers.providers.listing import Listed, ListError, count_of, gathered
+from workers.providers.listing import Listed, count_of, gathered, page_of
 from workers.upstream.request import UpstreamRequest
 
 PAGE_MODELS: Final = 1_000  # the most that one page may have
@@ -48,10 +47,7 @@ class GeminiReading:
 
     def take(self, body: bytes) -> None:
         """One page. Raises ListError."""
-        try:
-            page = _decode(body)
-        except UNREADABLE as error:
-            raise ListError(str(error)) from None
+        page = page_of(_decode, body)
         gathered(self.models, (_listed(one) for one in page.models if _generates(one)))
         self._token = page.next_page_token or None
 

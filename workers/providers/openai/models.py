@@ -6,8 +6,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from schemas.json import UNREADABLE
-from workers.providers.listing import Listed, ListError, count_of, day_of, gathered
+from workers.providers.listing import Listed, ListError, count_of, day_of, gathered, page_of
 from workers.upstream.request import UpstreamRequest
 
 
@@ -47,10 +46,7 @@ class OpenAIReading:
 
     def take(self, body: bytes) -> None:
         """One page. Raises ListError."""
-        try:
-            page = _decode(body)
-        except UNREADABLE as error:
-            raise ListError(str(error)) from None
+        page = page_of(_decode, body)
         if isinstance(page, list):
             page = _Page(page)
         gathered(self.models, (_listed(one) for one in page.data if one.active is not False))
