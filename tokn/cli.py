@@ -33,7 +33,6 @@ from tokn.errors import NoLedgerError, RefusedError
 from tokn.models import models_app
 from tokn.options import AsJson, Config, Data, folder_of, ledger_of
 
-EXIT_USAGE = 2
 EXIT_NO_LEDGER = 4
 AUDIT_FINDINGS_SHOWN = 50
 MISSING_SHOWN = 50
