@@ -16,6 +16,7 @@ from tests.fakes.bedrock import Reply
 from tests.fakes.bedrock import _default as bedrock_default
 from tests.fakes.families import RATE, pool_toml, stages
 from tests.fakes.node import NodeSdk
+from tests.fakes.receipts import receipt
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn, wait_for
 from workers.providers.sandbox.vectors import vector
@@ -65,16 +66,6 @@ def http(tokn):
     headers = {"Authorization": f"Bearer {tokn.key}"}
     with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as client:
         yield client
-
-
-def receipt(http: httpx.Client, request_id: str) -> dict[str, Any]:
-    """The receipt of a call, once it is in the books."""
-
-    def look() -> Any:
-        answer = http.get(f"/v1/generations/{request_id}")
-        return answer.json() if answer.status_code == 200 else None
-
-    return dict(wait_for(look, 10, f"a receipt of {request_id}"))
 
 
 def billed_nano(tokens: int, usd_per_million: str, rate: Decimal = RATE) -> int:

@@ -13,8 +13,9 @@ from tests.fakes import conversation
 from tests.fakes.anthropic import error_body
 from tests.fakes.dialects import Answer, counted
 from tests.fakes.families import PROVIDERS, by_hand, config, stages
+from tests.fakes.receipts import receipt
 from tests.fakes.stages import Error
-from tests.fakes.tokn import Tokn, wait_for
+from tests.fakes.tokn import Tokn
 
 pytestmark = pytest.mark.system
 
@@ -82,16 +83,6 @@ def ask(
     with sdk.messages.stream(**body) as events:
         message = events.get_final_message()
         return message, events.response.headers
-
-
-def receipt(http: httpx.Client, request_id: str) -> dict[str, Any]:
-    """The receipt of a call, once it is in the books."""
-
-    def look() -> Any:
-        answer = http.get(f"/v1/generations/{request_id}")
-        return answer.json() if answer.status_code == 200 else None
-
-    return dict(wait_for(look, 10, f"a receipt of {request_id}"))
 
 
 @every_family

@@ -21,6 +21,7 @@ from tests.fakes.families import (
     stages,
 )
 from tests.fakes.openai import Reply
+from tests.fakes.receipts import receipt
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn, wait_for
 from workers.providers.gemini.request import LOST_SIGNATURE
@@ -71,16 +72,6 @@ def http(tokn):
     headers = {"Authorization": f"Bearer {tokn.key}"}
     with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as client:
         yield client
-
-
-def receipt(http: httpx.Client, request_id: str) -> dict[str, Any]:
-    """The receipt of a call, once it is in the books."""
-
-    def look() -> Any:
-        answer = http.get(f"/v1/generations/{request_id}")
-        return answer.json() if answer.status_code == 200 else None
-
-    return dict(wait_for(look, 10, f"a receipt of {request_id}"))
 
 
 def check_bill(http: httpx.Client, request_id: str, usage: TokenUsage) -> None:

@@ -11,7 +11,8 @@ from msgspec import structs
 from schemas.money.pricing import TokenUsage
 from tests.fakes.dialects import Answer
 from tests.fakes.families import PROVIDERS, by_hand, config, stages
-from tests.fakes.tokn import Tokn, wait_for
+from tests.fakes.receipts import receipt
+from tests.fakes.tokn import Tokn
 
 pytestmark = pytest.mark.system
 
@@ -128,16 +129,6 @@ def check_broken(http: httpx.Client, provider: str, seen: Seen, said: list[Token
     assert paid["known"] == "estimated"
     assert paid["outcome"] == "failed"
     assert paid["billed_nano"] in {by_hand(by_rule(provider, seen, usage)) for usage in said}
-
-
-def receipt(http: httpx.Client, request_id: str) -> dict[str, Any]:
-    """The receipt of a call, once it is in the books."""
-
-    def look() -> Any:
-        answer = http.get(f"/v1/generations/{request_id}")
-        return answer.json() if answer.status_code == 200 else None
-
-    return dict(wait_for(look, 10, f"a receipt of {request_id}"))
 
 
 def check_whole(played: dict[str, Any], http: httpx.Client, provider: str) -> None:

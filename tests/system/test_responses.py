@@ -13,8 +13,9 @@ from schemas.money.pricing import TokenUsage
 from tests.fakes.dialects import SIGNATURE, Answer, counted
 from tests.fakes.families import PROVIDERS, by_hand, config, stages
 from tests.fakes.node import NodeSdk
+from tests.fakes.receipts import receipt
 from tests.fakes.responses import NATIVE, ResponsesStage, native_toml
-from tests.fakes.tokn import Tokn, wait_for
+from tests.fakes.tokn import Tokn
 
 pytestmark = pytest.mark.system
 
@@ -72,16 +73,6 @@ def http(tokn):
     headers = {"Authorization": f"Bearer {tokn.key}"}
     with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as client:
         yield client
-
-
-def receipt(http: httpx.Client, request_id: str) -> dict[str, Any]:
-    """The receipt of a call, once it is in the books."""
-
-    def look() -> Any:
-        answer = http.get(f"/v1/generations/{request_id}")
-        return answer.json() if answer.status_code == 200 else None
-
-    return dict(wait_for(look, 10, f"a receipt of {request_id}"))
 
 
 def ask(sdk: openai.OpenAI, *, stream: bool, **body: Any) -> tuple[Any, str]:

@@ -12,11 +12,12 @@ from openai.types.chat import ChatCompletion
 
 from runtime.catalogue.models import rows
 from schemas.money.pricing import price_on
+from tests.fakes import receipts
 from tests.fakes.compatible import JSON, SSE, Case
 from tests.fakes.families import pool_toml
 from tests.fakes.ports import free_port
 from tests.fakes.raw import RawServer
-from tests.fakes.tokn import Tokn, run, wait_for
+from tests.fakes.tokn import Tokn, run
 from tests.fakes.vendors import VENDORS, by_hand
 
 pytestmark = pytest.mark.system
@@ -98,12 +99,7 @@ def sdk(tokn):
 def receipt(tokn: Tokn, request_id: str) -> dict[str, Any]:
     """What the books say of a call, once they do."""
     with httpx.Client(base_url=tokn.url, headers={"Authorization": f"Bearer {tokn.key}"}) as client:
-
-        def look() -> Any:
-            answer = client.get(f"/v1/generations/{request_id}")
-            return answer.json() if answer.status_code == 200 else None
-
-        return dict(wait_for(look, 10, f"a receipt of {request_id}"))
+        return receipts.receipt(client, request_id)
 
 
 def billed(name: str) -> int:
