@@ -1,5 +1,6 @@
 """Owns which tests run when, and the deployments that tests of the whole path share."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,13 @@ def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
         ordered += own + rest[:others]
         del rest[:others]
     return ordered + rest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _let_go() -> Iterator[None]:
+    """What a module leaves open is told of before the next one begins: otherwise some later test fails in its place."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

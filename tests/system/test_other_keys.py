@@ -1,5 +1,6 @@
 """Owns what one caller's bad luck does to others: nothing. Two keys, the official SDK, upstream answers in raw bytes."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,10 @@ class Caller:
     def __init__(self, tokn: Tokn, key: str) -> None:
         self.client = openai.OpenAI(api_key=key, base_url=f"{tokn.url}/v1", timeout=20)
 
+    def close(self) -> None:
+        """Lets go of its connections."""
+        self.client.close()
+
     def served(self, model: str) -> None:
         """Its call is answered at the first try."""
         answer = self.client.with_options(max_retries=0).chat.completions.create(model=model, messages=SAY)
@@ -112,10 +117,13 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def callers(tokn: Tokn) -> list[Caller]:
+def callers(tokn: Tokn) -> Iterator[list[Caller]]:
     """Three keys."""
-    made = [tokn.row("key", "create", "--name", f"k{number}", "--balance", "50")["key"] for number in "123"]
-    return [Caller(tokn, key) for key in made]
+    with contextlib.ExitStack() as stack:
+        made = [
+            tokn.row("key", "create", "--name", f"k{number}", "--balance", "50")["key"] for number in "123"
+        ]
+        yield [stack.enter_context(contextlib.closing(Caller(tokn, key))) for key in made]
 
 
 def out_of_use(tokn: Tokn, pool: str, model: str) -> list[dict[str, Any]]:
