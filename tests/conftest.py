@@ -47,6 +47,7 @@ def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
 @pytest.fixture(scope="module", autouse=True)
 def _let_go() -> Iterator[None]:
     """What a module leaves open is told of before the next one begins: otherwise some later test fails in its place."""
+    gc.freeze()  # what is older stays out of every collection, which would look through it again and again
     yield
     gc.collect()
 
