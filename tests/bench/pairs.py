@@ -11,11 +11,14 @@ its table of hosts, measures the path of OpenAI's own.
 
 import argparse
 import math
+import signal
 import statistics
+import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
-from tests.bench.requests import WARM_UP, canned, cpu_s, load, say
+from tests.bench.requests import CHILDREN, WARM_UP, canned, cpu_s, load, say
 from tests.fakes.tokn import ROOT, Tokn
 from tests.fakes.upstream import SCRIPTED, pool_toml
 
@@ -33,14 +36,14 @@ class Side:
         self.tokn: Tokn = kind(folder, plain, PYTHONPATH=str(tree))
         self.key = self.tokn.row("key", "create", "--name", "bench", "--balance", "100000")
 
-    def run(self, count: int, *, stream: bool) -> tuple[float, float]:
-        """CPU seconds of requests over all processes, bills applied; and requests a second."""
+    def run(self, count: int, *, stream: bool) -> tuple[Counter[str], float]:
+        """CPU seconds of requests by process, bills applied; and requests a second."""
         before = cpu_s(self.tokn)
         figures = load(self.tokn, self.key["key"], stream=stream, count=count)
         self.tokn.settled(self.key["id"], 30)
         used = cpu_s(self.tokn)
         used.subtract(before)
-        return sum(used.values()), figures["per_s"]
+        return used, figures["per_s"]
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
@@ -64,13 +67,23 @@ def compare(other: Side, own: Side, *, pairs: int, seconds: float, stream: bool)
     _, per_s = other.run(WARM_UP, stream=stream)
     count = max(int(per_s * seconds / SLICES), WARM_UP)
     ratios = []
+    totals: dict[Side, Counter[str]] = {other: Counter(), own: Counter()}
     for turn in range(pairs):
-        cpu_ms = dict.fromkeys((other, own), 0.0)
+        used: dict[Side, Counter[str]] = {other: Counter(), own: Counter()}
         for part in range(turn, turn + SLICES):
             for side in (other, own) if part % 2 == 0 else (own, other):
-                cpu_ms[side] += side.run(count, stream=stream)[0] * 1_000 / count / SLICES
-        ratios.append(cpu_ms[own] / cpu_ms[other])
-        say(f"{turn + 1:3} other {cpu_ms[other]:.3f} ms, own {cpu_ms[own]:.3f} ms, ratio {ratios[-1]:.3f}")
+                used[side].update(side.run(count, stream=stream)[0])
+        ratios.append(used[own].total() / used[other].total())
+        for side, by_process in used.items():
+            totals[side].update(by_process)
+            name = "own  " if side is own else "other"
+            parts = ", ".join(
+                f"{process} {by_process[process] * 1_000 / count / SLICES:.3f}" for process in CHILDREN
+            )
+            say(f"{turn + 1:3} {name} {by_process.total() * 1_000 / count / SLICES:.3f} ms: {parts}")
+        say(f"    ratio {ratios[-1]:.3f}")
+    for process in CHILDREN:
+        say(f"{process}: own to other {totals[own][process] / totals[other][process]:.3f}")
     return ratios
 
 
@@ -85,6 +98,7 @@ def main() -> None:
     )
     options.add_argument("--stream", action="store_true", help="streams of 50 in place of plain calls")
     chosen = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     upstream, address = canned(0.0)
     base_url = address.replace("127.0.0.1", chosen.host)
     try:
