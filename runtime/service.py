@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -16,6 +17,10 @@ from runtime.settings.settings import Settings, SettingsError
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 3  # a supervisor does not restart on it
+
+# A look for cycles takes time that grows with what it looks through, and what a call needs goes by its count of references.
+GARBAGE_OBJECTS = 20_000  # made and not yet gone before the next look: some megabytes
+GARBAGE_GENERATIONS = (10, 10)  # looks before the next older generation is looked through, too
 
 _logger = log.get_logger("runtime.service")
 
@@ -41,6 +46,8 @@ def run_service(
     signal cancels what the first one has not stopped.
     """
     log.configure(name, level=log_level)
+    gc.freeze()  # code stays until the end
+    gc.set_threshold(GARBAGE_OBJECTS, *GARBAGE_GENERATIONS)
     try:
         uvloop.run(_run(settings, serve, announce))
     except SettingsError as error:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -6,7 +7,7 @@ import socket
 
 import pytest
 
-from runtime import metrics
+from runtime import metrics, service
 from runtime.log import get_logger
 from runtime.service import run_service
 from runtime.settings.settings import Settings, SettingsError
@@ -26,6 +27,23 @@ def serve_until(stop_after: float | None = None):
 def test_clean_stop_is_exit_code_0():
     """SIGTERM sets the event; a service that then returns ends with 0."""
     assert run_service("test", Settings(), serve_until(0.05)) == 0
+
+
+def test_garbage_is_looked_for_seldom_and_not_in_code(monkeypatch):
+    """While a service runs, what was loaded before is out of every look for garbage, which a call alone never brings about."""
+    thresholds = []
+    monkeypatch.setattr(
+        gc, "set_threshold", lambda *counts: thresholds.append(counts)
+    )  # not for this process
+
+    async def serve(stop: asyncio.Event) -> None:
+        thresholds.append(gc.get_freeze_count())
+
+    gc.unfreeze()
+    assert run_service("test", Settings(), serve) == 0
+    (counts, frozen) = thresholds
+    assert counts[0] == service.GARBAGE_OBJECTS
+    assert frozen > 10_000
 
 
 def test_second_signal_cancels():
