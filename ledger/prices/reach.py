@@ -57,8 +57,9 @@ def reach(
 ) -> tuple[str, ...]:
     """What a call is asked to be served under, the region of its pool, and that of its id where the row has a factor."""
     # A row of the operator's own has the regional price in it, unless it names the factor.
-    of_pool = (name for name in regions.get(model.pool, ()) if name != REGIONAL or name in price.uplifts)
-    names = asked + tuple(of_pool)
+    names = asked
+    if of_pool := regions.get(model.pool):
+        names += tuple(name for name in of_pool if name != REGIONAL or name in price.uplifts)
     if model.family == BEDROCK:
         # The prices of a row are those of exactly its id: a region that it does not name is in them.
         names += tuple(name for name in region_uplifts(model.upstream) if name in price.uplifts)

@@ -1,5 +1,6 @@
 """Owns one commit in the making: the rows that a batch loaded, what it changed, and how money moves. No I/O."""
 
+import functools
 import hmac
 
 from msgspec import Struct
@@ -26,6 +27,7 @@ from schemas.money.amounts import nano_to_usd
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
 SCOPE_CHARS = 32
+SCOPES_MAX = 10_000  # remembered: each takes longer to make than to find
 _SURPRISES_MAX = 64  # of one batch: names come from upstreams
 _HOLDING = (HoldState.OPEN, HoldState.ESTIMATED)
 
@@ -35,6 +37,11 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     lease_ms: int = int(LEASE_S * 1000)
     grace_ms: int = int(ESTIMATE_GRACE_S * 1000)
+
+
+@functools.lru_cache(maxsize=SCOPES_MAX)
+def _scope(pepper: bytes, key_id: str) -> str:
+    return hmac.digest(pepper, b"scope:" + key_id.encode(), "sha256").hex()[:SCOPE_CHARS]
 
 
 class Book:
@@ -69,7 +76,7 @@ class Book:
 
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books: nobody without the pepper can make it, and a new secret keeps it."""
-        return hmac.digest(self._pepper, b"scope:" + key_id.encode(), "sha256").hex()[:SCOPE_CHARS]
+        return _scope(self._pepper, key_id)
 
     def move(
         self,

@@ -12,7 +12,7 @@ LONG_TTLS = frozenset(("1h", "12h"))  # at that of `cache_write_long`
 _FIELDS = frozenset(("cache_control", "prompt_cache_breakpoint", "prompt_cache_options"))
 _LEVELS_MAX = 8  # no provider reads one deeper in a message or a tool, and each level is read again
 _ITEMS_MAX = 100_000  # of lists and objects that may name one: each takes a step of the loop
-_SIGNS = (b'ttl"', b"\\u0074", b"\\u006c", b"\\u006C")
+_ESCAPED = (b"\\u0074", b"\\u006c", b"\\u006C")
 _BYTES_MIN = len('{"ttl":1}')
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
@@ -34,7 +34,7 @@ def ttls(fields: Fields) -> set[str]:
 
 def may_name(raw: bytes) -> bool:
     """Whether raw JSON may name a lifetime at all. A key may be written with escapes, of letters that no text needs."""
-    return any(sign in raw for sign in _SIGNS)
+    return b'ttl"' in raw or (b"\\u00" in raw and any(sign in raw for sign in _ESCAPED))
 
 
 def _collect(root: Fields, found: set[str]) -> None:

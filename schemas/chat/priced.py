@@ -35,7 +35,7 @@ COMPLETIONS_LIMIT = 16  # what an absent max_tokens means on /v1/completions, at
 
 # What a list of messages must contain before any part of it can be something other than text. A key may be written
 # with escapes, so any \u counts.
-_MEDIA_SIGNS = (b'_url"', b'"input_audio"', b'"audio"', b'"file"', b'"image', b'"video', b"\\u")
+_may_have_media = re.compile(rb'_url"|"input_audio"|"audio"|"file"|"image|"video|\\u').search
 _REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u|:(?://|\\/)", re.IGNORECASE)
 _MEDIA_NAME = re.compile("url|uri|_id$|image|video|audio", re.IGNORECASE)
 _OBJECTS = re.compile(rb"\[\s*\{")
@@ -174,7 +174,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     messages = fields.get("messages")
     if messages is not None:
         raw = bytes(messages)
-        if any(sign in raw for sign in _MEDIA_SIGNS):
+        if _may_have_media(raw):
             found = Media(model, seen)
             found.read(messages)
             text_bytes -= found.inline_bytes
