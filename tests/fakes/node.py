@@ -78,7 +78,7 @@ class NodeSdk:
         """Makes one call (chat, completions, responses, response, models, model) with the SDK, without its own retries."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        options = {"apiKey": key, "baseURL": f"{self.base_url}/v1", "maxRetries": 0, "timeout": 20_000}
+        options = {"apiKey": key, "baseURL": f"{self.base_url}/v1", "maxRetries": 0, "timeout": 60_000}
         self._process.stdin.write(json.dumps({"step": step, "body": body, "options": options}) + "\n")
         self._process.stdin.flush()
         return dict(json.loads(self._process.stdout.readline()))

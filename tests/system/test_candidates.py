@@ -1,6 +1,7 @@
 """Owns calls that several models may serve, over the whole path with the official SDK: who serves, and who pays what."""
 
 import asyncio
+import functools
 import json
 from decimal import Decimal
 from typing import Any
@@ -94,7 +95,7 @@ class Buyer:
         made = tokn.row("key", "create", "--balance", "1")
         self.tokn = tokn
         self.id, self.key = made["id"], made["key"]
-        self.sdk = openai.AsyncOpenAI(api_key=self.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=30)
+        self.sdk = openai.AsyncOpenAI(api_key=self.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=60)
 
     async def call(self, first: str, script: dict[str, Any], *, stream: bool, **more: Any) -> "Told":
         """One call of a list, whose first model follows a script."""
@@ -114,7 +115,9 @@ class Buyer:
     def receipt(self, request_id: str) -> dict[str, Any]:
         """What a call cost, as its caller sees it."""
         answer = httpx.get(
-            f"{self.tokn.url}/v1/generations/{request_id}", headers={"authorization": f"Bearer {self.key}"}
+            f"{self.tokn.url}/v1/generations/{request_id}",
+            headers={"authorization": f"Bearer {self.key}"},
+            timeout=60,
         )
         return dict(answer.json()) if answer.status_code == 200 else {}
 
@@ -193,7 +196,7 @@ async def test_a_list_needs_no_model(tokn: Tokn) -> None:
     """`models` alone is a call, on both routes; an alias answers with the model that served, and its receipt says both."""
     buyer = Buyer(tokn)
     authorized = {"authorization": f"Bearer {buyer.key}"}
-    async with httpx.AsyncClient(base_url=tokn.url, headers=authorized, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=tokn.url, headers=authorized, timeout=60) as client:
         chat = await client.post("/v1/chat/completions", json={"models": ["priced", "own"], "messages": SAY})
         legacy = await client.post("/v1/completions", json={"models": ["priced", "own"], "prompt": "Once"})
         alias = await client.post("/v1/chat/completions", json={"model": "ours", "messages": SAY})
@@ -205,8 +208,9 @@ async def test_a_list_needs_no_model(tokn: Tokn) -> None:
         "priced",
         None,
     ]
-    asked = {answer: buyer.receipt(answer.headers["x-request-id"])["asked"] for answer in (alias, plain)}
-    assert (asked[alias], asked[plain]) == (["ours"], ["priced"])
+    for answer, asked in ((alias, ["ours"]), (plain, ["priced"])):
+        look = functools.partial(buyer.receipt, answer.headers["x-request-id"])
+        assert (await until(look, 10, "a receipt"))["asked"] == asked
     assert (await buyer.sdk.models.retrieve("ours")).id == "ours"
     await buyer.sdk.close()
 

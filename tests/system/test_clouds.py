@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import azure, vertex
 from tests.fakes.azure import Azure
+from tests.fakes.receipts import receipt
 from tests.fakes.tokn import Tokn, wait_for
 from tests.fakes.vertex import Vertex
 
@@ -92,8 +93,8 @@ def sdk(tokn) -> Iterator[openai.OpenAI]:
 def billed(tokn: Tokn, request_id: str) -> int:
     """What a call cost, in nano-dollars."""
     headers = {"Authorization": f"Bearer {tokn.key}"}
-    answer = httpx.get(f"{tokn.url}/v1/generations/{request_id}", headers=headers, timeout=10)
-    return int(answer.json()["billed_nano"])
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as client:
+        return int(receipt(client, request_id)["billed_nano"])
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -102,14 +102,16 @@ def tokn(server, tmp_path_factory):
 @pytest.fixture(scope="module")
 def sdk(tokn):
     """The official SDK, without retries of its own."""
-    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=30) as client:
+    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=60) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def receipts(tokn):
     """What the books say of a call, once they do."""
-    with httpx.Client(base_url=tokn.url, headers={"Authorization": f"Bearer {tokn.key}"}) as client:
+    with httpx.Client(
+        base_url=tokn.url, headers={"Authorization": f"Bearer {tokn.key}"}, timeout=60
+    ) as client:
 
         def of(request_id: str) -> dict[str, Any]:
             def look() -> Any:

@@ -61,7 +61,7 @@ def test_every_curl_works_as_pasted(documented, script):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
@@ -90,7 +90,7 @@ def test_every_command_works(documented, line):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
 

@@ -213,7 +213,7 @@ def test_a_caller_who_leaves_pays(tokn, played):
     key_id = tokn.key_id()
     before, calls = tokn.settled(key_id)["posted_nano"], len(bedrock.bodies)
     body = {"model": "amazon.titan-embed-text-v2:0", "input": ["x" * 4_000, "y" * 4_000, "z"]}
-    link = HTTPConnection("127.0.0.1", tokn.port, timeout=20)
+    link = HTTPConnection("127.0.0.1", tokn.port, timeout=60)
     link.request("POST", "/v1/embeddings", json.dumps(body), {"Authorization": f"Bearer {tokn.key}"})
     wait_for(lambda: len(bedrock.bodies) - calls == 2, 20, "the second text is asked for")
     link.close()

@@ -86,7 +86,7 @@ def tokn(upstream, tmp_path_factory):
 def client(tokn):
     """A connection with the deployment's key."""
     headers = {"Authorization": f"Bearer {tokn.key}", "Content-Type": "application/json"}
-    with httpx.Client(base_url=tokn.url, headers=headers, timeout=30) as opened:
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as opened:
         yield opened
 
 

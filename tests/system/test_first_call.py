@@ -36,7 +36,7 @@ def fresh(tmp_path_factory):
 def paste(line: str) -> str:
     """What bash prints for a line, as if pasted."""
     done = subprocess.run(
-        ["bash", "-c", line], capture_output=True, text=True, timeout=30, env=environment(), check=False
+        ["bash", "-c", line], capture_output=True, text=True, timeout=60, env=environment(), check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -61,14 +61,14 @@ def tokn(played, tmp_path_factory):
 @pytest.fixture(scope="module")
 def sdk(tokn):
     """Anthropic's own SDK."""
-    with anthropic.Anthropic(api_key=tokn.key, base_url=tokn.url, max_retries=0, timeout=20) as client:
+    with anthropic.Anthropic(api_key=tokn.key, base_url=tokn.url, max_retries=0, timeout=60) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def http(tokn):
     """A client with the key where Anthropic's clients put it, and nothing else."""
-    with httpx.Client(base_url=tokn.url, headers={"x-api-key": tokn.key}, timeout=20) as client:
+    with httpx.Client(base_url=tokn.url, headers={"x-api-key": tokn.key}, timeout=60) as client:
         yield client
 
 

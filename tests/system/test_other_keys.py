@@ -83,7 +83,7 @@ class Caller:
     """One key with the official SDK, which retries as it does by default."""
 
     def __init__(self, tokn: Tokn, key: str) -> None:
-        self.client = openai.OpenAI(api_key=key, base_url=f"{tokn.url}/v1", timeout=20)
+        self.client = openai.OpenAI(api_key=key, base_url=f"{tokn.url}/v1", timeout=60)
 
     def close(self) -> None:
         """Lets go of its connections."""

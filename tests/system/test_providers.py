@@ -62,7 +62,7 @@ def tokn(played, tmp_path_factory):
 @pytest.fixture(scope="module")
 def sdk(tokn):
     """OpenAI's own SDK."""
-    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -70,7 +70,7 @@ def sdk(tokn):
 def http(tokn):
     """A client with the key and nothing else."""
     headers = {"Authorization": f"Bearer {tokn.key}"}
-    with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as client:
         yield client
 
 

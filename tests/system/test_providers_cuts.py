@@ -64,7 +64,7 @@ def tokn(played, tmp_path_factory):
 def http(tokn):
     """A client with the key and nothing else."""
     headers = {"Authorization": f"Bearer {tokn.key}", "Content-Type": "application/json"}
-    with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as client:
         yield client
 
 

@@ -181,7 +181,7 @@ def tokn(played, tmp_path_factory):
 def http(tokn):
     """A client with the key and nothing else."""
     headers = {"Authorization": f"Bearer {tokn.key}"}
-    with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as client:
         yield client
 
 
@@ -190,7 +190,7 @@ def both(tokn, http):
     """That client, and one with another key."""
     key = tokn.row("key", "create", "--name", "other", "--balance", "5")["key"]
     headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as other:
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as other:
         yield http, other
 
 

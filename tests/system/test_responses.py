@@ -63,7 +63,7 @@ def tokn(played, tmp_path_factory):
 @pytest.fixture(scope="module")
 def sdk(tokn):
     """OpenAI's own SDK."""
-    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -71,7 +71,7 @@ def sdk(tokn):
 def http(tokn):
     """A client with the key and nothing else."""
     headers = {"Authorization": f"Bearer {tokn.key}"}
-    with httpx.Client(base_url=tokn.url, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=tokn.url, headers=headers, timeout=60) as client:
         yield client
 
 
@@ -186,7 +186,7 @@ async def test_who_hangs_up_pays_by_the_rule(played, tokn, http, way, at):
     body = {"model": way, "input": SAY, "stream": True, "max_output_tokens": 300}
     headers = {"Authorization": f"Bearer {tokn.key}"}
     async with (
-        httpx.AsyncClient(base_url=tokn.url, headers=headers, timeout=20) as client,
+        httpx.AsyncClient(base_url=tokn.url, headers=headers, timeout=60) as client,
         client.stream("POST", "/v1/responses", json=body) as answer,
     ):
         request_id = answer.headers["x-request-id"]

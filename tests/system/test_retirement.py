@@ -67,7 +67,7 @@ def _listed(running: Tokn) -> list[bool]:
 @pytest.fixture(scope="module")
 def sdk(tokn):
     """OpenAI's own SDK."""
-    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(api_key=tokn.key, base_url=f"{tokn.url}/v1", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -110,7 +110,7 @@ def test_at_its_providers_own_host_it_has_ended(sdk, tokn, played, model):
     with pytest.raises(openai.NotFoundError):
         sdk.models.retrieve(f"{home}/{model.id}")
     assert len(stage.bodies) == heard
-    assert tokn.balance(tokn.key_id())["held_nano"] == 0
+    tokn.settled(tokn.key_id())
 
 
 def test_what_is_sold_is_what_is_priced_and_listed(sdk, tokn):

@@ -27,7 +27,7 @@ class PythonSdk:
 
     def call(self, step: str, body: dict[str, Any] | None, key: str) -> dict[str, Any]:
         """Makes one call (chat, completions, models, model) with the SDK, without its own retries."""
-        client = openai.OpenAI(api_key=key, base_url=f"{self.base_url}/v1", max_retries=0, timeout=20)
+        client = openai.OpenAI(api_key=key, base_url=f"{self.base_url}/v1", max_retries=0, timeout=60)
         try:
             return {"ok": self._step(client, step, body or {})}
         except openai.APIError as error:

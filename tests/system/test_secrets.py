@@ -27,7 +27,7 @@ def remains(tmp_path_factory):
         with Tokn(folder / "data", config, **{VARIABLE_KEY: API_KEY}) as tokn:
             environments = child_environments(tokn)
             answers = [tokn.lines, provoke(tokn)]
-            metrics = httpx.get(f"{tokn.url}/metrics").text
+            metrics = httpx.get(f"{tokn.url}/metrics", timeout=60).text
             key = tokn.key
             audit = tokn.audit()
             tokn.stop()
@@ -62,7 +62,7 @@ def provoke(tokn: Tokn) -> list[str]:
     requests += [
         body("odd", text=PROMPT) | more for more in ({"n": -1}, {"model": "no-such"}, {"messages": PROMPT})
     ]
-    with httpx.Client(base_url=tokn.url, timeout=30) as client:
+    with httpx.Client(base_url=tokn.url, timeout=60) as client:
         for key in (tokn.key, tokn.key[:-1] + "!", tokn.key.replace("tokn_", "tokn_x")[:-1]):
             for request in requests:
                 answer = client.post(

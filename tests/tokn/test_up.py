@@ -48,7 +48,7 @@ def call(tokn: Tokn) -> int:
         f"{tokn.url}/v1/chat/completions",
         headers={"Authorization": f"Bearer {tokn.key}"},
         json={"model": "tokn-sandbox", "messages": [{"role": "user", "content": "a"}]},
-        timeout=30,
+        timeout=60,
     )
     return answer.status_code
 
@@ -87,7 +87,7 @@ def test_kill_of_up_leaves_no_orphan_and_the_next_start_finds_all(tmp_path):
         tokn.start()
         assert not any("tokn_" in line for line in tokn.lines)
         assert tokn.settled(key_id) == balance
-        answer = httpx.get(f"{tokn.url}/v1/models", headers={"Authorization": f"Bearer {key}"})
+        answer = httpx.get(f"{tokn.url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=60)
         assert answer.status_code == 200
         assert tokn.audit()["ok"]
 
@@ -134,7 +134,9 @@ def test_upstream_credentials_reach_only_workers(tmp_path):
     The start says which variable made which pool, and each sells its rows.
     """
     with Tokn(tmp_path / "data", **CANARIES) as tokn:
-        listed = httpx.get(f"{tokn.url}/v1/models", headers={"Authorization": f"Bearer {tokn.key}"}).json()
+        listed = httpx.get(
+            f"{tokn.url}/v1/models", headers={"Authorization": f"Bearer {tokn.key}"}, timeout=60
+        ).json()
         assert [line for line in tokn.lines if line.startswith("Pool ")] == MADE
         assert {"groq/openai/gpt-oss-120b", "openai/gpt-oss-120b"} <= {one["id"] for one in listed["data"]}
         for name in CHILDREN:
@@ -160,10 +162,10 @@ def test_run_file_names_what_runs(deployment):
     assert set(children) == set(CHILDREN)
     for name in ("worker", "ledger"):
         port = children[name]["metrics_port"]
-        answer = httpx.get(f"http://127.0.0.1:{port}/metrics")
+        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60)
         assert answer.status_code == 200
         assert "tokn_bus_connected" in answer.text
-    assert httpx.get(f"{deployment.url}/metrics").status_code == 200
+    assert httpx.get(f"{deployment.url}/metrics", timeout=60).status_code == 200
 
 
 def test_configuration_that_only_a_child_can_judge_is_one_line(tmp_path):
@@ -214,7 +216,7 @@ def test_services_run_by_themselves_on_a_named_server(tmp_path):
 
             def ready() -> bool:
                 try:
-                    return httpx.get(f"{url}/readyz").status_code == 200
+                    return httpx.get(f"{url}/readyz", timeout=60).status_code == 200
                 except httpx.TransportError:
                     return False
 
@@ -225,7 +227,7 @@ def test_services_run_by_themselves_on_a_named_server(tmp_path):
                 f"{url}/v1/chat/completions",
                 headers={"Authorization": f"Bearer {json.loads(made.stdout)['key']}"},
                 json={"model": "tokn-sandbox", "messages": [{"role": "user", "content": "a"}]},
-                timeout=30,
+                timeout=60,
             )
             assert answer.status_code == 200
             assert Role.COMMAND.value in passwords
@@ -258,7 +260,7 @@ def test_service_without_what_it_needs_is_one_line(tmp_path, words, expected):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 3, done.stderr

@@ -33,7 +33,7 @@ async def test_idle_stop_is_quick(nats: NatsServer) -> None:
     await edge.open()
     stop = asyncio.Event()
     running = asyncio.create_task(edge.run(stop))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{edge.port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{edge.port}", timeout=60) as client:
         assert (await client.get("/healthz")).status_code == 200
         waited = Ticks()
         stop.set()
@@ -79,7 +79,7 @@ async def test_stop_finishes_calls(rig: Rig) -> None:
     await until(lambda: rig.edge.load.stopping)
     await asyncio.sleep(0.3)
     with pytest.raises(httpx.ConnectError):
-        async with httpx.AsyncClient(base_url=rig.url) as late:
+        async with httpx.AsyncClient(base_url=rig.url, timeout=60) as late:
             await late.get("/healthz")
     answer = await call
     assert answer.content.endswith(event("b") + b"data: [DONE]\n\n")

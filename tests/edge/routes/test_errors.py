@@ -102,7 +102,7 @@ async def test_wrong_method(rig: Rig, method: str, path: str) -> None:
 async def test_bad_keys(rig: Rig, header: str | None, code: str | None) -> None:
     """A key that is missing or malformed is a 401 on every route that needs one, without asking the ledger."""
     headers = {} if header is None else {b"authorization": header.encode()}
-    async with httpx.AsyncClient(base_url=rig.url) as bare:
+    async with httpx.AsyncClient(base_url=rig.url, timeout=60) as bare:
         for method, path in (
             ("POST", CHAT),
             ("GET", "/v1/models"),

@@ -55,7 +55,7 @@ async def test_no_response_is_kept(rig: Rig, method: str, path: str) -> None:
         "param": None,
         "code": None,
     }
-    async with httpx.AsyncClient(base_url=rig.http.base_url) as stranger:
+    async with httpx.AsyncClient(base_url=rig.http.base_url, timeout=60) as stranger:
         assert (await stranger.request(method, path)).status_code == 401
     routes = (await rig.http.get("/v1/nothing")).json()["error"]["message"]
     assert "POST /v1/responses" in routes
