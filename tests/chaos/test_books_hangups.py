@@ -61,7 +61,7 @@ async def test_before_headers(tokn, upstream, turns):
     await closed(tokn, key["id"])
     calls = [one for one in upstream.calls if one.script.tag.startswith(f"early-{turns}-")]
     assert calls
-    await until(lambda: all(one.closed_at or one.finished for one in calls), 5, "every upstream is closed")
+    await until(lambda: all(one.closed_at or one.finished for one in calls), 20, "every upstream is closed")
     found = bills(tokn, key["id"])
     assert {state for state, *_ in found.values()} <= {"settled", "released", "estimated"}, found
     paid = [row for row in found.values() if row[2] > 0]

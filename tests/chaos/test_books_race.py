@@ -68,7 +68,7 @@ async def test_money_for_ten_admits_exactly_ten(rounds: int) -> None:
         async with session() as client:
             probe = deployment.key("10")
             first = asyncio.create_task(call(client, deployment.url, probe["key"], request))
-            await until(lambda: upstream.waiting == 1, 5, "the probe waits at the gate")
+            await until(lambda: upstream.waiting == 1, 20, "the probe waits at the gate")
             hold_nano = (await account(probe["id"]))[1]
             upstream.open_gate()
             assert (await first).complete
@@ -88,7 +88,7 @@ async def test_money_for_ten_admits_exactly_ten(rounds: int) -> None:
                         30,
                         "all but ten are decided",
                     )
-                    await until(lambda: upstream.waiting == AFFORDED, 5, "ten wait at the gate")
+                    await until(lambda: upstream.waiting == AFFORDED, 20, "ten wait at the gate")
                     assert (await account(key["id"]))[1] == hold_nano * AFFORDED
                     upstream.open_gate()
                     statuses = sorted(one.status for one in await asyncio.gather(*racers))

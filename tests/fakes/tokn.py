@@ -162,7 +162,7 @@ class Tokn:
     @property
     def key(self) -> str:
         """The key that the first start printed."""
-        found = wait_for(lambda: KEY.search("\n".join(self.lines)), 5, "a key on stdout")
+        found = wait_for(lambda: KEY.search("\n".join(self.lines)), 20, "a key on stdout")
         return str(found.group())
 
     @property

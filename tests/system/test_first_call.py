@@ -45,7 +45,7 @@ def paste(line: str) -> str:
 def settle(tokn: Tokn, calls: int) -> int:
     """The balance of the first key once so many calls are in the books."""
     key_id = tokn.key_id()
-    wait_for(lambda: len(tokn.rows("usage", "--key", key_id)) == calls, 5, f"{calls} calls in the books")
+    wait_for(lambda: len(tokn.rows("usage", "--key", key_id)) == calls, 20, f"{calls} calls in the books")
     return tokn.settled(key_id)["posted_nano"]
 
 

@@ -82,7 +82,7 @@ async def test_leaving_a_plain_call(tokn, upstream):
     request = body("leave-plain", stream=False, text=TEXT, pace_s=20)
     async with session() as client:
         task = asyncio.create_task(call(client, tokn.url, key["key"], request))
-        (only,) = await until(lambda: upstream.named("leave-plain"), 5, "the upstream has the call")
+        (only,) = await until(lambda: upstream.named("leave-plain"), 20, "the upstream has the call")
         task.cancel()
         left_at = time.monotonic()
         await asyncio.gather(task, return_exceptions=True)

@@ -45,12 +45,12 @@ async def test_usage_that_lies(tokn, upstream):
                         "max_completion_tokens": LIMIT
                     }
                     task = asyncio.create_task(call(client, tokn.url, tokn.key, request))
-                    await until(lambda: upstream.waiting == 1, 5, "the call waits at the gate")
+                    await until(lambda: upstream.waiting == 1, 20, "the call waits at the gate")
                     _, hold_nano = balance(books, key_id)
                     upstream.open_gate()
                     seen = await task
                     assert seen.status in {200, 502}, seen
-                    await until(lambda: balance(books, key_id)[1] == 0, 5, "the call is settled")
+                    await until(lambda: balance(books, key_id)[1] == 0, 20, "the call is settled")
                     spent_nano = before_nano - balance(books, key_id)[0]
                     assert 0 <= spent_nano <= hold_nano, (name, stream)
                     if name == "above-the-hold":
@@ -105,7 +105,7 @@ def test_answers_that_are_none(tokn, name):
         before = balance(books, key_id)
         answer = ask(tokn, name, **BROKEN[name])
         assert answer.status_code in ({400, 502} if name == "teapot" else {502}), answer.text
-        wait_for(lambda: balance(books, key_id) == before, 5, "the call has cost nothing")
+        wait_for(lambda: balance(books, key_id) == before, 20, "the call has cost nothing")
     assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
     assert "sk-secret" not in answer.text
     assert "elsewhere" not in answer.text

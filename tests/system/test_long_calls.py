@@ -155,7 +155,7 @@ async def test_a_stop_lets_a_stream_end(tokn: Tokn) -> None:
         await begun
         tokn.tree()
         tokn.process.send_signal(signal.SIGTERM)
-        await until(lambda: not tokn.get("/healthz"), 5, "the port is closed")
+        await until(lambda: not tokn.get("/healthz"), 20, "the port is closed")
         seen = await running
     assert seen.complete, seen
     assert seen.words == WORDS

@@ -113,7 +113,7 @@ async def test_money_for_ten_admits_exactly_ten(tokn, upstream, rounds):
     async with session() as client:
         probe = tokn.row("key", "create", "--name", "probe", "--balance", "10")
         first = asyncio.create_task(call(client, tokn.url, probe["key"], request))
-        await until(lambda: upstream.waiting == 1, 5, "the probe waits at the gate")
+        await until(lambda: upstream.waiting == 1, 20, "the probe waits at the gate")
         hold_nano = (await asyncio.to_thread(tokn.balance, probe["id"]))["held_nano"]
         upstream.open_gate()
         assert (await first).complete
@@ -133,7 +133,7 @@ async def test_money_for_ten_admits_exactly_ten(tokn, upstream, rounds):
                     30,
                     "all but ten are decided",
                 )
-                await until(lambda: upstream.waiting == AFFORDED, 5, "ten wait at the gate")
+                await until(lambda: upstream.waiting == AFFORDED, 20, "ten wait at the gate")
                 assert balance(books, key["id"])[1] == hold_nano * AFFORDED
                 upstream.open_gate()
                 seen = await asyncio.gather(*racers)
@@ -142,7 +142,7 @@ async def test_money_for_ten_admits_exactly_ten(tokn, upstream, rounds):
                 assert len(upstream.calls) - before == AFFORDED
                 refused = next(one for one in seen if one.status == 402)
                 assert refused.error["code"] == "insufficient_balance"
-                await until(lambda: balance(books, key["id"])[1] == 0, 5, "the round is settled")
+                await until(lambda: balance(books, key["id"])[1] == 0, 20, "the round is settled")
     assert watch.reads > rounds
     assert watch.lowest_nano >= 0
     assert tokn.balance(key["id"])["posted_nano"] == hold_nano * AFFORDED

@@ -55,7 +55,7 @@ async def test_a_full_pool(tokn, upstream):
     request = body("small", stream=False, gate=True) | {"model": "small", "max_completion_tokens": 10}
     async with session() as client:
         busy = [asyncio.create_task(call(client, tokn.url, tokn.key, request)) for _ in range(SMALL)]
-        await until(lambda: upstream.waiting == SMALL, 5, "the pool is full")
+        await until(lambda: upstream.waiting == SMALL, 20, "the pool is full")
         begun = time.monotonic()
         refused = await asyncio.gather(*(call(client, tokn.url, tokn.key, request) for _ in range(8)))
         assert {seen.status for seen in refused} == {429}, refused
@@ -65,7 +65,7 @@ async def test_a_full_pool(tokn, upstream):
         upstream.open_gate()
         assert all(seen.complete for seen in await asyncio.gather(*busy))
         after = asyncio.create_task(call(client, tokn.url, tokn.key, request))
-        await until(lambda: upstream.waiting == 1, 5, "the pool has room again")
+        await until(lambda: upstream.waiting == 1, 20, "the pool has room again")
         upstream.open_gate()
         assert (await after).complete
 

@@ -150,7 +150,7 @@ async def test_what_a_role_may_hear(server, role):
             await admin.publish(subject, b"x")
         await settled(admin)
         await settled(client)
-        await until(lambda: heard >= expected, 5, f"{role} hears what it may")
+        await until(lambda: heard >= expected, 20, f"{role} hears what it may")
         await settled(client)
     assert heard == expected
 

@@ -152,4 +152,4 @@ def test_children_of_a_killed_parent_end():
     parent.kill()
     parent.wait(5)
     parent.stdout.close()
-    wait_for(lambda: not any(alive(child) for child in children), 5, "the end of the children")
+    wait_for(lambda: not any(alive(child) for child in children), 20, "the end of the children")

@@ -83,7 +83,7 @@ def test_kill_of_up_leaves_no_orphan_and_the_next_start_finds_all(tmp_path):
         balance = tokn.settled(key_id)
         tokn.kill("up")
         tokn.process.wait(5)
-        wait_for(lambda: not tokn.orphans(), 5, "no orphan")
+        wait_for(lambda: not tokn.orphans(), 20, "no orphan")
         tokn.start()
         assert not any("tokn_" in line for line in tokn.lines)
         assert tokn.settled(key_id) == balance
