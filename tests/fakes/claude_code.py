@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.clients import block, variables
 from tests.fakes.node import install_locked
 from tests.fakes.tokn import ROOT, environment
 
@@ -28,11 +29,8 @@ def ask(url: str, key: str, model: str, task: str, home: Path) -> dict[str, Any]
         cwd=home,
         env=environment(
             HOME=str(home),
-            ANTHROPIC_BASE_URL=url,
-            ANTHROPIC_AUTH_TOKEN=key,
-            ANTHROPIC_MODEL=model,
-            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
             DISABLE_AUTOUPDATER="1",
+            **variables(block("claude-code", url, key, model)),
         ),
         stdin=subprocess.DEVNULL,
         capture_output=True,

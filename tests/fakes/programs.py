@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.clients import block
 from tests.fakes.node import NODE, install_locked
 from tests.fakes.tokn import ROOT, Tokn, environment
 
@@ -16,11 +17,11 @@ RUN_S = 90
 
 def install() -> None:
     """Installs the locked packages, unless they are there already. One test process at a time does."""
-    install_locked(SOURCE, FOLDER, "loop.mjs", within_s=INSTALL_S)
+    install_locked(SOURCE, FOLDER, within_s=INSTALL_S)
 
 
 def _node(
-    *arguments: str, timeout_s: float, folder: Path = FOLDER, **env: str
+    *arguments: str, folder: Path = FOLDER, script: str = "", **env: str
 ) -> subprocess.CompletedProcess[str]:
     kept = environment(**env)
     return subprocess.run(
@@ -30,17 +31,14 @@ def _node(
         check=False,
         capture_output=True,
         text=True,
-        timeout=timeout_s,
-        stdin=subprocess.DEVNULL,
+        timeout=RUN_S,
+        input=script,
     )
 
 
 def codex(tokn: Tokn, folder: Path, model: str, key: str = "") -> subprocess.CompletedProcess[str]:
     """Codex's answer to a prompt, in a folder of its own in which it may run anything."""
-    (folder / "config.toml").write_text(
-        f'model = "{model}"\nmodel_provider = "tokn"\n[model_providers.tokn]\nname = "tokn"\n'
-        f'base_url = "{tokn.url}/v1"\nenv_key = "TOKN_API_KEY"\nwire_api = "responses"\n'
-    )
+    (folder / "config.toml").write_text(block("codex", tokn.url, tokn.key, model))
     program = FOLDER / "node_modules" / "@openai" / "codex" / "bin" / "codex.js"
     options = (
         "exec",
@@ -49,13 +47,14 @@ def codex(tokn: Tokn, folder: Path, model: str, key: str = "") -> subprocess.Com
         "Make the file.",
     )
     env = {"HOME": str(folder), "CODEX_HOME": str(folder), "TOKN_API_KEY": key or tokn.key}
-    return _node(str(program), *options, timeout_s=RUN_S, folder=folder, **env)
+    return _node(str(program), *options, folder=folder, **env)
 
 
-def ai_sdk(tokn: Tokn, model: str, *, store: bool | None) -> dict[str, Any]:
-    """What a tool loop of the AI SDK came to: its text, what its tool was asked, and its errors."""
+def ai_sdk(tokn: Tokn, model: str, *, store: bool | None) -> tuple[str, dict[str, Any]]:
+    """What the document's own lines print, and what a tool loop after them came to: text, what its tool was asked, errors."""
     asked = json.dumps({"model": model} | ({} if store is None else {"store": store}))
-    env = {"BASE_URL": f"{tokn.url}/v1", "TOKN_API_KEY": tokn.key}
-    done = _node("loop.mjs", asked, timeout_s=RUN_S, **env)
+    script = block("ai-sdk", tokn.url, tokn.key, model) + (SOURCE / "loop.mjs").read_text()
+    done = _node("--input-type=module", "-", asked, script=script, TOKN_API_KEY=tokn.key)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    first, last = done.stdout.splitlines()
+    return first, dict(json.loads(last))
