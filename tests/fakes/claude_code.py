@@ -11,7 +11,7 @@ from tests.fakes.tokn import ROOT, environment
 
 SOURCE = ROOT / "tests" / "system" / "claude_code"
 FOLDER = ROOT / ".build" / "claude_code"
-TASK_S = 90
+TASK_S = 180
 
 
 def install() -> Path:
@@ -25,7 +25,7 @@ def install() -> Path:
 def ask(url: str, key: str, model: str, task: str, home: Path) -> dict[str, Any]:
     """What it says of one task, as JSON: `is_error`, `result`, `num_turns` and more. It may run any command."""
     done = subprocess.run(
-        [str(install()), "-p", task, "--allowedTools", "Bash", "--output-format", "json"],
+        [str(install()), "-p", task, "--allowedTools", "Bash,Edit", "--output-format", "json"],
         cwd=home,
         env=environment(
             HOME=str(home),

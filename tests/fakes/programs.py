@@ -12,7 +12,7 @@ from tests.fakes.tokn import ROOT, Tokn, environment
 SOURCE = ROOT / "tests" / "system" / "programs"
 FOLDER = ROOT / ".build" / "programs"
 INSTALL_S = 300  # some hundred megabytes
-RUN_S = 90
+RUN_S = 180
 
 
 def install() -> None:
@@ -20,12 +20,12 @@ def install() -> None:
     install_locked(SOURCE, FOLDER, within_s=INSTALL_S)
 
 
-def _node(
-    *arguments: str, folder: Path = FOLDER, script: str = "", **env: str
+def _run(
+    *command: str, folder: Path = FOLDER, script: str = "", **env: str
 ) -> subprocess.CompletedProcess[str]:
     kept = environment(**env)
     return subprocess.run(
-        [str(NODE), *arguments],
+        command,
         cwd=folder,
         env=kept | {"PATH": f"{NODE.parent}:{kept['PATH']}"},
         check=False,
@@ -47,14 +47,34 @@ def codex(tokn: Tokn, folder: Path, model: str, key: str = "") -> subprocess.Com
         "Make the file.",
     )
     env = {"HOME": str(folder), "CODEX_HOME": str(folder), "TOKN_API_KEY": key or tokn.key}
-    return _node(str(program), *options, folder=folder, **env)
+    return _run(str(NODE), str(program), *options, folder=folder, **env)
+
+
+def opencode(tokn: Tokn, folder: Path, model: str, key: str = "") -> subprocess.CompletedProcess[str]:
+    """OpenCode's answer to a prompt, in a folder of its own in which it may run anything. Its lock has Linux's build alone."""
+    (folder / "opencode.json").write_text(block("opencode", tokn.url, tokn.key, model))
+    program = FOLDER / "node_modules" / "opencode-linux-x64" / "bin" / "opencode"
+    options = ("run", "--auto", "--title", "made", "--model", f"tokn/{model}", "Make the file.")
+    env = {"HOME": str(folder), "TOKN_API_KEY": key or tokn.key}
+    quiet = dict.fromkeys(("OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_AUTOUPDATE"), "1")
+    return _run(str(program), *options, folder=folder, **env, **quiet)
+
+
+def continue_cli(tokn: Tokn, folder: Path, model: str, key: str = "") -> subprocess.CompletedProcess[str]:
+    """The answer to a prompt of Continue's command line, in a folder of its own in which it may run anything."""
+    (folder / "continue.yaml").write_text(block("continue", tokn.url, key or tokn.key, model))
+    program = FOLDER / "node_modules" / "@continuedev" / "cli" / "dist" / "cn.js"
+    options = ("--config", "continue.yaml", "--auto", "-p", "Make the file.")
+    return _run(
+        str(NODE), str(program), *options, folder=folder, HOME=str(folder), CONTINUE_TELEMETRY_ENABLED="0"
+    )
 
 
 def ai_sdk(tokn: Tokn, model: str, *, store: bool | None) -> tuple[str, dict[str, Any]]:
     """What the document's own lines print, and what a tool loop after them came to: text, what its tool was asked, errors."""
     asked = json.dumps({"model": model} | ({} if store is None else {"store": store}))
     script = block("ai-sdk", tokn.url, tokn.key, model) + (SOURCE / "loop.mjs").read_text()
-    done = _node("--input-type=module", "-", asked, script=script, TOKN_API_KEY=tokn.key)
+    done = _run(str(NODE), "--input-type=module", "-", asked, script=script, TOKN_API_KEY=tokn.key)
     assert done.returncode == 0, done.stderr
     first, last = done.stdout.splitlines()
     return first, dict(json.loads(last))
