@@ -70,11 +70,27 @@ def continue_cli(tokn: Tokn, folder: Path, model: str, key: str = "") -> subproc
     )
 
 
-def ai_sdk(tokn: Tokn, model: str, *, store: bool | None) -> tuple[str, dict[str, Any]]:
-    """What the document's own lines print, and what a tool loop after them came to: text, what its tool was asked, errors."""
-    asked = json.dumps({"model": model} | ({} if store is None else {"store": store}))
-    script = block("ai-sdk", tokn.url, tokn.key, model) + (SOURCE / "loop.mjs").read_text()
-    done = _run(str(NODE), "--input-type=module", "-", asked, script=script, TOKN_API_KEY=tokn.key)
+def loop(tokn: Tokn, name: str, lines: str, asked: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a client's documented lines print, and what a tool loop after them came to: its text, what its tool was asked."""
+    script = lines + (SOURCE / f"{name}_loop.mjs").read_text()
+    command = (str(NODE), "--input-type=module", "-", json.dumps(asked))
+    done = _run(*command, script=script, TOKN_API_KEY=tokn.key)
     assert done.returncode == 0, done.stderr
     first, last = done.stdout.splitlines()
     return first, dict(json.loads(last))
+
+
+def ai_sdk(tokn: Tokn, model: str, *, store: bool | None) -> tuple[str, dict[str, Any]]:
+    """The AI SDK's loop, with the errors that it met. Without `store` it takes its default."""
+    asked = {"model": model} | ({} if store is None else {"store": store})
+    return loop(tokn, "ai", block("ai-sdk", tokn.url, tokn.key, model), asked)
+
+
+def openai_sdk(tokn: Tokn, model: str) -> tuple[str, dict[str, Any]]:
+    """The loop of OpenAI's SDK for Node, with the last answer's tokens."""
+    return loop(tokn, "openai", block("openai-node", tokn.url, tokn.key, model), {"model": model})
+
+
+def anthropic_sdk(tokn: Tokn, model: str) -> tuple[str, dict[str, Any]]:
+    """The loop of Anthropic's SDK for Node, with the last answer's tokens."""
+    return loop(tokn, "anthropic", block("anthropic-node", tokn.url, tokn.key, model), {"model": model})

@@ -140,3 +140,16 @@ def test_a_tool_loop_of_the_ai_sdk(played, tokn, way, store):
     first, made = programs.ai_sdk(tokn, way, store=store)
     assert first == "All done."
     assert made == {"text": "All done.", "seen": ["x", "y"], "errors": []}
+
+
+@pytest.mark.parametrize("way", PROVIDERS)
+@pytest.mark.parametrize("sdk", [programs.openai_sdk, programs.anthropic_sdk], ids=["openai", "anthropic"])
+def test_a_tool_loop_of_the_vendors_own_sdk(played, tokn, way, sdk):
+    """The documented lines print their answer; then both calls come out of the SDK's accumulator, and the family's tokens."""
+    stage = played[way][0]
+    stage.play(DONE)
+    stage.play(LOOK)
+    stage.play(DONE)
+    first, made = sdk(tokn, way)
+    assert first == "All done."
+    assert made == {"text": "All done.", "seen": ["x", "y"], "usage": [150, 5]}
