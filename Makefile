@@ -24,7 +24,7 @@ test: $(DEV)  ## set up and pass the tests; ARGS="-k name" passes options on
 	$(BIN)/pytest $(SPREAD) $(ARGS)
 
 test-browser: $(DEV)  ## pages of other origins in a headless Chromium, which must be on the path or in TOKN_TEST_CHROMIUM
-	$(BIN)/pytest -m browser $(ARGS)
+	$(BIN)/pytest -m browser tests/system $(ARGS)
 
 test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; needs an engine, compose and debootstrap
 	@docker info >/dev/null || { echo "no container engine answers: start one, or use make test"; exit 1; }
