@@ -12,7 +12,7 @@ SPREAD := $(if $(filter -k% tests/%,$(ARGS)),,-n 4 --dist worksteal)
 # Every test process reads the compiled modules of the one before.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-containers long bench bench-books lint style types contracts format sql catalogue catalogue-update catalogue-age lock clean
+.PHONY: help up test test-browser test-containers long bench bench-books lint style types contracts format sql catalogue catalogue-update catalogue-age lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ up: $(RUNTIME)  ## set up and run everything; ARGS="--port 9000" passes options 
 
 test: $(DEV)  ## set up and pass the tests; ARGS="-k name" passes options on
 	$(BIN)/pytest $(SPREAD) $(ARGS)
+
+test-browser: $(DEV)  ## pages of other origins in a headless Chromium, which must be on the path or in TOKN_TEST_CHROMIUM
+	$(BIN)/pytest -m browser tests/system $(ARGS)
 
 test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; needs an engine, compose and debootstrap
 	@docker info >/dev/null || { echo "no container engine answers: start one, or use make test"; exit 1; }
@@ -69,6 +72,7 @@ catalogue-age: $(DEV)  ## fail if the catalogue, or what was read by hand, is to
 lock: $(DEV)  ## pin the newest versions, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 tests/system/frameworks/requirements.in -o tests/system/frameworks/requirements.lock
 
 clean:  ## remove caches and what was built; the environment in .venv and the data in .tokn stay
 	rm -rf .build build dist wheels *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

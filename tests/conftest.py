@@ -14,11 +14,11 @@ from tests.fakes.upstream import Upstream, pool_toml
 settings.register_profile("tokn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tokn")
 
-ASKED_FOR = ("long", "containers")  # marked tests that run only when `-m` names their marker
+ASKED_FOR = ("long", "containers", "browser")  # marked tests that run only when `-m` names their marker
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out the long runs and the container tests unless `-m` asks for them by name."""
+    """Leaves out the long runs, the container tests and the browser's unless `-m` asks for them by name."""
     left_out = [name for name in ASKED_FOR if name not in config.getoption("markexpr")]
     deselected = {item for item in items if any(item.get_closest_marker(name) for name in left_out)}
     if deselected:

@@ -5,12 +5,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.clients import block, variables
 from tests.fakes.node import install_locked
 from tests.fakes.tokn import ROOT, environment
 
 SOURCE = ROOT / "tests" / "system" / "claude_code"
 FOLDER = ROOT / ".build" / "claude_code"
-TASK_S = 90
+TASK_S = 180
 
 
 def install() -> Path:
@@ -24,15 +25,12 @@ def install() -> Path:
 def ask(url: str, key: str, model: str, task: str, home: Path) -> dict[str, Any]:
     """What it says of one task, as JSON: `is_error`, `result`, `num_turns` and more. It may run any command."""
     done = subprocess.run(
-        [str(install()), "-p", task, "--allowedTools", "Bash", "--output-format", "json"],
+        [str(install()), "-p", task, "--allowedTools", "Bash,Edit", "--output-format", "json"],
         cwd=home,
         env=environment(
             HOME=str(home),
-            ANTHROPIC_BASE_URL=url,
-            ANTHROPIC_AUTH_TOKEN=key,
-            ANTHROPIC_MODEL=model,
-            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
             DISABLE_AUTOUPDATER="1",
+            **variables(block("claude-code", url, key, model)),
         ),
         stdin=subprocess.DEVNULL,
         capture_output=True,

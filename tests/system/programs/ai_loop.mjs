@@ -1,9 +1,8 @@
 // Owns a tool loop of the AI SDK: streams it to its end and prints what came, as one line of JSON.
-import { createOpenAI } from "@ai-sdk/openai";
+// It runs after the lines of docs/clients.md, which make `openai`.
 import { jsonSchema, stepCountIs, streamText, tool } from "ai";
 
 const { model, store } = JSON.parse(process.argv[2]);
-const openai = createOpenAI({ baseURL: process.env.BASE_URL, apiKey: process.env.TOKN_API_KEY });
 const seen = [];
 const look = tool({
   description: "Looks at something.",
@@ -23,5 +22,5 @@ const result = streamText({
   providerOptions: { openai: { store } },
   onError: ({ error }) => errors.push(String(error)),
 });
-const text = await result.text;
-process.stdout.write(JSON.stringify({ text, seen, errors }) + "\n");
+const said = await result.text;
+process.stdout.write(JSON.stringify({ text: said, seen, errors }) + "\n");
