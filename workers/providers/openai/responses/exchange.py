@@ -12,7 +12,7 @@ from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending, paired
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from schemas.responses.response import response_id
@@ -137,7 +137,7 @@ class ResponsesExchange:
         """The upstream's response under the caller's model, and `cost` if it was asked for."""
         try:
             body.decode()
-            return self._whole(_decode_map(body))
+            return self._whole(mending(_decode_map, body))
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
@@ -197,7 +197,10 @@ class ResponsesExchange:
             elif event.type.startswith(_NAMES):
                 self._named(event, raw, out)
         except UNREADABLE:
-            self.fault = NONSENSE
+            if (mended := paired(raw)) is raw:
+                self.fault = NONSENSE
+            else:
+                self._event(mended, out)
 
     def _named(self, event: _Event, raw: bytes, out: list[bytes]) -> None:
         if bytes(event.response).startswith(b"{"):
