@@ -15,14 +15,14 @@ from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending, paired
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from schemas.responses.request import RESPONSES
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
-from workers.providers.openai import calling
+from workers.providers.openai import calling, histories
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.embeddings import OpenAIEmbeddings
 from workers.providers.openai.errors import event_fault, fault
@@ -263,6 +263,8 @@ class OpenAIExchange:
         except UNREADABLE:
             raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
         self._limit(fields)
+        if job.dialect == CHAT and histories.SIGN in job.body:
+            histories.readable(fields)
         return fields
 
     def _limit(self, fields: dict[str, Raw]) -> None:
@@ -280,7 +282,7 @@ class OpenAIExchange:
         if self._mender is not None:
             body = self._mender.answer(body)
         try:
-            fields = _decode_map(body)
+            fields = mending(_decode_map, body)
             body.decode()
         except UNREADABLE:
             self.fault = NONSENSE
@@ -339,8 +341,7 @@ class OpenAIExchange:
                 event.decode()
             fields = _decode_map(event)
         except UNREADABLE:
-            self.fault = NONSENSE
-            return False
+            return self._reread(event, out)
         if not self._readable(fields):
             return False
         choices = fields.get("choices", _EMPTY_LIST)
@@ -360,6 +361,13 @@ class OpenAIExchange:
         fields["model"] = self._model_id
         out.append(b"data: " + _encode(fields) + b"\n\n")
         return True
+
+    def _reread(self, event: bytes, out: list[bytes]) -> bool:
+        """The same for an event that could not be read, if no more than half a character is wrong with it."""
+        if (mended := paired(event)) is not event:
+            return self._event(mended, out)
+        self.fault = NONSENSE
+        return False
 
     def _readable(self, fields: dict[str, Raw]) -> bool:
         # An error object counts even beside choices: some servers send both.

@@ -1,0 +1,48 @@
+"""Owns a Messages call without its earlier reasoning: what is left where Anthropic cannot verify that."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+_KINDS: Final = frozenset(("thinking", "redacted_thinking"))
+_SIGN: Final = b'thinking"'
+_BUDGET: Final = "enabled"  # thinking with a budget: it wants the reasoning of a running turn back
+_CALLED: Final = b'"tool_result"'
+_encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_objects = msgspec.json.Decoder(list[dict[str, Raw]]).decode
+_decode = msgspec.json.decode
+
+
+def without_reasoning(body: bytes) -> bytes | None:
+    """The same call without any; None if there is none. A turn that is empty without it is left out.
+
+    A budget of thinking goes too where the last turn brings results: the model then goes on without.
+    """
+    fields = _decode_fields(body)
+    turns = _decode_objects(fields["messages"])
+    kept: list[dict[str, Raw]] = []
+    dropped = False
+    for turn in turns:
+        content = turn["content"]
+        if not bytes(content).startswith(b"[") or _SIGN not in bytes(content):
+            kept.append(turn)
+            continue
+        blocks = _decode_objects(content)
+        left = [block for block in blocks if _value(block, "type") not in _KINDS]
+        dropped = dropped or len(left) < len(blocks)
+        if left:
+            kept.append(turn | {"content": Raw(_encode(left))})
+    if not dropped or not kept:
+        return None
+    fields["messages"] = Raw(_encode(kept))
+    thinking = _decode_fields(fields["thinking"]) if "thinking" in fields else {}
+    if _value(thinking, "type") == _BUDGET and _CALLED in bytes(kept[-1]["content"]):
+        del fields["thinking"]
+        fields.pop("context_management", None)  # what it clears is gone, and it may not stand alone
+    return _encode(fields)
+
+
+def _value(fields: dict[str, Raw], name: str) -> Any:
+    return _decode(fields[name]) if name in fields else None
