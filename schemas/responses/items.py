@@ -23,14 +23,14 @@ _REFERENCE: Final = "item_reference"
 MORE_TOOLS: Final = "additional_tools"
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 # Calls that run at the caller, and the names under which a history tells a chat model of them.
-_CALLS: Final = {
+CALLS: Final = {
     "function_call": "",
     "custom_tool_call": "",
     "local_shell_call": "local_shell",
     "shell_call": "shell",
     "apply_patch_call": "apply_patch",
 }
-OUTPUTS: Final = frozenset(f"{kind}_output" for kind in _CALLS)
+OUTPUTS: Final = frozenset(f"{kind}_output" for kind in CALLS)
 _SHELL_CALL: Final = "shell_call"
 _SHELL_OUTPUT: Final = "shell_call_output"
 _HOSTED_SHELL: Final = (
@@ -58,7 +58,7 @@ HOSTED: Final = frozenset(
 )
 KNOWN: Final = (
     frozenset((_MESSAGE, _REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
-    | frozenset(_CALLS)
+    | frozenset(CALLS)
     | OUTPUTS
     | HOSTED
 )
@@ -160,7 +160,7 @@ class Conversation:
 
     def _item(self, item: Item, kind: str, index: int) -> None:
         place = f"input[{index}]"
-        if kind in _CALLS:
+        if kind in CALLS:
             self._call(item, kind, place)
         elif kind in OUTPUTS:
             self._output(item, index, place)
@@ -219,7 +219,7 @@ class Conversation:
         call_id = item.call_id or item.id
         if not call_id:
             refuse_missing(f"{place}.call_id")
-        name = _CALLS[kind] or item.name
+        name = CALLS[kind] or item.name
         if not name:
             refuse_missing(f"{place}.name")
         function = FunctionCall(chat_name(name, item.namespace), _arguments(item, kind))
