@@ -131,6 +131,20 @@ def test_reasoning_that_cannot_be_verified_is_left_out_once(dialect: str, upstre
     assert not family(row.family).fault(400, {}, json.dumps(other).encode()).thoughts_refused
 
 
+def test_a_turn_that_another_model_began_goes_on_without_a_budget() -> None:
+    """Claude wants its own reasoning behind the calls of the running turn; what it gave itself keeps the budget."""
+    row, check = ROWS["claude-opus-4-1"]
+    budget = {"thinking": {"type": "enabled", "budget_tokens": 1_024}, "max_tokens": 2_000}
+    for proof, kept in (("tokn1.abcd", False), ("", False), ("EqQBCg==", True)):
+        history = (GO, Thinking(proof), Call("a", "f"), Result("a"))
+        raw = opened(TELLERS["messages"](history) | budget, "messages", row).request(ACCOUNT).body
+        assert ("thinking" in json.loads(raw)) is kept
+        if not kept:
+            check(raw, row)
+    raw = opened(TELLERS["messages"]((*history, User("on"))) | budget, "messages", row).request(ACCOUNT).body
+    assert "thinking" in json.loads(raw)
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("upstream", FAMILIES)
 @pytest.mark.parametrize("dialect", TELLERS)

@@ -23,6 +23,7 @@ from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.exchange import VERSION, AnthropicExchange
 from workers.providers.anthropic.mended import mended, renamed
 from workers.providers.anthropic.request import Built
+from workers.providers.anthropic.thinking import BUDGET, lacks_reasoning
 from workers.providers.base import RefusedError
 from workers.providers.faults import NONSENSE
 
@@ -56,6 +57,7 @@ def native_body(job: Job, model: Model, betas: list[str]) -> tuple[bytes, dict[s
             fields["max_tokens"] = Raw(b"%d" % job.limit)
             _fit_budget(fields, job.limit)
         fields["messages"] = mended(cleaned(fields["messages"]))
+        _drop_budget(fields)
         names = renamed(fields)
         _hide_person(fields, job.scope)
         for name, start in FLAGGED.items():
@@ -73,6 +75,14 @@ def _fit_budget(fields: Fields, limit: int) -> None:
         return
     raw = _decode_fields(fields["thinking"])
     fields["thinking"] = Raw(_encode(raw | {"budget_tokens": Raw(b"%d" % (limit - 1))}))
+
+
+def _drop_budget(fields: Fields) -> None:
+    """Within a turn whose reasoning another model gave, the model goes on without: a budget would be refused."""
+    thinking = _decode_thinking(fields.get("thinking", Raw(b"null")))
+    if thinking is not None and thinking.type == BUDGET and lacks_reasoning(fields["messages"]):
+        del fields["thinking"]
+        fields.pop("context_management", None)  # what it clears is thinking, and it may not stand alone
 
 
 def _hide_person(fields: Fields, scope: str) -> None:

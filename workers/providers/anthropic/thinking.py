@@ -1,4 +1,4 @@
-"""Owns a Messages call without its earlier reasoning: what is left where Anthropic cannot verify that."""
+"""Owns Messages calls whose earlier reasoning is not there, or cannot be verified: what is left of them."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ from msgspec import Raw
 
 _KINDS: Final = frozenset(("thinking", "redacted_thinking"))
 _SIGN: Final = b'thinking"'
-_BUDGET: Final = "enabled"  # thinking with a budget: it wants the reasoning of a running turn back
+BUDGET: Final = "enabled"  # thinking with a budget: it wants the reasoning of a running turn back
 _CALLED: Final = b'"tool_result"'
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -38,10 +38,23 @@ def without_reasoning(body: bytes) -> bytes | None:
         return None
     fields["messages"] = Raw(_encode(kept))
     thinking = _decode_fields(fields["thinking"]) if "thinking" in fields else {}
-    if _value(thinking, "type") == _BUDGET and _CALLED in bytes(kept[-1]["content"]):
+    if _value(thinking, "type") == BUDGET and _CALLED in bytes(kept[-1]["content"]):
         del fields["thinking"]
         fields.pop("context_management", None)  # what it clears is gone, and it may not stand alone
     return _encode(fields)
+
+
+def lacks_reasoning(messages: Raw) -> bool:
+    """Whether the turn under way is one of calls whose reasoning is not there: a budget of thinking is refused then."""
+    turns = _decode_objects(messages)
+    if not turns or _CALLED not in bytes(turns[-1].get("content", b"")):
+        return False
+    last = next((turn for turn in reversed(turns) if _value(turn, "role") == "assistant"), None)
+    content = last.get("content") if last is not None else None
+    if content is None or not bytes(content).startswith(b"["):
+        return False
+    blocks = _decode_objects(content)
+    return bool(blocks) and _value(blocks[0], "type") not in _KINDS
 
 
 def _value(fields: dict[str, Raw], name: str) -> Any:
