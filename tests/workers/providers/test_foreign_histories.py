@@ -251,6 +251,28 @@ def test_what_is_as_it_should_be_stays_byte_for_byte() -> None:
     assert json.dumps(chat(history)["messages"]).encode() in sent(history, "chat", ROWS["openai"][0])
 
 
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [{"role": "user", "content": ["x"]}, {"role": "assistant", "content": [{"type": "tool_use"}]}],
+        [{"role": "assistant", "content": [{"type": "tool_use", "id": 5, "name": 5, "input": 5}]}],
+        [{"role": 5, "content": {"type": "tool_result"}}, {"role": "user", "content": ""}],
+        [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": None, "content": 5}]}],
+        [{"role": "user"}, {"content": [{"type": "text", "text": ""}, {"type": "tool_result"}]}],
+    ],
+)
+def test_what_nobody_can_read_is_anthropics_to_refuse(turns: Any) -> None:
+    """A native body that is none goes on, for Anthropic's own words to come back: never an exception here."""
+    body = TELLERS["messages"]((GO,)) | {
+        "messages": turns,
+        "tools": [{"name": "a.b"}, {"name": "f", "input_schema": 5}],
+        "thinking": {"type": "enabled", "budget_tokens": 100},
+    }
+    made = opened(body, "messages", ROWS["claude-opus-4-1"][0])
+    assert made.request(ACCOUNT).body
+    made.forget_thoughts()
+
+
 @pytest.mark.parametrize("upstream", [name for name in ROWS if not name.startswith("openai")])
 @pytest.mark.parametrize("dialect", TELLERS)
 def test_a_bound_covers_a_history_as_it_is_told(dialect: str, upstream: str) -> None:

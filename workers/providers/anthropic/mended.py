@@ -5,29 +5,50 @@ from collections import Counter
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from schemas.dialects.messages.names import told_name
+from schemas.json import UNREADABLE
 from workers.providers.call_ids import ID_CHARS_MAX, CallIds
 
 Fields = dict[str, Raw]
 
 # Cheap signs that there may be something to put right. Without any a conversation is not even decoded.
 _TOOL_SIGN: Final = b'"tool_'
-_BLANK_TEXT: Final = re.compile(rb'"text"\s*:\s*"(?:\s|\\[nrt])*"')
-_BLANK_CONTENT: Final = re.compile(rb'"content"\s*:\s*"(?:\s|\\[nrt])*"')
+_BLANK_BEGINS: Final = re.compile(rb':\s?"(?:"|\s|\\[nrt])')  # a value that is empty or blank, or begins so
 _BLANK: Final = re.compile(rb'"(?:\s|\\[nrt])*"')
 _BEGINS: Final = re.compile(rb'\[\s*\{\s*"role"\s*:\s*"assistant"')
 _OPENING: Final[Fields] = {"role": Raw(b'"user"'), "content": Raw(b'"."')}
+_NONE: Final = Raw(b"[]")
 _CALL: Final = b'"tool_use"'
 _RESULT: Final = b'"tool_result"'
 _TEXT: Final = b'"text"'
 _ASSISTANT: Final = b'"assistant"'
 _USER: Final = b'"user"'
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 _decode_objects = msgspec.json.Decoder(list[Fields]).decode
 _encode = msgspec.json.Encoder().encode
+
+
+class _SeenBlock(Struct):
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"")
+    tool_use_id: str = ""
+
+
+class _Seen(Struct):
+    """A message, as far as it is looked at before anything is changed."""
+
+    role: str
+    content: str | list[_SeenBlock]
+
+
+_decode_seen = msgspec.json.Decoder(list[_Seen]).decode
 
 
 def mended(messages: Raw) -> Raw:
@@ -40,10 +61,16 @@ def mended(messages: Raw) -> Raw:
     Calls without a result stay: Anthropic says so, in words that its clients know.
     """
     raw = bytes(messages)
-    signs = (_BLANK_TEXT.search, _BLANK_CONTENT.search, _BEGINS.match)
-    if _TOOL_SIGN not in raw and not any(sign(raw) for sign in signs):
+    if _TOOL_SIGN not in raw and _BLANK_BEGINS.search(raw) is None and _BEGINS.match(raw) is None:
         return messages
-    turns = [_Turn(fields) for fields in _decode_objects(raw)]
+    try:
+        return messages if _is_right(_decode_seen(raw)) else _mended(messages)
+    except UNREADABLE:
+        return messages  # Anthropic says what is wrong with it
+
+
+def _mended(messages: Raw) -> Raw:
+    turns = [_Turn(fields) for fields in _decode_objects(messages)]
     _settle_results(turns)
     ids = CallIds(spelt_id)
     for turn in turns:
@@ -56,6 +83,48 @@ def mended(messages: Raw) -> Raw:
         kept.insert(0, _OPENING)
         changed = True
     return Raw(_encode(kept)) if changed and kept else messages
+
+
+def _is_right(turns: list[_Seen]) -> bool:
+    """Whether Anthropic takes a conversation as it is, as far as is put right here: nearly each one is."""
+    used: set[str] = set()
+    waiting: set[str] = set()
+    for at, turn in enumerate(turns):
+        content = turn.content
+        if turn.role == "assistant":
+            if at == 0:
+                return False
+            waiting = set()
+        if isinstance(content, str) and not content.strip():
+            return False
+        if isinstance(content, list) and not _are_right(content, used, waiting):
+            return False
+    return True
+
+
+def _are_right(blocks: list[_SeenBlock], used: set[str], waiting: set[str]) -> bool:
+    """The same for the blocks of one turn: `used` holds all ids of calls before it, `waiting` those without a result."""
+    first = True  # nothing but results so far
+    for block in blocks:
+        if block.type == "tool_result":
+            if not first or block.tool_use_id not in waiting:
+                return False
+            waiting.discard(block.tool_use_id)
+            continue
+        first = False
+        if block.type == "tool_use":
+            if block.id in used or not _takes(block):
+                return False
+            used.add(block.id)
+            waiting.add(block.id)
+        elif block.type == "text" and not block.text.strip():
+            return False
+    return True
+
+
+def _takes(call: _SeenBlock) -> bool:
+    spelt = _ID.fullmatch(call.id) is not None and _NAME.fullmatch(call.name) is not None
+    return spelt and bytes(call.input).startswith(b"{")
 
 
 def spelt_id(call_id: str) -> str:
@@ -71,9 +140,12 @@ def own_name(name: str) -> str:
 def renamed(fields: Fields) -> dict[str, str]:
     """Gives the tools and the tool choice of a request, in place, names that Anthropic takes: the caller's by those.
 
-    Raises UNREADABLE.
+    What cannot be read stays as it is.
     """
-    tools = _decode_objects(fields["tools"]) if _is_list(fields.get("tools")) else []
+    try:
+        tools = _decode_objects(fields.get("tools", _NONE))
+    except UNREADABLE:
+        return {}
     names: dict[str, str] = {}
     for tool in tools:
         name = _text_of(tool.get("name"))
@@ -91,10 +163,6 @@ def renamed(fields: Fields) -> dict[str, str]:
     return names
 
 
-def _is_list(raw: Raw | None) -> bool:
-    return raw is not None and bytes(raw).startswith(b"[")
-
-
 class _Turn:
     """One message, and its blocks where there may be something to put right in them."""
 
@@ -103,10 +171,7 @@ class _Turn:
         self.changed = False
         self.role = bytes(fields.get("role", b""))
         content = bytes(fields.get("content", b""))
-        looked_at = content.startswith(b"[") and (
-            _TOOL_SIGN in content or _BLANK_TEXT.search(content) is not None
-        )
-        self.blocks: list[Fields] | None = _decode_objects(content) if looked_at else None
+        self.blocks: list[Fields] | None = _decode_objects(content) if content.startswith(b"[") else None
         self.is_empty = self.role in (_ASSISTANT, _USER) and _BLANK.fullmatch(content) is not None
 
     @property

@@ -5,10 +5,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from schemas.json import UNREADABLE
+
 _KINDS: Final = frozenset(("thinking", "redacted_thinking"))
 _SIGN: Final = b'thinking"'
 BUDGET: Final = "enabled"  # thinking with a budget: it wants the reasoning of a running turn back
 _CALLED: Final = b'"tool_result"'
+_NONE: Final = Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Raw]]).decode
@@ -20,12 +23,19 @@ def without_reasoning(body: bytes) -> bytes | None:
 
     A budget of thinking goes too where the last turn brings results: the model then goes on without.
     """
+    try:
+        return _without_reasoning(body)
+    except UNREADABLE:
+        return None
+
+
+def _without_reasoning(body: bytes) -> bytes | None:
     fields = _decode_fields(body)
     turns = _decode_objects(fields["messages"])
     kept: list[dict[str, Raw]] = []
     dropped = False
     for turn in turns:
-        content = turn["content"]
+        content = turn.get("content", _NONE)
         if not bytes(content).startswith(b"[") or _SIGN not in bytes(content):
             kept.append(turn)
             continue
@@ -38,7 +48,7 @@ def without_reasoning(body: bytes) -> bytes | None:
         return None
     fields["messages"] = Raw(_encode(kept))
     thinking = _decode_fields(fields["thinking"]) if "thinking" in fields else {}
-    if _value(thinking, "type") == BUDGET and _CALLED in bytes(kept[-1]["content"]):
+    if _value(thinking, "type") == BUDGET and _CALLED in bytes(kept[-1].get("content", _NONE)):
         del fields["thinking"]
         fields.pop("context_management", None)  # what it clears is gone, and it may not stand alone
     return _encode(fields)
@@ -46,7 +56,14 @@ def without_reasoning(body: bytes) -> bytes | None:
 
 def lacks_reasoning(messages: Raw) -> bool:
     """Whether the turn under way is one of calls whose reasoning is not there: a budget of thinking is refused then."""
-    turns = _decode_objects(messages)
+    try:
+        turns = _decode_objects(messages)
+        return _lacks_reasoning(turns)
+    except UNREADABLE:
+        return False  # Anthropic says what is wrong with it
+
+
+def _lacks_reasoning(turns: list[dict[str, Raw]]) -> bool:
     if not turns or _CALLED not in bytes(turns[-1].get("content", b"")):
         return False
     last = next((turn for turn in reversed(turns) if _value(turn, "role") == "assistant"), None)
