@@ -25,6 +25,7 @@ CLAUDE_3: Final = Capabilities(
     stop_pattern=r"(?s:.*\S.*)",
     top_k=True,
     prefill=True,
+    result_media=True,
     efforts=("none",),
     cache_points=4,
     overhead_tokens=800,

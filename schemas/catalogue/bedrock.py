@@ -52,7 +52,12 @@ _NOVA_MICRO: Final = structs.replace(
     PLAIN, forced_tools=True, top_k=True, cache_points=4, service_tiers=("flex", "priority")
 )
 _NOVA: Final = structs.replace(
-    _NOVA_MICRO, images=True, files=True, image_tokens_max=2_700, file_tokens_max=WINDOW_TOKENS
+    _NOVA_MICRO,
+    images=True,
+    files=True,
+    result_media=True,
+    image_tokens_max=2_700,
+    file_tokens_max=WINDOW_TOKENS,
 )
 _NOVA_2: Final = structs.replace(_NOVA, efforts=("none", *_EFFORTS), thinking="level")
 

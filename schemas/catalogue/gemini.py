@@ -70,6 +70,7 @@ GEMINI_3: Final = structs.replace(
     efforts=_LEVELS,
     thinking="level",
     signatures=True,
+    result_media=True,
     pictures=_FLAT,
     image_tokens_max=with_margin(most_tokens(_FLAT)),
 )

@@ -76,6 +76,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ""  # what a function's name must match as a whole, beyond OpenAI's rule; empty: nothing
     )
     strict_tools: bool = False  # `strict` of a function is honoured; else its schema is a strong hint
+    result_media: bool = False  # a tool's result may hold pictures and files; else they follow as the user's
     serial_tools: bool = True  # parallel_tool_calls=false is honoured
     forced_tools: bool = True  # tool_choice may name a function, or require one
     cache_points: int = 0  # how many cache_control breakpoints are honoured; 0: they are ignored

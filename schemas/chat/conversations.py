@@ -20,9 +20,9 @@ from schemas.chat.request import (
     TextPart,
     ToolCall,
 )
-from schemas.chat.toolsets import TOOL_NAME
+from schemas.chat.toolsets import TOOL_NAME_CHARS_MAX
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending, paired
 from schemas.money.pricing import prices_long_caches
 
 AUDIO_FORMATS = frozenset(("wav", "mp3"))
@@ -32,6 +32,7 @@ _SYSTEM = frozenset(("system", "developer"))
 _RESULTS = frozenset(("tool", "function"))
 _ROLES = _SYSTEM | _RESULTS | {"user", "assistant"}
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def check_conversation(request: ChatRequest, model: Model) -> None:
@@ -39,6 +40,7 @@ def check_conversation(request: ChatRequest, model: Model) -> None:
     if not request.messages:
         raise RequestError(_invalid("messages", "There must be at least one message."))
     open_calls: dict[str, int] = {}  # ids of calls without a result yet, with the message that made them
+    calls: dict[str, int] = {}  # the same of all calls of the newest turn that made any
     said = False
     for index, message in enumerate(request.messages):
         path = f"messages[{index}]"
@@ -49,12 +51,14 @@ def check_conversation(request: ChatRequest, model: Model) -> None:
         if open_calls and message.role in ("user", "assistant"):
             raise RequestError(_unanswered(open_calls))
         if message.role in _RESULTS:
-            _check_result(message, path, open_calls)
+            _check_result(message, path, open_calls, calls)
         elif message.role == "assistant":
             _check_assistant(message, path, model)
-            open_calls = _calls(message, path, index, model)
+            calls = _calls(message, path, index, model)
+            open_calls = dict(calls)
         _check_content(message, path, model)
         if message.role != "assistant":
+            calls = calls if message.role != "user" else {}
             said = said or message.role in _RESULTS or _has_content(message)
     if open_calls:
         raise RequestError(_unanswered(open_calls))
@@ -70,20 +74,38 @@ def arguments(text: str) -> dict[str, Any] | None:
     if not text.strip():
         return {}
     try:
-        return _decode_object(text)
-    except UNREADABLE:
+        return mending(_decode_object, text.encode())
+    except (*UNREADABLE, UnicodeEncodeError):
         return None
 
 
-def _check_result(message: Message, path: str, open_calls: dict[str, int]) -> None:
+def usable(text: str) -> str:
+    """The arguments of an earlier tool call as the text of a JSON object, whatever is left of them.
+
+    What was cut off, or is no object, becomes one that holds the text itself: a history must not stop a session. An
+    object stays as it is written, for no number may change.
+    """
+    if not text.strip():
+        return "{}"
+    raw = text.encode(errors="replace")
+    try:
+        _decode_object(raw)
+    except UNREADABLE:
+        mended = paired(raw)
+        if mended is not raw and arguments(text) is not None:
+            return mended.decode()
+        return _encode({"arguments": raw.decode()}).decode()
+    return text
+
+
+def _check_result(message: Message, path: str, open_calls: dict[str, int], calls: dict[str, int]) -> None:
     field = "tool_call_id" if message.role == "tool" else "name"
     answered = message.tool_call_id if message.role == "tool" else message.name
     if answered is None:
         raise RequestError(_missing(f"{path}.{field}"))
-    if open_calls.pop(answered, None) is None:
-        why = (
-            "A tool result must follow the assistant message whose 'tool_calls' have this id, once for each."
-        )
+    open_calls.pop(answered, None)
+    if answered not in calls:  # of two results for one call the last counts
+        why = "A tool result must follow the assistant message whose 'tool_calls' have this id."
         raise RequestError(_invalid(f"{path}.{field}", why))
     if message.content is None:
         raise RequestError(_missing(f"{path}.content"))
@@ -133,10 +155,14 @@ def _check_call(call: ToolCall, where: str, model: Model) -> None:
 
 
 def _check_function(name: str, text: str, where: str) -> None:
-    if TOOL_NAME.fullmatch(name) is None:
-        raise RequestError(_invalid(f"{where}.name", "It must be 1 to 64 of A-Z, a-z, 0-9, _ and -."))
-    if arguments(text) is None:
-        raise RequestError(_invalid(f"{where}.arguments", "It must be the text of a JSON object."))
+    if not 0 < len(name) <= TOOL_NAME_CHARS_MAX:
+        raise RequestError(_invalid(f"{where}.name", f"It must have 1 to {TOOL_NAME_CHARS_MAX} characters."))
+    try:
+        _decode_object(text)
+    except RecursionError:
+        raise RequestError(_invalid(f"{where}.arguments", "They are nested too deeply.")) from None
+    except UNREADABLE:
+        pass  # what was cut off is told as it is
 
 
 def _check_content(message: Message, path: str, model: Model) -> None:
@@ -158,7 +184,7 @@ def _check_part(part: Part, role: str, path: str, model: Model) -> None:
         if role != "assistant":
             raise RequestError(_invalid(f"{path}.type", "Only assistant messages have refusals."))
         return
-    if role != "user":
+    if role != "user" and not (role == "tool" and isinstance(part, ImagePart | FilePart)):
         raise RequestError(_invalid(f"{path}.type", f"A message of the role {role} has text parts only."))
     if isinstance(part, ImagePart):
         _check_image(part, path, model)

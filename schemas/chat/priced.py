@@ -16,11 +16,12 @@ from schemas.catalogue.model import Model
 from schemas.chat import counted
 from schemas.chat.caching import LONG_TTLS, SHORT_TTLS, ttls
 from schemas.chat.counted import NOTHING, Counted
+from schemas.chat.growth import growth_tokens
 from schemas.chat.media import PDF, TEXT, base64_start, file_kind
 from schemas.chat.parameters import NO_PROMPT, PRICED
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending
 from schemas.media.encoded import size_bytes
 from schemas.money.pricing import prices_long_caches, sells
 
@@ -38,6 +39,7 @@ COMPLETIONS_LIMIT = 16  # what an absent max_tokens means on /v1/completions, at
 _may_have_media = re.compile(rb'_url"|"input_audio"|"audio"|"file"|"image|"video|\\u').search
 _REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u|:(?://|\\/)", re.IGNORECASE)
 _MEDIA_NAME = re.compile("url|uri|_id$|image|video|audio", re.IGNORECASE)
+_CALL_SIGNS = (b'"arguments"', b'"tool_call_id"')
 _OBJECTS = re.compile(rb"\[\s*\{")
 _TEXT_PARTS = frozenset(("text", "refusal"))
 _OPENAI = "openai"
@@ -91,10 +93,13 @@ _NAMES: dict[Any, str] = {
 
 
 def decode(body: bytes) -> Fields:
-    """A body's top level, in the caller's order, values untouched; of duplicate keys the last counts."""
+    """A body's top level, in the caller's order, values untouched; of duplicate keys the last counts.
+
+    Half a character is the one thing that is put right: it becomes U+FFFD.
+    """
     try:
         body.decode()
-        return _decode_fields(body)
+        return mending(_decode_fields, body)
     except UnicodeDecodeError:
         raise RequestError(invalid("The request body must be UTF-8.")) from None
     except UNREADABLE as fault:
@@ -160,7 +165,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     """The bound of a body's prompt for one model. Raises RequestError for what cannot be bounded.
 
     No tokenizer makes more tokens of a text than it has bytes, and no JSON value is shorter than the text it stands
-    for: so the raw bytes of all that may reach a prompt bound it, plus the provider's hidden prompt. Inline media is
+    for: so the raw bytes of all that may reach a prompt bound it, plus the provider's hidden prompt and what a translation adds. Inline media is
     taken out of that, and counts as the most that this image, file or recording can be, by what its own bytes and `seen`
     say of it.
 
@@ -170,6 +175,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     tier = priced_tier(fields, model)
     text_bytes = sum(_size(value) for name, value in fields.items() if name not in NO_PROMPT)
     media = NOTHING
+    told = 0
     documents: tuple[Document, ...] = ()
     messages = fields.get("messages")
     if messages is not None:
@@ -179,7 +185,8 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
             found.read(messages)
             text_bytes -= found.inline_bytes
             media, documents = found.sum, tuple(found.documents)
-    tokens_max = text_bytes + media.most + model.capabilities.overhead_tokens * ask.inputs
+        told = 0 if model.family in PASS_THROUGH else growth_tokens(raw, *_CALL_SIGNS)
+    tokens_max = text_bytes + media.most + told + model.capabilities.overhead_tokens * ask.inputs
     if ask.inputs > 1:
         tokens_max += (text_bytes - _size(fields["prompt"])) * (ask.inputs - 1)
     prompt_max = min(model.context * ask.inputs, tokens_max)

@@ -13,7 +13,8 @@ from schemas.errors import WireError, invalid, unsupported_parameter, unsupporte
 from schemas.json import UNREADABLE
 
 TOOLS_MAX = 128  # as at OpenAI
-TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what OpenAI takes, and most families
+TOOL_NAME_CHARS_MAX = 256  # of a name that is told in another way
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -82,7 +83,7 @@ def _check_list(tools: list[Tool], model: Model) -> set[str]:
             raise RequestError(_invalid(f"{path}.type", "It must be function."))
         if tool.function is None:
             raise RequestError(_missing(f"{path}.function"))
-        _check_name(tool.function.name, f"{path}.function.name", names, model)
+        _check_name(tool.function.name, f"{path}.function.name", names)
         names.add(tool.function.name)
         parameters = tool.function.parameters
         if not absent(parameters) and not is_schema(parameters):
@@ -93,13 +94,9 @@ def _check_list(tools: list[Tool], model: Model) -> set[str]:
     return names
 
 
-def _check_name(name: str, path: str, names: set[str], model: Model) -> None:
-    if TOOL_NAME.fullmatch(name) is None:
-        raise RequestError(_invalid(path, "It must be 1 to 64 of A-Z, a-z, 0-9, _ and -."))
-    pattern = model.capabilities.tool_pattern
-    if pattern and re.fullmatch(pattern, name) is None:
-        message = f"The model `{model.id}` ({model.provider}) cannot name a function `{name}`: {pattern}."
-        raise RequestError(unsupported_value(path, message))
+def _check_name(name: str, path: str, names: set[str]) -> None:
+    if not 0 < len(name) <= TOOL_NAME_CHARS_MAX:
+        raise RequestError(_invalid(path, f"It must have 1 to {TOOL_NAME_CHARS_MAX} characters."))
     if name in names:
         raise RequestError(_invalid(path, f"`{name}` is there twice."))
 

@@ -1,17 +1,17 @@
 """Owns the input of a Responses request as a conversation: which item becomes which message, and where it stood."""
 
 from collections import defaultdict, deque
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from schemas.chat.conversations import usable
 from schemas.chat.priced import RequestError
 from schemas.chat.request import FunctionCall, Message, TextPart, ToolCall
 from schemas.chat.request import Part as ChatPart
 from schemas.chat.toolsets import absent
 from schemas.errors import INVALID_REQUEST, WireError, invalid
-from schemas.json import UNREADABLE
 from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Item
@@ -23,14 +23,14 @@ _REFERENCE: Final = "item_reference"
 MORE_TOOLS: Final = "additional_tools"
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 # Calls that run at the caller, and the names under which a history tells a chat model of them.
-_CALLS: Final = {
+CALLS: Final = {
     "function_call": "",
     "custom_tool_call": "",
     "local_shell_call": "local_shell",
     "shell_call": "shell",
     "apply_patch_call": "apply_patch",
 }
-OUTPUTS: Final = frozenset(f"{kind}_output" for kind in _CALLS)
+OUTPUTS: Final = frozenset(f"{kind}_output" for kind in CALLS)
 _SHELL_CALL: Final = "shell_call"
 _SHELL_OUTPUT: Final = "shell_call_output"
 _HOSTED_SHELL: Final = (
@@ -58,12 +58,11 @@ HOSTED: Final = frozenset(
 )
 KNOWN: Final = (
     frozenset((_MESSAGE, _REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
-    | frozenset(_CALLS)
+    | frozenset(CALLS)
     | OUTPUTS
     | HOSTED
 )
 _decode_item = msgspec.json.Decoder(Item).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -134,10 +133,12 @@ class Conversation:
     """Maps items one by one; `messages` is the result.
 
     A model's turn is one message: its text and its calls. The results follow it at once, wherever they stood, for all
-    families want them there; and their pictures, which no tool message can carry, in a user's message after them.
+    families want them there. Where `shown` is False their pictures, which no tool message of OpenAI's can carry, follow
+    in a user's message.
     """
 
-    def __init__(self, items: list[Item], tools: Toolset) -> None:
+    def __init__(self, items: list[Item], tools: Toolset, *, shown: bool = False) -> None:
+        self._shown = shown
         self.messages: list[Placed] = []
         self._items = items
         self._tools = tools
@@ -148,6 +149,7 @@ class Conversation:
         self._pictures: list[ChatPart] = []  # of results, until all of them are there
         self._carried: list[Carried] = []  # of a turn that has not begun
         self._results: dict[str, deque[int]] = defaultdict(deque)  # by call id, those not yet told
+        self._told: dict[str, int] = {}  # by call id, where the results of the last turn stand in `messages`
         kinds = kinds_of(items)
         for index, (item, kind) in enumerate(zip(items, kinds, strict=True)):
             if kind in OUTPUTS and (call_id := item.call_id or item.id):
@@ -158,7 +160,7 @@ class Conversation:
 
     def _item(self, item: Item, kind: str, index: int) -> None:
         place = f"input[{index}]"
-        if kind in _CALLS:
+        if kind in CALLS:
             self._call(item, kind, place)
         elif kind in OUTPUTS:
             self._output(item, index, place)
@@ -217,7 +219,7 @@ class Conversation:
         call_id = item.call_id or item.id
         if not call_id:
             refuse_missing(f"{place}.call_id")
-        name = _CALLS[kind] or item.name
+        name = CALLS[kind] or item.name
         if not name:
             refuse_missing(f"{place}.name")
         function = FunctionCall(chat_name(name, item.namespace), _arguments(item, kind))
@@ -236,9 +238,18 @@ class Conversation:
         if not waiting or waiting[0] != index:
             return  # it was told when its turn ended
         if call_id not in self._open:
+            self._tell_again(call_id, waiting.popleft())
+            return
+        self._tell(call_id, waiting.popleft())
+
+    def _tell_again(self, call_id: str, index: int) -> None:
+        """One more result for a call that has one: the last counts. Raises RequestError 400 for one of no call."""
+        if call_id not in self._told:
             message = f"No tool call found for function call output with call_id {call_id[:128]}."
             raise RequestError(invalid(message, param="input"))
-        self._tell(call_id, waiting.popleft())
+        told = self.messages[self._told[call_id]]
+        told.place = f"input[{index}]"
+        told.message = self._result(call_id, index)
 
     def _tell(self, call_id: str, index: int) -> None:
         """One result. The model's turn is over with the first of them."""
@@ -246,11 +257,18 @@ class Conversation:
         if not self._open[call_id]:
             del self._open[call_id]
         self._end_turn()
-        place = f"input[{index}].output"
-        text, pictures = output_of(self._items[index].output, place)
+        self._told[call_id] = len(self.messages)
+        self._add(self._result(call_id, index), f"input[{index}]")
+
+    def _result(self, call_id: str, index: int) -> Message:
+        """An output as a message of its tool, with the pictures and files in it where that can be."""
+        text, pictures = output_of(self._items[index].output, f"input[{index}].output")
+        if pictures and self._shown:
+            shown = [TextPart(text), *pictures] if text else pictures
+            return Message("tool", shown, tool_call_id=call_id)
         if pictures:
             self._pictures += [TextPart(f"Image from tool call {call_id}:"), *pictures]
-        self._add(Message("tool", text, tool_call_id=call_id), f"input[{index}]")
+        return Message("tool", text, tool_call_id=call_id)
 
     def _unknown(self, item: Item, place: str) -> None:
         """An item of a type that nobody knows: its text goes on as the user's, for it may be all that was asked."""
@@ -285,6 +303,8 @@ class Conversation:
 
     def _add(self, message: Message, place: str) -> Placed:
         placed = Placed(message, place)
+        if message.role != "tool":
+            self._told.clear()
         if message.role == "assistant":
             placed.carried, self._carried = self._carried, []
         self.messages.append(placed)
@@ -298,13 +318,7 @@ def _arguments(item: Item, kind: str) -> str:
     if kind != "function_call":
         raw = item.action if absent(item.operation) else item.operation
         return "{}" if absent(raw) else bytes(raw).decode()
-    text = item.arguments or ""
-    try:
-        if text.strip():
-            _decode_object(text)
-    except UNREADABLE:
-        return _encode({"arguments": text}).decode()
-    return text
+    return usable(item.arguments or "")
 
 
 def _refuse_unanswered(call_id: str) -> NoReturn:

@@ -6,6 +6,7 @@ from msgspec import Raw, Struct
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.chat import priced as chat
+from schemas.chat.growth import growth_tokens
 from schemas.chat.priced import RequestError
 from schemas.chat.request import NO_JSON
 from schemas.json import UNREADABLE
@@ -19,6 +20,7 @@ FLOOR = 16  # the least limit that OpenAI takes
 # What an input must contain before any part of it can be something other than text; any \u may be a letter of it.
 _MEDIA_SIGNS = (b"input_image", b"input_file", b"input_audio", b"\\u")
 _NAME_CHARS_MAX = 64
+_CALL_SIGN = b'call_id"'
 
 
 class _Kind(Struct):
@@ -91,7 +93,8 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
         text_bytes -= media.inline_bytes
     native = model.capabilities.responses
     added_bytes = 0 if native else _added_bytes(fields)
-    tokens_max = text_bytes + added_bytes + media.sum.most + model.capabilities.overhead_tokens
+    told = 0 if native else growth_tokens(bytes(fields.get("input", _NULL)), _CALL_SIGN)
+    tokens_max = text_bytes + added_bytes + told + media.sum.most + model.capabilities.overhead_tokens
     wanted = ask.limit if ask.limit is None or not native else max(ask.limit, ask.floor)
     return Bound(
         prompt_max=max(min(model.context, tokens_max), 1),

@@ -85,7 +85,9 @@ def translate(body: bytes, model: Model) -> Translated:
     check_references(items)
     tools = Toolset()
     tools.add(request.tools or [], "tools")
-    messages = Conversation(items, tools).messages
+    messages = Conversation(
+        items, tools, shown=model.capabilities.result_media and model.family not in PASS_THROUGH
+    ).messages
     if isinstance(request.input, str):
         messages.append(Placed(Message("user", request.input), "input"))
     first = [Message("system", request.instructions)] if request.instructions else []

@@ -12,7 +12,7 @@ from schemas.dialects.messages.counting import likely_tokens
 from schemas.dialects.messages.names import told_id, told_name
 from schemas.dialects.messages.request import MESSAGES, Thinking
 from schemas.dialects.messages.usage import usage_totals, usage_whole
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from workers.answers.base import unreported
@@ -275,12 +275,13 @@ class MessagesAnswer:
         text, self._pieces = "".join(self._pieces), []
         block = self._content[-1]
         if kind == "tool_use":
-            if text and not _is_object(text):
+            given = _object(text)
+            if given is None:
                 # A call that was cut off: an empty input would have its tool run blindly.
                 self._content.pop()
                 self._calls -= 1
             elif text:
-                block["input"] = Raw(text.encode())
+                block["input"] = Raw(given)
         elif kind in ("text", "thinking"):
             block[kind] = text
         return b""
@@ -315,9 +316,14 @@ def _event(name: str, fields: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(fields))
 
 
-def _is_object(text: str) -> bool:
+def _object(text: str) -> bytes | None:
+    """The text of an object as it can be told, b"" for none at all; None for what is no object."""
     try:
-        _decode_object(text)
+        return mending(_read_object, text.encode()) if text else b""
     except UNREADABLE:
-        return False
-    return True
+        return None
+
+
+def _read_object(raw: bytes) -> bytes:
+    _decode_object(raw)
+    return raw

@@ -13,6 +13,7 @@ JSON_INSTRUCTION: Final = (
 # What a schema for answers may say, beside the keywords below that are looked into. Others are told in words.
 _KEPT: Final = frozenset(("type", "title", "description", "default", "required", "$ref"))
 _SCHEMAS: Final = ("properties", "$defs", "definitions")  # maps of names to schemas
+_DEFINED: Final = ("$defs", "definitions")
 _DROPPED: Final = frozenset(("$schema", "$id", "$comment", "$anchor", "additionalProperties"))
 _FORMATS: Final = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
@@ -57,6 +58,8 @@ class _Closing:
         if len(inside) > _DEPTH_MAX:
             raise OpenSchemaError
         schema = self._merged(schema, set())
+        if "$ref" in schema:  # beside it nothing else is read but what others refer to
+            schema = {key: value for key, value in schema.items() if key == "$ref" or key in _DEFINED}
         answer: Json = {}
         told: list[str] = []
         for key, value in schema.items():

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.refusals import as_chats
@@ -18,6 +19,7 @@ from workers.answers.base import Answer
 from workers.providers.base import Exchange, Fault, RefusedError, Yielding
 from workers.providers.chat_answers import ChatReader
 from workers.providers.chat_bodies import chat_body
+from workers.providers.told_tools import answer_of, told
 from workers.upstream.request import UpstreamRequest
 
 _EVENT_END = b"\n\n"  # of the events that a chat exchange makes: each is one line of data
@@ -33,7 +35,8 @@ def requests(job: Job, model: Model) -> list[tuple[ChatRequest, Answer]]:
     """
     request = _read(job, model)
     if isinstance(request, ChatRequest):
-        return [(request, answers(job)[0])]
+        chat, names = told(request, model) if model.family not in PASS_THROUGH else (request, {})
+        return [(chat, answer_of(answers(job)[0], names))]
     chats = as_chats(request)
     texts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
     echoes = texts if request.echo and texts else ()

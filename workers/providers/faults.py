@@ -23,6 +23,11 @@ from workers.providers.scrub import scrub
 COOL_MAX_S: Final = 300.0  # no upstream makes us wait longer
 UNKNOWN_REFUSAL_S: Final = 10.0  # a 403 that does not say what it is about
 
+# How Claude's APIs say that reasoning of earlier turns is none that they gave.
+_UNVERIFIED: Final = re.compile(
+    r"invalid\W+(?:signature|data)\W+in\W+(?:redacted_)?thinking|thinking\W.*\W(?:signature|cannot be modified)",
+    re.IGNORECASE | re.DOTALL,
+)
 # What a provider's words speak of. Each family reads its own codes first; words only decide where those do not.
 _INPUT: Final = re.compile(
     r"\bflagged\b|\bmoderat(?:ed|ion)|content[ _-](?:polic|filter|management)|usage polic"
@@ -94,6 +99,11 @@ def amid(fault: Fault) -> Fault:
     The server took ours to answer at all, and what it tells may be of its own call to somebody else.
     """
     return structs.replace(fault, sure=False) if fault.sure else fault
+
+
+def unverified(message: str) -> bool:
+    """Whether an error says that a provider cannot verify earlier reasoning: the call may go well without any."""
+    return _UNVERIFIED.search(message) is not None
 
 
 def refusal(message: str, otherwise: Fault) -> Fault:

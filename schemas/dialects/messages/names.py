@@ -5,7 +5,9 @@ import re
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)  # OpenAI's bound is the smallest
+ID_CHARS_MAX: Final = 40  # OpenAI's bound is the smallest
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_SUFFIX_CHARS: Final = 9  # the digest, and what parts it from what is before it
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 _KEPT_CHARS: Final = 55
 
@@ -19,9 +21,15 @@ def told_name(name: str) -> str:
     return f"{start[:_KEPT_CHARS]}_{_digest(name)[:8]}"
 
 
-def told_id(call_id: str) -> str:
-    """A call's id as any provider takes it."""
-    return call_id if _ID.fullmatch(call_id) else f"call_{_digest(call_id)[:32]}"
+def told_id(call_id: str, chars_max: int = ID_CHARS_MAX) -> str:
+    """A call's id as any provider takes it: its own, or its beginning with a digest of the whole behind it.
+
+    It is at most 9 characters longer.
+    """
+    if len(call_id) <= chars_max and _ID.fullmatch(call_id):
+        return call_id
+    kept = _OTHER.sub("_", call_id)[: max(min(len(call_id), chars_max) - _SUFFIX_CHARS, _SUFFIX_CHARS)]
+    return f"{kept}_{_digest(call_id)[:8]}"
 
 
 def _digest(text: str) -> str:

@@ -38,6 +38,7 @@ _encode = msgspec.json.Encoder().encode
 _THINKING: Final = b'thinking"'
 _PROOFS: Final = {b'"thinking"': "signature", b'"redacted_thinking"': "data"}
 _NONE: Final = (b"null", b'""')
+_FOREIGN: Final = (b'"' + PREFIX.encode(), b'"gAAAA')  # how the gateway's own proofs begin, and OpenAI's
 
 
 def check(model: Model, body: bytes) -> None:
@@ -64,7 +65,7 @@ def check(model: Model, body: bytes) -> None:
 def cleaned(messages: Raw) -> Raw:
     """A conversation without reasoning that Anthropic cannot have signed; byte for byte the same if it has none."""
     raw = bytes(messages)
-    if _THINKING not in raw or not (PREFIX.encode() in raw or _unsigned(raw)):
+    if _THINKING not in raw or not (any(sign in raw for sign in _FOREIGN) or _unsigned(raw)):
         return messages
     turns: list[Fields] = []
     changed = False
@@ -92,4 +93,4 @@ def _is_foreign(block: Fields) -> bool:
     if proof is None:
         return False
     signature = bytes(block.get(proof, b"null"))
-    return signature in _NONE or signature.startswith(b'"' + PREFIX.encode())
+    return signature in _NONE or signature.startswith(_FOREIGN)

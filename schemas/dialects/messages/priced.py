@@ -10,9 +10,11 @@ from schemas.asked import Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.chat import counted
 from schemas.chat.counted import NOTHING, Counted
+from schemas.chat.growth import growth_tokens
 from schemas.chat.media import PDF
 from schemas.chat.priced import LIMIT_MAX, MEDIA_MAX, PARTS_MAX, RequestError, candidates
 from schemas.chat.priced import encode as encode_fields
+from schemas.chat.request import NO_JSON
 from schemas.dialects.messages import fields as known
 from schemas.dialects.messages.fields import CUSTOM, KNOWN, NO_PROMPT, REFUSED, tool_tokens
 from schemas.dialects.messages.names import told_name
@@ -32,7 +34,10 @@ _REMOTE: Final = frozenset(("source", "url", "file_id"))
 _TEXTS: Final = frozenset(
     ("text", "thinking", "redacted_thinking", "tool_use", "search_result", "tool_reference")
 )
+CLOSING_TOKENS: Final = 32  # what closes one object of a strict schema
+_OBJECT_SIGN: Final = b"object"
 _COMPACT: Final = b"compact"
+_CALL_SIGN: Final = b'"tool_use'  # of a call's type, and of the field that names it in a result
 
 
 class _UsageOptions(Struct, frozen=True):
@@ -42,6 +47,8 @@ class _UsageOptions(Struct, frozen=True):
 class _Tool(Struct, frozen=True):
     type: str | None = None
     name: Any = None
+    strict: Any = None
+    input_schema: Raw = NO_JSON
 
 
 _decode_text = msgspec.json.Decoder(str | None).decode
@@ -120,6 +127,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
     if not native:
         extra += SYSTEM_TURN_TOKENS * (messages.count(b'"system"') + messages.count(b"\\u"))
         extra += sum(_told_tokens(tool) for tool in tools)
+        extra += growth_tokens(messages, _CALL_SIGN)
     tokens_max = text_bytes + media.sum.most + extra + model.capabilities.overhead_tokens
     limit = min(ask.limit or LIMIT_MAX, model.max_output)  # `read` takes no body without one
     dropped = [f"tools[{at}]:{tool.type}" for at, tool in enumerate(tools) if not _is_kept(tool, native)]
@@ -138,7 +146,8 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
 
 def _told_tokens(tool: _Tool) -> int:
     """The most that a translation adds to a tool."""
-    return TOOL_TOKENS + (len(told_name(tool.name)) if isinstance(tool.name, str) else 0)
+    closing = bytes(tool.input_schema).count(_OBJECT_SIGN) * CLOSING_TOKENS if tool.strict else 0
+    return TOOL_TOKENS + closing + (len(told_name(tool.name)) if isinstance(tool.name, str) else 0)
 
 
 def _is_kept(tool: _Tool, native: bool) -> bool:

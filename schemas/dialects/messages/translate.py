@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import (
@@ -16,6 +17,7 @@ from schemas.chat.request import (
     ResponseFormat,
 )
 from schemas.chat.request import Tool as ChatTool
+from schemas.chat.strict import strict_schema
 from schemas.dialects.messages.fields import CUSTOM
 from schemas.dialects.messages.names import told_name
 from schemas.dialects.messages.priced import refuse
@@ -64,7 +66,7 @@ def translate(model: Model, body: bytes, scope: str) -> tuple[ChatRequest, list[
         tools=tools or None,
         tool_choice=choice,
         parallel_tool_calls=False if serial and tools and able.serial_tools else None,
-        response_format=_format(asked),
+        response_format=_format(asked, model),
         stop=asked.stop_sequences or None,
         max_completion_tokens=asked.max_tokens,
         temperature=asked.temperature if sampled else None,
@@ -98,6 +100,9 @@ def _tool(tool: Tool, at: int, model: Model) -> ChatTool:
     schema = _schema(tool.input_schema, at)
     # Elsewhere a schema that is no strict one by that provider's rules would be refused.
     strict = tool.strict if model.capabilities.strict_tools else None
+    if strict and model.family in PASS_THROUGH:
+        closed = strict_schema(schema)
+        schema, strict = (schema, False) if closed is None else (closed, True)
     function = Function(told_name(tool.name), tool.description, schema, strict)
     mark = tool.cache_control if model.capabilities.cache_points else None
     return ChatTool(type="function", function=function, cache_control=mark)
@@ -128,13 +133,17 @@ def _choice(asked: MessagesRequest, tools: list[ChatTool]) -> tuple[str | dict[s
     return _CHOICES[choice.type], serial
 
 
-def _format(asked: MessagesRequest) -> ResponseFormat | None:
+def _format(asked: MessagesRequest, model: Model) -> ResponseFormat | None:
     wanted = asked.output_config.format if asked.output_config is not None else None
     if wanted is None:
         return None
     if wanted.type != "json_schema":
         refuse("output_config.format.type", "It must be json_schema.")
-    return ResponseFormat("json_schema", JsonSchema(_FORMAT_NAME, wanted.schema))
+    schema = JsonSchema(_FORMAT_NAME, wanted.schema)
+    # Anthropic keeps to any schema; OpenAI to strict ones, and takes others for a hint.
+    if model.family in PASS_THROUGH and (closed := strict_schema(wanted.schema)) is not None:
+        schema = JsonSchema(_FORMAT_NAME, closed, strict=True)
+    return ResponseFormat("json_schema", schema)
 
 
 def _effort(asked: MessagesRequest, model: Model) -> str | None:

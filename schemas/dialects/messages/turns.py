@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat.media import PDF
 from schemas.chat.request import (
@@ -42,6 +43,8 @@ class Turns:
         self._model = model
         self._scope = scope
         self._marks = bool(model.capabilities.cache_points)
+        # Whether pictures and files may stand in a tool's result.
+        self._shows = model.capabilities.result_media and model.family not in PASS_THROUGH
         self._open: dict[str, int] = {}  # calls of the last assistant's turn, and their places in it
         self._said: list[list[Part]] = []  # of each message of the user, till all is told
         self._late: list[str] = []  # instructions between calls and their results, which nothing may part
@@ -136,12 +139,15 @@ class Turns:
                 continue
             call_id = told_id(block.tool_use_id)
             text, media = self._result(block, where)
-            if media:
+            native = bool(media) and self._shows and call_id in self._open
+            if media and not native:
                 shown += [TextPart(f"Image from tool call {call_id}:"), *media]
             if call_id in self._open:
                 # Of two results for one call the last counts.
                 mark = block.cache_control if self._marks else None
                 content: str | list[Part] = [TextPart(text, mark)] if mark is not None else text
+                if native:
+                    content = [*([TextPart(text, mark)] if text else []), *media]
                 results[call_id] = Message("tool", content, tool_call_id=call_id)
             elif text:
                 parts.append(TextPart(f"[Result of tool call {call_id}: {text}]"))

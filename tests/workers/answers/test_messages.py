@@ -200,3 +200,12 @@ def test_names_come_back_as_the_caller_wrote_them():
         answer.finish(0, "stop")
         assert json.loads(answer.end(PLAIN))["content"][0]["name"] == name
     assert told_name("n" * 100) != told_name("n" * 101)
+
+
+def test_half_a_character_in_a_call_costs_no_more() -> None:
+    """Its tool is called all the same, with the replacement in its place."""
+    answer = made(stream=False)
+    answer.tool(0, "toolu_a", "f")
+    answer.arguments(0, '{"a":"x\\ud83d"}')
+    answer.finish(0, "stop")
+    assert json.loads(answer.end(None))["content"][0]["input"] == {"a": "x\ufffd"}

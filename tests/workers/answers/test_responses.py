@@ -189,6 +189,18 @@ def test_custom_input_of_another_form_is_not_lost(raw: str) -> None:
     assert call["input"] == raw.removeprefix('{"input":"')
 
 
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_half_a_character_in_custom_input_costs_no_more(size: int) -> None:
+    """Wherever the pieces end: the input is whole, with the replacement in its place."""
+    one = answer_of(tools=[CUSTOM])
+    raw = r'{"input":"a\ud83d b\ud83d\ude00\ude00"}'
+    out = one.tool(0, "c", "apply_patch")
+    for at in range(0, len(raw), size):
+        out += one.arguments(0, raw[at : at + size])
+    told = events(out + one.finish(0, "stop") + one.end(None))
+    assert told[-1]["response"]["output"][0]["input"] == "a\ufffd b\U0001f600\ufffd"
+
+
 def test_a_cut_answer_says_so_of_its_open_item_alone() -> None:
     """The items that are complete stay so; a call that was cut is not to be run."""
     one = answer_of(stream=False)

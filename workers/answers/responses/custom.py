@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending
 
 _OPENING: Final = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _NOTHING: Final = "{}"
@@ -46,7 +46,7 @@ class CustomInput:
         if split := _HIGH_SURROGATE.search(piece):
             piece = piece[: split.start()]  # its other half is still to come
         try:
-            text = _decode_text(f'"{piece}"'.encode())
+            text = mending(_decode_text, f'"{piece}"'.encode())
         except UNREADABLE:
             return ""  # it is told at the end, if it can be read there
         self._at += len(piece)
@@ -56,7 +56,7 @@ class CustomInput:
     def end(self) -> str:
         """The rest of the input: what has been told stays, whatever came after it."""
         try:
-            whole = _decode(self._raw.encode()).input
+            whole = mending(_decode, self._raw.encode()).input
         except UNREADABLE:
             whole = self.told if self._inside or self._raw.strip() == _NOTHING else self._raw
         rest = whole.removeprefix(self.told) if whole.startswith(self.told) else ""

@@ -30,6 +30,7 @@ from workers.providers.faults import (
     oversized,
     refusal,
     retry_after_s,
+    unverified,
 )
 from workers.providers.scrub import scrub
 
@@ -136,7 +137,7 @@ def _refused(error: _Error) -> Fault:
     message = scrub(error.message) or "The upstream provider refused the request."
     if _TOO_LONG.search(error.message):
         return Fault(invalid(message, param="messages", code="context_length_exceeded"), Action.STOP)
-    return Fault(invalid(message), Action.STOP)
+    return Fault(invalid(message), Action.STOP, thoughts_refused=unverified(error.message))
 
 
 def _spent() -> Fault:

@@ -7,13 +7,14 @@ import msgspec
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.dialects.blobs import Blob
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending, paired
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import Answer
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.messages import THOUGHT, Json
 from workers.providers.anthropic.request import Built
+from workers.providers.anthropic.thinking import without_reasoning
 from workers.providers.base import Fault
 from workers.providers.faults import CUT, NONSENSE
 from workers.upstream.request import UpstreamRequest
@@ -92,10 +93,16 @@ class AnthropicExchange:
         base = account.base_url.rstrip("/") or BASE_URL
         return UpstreamRequest("POST", f"{base}/v1/messages", headers, self._body)
 
+    def forget_thoughts(self) -> bool:
+        """Takes earlier reasoning out of the request: what another provider or account gave cannot be verified."""
+        bare = without_reasoning(self._body)
+        self._body = bare or self._body
+        return bare is not None
+
     def answer(self, body: bytes) -> bytes:
         """The caller's body for a whole 2xx answer."""
         try:
-            message = wire.decode_message(body)
+            message = mending(wire.decode_message, body)
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
@@ -128,8 +135,7 @@ class AnthropicExchange:
             try:
                 out.append(self._read(raw))
             except UNREADABLE:
-                self.fault = NONSENSE
-                break
+                out.append(self._reread(raw))
             if self._over():
                 break
         self.output_bytes = self._render.output_bytes
@@ -148,6 +154,17 @@ class AnthropicExchange:
         if not self._over():
             self.fault = CUT
         return out
+
+    def _reread(self, raw: bytes) -> bytes:
+        """The caller's events for one that could not be read, if no more than half a character is wrong with it."""
+        mended = paired(raw)
+        try:
+            if mended is not raw:
+                return self._read(mended)
+        except UNREADABLE:
+            pass
+        self.fault = NONSENSE
+        return b""
 
     def _over(self) -> bool:
         return self.finished or self.fault is not None

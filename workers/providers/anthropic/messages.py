@@ -1,14 +1,12 @@
 """Owns the conversation on its way to Anthropic's Messages API: system, turns and their content blocks."""
 
-import hashlib
-import re
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from schemas.catalogue.model import Capabilities
-from schemas.chat.conversations import arguments, plain_text
+from schemas.chat.conversations import plain_text, usable
 from schemas.chat.media import PDF, data_url, file_media
 from schemas.chat.request import (
     AudioPart,
@@ -21,17 +19,16 @@ from schemas.chat.request import (
     TextPart,
     ThoughtfulMessage,
 )
-from schemas.errors import invalid, unsupported_value
+from schemas.dialects.messages.names import told_id
+from schemas.errors import unsupported_value
 from workers.providers.base import RefusedError
-from workers.providers.call_ids import CallIds
+from workers.providers.call_ids import ID_CHARS_MAX, CallIds
 
 Json = dict[str, Any]
 
 # A conversation must open with the user: a caller's that does not gets this before it.
 OPENING_TEXT: Final = "."
 THOUGHT: Final = "block"  # the kind of reasoning that is a whole block of the API
-_TOOL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_EMPTY_INPUT: Final = Raw(b"{}")
 
 
 class Conversation:
@@ -63,7 +60,7 @@ class Conversation:
             case "assistant":
                 role, blocks = "assistant", self._assistant(message, path)
             case "tool" | "function":
-                role, blocks = "user", [self._result(message)]
+                role, blocks = "user", self._result(message, path)
             case _:
                 role, blocks = "user", self._parts(message, path)
         self.turns.append({"role": role, "content": self._marked(blocks, message.cache_control)})
@@ -135,34 +132,35 @@ class Conversation:
             blocks += thoughts.pop(place, [])
             if call.function is None:
                 raise RefusedError(unsupported_value(f"{path}.tool_calls", "Claude has function tools only."))
-            blocks.append(self._call(call.id, call.function.name, call.function.arguments, path))
+            blocks.append(self._call(call.id, call.function.name, call.function.arguments))
         if (old := message.function_call) is not None:
-            blocks.append(self._call(old.name, old.name, old.arguments, path))
+            blocks.append(self._call(old.name, old.name, old.arguments))
         return blocks
 
-    def _call(self, call_id: str, name: str, text: str, path: str) -> Json:
+    def _call(self, call_id: str, name: str, text: str) -> Json:
         self._names[call_id] = name
-        if arguments(text) is None:
-            message = "Arguments of an earlier tool call must be the text of a JSON object."
-            raise RefusedError(invalid(message, param=f"{path}.tool_calls", code="invalid_value"))
         if not self._tools_sent:
             return _text(f"[called {name} with {text.strip() or '{}'}]")
-        # The caller's own text, not what floats would make of it.
-        given = Raw(text.encode()) if text.strip() else _EMPTY_INPUT
+        given = Raw(usable(text).encode())
         return {"type": "tool_use", "id": self._ids.call(call_id), "name": name, "input": given}
 
-    def _result(self, message: Message) -> Json:
+    def _result(self, message: Message, path: str) -> list[Json]:
         call_id = (message.tool_call_id if message.role == "tool" else message.name) or ""
         content = message.content
         mark = None
+        media: list[Json] = []
         if isinstance(content, list):
             mark = next((part.cache_control for part in content if isinstance(part, TextPart)), None)
+            media = [block for block in self._parts(message, path) if block["type"] != "text"]
             content = "".join(part.text for part in content if isinstance(part, TextPart))
         if not self._tools_sent:
             name = self._names.get(call_id, "tool")
-            return self._mark(_text(f"[{name} returned {content or 'nothing'}]"), mark)
-        block = {"type": "tool_result", "tool_use_id": self._ids.result(call_id), "content": content or ""}
-        return self._mark(block, mark)
+            return [self._mark(_text(f"[{name} returned {content or 'nothing'}]"), mark), *media]
+        told: Any = content or ""
+        if media:
+            told = [*([_text(content)] if content else []), *media]
+        block = {"type": "tool_result", "tool_use_id": self._ids.result(call_id), "content": told}
+        return [self._mark(block, mark)]
 
     def _settle(self) -> None:
         self.system = [block for block in self.system if block["text"].strip()]
@@ -202,9 +200,7 @@ def _thought(turns: list[Json]) -> bool:
 
 def tool_id(call_id: str) -> str:
     """A tool-call id that the API takes: the caller's own, or a digest of one that is too long or oddly spelt."""
-    if _TOOL_ID.fullmatch(call_id):
-        return call_id
-    return "toolu_" + hashlib.sha256(call_id.encode(errors="surrogatepass")).hexdigest()[:32]
+    return told_id(call_id, ID_CHARS_MAX)
 
 
 def cache_control(mark: CacheControl) -> Json:

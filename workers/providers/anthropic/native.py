@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,13 +15,15 @@ from schemas.dialects.messages.native import cleaned
 from schemas.dialects.messages.request import Metadata, Thinking
 from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, paired
 from workers.answers import answers
 from workers.answers.messages import cost, message_id
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.exchange import VERSION, AnthropicExchange
+from workers.providers.anthropic.mended import mended, renamed
 from workers.providers.anthropic.request import Built
+from workers.providers.anthropic.thinking import BUDGET, lacks_reasoning
 from workers.providers.base import RefusedError
 from workers.providers.faults import NONSENSE
 
@@ -34,14 +37,16 @@ Fields = dict[str, Raw]
 
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_thinking = msgspec.json.Decoder(Thinking | None).decode
 _decode_metadata = msgspec.json.Decoder(Metadata | None).decode
 
 
-def native_body(job: Job, model: Model, betas: list[str]) -> bytes:
+def native_body(job: Job, model: Model, betas: list[str]) -> tuple[bytes, dict[str, str]]:
     """The caller's own body with the upstream's model, the granted limit, and no word of who asks.
 
-    A field of a beta stays where one of `betas` lets the provider take it.
+    A field of a beta stays where one of `betas` lets the provider take it. Beside it the caller's names of tools that
+    the provider knows by others.
 
     Raises RefusedError for what is no such body.
     """
@@ -51,14 +56,16 @@ def native_body(job: Job, model: Model, betas: list[str]) -> bytes:
         if job.write_limit:
             fields["max_tokens"] = Raw(b"%d" % job.limit)
             _fit_budget(fields, job.limit)
-        fields["messages"] = cleaned(fields["messages"])
+        fields["messages"] = mended(cleaned(fields["messages"]))
+        _drop_budget(fields)
+        names = renamed(fields)
         _hide_person(fields, job.scope)
         for name, start in FLAGGED.items():
             if not any(flag.startswith(start) for flag in betas):
                 fields.pop(name, None)
     except (*UNREADABLE, KeyError):
         raise RefusedError(invalid("The body is not a Messages request.")) from None
-    return _encode(fields)
+    return _encode(fields), names
 
 
 def _fit_budget(fields: Fields, limit: int) -> None:
@@ -68,6 +75,14 @@ def _fit_budget(fields: Fields, limit: int) -> None:
         return
     raw = _decode_fields(fields["thinking"])
     fields["thinking"] = Raw(_encode(raw | {"budget_tokens": Raw(b"%d" % (limit - 1))}))
+
+
+def _drop_budget(fields: Fields) -> None:
+    """Within a turn whose reasoning another model gave, the model goes on without: a budget would be refused."""
+    thinking = _decode_thinking(fields.get("thinking", Raw(b"null")))
+    if thinking is not None and thinking.type == BUDGET and lacks_reasoning(fields["messages"]):
+        del fields["thinking"]
+        fields.pop("context_management", None)  # what it clears is thinking, and it may not stand alone
 
 
 def _hide_person(fields: Fields, scope: str) -> None:
@@ -82,13 +97,14 @@ def _hide_person(fields: Fields, scope: str) -> None:
 class NativeExchange(AnthropicExchange):
     """One Messages call whose events go on byte for byte, but for the message's id and model, and the cost."""
 
-    __slots__ = ("_ending", "_job")
+    __slots__ = ("_ending", "_job", "_names")
 
     def __init__(self, job: Job, model: Model) -> None:
         self._job = job
         headers = dict(job.headers)
         betas = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
-        super().__init__(job, Built(native_body(job, model, betas), ""), answers(job)[0])
+        body, self._names = native_body(job, model, betas)  # the names are the caller's, by the provider's
+        super().__init__(job, Built(body, ""), answers(job)[0])
         version = headers.get(_VERSION, "")
         self._version = version if _DATE.fullmatch(version) else VERSION
         self._more = {_BETA: ",".join(betas)} if betas else {}
@@ -99,6 +115,10 @@ class NativeExchange(AnthropicExchange):
 
     def answer(self, body: bytes) -> bytes:
         """The message, whole."""
+        try:
+            message = wire.decode_message(body)
+        except UNREADABLE:
+            body = paired(body)
         try:
             fields = _decode_fields(body)
             message = wire.decode_message(body)
@@ -117,6 +137,9 @@ class NativeExchange(AnthropicExchange):
         self.output_bytes = self._render.output_bytes
         self._reason = message.stop_reason
         self._over_and_out()
+        if self._names:
+            content = [_called(block, self._names) for block in _decode_list(fields["content"])]
+            fields["content"] = Raw(_encode(content))
         return _encode(self._named(fields) | self._costed(fields))
 
     def _read(self, raw: bytes) -> bytes:
@@ -134,6 +157,7 @@ class NativeExchange(AnthropicExchange):
             case "content_block_start" if event.content_block is not None:
                 self._produced = True
                 self._hear(event.content_block.text, event.content_block.thinking)
+                raw = self._called(event.content_block.name, raw)
             case "message_start" if event.message is not None:
                 self._count(event.message.usage)
                 self._opened = True
@@ -154,6 +178,13 @@ class NativeExchange(AnthropicExchange):
                 self.fault = fault_of_event(event.error, unbilled=self._totals is None)
                 return b""
         return _framed(event.type, raw)
+
+    def _called(self, name: str, raw: bytes) -> bytes:
+        """The beginning of a block, with the caller's name of the tool that it calls."""
+        if name not in self._names:
+            return raw
+        fields = _decode_fields(raw)
+        return _encode(fields | {"content_block": _called(fields["content_block"], self._names)})
 
     def _hear(self, *texts: str | None) -> None:
         for text in texts:
@@ -183,6 +214,13 @@ class NativeExchange(AnthropicExchange):
             return {}
         billed = cost(self._job, self.usage, self.uplifts)
         return {"usage": _decode_fields(fields["usage"]) | billed} if billed else {}
+
+
+def _called(block: Raw, names: Mapping[str, str]) -> Raw:
+    """A block with the caller's name of the tool that it calls, if it calls one."""
+    fields = _decode_fields(block)
+    name = msgspec.json.decode(fields.get("name", b"null"))
+    return Raw(_encode(fields | {"name": Raw(_encode(names[name]))})) if name in names else block
 
 
 def _framed(name: str, raw: bytes) -> bytes:

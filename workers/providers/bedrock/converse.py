@@ -11,12 +11,12 @@ from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import region_uplifts
 from schemas.catalogue.model import Model
 from schemas.dialects.blobs import Blob
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import MALFORMED
-from workers.providers.bedrock.messages import THOUGHT, Json, encode_thoughts
+from workers.providers.bedrock.messages import THOUGHT, Json, encode_thoughts, without_reasoning
 from workers.providers.bedrock.stream import BedrockExchange
 from workers.providers.faults import CUT, NONSENSE
 
@@ -185,10 +185,16 @@ class ConverseExchange(BedrockExchange):
         self._skipped: set[int] = set()
         self._reasoning: dict[int, dict[str, Any]] = {}
 
+    def forget_thoughts(self) -> bool:
+        """Takes earlier reasoning out of the request: what another provider or region gave cannot be verified."""
+        bare = without_reasoning(self._body)
+        self._body = bare or self._body
+        return bare is not None
+
     def answer(self, body: bytes) -> bytes:
         """The caller's body for a whole 2xx answer."""
         try:
-            answer = _decode_answer(body)
+            answer = mending(_decode_answer, body)
             return self._whole(answer)
         except UNREADABLE:
             self.fault = NONSENSE

@@ -26,6 +26,7 @@ from workers.providers.faults import (
     limited,
     oversized,
     refusal,
+    unverified,
 )
 from workers.providers.scrub import scrub
 
@@ -110,6 +111,8 @@ def _invalid(message: str) -> Fault:
     if "on-demand throughput" in lower:  # the row's upstream id must be an inference profile: ours to repair
         return Fault(upstream_failed(), Action.NEXT)
     text = scrub(message) or "The upstream provider refused the request."
+    if unverified(message):
+        return Fault(invalid(text), Action.STOP, thoughts_refused=True)
     code = "context_length_exceeded" if any(words in lower for words in _TOO_LONG_WORDS) else None
     return Fault(invalid(text, param="messages" if code else None, code=code), Action.STOP)
 

@@ -1,15 +1,14 @@
 """Owns the conversation on its way to Converse: turns and their blocks."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from schemas.catalogue.bedrock import DOCUMENT_FORMATS
-from schemas.chat.conversations import arguments
+from schemas.chat.conversations import usable
 from schemas.chat.media import Media, data_url, file_media
 from schemas.chat.request import (
     AudioPart,
@@ -23,9 +22,10 @@ from schemas.chat.request import (
     TextPart,
     ThoughtfulMessage,
 )
+from schemas.dialects.messages.names import told_id
 from schemas.errors import invalid, unsupported_value
 from workers.providers.base import RefusedError
-from workers.providers.call_ids import CallIds
+from workers.providers.call_ids import ID_CHARS_MAX, CallIds
 
 Json = dict[str, Any]
 
@@ -37,6 +37,17 @@ _TOOL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9 ()\[\]-]+", re.ASCII)
 _SPACES: Final = re.compile(r" {2,}")
 _NAME_CHARS_MAX: Final = 180  # of the 200 that the API takes, so that a number fits behind
+
+
+class _Turn(Struct):
+    role: str
+    content: list[dict[str, Raw]]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_turns = msgspec.json.Decoder(list[_Turn]).decode
+_REASONING_SIGN: Final = b'"reasoningContent"'
 
 
 class Conversation:
@@ -74,7 +85,7 @@ class Conversation:
         if message.role == "assistant":
             role, blocks = "assistant", self._assistant(message, path)
         elif message.role in ("tool", "function"):
-            role, blocks = "user", [self._result(message, path)]
+            role, blocks = "user", self._result(message, path)
         else:
             role, blocks = "user", self._blocks(message, path)
             self.replays_all = True  # what came before is over
@@ -164,9 +175,9 @@ class Conversation:
                 blocks[:0] = kept
             if call.function is not None:
                 given = call.function
-                blocks.append(self._tool_use(call.id, given.name, given.arguments, f"{path}.tool_calls[{k}]"))
+                blocks.append(self._tool_use(call.id, given.name, given.arguments))
         if (old := message.function_call) is not None:
-            blocks.append(self._tool_use(old.name, old.name, old.arguments, f"{path}.function_call"))
+            blocks.append(self._tool_use(old.name, old.name, old.arguments))
         return blocks
 
     def _brought(self, message: Message) -> list[Json]:
@@ -176,30 +187,24 @@ class Conversation:
         kept = [decode_thoughts(thought.payload) for thought in message.thoughts if thought.kind == THOUGHT]
         return [block for blocks in kept for block in blocks]
 
-    def _tool_use(self, call_id: str, name: str, text: str, path: str) -> Json:
+    def _tool_use(self, call_id: str, name: str, text: str) -> Json:
         self._names[call_id] = name
-        if arguments(text) is None:
-            raise RefusedError(
-                invalid("Arguments must be a JSON object.", param=f"{path}.function.arguments")
-            )
         if not self._tools_sent:
             return {"text": f"[Called the tool {name} with {text.strip() or '{}'}]"}
-        # As they came, so that no number changes.
-        given = Raw(text.encode() if text.strip() else b"{}")
+        given = Raw(usable(text).encode())
         return {"toolUse": {"toolUseId": self._ids.call(call_id), "name": name, "input": given}}
 
-    def _result(self, message: Message, path: str) -> Json:
+    def _result(self, message: Message, path: str) -> list[Json]:
         where = "tool_call_id" if message.role == "tool" else "name"
         asked = (message.tool_call_id if message.role == "tool" else message.name) or ""
         if asked not in self._names:
             raise RefusedError(invalid("It names no earlier call.", param=f"{path}.{where}"))
-        content = self._blocks(message, path)
-        _only_text(content, path)
+        content = [block for block in self._blocks(message, path) if "cachePoint" not in block]
         if not self._tools_sent:
             text = "".join(block["text"] for block in content if "text" in block)
-            return {"text": f"[Result of the tool {self._names[asked]}: {text}]"}
-        content = [block for block in content if "cachePoint" not in block]
-        return {"toolResult": {"toolUseId": self._ids.result(asked), "content": content}}
+            media = [block for block in content if "text" not in block]
+            return [{"text": f"[Result of the tool {self._names[asked]}: {text}]"}, *media]
+        return [{"toolResult": {"toolUseId": self._ids.result(asked), "content": content}}]
 
 
 def cache_point(control: CacheControl) -> Json:
@@ -214,7 +219,7 @@ def tool_use_id(call_id: str) -> str:
     """A call's id as the API takes it; ids of other providers that it does not take become a digest of themselves."""
     if _TOOL_ID.fullmatch(call_id):
         return call_id
-    return f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:40]}"
+    return told_id(call_id, ID_CHARS_MAX)
 
 
 def encode_thoughts(blocks: list[Json]) -> str:
@@ -230,6 +235,25 @@ def decode_thoughts(kept: str) -> list[Json]:
         return [{"reasoningContent": block} for block in msgspec.json.decode(kept, type=list[Json])]
     except msgspec.MsgspecError:
         return []
+
+
+def without_reasoning(body: bytes) -> bytes | None:
+    """The same Converse call without earlier reasoning; None if it has none.
+
+    A budget of thinking goes too, which wants the reasoning of a running turn back.
+    """
+    if _REASONING_SIGN not in body:
+        return None
+    fields = _decode_fields(body)
+    turns = _decode_turns(fields["messages"])
+    for turn in turns:
+        turn.content = [block for block in turn.content if "reasoningContent" not in block]
+    fields["messages"] = Raw(_encode([turn for turn in turns if turn.content]))
+    extra = _decode_fields(fields.get("additionalModelRequestFields", Raw(b"{}")))
+    if b'"enabled"' in bytes(extra.get("thinking", b"")):
+        del extra["thinking"]
+        fields["additionalModelRequestFields"] = Raw(_encode(extra))
+    return _encode(fields)
 
 
 def _after_results(block: Json) -> bool:

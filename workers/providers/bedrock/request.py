@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -41,7 +41,7 @@ def build(request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, s
     Raises RefusedError or RequestError for what should have been refused before the hold.
     """
     able = model.capabilities
-    tools = _tools(request)
+    tools = _tools(request, able)
     said = Conversation(
         request, tools_sent=tools is not None, cache_points=able.cache_points, thoughts=thoughts
     )
@@ -111,12 +111,12 @@ def _inference(request: ChatRequest, job: Job, able: Capabilities) -> Json:
     return config
 
 
-def _tools(request: ChatRequest) -> Json | None:
+def _tools(request: ChatRequest, able: Capabilities) -> Json | None:
     """The toolConfig; None for no tools, and for the choice "none", which Converse does not have."""
     choice = request.tool_choice
     if not request.tools or choice == "none":
         return None
-    specs = [_tool_spec(tool.function) for tool in request.tools if tool.function is not None]
+    specs = [_tool_spec(tool.function, able) for tool in request.tools if tool.function is not None]
     config: Json = {"tools": [{"toolSpec": spec} for spec in specs]}
     if isinstance(choice, dict):
         mode, names = choice_names(choice)
@@ -130,12 +130,12 @@ def _tools(request: ChatRequest) -> Json | None:
     return config
 
 
-def _tool_spec(function: Function) -> Json:
+def _tool_spec(function: Function, able: Capabilities) -> Json:
     spec: Json = {"name": function.name, "inputSchema": {"json": _parameters(function.parameters)}}
     if function.description:
         spec["description"] = function.description
-    if function.strict:
-        spec["strict"] = True
+    if function.strict and able.strict_tools and (subset := _strict(function.parameters)) is not None:
+        spec |= {"inputSchema": {"json": subset}, "strict": True}
     return spec
 
 
@@ -145,6 +145,14 @@ def _parameters(parameters: Raw) -> Raw | dict[str, Raw]:
         return _NO_PARAMETERS
     schema = _object_decode(parameters)
     return parameters if "type" in schema else {"type": Raw(b'"object"'), **schema}
+
+
+def _strict(parameters: Raw) -> Any:
+    """The schema of a strict tool in the subset that answers have; None where it is as strong a hint as can be."""
+    try:
+        return closed(msgspec.json.decode(_encode(_parameters(parameters))))
+    except (OpenSchemaError, *UNREADABLE):
+        return None
 
 
 def _add_cache_points(request: ChatRequest, tools: Json, left: int) -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from runtime.settings.settings import AccountSettings
 from schemas.catalogue.model import Model
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, paired
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.providers.base import Fault
@@ -69,7 +69,12 @@ class BedrockExchange:
             for head, payload in self._buffer.frames(data):
                 if head.kind == "event":
                     self._begun = True
-                    out.append(self._event(head.name, payload))
+                    try:
+                        out.append(self._event(head.name, payload))
+                    except UNREADABLE:
+                        if (mended := paired(payload)) is payload:
+                            raise
+                        out.append(self._event(head.name, mended))
                 else:
                     self.fault = fault_of_exception(head.name, payload, head.message, begun=self._begun)
                 if self.fault is not None or self.finished:

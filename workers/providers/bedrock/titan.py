@@ -12,7 +12,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.chat.request import ChatRequest, Message, RefusalPart, TextPart
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.providers.base import RefusedError
@@ -130,7 +130,7 @@ class TitanExchange(BedrockExchange):
     def answer(self, body: bytes) -> bytes:
         """The caller's body for a whole 2xx answer."""
         try:
-            answer = _decode_answer(body)
+            answer = mending(_decode_answer, body)
         except UNREADABLE:
             self.fault = NONSENSE
             return b""

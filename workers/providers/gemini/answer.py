@@ -104,6 +104,21 @@ FINISH: Final = {
     "CONTINUATION": "length",
 }
 FINISH_OTHER: Final = "content_filter"
+# A filter's words. Any other that is not known says nothing of calls that have come whole.
+FILTERED: Final = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "MODEL_ARMOR",
+    }
+)
 # The answer is not one: the model went wrong, and another try may do better.
 FAILED: Final = frozenset(
     {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "TOO_MANY_TOOL_CALLS"}

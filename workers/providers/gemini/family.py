@@ -18,7 +18,7 @@ from schemas.chat.request import ChatRequest
 from schemas.dialects.blobs import Blob
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import upstream_auth, upstream_failed
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
@@ -113,7 +113,7 @@ class GeminiExchange:
     def answer(self, body: bytes) -> bytes:
         """The caller's body for a whole 2xx answer."""
         try:
-            decoded = wire.decode_answer(body)
+            decoded = mending(wire.decode_answer, body)
         except UNREADABLE:
             self._fail(NONSENSE)
             return b""
@@ -140,7 +140,7 @@ class GeminiExchange:
             try:
                 chunk = wire.decode_chunk(event)
             except UNREADABLE:
-                chunk = wire.Chunk(error=_wrapped_error(event))
+                chunk = _reread(event)
             out += self._take(chunk)
             if chunk.error is not None or self.fault is not None:
                 break
@@ -212,8 +212,13 @@ class GeminiExchange:
         elif (fault := _failure(reason)) is not None:
             self._fail(fault)
         else:
-            self._reasons[index] = wire.FINISH.get(reason, wire.FINISH_OTHER)
+            self._reasons[index] = self._finish(index, reason)
         return out
+
+    def _finish(self, index: int, reason: str) -> str:
+        if reason not in wire.FILTERED and self._render.tool_calls(index):
+            return wire.FINISH.get(reason, "stop")
+        return wire.FINISH.get(reason, wire.FINISH_OTHER)
 
     def _call(self, index: int, call: wire.Call, signature: str | None) -> bytes:
         call_id = call.id or new_call_id()
@@ -263,6 +268,14 @@ class _Wrapped(Struct):
 
 
 _decode_wrapped = msgspec.json.Decoder(list[_Wrapped]).decode
+
+
+def _reread(event: bytes) -> wire.Chunk:
+    """An event that is no chunk as it came: half a character is wrong with it, or it is an error."""
+    try:
+        return mending(wire.decode_chunk, event)
+    except UNREADABLE:
+        return wire.Chunk(error=_wrapped_error(event))
 
 
 def _wrapped_error(event: bytes) -> object:

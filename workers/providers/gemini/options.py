@@ -9,6 +9,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Capabilities
 from schemas.chat.request import COMPLETIONS, ChatRequest, Function
 from schemas.chat.toolsets import absent, choice_names
+from workers.providers.gemini.schemas import suited
 
 Json = dict[str, Any]
 
@@ -41,7 +42,7 @@ def _declaration(function: Function) -> Json:
     if function.description:
         declared["description"] = function.description
     if _has_properties(function.parameters):
-        declared["parametersJsonSchema"] = function.parameters
+        declared["parametersJsonSchema"] = suited(function.parameters)
     return declared
 
 
@@ -106,7 +107,7 @@ def _put_format(config: Json, request: ChatRequest) -> None:
     if (wanted := request.response_format) is not None and wanted.type != "text":
         config["responseMimeType"] = "application/json"
         if wanted.json_schema is not None and not absent(wanted.json_schema.schema):
-            config["responseJsonSchema"] = wanted.json_schema.schema
+            config["responseJsonSchema"] = suited(wanted.json_schema.schema)
 
 
 def _put_sampling(config: Json, request: ChatRequest) -> None:

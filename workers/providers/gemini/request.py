@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn
 
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
-from schemas.chat.conversations import arguments, says
+from schemas.chat.conversations import arguments, says, usable
 from schemas.chat.media import Media, data_url, file_media
 from schemas.chat.request import (
     AudioPart,
@@ -165,8 +165,7 @@ def _assistant_parts(
             parts[-1]["thoughtSignature"] = brought[k]
     if (old := message.function_call) is not None:
         names[old.name] = old.name
-        args = _arguments(old.arguments, f"messages[{index}].function_call.arguments")
-        parts.append({"functionCall": {"name": old.name, "args": args}})
+        parts.append({"functionCall": {"name": old.name, "args": arguments(usable(old.arguments))}})
     return parts
 
 
@@ -181,19 +180,11 @@ def _call(call: ToolCall, path: str, names: dict[str, str], thoughts: Mapping[st
     if function is None:
         raise RefusedError(unsupported_value(f"{path}.type", "This model has function tools only."))
     names[call.id] = function.name
-    args = _arguments(function.arguments, f"{path}.function.arguments")
+    args = arguments(usable(function.arguments))
     part: Json = {"functionCall": {"id": call.id, "name": function.name, "args": args}}
     if signature := thoughts.get(call.id):
         part["thoughtSignature"] = signature
     return part
-
-
-def _arguments(text: str, path: str) -> Json:
-    decoded = arguments(text)
-    if decoded is None:
-        message = "Arguments of an earlier tool call must be a JSON object."
-        raise RefusedError(invalid(message, param=path, code="invalid_value"))
-    return decoded
 
 
 def _tool_result(message: Message, index: int, names: dict[str, str]) -> Json:
@@ -208,7 +199,10 @@ def _tool_result(message: Message, index: int, names: dict[str, str]) -> Json:
                 code="invalid_value",
             )
         )
-    response: Json = {"name": name, "response": _result(_parts(message, index))}
+    parts = _parts(message, index)
+    response: Json = {"name": name, "response": _result(parts)}
+    if media := [part for part in parts if "text" not in part]:
+        response["parts"] = media
     if message.role == "tool":
         response["id"] = asked
     return {"functionResponse": response}

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending
 from workers.providers.openai.chunks import BROKEN_OFF, NOTHING_SERVED, Chunks, FailedError
 from workers.providers.openai.places import error_of
 from workers.providers.openai.toolcalls import BabbleError
@@ -137,12 +137,18 @@ def _fields(body: bytes) -> dict[str, Raw]:
     """A JSON object one level deep. Raises UNREADABLE; FailedError for a list, which only errors come in."""
     if body.lstrip()[:1] == b"[":
         raise FailedError(error_of(_decode(body)) or NOTHING_SERVED)
-    return _decode_map(body)
+    return mending(_decode_map, body)
 
 
 def _on_a_line(body: bytes) -> bytes:
     """JSON without line ends: raw values travel on, and one within an event of ours would end it. Raises UNREADABLE."""
-    return msgspec.json.format(body, indent=-1) if b"\n" in body or b"\r" in body else body
+    if b"\n" not in body and b"\r" not in body:
+        return body
+    return mending(_on_one, body)
+
+
+def _on_one(body: bytes) -> bytes:
+    return msgspec.json.format(body, indent=-1)
 
 
 def _is_json(event: bytes) -> bool:

@@ -15,19 +15,20 @@ from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending, paired
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from schemas.responses.request import RESPONSES
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
-from workers.providers.openai import calling
+from workers.providers.openai import calling, histories
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.embeddings import OpenAIEmbeddings
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
 from workers.providers.openai.models import OpenAIReading
+from workers.providers.openai.names import Names
 from workers.providers.openai.requests import Refusals, own_options, refuses_options, suited
 from workers.providers.openai.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -160,6 +161,7 @@ class OpenAIExchange:
         "_mender",
         "_model",
         "_model_id",
+        "_names",
         "_refusals",
         "_region",
         "_request_fields",
@@ -194,6 +196,7 @@ class OpenAIExchange:
         self._usage_sent = False
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
         self._region: tuple[str, ...] = ()
+        self._names: Names | None = None  # of tools, where OpenAI takes others than the caller's
         self._request_fields = self._fields()
         self._long_cache = may_name(job.body) and not LONG_TTLS.isdisjoint(ttls(self._request_fields))
 
@@ -205,6 +208,8 @@ class OpenAIExchange:
         if is_openai(base):
             self._mender, self._events = None, EventReader()
             body = _encode(self._at_default_tier())
+            self._names = self._names or self._refused_names(body)
+            body = self._names.there(body) if self._names else body
         else:
             self._account = account
             self._mender = self._events = Mender(self._job)
@@ -214,6 +219,10 @@ class OpenAIExchange:
         self._late_usage = None
         headers = calling.headers(account, self._job, self._tokens)
         return UpstreamRequest("POST", calling.url(account, self._job), headers, body)
+
+    def _refused_names(self, body: bytes) -> Names | None:
+        tools = "tools" in self._request_fields or histories.SIGN in body
+        return (Names(body) if tools and self._job.dialect == CHAT else None) or None
 
     def _uplift(self, account: AccountSettings) -> str:
         """What the account's region adds, where the price knows of it: a row of the operator's own may have it in it."""
@@ -263,6 +272,8 @@ class OpenAIExchange:
         except UNREADABLE:
             raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
         self._limit(fields)
+        if job.dialect == CHAT and histories.SIGN in job.body:
+            histories.readable(fields)
         return fields
 
     def _limit(self, fields: dict[str, Raw]) -> None:
@@ -279,8 +290,10 @@ class OpenAIExchange:
         """The upstream's JSON with the caller's model id, and `cost` if it was asked for."""
         if self._mender is not None:
             body = self._mender.answer(body)
+        elif self._names:
+            body = self._names.back(body)
         try:
-            fields = _decode_map(body)
+            fields = mending(_decode_map, body)
             body.decode()
         except UNREADABLE:
             self.fault = NONSENSE
@@ -306,6 +319,8 @@ class OpenAIExchange:
         except EventTooLargeError:
             self.fault = NONSENSE
             return b""
+        if self._names and self._mender is None:
+            events = [self._names.back(event) for event in events]
         out: list[bytes] = []
         for event in events:
             if not self._event(event, out):
@@ -339,8 +354,7 @@ class OpenAIExchange:
                 event.decode()
             fields = _decode_map(event)
         except UNREADABLE:
-            self.fault = NONSENSE
-            return False
+            return self._reread(event, out)
         if not self._readable(fields):
             return False
         choices = fields.get("choices", _EMPTY_LIST)
@@ -360,6 +374,13 @@ class OpenAIExchange:
         fields["model"] = self._model_id
         out.append(b"data: " + _encode(fields) + b"\n\n")
         return True
+
+    def _reread(self, event: bytes, out: list[bytes]) -> bool:
+        """The same for an event that could not be read, if no more than half a character is wrong with it."""
+        if (mended := paired(event)) is not event:
+            return self._event(mended, out)
+        self.fault = NONSENSE
+        return False
 
     def _readable(self, fields: dict[str, Raw]) -> bool:
         # An error object counts even beside choices: some servers send both.

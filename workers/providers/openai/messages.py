@@ -6,12 +6,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from workers.providers.openai.ends import meaning
+from workers.providers.openai.ends import REASONS, meaning
 from workers.providers.openai.toolcalls import ToolCalls
 
 _NULL: Final = Raw(b"null")
 _EMPTY_TEXT: Final = Raw(b'""')
 _NOTHING: Final = frozenset((b"null", b'""', b"[]", b"{}"))
+_CALLED: Final = "tool_calls"  # what a reason that nobody knows means behind calls that are whole
 _ASSISTANT: Final = Raw(b'"assistant"')
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
@@ -94,6 +95,8 @@ class Said:
             choice["finish_reason"] = _NULL
             return True
         self.finished = True
+        if told not in REASONS and self.calls.complete:
+            told = _CALLED
         if told == text:
             return False
         choice["finish_reason"] = Raw(_encode(told))
@@ -117,13 +120,15 @@ def whole(choice: dict[str, Raw], prefix: str) -> bool:
     mended = _calls(message, ToolCalls(prefix).whole) or mended
     if changed or mended:
         choice["message"] = Raw(_encode(message))
-    return ended(choice, "tool_calls" if _has_calls(message) else "stop") or changed or mended
+    return ended(choice, _CALLED if _has_calls(message) else "stop") or changed or mended
 
 
 def ended(choice: dict[str, Raw], untold: str) -> bool:
     """A choice of a plain answer has a finish reason: `untold` where the server said none. Whether anything changed."""
     text = text_of(choice.get("finish_reason"))
     told = meaning(text) or untold
+    if told not in REASONS and untold == _CALLED:
+        told = untold
     if told == text:
         return False
     choice["finish_reason"] = Raw(_encode(told))

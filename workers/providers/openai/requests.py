@@ -9,6 +9,7 @@ from msgspec import Raw
 from runtime.catalogue.presets import presets
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
+from workers.providers.openai import histories
 from workers.providers.openai.limit import NAMES, limit_name, write_limit
 from workers.providers.openai.quirks import suit
 
@@ -72,6 +73,8 @@ def suited(fields: dict[str, Raw], job: Job, model: Model, *, with_options: bool
         write_limit(fields, name, job.limit)
     if not model.capabilities.cache_points:
         _unmark(fields)
+    if histories.SIGN in job.body:
+        histories.whole(fields)
     if not with_options:
         fields.pop(_OPTIONS, None)
     preset = presets().get(model.provider)

@@ -63,6 +63,11 @@ class ToolCalls:
         self._calls: list[_Call] = []
         self._places: dict[int, int] = {}  # the server's index of a call, and ours
 
+    @property
+    def complete(self) -> bool:
+        """Whether there are calls, and each is whole: one without arguments may well have none."""
+        return bool(self._calls) and all(not call.argued or call.is_whole() for call in self._calls)
+
     def mend(self, raw: Raw) -> Raw:
         """One delta's `tool_calls`: the same bytes if nothing is wrong with them. Raises UNREADABLE, BabbleError."""
         deltas = _decode_maps(raw)

@@ -157,8 +157,21 @@ def test_c50_tools_keep_their_order_and_their_bytes():
         "name": "h",
         "description": "does",
         "strict": True,
-        "inputSchema": {"json": {"type": "object", "properties": {}}},
+        "inputSchema": {"json": {"type": "object", "properties": {}, "additionalProperties": False}},
     }
+
+
+def test_strict_tools_are_closed_or_not_strict():
+    """A strict tool's schema has the answers' subset; what that cannot say goes as it is, and for a model without them."""
+    form = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}
+    tree = {"type": "object", "properties": {"a": {"$ref": "#"}}}
+    for upstream, schema, strict in ((CLAUDE, form, True), (CLAUDE, tree, None), (NOVA, form, None)):
+        tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
+        spec = sent(upstream, tools=[tool])["toolConfig"]["tools"][0]["toolSpec"]
+        assert spec.get("strict") is strict
+        made = spec["inputSchema"]["json"]
+        assert made.get("additionalProperties", True) is (strict is None)
+        assert strict or made == schema
 
 
 def test_tool_choices():

@@ -27,6 +27,23 @@ STOP = {"candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "i
 @pytest.mark.parametrize(
     ("reason", "finish"),
     [
+        ("SOMETHING_NEW", "tool_calls"),
+        ("OTHER", "tool_calls"),
+        ("SAFETY", "content_filter"),
+        ("MAX_TOKENS", "length"),
+    ],
+)
+def test_a_reason_that_nobody_knows_behind_calls(reason, finish):
+    """Calls come whole: only a filter's own word, or a limit, says that they are not to be made."""
+    call = {"content": {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}, "index": 0}
+    made = exchange(stream_job())
+    events = [{"candidates": [call]}, {"candidates": [{"finishReason": reason, "index": 0}]}]
+    assert deltas(play(made, wire(events)))["reasons"] == [finish]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
         ("STOP", "stop"),
         ("MAX_TOKENS", "length"),
         ("CONTINUATION", "length"),

@@ -340,6 +340,16 @@ def test_the_tier_is_known_before_the_end(name: str) -> None:
     assert one.uplifts == ()
 
 
+def test_half_a_character_in_a_stream_costs_no_more() -> None:
+    """An event with one is read, and told with the replacement in its place."""
+    one = exchange({"stream": True})
+    out = one.feed(
+        b'data: {"type":"response.completed","response":{"status":"completed","model":"\\ud800"}}\n\n'
+    )
+    assert (one.finished, one.fault) == (True, None)
+    assert b"\\ud800" not in out
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -347,7 +357,6 @@ def test_the_tier_is_known_before_the_end(name: str) -> None:
         b"[]",
         b'{"type":5}',
         b'{"type":"error","message":"\\ud800"}',
-        b'{"type":"response.completed","response":{"service_tier":"\\ud800"}}',
         b'{"type":"response.output_text.delta","delta":"\xff"}',
         *(
             b'{"type":"response.%b"%b}' % (last, response)

@@ -12,13 +12,14 @@ from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, mending, paired
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
 from schemas.responses.response import response_id
 from workers.providers.base import Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault
+from workers.providers.openai.names import Names
 from workers.providers.openai.responses.request import upstream_fields, without_reasoning
 from workers.providers.openai.responses.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -60,6 +61,7 @@ class ResponsesExchange:
         "_job",
         "_last_account",
         "_long_cache",
+        "_names",
         "_region",
         "_waived",
         "fault",
@@ -74,6 +76,7 @@ class ResponsesExchange:
         self.thoughts: dict[str, str] = {}
         self._job = job
         self._fields: dict[str, Raw] = {}
+        self._names: Names | None = None  # of tools, where OpenAI takes others than the caller's
         self._waived = False  # it goes on without earlier reasoning
         self._last_account: AccountSettings | None = None
         self._long_cache = may_name(job.body) and not LONG_TTLS.isdisjoint(ttls(_decode_map(job.body)))
@@ -118,7 +121,11 @@ class ResponsesExchange:
             headers["OpenAI-Organization"] = account.organization
         if account.project:
             headers["OpenAI-Project"] = account.project
-        return UpstreamRequest("POST", f"{base}/responses", headers, _encode(fields))
+        body = _encode(fields)
+        self._names = (Names(body) if own and "tools" in fields else None) or None
+        return UpstreamRequest(
+            "POST", f"{base}/responses", headers, self._names.there(body) if self._names else body
+        )
 
     def without(self, status: int, body: bytes) -> UpstreamRequest | None:
         """The same call once more without earlier reasoning, where the upstream cannot verify it."""
@@ -137,7 +144,8 @@ class ResponsesExchange:
         """The upstream's response under the caller's model, and `cost` if it was asked for."""
         try:
             body.decode()
-            return self._whole(_decode_map(body))
+            body = self._names.back(body) if self._names else body
+            return self._whole(mending(_decode_map, body))
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
@@ -165,6 +173,8 @@ class ResponsesExchange:
         except EventTooLargeError:
             self.fault = NONSENSE
             return b""
+        if self._names:
+            events = [self._names.back(event) for event in events]
         out: list[bytes] = []
         for event in events:
             self._event(event, out)
@@ -197,7 +207,10 @@ class ResponsesExchange:
             elif event.type.startswith(_NAMES):
                 self._named(event, raw, out)
         except UNREADABLE:
-            self.fault = NONSENSE
+            if (mended := paired(raw)) is raw:
+                self.fault = NONSENSE
+            else:
+                self._event(mended, out)
 
     def _named(self, event: _Event, raw: bytes, out: list[bytes]) -> None:
         if bytes(event.response).startswith(b"{"):

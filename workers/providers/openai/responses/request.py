@@ -1,5 +1,6 @@
 """Owns a Responses request on its way to an upstream that speaks the dialect: what goes on, and what is cleaned off it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,13 +10,15 @@ from msgspec import Raw
 from schemas.bus.frames import Job
 from schemas.chat.toolsets import absent
 from schemas.dialects.blobs import is_ours
+from schemas.dialects.messages.names import told_id
 from schemas.responses.fields import PASSED
-from schemas.responses.items import HOSTED, KNOWN, kind_of, kinds_of
+from schemas.responses.items import CALLS, HOSTED, KNOWN, OUTPUTS, kind_of, kinds_of
 from schemas.responses.parts import texts_of
 from schemas.responses.reading import take
 from schemas.responses.request import Item, Tool
 from schemas.responses.tools import is_local
 
+_CALL_ID_CHARS_MAX: Final = 64
 LIMIT_MIN: Final = 16  # OpenAI refuses a lower one
 _REASONING: Final = "reasoning"
 _NOT_SENT: Final = HOSTED | {"item_reference", "compaction_trigger"}
@@ -92,7 +95,11 @@ def _cleaned(raws: Sequence[Raw], *, own_blobs_only: bool) -> list[Raw]:
     kept: list[Raw] = []
     seen: set[str] = set()  # of ids: one that comes twice is refused
     items = [_decode_item(raw) for raw in raws]
-    for raw, item, kind in zip(raws, items, kinds_of(items), strict=True):
+    kinds = kinds_of(items)
+    again = _told_again(items, kinds)
+    for index, (raw, item, kind) in enumerate(zip(raws, items, kinds, strict=True)):
+        if index in again:
+            continue
         if kind not in KNOWN:
             if text := texts_of(item.content):
                 kept.append(Raw(_encode({"role": "user", "content": text})))
@@ -106,6 +113,24 @@ def _cleaned(raws: Sequence[Raw], *, own_blobs_only: bool) -> list[Raw]:
     return kept
 
 
+def _told_again(items: Sequence[Item], kinds: Sequence[str]) -> set[int]:
+    """The places of outputs that another one of the same call follows: the last counts."""
+    later: Counter[str] = Counter()  # outputs further on that a call before them may have
+    again: set[int] = set()
+    if not any(kind in OUTPUTS for kind in kinds):
+        return again
+    calls = Counter(item.call_id for item, kind in zip(items, kinds, strict=True) if kind in CALLS)
+    for index in reversed(range(len(items))):
+        call_id = items[index].call_id
+        if call_id is None or calls[call_id] != 1:
+            continue  # several calls have this id, and each an output
+        if kinds[index] in OUTPUTS:
+            later[call_id] += 1
+            if later[call_id] > 1:
+                again.add(index)
+    return again
+
+
 def _is_verifiable(item: Item, *, own_blobs_only: bool) -> bool:
     """Whether reasoning can go back: unmodified, with what proves it, and to where it may have come from."""
     blob = item.encrypted_content
@@ -117,11 +142,14 @@ def _is_verifiable(item: Item, *, own_blobs_only: bool) -> bool:
 def _item(raw: Raw, item: Item, kind: str, seen: set[str]) -> Raw:
     bad_id = item.id is not None and (item.id in seen or not item.id.startswith(_PREFIXES.get(kind, "\0")))
     more_tools = kind == "additional_tools" and not absent(item.tools)
-    if not bad_id and not more_tools:
+    long = item.call_id is not None and len(item.call_id) > _CALL_ID_CHARS_MAX
+    if not bad_id and not more_tools and not long:
         return raw
     fields = _decode_map(raw)
     if bad_id:
         del fields["id"]
+    if long:
+        fields["call_id"] = Raw(_encode(told_id(item.call_id or "", _CALL_ID_CHARS_MAX)))
     if more_tools:
         fields["tools"] = Raw(_encode(local_tools(_decode_items(item.tools))))
     return Raw(_encode(fields))
