@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas.catalogue.model import Model
+from schemas.chat.caching import takes_marks
 from schemas.chat.priced import RequestError
 from schemas.chat.request import (
     NO_JSON,
@@ -58,6 +59,8 @@ def translate(model: Model, body: bytes, scope: str) -> tuple[ChatRequest, list[
     effort = _effort(asked, model)
     sampled = able.sampling and not (able.sampling_at_none and (effort or able.effort_default) != "none")
     turns = Turns(asked, model, scope)
+    if not turns.messages:
+        refuse("messages", "at least one message with content is required")
     request = ChatRequest(
         model=asked.model,
         messages=turns.messages,
@@ -73,7 +76,7 @@ def translate(model: Model, body: bytes, scope: str) -> tuple[ChatRequest, list[
         reasoning_effort=effort,
         safety_identifier=_person(asked, model),
         stream=asked.stream,
-        cache_control=asked.cache_control if able.cache_points else None,
+        cache_control=asked.cache_control if takes_marks(model) else None,
     )
     return request, turns.origins
 
@@ -99,7 +102,7 @@ def _tool(tool: Tool, at: int, model: Model) -> ChatTool:
     # Elsewhere a schema that is no strict one by that provider's rules would be refused.
     strict = tool.strict if model.capabilities.strict_tools else None
     function = Function(told_name(tool.name), tool.description, schema, strict)
-    mark = tool.cache_control if model.capabilities.cache_points else None
+    mark = tool.cache_control if takes_marks(model) else None
     return ChatTool(type="function", function=function, cache_control=mark)
 
 

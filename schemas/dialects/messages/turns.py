@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas.catalogue.model import Model
+from schemas.chat.caching import takes_marks
 from schemas.chat.media import PDF
 from schemas.chat.request import (
     CacheControl,
@@ -41,7 +42,7 @@ class Turns:
     def __init__(self, asked: MessagesRequest, model: Model, scope: str) -> None:
         self._model = model
         self._scope = scope
-        self._marks = bool(model.capabilities.cache_points)
+        self._marks = takes_marks(model)
         self._open: dict[str, int] = {}  # calls of the last assistant's turn, and their places in it
         self._said: list[list[Part]] = []  # of each message of the user, till all is told
         self._late: list[str] = []  # instructions between calls and their results, which nothing may part
