@@ -14,6 +14,7 @@ from schemas.chat.priced import RequestError
 from schemas.dialects import NAMED
 from schemas.dialects.messages.fields import KINDS as MESSAGE_KINDS
 from schemas.errors import WireError
+from schemas.responses.response import Shape
 
 SAY: list[Any] = [{"role": "user", "content": "hi"}]
 MARK = {"cache_control": {"type": "ephemeral"}}
@@ -165,3 +166,50 @@ def test_anthropics_envelope_names_the_field():
     assert told == "cache_control.ttl: no price"
     twice = structs.replace(error, message="cache_control.ttl: no price")
     assert json.loads(NAMED["messages"].error_body(twice, "r"))["error"]["message"] == told
+
+
+@pytest.mark.parametrize("store", [{}, {"store": None}, {"store": False}, {"store": True}])
+def test_whatever_is_said_of_storing_is_served(store):
+    """Clients never say it of themselves: absent, null, false and true are all served, and none is named as ignored."""
+    assert refused("responses", model(), **store) is None
+    spoken = NAMED["responses"]
+    fields = spoken.decode(json.dumps(SOUND["responses"] | store).encode())
+    assert spoken.read(fields).dropped == ()
+    whole = json.loads(Shape("req_1", 0, "m", {}).whole("completed"))
+    assert whole["store"] is False
+
+
+def test_a_reference_that_leads_nowhere_is_no_servers_fault():
+    """A 404 with the item's id; one to reasoning costs the reasoning alone."""
+    lost = [{"type": "item_reference", "id": "msg_gone"}, {"role": "user", "content": "go"}]
+    error = refused("responses", model(), input=lost)
+    assert error is not None
+    assert (error.status, error.param) == (404, "input")
+    assert "msg_gone" in error.message
+    reasoning = [{"type": "item_reference", "id": "rs_gone"}, {"role": "user", "content": "go"}]
+    assert refused("responses", model(), input=reasoning) is None
+
+
+def test_an_items_id_is_no_call_id():
+    """Calls and their results meet by `call_id`, whatever `id` each of the two items has."""
+    items = [
+        {"type": "function_call", "id": "fc_1", "call_id": "call_x", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "id": "fco_9", "call_id": "call_x", "output": "ok"},
+        {"role": "user", "content": "go"},
+    ]
+    request = NAMED["responses"].translate(model(), json.dumps({"model": "m", "input": items}).encode())
+    assert [call.id for call in request.messages[0].tool_calls] == ["call_x"]
+    assert request.messages[1].tool_call_id == "call_x"
+
+
+def test_a_tool_of_no_known_type_never_reaches_anthropic():
+    """What runs at the provider may have a fee: by a list of the types that do not, and not by one of those that do."""
+    for kind in ("web_search_20250305", "of_another_day_20270101", ""):
+        error = refused("messages", NATIVE["messages"][1], tools=[{"type": kind, "name": "t"}])
+        assert error is not None, kind
+        assert (error.status, error.param) == (400, "tools.0.type")
+    client_run = [
+        {"type": "bash_20250124", "name": "bash"},
+        {"name": "f", "input_schema": {"type": "object"}},
+    ]
+    assert refused("messages", NATIVE["messages"][1], tools=client_run) is None
