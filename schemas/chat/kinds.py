@@ -72,6 +72,8 @@ COMPLETION_KINDS: Final = {
 
 def misfit(fields: Fields, kinds: Mapping[str, bytes]) -> tuple[str, str] | None:
     """The first field whose value is of a kind that it does not take, and what it takes instead; None if all fit."""
+    if kinds.keys().isdisjoint(fields):
+        return None
     for name, value in fields.items():
         wanted = kinds.get(name)
         if wanted is not None:

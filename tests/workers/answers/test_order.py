@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from schemas.dialects import NAMED
+from schemas.dialects.base import Ending
 from schemas.dialects.messages.request import MESSAGES
 from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
@@ -162,6 +164,12 @@ def test_a_messages_stream_opens_with_a_usage_of_whole_numbers():
             assert type(usage[name]) is int
         assert usage["input_tokens"] > 0
         assert [event["type"] for event in events[-2:]] == ["message_delta", "message_stop"]
+
+
+def test_a_messages_stream_ends_with_its_last_event():
+    """No `[DONE]`, neither of the worker nor of the edge behind it: it is the older protocol's word."""
+    assert NAMED[MESSAGES].end(Ending("req_1", "M", 9)) == b""
+    assert NAMED[RESPONSES].end(Ending("req_1", "M", 9)) == b""
 
 
 def test_blocks_of_a_messages_stream_follow_one_another():
