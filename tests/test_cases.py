@@ -1,4 +1,4 @@
-"""Owns the index of cases: docs/provider-cases.md names all fifty, and each test that it names is there."""
+"""Owns the indexes of cases: docs/provider-cases.md and docs/dialect-cases.md name tests, and each of them is there."""
 
 import ast
 import re
@@ -6,6 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ROOT / "docs" / "provider-cases.md"
+DIALECTS = ROOT / "docs" / "dialect-cases.md"
+DIALECT_ROW = re.compile(r"^\| (.+) \| .+ \| `(.+)::(.+)` \|$", re.MULTILINE)
 ROW = re.compile(r"^\| (\d+) \| .+ \| `(.+)::(.+)` \|$", re.MULTILINE)
 
 
@@ -19,5 +21,13 @@ def test_every_case_has_a_test_that_exists():
     """Cases 1 to 50 have a line each, and the test in it can be found."""
     rows = ROW.findall(INDEX.read_text())
     assert [int(number) for number, _, _ in rows] == list(range(1, 51))
+    missing = [f"{path}::{name}" for _, path, name in rows if name not in defined(ROOT / "tests" / path)]
+    assert missing == []
+
+
+def test_every_mistake_of_a_dialect_has_a_test_that_exists():
+    """Each of the 59 has a line of its own, and the test in it can be found."""
+    rows = DIALECT_ROW.findall(DIALECTS.read_text())
+    assert len({mistake for mistake, _, _ in rows}) == len(rows) == 59
     missing = [f"{path}::{name}" for _, path, name in rows if name not in defined(ROOT / "tests" / path)]
     assert missing == []

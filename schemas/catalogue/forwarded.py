@@ -57,6 +57,8 @@ _COMPLETIONS: Final = (
     _ROUTED | _SAMPLED | {"best_of", "echo", "prompt", "safety_identifier", "service_tier", "suffix"}
 )
 _TRANSLATED: Final = frozenset(("cache_control", "top_k"))
+# What OpenAI's older route does not know.
+_CHATS_OWN: Final = frozenset(("max_completion_tokens", "safety_identifier", "service_tier"))
 # What open models sample by, and how their servers take a grammar: none of it reaches a prompt or bounds an answer.
 _COMPATIBLE: Final = _TRANSLATED | {
     "guided_choice",
@@ -79,7 +81,7 @@ _LISTED: Final = _CHAT | _COMPLETIONS | _COMPATIBLE
 OPENAI: Final = "openai"  # what OpenAI documents
 COMPATIBLE: Final = "compatible"  # and what servers of open models take beside
 _LISTS: Final = {
-    OPENAI: (_CHAT, _COMPLETIONS),
+    OPENAI: (_CHAT, _COMPLETIONS - _CHATS_OWN),
     "translated": (_CHAT | _TRANSLATED, _COMPLETIONS),
     COMPATIBLE: (_CHAT | _COMPATIBLE, _COMPLETIONS | _COMPATIBLE),
 }

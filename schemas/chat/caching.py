@@ -4,12 +4,14 @@ import msgspec
 from msgspec import Raw
 
 from schemas.asked import Fields
+from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE
 
 SHORT_TTLS = frozenset(("5m", "30m"))  # written at the price of `cache_write`
 LONG_TTLS = frozenset(("1h", "12h"))  # at that of `cache_write_long`
 
-_FIELDS = frozenset(("cache_control", "prompt_cache_breakpoint", "prompt_cache_options"))
+MARK = "cache_control"
+_FIELDS = frozenset((MARK, "prompt_cache_breakpoint", "prompt_cache_options"))
 _LEVELS_MAX = 8  # no provider reads one deeper in a message or a tool, and each level is read again
 _ITEMS_MAX = 100_000  # of lists and objects that may name one: each takes a step of the loop
 _ESCAPED = (b"\\u0074", b"\\u006c", b"\\u006C")
@@ -17,6 +19,14 @@ _BYTES_MIN = len('{"ttl":1}')
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
+
+
+def takes_marks(model: Model) -> bool:
+    """Whether a model's upstream takes cache marks in Anthropic's words, as callers of Anthropic's write them.
+
+    OpenAI has breakpoints with a name of their own, and caches by itself: it refuses `cache_control`.
+    """
+    return bool(model.capabilities.cache_points) and MARK in model.forwards.fields(chat=True)
 
 
 def ttls(fields: Fields) -> set[str]:

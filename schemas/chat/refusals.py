@@ -250,12 +250,19 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 )
 
 
-def _check_sampling(request: ChatRequest, model: Model) -> None:
-    able = model.capabilities
+def out_of_range(request: ChatRequest) -> WireError | None:
+    """The 400 for a number that no model samples by; None if there is none."""
     for name, low, high in _RANGES:
         number = getattr(request, name)
         if number is not None and not low <= number <= high:
-            raise RequestError(_range(name, low, high))
+            return _range(name, low, high)
+    return None
+
+
+def _check_sampling(request: ChatRequest, model: Model) -> None:
+    able = model.capabilities
+    if (error := out_of_range(request)) is not None:
+        raise RequestError(error)
     for name in ("presence_penalty", "frequency_penalty"):
         if getattr(request, name) and not (able.penalties and able.sampling):
             raise RequestError(unsupported_parameter(name, _not_supported(name, model)))

@@ -4,9 +4,10 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced, refusals, strangers
-from schemas.chat.request import ChatRequest, CompletionRequest
+from schemas.chat.kinds import CHAT_KINDS, COMPLETION_KINDS, misfit
+from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
 from schemas.dialects.base import Ending
-from schemas.errors import WireError
+from schemas.errors import WireError, invalid
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -25,6 +26,7 @@ class OpenAI:
     def __init__(self, name: str, path: str) -> None:
         self.name = name
         self.path = path
+        self._kinds = CHAT_KINDS if name == CHAT else COMPLETION_KINDS
 
     def decode(self, body: bytes) -> Fields:
         """The fields of a body. Raises RequestError 400."""
@@ -37,6 +39,10 @@ class OpenAI:
     def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
         """What the call can cost. Raises RequestError 400, for what would not be sent as well."""
         strangers.check(fields, model, self.name)
+        if model.family in PASS_THROUGH and (found := misfit(fields, self._kinds)) is not None:
+            name, wanted = found
+            text = f"Invalid type for '{name}': expected {wanted}."
+            raise priced.RequestError(invalid(text, param=name, code="invalid_type"))
         return priced.bound(fields, ask, model, seen)
 
     def encode(self, fields: Fields) -> bytes:

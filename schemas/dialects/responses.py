@@ -6,12 +6,19 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.chat.refusals import embeds_only, refuse_chat
-from schemas.chat.request import ChatRequest, Message, Thought, ThoughtfulMessage
+from schemas.chat.refusals import embeds_only, out_of_range, refuse_chat
+from schemas.chat.request import (
+    ChatRequest,
+    Message,
+    RefusalPart,
+    TextPart,
+    Thought,
+    ThoughtfulMessage,
+)
 from schemas.dialects.base import Ending
 from schemas.dialects.blobs import unseal
 from schemas.dialects.openai import OpenAI
-from schemas.errors import WireError, invalid
+from schemas.errors import WireError, invalid, unsupported_value
 from schemas.responses import priced
 from schemas.responses.items import Placed
 from schemas.responses.request import RESPONSES
@@ -45,15 +52,18 @@ class Responses(OpenAI):
             return refused.error
         able = model.capabilities
         if able.responses:
-            return None
+            return out_of_range(translated.chat)
         if (error := embeds_only(model)) is not None:
             return error
         if not able.chat:
             path = "/v1/completions" if able.completions else "/v1/responses at OpenAI itself"
             return invalid(f"`{model.id}` is not a chat model. Use {path}.", param="model")
-        if model.family in PASS_THROUGH:
-            return None
-        error = refuse_chat(model, translated.chat)
+        if model.family not in PASS_THROUGH:
+            error = refuse_chat(model, translated.chat)
+        elif translated.chat.messages:
+            error = out_of_range(translated.chat) or _misplaced(translated.chat.messages)
+        else:
+            error = invalid("Nothing of 'input' can be sent to this model.", param="input")
         return None if error is None else translated.told(error)
 
     def error_event(self, error: WireError, ending: Ending) -> bytes:
@@ -72,6 +82,18 @@ class Responses(OpenAI):
         """Nothing: the last event is the end."""
         del ending
         return b""
+
+
+def _misplaced(messages: list[Message]) -> WireError | None:
+    """The 400 for what a server of chat takes from users alone."""
+    for index, message in enumerate(messages):
+        if message.role == "user" or not isinstance(message.content, list):
+            continue
+        for place, part in enumerate(message.content):
+            if not isinstance(part, TextPart | RefusalPart):
+                text = "Images, files and sound are taken in users' messages and in results of tools."
+                return unsupported_value(f"messages[{index}].content[{place}]", text)
+    return None
 
 
 def _thoughtful(placed: Placed, model: Model, scope: str) -> Message:

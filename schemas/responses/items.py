@@ -12,7 +12,15 @@ from schemas.chat.request import FunctionCall, Message, TextPart, ToolCall
 from schemas.chat.request import Part as ChatPart
 from schemas.chat.toolsets import absent
 from schemas.errors import INVALID_REQUEST, WireError, invalid
-from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
+from schemas.responses.parts import (
+    Content,
+    content_of,
+    heard,
+    joined_content,
+    output_of,
+    spoken,
+    texts_of,
+)
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Item
 from schemas.responses.tools import Toolset, chat_name, is_callers
@@ -197,7 +205,7 @@ class Conversation:
             self._said(spoken(content), place)
             return
         self._settle()
-        self._add(Message(role, content), place)
+        self._add(Message(role, heard(content) or ""), place)
 
     def _said(self, said: Content, place: str) -> None:
         """What the model said: beside calls without results it is of their turn, else a turn begins."""

@@ -41,6 +41,15 @@ def spoken(content: Content) -> Content:
     return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
+def heard(content: Content) -> Content:
+    """What anybody else said: only a model refuses, so that a refusal is a text here."""
+    return content if isinstance(content, str) else _heard(content)
+
+
+def _heard(parts: list[ChatPart]) -> list[ChatPart]:
+    return [TextPart(part.refusal) if isinstance(part, RefusalPart) else part for part in parts]
+
+
 def joined_content(contents: list[Content]) -> Content:
     """The contents of one turn, none of them empty."""
     texts = [content for content in contents if isinstance(content, str)]
@@ -62,7 +71,7 @@ def output_of(output: Raw, place: str) -> tuple[str, list[ChatPart]]:
     if not all(isinstance(one, dict) and isinstance(one.get("type"), str) for one in kinds):
         return raw.decode(), []  # what a shell has printed, in a shape of its own
     content = take(_decode_content, output, place)
-    parts = _parts(content, place) if isinstance(content, list) else []
+    parts = _heard(_parts(content, place)) if isinstance(content, list) else []
     text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
     return text, [part for part in parts if not isinstance(part, TextPart)]
 

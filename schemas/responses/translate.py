@@ -12,12 +12,13 @@ from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest, JsonSchema, Message, ResponseFormat
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.responses.items import Conversation, Placed, check_references, read_items
-from schemas.responses.reading import refuse_missing, take
+from schemas.responses.reading import refuse_missing, refuse_value, take
 from schemas.responses.request import Format, Item, Request
 from schemas.responses.tools import Named, Toolset
 
 ENCRYPTED: Final = "reasoning.encrypted_content"  # of `include`: reasoning that the caller carries on
 LOGPROBS: Final = "message.output_text.logprobs"
+LOGPROBS_MAX: Final = 20
 _MESSAGE_PATH: Final = re.compile(r"messages\[(\d+)\](?:\.tool_calls\[(\d+)\])?")
 _TOOL_PATH: Final = re.compile(r"tools\[(\d+)\](?:\.function)?")
 # What chat calls by another name, the longer ones first.
@@ -132,6 +133,8 @@ def check(request: Request) -> None:
     if request.moderation is not None:
         message = "Moderation policies cannot be honoured here: leave `moderation` out."
         raise RequestError(unsupported_parameter("moderation", message))
+    if request.top_logprobs is not None and not 0 <= request.top_logprobs <= LOGPROBS_MAX:
+        refuse_value("top_logprobs", f"It must be an integer from 0 to {LOGPROBS_MAX}.")
     if request.reasoning is not None and request.reasoning.mode not in (None, "standard"):
         message = f"The reasoning mode {request.reasoning.mode[:64]!r} has no price."
         raise RequestError(unsupported_value("reasoning.mode", message))

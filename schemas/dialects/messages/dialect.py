@@ -13,7 +13,7 @@ from schemas.dialects.messages import errors, priced
 from schemas.dialects.messages.native import check
 from schemas.dialects.messages.request import MESSAGES
 from schemas.dialects.messages.translate import translate
-from schemas.errors import WireError
+from schemas.errors import WireError, unsupported_value
 
 NATIVE: Final = "anthropic"
 
@@ -63,8 +63,9 @@ class Messages:
         except chat.RequestError as refused:
             return refused.error
         if model.family in PASS_THROUGH:
-            return None
-        error = refusals.refuse_chat(model, request)
+            error = _too_many_stops(model, request) or refusals.out_of_range(request)
+        else:
+            error = refusals.refuse_chat(model, request)
         return None if error is None else errors.in_callers_words(error, origins)
 
     def error_status(self, error: WireError) -> int:
@@ -83,6 +84,15 @@ class Messages:
         """Nothing: the stream's last event is the worker's."""
         del ending
         return b""
+
+
+def _too_many_stops(model: Model, request: ChatRequest) -> WireError | None:
+    """Callers of Anthropic's have more stop sequences than servers of OpenAI's protocol take."""
+    most = model.capabilities.stop_max
+    if len(request.stop or ()) <= most:
+        return None
+    text = f"stop_sequences: the model `{model.id}` takes at most {most} stop sequences."
+    return unsupported_value("stop_sequences", text)
 
 
 DIALECT = Messages()

@@ -53,6 +53,8 @@ def fields_of(error: WireError) -> dict[str, str]:
     message = error.message
     if error.code == CONTEXT_TOO_LONG and _TOO_LONG not in message:
         message = f"{_TOO_LONG}: {message}"
+    elif error.status == 400 and error.param and error.param not in message:
+        message = f"{error.param}: {message}"  # the envelope has no other place for it
     return {"type": _TYPES.get(status_of(error), _API), "message": message}
 
 

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from schemas.chat.kinds import LIST, NUMBER, OBJECT, TEXT
+
 # The values of these never reach a prompt; everything else counts.
 NO_PROMPT: Final = frozenset(
     [
@@ -24,6 +26,22 @@ NO_PROMPT: Final = frozenset(
 )
 # What the gateway reads. The rest is dropped and named: a field that nobody here knows may cost what nobody holds.
 KNOWN: Final = NO_PROMPT | {"messages", "system", "tools", "tool_choice", "output_config"}
+# What each of them is, where Anthropic judges the value itself.
+KINDS: Final = {
+    "cache_control": OBJECT,
+    "context_management": OBJECT,
+    "metadata": OBJECT,
+    "output_config": OBJECT,
+    "service_tier": TEXT,
+    "stop_sequences": LIST,
+    "system": TEXT + LIST,
+    "temperature": NUMBER,
+    "thinking": OBJECT,
+    "tool_choice": OBJECT,
+    "tools": LIST,
+    "top_k": NUMBER,
+    "top_p": NUMBER,
+}
 # Each has a fee of its own, or acts on objects in the operator's account.
 REFUSED: Final = {
     "container": "containers belong to the gateway's account at the provider",

@@ -7,8 +7,9 @@ from msgspec import Raw, Struct
 
 from schemas.catalogue.model import Model
 from schemas.chat.caching import LONG_TTLS, SHORT_TTLS, ttls
+from schemas.chat.kinds import misfit
 from schemas.dialects.blobs import PREFIX
-from schemas.dialects.messages.fields import tool_tokens
+from schemas.dialects.messages.fields import KINDS, tool_tokens
 from schemas.dialects.messages.priced import refuse
 from schemas.dialects.messages.request import Metadata, Thinking
 from schemas.json import UNREADABLE
@@ -44,8 +45,10 @@ _FOREIGN: Final = (b'"' + PREFIX.encode(), b'"gAAAA')  # how the gateway's own p
 def check(model: Model, body: bytes) -> None:
     """Raises RequestError for what would cost more than is held, or acts for the gateway."""
     try:
-        asked = _decode(body)
         fields = _decode_fields(body)
+        if (found := misfit(fields, KINDS)) is not None:
+            refuse(found[0], f"Input should be {found[1]}", "invalid_type")
+        asked = _decode(body)
         cleaned(fields["messages"])
     except UNREADABLE as fault:
         refuse("body", str(fault)[:200])

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 from schemas.asked import Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.chat import counted
+from schemas.chat.caching import takes_marks
 from schemas.chat.counted import NOTHING, Counted
 from schemas.chat.growth import growth_tokens
 from schemas.chat.media import PDF
@@ -96,15 +97,22 @@ def read(fields: Fields) -> Ask:
         limit=limit,
         limit_set=True,
         dropped=tuple(
-            name for name in fields if name not in REFUSED and name != "usage" and not _goes_on(fields, name)
+            name
+            for name, raw in fields.items()
+            if name not in REFUSED and name != "usage" and not _is_null(raw) and not _goes_on(fields, name)
         ),
     )
 
 
 def encode(fields: Fields) -> bytes:
-    """The body that goes on: the same map in the same order, but for what is dropped or the gateway's own."""
-    kept = {name: raw for name, raw in fields.items() if _goes_on(fields, name)}
+    """The body that goes on: the same map in the same order, but for what is dropped, absent or the gateway's own."""
+    kept = {name: raw for name, raw in fields.items() if _goes_on(fields, name) and not _is_null(raw)}
     return encode_fields(kept)
+
+
+def _is_null(raw: Raw) -> bool:
+    """Whether a field is absent in other words: Anthropic refuses a null."""
+    return bytes(memoryview(raw)[:1]) == b"n"
 
 
 def _goes_on(fields: Fields, name: str) -> bool:
@@ -158,7 +166,7 @@ def _unhonoured(fields: Fields, model: Model) -> list[str]:
     """Fields that a model of another family has no use for."""
     able = model.capabilities
     useless = {
-        "cache_control": not able.cache_points,
+        "cache_control": not takes_marks(model),
         "context_management": True,
         "service_tier": True,
         "thinking": not able.efforts,

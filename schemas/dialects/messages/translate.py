@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
+from schemas.chat.caching import takes_marks
 from schemas.chat.priced import RequestError
 from schemas.chat.request import (
     NO_JSON,
@@ -60,6 +61,8 @@ def translate(model: Model, body: bytes, scope: str) -> tuple[ChatRequest, list[
     effort = _effort(asked, model)
     sampled = able.sampling and not (able.sampling_at_none and (effort or able.effort_default) != "none")
     turns = Turns(asked, model, scope)
+    if not turns.messages:
+        refuse("messages", "at least one message with content is required")
     request = ChatRequest(
         model=asked.model,
         messages=turns.messages,
@@ -75,7 +78,7 @@ def translate(model: Model, body: bytes, scope: str) -> tuple[ChatRequest, list[
         reasoning_effort=effort,
         safety_identifier=_person(asked, model),
         stream=asked.stream,
-        cache_control=asked.cache_control if able.cache_points else None,
+        cache_control=asked.cache_control if takes_marks(model) else None,
     )
     return request, turns.origins
 
@@ -104,7 +107,7 @@ def _tool(tool: Tool, at: int, model: Model) -> ChatTool:
         closed = strict_schema(schema)
         schema, strict = (schema, False) if closed is None else (closed, True)
     function = Function(told_name(tool.name), tool.description, schema, strict)
-    mark = tool.cache_control if model.capabilities.cache_points else None
+    mark = tool.cache_control if takes_marks(model) else None
     return ChatTool(type="function", function=function, cache_control=mark)
 
 

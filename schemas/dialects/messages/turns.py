@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
+from schemas.chat.caching import takes_marks
 from schemas.chat.media import PDF
 from schemas.chat.request import (
     CacheControl,
@@ -42,7 +43,7 @@ class Turns:
     def __init__(self, asked: MessagesRequest, model: Model, scope: str) -> None:
         self._model = model
         self._scope = scope
-        self._marks = bool(model.capabilities.cache_points)
+        self._marks = takes_marks(model)
         # Whether pictures and files may stand in a tool's result.
         self._shows = model.capabilities.result_media and model.family not in PASS_THROUGH
         self._open: dict[str, int] = {}  # calls of the last assistant's turn, and their places in it

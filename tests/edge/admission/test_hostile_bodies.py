@@ -9,31 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.admission.admission import Admission
-from edge.admission.catalogue import Catalogue
-from edge.admission.listing import Listing
-from edge.admission.pages import PageCounter
-from edge.budget import Budget
-from edge.calls.relay import Relay
-from edge.calls.roster import Roster
-from edge.http.connection import CONNECTION
-from edge.http.cors import Cors
-from edge.limits import LIMITS
-from edge.routes import ROUTES
-from edge.routes.endpoint import Backing, Load, router
-from runtime.ledger import LedgerClient, Patience
-from schemas import keys, verbs
 from schemas.catalogue.builtin import BUILTIN
-from schemas.verbs.base import Verb
-from schemas.verbs.calls import Authorise, AuthoriseReply, Reason, Refusal
-from schemas.verbs.catalogue import CatalogueReply
-from schemas.verbs.keys import KeyReply
+from tests.fakes.apps import App, Books, openai_error
 
 BODIES = 10_000
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 PER_EXAMPLE = 50  # drawing pieces is dear, putting them together is not
 MODELS = [model.id for model in BUILTIN]
-KEY = keys.generate()
 
 numbers = st.one_of(
     st.integers(-(2**70), 2**70), st.floats(), st.sampled_from([0, 1, -1, 2**31, 2**63, 1e308])
@@ -140,91 +122,6 @@ def assemble(rng: random.Random, pieces: list[Any]) -> bytes:
     return json.dumps(body, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
-class _Connection:
-    def on_hangup(self, callback: object) -> None:
-        """Never hangs up."""
-
-    def unframed(self, scope: object) -> None:
-        """Speaks HTTP/1.1."""
-
-
-class _Books(LedgerClient):
-    """A ledger that knows one key, and has no balance: whatever gets past the checks ends as a 402."""
-
-    def __init__(self) -> None:
-        self.authorised = 0
-
-    async def ask(self, verb: Verb[Any, Any], request: Any, *, patience: Patience | None = None) -> Any:
-        if verb is verbs.KEY:
-            return KeyReply(request.digest == keys.digest(KEY))
-        if verb is verbs.CATALOGUE:
-            return CatalogueReply(BUILTIN)
-        assert verb is verbs.AUTHORISE
-        return self._authorise(request)
-
-    def _authorise(self, message: Authorise) -> AuthoriseReply:
-        assert 1 <= message.prompt_max <= 2**40
-        assert 1 <= message.choices <= 2**20
-        assert message.limit is None or 1 <= message.limit < 2**31
-        self.authorised += 1
-        return Refusal(Reason.INSUFFICIENT)
-
-
-class _App:
-    def __init__(self) -> None:
-        self.books = _Books()
-        roster, budget, load = Roster(3), Budget(2**30), Load(LIMITS)
-        catalogue = Catalogue(self.books, LIMITS)
-        relay = Relay(None, self.books, roster, budget, LIMITS)  # no call gets that far
-        admission = Admission(
-            ledger=self.books,
-            catalogue=catalogue,
-            roster=roster,
-            relay=relay,
-            pages=PageCounter(),
-            budget=budget,
-            limits=LIMITS,
-        )
-        self.budget = budget
-        backing = Backing(
-            load=load,
-            bus=None,
-            ledger=self.books,
-            catalogue=catalogue,
-            listing=Listing(catalogue, roster),
-            roster=roster,
-            relay=relay,
-            admission=admission,
-            budget=budget,
-            pools=(),
-            cors=Cors(("*",)),
-        )
-        self.router = router(ROUTES, backing)
-
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer."""
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": path,
-            "headers": [
-                (b"authorization", b"Bearer " + KEY.encode()),
-                (b"content-length", b"%d" % min(len(body), 60_000)),
-            ],
-            "extensions": {CONNECTION: _Connection()},
-        }
-        await self.router(scope, receive, send)
-        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
-
-
 def damage(rng: random.Random, body: bytes) -> bytes:
     """A body cut, doubled, or with bytes changed."""
     kind = rng.randrange(6)
@@ -247,8 +144,8 @@ def test_hostile_bodies() -> None:
     """No generated body, whole or damaged, gets a 5xx, harms the app, or is answered outside OpenAI's error shape."""
     loop = asyncio.new_event_loop()
 
-    async def build() -> _App:
-        return _App()
+    async def build() -> App:
+        return App(Books())
 
     app = loop.run_until_complete(build())
     seen = 0
@@ -273,7 +170,7 @@ def test_hostile_bodies() -> None:
             statuses[status] = statuses.get(status, 0) + 1
             seen += 1
             assert status in (400, 402, 404), (status, data, answer)
-            assert set(json.loads(answer)["error"]) == {"message", "type", "param", "code"}
+            assert openai_error(answer)
 
     run()
     loop.close()

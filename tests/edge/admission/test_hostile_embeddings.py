@@ -4,16 +4,16 @@ import asyncio
 import json
 import random
 from collections import Counter
-from typing import Any
 
 from schemas.verbs.calls import Authorise, AuthoriseReply, Reason, Refusal
-from tests.edge.admission.test_hostile_bodies import _App, _Books, damage
+from tests.edge.admission.test_hostile_bodies import damage
 from tests.fakes import embeddings
+from tests.fakes.apps import App, Books, openai_error
 
 BODIES = 2_000
 
 
-class _Free(_Books):
+class _Free(Books):
     """As chat's, but no call of it has output."""
 
     def _authorise(self, message: Authorise) -> AuthoriseReply:
@@ -23,13 +23,12 @@ class _Free(_Books):
         return Refusal(Reason.INSUFFICIENT)
 
 
-def test_no_body_is_a_5xx(monkeypatch: Any) -> None:
+def test_no_body_is_a_5xx() -> None:
     """No generated body, whole or damaged, gets a 5xx, harms the app, or is answered outside OpenAI's error shape."""
-    monkeypatch.setattr("tests.edge.admission.test_hostile_bodies._Books", _Free)
     rng, loop = random.Random(11), asyncio.new_event_loop()
 
-    async def run() -> tuple[_App, Counter[int]]:
-        app, seen = _App(), Counter[int]()
+    async def run() -> tuple[App, Counter[int]]:
+        app, seen = App(_Free()), Counter[int]()
         for _ in range(BODIES):
             model = rng.choice(("tokn-sandbox", "gpt-4o", "gone"))
             data = json.dumps({"model": model} | embeddings.any_body(rng)).encode()
@@ -38,7 +37,7 @@ def test_no_body_is_a_5xx(monkeypatch: Any) -> None:
             status, answer = await app.post("/v1/embeddings", data)
             seen[status] += 1
             assert status in (400, 402, 404), (status, data, answer)
-            assert set(json.loads(answer)["error"]) == {"message", "type", "param", "code"}
+            assert openai_error(answer)
         return app, seen
 
     app, seen = loop.run_until_complete(run())
