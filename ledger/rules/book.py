@@ -30,6 +30,11 @@ _SURPRISES_MAX = 64  # of one batch: names come from upstreams
 _HOLDING = (HoldState.OPEN, HoldState.ESTIMATED)
 
 
+def scope_of(pepper: bytes, key_id: str) -> str:
+    """What stands for a key outside the books: nobody without the pepper can make it, and a new secret keeps it."""
+    return hmac.digest(pepper, b"scope:" + key_id.encode(), "sha256").hex()[:SCOPE_CHARS]
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """Durations of the books, in milliseconds."""
 
@@ -68,8 +73,8 @@ class Book:
         self.differences: dict[str, int] = {}
 
     def scope(self, key_id: str) -> str:
-        """What stands for a key outside the books: nobody without the pepper can make it, and a new secret keeps it."""
-        return hmac.digest(self._pepper, b"scope:" + key_id.encode(), "sha256").hex()[:SCOPE_CHARS]
+        """What stands for a key outside the books."""
+        return scope_of(self._pepper, key_id)
 
     def move(
         self,
