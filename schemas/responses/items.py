@@ -10,7 +10,7 @@ from schemas.chat.priced import RequestError
 from schemas.chat.request import FunctionCall, Message, TextPart, ToolCall
 from schemas.chat.request import Part as ChatPart
 from schemas.chat.toolsets import absent
-from schemas.errors import INVALID_REQUEST, WireError, invalid
+from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
@@ -19,18 +19,18 @@ from schemas.responses.tools import Toolset, chat_name, is_callers
 
 ITEMS_MAX: Final = 100_000
 _MESSAGE: Final = "message"
-_REFERENCE: Final = "item_reference"
+REFERENCE: Final = "item_reference"
 MORE_TOOLS: Final = "additional_tools"
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 # Calls that run at the caller, and the names under which a history tells a chat model of them.
-_CALLS: Final = {
+CALLS: Final = {
     "function_call": "",
     "custom_tool_call": "",
     "local_shell_call": "local_shell",
     "shell_call": "shell",
     "apply_patch_call": "apply_patch",
 }
-OUTPUTS: Final = frozenset(f"{kind}_output" for kind in _CALLS)
+OUTPUTS: Final = frozenset(f"{kind}_output" for kind in CALLS)
 _SHELL_CALL: Final = "shell_call"
 _SHELL_OUTPUT: Final = "shell_call_output"
 _HOSTED_SHELL: Final = (
@@ -57,8 +57,8 @@ HOSTED: Final = frozenset(
     )
 )
 KNOWN: Final = (
-    frozenset((_MESSAGE, _REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
-    | frozenset(_CALLS)
+    frozenset((_MESSAGE, REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
+    | frozenset(CALLS)
     | OUTPUTS
     | HOSTED
 )
@@ -92,9 +92,14 @@ def read_items(raws: list[Raw]) -> list[Item]:
 
 def kind_of(item: Item) -> str:
     """An item's type, where it may be left out too."""
-    if item.type is None:
-        return _REFERENCE if item.id and item.role is None and absent(item.content) else _MESSAGE
-    return item.type
+    return kind(item.type, item.id, item.role, item.content)
+
+
+def kind(said: str | None, item_id: str | None, role: str | None, content: Raw) -> str:
+    """The same, by what of an item tells it."""
+    if said is None:
+        return REFERENCE if item_id and role is None and absent(content) else _MESSAGE
+    return said
 
 
 def kinds_of(items: list[Item]) -> list[str]:
@@ -112,22 +117,6 @@ def kinds_of(items: list[Item]) -> list[str]:
             kind = _HOSTED_SHELL
         kinds.append(kind)
     return kinds
-
-
-def check_references(items: list[Item]) -> None:
-    """Raises RequestError 404 for a reference to an item that is kept nowhere; one to reasoning is no more than lost."""
-    for item in items:
-        if kind_of(item) == _REFERENCE and not (item.id or "").startswith("rs_"):
-            raise RequestError(item_not_found(item.id or ""))
-
-
-def item_not_found(item_id: str) -> WireError:
-    """404: what a reference names is not kept, in the words that OpenAI has for it."""
-    message = (
-        f"Item with id '{item_id[:128]}' not found. Items are not persisted when `store` is set to false, and this "
-        "gateway never stores any: send them whole. With the AI SDK set providerOptions.openai.store to false."
-    )
-    return WireError(404, INVALID_REQUEST, message, None, "input")
 
 
 class Conversation:
@@ -158,7 +147,7 @@ class Conversation:
 
     def _item(self, item: Item, kind: str, index: int) -> None:
         place = f"input[{index}]"
-        if kind in _CALLS:
+        if kind in CALLS:
             self._call(item, kind, place)
         elif kind in OUTPUTS:
             self._output(item, index, place)
@@ -217,7 +206,7 @@ class Conversation:
         call_id = item.call_id or item.id
         if not call_id:
             refuse_missing(f"{place}.call_id")
-        name = _CALLS[kind] or item.name
+        name = CALLS[kind] or item.name
         if not name:
             refuse_missing(f"{place}.name")
         function = FunctionCall(chat_name(name, item.namespace), _arguments(item, kind))

@@ -39,6 +39,7 @@ class Delivery:
         "_stream",
         "_terminal",
         "answered",
+        "ending",
         "first_byte_at",
         "rest",
         "status",
@@ -56,6 +57,7 @@ class Delivery:
         self.first_byte_at: float | None = None
         self.answered = False  # something for the caller has come that no other try may repeat
         self.rest = b""  # what is left for the end frame
+        self.ending = b""  # the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
 
     def overdue(self, now: float) -> bool:
@@ -124,7 +126,7 @@ class Delivery:
         # A line of data has no line break in it, so nothing that a model says can look like the start of an event.
         begins = [at for mark in self._terminal if (at := out.rfind(mark)) >= 0]
         at = min(begins, default=len(out))
-        self.rest = out[at:]
+        self.rest = self.ending = out[at:]
         return out[:at]
 
     async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
@@ -136,6 +138,7 @@ class Delivery:
         self._frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
         self._note_first_byte()
         if exchange.fault is None and out:
+            self.ending = out
             last = (len(out) - 1) // FRAME_BYTES_MAX * FRAME_BYTES_MAX
             if last:
                 await self._emit(out[:last])

@@ -11,6 +11,7 @@ from schemas.bus.frames import Job
 from schemas.dialects.blobs import Blob, seal
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
+from schemas.responses.marks import Marks
 from schemas.responses.request import RESPONSES
 from schemas.responses.response import Shape, bare
 from schemas.responses.tools import FUNCTION, Named
@@ -35,6 +36,7 @@ class ResponsesAnswer:
         "_item",
         "_items",
         "_job",
+        "_marks",
         "_names",
         "_opened",
         "_shape",
@@ -54,6 +56,7 @@ class ResponsesAnswer:
         self._names = names_of(request)
         self._encrypted = ENCRYPTED in (request.include or ())
         self._created_s = job.published_ms // 1000
+        self._marks = Marks(job.scope, job.request_id, job.limit) if job.keeps else None
         self._shape = Shape(job.request_id, self._created_s, job.model, _decode_map(job.body))
         self.restart()
 
@@ -216,12 +219,16 @@ class ResponsesAnswer:
 
     def _put(self, item: Item, status: str) -> bytes:
         out, whole = item.close(status)
+        if self._marks is not None and self._events.plain:
+            whole = self._marks.exactly(whole)
         self._items.append(whole)
         self._item = None
         return out
 
     def _id(self, prefix: str) -> str:
-        return f"{prefix}_{bare(self._job.request_id)}_{len(self._items)}"
+        """The next item's id; that of a plain answer is marked once its length is known."""
+        item_id = f"{prefix}_{bare(self._job.request_id)}_{len(self._items)}"
+        return item_id if self._marks is None or self._events.plain else self._marks.loose(item_id)
 
 
 def usage_object(usage: TokenUsage) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from schemas.bus.frames import Job
 from schemas.chat.toolsets import absent
 from schemas.dialects.blobs import is_ours
 from schemas.responses.fields import PASSED
 from schemas.responses.items import HOSTED, KNOWN, kind_of, kinds_of
+from schemas.responses.marks import is_marked, unmarked
 from schemas.responses.parts import texts_of
 from schemas.responses.reading import take
 from schemas.responses.request import Item, Tool
@@ -91,8 +92,9 @@ def local_tools(raws: Sequence[Raw]) -> list[Raw]:
 def _cleaned(raws: Sequence[Raw], *, own_blobs_only: bool) -> list[Raw]:
     kept: list[Raw] = []
     seen: set[str] = set()  # of ids: one that comes twice is refused
-    items = [_decode_item(raw) for raw in raws]
-    for raw, item, kind in zip(raws, items, kinds_of(items), strict=True):
+    own = [_unmarked(raw, _decode_item(raw)) for raw in raws]
+    items = [item for _, item in own]
+    for (raw, item), kind in zip(own, kinds_of(items), strict=True):
         if kind not in KNOWN:
             if text := texts_of(item.content):
                 kept.append(Raw(_encode({"role": "user", "content": text})))
@@ -104,6 +106,15 @@ def _cleaned(raws: Sequence[Raw], *, own_blobs_only: bool) -> list[Raw]:
         if item.id:
             seen.add(item.id)
     return kept
+
+
+def _unmarked(raw: Raw, item: Item) -> tuple[Raw, Item]:
+    """An item under the id that its provider gave it: what is encrypted in it is bound to that."""
+    if item.id is None or not is_marked(item.id):
+        return raw, item
+    item_id = unmarked(item.id)
+    fields = _decode_map(raw) | {"id": Raw(_encode(item_id))}
+    return Raw(_encode(fields)), structs.replace(item, id=item_id)
 
 
 def _is_verifiable(item: Item, *, own_blobs_only: bool) -> bool:
