@@ -12,6 +12,7 @@ from schemas.chat.request import Part as ChatPart
 from schemas.chat.toolsets import absent
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
+from schemas.responses.local_tools import LOCAL_TOOLS
 from schemas.responses.parts import Content, content_of, joined_content, output_of, spoken, texts_of
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Item
@@ -26,9 +27,7 @@ _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "
 CALLS: Final = {
     "function_call": "",
     "custom_tool_call": "",
-    "local_shell_call": "local_shell",
-    "shell_call": "shell",
-    "apply_patch_call": "apply_patch",
+    **{tool.call: tool.kind for tool in LOCAL_TOOLS.values()},
 }
 OUTPUTS: Final = frozenset(f"{kind}_output" for kind in CALLS)
 _SHELL_CALL: Final = "shell_call"
@@ -62,6 +61,9 @@ KNOWN: Final = (
     | OUTPUTS
     | HOSTED
 )
+_PATCHED: Final = "apply_patch_call_output"
+_FAILED: Final = b'"failed"'
+_COMPLETED: Final = b'"completed"'
 _decode_item = msgspec.json.Decoder(Item).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -236,7 +238,10 @@ class Conversation:
             del self._open[call_id]
         self._end_turn()
         place = f"input[{index}].output"
-        text, pictures = output_of(self._items[index].output, place)
+        item = self._items[index]
+        text, pictures = output_of(item.output, place)
+        if kind_of(item) == _PATCHED:
+            text = _with_status(text, item.status)
         if pictures:
             self._pictures += [TextPart(f"Image from tool call {call_id}:"), *pictures]
         self._add(Message("tool", text, tool_call_id=call_id), f"input[{index}]")
@@ -294,6 +299,13 @@ def _arguments(item: Item, kind: str) -> str:
     except UNREADABLE:
         return _encode({"arguments": text}).decode()
     return text
+
+
+def _with_status(text: str, status: Raw) -> str:
+    """A patch's result, which says how it went beside what it says."""
+    if bytes(status) == _FAILED:
+        return f"failed: {text}" if text else "failed"
+    return text or ("completed" if bytes(status) == _COMPLETED else "")
 
 
 def _refuse_unanswered(call_id: str) -> NoReturn:

@@ -13,7 +13,7 @@ from schemas.responses.fields import NO_PROMPT, dropped, dropped_through_chat
 from schemas.responses.items import KNOWN, MORE_TOOLS, REFERENCE, kind
 from schemas.responses.marks import bytes_max, is_marked
 from schemas.responses.reading import refuse_missing
-from schemas.responses.tools import OFFERED, Toolset, is_local
+from schemas.responses.tools import Toolset, is_local
 from schemas.responses.translate import Translated, translate
 
 FLOOR = 16  # the least limit that OpenAI takes
@@ -119,7 +119,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
         media_tokens=media.sum.likely,
         documents=tuple(media.documents),
         uplifts=() if uplift is None else (uplift,),
-        dropped=() if native else (*dropped_through_chat(fields), *_not_offered(fields)),
+        dropped=() if native else dropped_through_chat(fields),
     )
 
 
@@ -131,15 +131,6 @@ def _added_bytes(fields: Fields) -> int:
         if item.type == MORE_TOOLS:
             tools.add_raw(item.tools, f"input[{index}].tools")
     return tools.added_bytes
-
-
-def _not_offered(fields: Fields) -> list[str]:
-    """Tools that run at the caller, and that no chat model is offered."""
-    return [
-        f"tools[{index}]:{tool.type}"
-        for index, tool in enumerate(_kinds(fields, "tools"))
-        if is_local(tool.type, tool.environment) and tool.type not in OFFERED
-    ]
 
 
 def _with_media(fields: Fields, model: Model) -> Translated | None:

@@ -93,7 +93,7 @@ def translate(body: bytes, model: Model, *, pending: bool = False) -> Translated
     if isinstance(request.input, str):
         messages.append(Placed(Message("user", request.input), "input"))
     first = [Message("system", request.instructions)] if request.instructions else []
-    choice = tools.choice(request.tool_choice, native=model.capabilities.responses)
+    choice = tools.choice(request.tool_choice)
     chat = _chat(request, [*first, *(one.message for one in messages)], tools, choice)
     return Translated(
         chat=_suited(chat, model),
