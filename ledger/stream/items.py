@@ -12,7 +12,7 @@ from schemas.bus.subjects import ITEMS_STREAM
 AGE_S: Final = 3_600
 BYTES_MAX: Final = 128 * 1024 * 1024  # of all keys: beyond it nothing is kept, and nothing evicted
 MESSAGE_BYTES_MAX: Final = 72 * 1024
-RETRY_S: Final = 5.0
+RETRY_MIN_S: Final = 1.0
 AGAIN_S: Final = 60.0  # for what a loss without a reconnection takes away
 _NANO: Final = 1_000_000_000
 _logger = get_logger("ledger.items")
@@ -22,14 +22,16 @@ async def keep_bucket(bus: Bus, replicas: int) -> None:
     """Makes the bucket, and again after each reconnection; until cancelled. Without it calls are served all the same."""
     due = asyncio.Event()
     bus.on_reconnect(due.set)
+    retry_s = RETRY_MIN_S
     while True:
         due.clear()
         pause_s = AGAIN_S
         try:
             await make_stream(bus, _config(replicas))
+            retry_s = RETRY_MIN_S
         except (BusError, StreamProblem) as error:
             _logger.warning("the bucket of items cannot be made: references find nothing", error=str(error))
-            pause_s = RETRY_S
+            pause_s, retry_s = retry_s, min(2 * retry_s, AGAIN_S)
         try:
             async with asyncio.timeout(pause_s):
                 await due.wait()

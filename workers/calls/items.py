@@ -28,6 +28,7 @@ POLL_S: Final = 0.05
 WRITE_S: Final = 2.0
 ANSWERS_WAITING_MAX: Final = 256
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+ENDING_BYTES_MAX: Final = 4 * 1024 * 1024  # of one answer: twice what may be kept of it
 ITEMS_MAX: Final = 32  # of one answer, the last of them: as many as the smallest ring has
 DRAIN_S: Final = 2.0  # at a stop
 _KEPT: Final = frozenset(
@@ -82,7 +83,7 @@ class Keeper:
 
     def keep(self, job: Job, ending: bytes) -> None:
         """Queues the items of an answer that has ended: `ending` is its last events, or the whole plain body."""
-        full = len(self._waiting) >= ANSWERS_WAITING_MAX
+        full = len(self._waiting) >= ANSWERS_WAITING_MAX or len(ending) > ENDING_BYTES_MAX
         if full or self._waiting_bytes + len(ending) > WAITING_BYTES_MAX:
             self.dropped += 1
             return

@@ -230,9 +230,11 @@ async def test_no_more_waits_than_there_is_room_for(monkeypatch: pytest.MonkeyPa
         assert made.keeper.dropped == 3
         await made.written()
         assert made.keeper.kept == 2
-        monkeypatch.setattr(items, "WAITING_BYTES_MAX", 100)
-        made.keeper.keep(call_of(), ending(message(named(9))))
-        assert made.keeper.dropped == 4
+        for limit in ("WAITING_BYTES_MAX", "ENDING_BYTES_MAX"):
+            with monkeypatch.context() as patched:
+                patched.setattr(items, limit, 100)
+                made.keeper.keep(call_of(), ending(message(named(9))))
+        assert made.keeper.dropped == 5
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -8,6 +8,7 @@ import pytest
 
 from ledger.stream.items import keep_bucket
 from runtime.bus.bus import Bus
+from runtime.metrics import REGISTRY
 from runtime.settings.settings import PoolSettings
 from schemas.bus import subjects
 from schemas.bus.frames import End, Job
@@ -108,11 +109,15 @@ async def _calls(made: Rig, fake: FakeOpenAI, bus: Bus, monkeypatch: pytest.Monk
 async def test_items_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only an answer that its caller saw the end of leaves any; a miss is the caller's 404, and nothing is sent or billed.
 
-    One that was cut, failed, left or not to be kept leaves none, and a reference reaches the upstream as its item.
+    One that was cut, failed, left, not to be kept, or answered without a bucket leaves none, and a reference reaches the upstream as its item.
     """
     async with FakeOpenAI() as fake:
         pool = PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),))
         async with rig((pool,), (model(),)) as made:
+            # While there is no bucket a call is served, and leaves nothing.
+            assert isinstance((await made.edge.call(call_of())).last, End)
+            shown = {"pool": "openai", "result": "dropped"}
+            await until(lambda: REGISTRY.get_sample_value("tokn_worker_items_total", shown) == 1, "a count")
             settings = made.server.settings(Role.LEDGER)
             bus = await Bus.connect(settings, Role.LEDGER, name="test", on_closed=lambda: None)
             making = asyncio.create_task(keep_bucket(bus, 1))
