@@ -56,7 +56,7 @@ def http(tokn):
 
 
 def client(tokn: Tokn, key: str) -> httpx.Client:
-    return httpx.Client(base_url=tokn.url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+    return httpx.Client(base_url=tokn.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
 
 
 def ask(http: httpx.Client, way: str, said: list[Any], **more: Any) -> httpx.Response:
