@@ -101,6 +101,7 @@ class Edge:
             pages=pages,
             budget=self.budget,
             limits=limits,
+            keeps_items=self._settings.keep_items,
             today=self._today,
         )
         cors = Cors(self._settings.cors_origins)

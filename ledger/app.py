@@ -17,6 +17,7 @@ from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreError, again
 from ledger.stream.consumer import Consumer
 from ledger.stream.expiry import QUIET_S, Expiry
+from ledger.stream.items import keep_bucket
 from ledger.telemetry import Telemetry
 from ledger.verbs.base import Services
 from ledger.verbs.beats import Beats
@@ -140,7 +141,8 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
-        works = (consumer.run(), consumer.watch_forever(), expiry.run())
+        items = keep_bucket(bus, settings.nats.replicas)
+        works = (consumer.run(), consumer.watch_forever(), expiry.run(), items)
         tasks = [asyncio.ensure_future(work) for work in works]
         for task in tasks:
             stack.callback(task.cancel)

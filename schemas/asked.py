@@ -19,6 +19,10 @@ class Ask(Struct, frozen=True, kw_only=True):
     limit_name: str = "max_tokens"  # what a caller calls it
     floor: int = 1  # the least limit that may be granted where an upstream has one
     dropped: tuple[str, ...] = ()  # names that the body has and that go no further, whichever model serves
+    keeps: bool = False  # what is answered may be referred to afterwards
+    references: tuple[
+        str, ...
+    ] = ()  # ids of items of earlier answers, with marks that are still to be verified
 
     @property
     def model(self) -> str:

@@ -53,11 +53,13 @@ _TOO_LONG = re.compile(r"maximum context length|context (?:length|window)|prompt
 def gives_way(error: WireError) -> bool:
     """Whether another model may serve a call that ended so: what failed was a provider or a model, not the request.
 
-    A body that is refused, or its content, is the caller's: no other model is asked to take it.
+    A body that is refused, its content, or what its input refers to, is the caller's: no other model is asked to take it.
     """
     if error.status == 400:
         return error.code == CONTEXT_TOO_LONG or _TOO_LONG.search(error.message) is not None
-    return error.status in (404, 413, 429) or error.status >= 500
+    if error.status == 404:
+        return error.param != "input"
+    return error.status in (413, 429) or error.status >= 500
 
 
 def invalid(message: str, *, param: str | None = None, code: str | None = None) -> WireError:

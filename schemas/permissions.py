@@ -5,6 +5,7 @@ from msgspec import Struct
 from schemas.bus import subjects
 from schemas.bus.subjects import (
     BEATS,
+    ITEMS_STREAM,
     LEDGER_QUEUE,
     LEDGERS,
     THOUGHTS_STREAM,
@@ -44,6 +45,9 @@ PERMISSIONS: dict[Role, Permissions] = {
             subjects.thought(">"),
             f"{_API}.STREAM.INFO.{THOUGHTS_STREAM}",
             f"{_API}.DIRECT.GET.{THOUGHTS_STREAM}.>",
+            subjects.item(">"),
+            subjects.ITEM_READ,
+            subjects.ITEMS_PURGE,
         ),
         subscribe=(f"{subjects.POOLS} {WORKERS_QUEUE}", subjects.CONTROLS, f"{reply_prefix(Role.WORKER)}.>"),
     ),
@@ -60,6 +64,9 @@ PERMISSIONS: dict[Role, Permissions] = {
             f"{_API}.STREAM.CREATE.{THOUGHTS_STREAM}",
             f"{_API}.STREAM.UPDATE.{THOUGHTS_STREAM}",
             f"{_API}.STREAM.INFO.{THOUGHTS_STREAM}",
+            f"{_API}.STREAM.CREATE.{ITEMS_STREAM}",
+            f"{_API}.STREAM.UPDATE.{ITEMS_STREAM}",
+            f"{_API}.STREAM.INFO.{ITEMS_STREAM}",
             f"{_API}.CONSUMER.CREATE.{_EVENTS}",
             f"{_API}.CONSUMER.CREATE.{_EVENTS}.>",
             f"{_API}.CONSUMER.DURABLE.CREATE.{_EVENTS}",

@@ -16,6 +16,7 @@ from schemas.bus.subjects import Role
 from workers import upkeep
 from workers.calls.accounts import Accounts
 from workers.calls.calls import Calls
+from workers.calls.items import Keeper
 from workers.calls.serving import Counts, Serving
 from workers.calls.usage_events import UsagePublisher
 from workers.discovery import PACE, Discovery, stock
@@ -79,6 +80,7 @@ async def _finish(calls: Calls, pools: list[Pool], grace_s: float) -> None:
         calls.stop_all()
         await calls.finished(ACKS_S)
     unacked = sum(await asyncio.gather(*(pool.serving.usage_events.drain(ACKS_S) for pool in pools)))
+    await asyncio.gather(*(pool.serving.items.drain() for pool in pools))
     if unacked:
         get_logger("workers.app").error("usage events were not acknowledged before the end", unacked=unacked)
 
@@ -118,6 +120,7 @@ async def _serving(
         accounts=Accounts(accounts),
         models=sold_by(settings, pool, datetime.now(UTC).date()),
         usage_events=events,
+        items=Keeper(bus),
         counts=Counts(),
         idle_s=settings.calls.idle_s,
     )

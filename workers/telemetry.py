@@ -32,6 +32,11 @@ class WorkerCollector(Collector):
         usable = GaugeMetricFamily(
             "tokn_worker_accounts_usable", "Accounts that take calls now", labels=["pool"]
         )
+        items = CounterMetricFamily(
+            "tokn_worker_items",
+            "Items of answers, by whether later requests find them",
+            labels=["pool", "result"],
+        )
         for pool in self._pools:
             name, counts = pool.serving.pool, pool.serving.counts
             jobs.add_metric([name, "accepted"], counts.accepted)
@@ -42,8 +47,10 @@ class WorkerCollector(Collector):
             calls.add_metric([name, "cancelled"], counts.cancelled)
             inflight.add_metric([name], pool.inflight)
             unacked.add_metric([name], pool.serving.usage_events.unacked)
+            items.add_metric([name, "kept"], pool.serving.items.kept)
+            items.add_metric([name, "dropped"], pool.serving.items.dropped)
             usable.add_metric(
                 [name],
                 sum(account.condition.state is AccountState.OK for account in pool.serving.accounts.all),
             )
-        yield from (jobs, calls, inflight, unacked, usable)
+        yield from (jobs, calls, inflight, unacked, items, usable)

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from datetime import date
 
+from msgspec import structs
+
 from edge.admission.candidates import Asked, Candidate, Choice
 from edge.admission.catalogue import Catalogue
 from edge.admission.pages import PageCounter
@@ -34,9 +36,10 @@ from schemas.errors import (
     upstream_failed,
 )
 from schemas.money.amounts import nano_to_usd
+from schemas.responses.references import verified
 from schemas.verbs.base import VERSION
 from schemas.verbs.calls import AUTHORISE, Authorise, Further, Granted, Hold, Reason, Refusal
-from schemas.verbs.keys import KEY, KeyQuery
+from schemas.verbs.keys import KEY, KeyQuery, KeyReply
 
 
 class Caller:
@@ -45,15 +48,23 @@ class Caller:
     def __init__(self, ledger: LedgerClient, digest: bytes) -> None:
         self._ledger = ledger
         self.digest = digest
-        self._known = False
+        self._known: KeyReply | None = None
 
     async def verify(self) -> None:
         """Raises RequestError 401 unless the key lives."""
-        if not self._known:
+        await self._key()
+
+    async def scope(self) -> str:
+        """What stands for the key, as its hold will have it. Raises RequestError 401."""
+        return (await self._key()).scope
+
+    async def _key(self) -> KeyReply:
+        if self._known is None:
             reply = await self._ledger.ask(KEY, KeyQuery(VERSION, self.digest))
             if not reply.active:
                 raise RequestError(bad_key())
-            self._known = True
+            self._known = reply
+        return self._known
 
 
 class Admission:
@@ -69,9 +80,11 @@ class Admission:
         pages: PageCounter,
         budget: Budget,
         limits: Limits,
+        keeps_items: bool = True,
         today: Callable[[], date] = utc_today,
     ) -> None:
         self._ledger = ledger
+        self._keeps_items = keeps_items
         self._relay = relay
         self.shelf = Shelf(catalogue, roster, today)
         self._choice = Choice(catalogue, self.shelf, relay, pages)
@@ -105,6 +118,9 @@ class Admission:
     async def _admit(self, exchange: Exchange, dialect: Dialect, caller: Caller, body: bytes) -> Call:
         fields = dialect.decode(body)
         ask = dialect.read(fields)
+        if ask.references:
+            scope = await caller.scope() if self._keeps_items else ""
+            ask = structs.replace(ask, references=verified(scope, ask.references))
         body = dialect.encode(fields)
         candidates = await self._choice.of(Asked(dialect, ask, fields, body, caller.verify))
         # Before the hold: nobody would release one that was granted to a call which is then refused.
@@ -129,6 +145,7 @@ class Admission:
                 headers=headers,
                 last=terms is granted[-1],
                 call_s=self._limits.call_s,
+                keeps=ask.keeps and self._keeps_items and bool(reply.scope),
             )
             offers.append(Offer(terms.pool, job, candidate.notice, ask.dropped + candidate.bound.dropped))
         call = self._relay.start(reply, *offers)
@@ -179,6 +196,7 @@ def _job(
     headers: tuple[tuple[str, str], ...],
     last: bool,
     call_s: float,
+    keeps: bool,
 ) -> Job:
     """The job of one candidate, with what its hold grants it."""
     model, bound = candidate.model, candidate.bound
@@ -212,6 +230,8 @@ def _job(
         media_tokens=bound.media_tokens,
         candidate=terms.place if isinstance(terms, Granted) else 0,
         last=last,
+        keeps=keeps,
+        references=ask.references,
     )
 
 

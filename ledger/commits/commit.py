@@ -13,7 +13,7 @@ from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_su
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue
 from ledger.rules import holds
-from ledger.rules.book import Book, Rules
+from ledger.rules.book import Book, Rules, scope_of
 from ledger.rules.rows import Parked, Surprise
 from ledger.rules.settlement import problem, settle
 from ledger.store.base import Store, again
@@ -65,6 +65,10 @@ class Committer:
     def digest(self, key_digest: bytes) -> str:
         """What the books keep of a key: a keyed hash of the hash that an edge sends."""
         return hmac.digest(self._pepper, key_digest, "sha256").hex()
+
+    def scope(self, key_id: str) -> str:
+        """What stands for a key outside the books."""
+        return scope_of(self._pepper, key_id)
 
     async def commit(self, commands: Sequence[Command], deliveries: Sequence[Delivery] = ()) -> list[Any]:
         """The commands' answers, once everything is durable. All deliveries are of one stream.

@@ -32,16 +32,17 @@ _SURPRISES_MAX = 64  # of one batch: names come from upstreams
 _HOLDING = (HoldState.OPEN, HoldState.ESTIMATED)
 
 
+@functools.lru_cache(maxsize=SCOPES_MAX)
+def scope_of(pepper: bytes, key_id: str) -> str:
+    """What stands for a key outside the books: nobody without the pepper can make it, and a new secret keeps it."""
+    return hmac.digest(pepper, b"scope:" + key_id.encode(), "sha256").hex()[:SCOPE_CHARS]
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """Durations of the books, in milliseconds."""
 
     lease_ms: int = int(LEASE_S * 1000)
     grace_ms: int = int(ESTIMATE_GRACE_S * 1000)
-
-
-@functools.lru_cache(maxsize=SCOPES_MAX)
-def _scope(pepper: bytes, key_id: str) -> str:
-    return hmac.digest(pepper, b"scope:" + key_id.encode(), "sha256").hex()[:SCOPE_CHARS]
 
 
 class Book:
@@ -75,8 +76,8 @@ class Book:
         self.differences: dict[str, int] = {}
 
     def scope(self, key_id: str) -> str:
-        """What stands for a key outside the books: nobody without the pepper can make it, and a new secret keeps it."""
-        return _scope(self._pepper, key_id)
+        """What stands for a key outside the books."""
+        return scope_of(self._pepper, key_id)
 
     def move(
         self,

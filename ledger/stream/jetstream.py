@@ -148,10 +148,11 @@ async def ensure_streams(bus: Bus, replicas: int) -> None:
         "deny_delete": True,
     }
     for config in (usage, thoughts):
-        await _make(bus, config)
+        await make_stream(bus, config)
 
 
-async def _make(bus: Bus, config: dict[str, Any]) -> None:
+async def make_stream(bus: Bus, config: dict[str, Any]) -> None:
+    """Makes or updates one stream. Raises StreamProblem, BusError."""
     name = config["name"]
     try:
         await _ask(bus, f"STREAM.CREATE.{name}", config)

@@ -1,5 +1,7 @@
 """Owns the answers about keys and balances: how each is read, and which rows a change needs."""
 
+from msgspec import structs
+
 from ledger.commits.commands import Write
 from ledger.commits.load_save import Wanted
 from ledger.rules import keys as rules
@@ -8,10 +10,10 @@ from ledger.rules.keys import DEFAULT_PROFILE, balance_row, key_row, missing
 from ledger.rules.rows import Account, Key, row_of
 from ledger.store.base import Row, Store
 from ledger.store.queries import KEY_BY_DIGEST, KEY_BY_ID, KEYS_AFTER, KEYS_FIRST, Query
-from ledger.verbs.base import Read
+from ledger.verbs.base import Read, Services
 from schemas.verbs import keys as verbs
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import Credit, KeyCreate, KeyList, KeyRef, KeyReply
+from schemas.verbs.keys import Credit, KeyCreate, KeyList, KeyQuery, KeyRef, KeyReply
 
 PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 
@@ -79,10 +81,13 @@ def _credit_wants(names: Wanted, request: Credit, _digest: str) -> None:
     (names.key_ids if request.key_id else names.profiles).add(request.key_id or request.profile)
 
 
-KEY = Read(
-    verb=verbs.KEY,
-    answer=lambda services, request: key(services.store, services.committer.digest(request.digest)),
-)
+async def _key(services: Services, request: KeyQuery) -> KeyReply:
+    committer = services.committer
+    reply = await key(services.store, committer.digest(request.digest))
+    return structs.replace(reply, scope=committer.scope(reply.key_id)) if reply.active else reply
+
+
+KEY = Read(verb=verbs.KEY, answer=_key)
 KEY_CREATE = Write(verb=verbs.KEY_CREATE, wants=_create_wants, answer=rules.key_create, hashed=True)
 KEY_LIST = Read(verb=verbs.KEY_LIST, answer=lambda services, request: key_list(services.store, request))
 KEY_SHOW = Read(

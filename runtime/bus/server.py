@@ -13,7 +13,7 @@ from schemas.permissions import PERMISSIONS
 MAX_PAYLOAD_BYTES = 1024 * 1024
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # queued for one slow client before it is cut
 STORE_BYTES_MAX = 8 * 1024 * 1024 * 1024
-MEMORY_STORE_BYTES_MAX = 64 * 1024 * 1024
+MEMORY_STORE_BYTES_MAX = 256 * 1024 * 1024  # twice the bucket of items, which is all that is kept there
 
 
 class ServerOptions(Struct, frozen=True, kw_only=True):

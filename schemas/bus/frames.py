@@ -66,6 +66,8 @@ class Job(Struct, frozen=True, array_like=True):
     media_tokens: int = 0  # what pictures, files and sound in the prompt likely count, for estimates; 0: none
     candidate: int = 0  # the place of `model` among the hold's candidates; 0 of a call with one
     last: bool = True  # no other candidate may serve if this one cannot
+    keeps: bool = False  # the answer's items are kept, for references in later requests
+    references: tuple[str, ...] = ()  # ids in the body whose items `prompt_max` has counted
 
 
 class Accept(Struct, frozen=True, array_like=True, tag="accept"):

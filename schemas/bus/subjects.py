@@ -10,6 +10,7 @@ LEDGER_QUEUE = "ledger"
 USAGE_STREAM = "USAGE"
 USAGE_CONSUMER = "ledger"
 THOUGHTS_BUCKET = "thoughts"  # key-value bucket of thought signatures, by tool-call id
+ITEMS_BUCKET = "items"  # key-value bucket of finished items, by scope, ring and item
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -130,6 +131,18 @@ def thought(key: str) -> str:
 def thought_read(key: str) -> str:
     """Where a value of the bucket of thoughts is asked for."""
     return f"{JETSTREAM_API}.DIRECT.GET.{THOUGHTS_STREAM}.{thought(key)}"
+
+
+ITEMS_STREAM = f"KV_{ITEMS_BUCKET}"
+
+
+def item(key: str) -> str:
+    """Where a value of the bucket of items is written; `>` for all of them."""
+    return f"$KV.{ITEMS_BUCKET}.{key}"
+
+
+ITEM_READ = f"{JETSTREAM_API}.DIRECT.GET.{ITEMS_STREAM}"
+ITEMS_PURGE = f"{JETSTREAM_API}.STREAM.PURGE.{ITEMS_STREAM}"
 
 
 def next_events() -> str:

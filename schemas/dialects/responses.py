@@ -47,7 +47,7 @@ class Responses(OpenAI):
     def refuse(self, model: Model, body: bytes) -> WireError | None:
         """The error for a body that a model cannot honour, told of the caller's own fields."""
         try:
-            translated = translate(body, model)
+            translated = translate(body, model, pending=True)
         except RequestError as refused:
             return refused.error
         able = model.capabilities

@@ -11,7 +11,8 @@ from schemas.chat.priced import RequestError
 from schemas.chat.request import FunctionCall, Message, TextPart, ToolCall
 from schemas.chat.request import Part as ChatPart
 from schemas.chat.toolsets import absent
-from schemas.errors import INVALID_REQUEST, WireError, invalid
+from schemas.errors import invalid
+from schemas.responses.local_tools import LOCAL_TOOLS
 from schemas.responses.parts import (
     Content,
     content_of,
@@ -27,16 +28,14 @@ from schemas.responses.tools import Toolset, chat_name, is_callers
 
 ITEMS_MAX: Final = 100_000
 _MESSAGE: Final = "message"
-_REFERENCE: Final = "item_reference"
+REFERENCE: Final = "item_reference"
 MORE_TOOLS: Final = "additional_tools"
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 # Calls that run at the caller, and the names under which a history tells a chat model of them.
 CALLS: Final = {
     "function_call": "",
     "custom_tool_call": "",
-    "local_shell_call": "local_shell",
-    "shell_call": "shell",
-    "apply_patch_call": "apply_patch",
+    **{tool.call: tool.kind for tool in LOCAL_TOOLS.values()},
 }
 OUTPUTS: Final = frozenset(f"{kind}_output" for kind in CALLS)
 _SHELL_CALL: Final = "shell_call"
@@ -65,11 +64,14 @@ HOSTED: Final = frozenset(
     )
 )
 KNOWN: Final = (
-    frozenset((_MESSAGE, _REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
+    frozenset((_MESSAGE, REFERENCE, "reasoning", MORE_TOOLS, "compaction", "compaction_trigger"))
     | frozenset(CALLS)
     | OUTPUTS
     | HOSTED
 )
+_PATCHED: Final = "apply_patch_call_output"
+_FAILED: Final = b'"failed"'
+_COMPLETED: Final = b'"completed"'
 _decode_item = msgspec.json.Decoder(Item).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -99,9 +101,14 @@ def read_items(raws: list[Raw]) -> list[Item]:
 
 def kind_of(item: Item) -> str:
     """An item's type, where it may be left out too."""
-    if item.type is None:
-        return _REFERENCE if item.id and item.role is None and absent(item.content) else _MESSAGE
-    return item.type
+    return kind(item.type, item.id, item.role, item.content)
+
+
+def kind(said: str | None, item_id: str | None, role: str | None, content: Raw) -> str:
+    """The same, by what of an item tells it."""
+    if said is None:
+        return REFERENCE if item_id and role is None and absent(content) else _MESSAGE
+    return said
 
 
 def kinds_of(items: list[Item]) -> list[str]:
@@ -119,22 +126,6 @@ def kinds_of(items: list[Item]) -> list[str]:
             kind = _HOSTED_SHELL
         kinds.append(kind)
     return kinds
-
-
-def check_references(items: list[Item]) -> None:
-    """Raises RequestError 404 for a reference to an item that is kept nowhere; one to reasoning is no more than lost."""
-    for item in items:
-        if kind_of(item) == _REFERENCE and not (item.id or "").startswith("rs_"):
-            raise RequestError(item_not_found(item.id or ""))
-
-
-def item_not_found(item_id: str) -> WireError:
-    """404: what a reference names is not kept, in the words that OpenAI has for it."""
-    message = (
-        f"Item with id '{item_id[:128]}' not found. Items are not persisted when `store` is set to false, and this "
-        "gateway never stores any: send them whole. With the AI SDK set providerOptions.openai.store to false."
-    )
-    return WireError(404, INVALID_REQUEST, message, None, "input")
 
 
 class Conversation:
@@ -270,7 +261,10 @@ class Conversation:
 
     def _result(self, call_id: str, index: int) -> Message:
         """An output as a message of its tool, with the pictures and files in it where that can be."""
-        text, pictures = output_of(self._items[index].output, f"input[{index}].output")
+        item = self._items[index]
+        text, pictures = output_of(item.output, f"input[{index}].output")
+        if kind_of(item) == _PATCHED:
+            text = _with_status(text, item.status)
         if pictures and self._shown:
             shown = [TextPart(text), *pictures] if text else pictures
             return Message("tool", shown, tool_call_id=call_id)
@@ -327,6 +321,13 @@ def _arguments(item: Item, kind: str) -> str:
         raw = item.action if absent(item.operation) else item.operation
         return "{}" if absent(raw) else bytes(raw).decode()
     return usable(item.arguments or "")
+
+
+def _with_status(text: str, status: Raw) -> str:
+    """A patch's result, which says how it went beside what it says."""
+    if bytes(status) == _FAILED:
+        return f"failed: {text}" if text else "failed"
+    return text or ("completed" if bytes(status) == _COMPLETED else "")
 
 
 def _refuse_unanswered(call_id: str) -> NoReturn:

@@ -11,9 +11,10 @@ from schemas.chat.priced import RequestError
 from schemas.chat.request import NO_JSON
 from schemas.json import UNREADABLE
 from schemas.responses.fields import NO_PROMPT, dropped, dropped_through_chat
-from schemas.responses.items import KNOWN, MORE_TOOLS
+from schemas.responses.items import KNOWN, MORE_TOOLS, REFERENCE, kind
+from schemas.responses.marks import bytes_max, is_marked
 from schemas.responses.reading import refuse_missing
-from schemas.responses.tools import OFFERED, Toolset, is_local
+from schemas.responses.tools import Toolset, is_local
 from schemas.responses.translate import Translated, translate
 
 FLOOR = 16  # the least limit that OpenAI takes
@@ -25,7 +26,9 @@ _CALL_SIGN = b'call_id"'
 
 class _Kind(Struct):
     type: str | None = None
+    id: str | None = None
     role: str | None = None
+    content: Raw = NO_JSON
     environment: Raw = NO_JSON
     tools: Raw = NO_JSON
 
@@ -40,6 +43,7 @@ def read(fields: Fields) -> Ask:
     if bytes(fields.get("input", _NULL)) in (b"null", b'""', b"[]"):
         refuse_missing("input")
     limit = chat.count(fields, "max_output_tokens", chat.LIMIT_MAX)
+    items = _kinds(fields, "input")
     return Ask(
         candidates=chat.candidates(fields),
         stream=chat.flag(fields, "stream"),
@@ -51,7 +55,9 @@ def read(fields: Fields) -> Ask:
         limit_set=limit is not None,
         limit_name="max_output_tokens",
         floor=FLOOR,
-        dropped=(*dropped(fields), *_hosted(fields), *_unknown(fields)),
+        dropped=(*dropped(fields), *_hosted(fields), *_unknown(items)),
+        keeps=bytes(fields.get("store", _NULL)) != b"false",
+        references=_references(items),
     )
 
 
@@ -71,10 +77,19 @@ def _hosted(fields: Fields) -> list[str]:
     ]
 
 
-def _unknown(fields: Fields) -> list[str]:
+def _references(items: list[_Kind]) -> tuple[str, ...]:
+    """The ids that may be resolved: others name nothing that was ever kept."""
+    return tuple(
+        item.id
+        for item in items
+        if item.id and is_marked(item.id) and kind(item.type, item.id, item.role, item.content) == REFERENCE
+    )
+
+
+def _unknown(items: list[_Kind]) -> list[str]:
     return [
         f"input[{index}]:{item.type[:_NAME_CHARS_MAX]}"
-        for index, item in enumerate(_kinds(fields, "input"))
+        for index, item in enumerate(items)
         if item.type is not None and item.type not in KNOWN
     ]
 
@@ -94,7 +109,10 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     native = model.capabilities.responses
     added_bytes = 0 if native else _added_bytes(fields)
     told = 0 if native else growth_tokens(bytes(fields.get("input", _NULL)), _CALL_SIGN)
-    tokens_max = text_bytes + added_bytes + told + media.sum.most + model.capabilities.overhead_tokens
+    # Not among the bytes of the text: what is behind a reference is known to who resolves it.
+    referred_bytes = bytes_max(ask.references)
+    tokens_max = text_bytes + added_bytes + referred_bytes + told + media.sum.most
+    tokens_max += model.capabilities.overhead_tokens
     wanted = ask.limit if ask.limit is None or not native else max(ask.limit, ask.floor)
     return Bound(
         prompt_max=max(min(model.context, tokens_max), 1),
@@ -103,7 +121,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
         media_tokens=media.sum.likely,
         documents=tuple(media.documents),
         uplifts=() if uplift is None else (uplift,),
-        dropped=() if native else (*dropped_through_chat(fields), *_not_offered(fields)),
+        dropped=() if native else dropped_through_chat(fields),
     )
 
 
@@ -117,18 +135,9 @@ def _added_bytes(fields: Fields) -> int:
     return tools.added_bytes
 
 
-def _not_offered(fields: Fields) -> list[str]:
-    """Tools that run at the caller, and that no chat model is offered."""
-    return [
-        f"tools[{index}]:{tool.type}"
-        for index, tool in enumerate(_kinds(fields, "tools"))
-        if is_local(tool.type, tool.environment) and tool.type not in OFFERED
-    ]
-
-
 def _with_media(fields: Fields, model: Model) -> Translated | None:
     """The translation of a body that may have media in it."""
     raw = bytes(fields.get("input", _NULL))
     if not any(sign in raw for sign in _MEDIA_SIGNS):
         return None
-    return translate(_encode(fields), model)
+    return translate(_encode(fields), model, pending=True)

@@ -41,6 +41,7 @@ class Item(Struct, frozen=True):
     arguments: str | None = None
     input: str | None = None
     output: Raw = NO_JSON
+    status: Raw = NO_JSON
     action: Raw = NO_JSON
     operation: Raw = NO_JSON
     encrypted_content: str | None = None

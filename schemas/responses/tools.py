@@ -11,16 +11,14 @@ from schemas.chat.request import Function
 from schemas.chat.request import Tool as ChatTool
 from schemas.chat.toolsets import absent
 from schemas.json import UNREADABLE
+from schemas.responses.local_tools import LOCAL_TOOLS, SHELL, LocalTool
 from schemas.responses.reading import refuse_missing, refuse_unsupported, refuse_value, take
 from schemas.responses.request import Tool
 
 FUNCTION: Final = "function"
 CUSTOM: Final = "custom"
 NAMESPACE: Final = "namespace"
-# They run at the caller; a chat model is not offered the last three, whose calls have shapes of their own.
-SHELL: Final = "shell"  # whose `environment` says where it runs
-CLIENT_TOOLS: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE, "apply_patch", "local_shell", SHELL))
-OFFERED: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE))
+CLIENT_TOOLS: Final = frozenset((FUNCTION, CUSTOM, NAMESPACE, *LOCAL_TOOLS))  # they run at the caller
 NAME_CHARS_MAX: Final = 64
 TOOLS_MAX: Final = 1_024  # of one request, those in namespaces included
 LEVELS_MAX: Final = 2  # a namespace has no namespaces
@@ -40,7 +38,7 @@ _decode_tools = msgspec.json.Decoder(list[Raw]).decode
 class Named(Struct, frozen=True):
     """What a caller calls a tool, of which a chat model knows a name of its own."""
 
-    kind: str  # FUNCTION or CUSTOM
+    kind: str  # FUNCTION, CUSTOM, or one of LOCAL_TOOLS
     name: str
     namespace: str | None = None
 
@@ -95,6 +93,7 @@ def _empty_bytes(parameters: Raw, description: str) -> int:
 _ADDED_BYTES: Final = {
     FUNCTION: _empty_bytes(Raw(b"{}"), ""),
     CUSTOM: _empty_bytes(_CUSTOM_INPUT, _GRAMMAR.format("lark")),
+    **{kind: _empty_bytes(tool.parameters, tool.description) for kind, tool in LOCAL_TOOLS.items()},
 }
 
 
@@ -103,7 +102,7 @@ class Toolset:
 
     def __init__(self) -> None:
         self.offered: list[Offered] = []
-        self._local: set[str] = set()  # types of those that run at the caller
+        self._local: set[str] = set()  # of LOCAL_TOOLS
         self._seen = 0
 
     def add(self, raws: list[Raw], place: str, namespace: str | None = None, level: int = 1) -> None:
@@ -116,9 +115,10 @@ class Toolset:
             tool = take(_decode_tool, raw, where)
             if tool.type is None:
                 refuse_missing(f"{where}.type")
-            if is_local(tool.type, tool.environment):
-                self._local.add(tool.type)
-            if tool.type not in OFFERED or level > LEVELS_MAX:
+            if not is_local(tool.type, tool.environment) or level > LEVELS_MAX:
+                continue
+            if tool.type in LOCAL_TOOLS:
+                self._offer_local(LOCAL_TOOLS[tool.type], where)
                 continue
             if not tool.name:
                 refuse_missing(f"{where}.name")
@@ -141,6 +141,13 @@ class Toolset:
         named = Named(tool.type or FUNCTION, name, namespace)
         self.offered.append(Offered(ChatTool(FUNCTION, function), where, named))
 
+    def _offer_local(self, tool: LocalTool, where: str) -> None:
+        if tool.kind in self._local:
+            return  # it is one, however often it is listed
+        self._local.add(tool.kind)
+        function = Function(tool.kind, tool.description, tool.parameters)
+        self.offered.append(Offered(ChatTool(FUNCTION, function), where, Named(tool.kind, tool.kind)))
+
     @property
     def names(self) -> dict[str, Named]:
         """What a call of each name means, where it is not simply that of a function."""
@@ -159,18 +166,15 @@ class Toolset:
             if one.tool.function is not None
         )
 
-    def choice(self, asked: str | dict[str, Any] | None, *, native: bool) -> str | dict[str, Any] | None:
-        """The tool choice as a chat request has it. Raises RequestError 400 for one of tools that are not offered.
-
-        An upstream that is asked `native`ly gets the caller's own word, and every tool that runs at the caller.
-        """
+    def choice(self, asked: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+        """The tool choice as a chat request has it. Raises RequestError 400 for one of tools that are not offered."""
         if asked is None or isinstance(asked, str):
             return asked if self.offered else None
         kind = asked.get("type")
         if kind in (FUNCTION, CUSTOM):
             return {"type": FUNCTION, "function": {"name": self._chosen(asked, "tool_choice")}}
-        if native and isinstance(kind, str) and kind in self._local:
-            return None
+        if isinstance(kind, str) and kind in self._local:
+            return {"type": FUNCTION, "function": {"name": kind}}
         if kind != "allowed_tools":
             refuse_unsupported("tool_choice", f"The tool type {str(kind)[:64]!r} is not served here.")
         listed = asked.get("tools")
@@ -179,12 +183,14 @@ class Toolset:
         names = [
             {"type": FUNCTION, "function": {"name": self._chosen(one, f"tool_choice.tools[{index}]")}}
             for index, one in enumerate(listed)
-            if not isinstance(one, dict) or one.get("type") in (FUNCTION, CUSTOM, None)
+            if not isinstance(one, dict) or one.get("type") in (FUNCTION, CUSTOM, None, *self._local)
         ]
         return {"type": "allowed_tools", "allowed_tools": {"mode": asked.get("mode", "auto"), "tools": names}}
 
     @staticmethod
     def _chosen(asked: Any, place: str) -> str:
+        if isinstance(asked, dict) and asked.get("type") in LOCAL_TOOLS:
+            return str(asked["type"])
         name = asked.get("name") if isinstance(asked, dict) else None
         namespace = asked.get("namespace") if isinstance(asked, dict) else None
         if not isinstance(name, str) or not name:

@@ -11,8 +11,9 @@ from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest, JsonSchema, Message, ResponseFormat
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
-from schemas.responses.items import Conversation, Placed, check_references, read_items
+from schemas.responses.items import Conversation, Placed, read_items
 from schemas.responses.reading import refuse_missing, refuse_value, take
+from schemas.responses.references import check_references, judged_now
 from schemas.responses.request import Format, Item, Request
 from schemas.responses.tools import Named, Toolset
 
@@ -75,15 +76,18 @@ def read(body: bytes) -> Request:
     return take(_decode, body, "")
 
 
-def translate(body: bytes, model: Model) -> Translated:
+def translate(body: bytes, model: Model, *, pending: bool = False) -> Translated:
     """The chat request that a body stands for, with what this model can only ignore left out.
 
-    Raises RequestError with the 400 or 404 of what has no place in one.
+    With references `pending` it is what can be judged before they are resolved. Raises RequestError with the 400 or
+    404 of what has no place in one.
     """
     request = read(body)
     check(request)
     items = [] if request.input is None or isinstance(request.input, str) else read_items(request.input)
-    check_references(items)
+    check_references(items, pending=pending)
+    if pending:
+        items = judged_now(items)
     tools = Toolset()
     tools.add(request.tools or [], "tools")
     messages = Conversation(
@@ -92,7 +96,7 @@ def translate(body: bytes, model: Model) -> Translated:
     if isinstance(request.input, str):
         messages.append(Placed(Message("user", request.input), "input"))
     first = [Message("system", request.instructions)] if request.instructions else []
-    choice = tools.choice(request.tool_choice, native=model.capabilities.responses)
+    choice = tools.choice(request.tool_choice)
     chat = _chat(request, [*first, *(one.message for one in messages)], tools, choice)
     return Translated(
         chat=_suited(chat, model),

@@ -115,7 +115,7 @@ class ScriptedLedger:
     def _answer(self, verb: Verb[Any, Any], request: Any) -> Any:
         known = self.active and getattr(request, "digest", b"") == keys.digest(self.key)
         if verb is KEY:
-            return KeyReply(known, "key_1" if known else "")
+            return KeyReply(known, "key_1" if known else "", scope=SCOPE if known else "")
         if verb is CATALOGUE:
             return CatalogueReply(self.models, aliases=self.aliases, unrouted=self.unrouted)
         if verb is GENERATION:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec import structs
 
 from schemas.money.pricing import TokenUsage
 from tests.fakes import programs
@@ -36,6 +37,7 @@ LOOK = Answer(
     TokenUsage(input=120, output=30),
     tuple((f"call_{at}", "look", {"at": at}) for at in ("x", "y")),
 )
+SAY_AND_LOOK = structs.replace(LOOK, pieces=("Look", "ing."))
 DONE = Answer(("All ", "done."), TokenUsage(input=150, output=5))
 BROKEN = {"gemini": 1, NATIVE: 6}  # after its first words
 every_way = pytest.mark.parametrize("way", WAYS)
@@ -140,6 +142,19 @@ def test_a_tool_loop_of_the_ai_sdk(played, tokn, way, store):
     first, made = programs.ai_sdk(tokn, way, store=store)
     assert first == "All done."
     assert made == {"text": "All done.", "seen": ["x", "y"], "errors": []}
+
+
+@every_way
+def test_the_ai_sdk_refers_to_what_was_said(played, tokn, way):
+    """Left at its default it sends a reference in place of the first turn's text, which reaches the provider all the same."""
+    stage = played[way][0]
+    stage.play(SAY_AND_LOOK)
+    stage.play(DONE)
+    made = programs.ai_sdk(tokn, way, store=None)
+    assert made == {"text": "All done.", "seen": ["x", "y"], "errors": []}
+    told = json.dumps(stage.bodies[-1])
+    assert "Looking." in told
+    assert "item_reference" not in told
 
 
 @pytest.mark.parametrize("way", PROVIDERS)

@@ -126,6 +126,27 @@ def test_a_tool_loop(played, sdk, way, stream):
     assert "Looking." in json.dumps(stage.bodies[-1])
 
 
+@pytest.mark.parametrize("way", PROVIDERS)
+@streamed_or_plain
+def test_a_shell_of_the_callers(played, sdk, way, stream):
+    """Any model is offered it, its call comes back as a shell's, and what the shell printed goes to the model."""
+    stage = played[way][0]
+    stage.play(Answer((), CALLS.usage, (("call_a", "shell", {"commands": ["ls"]}),)))
+    said: list[Any] = [{"role": "user", "content": SAY}]
+    choice = {"type": "shell"}
+    first, _ = ask(sdk, stream=stream, model=way, input=said, tools=[{"type": "shell"}], tool_choice=choice)
+    (call,) = first.output
+    assert (call.type, call.status, call.action.commands) == ("shell_call", "completed", ["ls"])
+    assert "commands" in json.dumps(stage.bodies[-1])
+    said.append(call.model_dump(exclude_none=True))
+    printed = {"stdout": "made.txt", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
+    said.append({"type": "shell_call_output", "call_id": call.call_id, "output": [printed]})
+    stage.play(TEXT)
+    answer, _ = ask(sdk, stream=stream, model=way, input=said, tools=[{"type": "shell"}])
+    assert answer.output_text == "Hello there."
+    assert "made.txt" in json.dumps(stage.bodies[-1])
+
+
 @streamed_or_plain
 def test_the_sandbox(sdk, http, stream):
     """It needs no credentials, and is billed like any other."""
@@ -213,14 +234,14 @@ def test_the_cost_is_what_is_billed(played, http, way):
 def test_what_goes_no_further_is_named(played, http):
     """In a header, by its place; the call is served."""
     played["gemini"][0].play(TEXT)
-    body = {"model": "gemini", "input": SAY, "tools": [TOOL, {"type": "web_search"}, {"type": "local_shell"}]}
+    body = {"model": "gemini", "input": SAY, "tools": [TOOL, {"type": "web_search"}, {"type": "mcp"}]}
     answer = http.post("/v1/responses", json=body | {"client_metadata": {"a": "b"}, "prompt_cache_key": "k"})
     assert answer.status_code == 200
     assert set(answer.headers["x-tokn-ignored"].split(",")) == {
         "client_metadata",
         "tools[1]:web_search",
         "prompt_cache_key",
-        "tools[2]:local_shell",
+        "tools[2]:mcp",
     }
 
 

@@ -52,6 +52,10 @@ PUBLISH = {
     "$JS.API.CONSUMER.MSG.NEXT.USAGE.ledger": {"ledger"},
     "$JS.API.STREAM.LIST": set(),
     "$KV.thoughts.call_1": {"worker"},
+    "$KV.items.a.s.b": {"worker"},
+    "$JS.API.DIRECT.GET.KV_items": {"worker"},
+    "$JS.API.STREAM.PURGE.KV_items": {"worker"},
+    "$JS.API.STREAM.PURGE.KV_thoughts": set(),
     "$SYS.REQ.SERVER.PING": set(),
     "anything.else": set(),
 }

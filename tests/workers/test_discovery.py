@@ -86,6 +86,7 @@ def serving(upstream: Upstream, *accounts: AccountSettings, family: Any = None) 
         accounts=Accounts(made),
         models={one.id: one for one in MODELS},
         usage_events=None,
+        items=None,
         counts=Counts(),
         idle_s=1.0,
     )

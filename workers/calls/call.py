@@ -19,7 +19,7 @@ from schemas.errors import (
     unavailable,
     upstream_timeout,
 )
-from workers.calls import thoughts
+from workers.calls import items, thoughts
 from workers.calls.accounts import Account
 from workers.calls.bill import usage_event
 from workers.calls.delivery import Delivery
@@ -168,6 +168,9 @@ class Call:
         model = serving.models.get(job.model)
         if model is None:
             raise RefusedError(model_not_found(job.model))
+        if job.references:
+            job = await items.resolve(serving.bus, job)
+            self._tries.resolved(job)
         wanted = serving.family.thought_ids(job)
         known = await thoughts.fetch(serving.bus, wanted) if wanted else {}
         exchanges = serving.family.open(job, model, known)
@@ -251,6 +254,8 @@ class Call:
             durable = await self._serving.usage_events.submit(self._event(Outcome.OK))
             if durable:
                 self.frames.end(self._delivery.rest, self._tries.usage)
+                if self.job.keeps:
+                    self._serving.items.keep(self.job, self._delivery.ending)
             else:
                 self.frames.failed(not_recorded())
             return

@@ -35,10 +35,12 @@ class Delivery:
         "_answer",
         "_earlier_bytes",
         "_frames",
+        "_keeps",
         "_serving",
         "_stream",
         "_terminal",
         "answered",
+        "ending",
         "first_byte_at",
         "rest",
         "status",
@@ -48,6 +50,7 @@ class Delivery:
     def __init__(self, serving: Serving, job: Job, frames: FrameWriter) -> None:
         self._serving = serving
         self._stream = job.stream
+        self._keeps = job.keeps
         self._terminal = terminal(job.dialect)
         self._frames = frames
         self._answer: UpstreamAnswer | None = None
@@ -56,6 +59,7 @@ class Delivery:
         self.first_byte_at: float | None = None
         self.answered = False  # something for the caller has come that no other try may repeat
         self.rest = b""  # what is left for the end frame
+        self.ending = b""  # where items are kept: the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
 
     def overdue(self, now: float) -> bool:
@@ -125,6 +129,7 @@ class Delivery:
         begins = [at for mark in self._terminal if (at := out.rfind(mark)) >= 0]
         at = min(begins, default=len(out))
         self.rest = out[at:]
+        self.ending = self.rest if self._keeps else b""
         return out[:at]
 
     async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
@@ -136,6 +141,7 @@ class Delivery:
         self._frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
         self._note_first_byte()
         if exchange.fault is None and out:
+            self.ending = out if self._keeps else b""
             last = (len(out) - 1) // FRAME_BYTES_MAX * FRAME_BYTES_MAX
             if last:
                 await self._emit(out[:last])

@@ -8,6 +8,7 @@ from runtime.bus.bus import Bus
 from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
+from workers.calls.items import Keeper
 from workers.calls.usage_events import UsagePublisher
 from workers.providers.base import Family
 from workers.upstream.http import Upstream
@@ -46,6 +47,7 @@ class Serving(Struct):
     accounts: Accounts
     models: Mapping[str, Model]  # by the id that callers write
     usage_events: UsagePublisher
+    items: Keeper
     counts: Counts
     idle_s: float  # how long the upstream of a stream may send nothing; a plain answer has the call's whole deadline
 

@@ -21,6 +21,10 @@ class Tries:
         self.refused = False  # by the last of them, as the caller's own fault
         self.tier_unsaid = False  # of what served last: it broke off before its provider told tier or region
 
+    def resolved(self, job: Job) -> None:
+        """The job has its references' items in its text now."""
+        self._job = job
+
     @property
     def usage(self) -> TokenUsage:
         """The sum over what is billed."""

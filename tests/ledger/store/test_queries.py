@@ -4,6 +4,8 @@ import contextlib
 import re
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,9 +14,9 @@ from ledger.store.declared import selects
 from ledger.store.queries import Query
 from ledger.verbs import keys, usage
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.keys import KeyList
+from schemas.verbs.keys import KeyList, KeyQuery, KeyReply
 from schemas.verbs.usage import UsageQuery
-from tests.ledger.harness import Books, event
+from tests.ledger.harness import Books, digest_of, event
 
 READS = {name: one for name, one in vars(queries).items() if isinstance(one, Query)}
 # What ANALYZE writes for 100,000 calls of 50 keys: with it SQLite would rather read all calls before a place than the blocks.
@@ -56,6 +58,16 @@ async def test_reads_give_their_rows(books: Books) -> None:
     assert receipt is not None
     digests = await store.fetch("SELECT digest FROM api_keys WHERE id = $1", first)
     assert (await keys.key(store, digests[0][0])).key_id == first
+
+
+async def test_a_living_keys_scope_is_that_of_its_holds(books: Books) -> None:
+    """What an edge verifies marks by before a hold is what the hold will bring; a dead key has none."""
+    key_id = await books.key("alice")
+    hold = await books.hold("r1", "alice")
+    services: Any = SimpleNamespace(store=books.store, committer=books.committer)
+    asked = KeyQuery(1, digest_of("alice"))
+    assert await keys.KEY.answer(services, asked) == KeyReply(active=True, key_id=key_id, scope=hold.scope)
+    assert await keys.KEY.answer(services, KeyQuery(1, b"nobody")) == KeyReply(active=False)
 
 
 @pytest.mark.parametrize("analysed", [False, True])

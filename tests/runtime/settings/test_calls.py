@@ -1,19 +1,24 @@
-"""How long calls may take: what a file says, what follows from it, and what is refused."""
+"""How long calls may take, and what of them is kept: what a file says, what follows from it, and what is refused."""
 
 from pathlib import Path
 
 import pytest
 
-from runtime.settings.settings import CallSettings, SettingsError, decode, encode, load
+from runtime.settings.settings import CallSettings, Settings, SettingsError, decode, encode, load
+
+
+def read(tmp_path: Path, text: str) -> Settings:
+    """The settings of a file."""
+    path = tmp_path / "tokn.toml"
+    path.write_text(text)
+    settings = load(path, credentials=False, environment={})
+    assert decode(encode(settings)) == settings
+    return settings
 
 
 def calls(tmp_path: Path, text: str) -> CallSettings:
     """The figures of a file."""
-    path = tmp_path / "tokn.toml"
-    path.write_text(text)
-    settings = load(path, credentials=False, environment={})
-    assert decode(encode(settings)).calls == settings.calls
-    return settings.calls
+    return read(tmp_path, text).calls
 
 
 @pytest.mark.parametrize(
@@ -60,3 +65,11 @@ def test_bad_figures_are_one_line_that_says_where(tmp_path, text, words):
     assert "\n" not in line
     for word in [str(tmp_path / "tokn.toml"), *words]:
         assert word in line, line
+
+
+def test_an_edge_keeps_items_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    """`[edge] keep_items` is true where it is left out, and nothing but a boolean."""
+    assert read(tmp_path, "").keep_items is True
+    assert read(tmp_path, "[edge]\nkeep_items = false\n").keep_items is False
+    with pytest.raises(SettingsError, match="keep_items"):
+        read(tmp_path, "[edge]\nkeep_items = 0\n")

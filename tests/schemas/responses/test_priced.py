@@ -8,6 +8,7 @@ import msgspec
 
 from schemas.catalogue.model import Capabilities, Model
 from schemas.dialects.responses import DIALECT
+from schemas.responses.local_tools import LOCAL_TOOLS
 from schemas.responses.translate import translate
 
 MODEL = Model(id="m", pool="p", provider="gemini", upstream="m", context=10**9, max_output=500)
@@ -28,7 +29,8 @@ def told(body: dict[str, Any]) -> int:
 
 def tool(rng: random.Random, depth: int = 1) -> dict[str, Any]:
     """A tool of any kind, with as little said of it as may be or with all."""
-    kind = rng.choice(("function", "custom", "namespace") if depth else ("function", "custom"))
+    kinds = ("function", "custom", *LOCAL_TOOLS)
+    kind = rng.choice((*kinds, "namespace") if depth else kinds)
     made: dict[str, Any] = {"type": kind, "name": rng.choice(NAMES)}
     if kind == "namespace":
         return made | {"tools": [tool(rng, 0) for _ in range(rng.randrange(9))]}

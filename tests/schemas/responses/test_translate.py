@@ -13,6 +13,7 @@ from schemas.chat.priced import RequestError
 from schemas.dialects.responses import DIALECT
 from schemas.errors import WireError, invalid
 from schemas.responses.items import Carried
+from schemas.responses.local_tools import LOCAL_TOOLS
 from schemas.responses.tools import Named
 from schemas.responses.translate import Translated, translate
 
@@ -230,18 +231,55 @@ def test_tools_of_all_kinds() -> None:
     ]
     made = of("hi", tools=tools)
     functions = [tool.function for tool in made.chat.tools or () if tool.function is not None]
-    assert [function.name for function in functions] == ["f", "apply_patch", "mcp__read"]
+    assert [function.name for function in functions] == ["f", "apply_patch", "mcp__read", "local_shell"]
     assert "start: /x/" in (functions[1].description or "")
     assert json.loads(bytes(functions[1].parameters))["required"] == ["input"]
     assert made.names == {
         "apply_patch": Named("custom", "apply_patch"),
         "mcp__read": Named("function", "read", "mcp"),
+        "local_shell": Named("local_shell", "local_shell"),
     }
     fields = DIALECT.decode(json.dumps({"model": "m", "input": "hi", "tools": tools}).encode())
     ask = DIALECT.read(fields)
     assert ask.dropped == ("tools[3]:web_search",)
-    assert DIALECT.bound(fields, ask, MODEL).dropped == ("tools[4]:local_shell",)
-    assert made.places == ("tools[0]", "tools[1]", "tools[2].tools[0]")
+    assert DIALECT.bound(fields, ask, MODEL).dropped == ()
+    assert made.places == ("tools[0]", "tools[1]", "tools[2].tools[0]", "tools[4]")
+
+
+@pytest.mark.parametrize("kind", LOCAL_TOOLS)
+def test_tools_of_openais_that_run_at_the_caller(kind: str) -> None:
+    """Any model is offered one as a function of its name, once, and may be told to use it; a hosted shell is none."""
+    tool = {"type": kind, "environment": {"type": "local"}}
+    function = {"type": "function", "function": {"name": kind}}
+    allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": kind}, {"type": "web_search"}]}
+    for asked, chosen in (
+        ({"type": kind}, function),
+        (allowed, {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [function]}}),
+    ):
+        made = of("hi", tools=[tool, {"type": kind}], tool_choice=asked).chat
+        (offered,) = made.tools or ()
+        assert offered.function is not None
+        assert offered.function.name == kind
+        assert json.loads(bytes(offered.function.parameters))["required"]
+        assert made.tool_choice == chosen
+    assert of("hi", tools=[{"type": "shell", "environment": {"type": "container_auto"}}]).chat.tools is None
+
+
+def test_what_became_of_a_patch() -> None:
+    """Its status is told where it says more than its words do; other results are what they say."""
+    patch = {"type": "apply_patch_call", "call_id": "a", "operation": {"type": "delete_file", "path": "x"}}
+    for more, told in (
+        ({"status": "completed"}, "completed"),
+        ({"status": "completed", "output": "done"}, "done"),
+        ({"status": "failed"}, "failed"),
+        ({"status": "failed", "output": "no such file"}, "failed: no such file"),
+        ({"status": 5}, ""),
+    ):
+        result = {"type": "apply_patch_call_output", "call_id": "a", **more}
+        assert messages([USER, patch, result])[-1]["content"] == told
+    function = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "a", "status": "completed", "output": ""}
+    assert messages([USER, function, result])[-1]["content"] == ""
 
 
 def test_no_tools_left_leave_no_choice() -> None:

@@ -13,6 +13,7 @@ from openai.types.responses import Response
 
 from schemas.dialects.blobs import Blob, unseal
 from schemas.money.pricing import TokenUsage
+from schemas.responses.marks import bytes_max, is_true
 from schemas.responses.request import RESPONSES
 from tests.workers.providers.anthropic.cases import job
 from workers.answers import answers
@@ -23,6 +24,8 @@ SCOPE = "scope-1"
 CREATED_S = 1_795_632_967
 PROOF = Blob("anthropic", "claude-x", "block", "proof")
 CUSTOM = {"type": "custom", "name": "apply_patch"}
+KEPT = {"keeps": True}
+_MARK = re.compile(rb"_[ks][0-9a-f]{31}(?=\")")
 _BLOB = re.compile(rb'"tokn1\.[^"]+"')
 _OWN_IDS = re.compile(rb'"(msg|fc|rs|ctc)_1_(\d+)"')
 
@@ -33,7 +36,7 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: CREATED_S + 1)
 
 
-def answer_of(stream: bool = True, model: str = "M", **asked: Any) -> ResponsesAnswer:
+def answer_of(stream: bool = True, model: str = "M", keeps: bool = False, **asked: Any) -> ResponsesAnswer:
     """The answer of a call that asks for something."""
     body = {"model": model, "input": "hi", **asked}
     made = job(
@@ -43,6 +46,7 @@ def answer_of(stream: bool = True, model: str = "M", **asked: Any) -> ResponsesA
         body=json.dumps(body).encode(),
         published_ms=CREATED_S * 1000,
         scope=SCOPE,
+        keeps=keeps,
     )
     (one,) = answers(made)
     assert isinstance(one, ResponsesAnswer)
@@ -131,6 +135,23 @@ def test_plain_answers(name: str) -> None:
     Response.model_validate(said, strict=True)
     said["tools"] = []
     assert said == json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("name", CASES)
+def test_kept_items_have_marked_ids(name: str, stream: bool) -> None:
+    """Each item has one, true to its key, in every event; without the marks the answer is what it was."""
+    tell, asked = CASES[name]
+    out = tell(answer_of(stream=stream, **KEPT, **asked))
+    ids = [one.decode() for one in re.findall(rb'"(?:id|item_id)":"((?:msg|fc|rs|ctc)_[^"]*)"', out)]
+    response = json.loads(out) if not stream else events(out)[-1]["response"]
+    assert {item["id"] for item in response["output"]} == set(ids)
+    assert all(is_true(SCOPE, one) for one in ids)
+    for item in response["output"]:
+        size_bytes = len(json.dumps(item, separators=(",", ":"), ensure_ascii=False).encode())
+        assert size_bytes <= bytes_max([item["id"]]) if stream else size_bytes == bytes_max([item["id"]])
+    bare = _MARK.sub(b"", out)
+    assert _BLOB.sub(b"", bare) == _BLOB.sub(b"", tell(answer_of(stream=stream, **asked)))
 
 
 def events(out: bytes) -> list[dict[str, Any]]:

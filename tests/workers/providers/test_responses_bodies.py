@@ -147,6 +147,11 @@ def tools(rng: random.Random) -> list[Any]:
             {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]},
             {"type": "web_search"},
             {"type": "local_shell"},
+            {
+                "type": "shell",
+                "environment": rng.choice([None, {"type": "local"}, {"type": "container_auto"}]),
+            },
+            {"type": "apply_patch"},
             {"type": "mcp", "server_url": "x"},
             anything(rng),
         ],
@@ -172,6 +177,7 @@ def body(rng: random.Random) -> dict[str, Any]:
                 "required",
                 {"type": "function", "name": "f"},
                 {"type": "custom", "name": "c"},
+                {"type": "shell"},
                 anything(rng),
             ]
         ),

@@ -11,15 +11,18 @@ from schemas.bus.frames import Job
 from schemas.dialects.blobs import Blob, seal
 from schemas.money.amounts import nano_to_usd
 from schemas.money.pricing import TokenUsage, charge
+from schemas.responses.local_tools import LOCAL_TOOLS
+from schemas.responses.marks import Marks
 from schemas.responses.request import RESPONSES
 from schemas.responses.response import Shape, bare
-from schemas.responses.tools import FUNCTION, Named
+from schemas.responses.tools import CUSTOM, FUNCTION, Named
 from schemas.responses.translate import ENCRYPTED, names_of, read
 from workers.answers.base import unreported
 from workers.answers.responses.events import Events, encode
-from workers.answers.responses.items import CUT, DONE, CallItem, Item, MessageItem, ReasoningItem
+from workers.answers.responses.items import CUT, DONE, CallItem, Item, LocalItem, MessageItem, ReasoningItem
 
 _WHY: dict[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_PREFIXES = {FUNCTION: "fc", CUSTOM: "ctc"}
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -35,6 +38,7 @@ class ResponsesAnswer:
         "_item",
         "_items",
         "_job",
+        "_marks",
         "_names",
         "_opened",
         "_shape",
@@ -54,6 +58,7 @@ class ResponsesAnswer:
         self._names = names_of(request)
         self._encrypted = ENCRYPTED in (request.include or ())
         self._created_s = job.published_ms // 1000
+        self._marks = Marks(job.scope, job.request_id, job.limit) if job.keeps else None
         self._shape = Shape(job.request_id, self._created_s, job.model, _decode_map(job.body))
         self.restart()
 
@@ -140,8 +145,9 @@ class ResponsesAnswer:
         """The opener of a call, under its caller's own name."""
         out = (b"" if self._opened else self.open(choice)) + self._close(DONE)
         named = self._names.get(name) or Named(FUNCTION, name)
-        prefix = "fc" if named.kind == FUNCTION else "ctc"
-        item = CallItem(self._events, len(self._items), self._id(prefix), call_id, named)
+        made = LocalItem if named.kind in LOCAL_TOOLS else CallItem
+        prefix = LOCAL_TOOLS[named.kind].prefix if made is LocalItem else _PREFIXES[named.kind]
+        item = made(self._events, len(self._items), self._id(prefix), call_id, named)
         self._item = item
         self._calls += 1
         self._tool_empty = True
@@ -216,12 +222,16 @@ class ResponsesAnswer:
 
     def _put(self, item: Item, status: str) -> bytes:
         out, whole = item.close(status)
+        if self._marks is not None and self._events.plain:
+            whole = self._marks.exactly(whole)
         self._items.append(whole)
         self._item = None
         return out
 
     def _id(self, prefix: str) -> str:
-        return f"{prefix}_{bare(self._job.request_id)}_{len(self._items)}"
+        """The next item's id; that of a plain answer is marked once its length is known."""
+        item_id = f"{prefix}_{bare(self._job.request_id)}_{len(self._items)}"
+        return item_id if self._marks is None or self._events.plain else self._marks.loose(item_id)
 
 
 def usage_object(usage: TokenUsage) -> dict[str, Any]:

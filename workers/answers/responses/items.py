@@ -2,12 +2,14 @@
 
 from typing import Any, Final, Protocol
 
+from schemas.responses.local_tools import APPLY_PATCH, LOCAL_TOOLS
 from schemas.responses.tools import CUSTOM, Named
 from workers.answers.responses.custom import CustomInput
 from workers.answers.responses.events import Events, encode
 
 DONE: Final = "completed"
 CUT: Final = "incomplete"
+_BEGUN: Final = "in_progress"
 
 
 class Item(Protocol):
@@ -167,6 +169,38 @@ class CallItem:
             out = event(b"function_call_arguments.done", done)
         item = b"{%b}" % (self._head % (status.encode(), text))
         return out + event(b"output_item.done", b'"output_index":%d,"item":%b' % (self._output, item)), item
+
+
+class LocalItem(CallItem):
+    """A call of one of OpenAI's own tools that run at the caller: told once it is whole, for its fields have no pieces."""
+
+    __slots__ = ("_arguments", "_names", "_tool")
+
+    def __init__(self, events: Events, output: int, item_id: str, call_id: str, named: Named) -> None:
+        super().__init__(events, output, item_id, call_id, named)
+        self._tool = LOCAL_TOOLS[named.kind]
+        self._names = {"id": item_id, "type": self._tool.call, "call_id": call_id}
+        self._arguments: list[str] = []
+
+    def open(self) -> bytes:
+        """Nothing yet."""
+        return b""
+
+    def argue(self, fragment: str) -> bytes:
+        """Keeps a piece of its arguments."""
+        self._arguments.append(fragment)
+        return b""
+
+    def close(self, status: str) -> tuple[bytes, bytes]:
+        """Its events, and the item itself as JSON. One that was cut asks for nothing: what it would do is not known."""
+        fields = self._tool.item("".join(self._arguments) if status == DONE else "")
+        before = encode(self._names | {"status": _BEGUN} | self._tool.begun(fields))
+        # The type of a patch has no word for one that was cut.
+        told = _BEGUN if status == CUT and self._tool.kind == APPLY_PATCH else status
+        item = encode(self._names | {"status": told} | fields)
+        event, where = self._events.event, b'"output_index":%d,"item":%b'
+        out = event(b"output_item.added", where % (self._output, before))
+        return out + event(b"output_item.done", where % (self._output, item)), item
 
 
 def _escaped(text: str) -> bytes:

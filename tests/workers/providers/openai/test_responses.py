@@ -1,6 +1,7 @@
 """Responses at an upstream that speaks them itself: what goes up is cleaned, what comes down passes on and is counted."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Capabilities, Model
 from schemas.dialects.responses import DIALECT
 from schemas.money.pricing import TokenUsage
+from schemas.responses.marks import Marks, bytes_max, is_true, unmarked
 from schemas.responses.request import RESPONSES
 from tests.fakes.dialects import Answer, openai_events
 from tests.fakes.responses import events as responses_events
@@ -35,6 +37,8 @@ MODEL = Model(
 CPU_RATIO_MAX = 1.3
 USER = {"role": "user", "content": "hi"}
 BLOB = "gAAAAABo"
+KEEPS: dict[str, Any] = {"keeps": True, "scope": "scope-1"}
+MARK = rb"_[ks][0-9a-f]{31}(?=\")"
 
 
 def made(asked: dict[str, Any], **fields: Any) -> Job:
@@ -215,6 +219,41 @@ def test_streams_pass_under_the_callers_names(name: str, cut: int) -> None:
     assert one.output_bytes > 0
 
 
+@pytest.mark.parametrize("name", ["r1-text", "r2-two-calls", "r3-reasoning", "r7-custom"])
+def test_kept_items_have_one_marked_id_each(name: str) -> None:
+    """In every event and at the end; without the marks the stream is what it was, and so is a plain answer."""
+    raw = (FIXTURES / f"{name}.sse").read_bytes()
+    body = json.dumps(json.loads((FIXTURES / f"{name}.json").read_bytes()), separators=(",", ":")).encode()
+    streamed, plain = exchange({"stream": True}, **KEEPS), exchange({}, **KEEPS)
+    out, said = streamed.feed(raw), json.loads(plain.answer(body))
+    assert re.sub(MARK, b"", out) == raw
+    ids = set(re.findall(rb'"(?:id|item_id)":"((?:msg|fc|rs|ctc)_[^"]*)"', out))
+    assert len(ids) == len(said["output"])
+    assert all(is_true("scope-1", one.decode()) for one in ids)
+    for item in said["output"]:
+        assert len(json.dumps(item, separators=(",", ":"), ensure_ascii=False)) == bytes_max([item["id"]])
+        item["id"] = unmarked(item["id"])
+    assert said == json.loads(body)
+
+
+def test_words_that_look_like_an_id_stay_words() -> None:
+    """A model may say the very id of its item."""
+    raw = (FIXTURES / "r1-text.sse").read_bytes().replace(b'"delta":"Hel"', b'"delta":"msg_0"')
+    assert b'"delta":"msg_0"' in exchange({"stream": True}, **KEEPS).feed(raw)
+
+
+def test_marks_come_off_on_the_way_back() -> None:
+    """An upstream gets its own ids, of reasoning above all: what is encrypted in it is bound to its id."""
+    marks = Marks("scope-1", "req_1", 9)
+    own = [
+        {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": BLOB},
+        {"type": "message", "id": "msg_up", "role": "assistant", "content": "x"},
+        {"type": "function_call", "id": "fc_up", "call_id": "c", "name": "f", "arguments": "{}"},
+    ]
+    told = [item | {"id": marks.loose(item["id"])} for item in own]
+    assert sent(input=[USER, *told, *told[:1]])["input"] == [USER, *own]
+
+
 def test_usage_in_its_classes() -> None:
     """What was cached and written to a cache are parts of the input."""
     one = exchange({"stream": True})
@@ -387,7 +426,7 @@ def _cpu_s(of: Job, events: list[bytes], rounds: int) -> float:
 def test_a_stream_costs_what_a_chat_does() -> None:
     """The events of fifty pieces take no more than chat's chunks and a third: the least of some rounds in turn."""
     answer = Answer(tuple(f"word{index} " for index in range(50)), TokenUsage(input=100, output=50))
-    mine, chats = made({"stream": True}), stream_job()
+    mine, chats = made({"stream": True}, keeps=True, scope="s"), stream_job()
     pairs = [
         (_cpu_s(mine, responses_events(answer), 20), _cpu_s(chats, openai_events(answer), 20))
         for _ in range(12)

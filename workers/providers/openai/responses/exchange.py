@@ -20,6 +20,7 @@ from workers.providers.base import Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault
 from workers.providers.openai.names import Names
+from workers.providers.openai.responses.marking import Marking
 from workers.providers.openai.responses.request import upstream_fields, without_reasoning
 from workers.providers.openai.responses.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -61,6 +62,7 @@ class ResponsesExchange:
         "_job",
         "_last_account",
         "_long_cache",
+        "_marking",
         "_names",
         "_region",
         "_waived",
@@ -76,6 +78,7 @@ class ResponsesExchange:
         self.thoughts: dict[str, str] = {}
         self._job = job
         self._fields: dict[str, Raw] = {}
+        self._marking = Marking.of_job(job)
         self._names: Names | None = None  # of tools, where OpenAI takes others than the caller's
         self._waived = False  # it goes on without earlier reasoning
         self._last_account: AccountSettings | None = None
@@ -228,8 +231,11 @@ class ResponsesExchange:
         elif event.type in _LAST or event.type == _FAILED:
             self.fault = NONSENSE
             return
-        elif isinstance(event.delta, str):
-            self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
+        else:
+            if isinstance(event.delta, str):
+                self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
+            if self._marking is not None:
+                raw = self._marking.event(raw)
         framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
         if self._head is None:
             out.append(framed)
@@ -244,6 +250,8 @@ class ResponsesExchange:
         response["id"] = Raw(_encode(response_id(job.request_id)))
         response["model"] = Raw(_encode(job.model))
         response["store"] = Raw(b"false")
+        if self._marking is not None and "output" in response:
+            response["output"] = self._marking.output(response["output"])
         if self.usage is not None and job.include_cost and job.price is not None:
             cost = nano_to_usd(charge(self.usage, job.price, job.rate, self.uplifts))
             shown = _decode_map(response["usage"]) | {"cost": Raw(_encode(cost))}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from schemas.bus.frames import Job
 from schemas.chat.toolsets import absent
@@ -13,6 +13,7 @@ from schemas.dialects.blobs import is_ours
 from schemas.dialects.messages.names import told_id
 from schemas.responses.fields import PASSED
 from schemas.responses.items import CALLS, HOSTED, KNOWN, OUTPUTS, kind_of, kinds_of
+from schemas.responses.marks import is_marked, unmarked
 from schemas.responses.parts import texts_of
 from schemas.responses.reading import take
 from schemas.responses.request import Item, Tool
@@ -94,10 +95,11 @@ def local_tools(raws: Sequence[Raw]) -> list[Raw]:
 def _cleaned(raws: Sequence[Raw], *, own_blobs_only: bool) -> list[Raw]:
     kept: list[Raw] = []
     seen: set[str] = set()  # of ids: one that comes twice is refused
-    items = [_decode_item(raw) for raw in raws]
+    own = [_unmarked(raw, _decode_item(raw)) for raw in raws]
+    items = [item for _, item in own]
     kinds = kinds_of(items)
     again = _told_again(items, kinds)
-    for index, (raw, item, kind) in enumerate(zip(raws, items, kinds, strict=True)):
+    for index, ((raw, item), kind) in enumerate(zip(own, kinds, strict=True)):
         if index in again:
             continue
         if kind not in KNOWN:
@@ -129,6 +131,15 @@ def _told_again(items: Sequence[Item], kinds: Sequence[str]) -> set[int]:
             if later[call_id] > 1:
                 again.add(index)
     return again
+
+
+def _unmarked(raw: Raw, item: Item) -> tuple[Raw, Item]:
+    """An item under the id that its provider gave it: what is encrypted in it is bound to that."""
+    if item.id is None or not is_marked(item.id):
+        return raw, item
+    item_id = unmarked(item.id)
+    fields = _decode_map(raw) | {"id": Raw(_encode(item_id))}
+    return Raw(_encode(fields)), structs.replace(item, id=item_id)
 
 
 def _is_verifiable(item: Item, *, own_blobs_only: bool) -> bool:
