@@ -161,6 +161,13 @@ class Yielding(Protocol):
 
 
 @runtime_checkable
+class Unsure(Protocol):
+    """An exchange whose answer may end without a word on what was produced: its `usage` is an estimate then."""
+
+    unsure: bool
+
+
+@runtime_checkable
 class Laborious(Protocol):
     """An exchange whose long answers take a while to translate: that is done in a thread, and in pieces."""
 

@@ -5,8 +5,7 @@ from msgspec import Raw, Struct
 
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-
-TOKENS_MAX = 1 << 40  # beyond this a figure is nonsense, and the call is estimated
+from workers.providers.counts import TOKENS_MAX
 
 
 class _PromptDetails(Struct):
