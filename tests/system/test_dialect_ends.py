@@ -314,3 +314,15 @@ def test_another_account_serves_before_the_first_token(played, http, pair):
 
 def _queued(stage: Any) -> Any:
     return stage._queue if hasattr(stage, "_queue") else stage._fake._scripts
+
+
+def test_a_last_event_larger_than_the_window_arrives_whole(played, http):
+    """A response repeats its instructions at its end: however long they are, what was billed is what the caller has."""
+    played["openai"][0].play(TALK)
+    body = question(RESPONSES, "openai", SAY, stream=True) | {"instructions": "word " * 500_000}
+    answer = http.post(PATHS[RESPONSES], json=body)
+    last = json.loads(answer.text.rsplit("data: ", 1)[1])
+    assert last["type"] == "response.completed", last
+    assert last["response"]["instructions"] == body["instructions"]
+    paid = receipt(http, answer.headers["x-request-id"])
+    assert (paid["outcome"], paid["billed_nano"]) == ("ok", by_hand(TALK.usage))

@@ -218,6 +218,11 @@ def zeroed(usage: dict[str, Any]) -> dict[str, Any]:
     return {name: zeroed(value) if isinstance(value, dict) else 0 for name, value in usage.items()}
 
 
+def zeroed_counts(usage: dict[str, Any]) -> dict[str, Any]:
+    """The counts alone, of nothing."""
+    return {name: 0 for name, value in usage.items() if type(value) is int}
+
+
 def absurd(usage: dict[str, Any]) -> dict[str, Any]:
     """Figures that no window has room for, and that the books refuse."""
     return {name: 10**10 if type(value) is int else value for name, value in usage.items()}
@@ -258,9 +263,9 @@ def test_what_was_counted_at_the_beginning_alone_is_raised(way: str, dialect: st
 
 
 @pytest.mark.parametrize("dialect", TALKING)
-@pytest.mark.parametrize("way", ["anthropic", NATIVE, "openai"])
+@pytest.mark.parametrize("way", [way for way in ROWS if way != "bedrock"])
 def test_a_later_zero_lowers_nothing(way: str, dialect: str) -> None:
-    """A usage that shrinks to nothing at the end leaves the bill at what was told before."""
+    """A usage that shrinks to nothing at the end leaves the bill at what was told before. Bedrock tells it once."""
     told = told_by(way, TOOLS)
     made, of = opened(way, dialect, told, stream=True)
     name = spoken(way, dialect)
@@ -274,10 +279,13 @@ def test_a_later_zero_lowers_nothing(way: str, dialect: str) -> None:
             if event["type"] == "message_delta"
         ]
         events = [*objects(name, told)[:-1], *zeros, objects(name, told)[-1]]
+    elif name == "gemini":
+        last = objects(name, told)[-1]
+        events = [*objects(name, told), {"usageMetadata": zeroed_counts(last["usageMetadata"])}]
     else:
         chunks = objects(name, told)
         events = [*chunks, chunks[-1] | {"usage": dialects.openai_usage(TokenUsage())}]
-    out = made.feed(framed(name, events))
+    out = made.feed(framed(name, events)) + made.close()
     assert out
     assert made.finished
     usage, known, _, _ = counted_up(made, of)

@@ -35,6 +35,7 @@ _TIER: Final = "service_tier"
 _TIER_CHARS_MAX: Final = 64
 _STANDARD_TIERS: Final = frozenset(("", "auto", "default", "standard"))
 _DEFAULT_TIER: Final = Raw(b'"default"')
+_HEAD_EVENTS_MAX: Final = 8  # which wait for what comes behind them: some servers keep a stream open by more
 _NULL: Final = b"null"
 _NOTHING: Final = Raw(b"[]")
 _encode = msgspec.json.Encoder().encode
@@ -231,7 +232,7 @@ class ResponsesExchange:
         framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
         if self._head is None:
             out.append(framed)
-        elif event.type in _HEAD:
+        elif event.type in _HEAD and len(self._head) < _HEAD_EVENTS_MAX:
             self._head.append(framed)
         else:
             out += [*self._head, framed]
