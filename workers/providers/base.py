@@ -77,7 +77,10 @@ class Fault(Struct, frozen=True):
 
 
 class Exchange(Protocol):
-    """One upstream call of one job: builds the request, then reads one answer, plain or streamed. Not reusable."""
+    """One upstream call of one job: builds the request, then reads one answer, plain or streamed. Not reusable.
+
+    One whose answers may end without a word on what was produced says so in `unsure`: its `usage` is an estimate then.
+    """
 
     @property
     def usage(self) -> TokenUsage | None:
@@ -158,13 +161,6 @@ class Yielding(Protocol):
     def taken(self) -> None:
         """That call was answered with 2xx: the server is known from now on."""
         ...
-
-
-@runtime_checkable
-class Unsure(Protocol):
-    """An exchange whose answer may end without a word on what was produced: its `usage` is an estimate then."""
-
-    unsure: bool
 
 
 @runtime_checkable
