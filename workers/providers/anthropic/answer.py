@@ -62,8 +62,9 @@ class Usage(Struct):
         return merged
 
     def tokens(self) -> TokenUsage | None:
-        """The same as token classes; None if the prompt's figure cannot be. Of the others one that cannot is none."""
-        if not is_count(self.input_tokens):
+        """The same as token classes; None if the prompt has no figure that can be. Of the others one that cannot is none."""
+        told = (self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens)
+        if not is_count(self.input_tokens) or told == (None, None, None):
             return None
         split = self.cache_creation or CacheCreation()
         hour = _count(split.ephemeral_1h_input_tokens)

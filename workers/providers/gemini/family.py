@@ -189,7 +189,8 @@ class GeminiExchange:
             return b""
         if chunk.usage_metadata is not None:
             self._totals = wire.merge_usage(self._totals, chunk.usage_metadata)
-            self.usage = believed(wire.token_usage(self._totals))
+            untold = self._totals.prompt_token_count is None
+            self.usage = None if untold else believed(wire.token_usage(self._totals))
             if chunk.usage_metadata.traffic_type is not None:
                 self._note_tier(chunk.usage_metadata.traffic_type)
         if chunk.model_version and chunk.model_version != self._version:

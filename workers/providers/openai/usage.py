@@ -29,8 +29,10 @@ class _Usage(Struct):
 _decode = msgspec.json.Decoder(_Usage).decode
 
 
-def token_usage(raw: Raw | bytes, *, long_cache: bool = False) -> TokenUsage | None:
-    """Token classes of one usage object; None if it is no usage, or makes no sense.
+def token_usage(raw: Raw | bytes, *, long_cache: bool = False, vectors: bool = False) -> TokenUsage | None:
+    """Token classes of one usage object; None if it is no usage, makes no sense, or leaves out what a call has.
+
+    `vectors` are no output, so that nobody counts one.
 
     It does not say how long what was written to a cache is kept: `long_cache` says that the request asked for long.
     """
@@ -38,7 +40,7 @@ def token_usage(raw: Raw | bytes, *, long_cache: bool = False) -> TokenUsage | N
         usage = _decode(raw)
     except UNREADABLE:
         return None
-    if usage.prompt_tokens is None and usage.completion_tokens is None:
+    if usage.prompt_tokens is None or (usage.completion_tokens is None and not vectors):
         return None
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     before = usage.prompt_tokens_details or _PromptDetails()
