@@ -1,5 +1,7 @@
 """Owns usage as OpenAI reports it: cached, audio and reasoning tokens are parts of the totals, never beside them."""
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -22,6 +24,7 @@ class _CompletionDetails(Struct):
 class _Usage(Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: Any = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -40,9 +43,13 @@ def token_usage(raw: Raw | bytes, *, long_cache: bool = False, vectors: bool = F
         usage = _decode(raw)
     except UNREADABLE:
         return None
-    if usage.prompt_tokens is None or (usage.completion_tokens is None and not vectors):
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    if prompt is None:
         return None
-    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    if completion is None:  # OpenAI leaves it out where it is 0, but never the total
+        if not vectors and type(usage.total_tokens) is not int:
+            return None
+        completion = 0 if vectors else usage.total_tokens - prompt
     before = usage.prompt_tokens_details or _PromptDetails()
     after = usage.completion_tokens_details or _CompletionDetails()
     parts = (

@@ -293,7 +293,10 @@ def test_cost_is_what_is_billed() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [usage(-1, 5), usage(2**50, 1), {"prompt_tokens": "7"}, {"prompt_tokens": 1.5}, {}, [], "x"],
+    [
+        *(usage(-1, 5), usage(2**50, 1), {"prompt_tokens": "7"}, {"prompt_tokens": 1.5}, {}, [], "x"),
+        *({"prompt_tokens": 7}, {"completion_tokens": 7}, {"prompt_tokens": 7, "total_tokens": 5}),
+    ],
 )
 def test_nonsense_usage_is_no_usage(bad: Any) -> None:
     """Negative, absurd or ill-typed figures are not believed: the call will be estimated."""
@@ -301,6 +304,13 @@ def test_nonsense_usage_is_no_usage(bad: Any) -> None:
     made.answer(plain("hello", None, usage=bad))
     assert made.usage is None
     assert made.output_bytes == 5
+
+
+def test_an_output_of_none_may_be_left_out() -> None:
+    """A legacy completion without output is told by its total alone."""
+    made = exchange({"model": "m", "messages": []})
+    made.answer(plain("", None, usage={"prompt_tokens": 7, "total_tokens": 7}))
+    assert made.usage == TokenUsage(input=7)
 
 
 def test_parts_never_exceed_their_totals() -> None:
