@@ -358,7 +358,7 @@ class OpenAIExchange:
         else:
             fields.pop("usage", None)
         fields["model"] = self._model_id
-        out.append(b"data: " + _encode(fields) + b"\n\n")
+        out.append(_framed(fields))
         return True
 
     def _readable(self, fields: dict[str, Raw]) -> bool:
@@ -384,7 +384,7 @@ class OpenAIExchange:
         shown["choices"] = _EMPTY_LIST
         shown["usage"] = self._priced(fields["usage"])
         shown["model"] = self._model_id
-        out.append(b"data: " + _encode(shown) + b"\n\n")
+        out.append(_framed(shown))
         self._usage_sent = True
 
     def _done(self, out: list[bytes]) -> None:
@@ -407,6 +407,11 @@ class OpenAIExchange:
             return usage
         cost = charge(self.usage, job.price, job.rate, self.uplifts)
         return Raw(_encode(_decode_map(usage) | {"cost": Raw(_encode(nano_to_usd(cost)))}))
+
+
+def _framed(fields: dict[str, Raw]) -> bytes:
+    """One event, in one line: its values are as they came, perhaps in several lines of data."""
+    return b"data: " + _encode(fields).replace(b"\n", b" ") + b"\n\n"
 
 
 def _lowered(before: TokenUsage, told: TokenUsage) -> bool:

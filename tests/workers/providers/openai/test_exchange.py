@@ -282,6 +282,15 @@ def test_unknown_response_fields_survive() -> None:
     assert out == b"data: " + odd.replace(b'"up"', b'"m"') + b"\n\n"
 
 
+def test_data_in_several_lines_stays_an_event() -> None:
+    """JSON that came in lines goes to the caller in one: a line without a name is lost to every client."""
+    told = chunk({"content": "hi"})
+    lines = json.dumps(told, indent=1).encode().split(b"\n")
+    out, _ = run([b"".join(b"data: " + line + b"\n" for line in lines) + b"\n", event("[DONE]")])
+    (line,) = out.splitlines()[:-1]
+    assert json.loads(line.removeprefix(b"data: "))["choices"] == told["choices"]
+
+
 def test_cost_is_what_is_billed() -> None:
     """`cost` is a decimal string of dollars: the charge for the reported usage at the call's rate."""
     made = exchange({"model": "m", "messages": []}, include_cost=True)
