@@ -7,8 +7,7 @@ from msgspec import structs
 from schemas.bus.usage import estimate, estimate_tokens
 from schemas.money.pricing import TokenUsage
 
-# Half of what the books take of one call, all its tries together: what they refuse would be free.
-TOKENS_MAX: Final = 5 * 10**8
+TOKENS_MAX: Final = 10**9  # what the books take of one call: what they refuse would be free
 
 
 def is_count(tokens: int | None) -> bool:
