@@ -1,4 +1,4 @@
-"""Owns steady load by a seed, and what must be true of the books once it has ended, whatever broke meanwhile."""
+"""Owns steady load by a seed in every dialect, and what must be true of the books once it has ended, whatever broke meanwhile."""
 
 import asyncio
 import json
@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from tests.chaos.separate import Separate
-from tests.fakes.caller import Seen, body, call
+from tests.fakes.caller import Seen, call
 from tests.fakes.upstream import Upstream
+from tests.fakes.ways import in_turn
 
 CALLS_PER_S = 25
 HOLDS_CLOSED_WITHIN_S = 60.0
-IN_NANO, CACHED_NANO, OUT_NANO = 1_500, 750, 6_000  # of pool_toml's model at rate 0.60, a token
 
 
 class Pressure:
@@ -28,6 +28,7 @@ class Pressure:
         self.expected: dict[str, int] = {}
         self.faults: Counter[str] = Counter()
         self._key = key
+        self._ways = in_turn()
         self._tasks: list[asyncio.Task[Seen]] = []
 
     async def run(self, client: Any, load_s: float) -> None:
@@ -46,18 +47,18 @@ class Pressure:
         prompt = dice.randint(1, 40)
         cached = dice.randint(0, prompt)
         words = dice.randint(1, 20)
-        stream = dice.random() < 0.7
+        way = next(self._ways)
+        stream = dice.random() < 0.7 and way.streams
         pace_s = dice.choice([0.0, 0.02, 0.1])
         leave_after = dice.randint(1, words) if stream and dice.random() < 0.1 else 0
-        request = body(tag, stream=stream, prompt=prompt, cached=cached, words=words, pace_s=pace_s)
-        request["max_completion_tokens"] = 500
-        self.expected[tag] = (prompt - cached) * IN_NANO + cached * CACHED_NANO + words * OUT_NANO
+        said = {"prompt": prompt, "cached": cached, "words": words}
+        request = way.ask(tag, stream=stream, limit=500, pace_s=pace_s, **said)
+        self.expected[tag] = way.cost_nano(**said)
         seen = Seen(tag)
         self.seen.append(seen)
         leave = (lambda one: one.words >= leave_after) if leave_after else None
-        self._tasks.append(
-            asyncio.create_task(call(client, self.deployment.url, self._key, request, seen=seen, leave=leave))
-        )
+        calling = call(client, self.deployment.url, self._key, request, path=way.path, seen=seen, leave=leave)
+        self._tasks.append(asyncio.create_task(calling))
 
     def outcomes(self) -> dict[str, int]:
         """Calls by what their callers saw."""

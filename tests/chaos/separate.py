@@ -33,6 +33,8 @@ _services: list[Commands] = []
 class Separate:
     """`database` is sqlite or postgresql; `pools` is the rest of its tokn.toml; `start` is a module and its first words.
 
+    Its one worker serves the pools named `served`.
+
     Use as a context manager.
     """
 
@@ -44,6 +46,7 @@ class Separate:
         ledgers: int = 1,
         calls: bool = True,
         start: Sequence[str] = (TOKN,),
+        served: Sequence[str] = ("openai",),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tokn-separate-"))
         self.nats = NatsServer(self.folder / "nats")
@@ -60,7 +63,7 @@ class Separate:
         for index in range(ledgers):
             self._add(f"ledger{index}", "ledger", "--data", str(self.data))
         if calls:
-            self._add("worker", "worker", "openai")
+            self._add("worker", "worker", *served)
             self._add("edge", "edge", "--port", str(self.port))
 
     def _add(self, name: str, *words: str) -> None:

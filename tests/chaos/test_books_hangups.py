@@ -1,4 +1,4 @@
-"""Owns callers who leave at the awkward moments: before any header, and while the usage frame is on its way."""
+"""Owns callers of all dialects who leave at the awkward moments: before any header, and while the usage is on its way."""
 
 import asyncio
 import random
@@ -6,8 +6,10 @@ import random
 import pytest
 
 from tests.fakes.books import opened, unexplained
-from tests.fakes.caller import Seen, body, call, session, until
+from tests.fakes.caller import Seen, call, session, until
+from tests.fakes.spoken import CHAT, COMPLETIONS
 from tests.fakes.tokn import Tokn
+from tests.fakes.ways import SPEAKING, WAYS, ways_toml
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -16,6 +18,16 @@ WORDS = 20
 PROMPT = 9
 rounds = pytest.mark.parametrize("turns", [20, pytest.param(50 * 21, marks=pytest.mark.long)])
 AT_ONCE = 10
+BEFORE_USAGE = ("response.output_item.done", "content_block_stop")  # the events before the last
+
+
+@pytest.fixture(scope="module")
+def tokn(upstream, tmp_path_factory):
+    """`tokn up` that is called in every way."""
+    with Tokn(tmp_path_factory.mktemp("hangups") / "data", ways_toml(upstream.base_url)) as running:
+        yield running
+        assert running.stop()[0] == 0
+        assert not running.orphans()
 
 
 def bills(tokn: Tokn, key_id: str) -> dict[str, tuple[str, str, int, int]]:
@@ -44,11 +56,10 @@ async def test_before_headers(tokn, upstream, turns):
     waits = [dice.choice([0.0, 0.005, 0.02, 0.1, 0.5]) for _ in range(turns)]
 
     async def leave(client, number: int) -> None:
-        # The upstream says nothing for ten seconds, so that no header can have come.
-        request = body(f"early-{turns}-{number}", stream=bool(number % 2), pace_s=10.0, words=2)
-        request |= {"max_completion_tokens": 50}
-        request["x_script"]["gate"] = True
-        task = asyncio.create_task(call(client, tokn.url, key["key"], request))
+        # The upstream waits at a gate that nobody opens, so that no header can have come.
+        way, stream = WAYS[number % len(WAYS)], bool(number // len(WAYS) % 2)
+        request = way.ask(f"early-{turns}-{number}", stream=stream, limit=50, gate=True, words=2)
+        task = asyncio.create_task(call(client, tokn.url, key["key"], request, path=way.path))
         await asyncio.sleep(waits[number])
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -77,14 +88,17 @@ async def test_during_the_usage_frame(tokn, upstream, turns):
     left: dict[str, str] = {}
 
     def over(seen: Seen) -> bool:
-        last = seen.chunks[-1] if seen.chunks else None
-        return bool(last and last["choices"] and last["choices"][0].get("finish_reason"))
+        last = seen.chunks[-1] if seen.chunks else {}
+        choices = last.get("choices")
+        return last.get("type") in BEFORE_USAGE or bool(choices and choices[0].get("finish_reason"))
 
     async def leave(client, number: int) -> None:
         tag = f"late-{turns}-{number}"
-        request = body(tag, words=WORDS, prompt=PROMPT) | {"max_completion_tokens": 50}
-        request |= {"stream_options": {"include_usage": True}}
-        seen = await call(client, tokn.url, key["key"], request, leave=over)
+        way = SPEAKING[number % len(SPEAKING)]
+        request = way.ask(tag, stream=True, limit=50, words=WORDS, prompt=PROMPT)
+        if way.dialect in (CHAT, COMPLETIONS):
+            request |= {"stream_options": {"include_usage": True}}
+        seen = await call(client, tokn.url, key["key"], request, path=way.path, leave=over)
         assert not seen.done
         left[seen.request_id] = tag
 

@@ -10,7 +10,8 @@ import pytest
 from tests.chaos.pressure import Pressure
 from tests.chaos.separate import Separate
 from tests.fakes.caller import body, call, session
-from tests.fakes.upstream import Upstream, pool_toml
+from tests.fakes.upstream import Upstream
+from tests.fakes.ways import POOLS, ways_toml
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -65,7 +66,7 @@ async def test_killed_under_load(fault, seed, load_s, capsys):
     strike, database, ledgers = FAULTS[fault]
     with (
         Upstream() as upstream,
-        Separate(database, pool_toml(upstream.base_url), ledgers=ledgers) as deployment,
+        Separate(database, ways_toml(upstream.base_url), ledgers=ledgers, served=POOLS) as deployment,
     ):
         key = await asyncio.to_thread(deployment.key)
         pressure = Pressure(deployment, upstream, key["key"], seed)

@@ -1,4 +1,4 @@
-"""T7 over the whole path on PostgreSQL: money for ten holds, 200 calls at once, two ledgers that share the books."""
+"""T7 over the whole path on PostgreSQL: money for ten holds, 200 calls of all dialects at once, two ledgers that share the books."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 
 from tests.chaos.separate import Separate
-from tests.fakes.caller import body, call, session, until
-from tests.fakes.upstream import Upstream, pool_toml
+from tests.fakes.caller import session, until
+from tests.fakes.upstream import Upstream
+from tests.fakes.ways import POOLS, racers_of, ways_toml
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1_800)]
 
@@ -53,10 +54,9 @@ class Watch:
 @pytest.mark.parametrize("rounds", [3, pytest.param(500, marks=pytest.mark.long)])
 async def test_money_for_ten_admits_exactly_ten(rounds: int) -> None:
     """Exactly ten of 200 pass in each round, the others get 402, available is never below zero, and the books balance."""
-    request = body("race", stream=False, gate=True, prompt=1, words=1) | {"max_completion_tokens": 16_000}
     with (
         Upstream() as upstream,
-        Separate("postgresql", pool_toml(upstream.base_url), ledgers=2) as deployment,
+        Separate("postgresql", ways_toml(upstream.base_url), ledgers=2, served=POOLS) as deployment,
     ):
 
         async def account(key_id: str) -> tuple[int, int]:
@@ -67,7 +67,7 @@ async def test_money_for_ten_admits_exactly_ten(rounds: int) -> None:
 
         async with session() as client:
             probe = deployment.key("10")
-            first = asyncio.create_task(call(client, deployment.url, probe["key"], request))
+            (first,) = racers_of(1, client, deployment.url, probe["key"])
             await until(lambda: upstream.waiting == 1, 20, "the probe waits at the gate")
             hold_nano = (await account(probe["id"]))[1]
             upstream.open_gate()
@@ -79,10 +79,7 @@ async def test_money_for_ten_admits_exactly_ten(rounds: int) -> None:
             watch = Watch(deployment)
             async with watch.watching():
                 for number in range(rounds):
-                    racers = [
-                        asyncio.create_task(call(client, deployment.url, key["key"], request))
-                        for _ in range(RACERS)
-                    ]
+                    racers = racers_of(RACERS, client, deployment.url, key["key"])
                     await until(
                         lambda racers=racers: sum(racer.done() for racer in racers) >= RACERS - AFFORDED,
                         30,

@@ -1,9 +1,11 @@
 """A crash between any two neighbouring steps of a call: the caller sees an end, and the books come out as the rules say.
 
 The steps are those of ARCHITECTURE.md, "The way a call takes"; `tests.fakes.crashing` has the exact places.
+The cases take the dialects in turn: what happens does not depend on which it is.
 """
 
 import asyncio
+import itertools
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,12 +18,12 @@ from msgspec import Struct
 from tests.chaos.separate import Separate
 from tests.fakes.caller import Seen, body, call, session
 from tests.fakes.tokn import wait_for
-from tests.fakes.upstream import Upstream, pool_toml
+from tests.fakes.upstream import Upstream
+from tests.fakes.ways import POOLS, SPEAKING, WAYS, Way, ways_toml
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 PROMPT, WORDS = 9, 5
-FULL_NANO = PROMPT * 1_500 + WORDS * 6_000
 DOOMED = "doomed"
 MODEL = f"""
 [[models]]
@@ -110,6 +112,12 @@ CASES = [
 DIE = tuple(dict.fromkeys(case.dies for case in CASES))
 
 
+def ways() -> dict[Case, Way]:
+    """How each case calls."""
+    streamed, plain = itertools.cycle(SPEAKING), itertools.cycle(WAYS)
+    return {case: next(streamed if case.stream else plain) for case in CASES}
+
+
 def outcome(seen: Seen) -> str:
     """What a caller saw, in one word."""
     if seen.complete:
@@ -134,19 +142,14 @@ class Crashes:
         server.start()
         wait_for(deployment.ready, BACK_WITHIN_S, f"the edge is ready again after {name}")
 
-    async def run(self, client: Any, case: Case, key: str) -> Seen:
+    async def run(self, client: Any, case: Case, way: Way, key: str) -> Seen:
         """One call, in the middle of which something dies."""
         whom = str(self.deployment.nats.pid) if case.dies == "nats" else ""
         (self._points / case.point).write_text(whom)
         # Slow enough that the caller has had something of a stream when its end is struck.
-        request = body(case.name, stream=case.stream, prompt=PROMPT, words=WORDS, pace_s=0.05)
-        request["max_completion_tokens"] = 50
-        if case.first:
-            request |= {
-                "models": [case.first, request.pop("model")],
-                "x_scripts": {case.first: {"status": 500}},
-            }
-        calling = asyncio.create_task(call(client, self.deployment.url, key, request))
+        said = {"prompt": PROMPT, "words": WORDS, "pace_s": 0.05}
+        request = way.ask(case.name, stream=case.stream, limit=50, first=case.first, **said)
+        calling = asyncio.create_task(call(client, self.deployment.url, key, request, path=way.path))
         await asyncio.to_thread(self.back, case.dies)
         seen = await calling
         await self.serves(client)
@@ -204,16 +207,18 @@ async def test_a_crash_between_two_steps(database: str, dies: str) -> None:
         Upstream() as upstream,
         Separate(
             database,
-            f"[edge]\nfull_wait_s = {BACK_WITHIN_S}\n{pool_toml(upstream.base_url, more=MODEL)}",
+            f"[edge]\nfull_wait_s = {BACK_WITHIN_S}\n{ways_toml(upstream.base_url, more=MODEL)}",
             start=("tests.fakes.crashing", str(points)),
+            served=POOLS,
         ) as deployment,
     ):
         crashes = Crashes(deployment, points)
         keys = {case: deployment.key("1") for case in cases}
         found: dict[Case, Seen] = {}
+        called = ways()
         for case in cases:
             async with session() as client:
-                found[case] = await crashes.run(client, case, keys[case]["key"])
+                found[case] = await crashes.run(client, case, called[case], keys[case]["key"])
         await crashes.close()
         for case, seen in found.items():
             assert outcome(seen) in case.seen, (case, seen)
@@ -221,7 +226,8 @@ async def test_a_crash_between_two_steps(database: str, dies: str) -> None:
             said, billed, amount = await crashes.books(keys[case]["id"])
             assert said in case.books, (case, said, billed)
             if said == REPORTED:
-                assert billed == FULL_NANO, (case, billed)
+                full_nano = called[case].cost_nano(prompt=PROMPT, cached=0, words=WORDS)
+                assert billed == full_nano, (case, called[case], billed)
             elif said == ESTIMATED:
                 assert 0 < billed <= amount, (case, billed)
             else:

@@ -1,4 +1,4 @@
-"""Owns faults in real processes in the middle of 40 streams: what callers see, when, and what the books say after."""
+"""Owns faults in real processes in the middle of 40 streams of all dialects: what callers see, when, and the books after."""
 
 import asyncio
 import signal
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.books import unexplained
-from tests.fakes.caller import Seen, body, call, session, until
+from tests.fakes.caller import Seen, body, call, session, until, word_of
 from tests.fakes.tokn import Tokn, alive
-from tests.fakes.upstream import pool_toml
+from tests.fakes.ways import in_turn, ways_toml
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -30,7 +30,7 @@ def tokn(upstream, tmp_path):
     """A deployment for one fault."""
     # A busy machine may take longer to start a worker again than a call waits for one with room.
     waits = f"[edge]\nfull_wait_s = {BACK_WITHIN_S}\n"
-    with Tokn(tmp_path / "data", waits + pool_toml(upstream.base_url)) as running:
+    with Tokn(tmp_path / "data", waits + ways_toml(upstream.base_url)) as running:
         yield running
         assert running.stop()[0] == 0
         assert not running.orphans()
@@ -48,13 +48,12 @@ class Load:
 
     async def begin(self, client) -> None:
         """Starts the streams and waits until each has its first words."""
-        for index in range(STREAMS):
+        for index, way in zip(range(STREAMS), in_turn(stream=True), strict=False):
             seen = Seen(f"{id(self)}-{index}")
             self.streams.append(seen)
-            request = body(seen.tag, words=WORDS, pace_s=PACE_S)
-            self._tasks.append(
-                asyncio.create_task(call(client, self.tokn.url, self.tokn.key, request, seen=seen))
-            )
+            request = way.ask(seen.tag, stream=True, words=WORDS, pace_s=PACE_S)
+            calling = call(client, self.tokn.url, self.tokn.key, request, path=way.path, seen=seen)
+            self._tasks.append(asyncio.create_task(calling))
         await until(lambda: all(seen.words > 2 for seen in self.streams), 30, "all streams run")
 
     async def strike(self, name: str, sign: int = signal.SIGKILL) -> Any:
@@ -196,11 +195,7 @@ async def test_nats_killed(tokn, upstream, turn):
         counts = load.counts()
         assert counts["complete"] + counts["error"] == STREAMS, (counts, load.streams)
         for seen in load.streams:
-            words = [
-                chunk["choices"][0]["delta"].get("content")
-                for chunk in seen.chunks
-                if chunk["choices"] and chunk["choices"][0]["delta"].get("content")
-            ]
+            words = [word for chunk in seen.chunks if (word := word_of(chunk))]
             assert words == [f"w{index} " for index in range(len(words))]
         await back_to_work(tokn, client)
     await books_close(tokn, upstream, load)

@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 
 CALL_S = 120
+# How a stream ends where `[DONE]` does not end it. In Messages an error ends it, too.
+_LAST = frozenset(("response.completed", "response.incomplete", "response.failed", "message_stop"))
 
 
 class Seen:
@@ -21,7 +23,7 @@ class Seen:
         self.words = 0
         self.chunks: list[dict[str, Any]] = []
         self.error: dict[str, Any] | None = None
-        self.done = False  # `[DONE]` came
+        self.done = False  # the last word of a stream in its dialect came: `[DONE]`, or an event
         self.broken = ""  # the connection's own failure
         self.body: Any = None
         self.first_at = 0.0
@@ -102,17 +104,30 @@ async def _read_events(
             seen.done = True
             continue
         event = json.loads(data)
+        seen.done = seen.done or event.get("type") in _LAST or "request_id" in event
         if event.get("error"):
             seen.error = event["error"]
             seen.error_at = time.monotonic()
             continue
         seen.first_at = seen.first_at or time.monotonic()
         seen.chunks.append(event)
-        if event["choices"] and event["choices"][0].get("delta", {}).get("content"):
-            seen.words += 1
+        seen.words += bool(word_of(event))
         if leave and leave(seen):
             answer.close()
             return
+
+
+def word_of(event: dict[str, Any]) -> str:
+    """The content that an event of a stream brings, in whichever dialect."""
+    match event.get("type"):
+        case None:
+            choice = (event["choices"] or [{}])[0]
+            return str(choice.get("text") or choice.get("delta", {}).get("content") or "")
+        case "response.output_text.delta":
+            return str(event["delta"])
+        case "content_block_delta":
+            return str(event["delta"].get("text", ""))
+    return ""
 
 
 async def until(condition: Callable[[], Any], within_s: float, what: str) -> Any:

@@ -1,18 +1,22 @@
-"""Owns an OpenAI-compatible upstream whose answer each request scripts itself, in its field `x_script`.
+"""Owns an upstream whose answer each request scripts itself, in its field `x_script`, or in its prompt behind `MARK`.
 
-Its pools forward that field, which no list has.
+It speaks as OpenAI does, and at /v1/messages as Anthropic. Its pools forward that field, which no list has.
 It runs in a thread of its own, so that tests of every kind can use it, and remembers every call as it came in.
 """
 
 import asyncio
+import base64
 import contextlib
 import json
+import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from tests.fakes import telling
 from tests.fakes.hosted import Hosted
 
 API_KEY = "sk-upstream-canary-0123456789abcdefghij"
@@ -40,6 +44,11 @@ class Script(msgspec.Struct, frozen=True):
     location: str = ""
     tag: str = ""
 
+    @property
+    def said(self) -> int:
+        """Tokens of output that are reported."""
+        return self.words if self.completion is None else self.completion
+
 
 class Call:
     """One request as it came in, and what became of it. Times are time.monotonic(); 0.0 means not yet."""
@@ -64,7 +73,25 @@ class _Fields(msgspec.Struct, frozen=True):
     x_scripts: dict[str, Script] = {}  # those of some models, by what the upstream calls them
 
 
+class _Marked(msgspec.Struct, frozen=True):
+    """What a prompt says behind the mark."""
+
+    x_script: Script = Script()
+    x_scripts: dict[str, Script] = {}
+
+
 _decode = msgspec.json.Decoder(_Fields).decode
+_decode_marked = msgspec.json.Decoder(_Marked).decode
+MARK = b"script:"  # stands in a prompt before a script in base64
+_MARKED = re.compile(MARK + rb"([A-Za-z0-9_=-]+)")
+
+
+def _script(fields: _Fields, body: bytes) -> Script:
+    """The script of a request for its model."""
+    told: _Fields | _Marked = fields
+    if (found := _MARKED.search(body)) is not None:
+        told = _decode_marked(base64.urlsafe_b64decode(found[1]))
+    return told.x_scripts.get(fields.model, told.x_script)
 
 
 class Upstream(Hosted):
@@ -97,13 +124,16 @@ class Upstream(Hosted):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        if request.headers.get("Authorization") != f"Bearer {API_KEY}":
+        if API_KEY not in (
+            request.headers.get("Authorization", "").removeprefix("Bearer "),
+            request.headers.get("x-api-key"),
+        ):
             return _error(401, "Incorrect API key provided: sk-upst****", "invalid_api_key")
         try:
             fields = _decode(body)
         except msgspec.MsgspecError as problem:
             return _error(400, f"not a request: {problem}", None)
-        script = fields.x_scripts.get(fields.model, fields.x_script)
+        script = _script(fields, body)
         call = Call(request.path, dict(request.headers), body, script)
         self.calls.append(call)
         try:
@@ -127,10 +157,18 @@ class Upstream(Hosted):
                 script.status, f"scripted {script.status} for {API_KEY}", "scripted", script.retry_after
             )
         legacy = call.path.endswith("/completions") and not call.path.endswith("/chat/completions")
+        words = [f"w{index} " for index in range(script.words)]
+        told = telling.TOLD.get(call.path.removeprefix("/v1"))
+        said = None if told is None else told(fields.model, words, script)
         if fields.stream:
+            if said is not None:
+                return await self._say(request, call, said.events())
             return await self._stream(request, call, fields, legacy=legacy)
         await asyncio.sleep(script.pace_s)
-        text = "".join(f"w{index} " for index in range(script.words))
+        if said is not None:
+            call.finished = True
+            return web.json_response(said.plain())
+        text = "".join(words)
         if legacy:
             choice: dict[str, Any] = {"text": text}
         else:
@@ -141,6 +179,26 @@ class Upstream(Hosted):
             _envelope(fields.model, legacy=legacy, chunk=False)
             | {"choices": [choice], "usage": _usage(script)}
         )
+
+    async def _say(self, request: web.Request, call: Call, events: Iterator[bytes]) -> web.StreamResponse:
+        """Writes what a dialect of its own says for each word, and at the end."""
+        script = call.script
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await answer.prepare(request)
+        for data in events:
+            if script.cut is not None and script.cut == call.chunks:
+                assert request.transport is not None
+                request.transport.abort()
+                return answer
+            await answer.write(data)
+            if call.chunks < script.words:
+                call.chunks += 1
+                if script.pace_s:
+                    await asyncio.sleep(script.pace_s)
+        call.finished = True
+        with contextlib.suppress(ConnectionError):
+            await answer.write_eof()
+        return answer
 
     async def _stream(
         self, request: web.Request, call: Call, fields: _Fields, *, legacy: bool
@@ -243,7 +301,7 @@ def _envelope(model: str, *, legacy: bool, chunk: bool) -> dict[str, Any]:
 def _usage(script: Script) -> dict[str, Any]:
     if script.usage is not None:
         return script.usage
-    completion = script.words if script.completion is None else script.completion
+    completion = script.said
     return {
         "prompt_tokens": script.prompt,
         "completion_tokens": completion,

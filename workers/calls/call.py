@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import structs
 
 from runtime.log import get_logger
-from schemas.bus.frames import Job
+from schemas.bus.frames import FRAME_BYTES_MAX, Job
 from schemas.bus.usage import Outcome, UsageEvent
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import (
@@ -253,6 +253,8 @@ class Call:
         if complete:
             durable = await self._serving.usage_events.submit(self._event(Outcome.OK))
             if durable:
+                if len(self._delivery.rest) > FRAME_BYTES_MAX:
+                    await self._delivery.make_room()
                 self.frames.end(self._delivery.rest, self._tries.usage)
                 if self.job.keeps:
                     self._serving.items.keep(self.job, self._delivery.ending)

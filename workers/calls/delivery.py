@@ -22,6 +22,7 @@ from workers.upstream.http import (
 )
 from workers.upstream.request import UpstreamRequest
 
+LAST_S = 60.0  # how long a slow caller's edge is waited for with last events that are larger than a frame
 LOOP_BYTES_MAX = 64 * 1024  # of an answer that is translated on the loop, though it is laborious
 _UNREACHABLE = upstream_failed("The upstream provider cannot be reached. Retry with backoff.")
 _EVENT_END = b"\n\n"  # within an event there is none
@@ -126,7 +127,8 @@ class Delivery:
     def _kept_back(self, out: bytes) -> bytes:
         """What may be sent before the bill is durable: the last events become the end frame's."""
         # A line of data has no line break in it, so nothing that a model says can look like the start of an event.
-        begins = [at for mark in self._terminal if (at := out.rfind(mark)) >= 0]
+        # The first counts: a provider may say more than once why its answer ends.
+        begins = [at for mark in self._terminal if (at := out.find(mark)) >= 0]
         at = min(begins, default=len(out))
         self.rest = out[at:]
         self.ending = self.rest if self._keeps else b""
@@ -161,6 +163,20 @@ class Delivery:
                 self.waiting_since, waited = None, self.waiting_since
                 await frames.room()
                 self.waiting_since = waited
+
+    async def make_room(self) -> None:
+        """Sends of the last events what one frame has no room for, as the edge takes it; after LAST_S all at once."""
+        frames, rest, at = self._frames, self.rest, 0
+        try:
+            async with asyncio.timeout(LAST_S):
+                while len(rest) - at > FRAME_BYTES_MAX:
+                    frames.data(rest[at : at + FRAME_BYTES_MAX])
+                    at += FRAME_BYTES_MAX
+                    if frames.full:
+                        await frames.room()
+        except TimeoutError:
+            pass
+        self.rest = rest[at:]
 
     def _note_first_byte(self) -> None:
         if self.first_byte_at is None:

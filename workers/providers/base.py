@@ -77,7 +77,10 @@ class Fault(Struct, frozen=True):
 
 
 class Exchange(Protocol):
-    """One upstream call of one job: builds the request, then reads one answer, plain or streamed. Not reusable."""
+    """One upstream call of one job: builds the request, then reads one answer, plain or streamed. Not reusable.
+
+    One whose answers may end without a word on what was produced says so in `unsure`: its `usage` is an estimate then.
+    """
 
     @property
     def usage(self) -> TokenUsage | None:

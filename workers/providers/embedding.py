@@ -16,11 +16,11 @@ from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.answers.vectors import VectorError, VectorsAnswer
 from workers.providers.base import Action, Fault, RefusedError
+from workers.providers.counts import TOKENS_MAX
 from workers.providers.faults import NONSENSE
 from workers.upstream.request import UpstreamRequest
 
 BATCH_BYTES_MAX: Final = 60 * 1024 * 1024  # of the vectors in one answer, if they come as numbers
-TOKENS_MAX: Final = 1 << 40  # beyond this a figure is nonsense, and the call is estimated
 
 UNWANTED: Final = Fault(
     upstream_failed("The upstream provider's vectors are not those that were asked for."),

@@ -6,8 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.money.pricing import TokenUsage
-
-TOKENS_MAX = 1 << 40  # beyond this a figure is nonsense
+from workers.providers.counts import is_count
 
 FINISH = {
     "end_turn": "stop",
@@ -46,6 +45,10 @@ class Usage(Struct):
     inference_geo: str | None = None
     speed: str | None = None
 
+    def __post_init__(self) -> None:
+        if not is_count(self.output_tokens):
+            self.output_tokens = None  # it was not counted: what was produced is estimated
+
     def over(self, before: "Usage | None", *, opened: bool = False) -> "Usage":
         """Running totals: what this one says replaces what was said before, nothing is added, and a 0 lowers nothing.
 
@@ -58,8 +61,11 @@ class Usage(Struct):
             merged.output_tokens = self.output_tokens
         return merged
 
-    def tokens(self) -> TokenUsage:
-        """The same as token classes."""
+    def tokens(self) -> TokenUsage | None:
+        """The same as token classes; None if the prompt has no figure that can be. Of the others one that cannot is none."""
+        told = (self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens)
+        if not is_count(self.input_tokens) or told == (None, None, None):
+            return None
         split = self.cache_creation or CacheCreation()
         hour = _count(split.ephemeral_1h_input_tokens)
         written = self.cache_creation_input_tokens
@@ -94,7 +100,7 @@ def _newest(before: Any, now: Any) -> Any:
 
 
 def _count(tokens: int | None) -> int:
-    return tokens if tokens is not None and 0 <= tokens <= TOKENS_MAX else 0
+    return tokens if tokens is not None and is_count(tokens) else 0
 
 
 class Block(Struct):

@@ -16,6 +16,7 @@ from workers.providers.anthropic.messages import THOUGHT, Json
 from workers.providers.anthropic.request import Built
 from workers.providers.anthropic.thinking import without_reasoning
 from workers.providers.base import Fault
+from workers.providers.counts import counted_on
 from workers.providers.faults import CUT, NONSENSE
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
@@ -38,6 +39,7 @@ class AnthropicExchange:
         "_events",
         "_more",
         "_opened",
+        "_output_max",
         "_produced",
         "_reason",
         "_render",
@@ -50,12 +52,14 @@ class AnthropicExchange:
         "finished",
         "output_bytes",
         "thoughts",
+        "unsure",
         "uplifts",
         "usage",
     )
 
     def __init__(self, job: Job, built: Built, render: Answer) -> None:
         self._stream = job.stream
+        self._output_max = job.limit
         self._body = built.body
         self._answer_tool = built.answer_tool
         self._upstream = job.upstream
@@ -71,6 +75,7 @@ class AnthropicExchange:
         self.finished = False
         self.fault: Fault | None = None
         self.thoughts: dict[str, str] = {}
+        self.unsure = False
         self._events = EventReader()
         self._totals: wire.Usage | None = None
         self._opened = False  # the newest word on output is the opening's
@@ -268,9 +273,18 @@ class AnthropicExchange:
         reason = wire.FINISH.get(self._reason, "stop")
         if reason == "tool_calls" and not self._render.tool_calls(0):
             reason = "stop"
-        self._forgive_refusal()
+        self._have_counted()
         self.finished = True
         return self._render.finish(0, reason) + self._render.end(self.usage, self.uplifts)
+
+    def _have_counted(self) -> None:
+        """The usage of a whole answer: an opening's output is a placeholder, and nothing may have come in its place."""
+        self._forgive_refusal()
+        produced = self._render.output_bytes
+        counted = self._totals is not None and self._totals.output_tokens is not None and not self._opened
+        if produced and not counted and self.usage is not None:
+            self.unsure = True
+            self.usage = counted_on(self.usage, produced, self._output_max)
 
     def _forgive_refusal(self) -> None:
         """A refusal before any output is not billed, though its usage shows tokens. Hidden reasoning is output."""

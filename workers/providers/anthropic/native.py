@@ -133,7 +133,9 @@ class NativeExchange(AnthropicExchange):
         for block in message.content:
             self._hear(block.text, block.thinking)
             if block.type == "tool_use":
-                self._render.hidden(len(bytes(block.input)))
+                self._render.hidden(
+                    len(msgspec.json.format(bytes(block.input), indent=-1))
+                )  # as streams have it
         self.output_bytes = self._render.output_bytes
         self._reason = message.stop_reason
         self._over_and_out()
@@ -149,7 +151,7 @@ class NativeExchange(AnthropicExchange):
             self._hear(delta.text or delta.thinking or delta.partial_json)
             if delta.signature:
                 self._produced = True
-            return b"event: content_block_delta\ndata: %b\n\n" % raw
+            return b"event: content_block_delta\ndata: %b\n\n" % raw.replace(b"\n", b" ")
         if _TYPE.fullmatch(event.type) is None:
             self.fault = NONSENSE
             return b""
@@ -199,7 +201,7 @@ class NativeExchange(AnthropicExchange):
         return b"".join((*self._ending, stop))
 
     def _over_and_out(self) -> None:
-        self._forgive_refusal()
+        self._have_counted()
         self.finished = True
 
     def _named(self, message: Fields) -> Fields:
@@ -224,4 +226,5 @@ def _called(block: Raw, names: Mapping[str, str]) -> Raw:
 
 
 def _framed(name: str, raw: bytes) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), raw)
+    # Data that came in several lines is JSON with blanks between: the caller gets it in one.
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), raw.replace(b"\n", b" "))

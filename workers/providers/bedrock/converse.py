@@ -18,6 +18,7 @@ from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import MALFORMED
 from workers.providers.bedrock.messages import THOUGHT, Json, encode_thoughts, without_reasoning
 from workers.providers.bedrock.stream import BedrockExchange
+from workers.providers.counts import believed
 from workers.providers.faults import CUT, NONSENSE
 
 FAMILY: Final = "bedrock"
@@ -296,7 +297,7 @@ class ConverseExchange(BedrockExchange):
             self._sign(self._reasoning[index])
 
     def _count(self, usage: Usage, tier: _Tier | None) -> None:
-        self.usage = token_usage(usage)
+        self.usage = believed(token_usage(usage))
         if tier is not None and tier.type and tier.type not in _STANDARD_TIERS:
             self.uplifts = (*self._regions, tier.type)
 
@@ -305,7 +306,7 @@ class ConverseExchange(BedrockExchange):
             self.fault = CUT
         elif self._reason in MALFORMED_REASONS:
             self.fault = MALFORMED
-        if self.fault is not None or self.usage is None:
+        if self.fault is not None:
             return b""
         self.finished = True
         # An unknown reason is a way of ending that is newer than this table.

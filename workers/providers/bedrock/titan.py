@@ -22,6 +22,7 @@ from workers.providers.bedrock.event_stream import FrameError
 from workers.providers.bedrock.messages import Json
 from workers.providers.bedrock.request import sampling, stops
 from workers.providers.bedrock.stream import BedrockExchange
+from workers.providers.counts import believed
 from workers.providers.faults import CUT, NONSENSE
 
 FINISH: Final = {
@@ -175,12 +176,12 @@ class TitanExchange(BedrockExchange):
 
     def _end(self) -> bytes:
         if self._input is not None and self._output is not None:
-            self.usage = TokenUsage(input=self._input, output=self._output)
+            self.usage = believed(TokenUsage(input=self._input, output=self._output))
         if self._reason in FAILED_REASONS:
             self.fault = MALFORMED
-        elif self._reason is None or self.usage is None:
+        elif self._reason is None or self._input is None or self._output is None:
             self.fault = CUT
-        if self.fault is not None or self.usage is None:
+        if self.fault is not None:
             return b""
         self.finished = True
         # An unknown reason is a way of ending that is newer than this table.

@@ -130,12 +130,12 @@ LOGPROB_MIN: Final = -9999.0  # OpenAI's word for "very unlikely"
 
 
 def merge_usage(known: Usage | None, told: Usage) -> Usage:
-    """Running totals: what a chunk says replaces what was known; what it leaves out stays."""
+    """Running totals: what a chunk says replaces what was known; what it leaves out stays, and a 0 lowers nothing."""
     if known is None:
         return told
     before, now = structs.astuple(known), structs.astuple(told)
     for name, old, new in zip(Usage.__struct_fields__, before, now, strict=True):
-        if new is None and old is not None:
+        if not new and old:
             setattr(told, name, old)
     return told
 

@@ -19,9 +19,10 @@ from schemas.dialects.blobs import Blob
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import upstream_auth, upstream_failed
 from schemas.json import UNREADABLE, mending
-from schemas.money.pricing import NO_USAGE, TokenUsage
+from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
+from workers.providers.counts import believed, counted_on
 from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
@@ -59,6 +60,7 @@ class GeminiExchange:
         self._model = model
         self._request = request
         self._stream = job.stream
+        self._output_max = job.limit * job.choices
         self._upstream = model.upstream
         self._tops = request.top_logprobs or 0
         self._tiers = (
@@ -76,6 +78,7 @@ class GeminiExchange:
         self.finished = False
         self.fault: Fault | None = None
         self.thoughts: dict[str, str] = {}
+        self.unsure = False
         self._reader = EventReader()
         self._totals: wire.Usage | None = None
         self._reasons: dict[int, str | None] = {}  # by candidate; the last one said counts
@@ -162,7 +165,17 @@ class GeminiExchange:
             for index, reason in sorted(self._reasons.items())
             if reason is not None
         )
-        return out + self._render.end(self.usage or NO_USAGE, self.uplifts)
+        self._fill_in()
+        return out + self._render.end(self.usage, self.uplifts)
+
+    def _fill_in(self) -> None:
+        """What was produced and never counted: a figure that is left out means none where nothing was said."""
+        totals, said_bytes = self._totals, self._render.output_bytes
+        if self.usage is None or totals is None or not said_bytes:
+            return
+        self.unsure = totals.candidates_token_count is None and totals.thoughts_token_count is None
+        if self.unsure:
+            self.usage = counted_on(self.usage, said_bytes, self._output_max)
 
     def _fail(self, fault: Fault) -> None:
         self.fault = fault
@@ -176,7 +189,8 @@ class GeminiExchange:
             return b""
         if chunk.usage_metadata is not None:
             self._totals = wire.merge_usage(self._totals, chunk.usage_metadata)
-            self.usage = wire.token_usage(self._totals)
+            untold = self._totals.prompt_token_count is None
+            self.usage = None if untold else believed(wire.token_usage(self._totals))
             if chunk.usage_metadata.traffic_type is not None:
                 self._note_tier(chunk.usage_metadata.traffic_type)
         if chunk.model_version and chunk.model_version != self._version:

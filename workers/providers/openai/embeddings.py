@@ -120,7 +120,7 @@ def _vector(raw: Raw) -> bytes:
 
 def _usage(raw: Raw) -> TokenUsage | None:
     """What was read; vectors are no output, whatever a server counts. Some count a total alone, and 0 is no count."""
-    found = token_usage(raw)
+    found = token_usage(raw, vectors=True)
     if found is not None and found.prompt:
         return structs.replace(found, output=0, reasoning=0, output_audio=0)
     try:

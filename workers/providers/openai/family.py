@@ -372,7 +372,7 @@ class OpenAIExchange:
         else:
             fields.pop("usage", None)
         fields["model"] = self._model_id
-        out.append(b"data: " + _encode(fields) + b"\n\n")
+        out.append(_framed(fields))
         return True
 
     def _reread(self, event: bytes, out: list[bytes]) -> bool:
@@ -393,7 +393,9 @@ class OpenAIExchange:
         return False
 
     def _usage(self, fields: dict[str, Raw], *, bare: bool) -> None:
-        self.usage = token_usage(fields["usage"], long_cache=self._long_cache) or self.usage
+        told, before = token_usage(fields["usage"], long_cache=self._long_cache), self.usage
+        if told is not None and (before is None or not _lowered(before, told)):
+            self.usage = told
         self._served_by(fields)
         if not bare or self._mender is not None:  # compatible servers report before they have finished
             self._late_usage = fields | {"choices": _EMPTY_LIST}
@@ -403,7 +405,7 @@ class OpenAIExchange:
         shown["choices"] = _EMPTY_LIST
         shown["usage"] = self._priced(fields["usage"])
         shown["model"] = self._model_id
-        out.append(b"data: " + _encode(shown) + b"\n\n")
+        out.append(_framed(shown))
         self._usage_sent = True
 
     def _done(self, out: list[bytes]) -> None:
@@ -426,6 +428,16 @@ class OpenAIExchange:
             return usage
         cost = charge(self.usage, job.price, job.rate, self.uplifts)
         return Raw(_encode(_decode_map(usage) | {"cost": Raw(_encode(nano_to_usd(cost)))}))
+
+
+def _framed(fields: dict[str, Raw]) -> bytes:
+    """One event, in one line: its values are as they came, perhaps in several lines of data."""
+    return b"data: " + _encode(fields).replace(b"\n", b" ") + b"\n\n"
+
+
+def _lowered(before: TokenUsage, told: TokenUsage) -> bool:
+    """Whether a later usage says that nothing was read, or nothing said, of what was counted before: it is none then."""
+    return bool((before.prompt and not told.prompt) or (before.completion and not told.completion))
 
 
 def _output_bytes(choices: Raw) -> int:

@@ -1,12 +1,13 @@
 """Owns usage as OpenAI reports it: cached, audio and reasoning tokens are parts of the totals, never beside them."""
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-
-TOKENS_MAX = 1 << 40  # beyond this a figure is nonsense, and the call is estimated
+from workers.providers.counts import TOKENS_MAX
 
 
 class _PromptDetails(Struct):
@@ -23,6 +24,7 @@ class _CompletionDetails(Struct):
 class _Usage(Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: Any = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -30,8 +32,10 @@ class _Usage(Struct):
 _decode = msgspec.json.Decoder(_Usage).decode
 
 
-def token_usage(raw: Raw | bytes, *, long_cache: bool = False) -> TokenUsage | None:
-    """Token classes of one usage object; None if it is no usage, or makes no sense.
+def token_usage(raw: Raw | bytes, *, long_cache: bool = False, vectors: bool = False) -> TokenUsage | None:
+    """Token classes of one usage object; None if it is no usage, makes no sense, or leaves out what a call has.
+
+    `vectors` are no output, so that nobody counts one.
 
     It does not say how long what was written to a cache is kept: `long_cache` says that the request asked for long.
     """
@@ -39,9 +43,13 @@ def token_usage(raw: Raw | bytes, *, long_cache: bool = False) -> TokenUsage | N
         usage = _decode(raw)
     except UNREADABLE:
         return None
-    if usage.prompt_tokens is None and usage.completion_tokens is None:
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    if prompt is None:
         return None
-    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    if completion is None:  # OpenAI leaves it out where it is 0, but never the total
+        if not vectors and type(usage.total_tokens) is not int:
+            return None
+        completion = 0 if vectors else usage.total_tokens - prompt
     before = usage.prompt_tokens_details or _PromptDetails()
     after = usage.completion_tokens_details or _CompletionDetails()
     parts = (

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.json import UNREADABLE
+from workers.providers.counts import TOKENS_MAX
 from workers.providers.openai.money import is_money
-from workers.providers.openai.usage import TOKENS_MAX
 
 _PROMPT: Final = "prompt_tokens"
 _COMPLETION: Final = "completion_tokens"

@@ -282,6 +282,15 @@ def test_unknown_response_fields_survive() -> None:
     assert out == b"data: " + odd.replace(b'"up"', b'"m"') + b"\n\n"
 
 
+def test_data_in_several_lines_stays_an_event() -> None:
+    """JSON that came in lines goes to the caller in one: a line without a name is lost to every client."""
+    told = chunk({"content": "hi"})
+    lines = json.dumps(told, indent=1).encode().split(b"\n")
+    out, _ = run([b"".join(b"data: " + line + b"\n" for line in lines) + b"\n", event("[DONE]")])
+    (line,) = out.splitlines()[:-1]
+    assert json.loads(line.removeprefix(b"data: "))["choices"] == told["choices"]
+
+
 def test_cost_is_what_is_billed() -> None:
     """`cost` is a decimal string of dollars: the charge for the reported usage at the call's rate."""
     made = exchange({"model": "m", "messages": []}, include_cost=True)
@@ -293,7 +302,10 @@ def test_cost_is_what_is_billed() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [usage(-1, 5), usage(2**50, 1), {"prompt_tokens": "7"}, {"prompt_tokens": 1.5}, {}, [], "x"],
+    [
+        *(usage(-1, 5), usage(2**50, 1), {"prompt_tokens": "7"}, {"prompt_tokens": 1.5}, {}, [], "x"),
+        *({"prompt_tokens": 7}, {"completion_tokens": 7}, {"prompt_tokens": 7, "total_tokens": 5}),
+    ],
 )
 def test_nonsense_usage_is_no_usage(bad: Any) -> None:
     """Negative, absurd or ill-typed figures are not believed: the call will be estimated."""
@@ -301,6 +313,13 @@ def test_nonsense_usage_is_no_usage(bad: Any) -> None:
     made.answer(plain("hello", None, usage=bad))
     assert made.usage is None
     assert made.output_bytes == 5
+
+
+def test_an_output_of_none_may_be_left_out() -> None:
+    """A legacy completion without output is told by its total alone."""
+    made = exchange({"model": "m", "messages": []})
+    made.answer(plain("", None, usage={"prompt_tokens": 7, "total_tokens": 7}))
+    assert made.usage == TokenUsage(input=7)
 
 
 def test_parts_never_exceed_their_totals() -> None:

@@ -302,6 +302,16 @@ def test_a_failure_at_once_can_be_tried_elsewhere() -> None:
     assert one.fault.action is Action.COOL
 
 
+def test_a_head_that_does_not_end_is_sent_on() -> None:
+    """A server that keeps a stream open by events of the head is waited for with a few of them alone."""
+    one = exchange({"stream": True})
+    event = {"type": "response.in_progress", "response": {"id": "resp_up", "output": []}}
+    wire = b"data: %b\n\n" % json.dumps(event).encode()
+    assert one.feed(wire * 8) == b""
+    assert one.feed(wire).count(b"event: response.in_progress\n") == 9
+    assert one.feed(wire).count(b"event: response.in_progress\n") == 1
+
+
 def test_a_failed_response_with_usage_is_billed() -> None:
     """Its tokens are read, and it is no answer."""
     failed = json.loads((FIXTURES / "r5-failed.json").read_text())

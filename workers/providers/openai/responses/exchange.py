@@ -21,6 +21,7 @@ from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault
 from workers.providers.openai.names import Names
 from workers.providers.openai.responses.marking import Marking
+from workers.providers.openai.responses.produced import Items, output_bytes
 from workers.providers.openai.responses.request import upstream_fields, without_reasoning
 from workers.providers.openai.responses.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -36,17 +37,20 @@ _TIER: Final = "service_tier"
 _TIER_CHARS_MAX: Final = 64
 _STANDARD_TIERS: Final = frozenset(("", "auto", "default", "standard"))
 _DEFAULT_TIER: Final = Raw(b'"default"')
+_HEAD_EVENTS_MAX: Final = 8  # which wait for what comes behind them: some servers keep a stream open by more
 _NULL: Final = b"null"
+_NOTHING: Final = Raw(b"[]")
 _encode = msgspec.json.Encoder().encode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class _Event(Struct):
-    """One event, as far as it is read; `response` is there at a stream's ends alone."""
+    """One event, as far as it is read; `response` is there at a stream's ends alone, `item` at those of an item."""
 
     type: str = ""
     delta: Any = None
     response: Raw = Raw(b"")
+    item: Raw = Raw(b"")
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -59,11 +63,13 @@ class ResponsesExchange:
         "_events",
         "_fields",
         "_head",
+        "_items",
         "_job",
         "_last_account",
         "_long_cache",
         "_marking",
         "_names",
+        "_own_host",
         "_region",
         "_waived",
         "fault",
@@ -84,6 +90,7 @@ class ResponsesExchange:
         self._last_account: AccountSettings | None = None
         self._long_cache = may_name(job.body) and not LONG_TTLS.isdisjoint(ttls(_decode_map(job.body)))
         self._region: tuple[str, ...] = ()
+        self._own_host = True
         self._restart()
 
     def _restart(self) -> None:
@@ -94,6 +101,7 @@ class ResponsesExchange:
         self.fault: Fault | None = None
         self._events = EventReader()
         self._head: list[bytes] | None = []  # None once it has gone
+        self._items = Items()
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The call with one account's key; forgets what an earlier try has read. Raises RefusedError."""
@@ -102,7 +110,7 @@ class ResponsesExchange:
         self._region = (region,) if region else ()
         self._restart()
         self._last_account = account
-        own = is_openai(base)
+        own = self._own_host = is_openai(base)
         try:
             fields = upstream_fields(self._job, own_blobs_only=own)
         except RequestError as refused:
@@ -163,7 +171,7 @@ class ResponsesExchange:
         if status not in ("completed", "incomplete") or not output.startswith(b"["):
             self.fault = NONSENSE
             return b""
-        self.output_bytes += len(output)
+        self.output_bytes = output_bytes(output)
         self.finished = True
         return _encode(self._own(response))
 
@@ -224,6 +232,8 @@ class ResponsesExchange:
                 return
             if event.type in _LAST:
                 self._count(response)
+                if self.usage is None:  # whatever was never said piece by piece stands here
+                    self.output_bytes = max(self.output_bytes, output_bytes(response.get("output", _NOTHING)))
             else:  # a caller who hangs up is billed by what is known till then
                 self._served_by(response)
             raw = _encode(_decode_map(raw) | {"response": Raw(_encode(self._own(response)))})
@@ -232,18 +242,23 @@ class ResponsesExchange:
             self.fault = NONSENSE
             return
         else:
-            if isinstance(event.delta, str):
-                self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
-            if self._marking is not None:
-                raw = self._marking.event(raw)
+            raw = self._piece(event, raw)
         framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
         if self._head is None:
             out.append(framed)
-        elif event.type in _HEAD:
+        elif event.type in _HEAD and len(self._head) < _HEAD_EVENTS_MAX:
             self._head.append(framed)
         else:
             out += [*self._head, framed]
             self._head = None
+
+    def _piece(self, event: _Event, raw: bytes) -> bytes:
+        """An event of the answer's own content, counted and as the caller gets it."""
+        if isinstance(event.delta, str):
+            self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
+        elif event.item:
+            self.output_bytes = self._items.heard(event.type, event.item, self.output_bytes)
+        return raw if self._marking is None else self._marking.event(raw)
 
     def _own(self, response: dict[str, Raw]) -> dict[str, Raw]:
         job = self._job
@@ -260,7 +275,7 @@ class ResponsesExchange:
 
     def _count(self, response: Mapping[str, Raw]) -> None:
         if not _absent(response, "usage"):
-            self.usage = token_usage(response["usage"], long_cache=self._long_cache)
+            self.usage = token_usage(response["usage"], long_cache=self._long_cache, own=self._own_host)
         self._served_by(response)
 
     def _served_by(self, response: Mapping[str, Raw]) -> None:

@@ -8,6 +8,7 @@ from msgspec import Raw
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.providers.openai import usage as chat
+from workers.providers.openai.usages import Usages
 
 _NAMES: Final = {
     "input_tokens": "prompt_tokens",
@@ -19,11 +20,15 @@ _encode = msgspec.json.Encoder().encode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-def token_usage(raw: Raw, *, long_cache: bool) -> TokenUsage | None:
-    """Token classes of one usage object; None if it is no usage, or makes no sense."""
+def token_usage(raw: Raw, *, long_cache: bool, own: bool = True) -> TokenUsage | None:
+    """Token classes of one usage object; None if it is no usage, or makes no sense.
+
+    `own` says that OpenAI itself wrote it. Other servers' is read as it is in chat, where it costs the same.
+    """
     try:
         fields = _decode_map(raw)
     except UNREADABLE:
         return None
-    renamed = {_NAMES.get(name, name): value for name, value in fields.items()}
-    return chat.token_usage(_encode(renamed), long_cache=long_cache)
+    renamed = Raw(_encode({_NAMES.get(name, name): value for name, value in fields.items()}))
+    told = renamed if own else Usages().told(renamed)
+    return None if told is None else chat.token_usage(told, long_cache=long_cache)

@@ -1,0 +1,80 @@
+"""Owns how much output the items of a response hold: texts, summaries, arguments and actions, in bytes, for estimates."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.json import UNREADABLE
+
+_ADDED: Final = "response.output_item.added"
+_DONE: Final = "response.output_item.done"
+_TEXTS: Final = ("text", "refusal")
+
+
+class _Item(Struct):
+    """Whatever an item may say. What proves its reasoning is no output."""
+
+    content: Any = None
+    summary: Any = None
+    arguments: Any = None
+    input: Any = None
+    action: Raw = Raw(b"")  # of a shell
+    operation: Raw = Raw(b"")  # of a patch
+
+
+_decode = msgspec.json.Decoder(_Item).decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+
+
+def output_bytes(output: Raw | bytes) -> int:
+    """Bytes of output in a response's items; of what is no list of them its own size."""
+    try:
+        return sum(map(_item_bytes, _decode_items(output)))
+    except UNREADABLE:
+        return len(bytes(output))
+
+
+class Items:
+    """The items of a stream. Most come piece by piece, and some whole: their end says what no piece has said."""
+
+    __slots__ = ("_before", "_open", "_whole")
+
+    def __init__(self) -> None:
+        self._open = 0  # items that have begun and not ended
+        self._before = 0  # bytes of output when the first of them began
+        self._whole = 0  # bytes in those that have ended since
+
+    def heard(self, kind: str, item: Raw, told_bytes: int) -> int:
+        """Takes note of the beginning or end of an item. Answers with the output so far, of which `told_bytes` came in pieces."""
+        if kind == _ADDED:
+            self._open += 1
+            return told_bytes
+        if kind != _DONE:
+            return told_bytes
+        self._open = max(self._open - 1, 0)
+        self._whole += _item_bytes(item)
+        if self._open:
+            return told_bytes
+        told_bytes = max(told_bytes, self._before + self._whole)
+        self._before, self._whole = told_bytes, 0
+        return told_bytes
+
+
+def _item_bytes(raw: Raw) -> int:
+    try:
+        item = _decode(raw)
+    except UNREADABLE:
+        return len(bytes(raw))
+    said = [text for parts in (item.content, item.summary) for text in _texts(parts)]
+    said += [text for text in (item.arguments, item.input) if isinstance(text, str)]
+    acts = len(bytes(item.action)) + len(bytes(item.operation))
+    return acts + sum(len(text) if text.isascii() else len(text.encode()) for text in said)
+
+
+def _texts(parts: Any) -> Iterable[str]:
+    for part in parts if isinstance(parts, list) else ():
+        for name in _TEXTS:
+            if isinstance(part, Mapping) and isinstance(text := part.get(name), str):
+                yield text
