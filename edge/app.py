@@ -102,6 +102,7 @@ class Edge:
             budget=self.budget,
             limits=limits,
             today=self._today,
+            usage_cost=self._settings.usage_cost,
         )
         cors = Cors(self._settings.cors_origins)
         backing = Backing(

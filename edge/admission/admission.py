@@ -70,6 +70,7 @@ class Admission:
         budget: Budget,
         limits: Limits,
         today: Callable[[], date] = utc_today,
+        usage_cost: bool = False,
     ) -> None:
         self._ledger = ledger
         self._relay = relay
@@ -77,6 +78,7 @@ class Admission:
         self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
+        self._usage_cost = usage_cost  # usage objects say what calls are billed, whether callers ask or not
 
     def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
@@ -129,6 +131,8 @@ class Admission:
                 headers=headers,
                 last=terms is granted[-1],
                 call_s=self._limits.call_s,
+                include_cost=ask.include_cost or self._usage_cost,
+                hold_nano=reply.amount_nano,
             )
             offers.append(Offer(terms.pool, job, candidate.notice, ask.dropped + candidate.bound.dropped))
         call = self._relay.start(reply, *offers)
@@ -179,6 +183,8 @@ def _job(
     headers: tuple[tuple[str, str], ...],
     last: bool,
     call_s: float,
+    include_cost: bool,
+    hold_nano: int,
 ) -> Job:
     """The job of one candidate, with what its hold grants it."""
     model, bound = candidate.model, candidate.bound
@@ -194,7 +200,7 @@ def _job(
         upstream=terms.upstream,
         stream=ask.stream,
         include_usage=ask.include_usage,
-        include_cost=ask.include_cost,
+        include_cost=include_cost,
         limit=limit,
         write_limit=terms.limited or kept is None or kept > limit,
         prompt_max=bound.prompt_max,
@@ -212,6 +218,8 @@ def _job(
         media_tokens=bound.media_tokens,
         candidate=terms.place if isinstance(terms, Granted) else 0,
         last=last,
+        hold_nano=hold_nano,
+        uplifts=terms.uplifts,
     )
 
 

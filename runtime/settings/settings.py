@@ -86,6 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
     calls: CallSettings = CallSettings()
     cors_origins: tuple[str, ...] = (EVERY_ORIGIN,)  # of pages that may read what an edge answers
+    usage_cost: bool = False  # usage objects say what a call is billed, whether its caller asks or not
     public_url: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
@@ -136,6 +137,7 @@ def load(
         full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
         calls=read_calls(root.table("calls"), edge),
         cors_origins=read_origins(edge),
+        usage_cost=edge.boolean("usage_cost", default=False),
         public_url=variables.get("NEXT_PUBLIC_CREDEX_API_URL", "").rstrip("/"),
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,

@@ -51,6 +51,7 @@ class Rig:
         self.workers: list[ScriptedWorker] = []
         self.running: asyncio.Task[None] | None = None
         self.cors_origins: tuple[str, ...] = ("*",)
+        self.usage_cost = False
 
     async def open(self, limits: Limits) -> None:
         """Starts everything with one worker."""
@@ -62,6 +63,7 @@ class Rig:
                 nats=self.nats.settings(Role.EDGE),
                 port=0,
                 cors_origins=self.cors_origins,
+                usage_cost=self.usage_cost,
                 pools=(PoolSettings(name="sandbox", provider="sandbox"),),
             ),
             limits,
