@@ -19,9 +19,10 @@ from schemas.errors import (
     unavailable,
     upstream_timeout,
 )
+from workers.answers import costs
 from workers.calls import thoughts
 from workers.calls.accounts import Account
-from workers.calls.bill import usage_event
+from workers.calls.bill import billed_nano, usage_event
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
 from workers.calls.parts import Parts, PartsError
@@ -248,9 +249,9 @@ class Call:
 
     async def _settle(self, *, complete: bool) -> None:
         if complete:
-            durable = await self._serving.usage_events.submit(self._event(Outcome.OK))
-            if durable:
-                self.frames.end(self._delivery.rest, self._tries.usage)
+            event = self._event(Outcome.OK)
+            if await self._serving.usage_events.submit(event):
+                self._end(event)
             else:
                 self.frames.failed(not_recorded())
             return
@@ -267,6 +268,16 @@ class Call:
         passes = not self.job.last and not self._delivery.answered and gives_way(error)
         self.frames.failed(error, gives_way=passes)
         await self._serving.usage_events.submit(self._event(Outcome.FAILED, passes=passes))
+
+    def _end(self, event: UsageEvent) -> None:
+        """The last frame: with what the call is billed, where anybody is told that."""
+        job, rest, billed = self.job, self._delivery.rest, None
+        if job.include_cost or not job.stream:
+            if self._serving.leases.sure(self._began, time.monotonic()):
+                billed = billed_nano(event, job)
+            if job.include_cost:
+                rest = costs.filled(rest, billed)
+        self.frames.end(rest, self._tries.usage, billed)
 
     def _event(self, outcome: Outcome, *, passes: bool = False) -> UsageEvent:
         self._serving.counts.ended(outcome)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -16,7 +16,8 @@ from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from workers.answers import answers
-from workers.answers.messages import cost, message_id
+from workers.answers.costs import cost
+from workers.answers.messages import message_id
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.exchange import VERSION, AnthropicExchange
@@ -117,7 +118,7 @@ class NativeExchange(AnthropicExchange):
         self.output_bytes = self._render.output_bytes
         self._reason = message.stop_reason
         self._over_and_out()
-        return _encode(self._named(fields) | self._costed(fields))
+        return _encode(self._costed(self._named(fields)))
 
     def _read(self, raw: bytes) -> bytes:
         event = wire.decode_event(raw)
@@ -145,7 +146,7 @@ class NativeExchange(AnthropicExchange):
                 if event.delta is not None:
                     self._reason = event.delta.stop_reason or self._reason
                 fields = _decode_fields(raw)
-                raw = _encode(fields | self._costed(fields)) if self._job.include_cost else raw
+                raw = _encode(self._costed(fields)) if self._job.include_cost else raw
                 self._ending.append(_framed(event.type, raw))
                 return b""
             case "message_stop":
@@ -177,12 +178,12 @@ class NativeExchange(AnthropicExchange):
         ours = {"id": message_id(job), "model": job.model}
         return message | {name: Raw(_encode(value)) for name, value in ours.items()}
 
-    def _costed(self, fields: Fields) -> dict[str, Any]:
-        """The usage with what the call is billed, if the caller asked for that."""
-        if self.usage is None or "usage" not in fields:
-            return {}
-        billed = cost(self._job, self.usage, self.uplifts)
-        return {"usage": _decode_fields(fields["usage"]) | billed} if billed else {}
+    def _costed(self, fields: Fields) -> Fields:
+        """The same with usage that has the place of `cost`, as the last field, if the job wants that."""
+        if not self._job.include_cost or self.usage is None or "usage" not in fields:
+            return fields
+        usage = _decode_fields(fields.pop("usage")) | cost(self._job)
+        return fields | {"usage": Raw(_encode(usage))}
 
 
 def _framed(name: str, raw: bytes) -> bytes:

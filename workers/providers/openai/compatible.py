@@ -73,6 +73,10 @@ class Mender:
             out.append(_DONE)
         return out
 
+    def envelope(self) -> dict[str, Raw]:
+        """What stands around every chunk of the stream so far."""
+        return self._chunks.envelope
+
     def answer(self, body: bytes) -> bytes:
         """The body of a plain answer; one with `error` if it is none."""
         body = body.removeprefix(_BOM)

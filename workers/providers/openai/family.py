@@ -16,14 +16,14 @@ from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import TokenUsage, charge
+from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai import calling
 from workers.providers.openai.compatible import Mender
+from workers.providers.openai.costed import costed
 from workers.providers.openai.embeddings import OpenAIEmbeddings
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
@@ -292,7 +292,8 @@ class OpenAIExchange:
         self._served_by(fields)
         if not _absent(fields, "usage"):
             self.usage = token_usage(fields["usage"], long_cache=self._long_cache)
-            fields["usage"] = self._priced(fields["usage"])
+        if self._job.include_cost:
+            fields["usage"] = self._costed(fields.pop("usage", None))  # as the last field
         fields["model"] = self._model_id
         self.finished = True
         return _encode(fields)
@@ -350,7 +351,7 @@ class OpenAIExchange:
         if not _absent(fields, "usage"):
             self._usage(fields, bare=bare)
             if bare:
-                if self._job.include_usage and self._mender is None:
+                if self._job.include_usage and not self._late:
                     self._usage_chunk(fields, out)
                 return True
         if self._job.include_usage:
@@ -371,16 +372,22 @@ class OpenAIExchange:
         self.fault = found
         return False
 
+    @property
+    def _late(self) -> bool:
+        """Whether usage waits for the end: compatible servers report before they have finished, and a bill is known then."""
+        return self._mender is not None or self._job.include_cost
+
     def _usage(self, fields: dict[str, Raw], *, bare: bool) -> None:
         self.usage = token_usage(fields["usage"], long_cache=self._long_cache) or self.usage
         self._served_by(fields)
-        if not bare or self._mender is not None:  # compatible servers report before they have finished
+        if not bare or self._late:
             self._late_usage = fields | {"choices": _EMPTY_LIST}
 
     def _usage_chunk(self, fields: dict[str, Raw], out: list[bytes]) -> None:
         shown = dict(fields)
         shown["choices"] = _EMPTY_LIST
-        shown["usage"] = self._priced(fields["usage"])
+        if self._job.include_cost:
+            shown["usage"] = self._costed(fields.get("usage"))
         shown["model"] = self._model_id
         out.append(b"data: " + _encode(shown) + b"\n\n")
         self._usage_sent = True
@@ -388,6 +395,8 @@ class OpenAIExchange:
     def _done(self, out: list[bytes]) -> None:
         if self._late_usage is not None and self._job.include_usage and not self._usage_sent:
             self._usage_chunk(self._late_usage, out)
+        elif self._job.include_cost and self._job.include_usage and self._mender is not None:
+            self._usage_chunk(self._mender.envelope(), out)
         self.finished = True
 
     def _served_by(self, fields: dict[str, Raw]) -> None:
@@ -399,12 +408,8 @@ class OpenAIExchange:
         else:
             self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
 
-    def _priced(self, usage: Raw) -> Raw:
-        job = self._job
-        if not job.include_cost or job.price is None or self.usage is None:
-            return usage
-        cost = charge(self.usage, job.price, job.rate, self.uplifts)
-        return Raw(_encode(_decode_map(usage) | {"cost": Raw(_encode(nano_to_usd(cost)))}))
+    def _costed(self, usage: Raw | None) -> Raw:
+        return costed(self._job, None if self.usage is None else usage, self.output_bytes)
 
 
 def _output_bytes(choices: Raw) -> int:

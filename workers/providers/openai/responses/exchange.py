@@ -13,9 +13,9 @@ from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import TokenUsage, charge
+from schemas.money.pricing import TokenUsage
 from schemas.responses.response import response_id
+from workers.answers.costs import cost
 from workers.providers.base import Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault
@@ -231,10 +231,9 @@ class ResponsesExchange:
         response["id"] = Raw(_encode(response_id(job.request_id)))
         response["model"] = Raw(_encode(job.model))
         response["store"] = Raw(b"false")
-        if self.usage is not None and job.include_cost and job.price is not None:
-            cost = nano_to_usd(charge(self.usage, job.price, job.rate, self.uplifts))
-            shown = _decode_map(response["usage"]) | {"cost": Raw(_encode(cost))}
-            response["usage"] = Raw(_encode(shown))
+        if self.usage is not None and job.include_cost:
+            shown = _decode_map(response.pop("usage")) | cost(job)
+            response["usage"] = Raw(_encode(shown))  # as the last field
         return response
 
     def _count(self, response: Mapping[str, Raw]) -> None:
