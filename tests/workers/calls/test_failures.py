@@ -80,7 +80,7 @@ async def test_cut_after_each_event(count: int, reset: bool) -> None:
         assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
         said = sum(len(f"{word} ") for word in ("one", "two", "three")[: max(0, count - 1)])
         output = max(1, -(-said // 4))
-        if count == 0:
+        if count <= 1:  # no event, or one without output
             assert bill.usage == NO_USAGE
         elif count == len(EVENTS) - 1:
             assert bill.usage == TokenUsage(input=7, output=5)
@@ -206,7 +206,8 @@ async def test_connection_refused_goes_to_the_next_account() -> None:
 @pytest.mark.parametrize("reused", [True, False])
 async def test_hang_up_without_an_answer_is_not_tried_again(monkeypatch, reused: bool) -> None:
     """A provider that read a request and hung up may have served it: no second account is paid, reused connection or not."""
-    monkeypatch.setattr(app, "stock", lambda _: None)  # no list is asked for: its connection would be one to reuse
+    # No list is asked for: its connection would be one to reuse.
+    monkeypatch.setattr(app, "stock", lambda _: None)
     replies = [answer] if reused else []
 
     def handler(received: Received) -> Reply:

@@ -16,7 +16,7 @@ from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
-from schemas.money.pricing import TokenUsage
+from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.responses.request import RESPONSES
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.embedding import wanted
@@ -25,6 +25,7 @@ from workers.providers.openai import calling
 from workers.providers.openai.compatible import Mender
 from workers.providers.openai.costed import costed
 from workers.providers.openai.embeddings import OpenAIEmbeddings
+from workers.providers.openai.endings import body_ends, chunk_ends
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
 from workers.providers.openai.models import OpenAIReading
@@ -153,6 +154,7 @@ class OpenAIExchange:
     __slots__ = (
         "_account",
         "_bare_for",
+        "_ended",
         "_events",
         "_job",
         "_late_usage",
@@ -192,6 +194,7 @@ class OpenAIExchange:
         self._mender: Mender | None = None
         self._events: EventReader | Mender = EventReader()
         self._usage_sent = False
+        self._ended = False  # a stream without output so far has said why it ends
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
         self._region: tuple[str, ...] = ()
         self._request_fields = self._fields()
@@ -211,7 +214,7 @@ class OpenAIExchange:
             bare = account.id == self._bare_for or self._refusals.has(account.id)
             body = suited(self._request_fields, self._job, self._model, with_options=not bare)
         self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
-        self._late_usage = None
+        self._late_usage, self._ended = None, False
         headers = calling.headers(account, self._job, self._tokens)
         return UpstreamRequest("POST", calling.url(account, self._job), headers, body)
 
@@ -277,6 +280,7 @@ class OpenAIExchange:
 
     def answer(self, body: bytes) -> bytes:
         """The upstream's JSON with the caller's model id, and `cost` if it was asked for."""
+        told = body
         if self._mender is not None:
             body = self._mender.answer(body)
         try:
@@ -295,7 +299,7 @@ class OpenAIExchange:
         if self._job.include_cost:
             fields["usage"] = self._costed(fields.pop("usage", None))  # as the last field
         fields["model"] = self._model_id
-        self.finished = True
+        self._finish(ended=bool(self.output_bytes) or body_ends(told))
         return _encode(fields)
 
     def feed(self, data: bytes) -> bytes:
@@ -347,7 +351,7 @@ class OpenAIExchange:
         choices = fields.get("choices", _EMPTY_LIST)
         bare = bytes(choices).strip() == b"[]"
         if not bare:
-            self.output_bytes += _output_bytes(choices)
+            self._hear(choices)
         if not _absent(fields, "usage"):
             self._usage(fields, bare=bare)
             if bare:
@@ -361,6 +365,11 @@ class OpenAIExchange:
         fields["model"] = self._model_id
         out.append(b"data: " + _encode(fields) + b"\n\n")
         return True
+
+    def _hear(self, choices: Raw) -> None:
+        self.output_bytes += _output_bytes(choices)
+        if not self.output_bytes and not self._ended:
+            self._ended = chunk_ends(choices)
 
     def _readable(self, fields: dict[str, Raw]) -> bool:
         # An error object counts even beside choices: some servers send both.
@@ -397,6 +406,13 @@ class OpenAIExchange:
             self._usage_chunk(self._late_usage, out)
         elif self._job.include_cost and self._job.include_usage and self._mender is not None:
             self._usage_chunk(self._mender.envelope(), out)
+        self._finish(ended=self._ended)
+
+    def _finish(self, *, ended: bool) -> None:
+        """The answer is whole. One that has no output, and does not say why it `ended` either, costs nothing."""
+        hidden = self.usage is not None and self.usage.completion
+        if not (ended or self.output_bytes or hidden):
+            self.usage = NO_USAGE
         self.finished = True
 
     def _served_by(self, fields: dict[str, Raw]) -> None:
