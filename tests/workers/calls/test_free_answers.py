@@ -121,12 +121,14 @@ def test_done_with_either_is_billed_as_reported(chunks: tuple[dict[str, Any], ..
 def test_plain_answers_are_judged_alike(
     base_url: str, content: str | None, finish: str | None, completion: int, free: bool
 ) -> None:
-    """By what the provider itself wrote, also where its body is mended on its way."""
-    (made,) = OpenAI().open(job({}), GPT, {})
-    made.request(AccountSettings(id="a", api_key="k", base_url=base_url))
+    """By what the provider itself wrote, also where its body is mended on its way, or comes in place of a stream."""
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
     body = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-    out = made.answer(json.dumps(body | {"usage": usage(9, completion)}).encode())
-    assert made.fault is None, out
-    assert isinstance(made, OpenAIExchange)
-    assert (billed(made, None).usage == NO_USAGE) is free
+    raw = json.dumps(body | {"usage": usage(9, completion)}).encode()
+    for stream in (False, True) if base_url == OTHER else (False,):
+        (made,) = OpenAI().open(job({"stream": stream}), GPT, {})
+        assert isinstance(made, OpenAIExchange)
+        made.request(AccountSettings(id="a", api_key="k", base_url=base_url))
+        out = made.feed(raw) + made.close() if stream else made.answer(raw)
+        assert made.finished, out
+        assert (billed(made, made.fault).usage == NO_USAGE) is free

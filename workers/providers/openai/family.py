@@ -406,7 +406,7 @@ class OpenAIExchange:
             self._usage_chunk(self._late_usage, out)
         elif self._job.include_cost and self._job.include_usage and self._mender is not None:
             self._usage_chunk(self._mender.envelope(), out)
-        self._finish(ended=self._ended)
+        self._finish(ended=self._ended and not (self._mender is not None and self._mender.unended))
 
     def _finish(self, *, ended: bool) -> None:
         """The answer is whole. One that has no output, and does not say why it `ended` either, costs nothing."""
