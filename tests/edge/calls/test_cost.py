@@ -36,13 +36,6 @@ async def test_every_answer_says_what_was_granted(
     assert answer.headers[GRANTED] == granted == str(rig.worker.attempts[0].job.limit)
 
 
-async def test_each_candidate_has_its_own_grant(rig: Rig) -> None:
-    """Of a call with several models the answer says what the one that serves was granted."""
-    rig.ledger.models = tuple(model for model in rig.ledger.models if model.pool == "sandbox")
-    answer = await rig.chat(models=["tokn-sandbox"])
-    assert answer.headers[GRANTED] == str(rig.worker.attempts[0].job.limit)
-
-
 @pytest.mark.parametrize("billed_nano", [0, 1, 123_456_789])
 async def test_a_plain_answer_says_its_bill(rig: Rig, billed_nano: int) -> None:
     """In nano-dollars, as its worker has it; a stream's head leaves before there is one."""
