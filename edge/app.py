@@ -103,6 +103,7 @@ class Edge:
             limits=limits,
             keeps_items=self._settings.keep_items,
             today=self._today,
+            usage_cost=self._settings.usage_cost,
         )
         cors = Cors(self._settings.cors_origins)
         backing = Backing(

@@ -49,7 +49,9 @@ async def renew_leases(ledger: LedgerClient, calls: Calls, pools: Sequence[Pool]
 
     while True:
         await asyncio.sleep(verbs.calls.RENEW_INTERVAL_S)
+        began = time.monotonic()
         while ids := unbilled():
+            began = time.monotonic()
             try:
                 for start in range(0, len(ids), IDS_PER_RENEWAL_MAX):
                     await ledger.ask(RENEW, Renew(VERSION, tuple(ids[start : start + IDS_PER_RENEWAL_MAX])))
@@ -57,6 +59,8 @@ async def renew_leases(ledger: LedgerClient, calls: Calls, pools: Sequence[Pool]
             except (BusError, msgspec.MsgspecError) as error:
                 _logger.warning("leases not renewed", error=_name(error), calls=len(ids))
                 await asyncio.sleep(1.0)
+        for pool in pools:
+            pool.serving.leases.renewed(began)
 
 
 async def follow_inventory(ledger: LedgerClient, pool: Pool) -> None:

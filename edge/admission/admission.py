@@ -82,6 +82,7 @@ class Admission:
         limits: Limits,
         keeps_items: bool = True,
         today: Callable[[], date] = utc_today,
+        usage_cost: bool = False,
     ) -> None:
         self._ledger = ledger
         self._keeps_items = keeps_items
@@ -90,6 +91,7 @@ class Admission:
         self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
+        self._usage_cost = usage_cost  # usage objects say what calls are billed, whether callers ask or not
 
     def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
@@ -146,6 +148,8 @@ class Admission:
                 last=terms is granted[-1],
                 call_s=self._limits.call_s,
                 keeps=ask.keeps and self._keeps_items and bool(reply.scope),
+                include_cost=ask.include_cost or self._usage_cost,
+                hold_nano=reply.amount_nano,
             )
             offers.append(Offer(terms.pool, job, candidate.notice, ask.dropped + candidate.bound.dropped))
         call = self._relay.start(reply, *offers)
@@ -197,6 +201,8 @@ def _job(
     last: bool,
     call_s: float,
     keeps: bool,
+    include_cost: bool,
+    hold_nano: int,
 ) -> Job:
     """The job of one candidate, with what its hold grants it."""
     model, bound = candidate.model, candidate.bound
@@ -212,7 +218,7 @@ def _job(
         upstream=terms.upstream,
         stream=ask.stream,
         include_usage=ask.include_usage,
-        include_cost=ask.include_cost,
+        include_cost=include_cost,
         limit=limit,
         write_limit=terms.limited or kept is None or kept > limit,
         prompt_max=bound.prompt_max,
@@ -232,6 +238,8 @@ def _job(
         last=last,
         keeps=keeps,
         references=ask.references,
+        hold_nano=hold_nano,
+        uplifts=terms.uplifts,
     )
 
 

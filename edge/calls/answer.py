@@ -5,7 +5,7 @@ import asyncio
 from edge import telemetry
 from edge.calls.call import Call
 from edge.http.exchange import Exchange
-from edge.http.heading import answer_headers, ignored_header, model_header
+from edge.http.heading import answer_headers, cost_header, granted_header, ignored_header, model_header
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError, internal
 
@@ -23,7 +23,10 @@ async def plain(exchange: Exchange, call: Call) -> None:
     if not body:
         await exchange.refuse(internal())
         return
-    await exchange.answer(200, body, *_headers(call, begun=True))
+    headers = _headers(call, begun=True)
+    if call.current.billed_nano is not None:
+        headers.append(cost_header(call.current.billed_nano))
+    await exchange.answer(200, body, *headers)
 
 
 def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
@@ -31,6 +34,8 @@ def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
     headers = answer_headers(call.current.headers)
     if begun:
         headers += call.notice
+    if call.granted is not None and (begun or not call.others):
+        headers.append(granted_header(call.granted))
     if call.tells_model and begun:
         headers.append(model_header(call.model))
     if call.dropped and (begun or not call.tells_model):

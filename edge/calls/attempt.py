@@ -61,6 +61,7 @@ class Attempt:
         self.headers: tuple[tuple[str, str], ...] = ()
         self.offered_ms = 0  # unix time
         self.events = 0  # as the caller's dialect numbers them
+        self.billed_nano: int | None = None  # of one that has ended well, where its worker says it
         self._output_tokens = 0  # of a stream, as the worker counts them
         self._early: TokenUsage | None = None
         self._last_frame = now
@@ -126,6 +127,7 @@ class Attempt:
             self._outlet.wake()
             return verdict
         if isinstance(frame, End):
+            self.billed_nano = frame.billed_nano
             lost = self._append(frame.data) if frame.data else None
             return lost or self._complete()
         if isinstance(frame, Failed):

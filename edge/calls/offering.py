@@ -51,6 +51,16 @@ class Offering(Outlet, ABC):
         return self._candidates.notice
 
     @property
+    def granted(self) -> int | None:
+        """Output tokens that the hold grants each choice of that row; None where an answer has no such limit."""
+        return self._candidates.job.limit or None
+
+    @property
+    def others(self) -> bool:
+        """Whether further candidates may come to serve it."""
+        return self._candidates.left > 0
+
+    @property
     def dropped(self) -> tuple[str, ...]:
         """Names of what that row is not sent of the caller's body."""
         return self._candidates.dropped

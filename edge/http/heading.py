@@ -39,6 +39,8 @@ _OURS = frozenset(
         "www-authenticate",
         "x-accel-buffering",
         "x-request-id",
+        "x-tokn-cost-nano",
+        "x-tokn-granted-tokens",
         "x-tokn-ignored",
         "x-tokn-model",
         "x-tokn-model-shutdown",
@@ -75,6 +77,16 @@ def answer_headers(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, by
 def model_header(name: str) -> tuple[bytes, bytes]:
     """Which model serves."""
     return b"x-tokn-model", quote(name, safe=_VISIBLE).encode()
+
+
+def granted_header(tokens: int) -> tuple[bytes, bytes]:
+    """How many output tokens the hold grants each choice."""
+    return b"x-tokn-granted-tokens", b"%d" % tokens
+
+
+def cost_header(nano: int) -> tuple[bytes, bytes]:
+    """What the call is billed, in nano-dollars."""
+    return b"x-tokn-cost-nano", b"%d" % nano
 
 
 def ignored_header(names: tuple[str, ...]) -> tuple[bytes, bytes]:

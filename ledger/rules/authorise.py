@@ -11,6 +11,7 @@ from ledger.prices.offers import Offer
 from ledger.rules import limits
 from ledger.rules.book import Book
 from ledger.rules.rows import Account, Candidate, Hold, HoldState, Key
+from ledger.rules.surprises import uplifts_of
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.amounts import NANO_MAX
@@ -249,6 +250,7 @@ def _reply(book: Book, hold: Hold, request: Authorise) -> HoldReply:
                 upstream=one.upstream,
                 price=prices[one.price_ref],
                 rate=Decimal(one.rate),
+                uplifts=uplifts_of(one),
             )
             for place, one in enumerate(book.all_terms(hold), 1)
         )
@@ -267,4 +269,5 @@ def _reply(book: Book, hold: Hold, request: Authorise) -> HoldReply:
         rate=Decimal(hold.rate),
         candidates=candidates,
         scope=book.scope(hold.key_id),
+        uplifts=uplifts_of(hold),
     )

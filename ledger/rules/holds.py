@@ -10,14 +10,13 @@ from ledger.rules.rows import Hold, HoldState, UsageRow
 from ledger.rules.settlement import (
     ATTEMPT_MAX,
     FORGIVEN,
-    TOKENS_MAX,
     charge_call,
     estimate_event,
     estimated_cost,
     usage_row,
 )
 from ledger.rules.surprises import uplifts_of
-from schemas.bus.usage import Outcome
+from schemas.bus.usage import TOKENS_MAX, Outcome
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.verbs.base import Done
 from schemas.verbs.calls import Estimate, Reattempt, Release

@@ -1,11 +1,9 @@
 """Owns settlement: what a usage event does to its hold, the caller's balance, and our own costs."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
-from msgspec.structs import astuple
 
 from ledger.rules import limits, surprises
 from ledger.rules.book import Book
@@ -24,11 +22,9 @@ from ledger.rules.rows import (
     upstream_id,
 )
 from schemas.bus.subjects import is_token
-from schemas.bus.usage import Known, Outcome, Try, UsageEvent
+from schemas.bus.usage import Known, Outcome, Try, UsageEvent, billed_uplifts, countable
 from schemas.money.pricing import NO_USAGE, TokenUsage, charge
 
-# Of one class in one call, all tries together: beyond it a report is nonsense, and sums could overflow.
-TOKENS_MAX = 10**9
 TRIES_MAX = 1_000
 ATTEMPT_MAX = 2**31
 MILLISECONDS_MAX = 2**53
@@ -52,7 +48,7 @@ def problem(event: UsageEvent) -> str | None:
         return "only the ledger says that a call has expired"
     if len(event.tries) > TRIES_MAX:
         return "there are too many tries"
-    if not _countable(event.usage) or not _all_countable(event.tries):
+    if not countable(event):
         return "a number of tokens is out of range"
     for name in (event.pool, event.provider, *[one.account for one in event.tries]):
         if len(name) > NAME_CHARS_MAX or "\x00" in name:
@@ -61,21 +57,6 @@ def problem(event: UsageEvent) -> str | None:
     if min(times) < -MILLISECONDS_MAX or max(times) > MILLISECONDS_MAX:
         return "a time is out of range"
     return None
-
-
-def _countable(usage: TokenUsage) -> bool:
-    counts = astuple(usage)
-    return bool(min(counts) >= 0 and max(counts) <= TOKENS_MAX)
-
-
-def _all_countable(tries: Sequence[Try]) -> bool:
-    for one in tries:
-        if not _countable(one.usage):
-            return False
-    if len(tries) <= 1:
-        return True
-    sums = map(sum, zip(*(astuple(one.usage) for one in tries), strict=True))
-    return max(sums) <= TOKENS_MAX
 
 
 def settle(book: Book, event: UsageEvent) -> Settled:
@@ -112,9 +93,7 @@ def _is_of(hold: Hold, bill: UsageRow, event: UsageEvent) -> bool:
 def _charges(book: Book, hold: Hold, event: UsageEvent) -> tuple[int, int]:
     # At the price and rate that the hold pinned for what served: what the caller owes, and list price.
     terms = book.terms(hold, event.candidate)
-    uplifts = event.uplifts
-    if event.tier_unsaid:  # as the edge's own estimate: it is taken to have been served as it asked
-        uplifts = tuple(dict.fromkeys((*surprises.uplifts_of(terms), *uplifts)))
+    uplifts = billed_uplifts(event, surprises.uplifts_of(terms)) if event.tier_unsaid else event.uplifts
     return book.catalogue.charges(terms.price_ref, event.usage, Decimal(terms.rate), uplifts)
 
 

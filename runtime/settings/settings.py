@@ -87,6 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     calls: CallSettings = CallSettings()
     cors_origins: tuple[str, ...] = (EVERY_ORIGIN,)  # of pages that may read what an edge answers
     keep_items: bool = True  # items of answers are kept for an hour, for references in later requests
+    usage_cost: bool = False  # usage objects say what a call is billed, whether its caller asks or not
     public_url: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
@@ -138,6 +139,7 @@ def load(
         calls=read_calls(root.table("calls"), edge),
         cors_origins=read_origins(edge),
         keep_items=edge.boolean("keep_items", default=True),
+        usage_cost=edge.boolean("usage_cost", default=False),
         public_url=variables.get("NEXT_PUBLIC_CREDEX_API_URL", "").rstrip("/"),
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,

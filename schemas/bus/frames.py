@@ -43,7 +43,7 @@ class Job(Struct, frozen=True, array_like=True):
     upstream: str  # what the provider is asked for
     stream: bool
     include_usage: bool  # the caller asked for usage in a stream
-    include_cost: bool  # the caller asked for `cost` in usage objects: priced with `price` and `rate`
+    include_cost: bool  # usage objects say what the call is billed, as `cost`
     limit: int  # granted output tokens per choice; the charge is bounded by it
     write_limit: (
         bool  # the caller's body and the upstream's own maximum allow more than `limit`: send it upstream
@@ -68,6 +68,9 @@ class Job(Struct, frozen=True, array_like=True):
     last: bool = True  # no other candidate may serve if this one cannot
     keeps: bool = False  # the answer's items are kept, for references in later requests
     references: tuple[str, ...] = ()  # ids in the body whose items `prompt_max` has counted
+    # What a bill is worked out from, beside `price` and `rate`. None, of an edge or a ledger of the last version: it cannot be.
+    hold_nano: int | None = None  # the hold: no bill is above it
+    uplifts: tuple[str, ...] | None = None  # the service tiers, regions and speeds that the hold reckons with
 
 
 class Accept(Struct, frozen=True, array_like=True, tag="accept"):
@@ -132,7 +135,7 @@ class End(Struct, frozen=True, array_like=True, tag="end"):
     seq: int
     data: bytes = b""
     usage: TokenUsage = NO_USAGE
-    billed_nano: int | None = None  # for later: what the ledger will bill, min(charge, hold)
+    billed_nano: int | None = None  # what the ledger bills; None where nobody wants it, or it is not certain
 
 
 class Failed(Struct, frozen=True, array_like=True, tag="failed"):

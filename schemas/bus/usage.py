@@ -4,11 +4,14 @@ from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from schemas.money.pricing import NO_USAGE, TokenUsage
 
 VERSION = 2  # of usage batches alone: raised when a reader of the version before would misread one
 EVENTS_PER_MESSAGE_MAX = 64
+# Of one class in one call, all tries together: beyond it a report is nonsense, and sums could overflow.
+TOKENS_MAX = 10**9
 
 
 class Outcome(StrEnum):
@@ -67,6 +70,31 @@ class UsageEvent(Struct, frozen=True, array_like=True):
     tier_unsaid: bool = (
         False  # estimated, and its provider had not said what it serves under: as its hold reckons
     )
+
+
+def countable(event: UsageEvent) -> bool:
+    """Whether an event's numbers of tokens can be believed; if not, the books park it and bill nothing."""
+    if not _in_range(event.usage) or not all(_in_range(one.usage) for one in event.tries):
+        return False
+    if len(event.tries) <= 1:
+        return True
+    sums = map(sum, zip(*(astuple(one.usage) for one in event.tries), strict=True))
+    return max(sums) <= TOKENS_MAX
+
+
+def _in_range(usage: TokenUsage) -> bool:
+    counts = astuple(usage)
+    return bool(min(counts) >= 0 and max(counts) <= TOKENS_MAX)
+
+
+def billed_uplifts(event: UsageEvent, reckoned: tuple[str, ...]) -> tuple[str, ...]:
+    """What an event is billed as served under, where its hold reckons with so many names.
+
+    One whose provider has not said its tier is taken to have been served as its hold reckons.
+    """
+    if not event.tier_unsaid:
+        return event.uplifts
+    return tuple(dict.fromkeys((*reckoned, *event.uplifts)))
 
 
 class UsageBatch(Struct, frozen=True, array_like=True):

@@ -152,7 +152,7 @@ def read(fields: Fields, dialect: str) -> Ask:
     return Ask(
         candidates=names,
         stream=stream,
-        include_usage=stream and options is not None and bool(options.include_usage),
+        include_usage=stream and (include_cost or (options is not None and bool(options.include_usage))),
         include_cost=include_cost,
         inputs=prompts,
         choices=prompts * max(n, best_of or 1),

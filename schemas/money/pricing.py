@@ -219,6 +219,11 @@ def charge(usage: TokenUsage, price: Price, rate: Decimal, uplifts: tuple[str, .
     return nano(EXACT.multiply(EXACT.multiply(total, rate), factor))
 
 
+def bill(usage: TokenUsage, price: Price, rate: Decimal, uplifts: tuple[str, ...], hold_nano: int) -> int:
+    """Nano-dollars that a caller is billed for a call: its charge, never above its hold; nothing without usage."""
+    return 0 if usage == NO_USAGE else min(charge(usage, price, rate, uplifts), hold_nano)
+
+
 class Bound(Struct, frozen=True):
     """What a call can cost at most, in exact nano-dollars: `fixed` plus `per_output_token` for each granted token."""
 

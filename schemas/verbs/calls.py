@@ -59,6 +59,7 @@ class Granted(Struct, frozen=True, array_like=True):
     upstream: str
     price: Price
     rate: Decimal
+    uplifts: tuple[str, ...] | None = None  # as a `Hold` has them
 
 
 class Hold(Struct, frozen=True, array_like=True, tag="hold"):
@@ -84,6 +85,8 @@ class Hold(Struct, frozen=True, array_like=True, tag="hold"):
     scope: str = (
         ""  # stands for the key where its id must not be known, and seals what only its calls may read
     )
+    # The service tiers, regions and speeds that it reckons with; None from a ledger of the last version.
+    uplifts: tuple[str, ...] | None = None
 
 
 class Reason(StrEnum):

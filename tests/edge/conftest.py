@@ -52,6 +52,7 @@ class Rig:
         self.running: asyncio.Task[None] | None = None
         self.cors_origins: tuple[str, ...] = ("*",)
         self.keep_items = True
+        self.usage_cost = False
 
     async def open(self, limits: Limits) -> None:
         """Starts everything with one worker."""
@@ -64,6 +65,7 @@ class Rig:
                 port=0,
                 cors_origins=self.cors_origins,
                 keep_items=self.keep_items,
+                usage_cost=self.usage_cost,
                 pools=(PoolSettings(name="sandbox", provider="sandbox"),),
             ),
             limits,

@@ -139,7 +139,7 @@ class ScriptedLedger:
             scope=SCOPE,
             amount_nano=1,
             list_nano=1,
-            limit=request.limit or model.max_output,
+            limit=model.max_output if request.limit is None else request.limit,
             limited=False,
             pool=model.pool,
             provider=model.provider,

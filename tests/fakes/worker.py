@@ -124,6 +124,8 @@ def job(content: dict[str, Any] | bytes, /, *, request_id: str = "", **more: Any
         "body_bytes": len(raw),
         "price": PRICE,
         "rate": Decimal("0.60"),
+        "hold_nano": 1_000_000_000,
+        "uplifts": (),
     }
     return Job(**(fields | more))
 

@@ -129,7 +129,7 @@ def test_known_bytes(http):
     assert answer.content == head + b'"' + packed + b'"' + tail + b"}}"
     assert answer.headers["content-type"] == "application/json"
     priced = http.post("/v1/embeddings", json=asked | {"usage": {"include": True}}).json()
-    assert Decimal(priced["usage"]["cost"]) == Decimal("0.0000006")
+    assert Decimal(repr(priced["usage"]["cost"])) == Decimal("0.0000006")
 
 
 def test_large_batches_arrive_whole(sdk, http, played):

@@ -1,6 +1,7 @@
 """Owns what callers of /v1/messages see over the whole path: Anthropic's own SDK, native and translated, and the bill."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import anthropic
@@ -162,7 +163,7 @@ def test_the_cost_is_told_where_it_was_asked_for(played, http, provider, stream)
     events = [json.loads(line[6:]) for line in told.split("\n") if line.startswith("data: ")]
     (last,) = [event for event in events if event["type"] in ("message_delta", "message")]
     billed = receipt(http, answer.headers["x-request-id"])
-    assert last["usage"]["cost"] == billed["cost_usd"]
+    assert Decimal(repr(last["usage"]["cost"])) == Decimal(billed["cost_usd"])
     assert billed["billed_nano"] == by_hand(REPORT.usage)
     assert not stream or events[-1] == {"type": "message_stop"}
 

@@ -148,14 +148,14 @@ def test_every_class_of_tokens_is_billed_to_the_nano_dollar(played, tokn, http, 
     if stream:
         *events, done = [line for line in answer.text.splitlines() if line]
         assert done == "data: [DONE]"
-        told = json.loads(events[-1].removeprefix("data: "))["usage"]
+        told = json.loads(events[-1].removeprefix("data: "), parse_float=Decimal)["usage"]
     else:
-        told = answer.json()["usage"]
+        told = answer.json(parse_float=Decimal)["usage"]
     assert told["prompt_tokens"] == usage.prompt
     assert told["completion_tokens"] == usage.completion
     assert told["total_tokens"] == usage.prompt + usage.completion
-    assert isinstance(told["cost"], str)
-    assert Decimal(told["cost"]) * 1_000_000_000 == by_hand(usage)
+    assert isinstance(told["cost"], Decimal)
+    assert told["cost"] * 1_000_000_000 == by_hand(usage)
     assert "usage" not in stage.bodies[-1]
     request_id = answer.headers["x-request-id"]
     check_bill(http, request_id, usage)

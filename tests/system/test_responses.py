@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -228,7 +229,7 @@ def test_the_cost_is_what_is_billed(played, http, way):
         answer = http.post("/v1/responses", json=body)
         said = _events(answer.text)[-1]["response"] if stream else answer.json()
         paid = receipt(http, answer.headers["x-request-id"])
-        assert said["usage"]["cost"] == paid["cost_usd"]
+        assert Decimal(repr(said["usage"]["cost"])) == Decimal(paid["cost_usd"])
 
 
 def test_what_goes_no_further_is_named(played, http):

@@ -5,24 +5,21 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from schemas.bus.frames import Job
 from schemas.chat.usage_object import usage_object
 from schemas.dialects.blobs import Blob
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import unreported
+from workers.answers.costs import cost
 
 encode = msgspec.json.Encoder().encode
 
 
-def usage_json(job: Job, usage: TokenUsage, uplifts: tuple[str, ...] = ()) -> Raw:
-    """OpenAI's usage object as JSON, with `cost` (what the call is billed, a decimal string of USD) if the caller asked for it."""
-    body = usage_object(usage)
-    if job.include_cost and job.price is not None:
-        body["cost"] = nano_to_usd(charge(usage, job.price, job.rate, uplifts))
-    return Raw(encode(body))
+def _usage_json(job: Job, usage: TokenUsage) -> bytes:
+    """OpenAI's usage object as JSON, with the place of `cost` if the job wants it."""
+    return encode(usage_object(usage) | cost(job))
 
 
 class Kind(Struct, frozen=True):
@@ -80,25 +77,21 @@ class Reply:
         )
         self.tail = b'],"usage":null}\n\n' if job.include_usage else b"]}\n\n"
         self.choices: dict[int, list[dict[str, Any]]] = {}  # finished plain choices by part
-        self.ended: dict[int, tuple[TokenUsage, tuple[str, ...]]] = {}
+        self.ended: dict[int, TokenUsage] = {}
 
-    def end(self, part: int, usage: TokenUsage, uplifts: tuple[str, ...]) -> bytes:
+    def end(self, part: int, usage: TokenUsage) -> bytes:
         """What closes the whole answer, if this part was the last of them: the usage chunk, or the body."""
-        self.ended[part] = (usage, uplifts)
+        self.ended[part] = usage
         if len(self.ended) < self.parts:
             return b""
-        total = sum((of_part for of_part, _ in self.ended.values()), NO_USAGE)
+        total = _usage_json(self.job, sum(self.ended.values(), NO_USAGE))
         if self.plain:
             choices = [choice for index in sorted(self.choices) for choice in self.choices[index]]
             inner = encode(choices)[1:-1]
-            return b"".join(
-                (self.head, inner, b'],"usage":', bytes(usage_json(self.job, total, uplifts)), b"}")
-            )
+            return b"".join((self.head, inner, b'],"usage":', total, b"}"))
         if not self.job.include_usage:
             return b""
-        return b"".join(
-            (b"data: ", self.head, b'],"usage":', bytes(usage_json(self.job, total, uplifts)), b"}\n\n")
-        )
+        return b"".join((b"data: ", self.head, b'],"usage":', total, b"}\n\n"))
 
 
 class ChoicesAnswer(ABC):
@@ -236,10 +229,11 @@ class ChoicesAnswer(ABC):
 
     def end(self, usage: TokenUsage | None, uplifts: tuple[str, ...] = ()) -> bytes:
         """Ends this exchange. Of the last one: the usage chunk if it was asked for, or the whole plain body."""
+        del uplifts
         reply = self._reply
         if usage is None:
             usage = unreported(reply.job, self.output_bytes, reply.parts)
         if reply.plain:
             states = sorted(self._choices.values(), key=lambda state: state.index)
             reply.choices[self._part] = [self._body(state) for state in states]
-        return reply.end(self._part, usage, uplifts)
+        return reply.end(self._part, usage)

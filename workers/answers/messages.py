@@ -13,9 +13,9 @@ from schemas.dialects.messages.names import told_id, told_name
 from schemas.dialects.messages.request import MESSAGES, Thinking
 from schemas.dialects.messages.usage import usage_totals, usage_whole
 from schemas.json import UNREADABLE, mending
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import TokenUsage, charge
+from schemas.money.pricing import TokenUsage
 from workers.answers.base import unreported
+from workers.answers.costs import cost
 
 _ID_PREFIX: Final = "msg_"
 _STOPS: Final = {"length": "max_tokens", "content_filter": "refusal"}
@@ -44,13 +44,6 @@ _decode_asked = msgspec.json.Decoder(_Asked).decode
 def message_id(job: Job) -> str:
     """A message's id: its call's."""
     return _ID_PREFIX + job.request_id.removeprefix("req_")
-
-
-def cost(job: Job, usage: TokenUsage, uplifts: tuple[str, ...]) -> dict[str, str]:
-    """What the call is billed, a decimal string of USD; nothing unless the caller asked for it."""
-    if not job.include_cost or job.price is None:
-        return {}
-    return {"cost": nano_to_usd(charge(usage, job.price, job.rate, uplifts))}
 
 
 class MessagesAnswer:
@@ -224,10 +217,11 @@ class MessagesAnswer:
 
     def end(self, usage: TokenUsage | None, uplifts: tuple[str, ...] = ()) -> bytes:
         """The last two events with the usage of the whole call, or the message."""
+        del uplifts
         job = self._job
         if usage is None:
             usage = unreported(job, self.output_bytes)
-        billed = cost(job, usage, uplifts)
+        billed = cost(job)
         opened = self.open()
         if not job.stream:
             return _encode(_message(job, self._content, self._stop_reason, usage_whole(usage) | billed))

@@ -13,8 +13,8 @@ from schemas.bus.frames import Job
 from schemas.bus.usage import estimate
 from schemas.embeddings.priced import ANSWER_BYTES_MAX
 from schemas.embeddings.request import BASE64, EMBEDDINGS
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+from schemas.money.pricing import NO_USAGE, TokenUsage
+from workers.answers.costs import cost
 
 _FLOAT_BYTES: Final = 4
 _encode = msgspec.json.Encoder().encode
@@ -63,7 +63,7 @@ class VectorsAnswer:
         self._most = most
         self._in_base64 = encoding == BASE64
         self._entries: dict[int, list[bytes]] = {}  # by exchange
-        self._ended: dict[int, tuple[TokenUsage, tuple[str, ...]]] = {}
+        self._ended: dict[int, TokenUsage] = {}
 
     def restart(self, exchange: int) -> None:
         """Forgets what an exchange has told: another account is tried."""
@@ -86,16 +86,14 @@ class VectorsAnswer:
         shown = b'"%b"' % base64.b64encode(vector) if self._in_base64 else _encode(floats)
         return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, shown)
 
-    def end(self, exchange: int, usage: TokenUsage | None, uplifts: tuple[str, ...]) -> bytes:
+    def end(self, exchange: int, usage: TokenUsage | None) -> bytes:
         """Ends an exchange: the whole body after the last of them, b"" before. Usage is estimated where it is None."""
-        self._ended[exchange] = (self._estimate() if usage is None else usage, uplifts)
+        self._ended[exchange] = self._estimate() if usage is None else usage
         if len(self._ended) < self._exchanges:
             return b""
-        total = sum((used for used, _ in self._ended.values()), NO_USAGE)
-        told: dict[str, Any] = {"prompt_tokens": total.prompt, "total_tokens": total.prompt}
+        total = sum(self._ended.values(), NO_USAGE)
         job = self._job
-        if job.include_cost and job.price is not None:
-            told["cost"] = nano_to_usd(charge(total, job.price, job.rate, uplifts))
+        told: dict[str, Any] = {"prompt_tokens": total.prompt, "total_tokens": total.prompt} | cost(job)
         entries = b",".join([entry for index in sorted(self._entries) for entry in self._entries[index]])
         return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (
             entries,
@@ -106,7 +104,7 @@ class VectorsAnswer:
     def _estimate(self) -> TokenUsage:
         """By the rule that bills it."""
         job, exchanges = self._job, self._exchanges
-        left = max(job.prompt_max - sum(used.prompt for used, _ in self._ended.values()), 0)
+        left = max(job.prompt_max - sum(used.prompt for used in self._ended.values()), 0)
         return estimate(
             None,
             prompt_max=min(job.prompt_max // exchanges, left),

@@ -1,11 +1,11 @@
-"""Owns what an attempt says of itself when it is over: its usage event."""
+"""Owns what an attempt says of itself when it is over: its usage event, and what the ledger bills for it."""
 
 import time
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import Known, Outcome, UsageEvent
+from schemas.bus.usage import Known, Outcome, UsageEvent, billed_uplifts, countable
 from schemas.embeddings.request import EMBEDDINGS
-from schemas.money.pricing import NO_USAGE
+from schemas.money.pricing import NO_USAGE, bill
 from workers.calls.serving import Serving
 from workers.calls.tries import Tries
 
@@ -50,3 +50,16 @@ def usage_event(
         gives_way=gives_way,
         tier_unsaid=billed and tries.tier_unsaid,
     )
+
+
+def billed_nano(event: UsageEvent, job: Job) -> int | None:
+    """What the ledger bills for the event of a call that ended well, while its hold is open; None where that is not known.
+
+    No other attempt of the call can be billed beside it: whatever was replaced is our cost.
+    """
+    if job.price is None or job.hold_nano is None or not countable(event):
+        return None
+    if event.tier_unsaid and job.uplifts is None:
+        return None
+    uplifts = billed_uplifts(event, job.uplifts or ())
+    return bill(event.usage, job.price, job.rate, uplifts, job.hold_nano)

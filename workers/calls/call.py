@@ -19,9 +19,10 @@ from schemas.errors import (
     unavailable,
     upstream_timeout,
 )
+from workers.answers import costs
 from workers.calls import items, thoughts
 from workers.calls.accounts import Account
-from workers.calls.bill import usage_event
+from workers.calls.bill import billed_nano, usage_event
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
 from workers.calls.parts import Parts, PartsError
@@ -251,13 +252,9 @@ class Call:
 
     async def _settle(self, *, complete: bool) -> None:
         if complete:
-            durable = await self._serving.usage_events.submit(self._event(Outcome.OK))
-            if durable:
-                if len(self._delivery.rest) > FRAME_BYTES_MAX:
-                    await self._delivery.make_room()
-                self.frames.end(self._delivery.rest, self._tries.usage)
-                if self.job.keeps:
-                    self._serving.items.keep(self.job, self._delivery.ending)
+            event = self._event(Outcome.OK)
+            if await self._serving.usage_events.submit(event):
+                await self._end(event)
             else:
                 self.frames.failed(not_recorded())
             return
@@ -274,6 +271,20 @@ class Call:
         passes = not self.job.last and not self._delivery.answered and gives_way(error)
         self.frames.failed(error, gives_way=passes)
         await self._serving.usage_events.submit(self._event(Outcome.FAILED, passes=passes))
+
+    async def _end(self, event: UsageEvent) -> None:
+        """The last frame, once the event is durable: with what the call is billed, where anybody is told that."""
+        job, delivery, billed = self.job, self._delivery, None
+        if job.include_cost or not job.stream:
+            if self._serving.leases.sure(self._began, time.monotonic()):
+                billed = billed_nano(event, job)
+            if job.include_cost:
+                delivery.rest = costs.filled(delivery.rest, billed)
+        if len(delivery.rest) > FRAME_BYTES_MAX:
+            await delivery.make_room()
+        self.frames.end(delivery.rest, self._tries.usage, billed)
+        if job.keeps:
+            self._serving.items.keep(job, delivery.ending)
 
     def _event(self, outcome: Outcome, *, passes: bool = False) -> UsageEvent:
         self._serving.counts.ended(outcome)

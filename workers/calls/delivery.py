@@ -7,7 +7,7 @@ from schemas.bus.frames import FRAME_BYTES_MAX, Job
 from schemas.bus.usage import estimate_tokens
 from schemas.errors import upstream_failed, upstream_timeout
 from schemas.money.pricing import TokenUsage
-from workers.answers import terminal
+from workers.answers import costs, terminal
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
@@ -34,6 +34,7 @@ class Delivery:
 
     __slots__ = (
         "_answer",
+        "_costed",
         "_earlier_bytes",
         "_frames",
         "_keeps",
@@ -53,6 +54,7 @@ class Delivery:
         self._stream = job.stream
         self._keeps = job.keeps
         self._terminal = terminal(job.dialect)
+        self._costed = job.include_cost
         self._frames = frames
         self._answer: UpstreamAnswer | None = None
         self._earlier_bytes = 0  # of output, of the exchanges that are complete
@@ -113,7 +115,7 @@ class Delivery:
             data = await answer.read()
             out = exchange.feed(data) if data else exchange.close()
             frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
-            if self._terminal and exchange.finished:
+            if (self._terminal or self._costed) and exchange.finished:
                 out = self._kept_back(out)
             if out:
                 await self._emit(out)
@@ -129,6 +131,9 @@ class Delivery:
         # A line of data has no line break in it, so nothing that a model says can look like the start of an event.
         # The first counts: a provider may say more than once why its answer ends.
         begins = [at for mark in self._terminal if (at := out.find(mark)) >= 0]
+        if self._costed and (told := costs.place(out)) >= 0:
+            before = out.rfind(_EVENT_END, 0, told)
+            begins.append(0 if before < 0 else before + len(_EVENT_END))
         at = min(begins, default=len(out))
         self.rest = out[at:]
         self.ending = self.rest if self._keeps else b""
@@ -144,7 +149,8 @@ class Delivery:
         self._note_first_byte()
         if exchange.fault is None and out:
             self.ending = out if self._keeps else b""
-            last = (len(out) - 1) // FRAME_BYTES_MAX * FRAME_BYTES_MAX
+            kept = costs.place(out) if self._costed else -1
+            last = (kept if kept >= 0 else len(out) - 1) // FRAME_BYTES_MAX * FRAME_BYTES_MAX
             if last:
                 await self._emit(out[:last])
             self.rest = out[last:]

@@ -126,12 +126,12 @@ class FrameWriter:
         if not self._muted:
             self._send(EarlyUsage(self._next(), usage))
 
-    def end(self, data: bytes, usage: TokenUsage) -> None:
-        """The last frame of a call that is complete, with the last of its bytes."""
+    def end(self, data: bytes, usage: TokenUsage, billed_nano: int | None = None) -> None:
+        """The last frame of a call that is complete, with the last of its bytes, and its bill where it is wanted."""
         if len(data) > FRAME_BYTES_MAX:
             self.data(data)
             data = b""
-        self._send(End(self._next(), data, usage))
+        self._send(End(self._next(), data, usage, billed_nano))
 
     def failed(self, error: WireError, *, gives_way: bool = False) -> None:
         """The last frame of a call that failed, or that another candidate may serve."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from runtime.bus.bus import Bus
 from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
 from workers.calls.items import Keeper
+from workers.calls.leases import Leases
 from workers.calls.usage_events import UsagePublisher
 from workers.providers.base import Family
 from workers.upstream.http import Upstream
@@ -50,6 +51,7 @@ class Serving(Struct):
     items: Keeper
     counts: Counts
     idle_s: float  # how long the upstream of a stream may send nothing; a plain answer has the call's whole deadline
+    leases: Leases = field(default_factory=Leases)
 
     def successor(self, model: Model, now: float) -> str | None:
         """What to use in place of a model that is gone: what its row names, if this pool serves it; an operator's word as it is."""

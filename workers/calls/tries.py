@@ -9,6 +9,15 @@ from workers.providers.base import Action, Exchange, Fault, Headed
 HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop leaves behind
 
 
+def _came_to_nothing(exchange: Exchange, fault: Fault | None) -> bool:
+    """Whether the provider itself ended an answer of which nothing had come: what it bills for that is our cost."""
+    if fault is None or fault is HUNG_UP or exchange.output_bytes:
+        return False
+    return (
+        exchange.usage is None or not exchange.usage.reasoning
+    )  # an opening's count of output stands for none
+
+
 class Tries:
     """The tries of one attempt, in order. Billed are those with usage: of each exchange its last try, if any."""
 
@@ -68,7 +77,7 @@ class Tries:
                 uplifts=exchange.uplifts,
             )
         )
-        if usage is not NO_USAGE:
+        if usage is not NO_USAGE and not _came_to_nothing(exchange, fault):
             self._served.append((usage, known, exchange.uplifts))
             # Providers tell it with usage, or in the head: who reads that starts out from what was asked for.
             unsaid = exchange.usage is None and not isinstance(exchange, Headed)

@@ -152,7 +152,7 @@ class EmbeddingExchange:
         if self.fault is not None:
             return b""
         self.finished = True
-        return answer.end(batch.place, self.usage, self.uplifts)
+        return answer.end(batch.place, self.usage)
 
     def feed(self, data: bytes) -> bytes:
         """Nothing: vectors are never streamed."""

@@ -88,6 +88,7 @@ async def test_the_next_one_serves(several: Several, how: str, stream: bool) -> 
     answer = await several.rig.chat(models=[FIRST, SECOND, FIRST], stream=stream, max_tokens=50)
     assert answer.status_code == 200
     assert answer.headers["x-tokn-model"] == SECOND
+    assert answer.headers["x-tokn-granted-tokens"] == "200"
     assert "Hello" in answer.text
     assert "error" not in answer.text
     assert several.tried == [(FIRST, 1, 1, False), (SECOND, 2, 2, True)]
@@ -348,7 +349,7 @@ async def test_a_caller_who_left_asks_nobody_else(several: Several) -> None:
         timeout=FAST.first_event_s * 4,
     ) as answer:
         assert answer.status_code == 200  # a ping has opened it
-        assert "x-tokn-model" not in answer.headers
+        assert not {"x-tokn-model", "x-tokn-granted-tokens"} & answer.headers.keys()
     await until(lambda: rig.ledger.of(RELEASE))
     assert several.next_ones == []
 

@@ -9,8 +9,7 @@ from msgspec import Raw
 
 from schemas.bus.frames import Job
 from schemas.dialects.blobs import Blob, seal
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import TokenUsage, charge
+from schemas.money.pricing import TokenUsage
 from schemas.responses.local_tools import LOCAL_TOOLS
 from schemas.responses.marks import Marks
 from schemas.responses.request import RESPONSES
@@ -18,6 +17,7 @@ from schemas.responses.response import Shape, bare
 from schemas.responses.tools import CUSTOM, FUNCTION, Named
 from schemas.responses.translate import ENCRYPTED, names_of, read
 from workers.answers.base import unreported
+from workers.answers.costs import cost
 from workers.answers.responses.events import Events, encode
 from workers.answers.responses.items import CUT, DONE, CallItem, Item, LocalItem, MessageItem, ReasoningItem
 
@@ -197,7 +197,7 @@ class ResponsesAnswer:
         response = self._shape.whole(
             status,
             output=b"[%b]" % b",".join(self._items),
-            usage=self._usage(usage, uplifts),
+            usage=self._usage(usage),
             completed_s=None if why else max(int(time.time()), self._created_s),
             why_incomplete=why,
             uplifts=uplifts,
@@ -206,14 +206,10 @@ class ResponsesAnswer:
             return response
         return self._events.event(status.encode(), b'"response":' + response)
 
-    def _usage(self, usage: TokenUsage | None, uplifts: tuple[str, ...]) -> bytes:
-        job = self._job
+    def _usage(self, usage: TokenUsage | None) -> bytes:
         if usage is None:
-            usage = unreported(job, self.output_bytes)
-        body = usage_object(usage)
-        if job.include_cost and job.price is not None:
-            body["cost"] = nano_to_usd(charge(usage, job.price, job.rate, uplifts))
-        return encode(body)
+            usage = unreported(self._job, self.output_bytes)
+        return encode(usage_object(usage) | cost(self._job))
 
     def _close(self, status: str) -> bytes:
         if isinstance(self._item, CallItem):

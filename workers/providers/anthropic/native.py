@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -17,7 +17,8 @@ from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid
 from schemas.json import UNREADABLE, paired
 from workers.answers import answers
-from workers.answers.messages import cost, message_id
+from workers.answers.costs import cost
+from workers.answers.messages import message_id
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.exchange import VERSION, AnthropicExchange
@@ -142,7 +143,7 @@ class NativeExchange(AnthropicExchange):
         if self._names:
             content = [_called(block, self._names) for block in _decode_list(fields["content"])]
             fields["content"] = Raw(_encode(content))
-        return _encode(self._named(fields) | self._costed(fields))
+        return _encode(self._costed(self._named(fields)))
 
     def _read(self, raw: bytes) -> bytes:
         event = wire.decode_event(raw)
@@ -171,7 +172,7 @@ class NativeExchange(AnthropicExchange):
                 if event.delta is not None:
                     self._reason = event.delta.stop_reason or self._reason
                 fields = _decode_fields(raw)
-                raw = _encode(fields | self._costed(fields)) if self._job.include_cost else raw
+                raw = _encode(self._costed(fields)) if self._job.include_cost else raw
                 self._ending.append(_framed(event.type, raw))
                 return b""
             case "message_stop":
@@ -210,12 +211,12 @@ class NativeExchange(AnthropicExchange):
         ours = {"id": message_id(job), "model": job.model}
         return message | {name: Raw(_encode(value)) for name, value in ours.items()}
 
-    def _costed(self, fields: Fields) -> dict[str, Any]:
-        """The usage with what the call is billed, if the caller asked for that."""
-        if self.usage is None or "usage" not in fields:
-            return {}
-        billed = cost(self._job, self.usage, self.uplifts)
-        return {"usage": _decode_fields(fields["usage"]) | billed} if billed else {}
+    def _costed(self, fields: Fields) -> Fields:
+        """The same with usage that has the place of `cost`, as the last field, if the job wants that."""
+        if not self._job.include_cost or self.usage is None or "usage" not in fields:
+            return fields
+        usage = _decode_fields(fields.pop("usage")) | cost(self._job)
+        return fields | {"usage": Raw(_encode(usage))}
 
 
 def _called(block: Raw, names: Mapping[str, str]) -> Raw:

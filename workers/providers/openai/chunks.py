@@ -96,6 +96,11 @@ class Chunks:
         self._usages = Usages()
 
     @property
+    def envelope(self) -> Fields:
+        """What stands around every chunk so far: id, object and created."""
+        return self._envelope
+
+    @property
     def begun(self) -> bool:
         """Whether any choice has been seen."""
         return bool(self._said)

@@ -10,6 +10,7 @@ from msgspec import Raw
 from schemas.bus.frames import Job
 from schemas.json import UNREADABLE, mending
 from workers.providers.openai.chunks import BROKEN_OFF, NOTHING_SERVED, Chunks, FailedError
+from workers.providers.openai.endings import body_ends
 from workers.providers.openai.places import error_of
 from workers.providers.openai.toolcalls import BabbleError
 from workers.upstream import sse
@@ -42,6 +43,7 @@ class Mender:
         self._head: bytes | None = b""  # what has come before it is known what comes; None once it is
         self._json: list[bytes] | None = None  # the pieces of a body that is no stream
         self._json_bytes = 0
+        self.unended = False  # such a body says nowhere why it ends
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete, in order. Raises EventTooLargeError."""
@@ -72,6 +74,10 @@ class Mender:
         if self._chunks.complete and _DONE not in out:
             out.append(_DONE)
         return out
+
+    def envelope(self) -> dict[str, Raw]:
+        """What stands around every chunk of the stream so far."""
+        return self._chunks.envelope
 
     def answer(self, body: bytes) -> bytes:
         """The body of a plain answer; one with `error` if it is none."""
@@ -124,6 +130,7 @@ class Mender:
 
     def _split(self, body: bytes, out: list[bytes]) -> None:
         """A plain body in answer to a stream. One that breaks off gives no end."""
+        self.unended = not body_ends(body)
         try:
             out += self._chunks.split(_fields(_on_a_line(body)))
             out.append(_DONE)

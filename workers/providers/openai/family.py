@@ -16,15 +16,16 @@ from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
 from schemas.json import UNREADABLE, mending, paired
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import TokenUsage, charge
+from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.responses.request import RESPONSES
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai import calling, histories
 from workers.providers.openai.compatible import Mender
+from workers.providers.openai.costed import costed
 from workers.providers.openai.embeddings import OpenAIEmbeddings
+from workers.providers.openai.endings import body_ends, chunk_ends
 from workers.providers.openai.errors import event_fault, fault
 from workers.providers.openai.limit import NEW, OLD, limit_name, write_limit
 from workers.providers.openai.models import OpenAIReading
@@ -154,6 +155,7 @@ class OpenAIExchange:
     __slots__ = (
         "_account",
         "_bare_for",
+        "_ended",
         "_events",
         "_job",
         "_late_usage",
@@ -194,6 +196,7 @@ class OpenAIExchange:
         self._mender: Mender | None = None
         self._events: EventReader | Mender = EventReader()
         self._usage_sent = False
+        self._ended = False  # a stream without output so far has said why it ends
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
         self._region: tuple[str, ...] = ()
         self._names: Names | None = None  # of tools, where OpenAI takes others than the caller's
@@ -216,7 +219,7 @@ class OpenAIExchange:
             bare = account.id == self._bare_for or self._refusals.has(account.id)
             body = suited(self._request_fields, self._job, self._model, with_options=not bare)
         self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
-        self._late_usage = None
+        self._late_usage, self._ended = None, False
         headers = calling.headers(account, self._job, self._tokens)
         return UpstreamRequest("POST", calling.url(account, self._job), headers, body)
 
@@ -288,6 +291,7 @@ class OpenAIExchange:
 
     def answer(self, body: bytes) -> bytes:
         """The upstream's JSON with the caller's model id, and `cost` if it was asked for."""
+        told = body
         if self._mender is not None:
             body = self._mender.answer(body)
         elif self._names:
@@ -305,9 +309,10 @@ class OpenAIExchange:
         self._served_by(fields)
         if not _absent(fields, "usage"):
             self.usage = token_usage(fields["usage"], long_cache=self._long_cache)
-            fields["usage"] = self._priced(fields["usage"])
+        if self._job.include_cost:
+            fields["usage"] = self._costed(fields.pop("usage", None))  # as the last field
         fields["model"] = self._model_id
-        self.finished = True
+        self._finish(ended=bool(self.output_bytes) or body_ends(told))
         return _encode(fields)
 
     def feed(self, data: bytes) -> bytes:
@@ -360,11 +365,11 @@ class OpenAIExchange:
         choices = fields.get("choices", _EMPTY_LIST)
         bare = bytes(choices).strip() == b"[]"
         if not bare:
-            self.output_bytes += _output_bytes(choices)
+            self._hear(choices)
         if not _absent(fields, "usage"):
             self._usage(fields, bare=bare)
             if bare:
-                if self._job.include_usage and self._mender is None:
+                if self._job.include_usage and not self._late:
                     self._usage_chunk(fields, out)
                 return True
         if self._job.include_usage:
@@ -382,6 +387,11 @@ class OpenAIExchange:
         self.fault = NONSENSE
         return False
 
+    def _hear(self, choices: Raw) -> None:
+        self.output_bytes += _output_bytes(choices)
+        if not self.output_bytes and not self._ended:
+            self._ended = chunk_ends(choices)
+
     def _readable(self, fields: dict[str, Raw]) -> bool:
         # An error object counts even beside choices: some servers send both.
         if _absent(fields, "error"):
@@ -392,18 +402,24 @@ class OpenAIExchange:
         self.fault = found
         return False
 
+    @property
+    def _late(self) -> bool:
+        """Whether usage waits for the end: compatible servers report before they have finished, and a bill is known then."""
+        return self._mender is not None or self._job.include_cost
+
     def _usage(self, fields: dict[str, Raw], *, bare: bool) -> None:
         told, before = token_usage(fields["usage"], long_cache=self._long_cache), self.usage
         if told is not None and (before is None or not _lowered(before, told)):
             self.usage = told
         self._served_by(fields)
-        if not bare or self._mender is not None:  # compatible servers report before they have finished
+        if not bare or self._late:
             self._late_usage = fields | {"choices": _EMPTY_LIST}
 
     def _usage_chunk(self, fields: dict[str, Raw], out: list[bytes]) -> None:
         shown = dict(fields)
         shown["choices"] = _EMPTY_LIST
-        shown["usage"] = self._priced(fields["usage"])
+        if self._job.include_cost:
+            shown["usage"] = self._costed(fields.get("usage"))
         shown["model"] = self._model_id
         out.append(_framed(shown))
         self._usage_sent = True
@@ -411,6 +427,15 @@ class OpenAIExchange:
     def _done(self, out: list[bytes]) -> None:
         if self._late_usage is not None and self._job.include_usage and not self._usage_sent:
             self._usage_chunk(self._late_usage, out)
+        elif self._job.include_cost and self._job.include_usage and self._mender is not None:
+            self._usage_chunk(self._mender.envelope(), out)
+        self._finish(ended=self._ended and not (self._mender is not None and self._mender.unended))
+
+    def _finish(self, *, ended: bool) -> None:
+        """The answer is whole. One that has no output, and does not say why it `ended` either, costs nothing."""
+        hidden = self.usage is not None and self.usage.completion
+        if not (ended or self.output_bytes or hidden):
+            self.usage = NO_USAGE
         self.finished = True
 
     def _served_by(self, fields: dict[str, Raw]) -> None:
@@ -422,12 +447,8 @@ class OpenAIExchange:
         else:
             self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
 
-    def _priced(self, usage: Raw) -> Raw:
-        job = self._job
-        if not job.include_cost or job.price is None or self.usage is None:
-            return usage
-        cost = charge(self.usage, job.price, job.rate, self.uplifts)
-        return Raw(_encode(_decode_map(usage) | {"cost": Raw(_encode(nano_to_usd(cost)))}))
+    def _costed(self, usage: Raw | None) -> Raw:
+        return costed(self._job, None if self.usage is None else usage, self.output_bytes)
 
 
 def _framed(fields: dict[str, Raw]) -> bytes:

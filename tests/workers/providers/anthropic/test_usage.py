@@ -9,6 +9,7 @@ from schemas.catalogue.builtin import BUILTIN
 from schemas.money.pricing import TokenUsage, charge
 from tests.fakes.anthropic import ending, opening, texts, whole
 from tests.workers.providers.anthropic.cases import chunks, exchange, job, play, stream_job
+from workers.answers.costs import filled
 
 SONNET = next(model for model in BUILTIN if model.id == "claude-3-5-sonnet-20241022").prices[0]
 # Sonnet: input 3.00, cached 0.30, write 3.75, write 1 h 6.00, output 15.00 USD a million; 0.60 of it is billed.
@@ -75,12 +76,15 @@ def _plain(made, events):
 
 
 def test_cost_for_who_asks():
-    """`cost` is the bill in USD, as a decimal string, beside usage, for callers who asked for it."""
+    """`cost` stands beside usage for callers who asked for it, and is the bill in USD, an exact number, once that is known."""
     made = exchange(
         job({"stream": True}, include_usage=True, include_cost=True, price=SONNET, rate=Decimal("0.60"))
     )
-    told = chunks(play(made, opening(input_tokens=10), *texts("Hi"), *ending(output_tokens=5)))[-1]["usage"]
-    assert told["cost"] == "0.000063"  # 10 x 3.00 + 5 x 15.00, a million, x 0.60
+    out = play(made, opening(input_tokens=10), *texts("Hi"), *ending(output_tokens=5))
+    billed = charge(made.usage, SONNET, Decimal("0.60"))
+    told = chunks(filled(out, billed))[-1]["usage"]
+    assert told["cost"] == 0.000063  # 10 x 3.00 + 5 x 15.00, a million, x 0.60
+    assert b'"cost":0.000063}' in filled(out, billed)
 
 
 def test_uplifts_name_tier_region_and_speed():

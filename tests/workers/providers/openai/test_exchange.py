@@ -15,6 +15,7 @@ from schemas.chat.request import COMPLETIONS
 from schemas.money.pricing import TokenUsage, charge
 from tests.fakes.openai import chunk, event, plain, stream, usage
 from tests.fakes.worker import PRICE, job, model
+from workers.answers.costs import filled
 from workers.providers.base import Action
 from workers.providers.faults import retry_after_s
 from workers.providers.openai.errors import fault
@@ -292,12 +293,13 @@ def test_data_in_several_lines_stays_an_event() -> None:
 
 
 def test_cost_is_what_is_billed() -> None:
-    """`cost` is a decimal string of dollars: the charge for the reported usage at the call's rate."""
+    """`cost` is an exact number of dollars: the charge for the reported usage at the call's rate, once it is known."""
     made = exchange({"model": "m", "messages": []}, include_cost=True)
-    body = json.loads(made.answer(plain("hi", usage(1_000, 10))))
     nano = charge(TokenUsage(input=1_000, output=10), PRICE, Decimal("0.60"))
-    assert Decimal(body["usage"]["cost"]) * 10**9 == nano
-    assert isinstance(body["usage"]["cost"], str)
+    out = filled(made.answer(plain("hi", usage(1_000, 10))), nano)
+    body = json.loads(out, parse_float=Decimal)
+    assert body["usage"]["cost"] * 10**9 == nano
+    assert isinstance(body["usage"]["cost"], Decimal)
 
 
 @pytest.mark.parametrize(

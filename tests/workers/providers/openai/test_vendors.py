@@ -98,7 +98,7 @@ def check_bill(shown: dict[str, Any], vendor: Vendor, model: Model) -> None:
     usage = vendor.usage
     assert shown["prompt_tokens"] == usage.input + usage.cached
     assert shown["completion_tokens"] == usage.output + usage.reasoning
-    assert Decimal(shown["cost"]) * 10**9 == by_hand(usage, priced(model))
+    assert Decimal(repr(shown["cost"])) * 10**9 == by_hand(usage, priced(model))
     assert not {"cost_details", "is_byok", "estimated_cost"} & shown.keys()
 
 

@@ -13,9 +13,9 @@ from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid
 from schemas.json import UNREADABLE, mending, paired
-from schemas.money.amounts import nano_to_usd
-from schemas.money.pricing import TokenUsage, charge
+from schemas.money.pricing import TokenUsage
 from schemas.responses.response import response_id
+from workers.answers.costs import cost
 from workers.providers.base import Fault, RefusedError
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault
@@ -267,10 +267,9 @@ class ResponsesExchange:
         response["store"] = Raw(b"false")
         if self._marking is not None and "output" in response:
             response["output"] = self._marking.output(response["output"])
-        if self.usage is not None and job.include_cost and job.price is not None:
-            cost = nano_to_usd(charge(self.usage, job.price, job.rate, self.uplifts))
-            shown = _decode_map(response["usage"]) | {"cost": Raw(_encode(cost))}
-            response["usage"] = Raw(_encode(shown))
+        if job.include_cost and self.usage is not None and not _absent(response, "usage"):
+            shown = _decode_map(response.pop("usage")) | cost(job)
+            response["usage"] = Raw(_encode(shown))  # as the last field
         return response
 
     def _count(self, response: Mapping[str, Raw]) -> None:
