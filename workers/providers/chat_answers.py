@@ -34,9 +34,10 @@ class _ToolCall(Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    custom: Any = None  # no dialect has a place for it here
 
 
-class _Said(Struct):
+class ChatSaid(Struct):
     """What a chunk's delta or a plain answer's message says."""
 
     content: str | None = None
@@ -44,6 +45,7 @@ class _Said(Struct):
     reasoning_content: Any = None  # servers differ in these two: one that is no text says nothing
     reasoning: Any = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: Any = None  # nor for this
 
 
 class _Top(Struct):
@@ -59,10 +61,12 @@ class _Logprobs(Struct):
     content: list[_Entry] | None = None
 
 
-class _Choice(Struct):
+class ChatChoice(Struct):
+    """What a chunk or a plain answer says of one choice."""
+
     index: int = 0
-    delta: _Said | None = None
-    message: _Said | None = None
+    delta: ChatSaid | None = None
+    message: ChatSaid | None = None
     logprobs: Any = None
     finish_reason: str | None = None
 
@@ -70,7 +74,7 @@ class _Choice(Struct):
 class _Body(Struct):
     """A chunk or a plain answer, as far as another dialect can say it."""
 
-    choices: list[_Choice] = []
+    choices: list[ChatChoice] = []
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -122,8 +126,12 @@ class ChatReader:
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
+        return self.tell(answer.choices)
+
+    def tell(self, choices: list[ChatChoice]) -> bytes:
+        """The same for choices that have been read."""
         out = b""
-        for choice in answer.choices:
+        for choice in choices:
             said = choice.delta or choice.message
             if said is not None:
                 out += self._say(choice, said)
@@ -131,8 +139,10 @@ class ChatReader:
                 out += self._finish(choice.index, choice.finish_reason)
         return out
 
-    def _say(self, choice: _Choice, said: _Said) -> bytes:
+    def _say(self, choice: ChatChoice, said: ChatSaid) -> bytes:
         render, index = self._render, choice.index
+        if choice.logprobs is None and index not in self._calls and _is_text(said):
+            return render.text(index, said.content or "")
         out = b""
         if reasoning := _text(said.reasoning_content) or _text(said.reasoning):
             out += self._tell(index, reasoning, partial(render.reasoning, index, reasoning))
@@ -225,6 +235,12 @@ class ChatReader:
             out += self._open(index, state, ordered, all_of_them=True)
             state.open = None
         return out + self._render.finish(index, reason if reason in _ENDS else "stop")
+
+
+def _is_text(said: ChatSaid) -> bool:
+    """Whether there is nothing but content: the usual case."""
+    said_else = said.reasoning_content or said.reasoning or said.refusal
+    return not (said_else or said.tool_calls)
 
 
 def _text(value: Any) -> str:
