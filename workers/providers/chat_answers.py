@@ -141,8 +141,12 @@ class ChatReader:
 
     def _say(self, choice: ChatChoice, said: ChatSaid) -> bytes:
         render, index = self._render, choice.index
-        if choice.logprobs is None and index not in self._calls and _is_text(said):
-            return render.text(index, said.content or "")
+        if choice.logprobs is None and _is_bare(said):  # the usual cases: a text without a call, a call alone
+            if index not in self._calls:
+                if not said.tool_calls:
+                    return render.text(index, said.content or "")
+            elif said.tool_calls and not said.content:
+                return b"".join([self._call(index, call, at) for at, call in enumerate(said.tool_calls)])
         out = b""
         if reasoning := _text(said.reasoning_content) or _text(said.reasoning):
             out += self._tell(index, reasoning, partial(render.reasoning, index, reasoning))
@@ -180,9 +184,13 @@ class ChatReader:
         return b"".join(tell() for _, tell in held)
 
     def _call(self, index: int, delta: _ToolCall, position: int) -> bytes:
-        state = self._calls.setdefault(index, _Calls())
+        state = self._calls.get(index)
+        if state is None:
+            state = self._calls[index] = _Calls()
         place = position if delta.index is None else delta.index
         call = state.calls.get(place)
+        if call is not None and call is state.open:
+            return self._argue(index, state, call, delta)
         if call is None:
             if len(state.calls) >= CALLS_MAX:
                 self.fault = BROKEN_CALL
@@ -194,14 +202,19 @@ class ChatReader:
         fragment = function.arguments or ""
         if fragment:
             call.pieces.append(fragment)
-        if call is state.open:
-            out = self._render.arguments(index, fragment)
-            return out + self._release(state) if state.held and call.whole else out
         if call.told:
             if fragment.strip():
                 self.fault = BROKEN_CALL  # it was told as whole
             return b""
         return self._open(index, state, list(state.calls.values()))
+
+    def _argue(self, index: int, state: _Calls, call: _Call, delta: _ToolCall) -> bytes:
+        """A fragment of the open call, whose id and name have been told."""
+        fragment = (delta.function.arguments if delta.function is not None else None) or ""
+        if fragment:
+            call.pieces.append(fragment)
+        out = self._render.arguments(index, fragment)
+        return out + self._release(state) if state.held and call.whole else out
 
     def _open(self, index: int, state: _Calls, ordered: list[_Call], *, all_of_them: bool = False) -> bytes:
         """Opens the calls whose turn it is: the next one once the one before it is whole."""
@@ -237,10 +250,9 @@ class ChatReader:
         return out + self._render.finish(index, reason if reason in _ENDS else "stop")
 
 
-def _is_text(said: ChatSaid) -> bool:
-    """Whether there is nothing but content: the usual case."""
-    said_else = said.reasoning_content or said.reasoning or said.refusal
-    return not (said_else or said.tool_calls)
+def _is_bare(said: ChatSaid) -> bool:
+    """Whether there is nothing but content and calls."""
+    return not (said.reasoning_content or said.reasoning or said.refusal)
 
 
 def _text(value: Any) -> str:

@@ -206,7 +206,9 @@ async def test_connection_refused_goes_to_the_next_account() -> None:
 @pytest.mark.parametrize("reused", [True, False])
 async def test_hang_up_without_an_answer_is_not_tried_again(monkeypatch, reused: bool) -> None:
     """A provider that read a request and hung up may have served it: no second account is paid, reused connection or not."""
-    monkeypatch.setattr(app, "stock", lambda _: None)  # no list is asked for: its connection would be one to reuse
+    monkeypatch.setattr(
+        app, "stock", lambda _: None
+    )  # no list is asked for: its connection would be one to reuse
     replies = [answer] if reused else []
 
     def handler(received: Received) -> Reply:

@@ -98,17 +98,25 @@ def _is_plain(said: ChatSaid) -> bool:
     """Whether all that a delta says is counted here."""
     if said.function_call is not None or said.reasoning is not None:
         return False
-    if said.reasoning_content is not None and not isinstance(said.reasoning_content, str):
-        return False
-    return said.tool_calls is None or all(call.custom is None for call in said.tool_calls)
+    if said.tool_calls is not None:
+        for call in said.tool_calls:
+            if call.custom is not None:
+                return False
+    return said.reasoning_content is None or isinstance(said.reasoning_content, str)
 
 
 def _output_bytes(said: ChatSaid) -> int:
-    count = 0
-    for text in (said.content, said.refusal, said.reasoning_content):
-        if text:
-            count += len(text) if text.isascii() else len(text.encode())
-    for call in said.tool_calls or ():
-        if call.function is not None and (text := call.function.arguments):
-            count += len(text) if text.isascii() else len(text.encode())
+    count = _utf8_bytes(said.content) if said.content else 0
+    if said.refusal:
+        count += _utf8_bytes(said.refusal)
+    if said.reasoning_content:
+        count += _utf8_bytes(said.reasoning_content)
+    if said.tool_calls is not None:
+        for call in said.tool_calls:
+            if call.function is not None and call.function.arguments:
+                count += _utf8_bytes(call.function.arguments)
     return count
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
