@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import json
 import logging
 import sys
@@ -85,11 +86,14 @@ def _run(
 ) -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, f"tokn {service}".encode())
+    gc.disable()  # nothing that is being loaded is garbage, and looking for some is a tenth of a start
     try:
         serve = _serve(service, settings, pools)
     except SettingsError as error:
         sys.stderr.write(f"tokn {service}: {error}\n")
         return EXIT_CONFIGURATION
+    finally:
+        gc.enable()
     own_metrics = None if service == "edge" else announce  # an edge serves them beside its routes
     return run_service(service, settings, serve, announce=own_metrics, log_level=log_level)
 

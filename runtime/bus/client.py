@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from runtime.lean import without
+from runtime.lean import late, without
 
-with without("aiohttp"):
+with without("aiohttp"), late("nats.js"):
     from nats.aio.client import Client, Srv
     from nats.aio.subscription import Subscription as NatsSubscription
     from nats.errors import MaxPayloadError, SlowConsumerError, StaleConnectionError, UnexpectedEOF

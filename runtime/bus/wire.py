@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Protocol, cast
 from urllib.parse import ParseResult
 
-from runtime.lean import without
+from runtime.lean import late, without
 
-with without("aiohttp"):
+with without("aiohttp"), late("nats.js"):
     from nats.aio.transport import Transport
 
 CONTROL_LINE_MAX = 64 * 1024  # INFO is the longest

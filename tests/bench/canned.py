@@ -3,12 +3,13 @@
 import asyncio
 import json
 import sys
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
 
 import uvloop
 
 from schemas.money.pricing import TokenUsage
-from tests.fakes import dialects
+from tests.fakes import anthropic, dialects, embeddings, gemini, responses
 
 ENVELOPE = {"id": "chatcmpl-canned", "created": 1_763_769_600, "model": "canned"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 50, "total_tokens": 59}
@@ -54,31 +55,64 @@ EVENTS = [
 
 
 ANSWER = dialects.Answer(("word ",) * WORDS, TokenUsage(input=9, output=WORDS))
-FAMILIES = {
-    "anthropic": (SSE, dialects.anthropic_events),
-    "gemini": (SSE, dialects.gemini_events),
-    "bedrock": ("application/vnd.amazon.eventstream", dialects.bedrock_events),
-}
 STREAM_SIGNS = (b'"stream":true', b":streamGenerateContent", b"/converse-stream ")
+VECTOR_SIGNS = (b"/embeddings ", b":batchEmbedContents", b"/invoke ")
+BODIES_MAX = 16  # whose vectors are kept
+
+
+class Said(NamedTuple):
+    """The answer in both forms: a stream is its head, and each of its events."""
+
+    plain: bytes
+    stream: list[bytes]
+
+
+def _said(body: dict[str, Any], events: list[bytes], kind: str = SSE) -> Said:
+    return Said(_json(body), [_head(kind), *map(_chunk, events), b"0\r\n\r\n"])
 
 
 def _head(kind: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
 
 
-def _events(provider: str) -> list[bytes]:
-    """The head and the chunks of a stream of fifty words, as a provider sends it."""
+def _json(body: dict[str, Any]) -> bytes:
+    return _http(json.dumps(body).encode(), "application/json")
+
+
+def said(provider: str) -> dict[bytes, Said]:
+    """What a provider answers, by a sign of the path that it was asked at; the last one is in every path."""
     if provider == "openai":
-        return [_head(SSE), *EVENTS]
-    kind, made = FAMILIES[provider]
-    return [_head(kind), *(_chunk(event) for event in made(ANSWER)), b"0\r\n\r\n"]
+        return {
+            b"/responses ": _said(responses.response(ANSWER), responses.events(ANSWER)),
+            b"": Said(PLAIN, [_head(SSE), *EVENTS]),
+        }
+    if provider == "anthropic":
+        whole = anthropic.whole(tuple(dialects.anthropic_objects(ANSWER)))
+        return {b"": _said(whole, dialects.anthropic_events(ANSWER))}
+    if provider == "gemini":
+        whole = gemini.whole(tuple(dialects.gemini_objects(ANSWER)))
+        return {b"": _said(whole, dialects.gemini_events(ANSWER))}
+    kind = "application/vnd.amazon.eventstream"
+    return {b"": _said(dialects.bedrock_body(ANSWER), dialects.bedrock_events(ANSWER), kind)}
+
+
+@lru_cache(BODIES_MAX)
+def vectors(provider: str, line: bytes, body: bytes) -> bytes:
+    """The vectors of a body that asks for some, as a provider sends them."""
+    asked = json.loads(body)
+    if provider == "openai":
+        return _json(embeddings.openai_answer(asked))
+    if provider == "gemini":
+        return _json(embeddings.gemini_answer(asked))
+    return _json(embeddings.bedrock_answer(line.decode(), asked)[0])
 
 
 class Canned(asyncio.Protocol):
     """One connection. A stream goes out a write an event, `pace_s` apart (0: as fast as the loop turns)."""
 
     pace_s = 0.0
-    events: ClassVar[list[bytes]] = []
+    provider = ""
+    said: ClassVar[dict[bytes, Said]] = {}
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -98,27 +132,33 @@ class Canned(asyncio.Protocol):
         if len(rest) < length:
             return
         self._buffer = rest[length:]
-        asked = head.partition(b"\r\n")[0] + rest[:length].replace(b" ", b"")
-        if any(sign in asked for sign in STREAM_SIGNS):
-            self._send(0)
-        else:
-            self._transport.write(PLAIN)
-
-    def _send(self, index: int) -> None:
-        if self._transport.is_closing() or index == len(self.events):
+        line, body = head.partition(b"\r\n")[0], rest[:length]
+        if any(sign in line for sign in VECTOR_SIGNS):
+            self._transport.write(vectors(self.provider, line, body))
             return
-        self._transport.write(self.events[index])
+        answer = next(answer for sign, answer in self.said.items() if sign in line)
+        asked = line + body.replace(b" ", b"")
+        if any(sign in asked for sign in STREAM_SIGNS):
+            self._send(answer.stream, 0)
+        else:
+            self._transport.write(answer.plain)
+
+    def _send(self, events: list[bytes], index: int) -> None:
+        if self._transport.is_closing() or index == len(events):
+            return
+        self._transport.write(events[index])
         loop = asyncio.get_running_loop()
         if self.pace_s:
-            loop.call_later(self.pace_s, self._send, index + 1)
+            loop.call_later(self.pace_s, self._send, events, index + 1)
         else:
-            loop.call_soon(self._send, index + 1)
+            loop.call_soon(self._send, events, index + 1)
 
 
 async def main() -> None:
     """Serves for ever, as its arguments say (pace, provider); prints the port."""
     Canned.pace_s = float(sys.argv[1])
-    Canned.events = _events(sys.argv[2])
+    Canned.provider = sys.argv[2]
+    Canned.said = said(Canned.provider)
     server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

@@ -35,13 +35,17 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+def account_toml(provider: str, address: str) -> str:
+    """An account on a canned upstream."""
+    if provider == "bedrock":
+        return bedrock.account_toml(address).split('id = "main"\n')[1]
+    return f'api_key = "canned-key"\nbase_url = "{address}"\n'
+
+
 def _config(addresses: dict[str, str]) -> str:
     text = ""
     for provider, address in addresses.items():
-        account = f'api_key = "canned-key"\nbase_url = "{address}"\n'
-        if provider == "bedrock":
-            account = bedrock.account_toml(address).split('id = "main"\n')[1]
-        text += pool_toml(provider, provider, [account])
+        text += pool_toml(provider, provider, [account_toml(provider, address)])
         text += model_toml(provider, provider, UPSTREAMS[provider])
     return text
 

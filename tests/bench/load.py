@@ -4,8 +4,19 @@ import asyncio
 import json
 import sys
 import time
+from typing import Any
 
 import uvloop
+
+TEXT = "Say fifty words, please."
+TALK = {"messages": [{"role": "user", "content": TEXT}]}
+# Of each dialect: its path, what its body says beside model and stream, and what the last of its events has in it.
+DIALECTS: dict[str, tuple[str, dict[str, Any], bytes]] = {
+    "chat": ("/v1/chat/completions", TALK, b"[DONE]"),
+    "responses": ("/v1/responses", {"input": TEXT}, b"response.completed"),
+    "messages": ("/v1/messages", TALK | {"max_tokens": 500}, b"message_stop"),
+    "embeddings": ("/v1/embeddings", {"input": TEXT}, b""),
+}
 
 
 class Caller(asyncio.Protocol):
@@ -25,7 +36,7 @@ class Caller(asyncio.Protocol):
         if not self._load.take():
             self._transport.close()
             return
-        self._head, self._left, self._tail = b"", -1, b""
+        self._head, self._left, self._tail, self._whole = b"", -1, b"", False
         self._begun = time.perf_counter()
         self._transport.write(self._load.request)
 
@@ -48,9 +59,11 @@ class Caller(asyncio.Protocol):
             self._left -= len(data)
             ended = self._left == 0
         else:
-            self._tail = (self._tail + data)[-64:]
-            ended = self._tail.endswith(b"0\r\n\r\n")
-            if ended and b"[DONE]" not in self._tail:
+            read = self._tail + data
+            self._whole = self._whole or self._load.last in read
+            self._tail = read[-64:]
+            ended = self._tail.endswith(b"\r\n0\r\n\r\n")
+            if ended and not self._whole:
                 self._load.fail(self._tail)
         if ended:
             self._load.times_s.append(time.perf_counter() - self._begun)
@@ -64,8 +77,9 @@ class Caller(asyncio.Protocol):
 class Load:
     """So many requests over so many connections."""
 
-    def __init__(self, request: bytes, count: int, callers: int) -> None:
+    def __init__(self, request: bytes, last: bytes, count: int, callers: int) -> None:
         self.request = request
+        self.last = last  # what the last event of a stream has in it
         self.times_s: list[float] = []
         self.failures: list[str] = []
         self.ended = asyncio.Event()
@@ -89,15 +103,15 @@ class Load:
 
 
 async def main() -> None:
-    """Runs the load that its argument describes: port, key, model, stream, count, callers."""
-    port, key, model, stream, count, callers = json.loads(sys.argv[1])
-    fields = {"model": model, "messages": [{"role": "user", "content": "Say fifty words, please."}]}
-    body = json.dumps(fields | ({"stream": True} if stream else {})).encode()
+    """Runs the load that its argument describes: port, key, model, stream, count, callers, dialect."""
+    port, key, model, stream, count, callers, dialect = json.loads(sys.argv[1])
+    path, fields, last = DIALECTS[dialect]
+    body = json.dumps({"model": model} | fields | ({"stream": True} if stream else {})).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    load = Load(head.encode() + body, count, callers)
+    load = Load(head.encode() + body, last, count, callers)
     begun = time.perf_counter()
     loop = asyncio.get_running_loop()
     await asyncio.gather(

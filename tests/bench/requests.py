@@ -36,9 +36,11 @@ def canned(pace_s: float, provider: str = "openai") -> tuple[subprocess.Popen[st
     return process, f"http://127.0.0.1:{int(process.stdout.readline())}{path}"
 
 
-def load(tokn: Tokn, key: str, *, stream: bool, count: int, model: str = "priced") -> dict[str, Any]:
+def load(
+    tokn: Tokn, key: str, *, stream: bool, count: int, model: str = "priced", dialect: str = "chat"
+) -> dict[str, Any]:
     """Runs the load generator to its end. Raises if an answer was not good."""
-    arguments = json.dumps([tokn.port, key, model, stream, count, CALLERS])
+    arguments = json.dumps([tokn.port, key, model, stream, count, CALLERS, dialect])
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.load", arguments],
         capture_output=True,
@@ -84,7 +86,13 @@ def top_five(stacks: str) -> tuple[int, list[tuple[str, int]]]:
 
 
 def profile(
-    tokn: Tokn, key: dict[str, Any], *, stream: bool, count: int, model: str = "priced"
+    tokn: Tokn,
+    key: dict[str, Any],
+    *,
+    stream: bool,
+    count: int,
+    model: str = "priced",
+    dialect: str = "chat",
 ) -> dict[str, tuple[int, list[tuple[str, int]]]]:
     """The five hottest functions of each Python process under load."""
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +111,7 @@ def profile(
                 stderr=subprocess.DEVNULL,
             )
         while any(watcher.poll() is None for watcher in watchers.values()):
-            load(tokn, key["key"], stream=stream, count=count, model=model)
+            load(tokn, key["key"], stream=stream, count=count, model=model, dialect=dialect)
         return {name: top_five(Path(folder, name).read_text()) for name in watchers}
 
 

@@ -34,9 +34,10 @@ class _ToolCall(Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    custom: Any = None  # no dialect has a place for it here
 
 
-class _Said(Struct):
+class ChatSaid(Struct):
     """What a chunk's delta or a plain answer's message says."""
 
     content: str | None = None
@@ -44,6 +45,7 @@ class _Said(Struct):
     reasoning_content: Any = None  # servers differ in these two: one that is no text says nothing
     reasoning: Any = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: Any = None  # nor for this
 
 
 class _Top(Struct):
@@ -59,10 +61,12 @@ class _Logprobs(Struct):
     content: list[_Entry] | None = None
 
 
-class _Choice(Struct):
+class ChatChoice(Struct):
+    """What a chunk or a plain answer says of one choice."""
+
     index: int = 0
-    delta: _Said | None = None
-    message: _Said | None = None
+    delta: ChatSaid | None = None
+    message: ChatSaid | None = None
     logprobs: Any = None
     finish_reason: str | None = None
 
@@ -70,7 +74,7 @@ class _Choice(Struct):
 class _Body(Struct):
     """A chunk or a plain answer, as far as another dialect can say it."""
 
-    choices: list[_Choice] = []
+    choices: list[ChatChoice] = []
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -122,8 +126,12 @@ class ChatReader:
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
+        return self.tell(answer.choices)
+
+    def tell(self, choices: list[ChatChoice]) -> bytes:
+        """The same for choices that have been read."""
         out = b""
-        for choice in answer.choices:
+        for choice in choices:
             said = choice.delta or choice.message
             if said is not None:
                 out += self._say(choice, said)
@@ -131,8 +139,14 @@ class ChatReader:
                 out += self._finish(choice.index, choice.finish_reason)
         return out
 
-    def _say(self, choice: _Choice, said: _Said) -> bytes:
+    def _say(self, choice: ChatChoice, said: ChatSaid) -> bytes:
         render, index = self._render, choice.index
+        if choice.logprobs is None and _is_bare(said):  # the usual cases: a text without a call, a call alone
+            if index not in self._calls:
+                if not said.tool_calls:
+                    return render.text(index, said.content or "")
+            elif said.tool_calls and not said.content:
+                return b"".join([self._call(index, call, at) for at, call in enumerate(said.tool_calls)])
         out = b""
         if reasoning := _text(said.reasoning_content) or _text(said.reasoning):
             out += self._tell(index, reasoning, partial(render.reasoning, index, reasoning))
@@ -170,9 +184,13 @@ class ChatReader:
         return b"".join(tell() for _, tell in held)
 
     def _call(self, index: int, delta: _ToolCall, position: int) -> bytes:
-        state = self._calls.setdefault(index, _Calls())
+        state = self._calls.get(index)
+        if state is None:
+            state = self._calls[index] = _Calls()
         place = position if delta.index is None else delta.index
         call = state.calls.get(place)
+        if call is not None and call is state.open:
+            return self._argue(index, state, call, delta)
         if call is None:
             if len(state.calls) >= CALLS_MAX:
                 self.fault = BROKEN_CALL
@@ -184,14 +202,19 @@ class ChatReader:
         fragment = function.arguments or ""
         if fragment:
             call.pieces.append(fragment)
-        if call is state.open:
-            out = self._render.arguments(index, fragment)
-            return out + self._release(state) if state.held and call.whole else out
         if call.told:
             if fragment.strip():
                 self.fault = BROKEN_CALL  # it was told as whole
             return b""
         return self._open(index, state, list(state.calls.values()))
+
+    def _argue(self, index: int, state: _Calls, call: _Call, delta: _ToolCall) -> bytes:
+        """A fragment of the open call, whose id and name have been told."""
+        fragment = (delta.function.arguments if delta.function is not None else None) or ""
+        if fragment:
+            call.pieces.append(fragment)
+        out = self._render.arguments(index, fragment)
+        return out + self._release(state) if state.held and call.whole else out
 
     def _open(self, index: int, state: _Calls, ordered: list[_Call], *, all_of_them: bool = False) -> bytes:
         """Opens the calls whose turn it is: the next one once the one before it is whole."""
@@ -225,6 +248,11 @@ class ChatReader:
             out += self._open(index, state, ordered, all_of_them=True)
             state.open = None
         return out + self._render.finish(index, reason if reason in _ENDS else "stop")
+
+
+def _is_bare(said: ChatSaid) -> bool:
+    """Whether there is nothing but content and calls."""
+    return not (said.reasoning_content or said.reasoning or said.refusal)
 
 
 def _text(value: Any) -> str:

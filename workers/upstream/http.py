@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Protocol
 
-import aiohttp
 import yarl
 
-from runtime.lean import without
+from runtime.lean import uncertified, without
 from workers.upstream.inflate import Inflated, InflateError, inflates
 from workers.upstream.request import UpstreamRequest
+
+with uncertified():  # calls go by a context of their own
+    import aiohttp
 
 with without("pygments"):  # httpx probes for it, for a command line of its own, and loads rich with it
     import httpx

@@ -92,13 +92,15 @@ class ResponsesAnswer:
 
     def text(self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
         """A piece of the open message, or of a new one."""
-        return self._say(choice, text, list(logprobs or ()), refused=False)
+        return self._say(choice, text, logprobs, refused=False)
 
     def refusal(self, choice: int, text: str) -> bytes:
         """The same of a refusal."""
-        return self._say(choice, text, [], refused=True)
+        return self._say(choice, text, None, refused=True)
 
-    def _say(self, choice: int, text: str, logprobs: list[dict[str, Any]], *, refused: bool) -> bytes:
+    def _say(
+        self, choice: int, text: str, logprobs: Sequence[dict[str, Any]] | None, *, refused: bool
+    ) -> bytes:
         out = b"" if self._opened else self.open(choice)
         if not text and not logprobs:
             return out

@@ -1,11 +1,12 @@
 """Owns the items of a Responses answer: the events that each opens, fills and closes with, and what it is at last."""
 
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from schemas.responses.local_tools import APPLY_PATCH, LOCAL_TOOLS
 from schemas.responses.tools import CUSTOM, Named
 from workers.answers.responses.custom import CustomInput
-from workers.answers.responses.events import Events, encode
+from workers.answers.responses.events import Events, encode, escaped, template
 
 DONE: Final = "completed"
 CUT: Final = "incomplete"
@@ -23,7 +24,7 @@ class Item(Protocol):
 class MessageItem:
     """What the model says, or its refusal in its own words."""
 
-    __slots__ = ("_after", "_events", "_head", "_logprobs", "_output", "_text", "_where", "refused")
+    __slots__ = ("_delta", "_events", "_head", "_logprobs", "_name", "_output", "_text", "_where", "refused")
 
     def __init__(self, events: Events, output: int, item_id: str, *, refused: bool) -> None:
         self._events = events
@@ -33,7 +34,8 @@ class MessageItem:
         self._logprobs: list[dict[str, Any]] = []
         self._head = b'"id":%b,"type":"message","status":"' % encode(item_id)
         self._where = b'"item_id":%b,"output_index":%d,"content_index":0,' % (encode(item_id), output)
-        self._after = b"" if refused else b',"logprobs":[]'
+        self._name = b"refusal.delta" if refused else b"output_text.delta"
+        self._delta = template(self._name, self._where + b'"delta":', b"" if refused else b',"logprobs":[]')
 
     def open(self) -> bytes:
         """The item without a word, and its only part."""
@@ -42,13 +44,14 @@ class MessageItem:
         added = event(b"output_item.added", item % (self._output, self._head))
         return added + event(b"content_part.added", b'%b"part":%b' % (self._where, self._part("", b"[]")))
 
-    def say(self, text: str, logprobs: list[dict[str, Any]]) -> bytes:
+    def say(self, text: str, logprobs: Sequence[dict[str, Any]] | None = None) -> bytes:
         """A piece of it."""
         self._text.append(text)
+        if not logprobs:
+            return self._events.fill(self._delta, text)
         self._logprobs += logprobs
-        after = b',"logprobs":' + encode(logprobs) if logprobs else self._after
-        name = b"refusal.delta" if self.refused else b"output_text.delta"
-        return self._events.event(name, b'%b"delta":%b%b' % (self._where, encode(text), after))
+        fields = b'%b"delta":%b,"logprobs":%b' % (self._where, encode(text), encode(logprobs))
+        return self._events.event(self._name, fields)
 
     def close(self, status: str) -> tuple[bytes, bytes]:
         """Its last events, and the item itself as JSON."""
@@ -73,7 +76,7 @@ class MessageItem:
 class ReasoningItem:
     """What a provider shows of its reasoning, as a summary, with what proves it to that provider alone."""
 
-    __slots__ = ("_events", "_head", "_output", "_text", "_where", "blob")
+    __slots__ = ("_delta", "_events", "_head", "_output", "_text", "_where", "blob")
 
     def __init__(self, events: Events, output: int, item_id: str) -> None:
         self._events = events
@@ -81,6 +84,7 @@ class ReasoningItem:
         self._text: list[str] = []
         self._head = b'"id":%b,"type":"reasoning","summary":[' % encode(item_id)
         self._where = b'"item_id":%b,"output_index":%d,"summary_index":0,' % (encode(item_id), output)
+        self._delta = template(b"reasoning_summary_text.delta", self._where + b'"delta":')
         self.blob = ""  # for `encrypted_content`
 
     def open(self) -> bytes:
@@ -91,14 +95,12 @@ class ReasoningItem:
 
     def show(self, text: str) -> bytes:
         """A piece of it."""
-        event = self._events.event
         opened = b""
         if not self._text:
             part = b'%b"part":{"type":"summary_text","text":""}' % self._where
-            opened = event(b"reasoning_summary_part.added", part)
+            opened = self._events.event(b"reasoning_summary_part.added", part)
         self._text.append(text)
-        delta = b'%b"delta":%b' % (self._where, encode(text))
-        return opened + event(b"reasoning_summary_text.delta", delta)
+        return opened + self._events.fill(self._delta, text)
 
     def close(self, status: str) -> tuple[bytes, bytes]:
         """Its last events, and the item itself as JSON."""
@@ -117,7 +119,7 @@ class ReasoningItem:
 class CallItem:
     """A call of a function, or of a custom tool under the caller's own name for it."""
 
-    __slots__ = ("_custom", "_events", "_head", "_named", "_output", "_text", "_where")
+    __slots__ = ("_custom", "_events", "_fragment", "_head", "_named", "_output", "_text", "_where")
 
     def __init__(self, events: Events, output: int, item_id: str, call_id: str, named: Named) -> None:
         self._events = events
@@ -127,14 +129,16 @@ class CallItem:
         self._custom = CustomInput() if named.kind == CUSTOM else None
         kind = b"function_call" if self._custom is None else b"custom_tool_call"
         self._head = b'"id":%b,"type":"%b","status":"%%b","call_id":%b,"name":%b,"%b":%%b%b' % (
-            _escaped(item_id),
+            escaped(encode(item_id)),
             kind,
-            _escaped(call_id),
-            _escaped(named.name),
+            escaped(encode(call_id)),
+            escaped(encode(named.name)),
             b"arguments" if self._custom is None else b"input",
-            b',"namespace":%b' % _escaped(named.namespace) if named.namespace else b"",
+            b',"namespace":%b' % escaped(encode(named.namespace)) if named.namespace else b"",
         )
         self._where = b'"item_id":%b,"output_index":%d,' % (encode(item_id), output)
+        name = b"function_call_arguments" if self._custom is None else b"custom_tool_call_input"
+        self._fragment = template(name + b".delta", self._where + b'"delta":')
 
     def open(self) -> bytes:
         """The call without its arguments."""
@@ -151,10 +155,7 @@ class CallItem:
         return self._delta(fragment)
 
     def _delta(self, text: str) -> bytes:
-        if not text:
-            return b""
-        name = b"function_call_arguments.delta" if self._custom is None else b"custom_tool_call_input.delta"
-        return self._events.event(name, b'%b"delta":%b' % (self._where, encode(text)))
+        return self._events.fill(self._fragment, text) if text else b""
 
     def close(self, status: str) -> tuple[bytes, bytes]:
         """Its last events, and the item itself as JSON."""
@@ -201,8 +202,3 @@ class LocalItem(CallItem):
         event, where = self._events.event, b'"output_index":%d,"item":%b'
         out = event(b"output_item.added", where % (self._output, before))
         return out + event(b"output_item.done", where % (self._output, item)), item
-
-
-def _escaped(text: str) -> bytes:
-    """A text as JSON that is filled in once more."""
-    return encode(text).replace(b"%", b"%%")

@@ -37,6 +37,7 @@ from workers.upstream.sse import EventReader, EventTooLargeError
 
 if TYPE_CHECKING:
     from workers.providers.openai.google_tokens import Tokens
+    from workers.providers.openai.told import Teller
 
 _TOKEN_REFUSED = 401
 _RENEW_S = 2.0  # how long an account is left alone whose token was refused: a new one is minted
@@ -118,13 +119,13 @@ class OpenAI:
 
             return [ResponsesExchange(job)]
         if job.dialect != CHAT and not (job.dialect == COMPLETIONS and model.capabilities.completions):
-            from workers.providers.emulation import emulate  # noqa: PLC0415  needed by few pools
+            from workers.providers.openai.told import tellers  # noqa: PLC0415  needed by few pools
 
-            return emulate(job, model, lambda chat: [self._exchange(chat, model)])
-        return [self._exchange(job, model)]
-
-    def _exchange(self, job: Job, model: Model) -> "OpenAIExchange":
-        return OpenAIExchange(job, model, self._refusals, self._tokens)
+            return [
+                ToldExchange(chat, model, teller, self._refusals, self._tokens)
+                for chat, teller in tellers(job, model)
+            ]
+        return [OpenAIExchange(job, model, self._refusals, self._tokens)]
 
     def thought_ids(self, job: Job) -> list[str]:
         """None: this family keeps its own reasoning."""
@@ -459,6 +460,60 @@ def _framed(fields: dict[str, Raw]) -> bytes:
 def _lowered(before: TokenUsage, told: TokenUsage) -> bool:
     """Whether a later usage says that nothing was read, or nothing said, of what was counted before: it is none then."""
     return bool((before.prompt and not told.prompt) or (before.completion and not told.completion))
+
+
+class ToldExchange(OpenAIExchange):
+    """One chat call whose answer is told to a caller of another dialect. Its job is that of the chat call."""
+
+    __slots__ = ("_teller",)
+
+    def __init__(
+        self,
+        job: Job,
+        model: Model,
+        teller: "Teller",
+        refusals: Refusals,
+        tokens: calling.Tokens | None = None,
+    ) -> None:
+        super().__init__(job, model, refusals, tokens)
+        self._teller = teller
+
+    def request(self, account: AccountSettings) -> UpstreamRequest:
+        """The chat call; forgets what an earlier try has read."""
+        self._teller.restart()
+        self.finished = False
+        return super().request(account)
+
+    def answer(self, body: bytes) -> bytes:
+        """The caller's body; b"" until the last exchange of the job."""
+        chat = super().answer(body)
+        return self._ending(self._teller.say(chat)) if self.fault is None else b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The caller's events for some bytes of the chat stream."""
+        return self._ending(super().feed(data))
+
+    def close(self) -> bytes:
+        """The caller's last events."""
+        return self._ending(super().close())
+
+    def _event(self, event: bytes, out: list[bytes]) -> bool:
+        read = self._teller.read(event)
+        if read is not None:
+            choices, count_bytes = read
+            self.output_bytes += count_bytes
+            out.append(self._teller.tell(choices))
+            return True
+        chat: list[bytes] = []
+        goes_on = super()._event(event, chat)
+        out += map(self._teller.repeat, chat)
+        return goes_on
+
+    def _ending(self, out: bytes) -> bytes:
+        """What was told, with its end once there is one; a fault if it cannot be told."""
+        if self._teller.fault is not None:
+            self.fault, self.finished = self.fault or self._teller.fault, False
+        return out + self._teller.end(self.usage, self.uplifts) if self.finished else out
 
 
 def _output_bytes(choices: Raw) -> int:
