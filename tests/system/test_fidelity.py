@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.catalogue.forwarded import Forwarded
+from schemas.chat import kinds
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import pool_toml
 
@@ -50,19 +51,32 @@ def _object(fields: list[tuple[str, str, str]]) -> str:
 
 
 # JSON as text, so that spaces, duplicate keys, escapes and every digit of a number are the test's own.
-_values = st.recursive(
-    _leaves,
-    lambda inner: st.one_of(
-        st.lists(st.tuples(_spaces, inner), max_size=4).map(_array),
-        st.lists(st.tuples(_spaces, _strings, inner), max_size=4).map(_object),
-    ),
-    max_leaves=12,
-)
+def _arrays(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(st.tuples(_spaces, inner), max_size=4).map(_array)
+
+
+def _objects(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(st.tuples(_spaces, _strings, inner), max_size=4).map(_object)
+
+
+_values = st.recursive(_leaves, lambda inner: st.one_of(_arrays(inner), _objects(inner)), max_leaves=12)
 _deep = st.integers(min_value=50, max_value=400).map(lambda depth: "[" * depth + "]" * depth)
-_names = st.sampled_from(NAMES)
+_lists = st.one_of(_arrays(_values), _deep)
+_of_kind = {kinds.TEXT: _strings, kinds.NUMBER: _numbers, kinds.FLAG: st.sampled_from(["true", "false"])}
+_of_kind |= {kinds.LIST: _lists, kinds.OBJECT: _objects(_values)}
+
+
+def _field(name: str) -> st.SearchStrategy[tuple[str, str]]:
+    """A field with any value of a kind that it takes: another is the gateway's 400."""
+    taken = kinds.CHAT_KINDS.get(name)
+    fitting = [_values, _deep] if taken is None else [st.just("null")]
+    fitting += [values for kind, values in _of_kind.items() if taken is not None and kind in taken]
+    return st.tuples(st.just(name), st.one_of(fitting))
+
+
 # None is a plain call; else the text of a stream's options, empty for none.
 _options = st.sampled_from([None, "", "null", "{}", '{"new_one": 1.50}'])
-_fields = st.lists(st.tuples(_names, st.one_of(_values, _deep)), max_size=6)
+_fields = st.lists(st.sampled_from(NAMES).flatmap(_field), max_size=6)
 
 _raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
