@@ -11,7 +11,7 @@ from workers.answers import costs, terminal
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
-from workers.providers.base import About, Action, Exchange, Fault, Headed, Laborious, Yielding
+from workers.providers.base import About, Action, Exchange, Fault, Laborious, Yielding, heads
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
     ERROR_BODY_BYTES_MAX,
@@ -82,7 +82,7 @@ class Delivery:
                 answer, body = await self._yielded(exchange, answer)
             if not 200 <= answer.status < 300:
                 return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
-            if isinstance(exchange, Headed):
+            if heads(exchange):
                 exchange.head(answer.headers)
             fault = await (self._streamed if self._stream else self._whole)(exchange, answer)
         except UpstreamError as error:

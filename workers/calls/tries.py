@@ -4,7 +4,7 @@ from schemas.bus.frames import Job
 from schemas.bus.usage import Known, Outcome, Try, estimate, estimate_tokens
 from schemas.errors import upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.providers.base import Action, Exchange, Fault, Headed
+from workers.providers.base import Action, Exchange, Fault, heads
 
 HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop leaves behind
 
@@ -80,7 +80,7 @@ class Tries:
         if usage is not NO_USAGE and not _came_to_nothing(exchange, fault):
             self._served.append((usage, known, exchange.uplifts))
             # Providers tell it with usage, or in the head: who reads that starts out from what was asked for.
-            unsaid = exchange.usage is None and not isinstance(exchange, Headed)
+            unsaid = exchange.usage is None and not heads(exchange)
             self.tier_unsaid = unsaid and known is Known.ESTIMATED
 
     def _usage(

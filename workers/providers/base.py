@@ -10,9 +10,10 @@ their models it is also a `Listing`, with a case in `test_lists.py`. A vendor th
 protocol is no family: it is a row of `runtime/catalogue/presets.toml`.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeGuard, runtime_checkable
 
 from msgspec import Struct, structs
 
@@ -22,6 +23,8 @@ from schemas.catalogue.model import Model
 from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
 from workers.upstream.request import UpstreamRequest
+
+EXCHANGE_KINDS_MAX = 64  # classes of exchanges: there are about a dozen
 
 
 class Action(StrEnum):
@@ -139,6 +142,16 @@ class Headed(Protocol):
     def head(self, headers: Mapping[str, str]) -> None:
         """Takes the head in, before any byte of the answer."""
         ...
+
+
+@functools.lru_cache(maxsize=EXCHANGE_KINDS_MAX)
+def _heads(kind: type) -> bool:
+    return issubclass(kind, Headed)
+
+
+def heads(exchange: Exchange) -> TypeGuard[Headed]:
+    """Whether an exchange learns from heads. To look at an object for a protocol costs 20 µs: here, once a class."""
+    return _heads(type(exchange))
 
 
 @runtime_checkable
