@@ -2,7 +2,7 @@
 
 import io
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -27,7 +27,10 @@ ERROR_BODY_BYTES_MAX = 64 * 1024
 ANSWER_BYTES_MAX = 64 * 1024 * 1024  # a plain answer: above any audio or batch of choices
 _READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading from the socket at twice this
 _WHOLE_BYTES_MAX = 256 * 1024  # bodies up to this are written in one piece
-_TARGET = "target"
+# What happened before any byte was sent, and what may have happened at any time: a server that hangs up on a reused
+# connection may have served the call.
+_UNSENT = (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL)
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class UpstreamError(Exception):
@@ -66,87 +69,35 @@ class Upstream(Protocol):
         ...
 
 
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self.read():
-            yield data
-
-    async def read(self) -> bytes:
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise httpx.ReadError(type(error).__name__) from error
-
-    def close(self) -> None:
-        self._response.close()
-
-    async def aclose(self) -> None:
-        self.close()
-
-
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """httpx on aiohttp's connections (httpx's own collapse at 64 callers).
-
-    It sends the path of `extensions["target"]` byte for byte, since that may be what was signed, and it reports as a
-    connect error only what happened before any byte was sent: a server that hangs up on a reused connection may have
-    served the call.
-    """
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends one request; the answer's body is read as it comes, never decompressed."""
-        target = request.extensions.get(_TARGET) or str(request.url)
-        try:
-            response = await self._session.request(
-                request.method,
-                yarl.URL(target, encoded=True),
-                headers=request.headers.multi_items(),
-                data=_payload(request.content),
-                allow_redirects=False,
-            )
-        except aiohttp.ConnectionTimeoutError as error:
-            raise httpx.ConnectTimeout(type(error).__name__) from error
-        except aiohttp.ClientConnectorError as error:
-            raise httpx.ConnectError(type(error).__name__) from error
-        except aiohttp.InvalidURL as error:
-            raise httpx.UnsupportedProtocol(type(error).__name__) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise httpx.ReadError(type(error).__name__) from error
-        body = _Body(response)
-        return httpx.Response(
-            response.status, headers=response.raw_headers, stream=body, extensions={"body": body}
-        )
-
-    async def aclose(self) -> None:
-        """Closes every connection."""
-        await self._session.close()
-
-
 class HttpAnswer:
     """An answer over HTTP."""
 
-    __slots__ = ("_body", "headers", "status")
+    __slots__ = ("_response", "headers", "status")
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self._body: _Body = response.extensions["body"]
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = _told(response.raw_headers)
+        self._response = response
 
     async def read(self) -> bytes:
         """The bytes that have come since the last read; b"" at the end. Raises UpstreamError."""
         try:
-            return await self._body.read()
-        except httpx.HTTPError as error:
-            raise UpstreamError(str(error), sent=True) from error
+            return await self._response.content.readany()
+        except _BROKEN as error:
+            raise UpstreamError(type(error).__name__, sent=True) from error
 
     def close(self) -> None:
         """Gives the connection back if the body was read to its end, else hangs up at once."""
-        self._body.close()
+        self._response.close()
+
+
+def _told(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by their names in lower case. A name that comes twice has both values, as lists in headers are written."""
+    found: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("ascii", "replace").lower(), value.decode("utf-8", "replace")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
 
 
 class _UnpackedAnswer(Inflated):
@@ -180,7 +131,8 @@ class HttpUpstream:
             ssl=httpx.create_ssl_context(),
             socket_factory=_socket,
         )
-        session = aiohttp.ClientSession(
+        # Each call has its own deadlines, which end its task.
+        self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(connect=CONNECT_S, sock_connect=CONNECT_S),
@@ -189,38 +141,30 @@ class HttpUpstream:
             read_bufsize=_READ_BUFFER_BYTES,
             trust_env=False,
         )
-        # The transport is used directly: a client adds redirects, cookies and auth flows, none of which may happen
-        # here, for a quarter of a call's CPU. Each call has its own deadlines, which end its task.
-        self._transport = AiohttpTransport(session)
 
     async def open(self, request: UpstreamRequest) -> UpstreamAnswer:
         """Sends a request and waits for the head of its answer. Raises UpstreamError."""
-        made = httpx.Request(
-            request.method,
-            _url(request.url),
-            headers={"Accept-Encoding": "identity", "User-Agent": "tokn", **request.headers},
-            content=request.body,
-            extensions={_TARGET: request.url},
-        )
         try:
-            response = await self._transport.handle_async_request(made)
-        except (
-            httpx.ConnectTimeout,
-            httpx.ConnectError,
-            httpx.UnsupportedProtocol,
-            httpx.InvalidURL,
-        ) as error:
-            timeout = isinstance(error, httpx.ConnectTimeout)
-            raise UpstreamError(f"cannot connect: {error}", sent=False, timeout=timeout) from error
-        except httpx.HTTPError as error:
-            raise UpstreamError(f"no answer: {error}", sent=True) from error
+            response = await self._session.request(
+                request.method,
+                _url(request.url),
+                headers={"Accept-Encoding": "identity", "User-Agent": "tokn", **request.headers},
+                data=_payload(request.body),
+                allow_redirects=False,
+            )
+        except _UNSENT as error:
+            timeout = isinstance(error, aiohttp.ConnectionTimeoutError)
+            message = f"cannot connect: {type(error).__name__}"
+            raise UpstreamError(message, sent=False, timeout=timeout) from error
+        except _BROKEN as error:
+            raise UpstreamError(f"no answer: {type(error).__name__}", sent=True) from error
         answer = HttpAnswer(response)
         encoding = answer.headers.get("content-encoding", "identity")
         return answer if encoding == "identity" else _unpacked(answer, encoding)
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        await self._transport.aclose()
+        await self._session.close()
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -241,8 +185,9 @@ def _payload(content: bytes) -> bytes | io.BytesIO | None:
 
 
 @lru_cache(maxsize=256)
-def _url(text: str) -> httpx.URL:
-    return httpx.URL(text)
+def _url(text: str) -> yarl.URL:
+    """An address whose path goes out byte for byte, since that may be what was signed."""
+    return yarl.URL(text, encoded=True)
 
 
 async def read_all(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
