@@ -5,7 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
+LOCKS = [
+    *ROOT.glob("*.lock"),
+    *(path for name in ("tests", "tools") for path in (ROOT / name).rglob("*.lock")),
+    *(ROOT / "tests").rglob("package-lock.json"),
+]
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
@@ -24,3 +31,9 @@ def test_services_and_tests_run_on_the_same_versions():
     """Every pin of the services' lock file is a pin of the tests'."""
     assert pins("requirements.lock")
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_lock_names_a_host(lock):
+    """A lock file has names, versions and hashes: whence they come is the machine's affair, and who is paid theirs."""
+    assert "://" not in lock.read_text()
