@@ -158,6 +158,7 @@ class Answered:
         self.frames: list[Frame] = []
         self.times: list[float] = []
         self.worker_id = ""
+        self._untold: list[Control] = []  # for the worker, before it has accepted
         self.next_seq = 0
         self.gap = False
         self.credit = True
@@ -200,6 +201,7 @@ class Answered:
         if isinstance(frame, Accept):
             self.worker_id = frame.worker_id
             assert message.reply == subjects.control(frame.worker_id)
+            self._tell()
             self._edge.send_parts(self)
         if self.credit:
             self.give_credit()
@@ -215,8 +217,13 @@ class Answered:
         self.control(Cancel(self.job.request_id, self.job.attempt))
 
     def control(self, message: Control) -> None:
-        """Tells the worker something."""
-        self._edge.bus.publish(subjects.control(self.worker_id), encode(message))
+        """Tells the worker something, once it is known who that is: a test may see the upstream's side of a call first."""
+        self._untold.append(message)
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._untold and self.worker_id:
+            self._edge.bus.publish(subjects.control(self.worker_id), encode(self._untold.pop(0)))
 
     async def end(self, deadline_s: float = DEADLINE_S) -> "Answered":
         """Waits for the last frame."""
