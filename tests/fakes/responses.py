@@ -1,15 +1,22 @@
 """Owns a strict upstream that speaks the Responses dialect: the stage of a provider that says the usual answers in it."""
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from tests.fakes import openai
 from tests.fakes.dialects import Answer
-from tests.fakes.families import model_toml, pool_toml
+from tests.fakes.families import PROVIDERS, config, model_toml, pool_toml, stages
 from tests.fakes.stages import PACE_S, OpenAIStage
 
 NATIVE = "native"  # the pool and the model of such a provider
+WAYS = (*PROVIDERS, NATIVE)
+LOOK = {
+    "type": "function",
+    "name": "look",
+    "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
+}
 PLAIN = {"status": "completed", "error": None, "incomplete_details": None, "store": False}
 PRIVATE = ("client_metadata", "models", "n", "previous_response_id", "usage")
 
@@ -167,3 +174,15 @@ def native_toml(stage: ResponsesStage) -> str:
     """Its pool and its model in tokn.toml."""
     pool = pool_toml(NATIVE, "openai", [stage.account]).replace("rate", "responses = true\nrate", 1)
     return pool + model_toml(NATIVE, NATIVE, "gpt-x")
+
+
+@contextlib.contextmanager
+def every_stage() -> Iterator[dict[str, list[Any]]]:
+    """One fake of each provider, and one that speaks the dialect itself, by WAYS."""
+    with stages() as made, ResponsesStage() as native:
+        yield made | {NATIVE: [native]}
+
+
+def every_toml(played: dict[str, list[Any]]) -> str:
+    """The pools and models of all of them in tokn.toml."""
+    return config(played) + native_toml(played[NATIVE][0])

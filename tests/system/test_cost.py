@@ -12,9 +12,9 @@ from msgspec import Struct
 from schemas.money.pricing import TokenUsage
 from tests.fakes import dialects, gemini, openai
 from tests.fakes.dialects import Answer, counted
-from tests.fakes.families import PROVIDERS, by_hand, config, stages
+from tests.fakes.families import PROVIDERS, by_hand
 from tests.fakes.receipts import receipt
-from tests.fakes.responses import NATIVE, ResponsesStage, native_toml
+from tests.fakes.responses import NATIVE, every_stage, every_toml
 from tests.fakes.tokn import Tokn
 
 pytestmark = pytest.mark.system
@@ -62,14 +62,14 @@ class Told(Struct):
 @pytest.fixture(scope="module")
 def played():
     """One fake of each provider, and one that speaks Responses itself."""
-    with stages() as made, ResponsesStage() as native:
-        yield made | {NATIVE: [native]}
+    with every_stage() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def settings(played):
     """A deployment of all of them, and the sandbox."""
-    return config(played) + native_toml(played[NATIVE][0]) + '[pools.sandbox]\nprovider = "sandbox"\n'
+    return every_toml(played) + '[pools.sandbox]\nprovider = "sandbox"\n'
 
 
 @pytest.fixture(scope="module")

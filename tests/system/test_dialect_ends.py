@@ -17,7 +17,6 @@ from tests.fakes.caller import Seen, call, session
 from tests.fakes.dialects import Answer, counted
 from tests.fakes.families import (
     PICTURES,
-    PROVIDERS,
     RATE,
     UPSTREAMS,
     by_hand,
@@ -26,14 +25,13 @@ from tests.fakes.families import (
     stages,
 )
 from tests.fakes.receipts import receipt
-from tests.fakes.responses import NATIVE, ResponsesStage
+from tests.fakes.responses import NATIVE, WAYS, ResponsesStage
 from tests.fakes.spoken import CHAT, COMPLETIONS, MESSAGES, PATHS, RESPONSES, TALKING, question
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn
 
 pytestmark = pytest.mark.system
 
-WAYS = (*PROVIDERS, NATIVE)
 # A dialect and who answers: what each family speaks itself, and translations of each to each kind of caller.
 PAIRS = (
     (CHAT, "openai"),

@@ -9,8 +9,8 @@ from schemas.money.pricing import TokenUsage
 from tests.fakes import embeddings, frameworks, openai
 from tests.fakes.clients import block, variables
 from tests.fakes.dialects import Answer
-from tests.fakes.families import PROVIDERS, config, pool_toml, stages
-from tests.fakes.responses import NATIVE, ResponsesStage, native_toml
+from tests.fakes.families import PROVIDERS, pool_toml
+from tests.fakes.responses import NATIVE, every_stage, every_toml
 from tests.fakes.stages import OpenAIStage
 from tests.fakes.tokn import Tokn
 
@@ -43,15 +43,15 @@ class LibraryStage(OpenAIStage):
 def played():
     """One fake of each provider, one that speaks Responses itself, and one that embeds."""
     frameworks.install()
-    with stages() as made, ResponsesStage() as native, LibraryStage() as library:
-        yield made | {NATIVE: [native], LIBRARY: [library]}
+    with every_stage() as made, LibraryStage() as library:
+        yield made | {LIBRARY: [library]}
 
 
 @pytest.fixture(scope="module")
 def tokn(played, tmp_path_factory):
     """`tokn up` with all of them; OpenAI's own ids are those of the one that embeds."""
     text = pool_toml(LIBRARY, "openai", [played[LIBRARY][0].account])
-    text += config(played) + native_toml(played[NATIVE][0])
+    text += every_toml(played)
     with Tokn(tmp_path_factory.mktemp("frameworks") / "data", text) as running:
         yield running
         assert running.audit()["ok"] is True

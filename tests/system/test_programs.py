@@ -8,13 +8,12 @@ from msgspec import structs
 from schemas.money.pricing import TokenUsage
 from tests.fakes import programs
 from tests.fakes.dialects import Answer
-from tests.fakes.families import PROVIDERS, config, stages
-from tests.fakes.responses import NATIVE, ResponsesStage, native_toml
+from tests.fakes.families import PROVIDERS
+from tests.fakes.responses import NATIVE, WAYS, every_stage, every_toml
 from tests.fakes.tokn import Tokn
 
 pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(600)]
 
-WAYS = (*PROVIDERS, NATIVE)
 MADE = "made.txt"
 PATCH = f"*** Begin Patch\n*** Update File: {MADE}\n@@\n first\n-old\n+new\n*** End Patch"
 
@@ -47,14 +46,14 @@ every_way = pytest.mark.parametrize("way", WAYS)
 def played():
     """One fake of each provider, and one that speaks Responses itself."""
     programs.install()
-    with stages() as made, ResponsesStage() as native:
-        yield made | {NATIVE: [native]}
+    with every_stage() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def tokn(played, tmp_path_factory):
     """`tokn up` with all of them."""
-    text = config(played) + native_toml(played[NATIVE][0])
+    text = every_toml(played)
     with Tokn(tmp_path_factory.mktemp("programs") / "data", text) as running:
         yield running
         assert running.audit()["ok"] is True

@@ -8,14 +8,13 @@ import pytest
 
 from schemas.money.pricing import TokenUsage
 from tests.fakes.dialects import Answer, counted
-from tests.fakes.families import PROVIDERS, by_hand, config, stages
+from tests.fakes.families import by_hand
 from tests.fakes.receipts import receipt
-from tests.fakes.responses import NATIVE, ResponsesStage, native_toml
+from tests.fakes.responses import LOOK, NATIVE, WAYS, every_stage, every_toml
 from tests.fakes.tokn import Tokn, wait_for
 
 pytestmark = pytest.mark.system
 
-WAYS = (*PROVIDERS, NATIVE)
 USER = {"role": "user", "content": "Look at x and y."}
 CALLS = Answer(
     ("Look", "ing."),
@@ -23,11 +22,6 @@ CALLS = Answer(
     (("call_a", "look", {"at": "x"}), ("call_b", "look", {"at": "y"})),
 )
 DONE = Answer(("All ", "done."), TokenUsage(input=150, output=5))
-LOOK = {
-    "type": "function",
-    "name": "look",
-    "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
-}
 every_way = pytest.mark.parametrize("way", WAYS)
 streamed_or_plain = pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
 
@@ -35,14 +29,14 @@ streamed_or_plain = pytest.mark.parametrize("stream", [True, False], ids=["strea
 @pytest.fixture(scope="module")
 def played():
     """One fake of each provider, and one that speaks the dialect itself."""
-    with stages() as made, ResponsesStage() as native:
-        yield made | {NATIVE: [native]}
+    with every_stage() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def tokn(played, tmp_path_factory):
     """`tokn up` with all of them."""
-    text = config(played) + native_toml(played[NATIVE][0])
+    text = every_toml(played)
     with Tokn(tmp_path_factory.mktemp("references") / "data", text) as running:
         yield running
         assert running.audit()["ok"] is True

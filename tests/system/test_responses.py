@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from schemas.money.pricing import TokenUsage
 from tests.fakes.dialects import SIGNATURE, Answer, counted
-from tests.fakes.families import PROVIDERS, by_hand, config, stages
+from tests.fakes.families import PROVIDERS, by_hand
 from tests.fakes.node import NodeSdk
 from tests.fakes.receipts import receipt
-from tests.fakes.responses import NATIVE, ResponsesStage, native_toml
+from tests.fakes.responses import LOOK, NATIVE, WAYS, every_stage, every_toml
 from tests.fakes.tokn import Tokn
 
 pytestmark = pytest.mark.system
@@ -27,7 +27,6 @@ class Place(BaseModel):
     city: str
 
 
-WAYS = (*PROVIDERS, NATIVE)
 SAY = "hello " * 100
 TEXT = Answer(("Hel", "lo", " there."), TokenUsage(input=101, cached=33, output=12))
 CALLS = Answer(
@@ -35,11 +34,6 @@ CALLS = Answer(
     TokenUsage(input=120, cached=20, output=30),
     (("call_a", "look", {"at": "x"}), ("call_b", "look", {"at": "y"})),
 )
-TOOL = {
-    "type": "function",
-    "name": "look",
-    "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
-}
 every_way = pytest.mark.parametrize("way", WAYS)
 streamed_or_plain = pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
 
@@ -47,14 +41,14 @@ streamed_or_plain = pytest.mark.parametrize("stream", [True, False], ids=["strea
 @pytest.fixture(scope="module")
 def played():
     """One fake of each provider, and one that speaks the dialect itself."""
-    with stages() as made, ResponsesStage() as native:
-        yield made | {NATIVE: [native]}
+    with every_stage() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def tokn(played, tmp_path_factory):
     """`tokn up` with all of them, and the sandbox."""
-    text = config(played) + native_toml(played[NATIVE][0])
+    text = every_toml(played)
     text += '[pools.sandbox]\nprovider = "sandbox"\nwords_per_s = 100000\n'
     with Tokn(tmp_path_factory.mktemp("responses") / "data", text) as running:
         yield running
@@ -111,7 +105,7 @@ def test_a_tool_loop(played, sdk, way, stream):
     stage = played[way][0]
     stage.play(CALLS)
     said: list[Any] = [{"role": "user", "content": SAY}]
-    first, _ = ask(sdk, stream=stream, model=way, input=said, tools=[TOOL])
+    first, _ = ask(sdk, stream=stream, model=way, input=said, tools=[LOOK])
     calls = [item for item in first.output if item.type == "function_call"]
     assert [(call.name, json.loads(call.arguments)) for call in calls] == [
         ("look", {"at": "x"}),
@@ -121,7 +115,7 @@ def test_a_tool_loop(played, sdk, way, stream):
     said += [item.model_dump(exclude_none=True) for item in first.output]
     said += [{"type": "function_call_output", "call_id": call.call_id, "output": "seen"} for call in calls]
     stage.play(TEXT)
-    answer, _ = ask(sdk, stream=stream, model=way, input=said, tools=[TOOL])
+    answer, _ = ask(sdk, stream=stream, model=way, input=said, tools=[LOOK])
     assert answer.output_text == "Hello there."
     assert json.dumps(stage.bodies[-1]).count("seen") == 2
     assert "Looking." in json.dumps(stage.bodies[-1])
@@ -235,7 +229,7 @@ def test_the_cost_is_what_is_billed(played, http, way):
 def test_what_goes_no_further_is_named(played, http):
     """In a header, by its place; the call is served."""
     played["gemini"][0].play(TEXT)
-    body = {"model": "gemini", "input": SAY, "tools": [TOOL, {"type": "web_search"}, {"type": "mcp"}]}
+    body = {"model": "gemini", "input": SAY, "tools": [LOOK, {"type": "web_search"}, {"type": "mcp"}]}
     answer = http.post("/v1/responses", json=body | {"client_metadata": {"a": "b"}, "prompt_cache_key": "k"})
     assert answer.status_code == 200
     assert set(answer.headers["x-tokn-ignored"].split(",")) == {
@@ -300,7 +294,7 @@ def test_signatures_come_back_to_their_own_model_alone(played, sdk, carried):
     """Carried by the caller as a sealed text, or kept by the ids of its calls; another family is never shown them."""
     played["gemini"][0].play(CALLS)
     include = ["reasoning.encrypted_content"] if carried else []
-    first, _ = ask(sdk, stream=True, model="gemini", input=SAY, tools=[TOOL], include=include)
+    first, _ = ask(sdk, stream=True, model="gemini", input=SAY, tools=[LOOK], include=include)
     sealed = [item.encrypted_content for item in first.output if item.type == "reasoning"]
     assert all(text.startswith("tokn1.") for text in sealed)
     assert len(sealed) == carried
@@ -313,7 +307,7 @@ def test_signatures_come_back_to_their_own_model_alone(played, sdk, carried):
     ]
     for way in ("gemini", "anthropic", NATIVE):
         played[way][0].play(TEXT)
-        ask(sdk, stream=False, model=way, input=said, tools=[TOOL], include=include)
+        ask(sdk, stream=False, model=way, input=said, tools=[LOOK], include=include)
         sent = json.dumps(played[way][0].bodies[-1])
         assert (f'"thoughtSignature": "{SIGNATURE}"' in sent) == (way == "gemini")
         assert "tokn1." not in sent
@@ -341,7 +335,7 @@ def test_the_sdk_of_node(played, tokn, node, way):
     made = []
     for step, stream in (("responses", False), ("response", True)):
         played[way][0].play(CALLS)
-        body = {"model": way, "input": SAY, "tools": [TOOL], "stream": stream}
+        body = {"model": way, "input": SAY, "tools": [LOOK], "stream": stream}
         made.append(node.call(step, body, tokn.key)["ok"])
     plain, streamed = ([(item["type"], item["status"]) for item in one["output"]] for one in made)
     assert plain == streamed == [("message", "completed"), *[("function_call", "completed")] * 2]
