@@ -72,9 +72,14 @@ class UsageEvent(Struct, frozen=True, array_like=True):
     )
 
 
+def utf8_bytes(text: str) -> int:
+    """How long a text of an answer is, as estimates count it."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def countable(event: UsageEvent) -> bool:
     """Whether an event's numbers of tokens can be believed; if not, the books park it and bill nothing."""
-    if not _in_range(event.usage) or not all(_in_range(one.usage) for one in event.tries):
+    if not in_range(event.usage) or not all(in_range(one.usage) for one in event.tries):
         return False
     if len(event.tries) <= 1:
         return True
@@ -82,7 +87,8 @@ def countable(event: UsageEvent) -> bool:
     return max(sums) <= TOKENS_MAX
 
 
-def _in_range(usage: TokenUsage) -> bool:
+def in_range(usage: TokenUsage) -> bool:
+    """Whether each class of tokens has a number that can be believed."""
     counts = astuple(usage)
     return bool(min(counts) >= 0 and max(counts) <= TOKENS_MAX)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from schemas.bus.usage import utf8_bytes
 from schemas.chat.request import CHAT
 from workers.answers.choices import Choice, ChoicesAnswer, Kind, Tool, encode
 
@@ -66,7 +67,7 @@ class ChatAnswer(ChoicesAnswer):
             return b""
         state = self._choices[choice]
         state.tool_empty = False
-        self.output_bytes += len(fragment) if fragment.isascii() else len(fragment.encode())
+        self.output_bytes += utf8_bytes(fragment)
         if self._reply.plain:
             state.tools[-1].arguments.append(fragment)
             return b""

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.bus.frames import Job
+from schemas.bus.usage import utf8_bytes
 from schemas.chat.usage_object import usage_object
 from schemas.dialects.blobs import Blob
 from schemas.money.pricing import NO_USAGE, TokenUsage
@@ -143,7 +144,7 @@ class ChoicesAnswer(ABC):
         if not text and not logprobs:
             return opened
         state = self._choices[choice]
-        self.output_bytes += len(text) if text.isascii() else len(text.encode())
+        self.output_bytes += utf8_bytes(text)
         reply = self._reply
         if reply.plain:
             state.content.append(text)

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.bus.frames import Job
+from schemas.bus.usage import utf8_bytes
 from schemas.dialects.blobs import Blob, seal
 from schemas.dialects.messages.counting import likely_tokens
 from schemas.dialects.messages.names import told_id, told_name
@@ -120,7 +121,7 @@ class MessagesAnswer:
         if not text:
             return self.open(choice)
         opened = b"" if self._kind == "text" else self._begin("text", {"type": "text", "text": ""})
-        self.output_bytes += len(text) if text.isascii() else len(text.encode())
+        self.output_bytes += utf8_bytes(text)
         return opened + self._piece(text)
 
     def refusal(self, choice: int, text: str) -> bytes:
@@ -181,7 +182,7 @@ class MessagesAnswer:
         if not fragment:
             return b""
         self._tool_empty = False
-        self.output_bytes += len(fragment) if fragment.isascii() else len(fragment.encode())
+        self.output_bytes += utf8_bytes(fragment)
         return self._piece(fragment) if self._kind == "tool_use" else b""
 
     def tool_end(self, choice: int) -> bytes:

@@ -1,13 +1,10 @@
-"""Owns which figures of tokens are believed, and what stands for those that are missing: an estimate."""
+"""Owns which figures of tokens are believed, and what stands for those that are missing: an estimate.
 
-from typing import Final
+What the books refuse would be free, so no more is believed than they take.
+"""
 
-from msgspec import structs
-
-from schemas.bus.usage import estimate, estimate_tokens
+from schemas.bus.usage import TOKENS_MAX, estimate, estimate_tokens, in_range
 from schemas.money.pricing import TokenUsage
-
-TOKENS_MAX: Final = 10**9  # what the books take of one call: what they refuse would be free
 
 
 def is_count(tokens: int | None) -> bool:
@@ -17,8 +14,7 @@ def is_count(tokens: int | None) -> bool:
 
 def believed(usage: TokenUsage) -> TokenUsage | None:
     """The usage, or None if a class of it cannot be."""
-    counts = structs.astuple(usage)
-    return usage if min(counts) >= 0 and max(counts) <= TOKENS_MAX else None
+    return usage if in_range(usage) else None
 
 
 def counted_on(usage: TokenUsage, output_bytes: int, output_max: int) -> TokenUsage:

@@ -7,6 +7,7 @@ from msgspec import Raw, Struct
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
+from schemas.bus.usage import TOKENS_MAX
 from schemas.catalogue.model import Model
 from schemas.catalogue.vectors import Vectors
 from schemas.embeddings.priced import FLOAT_BYTES_MAX
@@ -16,7 +17,6 @@ from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.answers.vectors import VectorError, VectorsAnswer
 from workers.providers.base import Action, Fault, RefusedError
-from workers.providers.counts import TOKENS_MAX
 from workers.providers.faults import NONSENSE
 from workers.upstream.request import UpstreamRequest
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from schemas.catalogue.model import Model
 from schemas.chat.request import ChatRequest, FunctionCall, Message, Part, TextPart, ToolCall
 from schemas.chat.toolsets import TOOL_NAME
-from schemas.dialects.messages.names import told_name
+from schemas.dialects.messages.names import told_apart
 from workers.answers.base import Answer
 
 
@@ -65,15 +65,7 @@ def _names(request: ChatRequest, model: Model) -> dict[str, str]:
     refused = [
         name for name in known if not (TOOL_NAME.fullmatch(name) and pattern.fullmatch(name) is not None)
     ]
-    names: dict[str, str] = {}
-    for name in refused:
-        spelt, new = name, told_name(name)
-        while new in known:  # another tool has that very name
-            spelt += " "
-            new = told_name(spelt)
-        known[new] = None
-        names[name] = new
-    return names
+    return told_apart(refused, known)
 
 
 def _known(request: ChatRequest) -> Iterator[str]:

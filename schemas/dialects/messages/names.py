@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -19,6 +20,19 @@ def told_name(name: str) -> str:
     cleaned = _OTHER.sub("_", name)
     start = cleaned if _NAME.match(cleaned) else f"_{cleaned}"
     return f"{start[:_KEPT_CHARS]}_{_digest(name)[:8]}"
+
+
+def told_apart(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """How some of the `known` names are told, by their own: each in its way, and none as another tool is called."""
+    taken, told = set(known), dict[str, str]()
+    for name in names:
+        spelt, new = name, told_name(name)
+        while new in taken:  # another tool has that very name
+            spelt += " "
+            new = told_name(spelt)
+        taken.add(new)
+        told[name] = new
+    return told
 
 
 def told_id(call_id: str, chars_max: int = ID_CHARS_MAX) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
+from schemas.bus.usage import utf8_bytes
 from schemas.dialects.blobs import Blob, seal
 from schemas.money.pricing import TokenUsage
 from schemas.responses.local_tools import LOCAL_TOOLS
@@ -104,7 +105,7 @@ class ResponsesAnswer:
         out = b"" if self._opened else self.open(choice)
         if not text and not logprobs:
             return out
-        self.output_bytes += len(text) if text.isascii() else len(text.encode())
+        self.output_bytes += utf8_bytes(text)
         item = self._item
         if not isinstance(item, MessageItem) or item.refused is not refused:
             out += self._close(DONE)
@@ -161,7 +162,7 @@ class ResponsesAnswer:
         if not fragment or not isinstance(self._item, CallItem):
             return b""
         self._tool_empty = False
-        self.output_bytes += len(fragment) if fragment.isascii() else len(fragment.encode())
+        self.output_bytes += utf8_bytes(fragment)
         return self._item.argue(fragment)
 
     def tool_end(self, choice: int) -> bytes:

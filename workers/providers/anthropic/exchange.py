@@ -7,7 +7,7 @@ import msgspec
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.dialects.blobs import Blob
-from schemas.json import UNREADABLE, mending, paired
+from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import Answer
 from workers.providers.anthropic import answer as wire
@@ -138,9 +138,9 @@ class AnthropicExchange:
         out: list[bytes] = []
         for raw in events:
             try:
-                out.append(self._read(raw))
+                out.append(mending(self._read, raw))
             except UNREADABLE:
-                out.append(self._reread(raw))
+                self.fault = NONSENSE
             if self._over():
                 break
         self.output_bytes = self._render.output_bytes
@@ -159,17 +159,6 @@ class AnthropicExchange:
         if not self._over():
             self.fault = CUT
         return out
-
-    def _reread(self, raw: bytes) -> bytes:
-        """The caller's events for one that could not be read, if no more than half a character is wrong with it."""
-        mended = paired(raw)
-        try:
-            if mended is not raw:
-                return self._read(mended)
-        except UNREADABLE:
-            pass
-        self.fault = NONSENSE
-        return b""
 
     def _over(self) -> bool:
         return self.finished or self.fault is not None

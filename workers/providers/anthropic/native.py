@@ -9,13 +9,14 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
+from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.fields import FLAGGED, allowed_betas
 from schemas.dialects.messages.native import cleaned
 from schemas.dialects.messages.request import Metadata, Thinking
 from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid
-from schemas.json import UNREADABLE, paired
+from schemas.json import UNREADABLE, mending
 from workers.answers import answers
 from workers.answers.costs import cost
 from workers.answers.messages import message_id
@@ -117,12 +118,7 @@ class NativeExchange(AnthropicExchange):
     def answer(self, body: bytes) -> bytes:
         """The message, whole."""
         try:
-            message = wire.decode_message(body)
-        except UNREADABLE:
-            body = paired(body)
-        try:
-            fields = _decode_fields(body)
-            message = wire.decode_message(body)
+            message, fields = mending(_whole, body)
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
@@ -192,7 +188,7 @@ class NativeExchange(AnthropicExchange):
     def _hear(self, *texts: str | None) -> None:
         for text in texts:
             if text:
-                self._render.output_bytes += len(text) if text.isascii() else len(text.encode())
+                self._render.output_bytes += utf8_bytes(text)
 
     def _stopped(self, stop: bytes) -> bytes:
         if self._reason is None:
@@ -217,6 +213,10 @@ class NativeExchange(AnthropicExchange):
             return fields
         usage = _decode_fields(fields.pop("usage")) | cost(self._job)
         return fields | {"usage": Raw(_encode(usage))}
+
+
+def _whole(body: bytes) -> tuple[wire.Message, Fields]:
+    return wire.decode_message(body), _decode_fields(body)
 
 
 def _called(block: Raw, names: Mapping[str, str]) -> Raw:

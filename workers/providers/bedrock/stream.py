@@ -1,10 +1,11 @@
 """Owns one call of Bedrock, whatever its API: signing, the frames of its stream, and what a call has said so far."""
 
+from functools import partial
 from typing import Final
 
 from runtime.settings.settings import AccountSettings
 from schemas.catalogue.model import Model
-from schemas.json import UNREADABLE, paired
+from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.providers.base import Fault
@@ -69,12 +70,7 @@ class BedrockExchange:
             for head, payload in self._buffer.frames(data):
                 if head.kind == "event":
                     self._begun = True
-                    try:
-                        out.append(self._event(head.name, payload))
-                    except UNREADABLE:
-                        if (mended := paired(payload)) is payload:
-                            raise
-                        out.append(self._event(head.name, mended))
+                    out.append(mending(partial(self._event, head.name), payload))
                 else:
                     self.fault = fault_of_exception(head.name, payload, head.message, begun=self._begun)
                 if self.fault is not None or self.finished:

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct, structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
+from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.model import Model
 from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
@@ -528,27 +529,23 @@ def _output_bytes(choices: Raw) -> int:
         if said is not None:
             total += _said_bytes(said)
         elif choice.text:
-            total += _utf8_bytes(choice.text)
+            total += utf8_bytes(choice.text)
     return total
 
 
 def _said_bytes(said: _Said) -> int:
-    total = _utf8_bytes(said.content) if said.content else 0
+    total = utf8_bytes(said.content) if said.content else 0
     for text in (said.refusal, said.reasoning_content or said.reasoning):
         if text:
-            total += _utf8_bytes(text)
+            total += utf8_bytes(text)
     if said.function_call is not None and said.function_call.arguments:
-        total += _utf8_bytes(said.function_call.arguments)
+        total += utf8_bytes(said.function_call.arguments)
     for call in said.tool_calls or ():
         if call.function is not None and call.function.arguments:
-            total += _utf8_bytes(call.function.arguments)
+            total += utf8_bytes(call.function.arguments)
         elif call.custom is not None and call.custom.input:
-            total += _utf8_bytes(call.custom.input)
+            total += utf8_bytes(call.custom.input)
     return total
-
-
-def _utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _absent(fields: dict[str, Raw], key: str) -> bool:

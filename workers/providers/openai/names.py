@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.chat.toolsets import TOOL_NAME
-from schemas.dialects.messages.names import told_name
+from schemas.dialects.messages.names import told_apart
 from schemas.json import UNREADABLE
 
 
@@ -61,12 +61,8 @@ class Names:
         known = dict.fromkeys(_found(body))
         self._told: dict[bytes, bytes] = {}  # as JSON has them, between the quotes
         self._own: dict[bytes, bytes] = {}
-        for name in [name for name in known if TOOL_NAME.fullmatch(name) is None]:
-            spelt, told = name, told_name(name)
-            while told in known:  # another tool has that very name
-                spelt += " "
-                told = told_name(spelt)
-            known[told] = None
+        refused = [name for name in known if TOOL_NAME.fullmatch(name) is None]
+        for name, told in told_apart(refused, known).items():
             self._own[told.encode()] = msgspec.json.encode(name)[1:-1]
             for written in (msgspec.json.encode(name), json.dumps(name).encode()):
                 self._told[written[1:-1]] = told.encode()

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.bus.frames import Job
+from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
@@ -106,17 +107,13 @@ def _is_plain(said: ChatSaid) -> bool:
 
 
 def _output_bytes(said: ChatSaid) -> int:
-    count = _utf8_bytes(said.content) if said.content else 0
+    count = utf8_bytes(said.content) if said.content else 0
     if said.refusal:
-        count += _utf8_bytes(said.refusal)
+        count += utf8_bytes(said.refusal)
     if said.reasoning_content:
-        count += _utf8_bytes(said.reasoning_content)
+        count += utf8_bytes(said.reasoning_content)
     if said.tool_calls is not None:
         for call in said.tool_calls:
             if call.function is not None and call.function.arguments:
-                count += _utf8_bytes(call.function.arguments)
+                count += utf8_bytes(call.function.arguments)
     return count
-
-
-def _utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.bus.usage import TOKENS_MAX
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
-from workers.providers.counts import TOKENS_MAX
 
 
 class _PromptDetails(Struct):

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.bus.usage import TOKENS_MAX
 from schemas.json import UNREADABLE
-from workers.providers.counts import TOKENS_MAX
 from workers.providers.openai.money import is_money
 
 _PROMPT: Final = "prompt_tokens"

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct, structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
+from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.priced import RequestError
@@ -255,7 +256,7 @@ class ResponsesExchange:
     def _piece(self, event: _Event, raw: bytes) -> bytes:
         """An event of the answer's own content, counted and as the caller gets it."""
         if isinstance(event.delta, str):
-            self.output_bytes += len(event.delta) if event.delta.isascii() else len(event.delta.encode())
+            self.output_bytes += utf8_bytes(event.delta)
         elif event.item:
             self.output_bytes = self._items.heard(event.type, event.item, self.output_bytes)
         return raw if self._marking is None else self._marking.event(raw)

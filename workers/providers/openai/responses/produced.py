@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.bus.usage import utf8_bytes
 from schemas.json import UNREADABLE
 
 _ADDED: Final = "response.output_item.added"
@@ -70,7 +71,7 @@ def _item_bytes(raw: Raw) -> int:
     said = [text for parts in (item.content, item.summary) for text in _texts(parts)]
     said += [text for text in (item.arguments, item.input) if isinstance(text, str)]
     acts = len(bytes(item.action)) + len(bytes(item.operation))
-    return acts + sum(len(text) if text.isascii() else len(text.encode()) for text in said)
+    return acts + sum(utf8_bytes(text) for text in said)
 
 
 def _texts(parts: Any) -> Iterable[str]:
