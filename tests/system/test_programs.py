@@ -147,9 +147,11 @@ def test_a_tool_loop_of_the_ai_sdk(played, tokn, way, store):
 def test_the_ai_sdk_refers_to_what_was_said(played, tokn, way):
     """Left at its default it sends a reference in place of the first turn's text, which reaches the provider all the same."""
     stage = played[way][0]
+    stage.play(DONE)
     stage.play(SAY_AND_LOOK)
     stage.play(DONE)
-    made = programs.ai_sdk(tokn, way, store=None)
+    first, made = programs.ai_sdk(tokn, way, store=None)
+    assert first == "All done."
     assert made == {"text": "All done.", "seen": ["x", "y"], "errors": []}
     told = json.dumps(stage.bodies[-1])
     assert "Looking." in told
