@@ -28,6 +28,7 @@ from runtime.log import get_logger
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
 from runtime.settings.sold import unrouted
+from runtime.tasks import Vital
 from schemas.bus.subjects import BEATS, Role
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Model
@@ -123,8 +124,9 @@ async def serve(
             return
         stack.push_async_callback(bus.close)
         writer = Writer(committer, telemetry)
-        writing = asyncio.ensure_future(writer.run())
-        stack.callback(writing.cancel)
+        vital = Vital()
+        stack.push_async_callback(vital.close)
+        writing = vital.start("the writer", writer.run())
         consumer = Consumer(bus, writer, telemetry, settings.nats.replicas)
         await _unless_stopped(stop, consumer.start())
         if stop.is_set():
@@ -141,21 +143,15 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
-        items = keep_bucket(bus, settings.nats.replicas)
-        works = (consumer.run(), consumer.watch_forever(), expiry.run(), items)
-        tasks = [asyncio.ensure_future(work) for work in works]
-        for task in tasks:
-            stack.callback(task.cancel)
+        vital.start("the consumer", consumer.run())
+        vital.start("the watch of the stream", consumer.watch_forever())
+        vital.start("expiry", expiry.run())
+        vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         unlisten = await requests.listen()
         if ready is not None:
             ready.set()
         _logger.info("ready", database=store.dialect, models=len(models), catalogue=sold.version)
-        stopping = asyncio.ensure_future(stop.wait())
-        stack.callback(stopping.cancel)
-        done, _ = await asyncio.wait([stopping, writing, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for failed in done - {stopping}:
-            failed.result()
-            raise RuntimeError("a part of the ledger ended by itself")
+        await vital.until(stop)
         await unlisten()
         consumer.stop()
         writer.stop()

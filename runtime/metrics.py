@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from runtime import log
 from runtime.bus.bus import Bus
 
 REGISTRY = CollectorRegistry()
@@ -42,8 +43,18 @@ class _BusCollector(Collector):
         yield events
 
 
+class _LogCollector(Collector):
+    """Shows what the log has lost: a plain integer, since no line may depend on a metric."""
+
+    def collect(self) -> Iterator[Metric]:
+        lost = CounterMetricFamily("tokn_log_lines_lost", "Log lines that standard error did not take")
+        lost.add_metric([], log.lost())
+        yield lost
+
+
 _BUSES = _BusCollector()
 REGISTRY.register(_BUSES)
+REGISTRY.register(_LogCollector())
 
 
 def watch_bus(bus: Bus) -> None:

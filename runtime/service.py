@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 
 import uvloop
@@ -28,7 +27,6 @@ _logger = log.get_logger("runtime.service")
 def end_process() -> None:
     """Ends this process now: its bus connection is closed for good, and only a restart helps. Give it to `Bus.connect`."""
     _logger.critical("the bus connection is closed for good; ending the process")
-    sys.stderr.flush()
     os._exit(EXIT_FAILED)
 
 
@@ -51,7 +49,7 @@ def run_service(
     try:
         uvloop.run(_run(settings, serve, announce))
     except SettingsError as error:
-        sys.stderr.write(f"tokn {name}: {error}\n")
+        log.say(f"tokn {name}: {error}")
         return EXIT_CONFIGURATION
     except asyncio.CancelledError:
         return EXIT_FAILED

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from runtime import log
 from runtime.catalogue.presets import presets
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import SettingsError
@@ -72,7 +73,7 @@ def run(words: list[str]) -> int:
 
 def _fail(words: list[str], why: str, code: int) -> int:
     command = " ".join(["tokn", *(word for word in words[:1] if not word.startswith("-"))])
-    sys.stderr.write(f"{command}: {' '.join(why.splitlines())}\n")
+    log.say(f"{command}: {' '.join(why.splitlines())}")
     return code
 
 

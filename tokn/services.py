@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
+from runtime import log
 from runtime.service import EXIT_CONFIGURATION, run_service
 from runtime.settings.settings import Settings, SettingsError, decode, load, redacted
 from schemas.bus.subjects import Role
@@ -35,7 +36,7 @@ def run_handed(service: str, words: list[str]) -> int:
     try:
         settings = decode(sys.stdin.buffer.read())
     except msgspec.MsgspecError as error:
-        sys.stderr.write(f"tokn {service}: the settings on standard input cannot be read: {error}\n")
+        log.say(f"tokn {service}: the settings on standard input cannot be read: {error}")
         return EXIT_CONFIGURATION
     # The terminal of `tokn up` is for its key and curl line, and for what is wrong.
     return _run(service, settings, tuple(words), _announce, logging.WARNING)
@@ -73,8 +74,7 @@ def run_standalone(
 
 
 def _announce(port: int) -> None:
-    sys.stdout.write(json.dumps({"metrics_port": port}) + "\n")
-    sys.stdout.flush()
+    log.tell(json.dumps({"metrics_port": port}) + "\n")
 
 
 def _run(
@@ -90,7 +90,7 @@ def _run(
     try:
         serve = _serve(service, settings, pools)
     except SettingsError as error:
-        sys.stderr.write(f"tokn {service}: {error}\n")
+        log.say(f"tokn {service}: {error}")
         return EXIT_CONFIGURATION
     finally:
         gc.enable()

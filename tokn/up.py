@@ -1,12 +1,10 @@
 """Owns `tokn up`: everything on one machine, started, announced, and stopped in order."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -33,6 +31,7 @@ STOP_ORDER = ("edge", "worker", "ledger", "nats-server")
 SERVING = ("edge", "worker")  # those that have calls
 NATS_START_S = 20.0
 POLL_S = 0.02
+RUN_AGAIN_S = 1.0
 SLOW_START_S = 20.0
 FIRST_BALANCE_USD = "5"
 
@@ -53,6 +52,7 @@ class Up:
         self.nats_port = _free_port() if self.embedded else 0
         self.supervisor = Supervisor(folder.lock_fd, self._changed)
         self._logger = log.get_logger("tokn.up")
+        self._again: asyncio.TimerHandle | None = None  # of the run file, after one that could not be written
         kept = folder.secrets()
         if self.embedded:
             nats = structs.replace(
@@ -68,8 +68,13 @@ class Up:
         )
         nats = self.settings.nats
         run = Run(os.getpid(), self.base_url, nats.url, nats.passwords.get("command", ""), children)
-        with contextlib.suppress(OSError):
+        try:
             self.folder.write_run(run)
+        except OSError:
+            # The disk is full, perhaps: commands find what runs by this file, so it is written once there is room.
+            if self._again is not None:
+                self._again.cancel()
+            self._again = asyncio.get_running_loop().call_later(RUN_AGAIN_S, self._changed)
 
     @property
     def base_url(self) -> str:
@@ -160,8 +165,8 @@ class Up:
         if key:
             lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now:", f"  {key}", ""]
             lines += ["Try it:", "", self._curl(key), ""]
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+        if not log.tell("\n".join(lines) + "\n"):  # what runs is worth more than these lines
+            self._logger.error("standard output takes nothing; a key: tokn key create", url=self.base_url)
 
     def _curl(self, key: str) -> str:
         body = {"model": self._model(), "messages": [{"role": "user", "content": "Say hello"}]}
@@ -182,6 +187,8 @@ class Up:
         for name in STOP_ORDER:
             await self.supervisor.stop(name)
         slow.cancel()
+        if self._again is not None:
+            self._again.cancel()
 
     def _say_waiting(self) -> None:
         self._logger.warning(
@@ -252,7 +259,7 @@ async def _run(settings: Settings, folder: Folder) -> int:
             await starting  # raises what went wrong
             await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
     except OSError as error:
-        sys.stderr.write(f"tokn up: {error}\n")
+        log.say(f"tokn up: {error}")
         return EXIT_FAILED
     finally:
         starting.cancel()

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from runtime.bus.bus import BusError, Message, Subscription
 from runtime.log import get_logger
+from runtime.tasks import noted
 from schemas.bus import subjects
 from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Beat, Bounce, Job, decode_job, encode
 from schemas.errors import WireError, model_not_found
@@ -129,6 +130,7 @@ class Pool:
         self._beat_now = True
         if self._gate is None or self._gate.done():
             self._gate = asyncio.create_task(self._follow(), name=f"gate {self.serving.pool}")
+            noted(self._gate)  # the next tick tries again
 
     async def _follow(self) -> None:
         # Joins or leaves the queue group until it agrees with whether we take jobs.

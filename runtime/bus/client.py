@@ -227,7 +227,11 @@ class GuardedClient(Client):
         for future in self._pongs:
             future.cancel()
         self._on_down()
-        await super()._attempt_reconnect()
+        try:
+            await super()._attempt_reconnect()
+        except Exception as error:  # noqa: BLE001  nobody awaits this task: whoever greeted us was no server of NATS
+            self.on_handler_error(error)
+            await self.close()  # its owner is told, and ends the process
 
     async def close(self) -> None:
         """Closes for good, whatever the connection was at."""
