@@ -13,6 +13,8 @@ from runtime.bus.bus import Bus
 
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SERIES_MAX = 2_000  # of one metric
+OTHER = "other"
 _HEAD_BYTES_MAX = 8 * 1024
 _HEAD_TIMEOUT_S = 5.0
 _CONNECTIONS_MAX = 16
@@ -21,6 +23,35 @@ _CONNECTIONS_MAX = 16
 def text() -> bytes:
     """All metrics of this process in Prometheus' text format."""
     return generate_latest(REGISTRY)
+
+
+class Tally:
+    """A counter with labels as plain integers: on the hot path, a metric's own children are dear to look up.
+
+    Label sets beyond SERIES_MAX count together, under OTHER: whoever makes names up makes no series.
+    """
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self.counts: dict[tuple[str, ...], int] = {}
+        self._name = name
+        self._text = text
+        self._labels = labels
+
+    def add(self, labels: tuple[str, ...], amount: int = 1) -> None:
+        """Counts something under its labels' values, in their order."""
+        counts = self.counts
+        if labels not in counts:
+            if len(counts) >= SERIES_MAX:
+                labels = (OTHER,) * len(self._labels)
+            counts.setdefault(labels, 0)
+        counts[labels] += amount
+
+    def family(self) -> CounterMetricFamily:
+        """The metric as it is now."""
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, count in self.counts.items():
+            family.add_metric(labels, count)
+        return family
 
 
 class _BusCollector(Collector):

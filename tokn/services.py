@@ -39,7 +39,7 @@ def run_handed(service: str, words: list[str]) -> int:
         log.say(f"tokn {service}: the settings on standard input cannot be read: {error}")
         return EXIT_CONFIGURATION
     # The terminal of `tokn up` is for its key and curl line, and for what is wrong.
-    return _run(service, settings, tuple(words), _announce, logging.WARNING)
+    return _run(service, settings, tuple(words), _announce, logging.WARNING, any_port=True)
 
 
 def run_standalone(
@@ -83,6 +83,8 @@ def _run(
     pools: tuple[str, ...],
     announce: Callable[[int], None],
     log_level: int,
+    *,
+    any_port: bool = False,
 ) -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, f"tokn {service}".encode())
@@ -95,7 +97,7 @@ def _run(
     finally:
         gc.enable()
     own_metrics = None if service == "edge" else announce  # an edge serves them beside its routes
-    return run_service(service, settings, serve, announce=own_metrics, log_level=log_level)
+    return run_service(service, settings, serve, announce=own_metrics, any_port=any_port, log_level=log_level)
 
 
 def _serve(

@@ -114,6 +114,7 @@ class Committer:
         for row in book.surprises.values():
             self.catalogue.surprises.learn(*row.key)
             _say_surprise(row)
+        self._telemetry.money.booked(book.usage.new.values(), book.transfers)
         self._telemetry.committed(
             time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
         )
@@ -134,6 +135,7 @@ class Committer:
             expired = sum(holds.expire(book, hold) for hold in lapsed)
             await save(tx, book, None)
         self._telemetry.expired.inc(expired)
+        self._telemetry.money.booked(book.usage.new.values(), book.transfers)
         return len(lapsed)
 
     async def park(self, event: UsageEvent, reason: str) -> None:

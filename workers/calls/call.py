@@ -246,6 +246,8 @@ class Call:
                 exchanges=exchanges,
                 caller_left=self._stop in _CALLER_LEFT,
             )
+            made = self._tries.made[-1]
+            self._serving.counts.tried(made.account, made.upstream, made.outcome, made.status)
             if fault is not None:
                 self._delivery.hang_up()
         return fault

@@ -24,6 +24,9 @@ class Counts(Struct):
     failed: int = 0
     cancelled: int = 0
     invalid_jobs: int = 0
+    tries: dict[tuple[str, str, str, str], int] = field(
+        default_factory=dict
+    )  # by account, upstream model, outcome and status
 
     def ended(self, outcome: Outcome) -> None:
         """One more call has ended."""
@@ -33,6 +36,11 @@ class Counts(Struct):
             self.cancelled += 1
         else:
             self.failed += 1
+
+    def tried(self, account: str, upstream: str, outcome: str, status: int) -> None:
+        """One more call of an upstream has ended. Accounts and models are the settings', so there is an end to them."""
+        name = (account, upstream, outcome, f"{status // 100}xx" if status else "none")
+        self.tries[name] = self.tries.get(name, 0) + 1
 
 
 class Serving(Struct):
