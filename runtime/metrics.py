@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from runtime import log
+from runtime import bounded, log
 from runtime.bus.bus import Bus
 
 REGISTRY = CollectorRegistry()
@@ -80,7 +80,9 @@ class _LogCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         lost = CounterMetricFamily("tokn_log_lines_lost", "Log lines that standard error did not take")
         lost.add_metric([], log.lost())
-        yield lost
+        left_out = CounterMetricFamily("tokn_log_lines_suppressed", "Warnings beyond the bound of their kind")
+        left_out.add_metric([], bounded.suppressed())
+        yield from (lost, left_out)
 
 
 _BUSES = _BusCollector()

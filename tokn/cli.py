@@ -28,7 +28,7 @@ from schemas.verbs.keys import (
 )
 from schemas.verbs.pools import POOLS, PoolsQuery
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
-from schemas.verbs.usage import UsageQuery
+from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.models import models_app
@@ -267,14 +267,24 @@ def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJs
 
 
 @app.command()
-def usage(
+def usage(  # noqa: PLR0917  Typer calls it by name
+    request: Annotated[
+        str, typer.Argument(metavar="[REQ]", help="One call, by its x-request-id: its whole story.")
+    ] = "",
     key: Annotated[str, typer.Option("--key", metavar="ID", help="Only this key's calls.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many calls at most.")] = 100,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show calls and what they were billed, newest first."""
+    """Show calls and what they were billed, newest first; or all about one: its hold, its bill, and every try."""
+    if request:
+        row = _one(ledger_of(config, data).ask(USAGE, UsageQuery(VERSION, request_id=request)))
+        if as_json:
+            show.json_lines([row])
+        else:
+            show.story(row)
+        return
     rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=key))
     if as_json:
         show.json_lines(rows)

@@ -18,6 +18,7 @@ from workers.calls.call import Call
 from workers.calls.calls import Calls
 from workers.calls.parts import Parts
 from workers.calls.serving import Serving
+from workers.calls.states import States
 
 CALLS_MAX = 1024  # in one pool of one worker, whatever its accounts allow
 NAMES_MAX = 64  # of models in a beat: more go once a change
@@ -50,6 +51,7 @@ class Pool:
         self._said = ""  # the digest of the newest full beat
         self._said_at = 0.0
         self._beat_now = False
+        self._states = States(serving.pool)
 
     @property
     def inflight(self) -> int:
@@ -163,6 +165,7 @@ class Pool:
             self._calls.recite.discard(serving.pool)
             self._said, self._beat_now = "", True
         serving.accounts.tick(now)
+        self._states.look(serving.accounts.all, now)
         serving.usage_events.tick(now)
         if (self._subscription is not None) != self._accepting:
             self._changed()
