@@ -165,6 +165,14 @@ def _providers(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
+def _id(text: str) -> str:
+    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
+    if text.startswith(keys.PREFIX):
+        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
+        raise typer.BadParameter(why)
+    return text
+
+
 def _one(reply: Rows) -> dict[str, Any]:
     return dict(reply.rows[0])
 
@@ -222,14 +230,14 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 @key_app.command("show")
 def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show one key."""
-    request = KeyRef(VERSION, key_id)
+    request = KeyRef(VERSION, _id(key_id))
     _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
 
 
 @key_app.command("revoke")
 def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    request = KeyRef(VERSION, key_id)
+    request = KeyRef(VERSION, _id(key_id))
     _print_one(_one(ledger_of(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
 
 
@@ -253,7 +261,7 @@ def credit(
         VERSION,
         new_id("credit_"),
         _nano(words[-1], least=1, what="USD"),
-        key_id="" if playground is not None else words[0],
+        key_id="" if playground is not None else _id(words[0]),
         profile=playground or "",
     )
     _print_one(_one(ledger_of(config, data).ask(CREDIT, request)), as_json, "Balance")
@@ -262,7 +270,7 @@ def credit(
 @app.command()
 def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = KeyRef(VERSION, key_id)
+    request = KeyRef(VERSION, _id(key_id))
     _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
 
 
@@ -285,7 +293,7 @@ def usage(  # noqa: PLR0917  Typer calls it by name
         else:
             show.story(row)
         return
-    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=key))
+    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=_id(key)))
     if as_json:
         show.json_lines(rows)
         return

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from runtime.log import get_logger
 from schemas.bus.frames import FRAME_BYTES_MAX, Job
+from schemas.bus.subjects import edge_of
 from schemas.bus.usage import Outcome, UsageEvent
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import (
@@ -90,6 +91,9 @@ class Call:
         self._tries = Tries(job)
         self._first_account: Account | None = account
         self._began = time.monotonic()
+        self._queued_ms = serving.clocks.queued_ms(
+            edge_of(reply), job.published_ms, time.time_ns() // 1_000_000
+        )
         self._phase = _Phase.NEW
         self._stop: Stop | None = None
         self._left = False  # the edge has said that nobody waits for this attempt
@@ -306,6 +310,7 @@ class Call:
             stream_begun=self.job.stream and self._delivery.answered,
             began=self._began,
             first_byte_at=self._delivery.first_byte_at,
+            queued_ms=self._queued_ms,
         )
 
 
