@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from runtime import log
+from runtime import descriptors, log
 from runtime.settings.settings import Settings, SettingsError
 
 EXIT_OK = 0
@@ -46,6 +46,7 @@ def run_service(
     signal cancels what the first one has not stopped.
     """
     log.configure(name, level=log_level)
+    descriptors.raise_limit()
     gc.freeze()  # code stays until the end
     gc.set_threshold(GARBAGE_OBJECTS, *GARBAGE_GENERATIONS)
     try:
