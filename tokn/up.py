@@ -100,8 +100,12 @@ class Up:
             environment=worker_environment(chains) if service == "worker" else plain_environment(),
             standard_input=encode(for_service(self.settings, service)),
             announces=service != "edge",
-            stop_s=STOP_S[service] + (self.settings.calls.grace_s if service in SERVING else 0.0),
+            stop_s=STOP_S[service] + (self._serving_s if service in SERVING else 0.0),
         )
+
+    @property
+    def _serving_s(self) -> float:
+        return self.settings.connections.drain_s + self.settings.calls.grace_s
 
     async def start(self) -> None:
         """Starts everything, and returns when each process is there."""
