@@ -16,13 +16,12 @@ from uvicorn.server import ServerState
 from edge.http.cors import Cors
 from edge.http.gate import Gate
 from edge.http.heads import KEY_NAMES, TRACES, key_in, trace
-from edge.http.link import Link
+from edge.http.link import TRACE, Link
 from edge.http.peers import Trusted
 from edge.http.places import Places
 from edge.limits import Limits
 from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout
 
-TRACE = "tokn.trace"  # the key under which a scope has what others call its request; only where they do
 PIPELINED_MAX = 32  # requests sent ahead of their answers on one connection
 STRANGERS_PIPELINED_MAX = 4  # of those without the form of a key
 _OFFERS = frozenset((b"connection", b"upgrade", b"http2-settings"))

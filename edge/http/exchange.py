@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from starlette.types import Message, Receive, Scope, Send
 
-from edge.http.connection import TRACE, BoundedProtocol
+from edge.http.connection import BoundedProtocol
 from edge.http.cors import Cors
-from edge.http.link import CONNECTION
+from edge.http.link import CLIENT_REQUEST_ID, CONNECTION, TRACE
 from edge.http.raw import VERSION_HEADER, new_request_id
 from schemas.dialects.base import Envelope
 from schemas.errors import WireError
@@ -166,7 +166,7 @@ class Exchange:
             *self._cors,
         )
         if name := self.trace.get("client_request_id"):
-            own = (*own, (b"x-client-request-id", name.encode()))
+            own = (*own, (CLIENT_REQUEST_ID, name.encode()))
         if names := self._envelope.id_headers:
             own = (*own, *((name, self.request_id.encode()) for name in names))
         return {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

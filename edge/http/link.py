@@ -21,6 +21,8 @@ from edge.limits import Limits
 from schemas.errors import WireError, unavailable
 
 CONNECTION = "tokn.connection"  # the ASGI extension under which a scope finds its connection
+TRACE = "tokn.trace"  # the key under which a scope has what others call its request; only where they do
+CLIENT_REQUEST_ID = b"x-client-request-id"
 
 
 class Link(HttpToolsProtocol):
@@ -102,7 +104,11 @@ class Link(HttpToolsProtocol):
         """Answers what never becomes a request, and ends the connection."""
         heard = self.headers or ()  # uvicorn has none before the first request
         path = self.url.partition(b"?")[0].decode("latin-1")
-        self.transport.write(raw_response(error, self.cors.headers(heard) or self.cors.unheard, path))
+        headers = self.cors.headers(heard) or self.cors.unheard
+        scope: Any = self.scope  # None before the first request
+        if scope is not None and (name := scope.get(TRACE, {}).get("client_request_id")):
+            headers = (*headers, (CLIENT_REQUEST_ID, name.encode()))
+        self.transport.write(raw_response(error, headers, path))
         self.linger()
 
     def sweep(self, now: float) -> None:
@@ -145,6 +151,7 @@ class Link(HttpToolsProtocol):
     def _enter(self, taken: bool) -> None:
         if not taken:
             self.refuse(unavailable("The gateway has too many connections. Retry with backoff."))
+            self.transport.close()  # it has no place to linger in
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of everything, and tells the app, if it asked."""

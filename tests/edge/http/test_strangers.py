@@ -262,6 +262,9 @@ async def test_a_proxys_name_is_kept_beside_ours(rig: Rig, said: str, kept: bool
     for answer in (
         await rig.http.get("/healthz", headers={"x-request-id": said.encode("latin-1")}),
         await rig.http.get("/nowhere", headers={"x-request-id": said.encode("latin-1")}),
+        await rig.http.post(
+            "/v1/responses", json={}, headers={"x-request-id": said.encode("latin-1"), "authorization": ""}
+        ),
         await rig.http.get(
             "/v1/models", headers={"x-request-id": said.encode("latin-1"), "traceparent": TRACE}
         ),
