@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 
 from edge.http.link import Link
 from schemas import keys
@@ -82,25 +83,43 @@ WAYS = {
 }
 
 
+async def leaves_nothing(rig: Rig, way: str, reset: bool) -> None:
+    async with connected(rig) as (_, writer):
+        writer.write(WAYS[way])
+        await until(lambda: links(rig) and (way == "silent" or heard(links(rig)[0])))
+        ghosts = [weakref.ref(one) for one in links(rig)]
+        if reset:
+            writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        writer.transport.abort()
+    await until(lambda: not any(ghost() for ghost in ghosts))
+    await until(lambda: rig.edge.load.requests == 0)
+    assert rig.edge.budget.used == 0
+    assert len(rig.edge.places) == 0
+
+
 @pytest.mark.parametrize("rig", [PATIENT], indirect=True)
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.usefixtures("uncollected")
 async def test_a_lost_connection_leaves_nothing(rig: Rig, way: str, reset: bool) -> None:
     """However a stranger leaves, nothing of his connection is kept: no timer, no body, no look for cycles is needed."""
-    async with connected(rig) as (_, first):
-        first.write(WAYS[way])
-        await until(lambda: links(rig) and (way == "silent" or heard(links(rig)[0])))
-        ghosts = [weakref.ref(one) for one in links(rig)]
-        if reset:
-            first.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-        first.transport.abort()
-    await until(lambda: not any(ghost() for ghost in ghosts))
-    await until(lambda: rig.edge.load.requests == 0)
-    assert rig.edge.budget.used == 0
-    assert len(rig.edge.places) == 0
+    await leaves_nothing(rig, way, reset)
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_nor_does_the_loop_that_edges_run_on(nats: NatsServer) -> None:
+    """The same holds on uvloop, whose transports are others."""
+
+    async def run() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            rig = await fresh(nats, stack)
+            for way in WAYS:
+                for reset in (True, False):
+                    await leaves_nothing(rig, way, reset)
+
+    uvloop.run(run())
 
 
 @pytest.mark.parametrize("rig", [PATIENT], indirect=True)
