@@ -158,6 +158,8 @@ class Link(HttpToolsProtocol):
         self.places.leave(self)
         super().connection_lost(exc)
         self.pipeline.clear()
+        if self.cycle is not None:
+            self.cycle.body = bytearray()  # its task may wait for a ledger meanwhile
         self.cycle = None  # type: ignore[assignment]  # as before the first request
         self.scope = None  # type: ignore[assignment]  # as before the first request
         self.headers = []

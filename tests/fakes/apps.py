@@ -35,6 +35,9 @@ class _Connection:
     def on_hangup(self, callback: object) -> None:
         """Never hangs up."""
 
+    def known(self) -> None:
+        """Has a place of its own."""
+
     def unframed(self, scope: object) -> None:
         """Speaks HTTP/1.1."""
 
