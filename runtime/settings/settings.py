@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from runtime.settings.aliases import read_aliases
 from runtime.settings.calls import CallSettings, read_calls
+from runtime.settings.edge import ConnectionSettings, read_connections
 from runtime.settings.models import catalogue
 from runtime.settings.origins import EVERY_ORIGIN, read_origins
 from runtime.settings.pools import (
@@ -85,6 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 8000
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
     calls: CallSettings = CallSettings()
+    connections: ConnectionSettings = ConnectionSettings()
     cors_origins: tuple[str, ...] = (EVERY_ORIGIN,)  # of pages that may read what an edge answers
     keep_items: bool = True  # items of answers are kept for an hour, for references in later requests
     usage_cost: bool = False  # usage objects say what a call is billed, whether its caller asks or not
@@ -137,6 +139,7 @@ def load(
         port=edge.integer("port", 8000, least=0, most=65535) or 0,
         full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
         calls=read_calls(root.table("calls"), edge),
+        connections=read_connections(edge),
         cors_origins=read_origins(edge),
         keep_items=edge.boolean("keep_items", default=True),
         usage_cost=edge.boolean("usage_cost", default=False),
