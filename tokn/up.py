@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime import log
-from runtime.bus.server import ServerOptions, binary, render
+from runtime.bus.server import ServerOptions, adopt, binary, render
 from runtime.catalogue.presets import presets, price_source
 from runtime.service import EXIT_FAILED
 from runtime.settings.settings import PoolSettings, Settings, SettingsError, encode, load
@@ -83,6 +83,10 @@ class Up:
         options = ServerOptions(
             port=self.nats_port, store=self.folder.store, passwords=self.settings.nats.passwords
         )
+        try:
+            adopt(self.folder.store)
+        except OSError as error:
+            raise SettingsError(f"{self.folder.store} cannot be written: {error.strerror}") from None
         self.folder.write(self.folder.nats_config, render(options).encode())
         return Program(
             name="nats-server",

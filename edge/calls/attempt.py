@@ -56,6 +56,7 @@ class Attempt:
         self.number = number
         self.worker_id = ""
         self.accepted: float | None = None
+        self.inbox = ""  # where its frames go, once it is offered
         self.bounces = 0
         self.flow = Flow()
         self.headers: tuple[tuple[str, str], ...] = ()

@@ -32,6 +32,7 @@ class AttemptView(Protocol):
 
     number: int  # from 1
     worker_id: str  # the worker that has it; empty before one has accepted
+    inbox: str  # where its frames go; empty before its first offer
     accepted: float | None  # when that worker accepted
 
 

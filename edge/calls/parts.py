@@ -16,20 +16,23 @@ PARTS_TIMEOUT_S = 10.0
 class Parts:
     """Sends large bodies for one edge."""
 
-    def __init__(self, bus: Bus, edge_id: str) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._edge_id = edge_id
         self._echoes: dict[tuple[str, int], asyncio.Future[bool]] = {}
 
     def send(self, call: CallView) -> Coroutine[Any, Any, None]:
         """Sends the whole body of a call to the worker that has its current attempt, as long as that lasts."""
         current = call.current
-        return self._send(call, current.worker_id, current.number, call.parts_body)
+        return self._send(call, current.worker_id, current.number, current.inbox, call.parts_body)
 
-    async def _send(self, call: CallView, worker_id: str, attempt: int, body: bytes) -> None:
+    async def _send(self, call: CallView, worker_id: str, attempt: int, inbox: str, body: bytes) -> None:
         subject = subjects.control(worker_id)
         for index, start in enumerate(range(0, len(body), FRAME_BYTES_MAX)):
-            if index and index % PARTS_IN_FLIGHT_MAX == 0 and not await self._echo(call, worker_id, attempt):
+            if (
+                index
+                and index % PARTS_IN_FLIGHT_MAX == 0
+                and not await self._echo(call, worker_id, attempt, inbox)
+            ):
                 return
             part = frames.encode(Part(call.request_id, attempt, index, body[start : start + FRAME_BYTES_MAX]))
             while not (call.left or call.ended) and call.current.number == attempt:
@@ -47,7 +50,7 @@ class Parts:
         if echo is not None and not echo.done():
             echo.set_result(True)
 
-    async def _echo(self, call: CallView, worker_id: str, attempt: int) -> bool:
+    async def _echo(self, call: CallView, worker_id: str, attempt: int, inbox: str) -> bool:
         """Waits until the worker has taken the parts sent so far: nats-server cuts a reader that falls far behind.
 
         The answer to a probe comes after all that was sent before it. False if none comes in time.
@@ -60,7 +63,6 @@ class Parts:
         try:
             async with asyncio.timeout(PARTS_TIMEOUT_S):
                 await self._bus.room(PARTS_TIMEOUT_S)
-                inbox = subjects.frames(self._edge_id, call.request_id, attempt)
                 self._bus.publish(subjects.control(worker_id), frames.encode(Probe()), inbox)
                 return await echo
         except TimeoutError:

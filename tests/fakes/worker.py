@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import nats
 import pytest
 from nats.js.api import StreamConfig
 
@@ -234,9 +233,9 @@ class Answered:
 class Edge:
     """The edge's half of the protocol, as a script."""
 
-    def __init__(self, bus: Bus, edge_id: str) -> None:
+    def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.edge_id = edge_id
+        self.edge_id = bus.id
         self.calls: dict[tuple[str, int], Answered] = {}
         self.beats: list[Beat] = []
         self.bodies: dict[str, list[bytes]] = {}
@@ -280,7 +279,7 @@ class Ledger:
 
     async def start(self, server: NatsServer, bus: Bus) -> Any:
         """Makes the streams as an administrator, answers verbs as a ledger. The client, to be closed."""
-        client = await nats.connect(server.admin_url)
+        client, _ = await server.client("admin")
         jetstream = client.jetstream()
         await jetstream.add_stream(StreamConfig(name=subjects.USAGE_STREAM, subjects=[subjects.USAGES]))
         await client.subscribe(subjects.USAGES, cb=self._on_usage)
@@ -346,9 +345,10 @@ async def rig(
     grace_s: float = 5.0,
     idle_s: float = IDLE_S,
     credit_nano: dict[str, int | None] | None = None,
+    signed: bool = True,
 ) -> AsyncIterator[Rig]:
     """A bus, a ledger, an edge and a worker for these pools, started; stopped in order afterwards."""
-    with NatsServer(folder) as server:
+    with NatsServer(folder, signed=signed) as server:
         loop = asyncio.get_running_loop()
         closed = loop.create_future()
         buses = [
@@ -358,7 +358,7 @@ async def rig(
         ledger = Ledger()
         ledger.credit_nano = credit_nano or {}
         admin = await ledger.start(server, buses[1])
-        edge = Edge(buses[0], "e1")
+        edge = Edge(buses[0])
         await edge.start()
         made = Rig(server, edge, ledger)
         configured = settings(server, pools, models, CallSettings(idle_s=idle_s, grace_s=grace_s))
