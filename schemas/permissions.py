@@ -90,3 +90,31 @@ PERMISSIONS: dict[Role, Permissions] = {
     ),
     Role.COMMAND: Permissions(publish=asks(Role.COMMAND), subscribe=(own_replies(Role.COMMAND),)),
 }
+
+# Of these there may be one a pool, `worker.openai`, whose credential is no use in another.
+POOL_ROLES = (Role.WORKER, Role.USAGE)
+
+
+def is_user(name: str) -> bool:
+    """Whether this names a role, or a role of one pool."""
+    role, dot, pool = name.partition(".")
+    return role in POOL_ROLES and subjects.is_token(pool) if dot else role in set(Role)
+
+
+def permissions_of(name: str) -> Permissions:
+    """What a user may, by its role's name or, of one pool alone, by `role.pool`. Raises ValueError for what is neither."""
+    if not is_user(name):
+        raise ValueError(f"{name!r} is no role, nor one of a pool")
+    role, _, pool = name.partition(".")
+    allowed = PERMISSIONS[Role(role)]
+    if not pool:
+        return allowed
+    one = {
+        f"{subjects.POOLS} {WORKERS_QUEUE}": f"{subjects.pool(pool)} {WORKERS_QUEUE}",
+        subjects.usage("*"): subjects.usage(pool),
+        subjects.beat("*", OWN): subjects.beat(pool, OWN),
+    }
+    return Permissions(
+        publish=tuple(one.get(subject, subject) for subject in allowed.publish),
+        subscribe=tuple(one.get(subject, subject) for subject in allowed.subscribe),
+    )

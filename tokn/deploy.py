@@ -4,12 +4,15 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
 from runtime.bus.server import ServerOptions, adopt, binary, render
 from schemas.bus.subjects import Role
-from tokn.folder import with_every_role
+from schemas.permissions import POOL_ROLES
+from tokn.folder import with_passwords
 from tokn.settings import variable
 
 SERVICE_ROLES = {
@@ -20,6 +23,7 @@ SERVICE_ROLES = {
 }
 NATS_PORT = 4222
 STORE = Path("/data")
+POOL_FOLDER = "worker-"
 FIRST_BALANCE_USD = "5"
 
 
@@ -28,16 +32,16 @@ def make_secrets(folder: Path) -> None:
 
     `TOKN_PEPPER` and `POSTGRES_PASSWORD` set those two; the rest is random. A second run changes nothing, so that
     services keep their passwords over restarts. The server's configuration is written each time from the passwords,
-    since a new version may have other roles and permissions: a role that has none yet gets one. Of the books' secrets
+    since a new version may have other roles and permissions: a role that has none yet gets one. A folder `worker-POOL`
+    gets users of that pool alone; those in `worker` are of every pool. Of the books' secrets
     the file that is asked for is written last, so a run that was cut off is done over.
     """
-    files = {service: folder / service / "nats" for service in SERVICE_ROLES}
-    kept = dict(
-        line.split() for path in files.values() if path.exists() for line in path.read_text().splitlines()
-    )
-    passwords = with_every_role(kept)
-    for service, roles in SERVICE_ROLES.items():
-        _write(files[service], "".join(f"{role.value} {passwords[role.value]}\n" for role in roles))
+    users = {service: tuple(role.value for role in roles) for service, roles in SERVICE_ROLES.items()}
+    for path in sorted(folder.glob(f"{POOL_FOLDER}*")):
+        users[path.name] = tuple(f"{role.value}.{path.name.removeprefix(POOL_FOLDER)}" for role in POOL_ROLES)
+    passwords = with_passwords(_kept(folder, users), chain.from_iterable(users.values()))
+    for service, names in users.items():
+        _write(folder / service / "nats", "".join(f"{name} {passwords[name]}\n" for name in names))
     options = ServerOptions(host="0.0.0.0", port=NATS_PORT, store=STORE, passwords=passwords)  # noqa: S104  the compose network is private
     _write(folder / "nats" / "server.conf", render(options))
     if not (folder / "ledger" / "database_url").exists():
@@ -46,6 +50,16 @@ def make_secrets(folder: Path) -> None:
         _write(folder / "ledger" / "pepper", variable("TOKN_PEPPER") or secrets.token_urlsafe(32))
         url = f"postgresql+asyncpg://tokn:{quote(password, safe='')}@postgres:5432/tokn"
         _write(folder / "ledger" / "database_url", url)
+
+
+def _kept(folder: Path, services: Iterable[str]) -> dict[str, str]:
+    """The passwords of all users that have one."""
+    kept: dict[str, str] = {}
+    for service in services:
+        path = folder / service / "nats"
+        if path.exists():
+            kept |= dict(line.split() for line in path.read_text().splitlines())
+    return kept
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,12 +17,10 @@ from schemas.bus.subjects import Role
 ORPHANS_TIMEOUT_S = 5.0  # how long the children of a killed `tokn up` may take to end
 
 
-def with_every_role(passwords: Mapping[str, str]) -> dict[str, str]:
-    """The passwords that there are, and a new one for each role without."""
-    return {
-        **passwords,
-        **{role.value: secrets.token_urlsafe(24) for role in Role if not passwords.get(role.value)},
-    }
+def with_passwords(passwords: Mapping[str, str], users: Iterable[str]) -> dict[str, str]:
+    """The passwords that there are, and a new one for each user without."""
+    made = {user: secrets.token_urlsafe(24) for user in users if not passwords.get(user)}
+    return {**passwords, **made}
 
 
 class Secrets(Struct, frozen=True):
@@ -123,7 +121,7 @@ class Folder:
         try:
             if path.exists():
                 kept = msgspec.json.decode(path.read_bytes(), type=Secrets)
-            passwords = with_every_role(kept.passwords)
+            passwords = with_passwords(kept.passwords, [role.value for role in Role])
             made = structs.replace(kept, passwords=passwords)
             if passwords != kept.passwords:
                 self.write(path, msgspec.json.encode(made))

@@ -35,11 +35,14 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
     """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
     # A pool that is named twice is one: two publishers of one name would hide each other's events from the stream.
     chosen = [_settings(settings, name) for name in dict.fromkeys(pools)]
+    alone = chosen[0].name if len(chosen) == 1 else ""
     async with contextlib.AsyncExitStack() as stack:
-        bus = await Bus.connect(settings.nats, Role.WORKER, name="worker", on_closed=end_process)
+        bus = await Bus.connect(settings.nats, Role.WORKER, name="worker", on_closed=end_process, pool=alone)
         stack.push_async_callback(bus.close)
         worker_id = bus.id  # its control subject is its own: the server lets nobody else hear it
-        usage = await Bus.connect(settings.nats, Role.USAGE, name=f"{worker_id} usage", on_closed=end_process)
+        usage = await Bus.connect(
+            settings.nats, Role.USAGE, name=f"{worker_id} usage", on_closed=end_process, pool=alone
+        )
         stack.push_async_callback(usage.close)
         http = HttpUpstream()
         stack.push_async_callback(http.aclose)

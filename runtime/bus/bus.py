@@ -111,21 +111,20 @@ class Bus:
 
     @classmethod
     async def connect(
-        cls, settings: NatsSettings, role: Role, *, name: str, on_closed: Callable[[], None]
+        cls, settings: NatsSettings, role: Role, *, name: str, on_closed: Callable[[], None], pool: str = ""
     ) -> "Bus":
-        """Connects as a role; tries until it works or the task is cancelled.
+        """Connects as a role, that of one `pool` alone if there is a password for it; tries until it works or is cancelled.
 
         `on_closed` is called once if the connection ends for good (credentials refused): end the process there.
         Raises SettingsError when the credentials are missing or refused.
         """
-        password = settings.passwords.get(role.value, "")
+        user = of_pool if (of_pool := f"{role.value}.{pool}") in settings.passwords else role.value
+        password = settings.passwords.get(user, "")
         if settings.passwords and not password:
             raise SettingsError(f"[nats] credentials: there is no line for the role {role.value!r}")
-        identity = Identity(role.value, password, secrets.token_bytes(SEED_BYTES)) if password else None
+        identity = Identity(user, password, secrets.token_bytes(SEED_BYTES)) if password else None
         bus = cls(role, on_closed, identity)
-        connecting = asyncio.ensure_future(
-            bus._open(settings, role.value if password else None, password, name)
-        )
+        connecting = asyncio.ensure_future(bus._open(settings, user if password else None, password, name))
         try:
             outcomes: set[asyncio.Future[Any]] = {connecting, bus._refused}
             await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)

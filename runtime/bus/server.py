@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from runtime.bus.identity import ACCOUNT, Key, role_key, seed_of
 from schemas.bus.subjects import Role
-from schemas.permissions import OWN, PERMISSIONS
+from schemas.permissions import OWN, is_user, permissions_of
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # queued for one slow client before it is cut
@@ -20,7 +20,7 @@ MEMORY_STORE_BYTES_MAX = 256 * 1024 * 1024  # twice the bucket of items, which i
 
 
 class ServerOptions(Struct, frozen=True, kw_only=True):
-    """Where one nats-server listens and stores, and the password of each role.
+    """Where one nats-server listens and stores, and the password of each role, or role and pool (`worker.openai`).
 
     The passwords do not stand in the file, only the public keys that they stand for (`runtime.bus.identity`); unless it
     is not `signed`: then each role is one user with its password, and hears what is meant for another of its role.
@@ -33,6 +33,10 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     admin_password: str = ""
     signed: bool = True
+
+    def users(self) -> list[tuple[str, str]]:
+        """Those that this version knows, with their passwords; a later one may have kept others beside them."""
+        return [(name, password) for name, password in self.passwords.items() if is_user(name)]
 
 
 def binary() -> str:
@@ -56,8 +60,8 @@ _CONNECTS = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "con
 def _signed(options: ServerOptions) -> str:
     """One account whose users each role's key may sign, with the role's permissions as their pattern."""
     patterns = [
-        (role.value, options.passwords[role.value], _limits(allowed.publish, allowed.subscribe))
-        for role, allowed in PERMISSIONS.items()
+        (name, password, _limits((allowed := permissions_of(name)).publish, allowed.subscribe))
+        for name, password in options.users()
     ]
     if options.admin_password:
         patterns.append(("admin", options.admin_password, _limits([">"], [">"])))
@@ -88,21 +92,21 @@ authorization {{
 """
 
 
-def _user(role: Role, password: str) -> str:
-    allowed = PERMISSIONS[role]
+def _user(name: str, password: str) -> str:
+    allowed = permissions_of(name)
     publish, subscribe = (
         json.dumps([subject.replace(OWN, "*") for subject in subjects])
         for subjects in (allowed.publish, allowed.subscribe)
     )
     return (
-        f"    {{ user: {json.dumps(role.value)}, password: {json.dumps(password)}, permissions: {{\n"
+        f"    {{ user: {json.dumps(name)}, password: {json.dumps(password)}, permissions: {{\n"
         f"      publish: {{ allow: {publish} }}\n"
         f"      subscribe: {{ allow: {subscribe} }} }} }}"
     )
 
 
 def _users(options: ServerOptions) -> str:
-    users = [_user(role, options.passwords[role.value]) for role in Role]
+    users = [_user(name, password) for name, password in options.users()]
     if options.admin_password:
         users.append(f'    {{ user: "admin", password: {json.dumps(options.admin_password)} }}')
     joined = "\n".join(users)
@@ -127,6 +131,8 @@ def adopt(store: Path) -> None:
 
 def render(options: ServerOptions) -> str:
     """The text of a configuration file. Raises KeyError for a role without a password."""
+    if lacks := {role.value for role in Role} - options.passwords.keys():
+        raise KeyError(*lacks)
     who = _signed(options) if options.signed else _users(options)
     return f"""listen: {json.dumps(f"{options.host}:{options.port}")}
 max_payload: {MAX_PAYLOAD_BYTES}

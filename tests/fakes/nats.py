@@ -18,11 +18,13 @@ from runtime.bus.identity import SEED_BYTES, Identity
 from runtime.bus.server import ServerOptions, binary, render
 from runtime.settings.settings import NatsSettings
 from schemas.bus.subjects import Role
+from schemas.permissions import POOL_ROLES
 from tests.fakes.ports import free_port
 from tests.fakes.servers import Container, Process, Server, in_containers
 
 START_TIMEOUT_S = 10.0
 IMAGE = "tokn-test/nats"
+POOL = "openai"  # has users of its own, beside those of all pools
 
 
 class NatsServer:
@@ -42,7 +44,8 @@ class NatsServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
-        self._passwords = {role.value: f"{role.value}-password" for role in Role}
+        users = [*(role.value for role in Role), *(f"{role.value}.{POOL}" for role in POOL_ROLES)]
+        self._passwords = {user: f"{user}-password" for user in users}
         options = ServerOptions(
             host="127.0.0.1",
             port=self.port,

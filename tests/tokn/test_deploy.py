@@ -119,6 +119,38 @@ def test_volumes_of_an_earlier_version_are_taken(tmp_path: Path, lacks: list[str
     assert not [name for name in found if name.endswith(".new")]
 
 
+def test_a_pool_has_users_of_its_own(tmp_path: Path) -> None:
+    """A folder of one pool gets passwords of that pool's users, which no other folder has, and keeps them."""
+    for pool in ("openai", "my-pool"):
+        (tmp_path / f"worker-{pool}").mkdir()
+    deploy.make_secrets(tmp_path)
+    made = contents(tmp_path)
+    own = passwords(made["worker-my-pool/nats"])
+    assert set(own) == {"worker.my-pool", "usage.my-pool"}
+    assert {role_key(*pair).public for pair in own.items()} < signing_keys(made["nats/server.conf"])
+    assert set(passwords(made["worker/nats"])) == {"worker", "usage"}
+    assert [name for name, text in made.items() if set(own.values()) & set(text.split())] == [
+        "worker-my-pool/nats"
+    ]
+    deploy.make_secrets(tmp_path)
+    assert contents(tmp_path) == made
+
+
+def test_each_worker_of_compose_has_its_own_pools_secrets() -> None:
+    """Of the secrets of workers, each service has those of its pool alone, whatever it is scaled to; the image has the folders."""
+    text = (ROOT / "compose.yaml").read_text()
+    services = dict(re.findall(r"\n  worker-(\w+):\n(.*?)(?=\n\n)", text, re.DOTALL))
+    assert set(services) == {"sandbox", "openai", "anthropic", "gemini", "bedrock"}
+    image = (ROOT / "Dockerfile").read_text()
+    for pool, service in services.items():
+        assert f"[worker, {pool}, " in service
+        assert re.findall(r"(secrets-[\w-]+):", service) == [f"secrets-worker-{pool}"]
+        assert f"      - secrets-worker-{pool}:/secrets/worker-{pool}\n" in text
+        assert f"\n  secrets-worker-{pool}:\n" in text
+        assert f" /secrets/worker-{pool}" in image
+    assert "entrypoint: [python, -m, tokn.deploy, nats, /run/tokn/server.conf]" in text
+
+
 def test_a_rotated_password_is_made_anew(tmp_path: Path) -> None:
     """Without a role's line its next start has another password, and the server knows that one only."""
     deploy.make_secrets(tmp_path)
