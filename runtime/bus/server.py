@@ -13,6 +13,7 @@ from runtime.bus.identity import ACCOUNT, Key, role_key, seed_of
 from schemas.bus.subjects import Role
 from schemas.permissions import OWN, is_user, permissions_of
 
+DEFAULT_PORT = 4222
 MAX_PAYLOAD_BYTES = 1024 * 1024
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # queued for one slow client before it is cut
 STORE_BYTES_MAX = 8 * 1024 * 1024 * 1024
@@ -150,3 +151,31 @@ jetstream {{
   sync_interval: always
 }}
 {who}"""
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the configuration that follows from a file of lines `role password`; the exit code, 2 for a wrong use."""
+    signed = "--passwords" not in arguments
+    match [word for word in arguments if word != "--passwords"]:
+        case [path]:
+            lines = [line.split() for line in Path(path).read_text().splitlines() if not line.startswith("#")]
+            passwords = {words[0]: words[1] for words in lines if len(words) == 2}
+            if lacks := sorted({role.value for role in Role} - passwords.keys()):
+                sys.stderr.write(f"{path}: there is no line for {', '.join(lacks)}\n")
+                return 2
+            options = ServerOptions(
+                port=DEFAULT_PORT,
+                store=Path("/data"),
+                passwords=passwords,
+                host="0.0.0.0",  # noqa: S104  to be narrowed by whoever runs it
+                signed=signed,
+            )
+            sys.stdout.write(render(options))
+            return 0
+        case _:
+            sys.stderr.write("usage: python -m runtime.bus.server CREDENTIALS [--passwords]\n")
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

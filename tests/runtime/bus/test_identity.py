@@ -4,13 +4,14 @@ import base64
 import binascii
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from runtime.bus.bus import Bus
 from runtime.bus.identity import ACCOUNT, Identity, Key, role_key
-from runtime.bus.server import ServerOptions, adopt, binary, render
+from runtime.bus.server import ServerOptions, adopt, binary, main, render
 from schemas.bus import subjects
 from schemas.bus.subjects import Role, is_token
 from tests.fakes.nats import NatsServer
@@ -117,3 +118,18 @@ async def test_what_was_stored_before_there_was_an_account_is_kept(tmp_path):
         pulled = await stream.pull_subscribe_bind("ledger", "USAGE")
         assert [message.data for message in await pulled.fetch(3, timeout=5)] == [b"2", b"3", b"4"]
         await client.close()
+
+
+@pytest.mark.parametrize("more", [(), ("--passwords",)])
+def test_a_cluster_is_told_what_follows_from_its_credentials(tmp_path, capsys, more):
+    """The command prints what each server gets, of a file as services read it; without a role it says which is missing."""
+    path = tmp_path / "nats"
+    users = PASSWORDS | {"worker.openai": "secret-of-one", "usage.openai": "secret-of-another"}
+    path.write_text("# roles\n\n" + "".join(f"{user} {password}\n" for user, password in users.items()))
+    assert main([*more, str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed == render(options(Path("/data"), users, host="0.0.0.0", signed=not more))
+    path.write_text("edge x\n")
+    assert main([str(path)]) == 2
+    assert "command, ledger, usage, worker" in capsys.readouterr().err
+    assert main([]) == 2
