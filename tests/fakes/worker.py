@@ -13,6 +13,7 @@ import pytest
 from nats.js.api import StreamConfig
 
 from runtime.bus.bus import Bus, Message
+from runtime.sealing import Writer
 from runtime.settings.calls import IDLE_S
 from runtime.settings.settings import AccountSettings, CallSettings, PoolSettings, Settings
 from schemas.bus import subjects
@@ -201,7 +202,7 @@ class Answered:
             self.worker_id = frame.worker_id
             assert message.reply == subjects.control(frame.worker_id)
             self._tell()
-            self._edge.send_parts(self)
+            self._edge.send_parts(self, frame)
         if self.credit:
             self.give_credit()
         if isinstance(frame, End | Failed):
@@ -239,6 +240,7 @@ class Edge:
         self.calls: dict[tuple[str, int], Answered] = {}
         self.beats: list[Beat] = []
         self.bodies: dict[str, list[bytes]] = {}
+        self.seals = True
 
     async def start(self) -> None:
         """Listens to frames and beats."""
@@ -262,10 +264,17 @@ class Edge:
         """Offers a job and waits for its last frame."""
         return await self.offer(call, pool).end()
 
-    def send_parts(self, answered: Answered) -> None:
-        """The parts of a body that did not travel in its job."""
-        for index, data in enumerate(self.bodies.get(answered.job.request_id, [])):
-            answered.control(Part(answered.job.request_id, answered.job.attempt, index, data))
+    def send_parts(self, answered: Answered, accept: Accept) -> None:
+        """The parts of a body that did not travel in its job: sealed as the accept asks, but by an edge of the last version."""
+        job = answered.job
+        pieces = self.bodies.get(job.request_id, [])
+        seal = Writer(accept.seal) if pieces and self.seals else None
+        for index, data in enumerate(pieces):
+            part = Part(job.request_id, job.attempt, index, data)
+            if seal is not None:
+                sealed = seal.seal(f"{job.request_id}.{job.attempt}", index, data)
+                part = msgspec.structs.replace(part, data=sealed, sealed_by=seal.public)
+            answered.control(part)
 
 
 class Ledger:

@@ -89,9 +89,11 @@ async def test_a_job_in_a_dialect_of_a_newer_edge_is_left_to_others() -> None:
         assert len(fake.received) == len(made.ledger.events) == 1
 
 
-async def test_large_bodies_travel_in_parts() -> None:
-    """A body in parts reaches the upstream whole, whatever their order."""
+@pytest.mark.parametrize("seals", [True, False], ids=["sealed", "of the last version"])
+async def test_large_bodies_travel_in_parts(seals: bool) -> None:
+    """A body in parts reaches the upstream whole, sealed to this worker, or as an edge of the last version sends it."""
     async with FakeOpenAI() as fake, rig(pool(account(fake.base_url))) as made:
+        made.edge.seals = seals
         body = json.dumps(BODY | {"x": "\u65e5" * 1_000_000}).encode()
         pieces = [body[at : at + FRAME_BYTES_MAX] for at in range(0, len(body), FRAME_BYTES_MAX)]
         call = job(BODY, body=b"", body_bytes=len(body), parts=len(pieces))
