@@ -89,7 +89,8 @@ class Edge:
         )
         self.catalogue = Catalogue(ledger, limits)
         self._stack.push_async_callback(self.catalogue.close)
-        self.relay = Relay(self.bus, ledger, self.roster, self.budget, limits)
+        rules = {pool.name: pool.fairness for pool in self._settings.pools}
+        self.relay = Relay(self.bus, ledger, self.roster, self.budget, limits, rules=rules)
         await self.relay.open()
         pages = PageCounter()
         self._stack.callback(pages.close)

@@ -43,6 +43,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     bounces: int = 3  # times a call is offered again at once; after that it waits for a worker with room
     accept_s: float = 2.0
     full_wait_s: float = 2.0  # for a worker with room, before 429
+    waiting: int = 1024  # calls that wait for one pool
+    waiting_per_key: int = 256  # of one key, for one pool
+    recent_s: float = 10.0  # a key counts in the shares of a pool for so long after its last call
     first_event_s: float = 15.0  # how long the head of a stream waits for its first event
     ping_s: float = 15.0
     silence_s: float = frames.SILENCE_MAX_S

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
-from schemas.bus.frames import Beat, ModelFact, joined
+from schemas.bus.frames import AccountState, Beat, ModelFact, joined
 
 POOLS_MAX = 256
 WORKERS_MAX = 1024  # of one pool
@@ -22,6 +22,15 @@ class Seat(Struct):
     digest: str = ""  # of the full beat that they are of
     facts: tuple[ModelFact, ...] = ()
     unlisted: frozenset[str] = frozenset()
+    places: int = 0  # calls that it can have at once, as it stands
+
+
+def _places(beat: Beat) -> int:
+    """How many calls a worker can have at once: what it has, and what its accounts in use leave room for."""
+    if not beat.accepting:
+        return beat.inflight
+    usable = [one.capacity if one.state is AccountState.OK else one.inflight for one in beat.accounts]
+    return max(min(beat.capacity, sum(usable)) if usable else beat.capacity, beat.inflight)
 
 
 class Roster:
@@ -37,6 +46,7 @@ class Roster:
         self._met: set[str] = set()  # pools that have shown a beat since this edge started
         self._pools: dict[str, dict[str, Seat]] = {}
         self._heard: dict[str, float] = {}  # worker id: its last beat in any pool
+        self._places: dict[str, int] = {}  # by pool, of all its workers
         self._facts: dict[str, dict[str, ModelFact]] = {}  # by pool and upstream model, of all its workers
         self.told = ""  # another for anything else that lists say of any model
         self.generation = 0  # how often what can be served may have changed
@@ -66,10 +76,14 @@ class Roster:
                 "" if beat.brief else beat.digest,
                 beat.facts,
                 frozenset(beat.unlisted),
+                0 if seat is None else seat.places,
             )
             self._changed(beat.pool)
         seat.beat = beat
         seat.heard = now
+        places = _places(beat)
+        self._places[beat.pool] = self._places.get(beat.pool, 0) + places - seat.places
+        seat.places = places
         return max(beat.capacity - beat.inflight, 0) if beat.accepting else 0
 
     @staticmethod
@@ -102,10 +116,11 @@ class Roster:
         """Forgets workers whose beat is overdue."""
         for name, seats in list(self._pools.items()):
             for worker_id in [key for key, seat in seats.items() if now - seat.heard > self._overdue_s]:
-                del seats[worker_id]
+                self._places[name] -= seats.pop(worker_id).places
                 self._changed(name)
             if not seats:
                 self._facts.pop(name, None)
+                self._places.pop(name, None)
                 del self._pools[name]
         for worker_id in [key for key, heard in self._heard.items() if now - heard > FORGET_S]:
             del self._heard[worker_id]
@@ -113,6 +128,10 @@ class Roster:
     def last_heard(self, worker_id: str) -> float:
         """When a worker's last beat came, in loop time; 0 for one never heard or long forgotten."""
         return self._heard.get(worker_id, 0.0)
+
+    def places(self, pool: str) -> int:
+        """How many calls the workers of a pool can have at once; 0 if none has told."""
+        return self._places.get(pool, 0)
 
     def silent(self, pool: str) -> bool:
         """Whether a pool has shown no beat lately."""

@@ -19,6 +19,7 @@ PUBLISH = {
     "pool.openai": {"edge"},
     "worker.w1": {"edge"},
     "beat.openai.w1": {"worker"},
+    "edge.e1": {"edge"},
     "usage.openai": {"usage"},
     "_INBOX.e1.f.c1.1": {"worker"},
     "_INBOX.edge.r.x": {"ledger"},
@@ -67,6 +68,7 @@ SUBSCRIBE = {
     # a job. It hears nothing that `pool.*` would not, since a pool's name is one token.
     ("worker.w1", ""): {"worker"},
     ("beat.>", ""): {"edge", "ledger"},
+    ("edge.*", ""): {"edge"},
     ("usage.>", ""): set(),
     ("ledger.authorise", ""): set(),
     ("ledger.authorise", "ledger"): {"ledger"},
@@ -81,7 +83,13 @@ SUBSCRIBE = {
     ("$JS.>", ""): set(),
 }
 # A subject that each subscription above would hear.
-HEARD = {"pool.>": "pool.openai", "beat.>": "beat.openai.w1", "usage.>": "usage.openai", ">": "worker.w9"}
+HEARD = {
+    "pool.>": "pool.openai",
+    "beat.>": "beat.openai.w1",
+    "edge.*": "edge.e1",
+    "usage.>": "usage.openai",
+    ">": "worker.w9",
+}
 
 
 @pytest.fixture(scope="module")
