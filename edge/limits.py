@@ -20,6 +20,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     connections: int = 8192
     backlog: int = 2048
     keep_alive_s: float = 75.0
+    send_buffer_bytes: int = 64 * 1024  # of a connection in the system, which allows itself twice this
     stall_s: float = 120.0  # a reader who takes nothing for so long has left
 
     # How long parts of the gateway may take.
