@@ -24,7 +24,7 @@ class Other(Struct):
 class Room:
     """One pool as this edge knows it. `capacity` is in places of all its workers, 0 where none has told.
 
-    What another edge has started since its last word is taken to be what we have, by its part of all keys. So two
+    What another edge has started since its last word is taken to be what we have, and more where it has more keys. So two
     that see the same room do not both take all of it.
     """
 
@@ -115,11 +115,11 @@ class Room:
         return bool(self.capacity) and self.capacity - self._taken() >= 1 and not self.admits(lane)
 
     def _taken(self) -> float:
-        taken = float(self.running)
-        part = 1 / (self._weight_here + 1)
+        # An edge with fewer keys than here may have as many by now: none reckons with more than an equal part for itself.
+        taken, weight = float(self.running), max(self._weight_here, 1)
         for other in self._others.values():
             count, started = other.count, self.running - other.running_here
-            taken += count.running + max(started, 0) * (count.weight + 1) * part
+            taken += count.running + max(started, 0) * max(count.weight / weight, 1.0)
         return taken
 
     @property
