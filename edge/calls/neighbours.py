@@ -94,7 +94,11 @@ class Neighbours:
 
     def tick(self, now: float) -> None:
         """Forgets edges whose beat is overdue; sends a beat if one is due."""
-        gone = [key for key, other in self._known.items() if now - other.heard > self._overdue_s]
+        if not self._bus.connected:
+            return  # they cannot be heard, and their calls go on
+        since = now - self._overdue_s
+        back = self._bus.connected_since > since
+        gone = [] if back else [key for key, other in self._known.items() if other.heard < since]
         for edge_id in gone:
             del self._known[edge_id]
             for room in self.turns or ():

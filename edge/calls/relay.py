@@ -12,7 +12,7 @@ from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.candidates import Candidates, Offer
 from edge.calls.errands import Errands
-from edge.calls.host import CallView, Settle
+from edge.calls.host import CallView, Settle, State
 from edge.calls.liveness import Liveness
 from edge.calls.neighbours import Neighbours
 from edge.calls.overruns import Overruns
@@ -287,7 +287,8 @@ class Relay:
 
     def end_all(self, error: WireError) -> None:
         """Ends every call for its caller: the edge stops."""
-        for call in list(self._calls.values()):
+        # First those that wait: another's place must not become theirs at the last moment.
+        for call in sorted(self._calls.values(), key=lambda call: call.state is not State.WAITING):
             call.end_now(error)
 
     async def close(self, timeout_s: float, refunds_timeout_s: float) -> None:

@@ -20,6 +20,8 @@ class Wire:
     """A bus that hands each message to all edges on it, a moment later."""
 
     def __init__(self) -> None:
+        self.connected = True
+        self.connected_since = 0.0
         self.edges: list[Edge] = []
         self.sent: list[EdgeBeat] = []
 
@@ -112,6 +114,24 @@ async def test_an_edge_that_is_gone_is_forgotten() -> None:
     assert running(loud) == 1
     edge.neighbours.tick(now + 3.1)
     edge.turns.tick(now + 3.1)
+    assert running(loud) == 9
+
+
+async def test_nobody_is_forgotten_while_the_bus_is_away() -> None:
+    """Edges that cannot be heard still run their calls: they have their time again once NATS is back."""
+    wire = Wire()
+    edge = Edge(wire, "one", places=10)
+    now = time.monotonic()
+    edge.hear(edges.encode(EdgeBeat(1, "away", {"p": PoolCount(9, 0, 1, (KeyCount("k", 9),))})), now)
+    loud = edge.calls("loud", 12)
+    wire.connected = False
+    edge.neighbours.tick(now + 60)
+    wire.connected, wire.connected_since = True, now + 61
+    edge.neighbours.tick(now + 63)
+    edge.turns.tick(now + 63)
+    assert running(loud) == 1
+    edge.neighbours.tick(now + 65)
+    edge.turns.tick(now + 65)
     assert running(loud) == 9
 
 

@@ -51,6 +51,7 @@ async def test_an_answer_says_how_long_its_call_waited(rig: Rig, stream: bool) -
     await until(rig.edge.relay.turns.waiting)
     await asyncio.sleep(0.05)
     assert len(rig.worker.attempts) == 1, "it is not even offered"
+    assert "\ntokn_edge_waiting_calls 1.0\n" in (await rig.http.get("/metrics")).text
     gate.open.set()
     answers = [await first, await second]
     assert [answer.status_code for answer in answers] == [200, 200]
