@@ -26,11 +26,17 @@ class Seat(Struct):
 
 
 def _places(beat: Beat) -> int:
-    """How many calls a worker can have at once: what it has, and what its accounts in use leave room for."""
+    """How many calls a worker can have at once: what it has, and what its accounts in use leave room for.
+
+    One whose accounts are all out of use takes none, but it says why: its calls are offered as if it had room.
+    """
     if not beat.accepting:
         return beat.inflight
-    usable = [one.capacity if one.state is AccountState.OK else one.inflight for one in beat.accounts]
-    return max(min(beat.capacity, sum(usable)) if usable else beat.capacity, beat.inflight)
+    places = beat.capacity
+    if any(one.state is AccountState.OK for one in beat.accounts):
+        usable = (one.capacity if one.state is AccountState.OK else one.inflight for one in beat.accounts)
+        places = min(places, sum(usable))
+    return max(places, beat.inflight)
 
 
 class Roster:

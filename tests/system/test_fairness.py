@@ -20,6 +20,7 @@ KEPT = PLACES // 10  # for keys with nothing running
 LOUD = 100  # calls at once of the loud key
 QUIET = 9  # other keys, each with one call at a time
 CALL_S = 1.0
+FEW = 3  # rounds of the quiet keys
 OVER = pytest.mark.parametrize("edges", [1, 2])
 
 
@@ -149,11 +150,14 @@ def p99_s(answers: list[Answer]) -> float:
 
 
 @OVER
-@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [FEW, pytest.param(60, marks=pytest.mark.long)])
 async def test_a_loud_key_slows_nobody(
     deployed: Deployment, edges: int, rounds: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """With a key of a hundred times their load beside them, others' calls of 1 s are all served, within twice the time."""
+    """With a key of a hundred times their load beside them, others' calls of 1 s are all served, and none waits.
+
+    At full size their 99th percentile is within twice of theirs alone; at small size that would say how busy a machine is.
+    """
     urls = deployed.urls[:edges]
     alone = await quiet_rounds(deployed, urls, max(rounds // 3, 1))
     over = asyncio.Event()
@@ -170,4 +174,5 @@ async def test_a_loud_key_slows_nobody(
     record_property("p99_beside_s", p99_s(beside))
     record_property("longest_wait_ms", max(answer.queue_ms for answer in beside))
     assert {answer.status for answer in [*alone, *beside]} == {200}
-    assert p99_s(beside) <= 2 * p99_s(alone)
+    assert not any(answer.queue_ms for answer in beside)
+    assert rounds == FEW or p99_s(beside) <= 2 * p99_s(alone)
