@@ -24,7 +24,7 @@ async def plain(exchange: Exchange, call: Call) -> None:
     if call.left:
         return
     if call.error is not None:
-        await exchange.refuse(call.error, *_queued(call))
+        await _refuse(exchange, call.error, call)
         return
     body = call.take()
     if not body:
@@ -47,14 +47,14 @@ def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
         headers.append(model_header(call.model))
     if call.dropped and (begun or not call.tells_model):
         headers.append(ignored_header(call.dropped))
-    headers += _queued(call)
+    if call.queue_ms:
+        headers.append(queue_header(call.queue_ms))
     return headers
 
 
-def _queued(call: Call) -> list[tuple[bytes, bytes]]:
-    """The header of an answer whose call had to wait to be offered."""
-    waited_ms = call.queue_ms
-    return [queue_header(waited_ms)] if waited_ms else []
+async def _refuse(exchange: Exchange, error: WireError, call: Call) -> None:
+    """Answers with an error, and says how long the call had to wait to be offered."""
+    await exchange.refuse(error, *([queue_header(call.queue_ms)] if call.queue_ms else []))
 
 
 async def _end(call: Call) -> None:
@@ -79,7 +79,7 @@ async def stream(exchange: Exchange, call: Call, dialect: Dialect) -> None:
     finally:
         exchange.connection.on_writable(None)
     if error is not None:
-        await exchange.refuse(error, *_queued(call))
+        await _refuse(exchange, error, call)
 
 
 class _StreamWriter:

@@ -59,8 +59,9 @@ class Offering(Outlet, ABC):
     def queue_ms(self) -> int:
         """Milliseconds that it has waited to be offered, rounded up; 0 if it never had to."""
         since = self._waits_since
-        now_s = 0.0 if since is None else time.monotonic() - since
-        return math.ceil((self._waited_s + now_s) * 1000)
+        if since is None:
+            return math.ceil(self._waited_s * 1000) if self._waited_s else 0
+        return math.ceil((self._waited_s + time.monotonic() - since) * 1000)
 
     @property
     def notice(self) -> tuple[tuple[bytes, bytes], ...]:

@@ -43,11 +43,11 @@ class Turns:
             self.leave(call)
         room = self._room(call.pool)
         lane = room.lane(call.scope)
-        if lane.waiting or self._stalled(room) or not room.admits(lane):
+        if lane.waiting or (room.stalled and self._stalled(room)) or not room.admits(lane):
             room.rests(lane, self._now)
             return False
         room.take(lane)
-        call.turn = Turn(call.pool, lane, placed=True)
+        call.turn = Turn(room.pool, lane, placed=True)
         return True
 
     def wait(self, call: Waiter, *, refused: bool) -> WireError | None:
@@ -80,13 +80,13 @@ class Turns:
         turn, call.turn = call.turn, None
         if turn is None:
             return
-        room, lane = self._room(turn.pool), turn.lane
+        room, lane = self.rooms[turn.pool], turn.lane
         if turn.placed:
             room.give_back(lane)
         else:
             room.line.remove(lane, call)
         room.rests(lane, self._now)
-        if turn.placed and room.line:
+        if turn.placed and room.line.length:
             self._offer(room, 1)
 
     def no_room(self, call: Waiter) -> WireError:
@@ -141,7 +141,7 @@ class Turns:
 
     def _stalled(self, room: Room) -> bool:
         # A pool without any beat is perhaps deserted: its calls are offered, so that they need not wait to learn it.
-        return room.stalled and bool(room.line) and not self._roster.silent(room.pool)
+        return bool(room.line) and not self._roster.silent(room.pool)
 
     def _offer(self, room: Room, most: int) -> None:
         """Offers so many of a pool's calls, each to the key whose turn it is, until no key may have a place."""
