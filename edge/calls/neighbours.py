@@ -57,7 +57,7 @@ class Neighbours:
         except msgspec.MsgspecError:
             _logger.warning("an edge's beat that cannot be read", subject=message.subject)
             return
-        if beat.edge_id == self._edge_id or beat.v < edges.VERSION or len(beat.pools) > edges.POOLS_MAX:
+        if beat.edge_id == self._edge_id or beat.v < edges.VERSION:
             return
         if beat.edge_id not in self._known and len(self._known) >= EDGES_MAX:
             return

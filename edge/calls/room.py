@@ -154,7 +154,7 @@ class Room:
         weight = self._weight_here
         for other in self._others.values():
             weight += other.count.weight
-            for key in other.count.heaviest[:KEYS_MAX]:
+            for key in other.count.heaviest:
                 lane = self._lanes.get(key.scope)
                 if lane is not None or key.scope in elsewhere:
                     weight -= 1 if lane is None else lane.weight

@@ -11,13 +11,15 @@ BEAT_GAP_S = 0.1  # between two beats of an edge, however often it is asked
 POOLS_MAX = 64  # in one beat: those with most calls running
 KEYS_MAX = 64  # named of one pool: those with most calls running
 
+NAME_CHARS_MAX = 64
 Count = Annotated[int, Meta(ge=0, le=10**9)]
+Name = Annotated[str, Meta(max_length=NAME_CHARS_MAX)]
 
 
 class KeyCount(Struct, frozen=True, array_like=True):
     """One key's calls in one pool at one edge. `scope` stands for the key."""
 
-    scope: str
+    scope: Name
     running: Count
 
 
@@ -31,7 +33,7 @@ class PoolCount(Struct, frozen=True, array_like=True):
     running: Count
     waiting: Count
     weight: Count
-    heaviest: tuple[KeyCount, ...] = ()
+    heaviest: Annotated[tuple[KeyCount, ...], Meta(max_length=KEYS_MAX)] = ()
 
 
 class EdgeBeat(Struct, frozen=True, array_like=True):
@@ -41,8 +43,8 @@ class EdgeBeat(Struct, frozen=True, array_like=True):
     """
 
     v: int
-    edge_id: str
-    pools: dict[str, PoolCount]
+    edge_id: Name
+    pools: Annotated[dict[Name, PoolCount], Meta(max_length=POOLS_MAX)]
     asks: bool = False
 
 

@@ -156,8 +156,22 @@ async def test_beats_are_regular() -> None:
         edges.encode(EdgeBeat(1, "e", {f"p{at}": PoolCount(1, 0, 1) for at in range(edges.POOLS_MAX + 1)})),
         edges.encode(EdgeBeat(1, "one", {"p": PoolCount(10, 0, 1)})),
         msgspec.msgpack.encode([1, "e", {"p": [1, 0, 1, [["k", -1]]]}]),
+        msgspec.msgpack.encode([1, "e", {"p": [10, 0, 1, [["k" * 65, 1]]]}]),
+        msgspec.msgpack.encode([1, "e" * 65, {"p": [10, 0, 1]}]),
+        msgspec.msgpack.encode([1, "e", {"p": [10, 0, 1, [["k", 1]] * (edges.KEYS_MAX + 1)]}]),
     ],
-    ids=["junk", "older", "negative", "huge", "many pools", "our own", "negative key"],
+    ids=[
+        "junk",
+        "older",
+        "negative",
+        "huge",
+        "many pools",
+        "our own",
+        "negative key",
+        "long key",
+        "long id",
+        "many keys",
+    ],
 )
 async def test_what_cannot_be_is_left_alone(beat: bytes) -> None:
     """Junk, figures that cannot be and an edge's own beat change nothing."""
