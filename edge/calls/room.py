@@ -133,8 +133,8 @@ class Room:
         """What this edge says of the pool; None if there is nothing to say."""
         if not self._lanes:
             return None
-        running = (lane for lane in self._lanes.values() if lane.running)
-        most = heapq.nlargest(KEYS_MAX, running, key=lambda lane: lane.running)
+        # Also those without calls now: named at two edges, a key is known to be one.
+        most = heapq.nlargest(KEYS_MAX, self._lanes.values(), key=lambda lane: lane.running)
         heaviest = tuple(KeyCount(lane.scope, lane.running) for lane in most)
         return PoolCount(self.running, self.line.length, self._weight_here, heaviest)
 

@@ -158,6 +158,21 @@ def test_a_key_of_two_edges_has_one_weight() -> None:
     assert pool._weight == 3
 
 
+def test_a_key_whose_calls_go_to_two_edges_counts_once() -> None:
+    """Beside one quiet key a loud one has half of the pool, though both call at both edges, and the quiet one runs nothing now."""
+    one, two = (room(rules=Fairness(crowded=0, of_free=0, kept=0)) for _ in range(2))
+    for pool in (one, two):
+        quiet = pool.lane("quiet")
+        pool.rests(quiet, 0.0)
+        pool.lane("loud")
+    for _ in range(20):
+        one.hear("two", two.count())
+        two.hear("one", one.count())
+        fill(one, "loud", 3)
+        fill(two, "loud", 3)
+    assert 50 <= one.running + two.running <= 53
+
+
 def test_a_beat_names_the_heaviest() -> None:
     """Of many keys those with most calls are named, and all are counted."""
     pool = room(10**6)
