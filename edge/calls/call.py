@@ -168,7 +168,7 @@ class Call(Offering):
             if error is faults.BUS_AWAY:
                 self._end(error, Settle.RELEASE)
             elif error is not None:
-                self._unserved(self._host.no_room(self))
+                self._unserved(self._host.turns.no_room(self))
         elif self.state is State.OFFERED and self._deadlines.unanswered(self._host, now):
             if self._host.connected:
                 self._replace()

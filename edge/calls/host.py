@@ -4,6 +4,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from edge.calls.lanes import Turn
+from edge.calls.turns import Turns
 from schemas.bus.frames import Job
 from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
@@ -89,6 +90,8 @@ class CallView(Protocol):
 class Host(Protocol):
     """What a call needs of the relay that runs it. Nothing here blocks or raises."""
 
+    turns: Turns  # who may be offered now, and who waits
+
     @property
     def connected(self) -> bool:
         """Whether NATS can be spoken to."""
@@ -108,18 +111,6 @@ class Host(Protocol):
 
     def send_parts(self, call: CallView) -> None:
         """Sends a large body to the worker that has accepted."""
-
-    def enter(self, call: CallView) -> bool:
-        """Takes a place in its pool for a call that has none. False if it has to wait for its turn."""
-
-    def leave(self, call: CallView) -> None:
-        """Gives a call's place back, or its turn in the line."""
-
-    def await_room(self, call: CallView, *, refused: bool) -> WireError | None:
-        """Has `call.offer_again` called in its turn; the error if too many wait. `refused`: a worker had no room for it."""
-
-    def no_room(self, call: CallView) -> WireError:
-        """Why a call that has waited for long enough is refused."""
 
     def serves(self, pool: str, model: str) -> bool:
         """Whether a worker of the pool can serve the model, as far as is known."""

@@ -97,7 +97,7 @@ class Offering(Outlet, ABC):
         now = time.monotonic()
         if self._candidates.left and not self._host.serves(self.pool, self.model):
             self._unserved(faults.no_room(self.model))
-        elif self._host.enter(self) and self.current.offer(
+        elif self._host.turns.enter(self) and self.current.offer(
             self, self._candidates.job, self._deadlines.worker_s(now)
         ):
             self.state = State.OFFERED
@@ -124,7 +124,7 @@ class Offering(Outlet, ABC):
         self._deadlines.waiting(now)
         if self._waits_since is None:
             self._waits_since = now
-        error = self._host.await_room(self, refused=refused)
+        error = self._host.turns.wait(self, refused=refused)
         if error is not None:
             self._unserved(error)
 
@@ -167,7 +167,7 @@ class Offering(Outlet, ABC):
         self._next_one = next_one
         self.state = State.ASKING
         if next_one:
-            self._host.leave(self)  # the next one may be another pool's
+            self._host.turns.leave(self)  # the next one may be another pool's
         self.current.flow.drop()  # what waits belongs to an answer that the caller will not get
         place = self._candidates.next_place if next_one else self.candidate
         self._host.reattempt(self, replaced, place)

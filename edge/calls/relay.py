@@ -209,22 +209,6 @@ class Relay:
         """Sends a large body to the worker that has accepted."""
         self._errands.start(self._parts.send(call))
 
-    def enter(self, call: CallView) -> bool:
-        """Takes a place in its pool for a call that has none. False if it has to wait for its turn."""
-        return self.turns.enter(call)
-
-    def leave(self, call: CallView) -> None:
-        """Gives a call's place back, or its turn in the line."""
-        self.turns.leave(call)
-
-    def await_room(self, call: CallView, *, refused: bool) -> WireError | None:
-        """Has the call offered again in its turn; the error if too many wait."""
-        return self.turns.wait(call, refused=refused)
-
-    def no_room(self, call: CallView) -> WireError:
-        """Why a call that has waited for long enough is refused."""
-        return self.turns.no_room(call)
-
     def serves(self, pool: str, model: str) -> bool:
         """Whether a worker of the pool can serve the model; unknown counts as yes."""
         return self._roster.silent(pool) or self._roster.serves(pool, model)
