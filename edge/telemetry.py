@@ -12,7 +12,7 @@ IN_FLIGHT = Gauge("tokn_edge_requests_in_flight", "Requests being answered", reg
 CALLS = Gauge("tokn_edge_calls", "Calls followed, those whose caller has left included", registry=REGISTRY)
 WAITING = Gauge("tokn_edge_waiting_calls", "Calls that wait for a place in their pool", registry=REGISTRY)
 BUFFERED = Gauge("tokn_edge_buffered_bytes", "Request bodies and answers in memory", registry=REGISTRY)
-ATTEMPTS = Counter("tokn_edge_offers", "Jobs published, by why", ["why"], registry=REGISTRY)
+ATTEMPTS = Counter("tokn_edge_offers", "Jobs offered once more, by why", ["why"], registry=REGISTRY)
 ENDED = Counter("tokn_edge_calls_ended", "Calls ended, by how", ["how"], registry=REGISTRY)
 FIRST_BYTE = Histogram(
     "tokn_edge_first_byte_seconds",
@@ -24,6 +24,9 @@ FIRST_BYTE = Histogram(
 WORKER_DEATHS = Counter("tokn_edge_worker_deaths", "Workers found dead with calls of ours", registry=REGISTRY)
 STALE_FRAMES = Counter("tokn_edge_stale_frames", "Frames of ended or replaced attempts", registry=REGISTRY)
 
+AGAIN = {
+    why: ATTEMPTS.labels(why) for why in ("reattempt", "candidate")
+}  # there from the start: rates see the first
 _ENDS = {how: ENDED.labels(how) for how in ("ok", "error", "left")}
 _FIRST = {dialect.name: FIRST_BYTE.labels(dialect.name) for dialect in DIALECTS}
 _requests: dict[tuple[str, int], Counter] = {}
