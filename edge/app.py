@@ -19,7 +19,7 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import BoundedProtocol, bounded
 from edge.http.cors import Cors
-from edge.limits import LIMITS, Limits
+from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.routes import ROUTES
 from edge.routes.endpoint import Backing, Load, router
 from runtime.bus.bus import Bus
@@ -41,7 +41,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs an edge until `stop` is set. Raises SettingsError for a port in use or refused credentials."""
     calls = settings.calls
     limits = structs.replace(
-        LIMITS, full_wait_s=settings.full_wait_s, call_s=calls.total_s, grace_s=calls.grace_s
+        LIMITS,
+        full_wait_s=settings.full_wait_s,
+        call_s=calls.total_s,
+        grace_s=calls.grace_s,
+        left_s=calls.drain_s + LEFT_GRACE_S,
     )
     edge = Edge(settings, limits)
     try:

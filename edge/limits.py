@@ -2,8 +2,10 @@
 
 from msgspec import Struct
 
-from runtime.settings.calls import TOTAL_S
+from runtime.settings.calls import DRAIN_S, TOTAL_S
 from schemas.bus import frames
+
+LEFT_GRACE_S = 5.0  # beyond the time that a worker may drain an abandoned call
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -52,7 +54,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     settled_s: float = 5.0  # after this long connected, a pool without beats counts as having no worker
     call_s: float = TOTAL_S
     call_grace_s: float = 5.0  # a worker ends a call at its deadline, the edge this much later
-    left_s: float = 65.0  # how long an abandoned call is followed: a worker may drain its answer for 60 s
+    left_s: float = DRAIN_S + LEFT_GRACE_S  # how long an abandoned call is followed: a worker may drain it
     grace_s: float = TOTAL_S  # after SIGTERM, for calls in flight
 
 

@@ -19,12 +19,14 @@ from schemas.errors import (
     unavailable,
     upstream_timeout,
 )
+from schemas.money.pricing import TokenUsage
 from workers.answers import costs
 from workers.calls import items, thoughts
 from workers.calls.accounts import Account
 from workers.calls.bill import billed_nano, usage_event
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
+from workers.calls.leaving import Leaving
 from workers.calls.parts import Parts, PartsError
 from workers.calls.serving import Serving
 from workers.calls.tries import HUNG_UP, Tries
@@ -38,7 +40,6 @@ from workers.providers.base import (
 )
 
 TRIES_MAX = 3  # at upstreams, for one exchange
-DRAIN_S = 60.0  # how long an abandoned answer is read on, where the provider bills all of it anyway
 
 _logger = get_logger("workers.call")
 
@@ -73,7 +74,7 @@ class Call:
         NEW ──▶ RUNNING ──────── served, or failed ───────▶ SETTLING ──▶ the task has ended
          │        │  │                                        ▲  ▲
          │        │  └─ stop, or a deadline: interrupted ─────┘  │
-         │        └──── stop, and the provider bills abandoned answers: muted, and read on for DRAIN_S at most
+         │        └──── the caller has left, and the answer is worth reading on: muted, see `Leaving`
          └── stop before the task has run ───────────────────────┘
 
     Settling publishes the event, and sends the last frame: the end after the event's ack, a failure at once.
@@ -92,9 +93,7 @@ class Call:
         self._phase = _Phase.NEW
         self._stop: Stop | None = None
         self._left = False  # the edge has said that nobody waits for this attempt
-        self._drain_until: float | None = (
-            None  # set: the caller has left, and the answer is read on as it is billed
-        )
+        self._leaving = Leaving(serving, job, self._began)
         self._error: WireError | None = None
 
     def start(self) -> asyncio.Task[None]:
@@ -104,35 +103,44 @@ class Call:
         return self.task
 
     def stop(self, why: Stop) -> None:
-        """Ends the call now; or mutes it, where the provider bills abandoned answers."""
+        """Ends the call now; or mutes it, where its answer is read on. To leave once more changes nothing."""
         self._left = self._left or why is Stop.CANCELLED
         if self._stop is not None or self._phase is _Phase.SETTLING:
             return
-        waiting = self._delivery.waiting_since is not None
-        if waiting and why in _CALLER_LEFT and self._serving.family.bills_abandoned and not self._muted:
-            self._drain_until = time.monotonic() + DRAIN_S
-            self.frames.mute()
+        if why in _CALLER_LEFT and (self._muted or self._drains(why)):
             return
         self._stop = why
         self._interrupt()
 
+    def _drains(self, why: Stop) -> bool:
+        sure = why is Stop.CANCELLED
+        delivery = self._delivery
+        if not delivery.asking or not self._leaving.drain(delivery.told, time.monotonic(), sure=sure):
+            return False
+        self.frames.mute()
+        return True
+
     @property
     def _muted(self) -> bool:
-        return self._drain_until is not None
+        return self._leaving.draining
 
     def tick(self, now: float) -> None:
         """Deadlines and keep-alives; to be called several times a second."""
         self.frames.tick(now)
         if self._phase is not _Phase.RUNNING:
             return
-        if self._drain_until is not None:
-            if now >= self._drain_until:
+        if self._muted:
+            if self._leaving.over(now, self.frames.output_tokens) or self._delivery.overdue(now):
                 self._stop = self._stop or Stop.CANCELLED
                 self._interrupt()
         elif self.frames.gone:
             self.stop(Stop.EDGE_GONE)
         elif now - self._began >= self.job.deadline_s or self._delivery.overdue(now):
             self.stop(Stop.TIMEOUT)
+        elif self.job.stream and self._delivery.asking:
+            # An edge whose worker dies knows no more than this.
+            unseen = self._leaving.unseen(self._delivery.told, self._delivery.pace, now)
+            self.frames.output_tokens = max(self.frames.output_tokens, unseen)
 
     def _interrupt(self) -> None:
         if self.task is not None and self._phase is _Phase.RUNNING:
@@ -157,6 +165,7 @@ class Call:
             self._phase = _Phase.SETTLING
             if self._first_account is not None:
                 self._first_account.give_back(self.job.hold_list_nano, time.monotonic())
+            self._leaving.ended()
             if not complete:
                 self._delivery.hang_up()
         await self._settle(complete=complete)
@@ -166,6 +175,7 @@ class Call:
         job, serving = self.job, self._serving
         if self.parts is not None:
             job = structs.replace(job, body=await self.parts.whole())
+            self._leaving.of(job)
         model = serving.models.get(job.model)
         if model is None:
             raise RefusedError(model_not_found(job.model))
@@ -238,17 +248,23 @@ class Call:
         try:
             fault = await self._delivery.ask(exchange, request, account)
         finally:
+            left = self._muted or self._stop in _CALLER_LEFT
+            unseen = left and fault is HUNG_UP
             self._tries.record(
                 exchange,
                 account_id=account.settings.id,
                 status=self._delivery.status,
                 fault=fault,
                 exchanges=exchanges,
-                caller_left=self._stop in _CALLER_LEFT,
+                caller_left=left,
+                unseen_tokens=self._unseen(exchange.usage, exchanges) if unseen else 0,
             )
             if fault is not None:
                 self._delivery.hang_up()
         return fault
+
+    def _unseen(self, told: TokenUsage | None, exchanges: int) -> int:
+        return self._leaving.unseen(told, self._delivery.pace, time.monotonic(), exchanges)
 
     async def _settle(self, *, complete: bool) -> None:
         if complete:

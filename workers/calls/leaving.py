@@ -1,0 +1,81 @@
+"""Owns what becomes of one call's answer when its caller has left: read on or hung up on, and what nobody saw of it."""
+
+from schemas.bus.frames import Job
+from schemas.catalogue.model import CLOSE, DRAIN
+from schemas.money.pricing import TokenUsage
+from workers.calls.reasoning import reasons
+from workers.calls.serving import Serving
+from workers.calls.speeds import Pace
+
+# An estimate may be short of what was produced by this much: an answer that has more is paid for in full already.
+BEYOND_LIMIT = 4
+
+
+class Leaving:
+    """Decides once, when a caller leaves. Moments are time.monotonic().
+
+    An answer is read on where its usage is worth more than the rest costs: its model reasons in secret, or its provider
+    bills all of it anyway. Where there is no place for that, no more is known than the bound of what it costs.
+    """
+
+    __slots__ = ("_began", "_job", "_pays_bound", "_reasons", "_serving", "_until")
+
+    def __init__(self, serving: Serving, job: Job, began: float) -> None:
+        self._serving = serving
+        self._job = job
+        self._began = began
+        self._reasons: bool | None = None
+        self._until: float | None = None
+        self._pays_bound = False
+
+    def of(self, job: Job) -> None:
+        """The job has its body now."""
+        self._job = job
+
+    @property
+    def draining(self) -> bool:
+        """Whether the caller has left, and the answer is read on."""
+        return self._until is not None
+
+    def hides(self, told: TokenUsage | None) -> bool:
+        """Whether the model reasons, and what its provider has `told` so far does not say how much."""
+        if told is not None and self._job.stream and self._serving.family.tells_totals:
+            return False
+        if self._reasons is None:
+            model = self._serving.models.get(self._job.model)
+            self._reasons = model is not None and reasons(self._job.body, model)
+        return self._reasons
+
+    def drain(self, told: TokenUsage | None, now: float, *, sure: bool) -> bool:
+        """Whether the answer under way is read on. `sure` says that it was the caller who left, and not his edge."""
+        serving, job = self._serving, self._job
+        untold = serving.family.bills_abandoned or self.hides(told)
+        model = serving.models.get(job.model)
+        wanted = (model.on_hangup if model is not None else "") or serving.on_hangup
+        if (wanted or (DRAIN if untold else CLOSE)) == CLOSE:
+            return False
+        if not serving.drains.begin(job.scope):
+            self._pays_bound = untold and sure
+            return False
+        self._until = min(now + serving.drain_s, self._began + job.deadline_s)
+        return True
+
+    def over(self, now: float, output_tokens: int) -> bool:
+        """Whether an answer has been read on for long enough, or has more output than its hold can pay."""
+        most = BEYOND_LIMIT * self._job.limit * self._job.choices
+        return self._until is not None and (now >= self._until or output_tokens > most)
+
+    def unseen(self, told: TokenUsage | None, pace: Pace, now: float, exchanges: int = 1) -> int:
+        """Tokens of output by the time that they took: of secret reasoning, or of a plain answer that has not come."""
+        job = self._job
+        if self._pays_bound:
+            return job.limit * job.choices
+        if job.stream and not self.hides(told):
+            return 0
+        produced = self._serving.speeds.produced(job.upstream, pace, now)
+        return min(produced * max(job.choices // exchanges, 1), job.limit * job.choices)
+
+    def ended(self) -> None:
+        """The call is over: its place is another's."""
+        if self._until is not None:
+            self._serving.drains.end(self._job.scope)
