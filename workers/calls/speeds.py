@@ -6,10 +6,13 @@ from msgspec import Struct
 
 MODELS_MAX = 512  # whose speeds are remembered, the newest
 START_PER_S = 60.0
-LEAST_PER_S, MOST_PER_S = 10.0, 400.0
+LEAST_PER_S, MOST_PER_S = 10.0, 4_000.0
 WEIGHT = 0.2  # of one long answer
 LONG_TOKENS = 500  # a shorter answer weighs less: more of its time is waiting
-LEAST_TOKENS = 64  # of an answer that says anything of its model's speed
+LEAST_TOKENS, LEAST_S = (
+    64,
+    0.5,
+)  # of an answer that says anything of its model's speed: others may come at once
 HEAD_LEAST_S, HEAD_MOST_S = 0.5, 2.0  # from a request to its model's beginning, as far as that is believed
 
 
@@ -48,11 +51,13 @@ class Speeds:
         return self._models.get(upstream, _START).per_s
 
     def learn(self, upstream: str, pace: Pace, now: float, tokens: int) -> None:
-        """An answer with so many tokens of output is complete. One that had to wait for its reader says nothing."""
+        """An answer with so many tokens of output is complete. A short one, or one that waited for its reader, says nothing."""
         if tokens < LEAST_TOKENS or pace.waited_s:
             return
         seconds = now - self._begun_at(upstream, pace)
-        told = MOST_PER_S if seconds <= 0 else min(max(tokens / seconds, LEAST_PER_S), MOST_PER_S)
+        if seconds < LEAST_S:
+            return
+        told = min(max(tokens / seconds, LEAST_PER_S), MOST_PER_S)
         known = self._models.pop(upstream, None) or _Speed()
         self._models[upstream] = known
         if len(self._models) > MODELS_MAX:

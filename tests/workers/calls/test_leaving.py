@@ -374,10 +374,12 @@ def test_speeds_are_learnt_within_bounds():
     for number in range(50):
         speeds.learn("short", Pace(0.0, 0.1), 100.0 + number, 63)
         speeds.learn("slow", Pace(0.0, 0.1), 100_000.0, 1_000)
-        speeds.learn("quick", Pace(0.0, 0.1), 0.1, 1_000)
+        speeds.learn("quick", Pace(0.0, 0.1), 0.7, 1_000_000)
+        speeds.learn("at once", Pace(0.0, 0.1), 0.5, 1_000)
     assert speeds.per_s("short") == 60.0
     assert speeds.per_s("slow") == pytest.approx(10.0, rel=0.01)
-    assert speeds.per_s("quick") == pytest.approx(400.0, rel=0.01)
+    assert speeds.per_s("quick") == pytest.approx(4_000.0, rel=0.01)
+    assert speeds.per_s("at once") == 60.0
     for number in range(512):
         speeds.learn(f"m{number}", Pace(0.0, 0.1), 1.0, 1_000)
     assert speeds.per_s("quick") == 60.0
