@@ -71,7 +71,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     efforts: tuple[str, ...] = ()  # the values of reasoning_effort that can be honoured; none: it is refused
     effort_default: str = ""  # what an unset reasoning_effort means, where that is known
     reasons: bool = (
-        False  # it reasons unasked though no effort is honoured: its server has its own words for that
+        False  # it reasons unasked, whatever is known of efforts: its server may have words of its own
     )
     thinking: str = ""  # how reasoning_effort is put: "level", "budget" (tokens), or the family's one way
     thinking_min: int = 0  # the smallest budget; below it, only "none" where `efforts` has it

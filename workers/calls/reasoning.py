@@ -35,9 +35,11 @@ def reasons(body: bytes, model: Model) -> bool:
     effort = _effort(body)
     if effort == _NONE and _NONE in able.efforts:
         return able.thinking_off not in ("", _OFF)  # else it reasons a little all the same
-    if effort is None and able.effort_default:
+    if effort is not None or able.reasons:
+        return True
+    if able.effort_default:
         return able.effort_default != _NONE
-    return effort is not None or _NONE not in able.efforts or model.family in _UNASKED
+    return _NONE not in able.efforts or model.family in _UNASKED
 
 
 def _can(able: Capabilities) -> bool:

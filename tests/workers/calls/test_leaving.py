@@ -368,6 +368,22 @@ async def test_a_slow_reader_gains_nothing(made, monkeypatch):
     assert worker.serving.speeds.per_s(worker.model.upstream) == 60.0  # that answer taught nothing
 
 
+@pytest.mark.parametrize(("way", "counted"), [("openai", 240), ("gemini", 240), ("plain", 0)])
+async def test_an_edge_knows_of_secret_reasoning_while_it_lasts(made, way, counted):
+    """What an edge would bill if the worker died has the reasoning that nobody saw; of a model without any, nothing."""
+    able = ROWS["openai"] if way == "plain" else REASONING[way]
+    way = "openai" if way == "plain" else way
+    worker = made(way, able)
+    run = await worker.start(
+        call(worker.model, CHAT, stream=True), due(way, CHAT, Produced(head_s=0.5), stream=True)
+    )
+    await run.until(4.5)
+    await run.tick()
+    assert run.call.frames.output_tokens == counted
+    run.call.stop(Stop.SHUTDOWN)
+    await run.until(4.6)
+
+
 def test_speeds_are_learnt_within_bounds():
     """Short answers say nothing, no answer moves a speed beyond its bounds, and only the newest models are remembered."""
     speeds = Speeds()
