@@ -388,7 +388,7 @@ def test_speeds_are_learnt_within_bounds():
     """Short answers say nothing, no answer moves a speed beyond its bounds, and only the newest models are remembered."""
     speeds = Speeds()
     for number in range(50):
-        speeds.learn("short", Pace(0.0, 0.1), 100.0 + number, 63)
+        speeds.learn("short", Pace(0.0, 0.1), 100.0 + number, 255)
         speeds.learn("slow", Pace(0.0, 0.1), 100_000.0, 1_000)
         speeds.learn("quick", Pace(0.0, 0.1), 0.7, 1_000_000)
         speeds.learn("at once", Pace(0.0, 0.1), 0.5, 1_000)
