@@ -142,9 +142,7 @@ class Delivery:
             data = await answer.read()
             out = exchange.feed(data) if data else exchange.close()
             frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
-            if frames.muted:
-                out = b""  # nobody is there to have it
-            elif (self._terminal or self._costed) and exchange.finished:
+            if (self._terminal or self._costed) and exchange.finished and not frames.muted:
                 out = self._kept_back(out)
             if out:
                 await self._emit(out)

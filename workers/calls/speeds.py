@@ -9,7 +9,9 @@ START_PER_S = 60.0
 LEAST_PER_S, MOST_PER_S = 10.0, 4_000.0
 WEIGHT = 0.2  # of one long answer
 LONG_TOKENS = 500  # a shorter answer weighs less: more of its time is waiting
-LEAST_TOKENS = 256  # of an answer that teaches: a long prompt before a short one would make its model look slow
+LEAST_TOKENS = (
+    256  # of an answer that teaches: a long prompt before a short one would make its model look slow
+)
 LEAST_S = 0.5  # of the same: what comes at once was made before
 HEAD_LEAST_S, HEAD_MOST_S = 0.5, 2.0  # from a request to its model's beginning, as far as that is believed
 

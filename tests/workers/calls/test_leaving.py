@@ -119,14 +119,15 @@ async def leave(run: Run, seconds: float) -> None:
 
 @both_forms
 @pytest.mark.parametrize("dialect", STREAMED)
+@pytest.mark.parametrize("few", [4, pytest.param(10 * POINTS, marks=pytest.mark.long)])
 @every_way
-async def test_reasoning_in_secret_is_read_to_its_usage(made, way, dialect, stream):
+async def test_reasoning_in_secret_is_read_to_its_usage(made, way, dialect, stream, few):
     """Whenever the caller leaves, what is reported at the end is billed, nothing is sent, and no place is kept.
 
     Of Gemini's streams that holds until the first chunk: then each says what was produced so far.
     """
     worker, produced = made(way), Produced()
-    count = POINTS if dialect == CHAT or (way, dialect) == (NATIVE, RESPONSES) else 4
+    count = max(few, POINTS if dialect == CHAT or (way, dialect) == (NATIVE, RESPONSES) else 0)
     for number, seconds in enumerate(points(produced, count)):
         run = await worker.start(
             call(worker.model, dialect, stream=stream, number=number),
