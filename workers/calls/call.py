@@ -29,6 +29,7 @@ from workers.calls.frames import FrameWriter
 from workers.calls.leaving import Leaving
 from workers.calls.parts import Parts, PartsError
 from workers.calls.serving import Serving
+from workers.calls.stops import UNWANTED, Stop
 from workers.calls.tries import HUNG_UP, Tries
 from workers.providers.base import (
     AccountError,
@@ -44,20 +45,10 @@ TRIES_MAX = 3  # at upstreams, for one exchange
 _logger = get_logger("workers.call")
 
 
-class Stop(StrEnum):
-    """Why a call was stopped from outside."""
-
-    CANCELLED = "cancelled"  # by its edge: the caller has left, or another attempt replaced it
-    EDGE_GONE = "edge_gone"
-    TIMEOUT = "timeout"
-    SHUTDOWN = "shutdown"  # this worker ends before the call did
-
-
 _STOP_ERRORS = {
     Stop.TIMEOUT: upstream_timeout(),
     Stop.SHUTDOWN: unavailable("The gateway is restarting. Retry with backoff."),
 }
-_CALLER_LEFT = (Stop.CANCELLED, Stop.EDGE_GONE)
 
 
 class _Phase(StrEnum):
@@ -104,18 +95,17 @@ class Call:
 
     def stop(self, why: Stop) -> None:
         """Ends the call now; or mutes it, where its answer is read on. To leave once more changes nothing."""
-        self._left = self._left or why is Stop.CANCELLED
+        self._left = self._left or why in (Stop.CANCELLED, Stop.REPLACED)
         if self._stop is not None or self._phase is _Phase.SETTLING:
             return
-        if why in _CALLER_LEFT and (self._muted or self._drains(why)):
+        if why in UNWANTED and (self._muted or self._drains(why)):
             return
         self._stop = why
         self._interrupt()
 
     def _drains(self, why: Stop) -> bool:
-        sure = why is Stop.CANCELLED
         delivery = self._delivery
-        if not delivery.asking or not self._leaving.drain(delivery.told, time.monotonic(), sure=sure):
+        if not delivery.asking or not self._leaving.drain(why, delivery.told, time.monotonic()):
             return False
         self.frames.mute()
         return True
@@ -248,8 +238,8 @@ class Call:
         try:
             fault = await self._delivery.ask(exchange, request, account)
         finally:
-            left = self._muted or self._stop in _CALLER_LEFT
-            unseen = left and fault is HUNG_UP
+            left = self._muted or self._stop in UNWANTED
+            unseen = left and fault is HUNG_UP and self._stop is not Stop.REPLACED
             self._tries.record(
                 exchange,
                 account_id=account.settings.id,
@@ -274,7 +264,7 @@ class Call:
             else:
                 self.frames.failed(not_recorded())
             return
-        if self._muted or self._stop in _CALLER_LEFT:
+        if self._muted or self._stop in UNWANTED:
             durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))
             if durable and self._left:
                 # Only for a cancelled call: an edge that was merely unreachable may still have a waiting caller.

@@ -6,6 +6,7 @@ from schemas.money.pricing import TokenUsage
 from workers.calls.reasoning import reasons
 from workers.calls.serving import Serving
 from workers.calls.speeds import Pace
+from workers.calls.stops import Stop
 
 # An estimate may be short of what was produced by this much: an answer that has more is paid for in full already.
 BEYOND_LIMIT = 4
@@ -46,16 +47,21 @@ class Leaving:
             self._reasons = model is not None and reasons(self._job.body, model)
         return self._reasons
 
-    def drain(self, told: TokenUsage | None, now: float, *, sure: bool) -> bool:
-        """Whether the answer under way is read on. `sure` says that it was the caller who left, and not his edge."""
+    def drain(self, why: Stop, told: TokenUsage | None, now: float) -> bool:
+        """Whether the answer under way is read on.
+
+        One that was replaced, or failed at its edge, is read on only where its provider bills it anyway. Only
+        who has left himself pays for there being no room.
+        """
         serving, job = self._serving, self._job
-        untold = serving.family.bills_abandoned or self.hides(told)
+        untold = serving.family.bills_abandoned or (why is not Stop.REPLACED and self.hides(told))
         model = serving.models.get(job.model)
-        wanted = (model.on_hangup if model is not None else "") or serving.on_hangup
-        if (wanted or (DRAIN if untold else CLOSE)) == CLOSE:
+        said = (model.on_hangup if model is not None else "") or serving.on_hangup
+        wanted = untold or (said == DRAIN and why is not Stop.REPLACED)
+        if said == CLOSE or not wanted:
             return False
         if not serving.drains.begin(job.scope):
-            self._pays_bound = untold and sure
+            self._pays_bound = untold and why is Stop.CANCELLED
             return False
         self._until = min(now + serving.drain_s, self._began + job.deadline_s)
         return True

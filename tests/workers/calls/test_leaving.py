@@ -20,8 +20,8 @@ from tests.fakes.simulated import PER_S, PROMPT, Produced, Run, Worker, running_
 from tests.fakes.spoken import CHAT, RESPONSES, STREAMED, question
 from tests.workers.calls.test_same_bill import NATIVE, ROWS, objects, spoken, whole
 from tests.workers.providers.anthropic.cases import job
-from workers.calls.call import Stop
 from workers.calls.speeds import Pace, Speeds
+from workers.calls.stops import Stop
 
 PRICE = Price(id="p", tiers=(PriceTier(input=Decimal(1), output=Decimal(4)),))
 COMPATIBLE = "compatible"
@@ -293,6 +293,24 @@ async def test_an_edge_that_is_gone_is_nobodys_fault(made):
     assert run.over
     assert 0 < run.event.usage.completion < LIMIT
     assert not held.over
+
+
+@pytest.mark.parametrize("way", ["openai", "bedrock"])
+async def test_an_attempt_that_failed_at_its_edge_is_not_the_callers_fault(made, way):
+    """Nobody waits for it, and nobody has left: it is read on only where its provider bills it anyway, and costs no limit."""
+    worker = made(way, capacity=1)
+    runs = []
+    for number in range(2):
+        of = call(worker.model, CHAT, stream=True, number=number)
+        run = await worker.start(of, due(way, CHAT, Produced(), stream=True))
+        await run.until(3.0)
+        run.call.stop(Stop.REPLACED)
+        await run.until(3.0)
+        runs.append(run)
+    assert [run.over for run in runs] == [way == "openai", True]
+    assert runs[1].event.outcome is Outcome.CANCELLED
+    assert runs[1].event.usage.completion == 1
+    await runs[0].until(6.0)
 
 
 async def test_leaving_again_changes_nothing(made):
