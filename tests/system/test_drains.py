@@ -82,6 +82,15 @@ class Scene(Struct):
         marker = await self.left(key, OPEN, f"{tag}-marker")
         await until(lambda: marker.closed_at, 20, "an answer that is not read on is closed")
 
+    async def back(self, key: dict[str, Any]) -> None:
+        """A worker serves again. Until it says so, a call is refused at once."""
+        for _ in range(600):
+            request = OPEN.ask("again", stream=True)
+            if (await call(self.client, self.tokn.url, key["key"], request, path=OPEN.path)).complete:
+                return
+            await asyncio.sleep(0.1)
+        raise TimeoutError("no worker is back")
+
     async def rows(self, key: dict[str, Any], count: int) -> list[dict[str, Any]]:
         """The bills of a key for models that reason, once there are so many."""
 
@@ -168,8 +177,5 @@ async def test_a_worker_that_ends_leaves_an_estimate(scene, sign):
         assert row["outcome"] == "cancelled"
         assert row["completion_tokens"] > 50  # two seconds of grace, at 60 a second
     await until(lambda: only.closed_at and not alive(worker), 20, "the upstream is closed")
-    again = await call(
-        scene.client, scene.tokn.url, key["key"], OPEN.ask("again", stream=True), path=OPEN.path
-    )
-    assert again.complete, again
+    await scene.back(key)
     assert (await asyncio.to_thread(scene.tokn.audit))["ok"]
