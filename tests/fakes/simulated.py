@@ -49,6 +49,10 @@ class Clock:
         """The same, as if it were the wall's."""
         return self.now
 
+    def time_ns(self) -> int:
+        """The same in nanoseconds."""
+        return int(self.now * 1e9)
+
 
 class Produced(Struct, frozen=True):
     """An answer in time: so many tokens of reasoning that nobody sees, then words, at `per_s` from `head_s` on."""

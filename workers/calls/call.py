@@ -8,6 +8,7 @@ from msgspec import structs
 
 from runtime.log import get_logger
 from schemas.bus.frames import FRAME_BYTES_MAX, Job
+from schemas.bus.subjects import edge_of
 from schemas.bus.usage import Outcome, UsageEvent
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import (
@@ -19,9 +20,8 @@ from schemas.errors import (
     unavailable,
     upstream_timeout,
 )
-from schemas.money.pricing import TokenUsage
 from workers.answers import costs
-from workers.calls import items, thoughts
+from workers.calls import items, thoughts, told
 from workers.calls.accounts import Account
 from workers.calls.bill import billed_nano, usage_event
 from workers.calls.delivery import Delivery
@@ -39,6 +39,7 @@ from workers.providers.base import (
     Forgetful,
     RefusedError,
 )
+from workers.providers.said import NOTHING
 
 TRIES_MAX = 3  # at upstreams, for one exchange
 
@@ -81,10 +82,13 @@ class Call:
         self._tries = Tries(job)
         self._first_account: Account | None = account
         self._began = time.monotonic()
+        self._queued_ms = serving.clocks.queued_ms(
+            edge_of(reply), job.published_ms, time.time_ns() // 1_000_000
+        )
         self._phase = _Phase.NEW
         self._stop: Stop | None = None
         self._left = False  # the edge has said that nobody waits for this attempt
-        self._leaving = Leaving(serving, job, self._began)
+        self._leaving = Leaving(serving, job, self._delivery, self.frames, began=self._began)
         self._error: WireError | None = None
 
     def start(self) -> asyncio.Task[None]:
@@ -98,17 +102,10 @@ class Call:
         self._left = self._left or why in (Stop.CANCELLED, Stop.REPLACED)
         if self._stop is not None or self._phase is _Phase.SETTLING:
             return
-        if why in UNWANTED and (self._muted or self._drains(why)):
+        if why in UNWANTED and self._leaving.stays(why, time.monotonic()):
             return
         self._stop = why
         self._interrupt()
-
-    def _drains(self, why: Stop) -> bool:
-        delivery = self._delivery
-        if not delivery.asking or not self._leaving.drain(why, delivery.told, time.monotonic()):
-            return False
-        self.frames.mute()
-        return True
 
     @property
     def _muted(self) -> bool:
@@ -120,7 +117,7 @@ class Call:
         if self._phase is not _Phase.RUNNING:
             return
         if self._muted:
-            if self._leaving.over(now, self.frames.output_tokens) or self._delivery.overdue(now):
+            if self._leaving.over(now) or self._delivery.overdue(now):
                 self._stop = self._stop or Stop.CANCELLED
                 self._interrupt()
         elif self.frames.gone:
@@ -129,8 +126,7 @@ class Call:
             self.stop(Stop.TIMEOUT)
         elif self.job.stream and self._delivery.asking:
             # An edge whose worker dies knows no more than this.
-            unseen = self._leaving.unseen(self._delivery.told, self._delivery.pace, now)
-            self.frames.output_tokens = max(self.frames.output_tokens, unseen)
+            self.frames.output_tokens = max(self.frames.output_tokens, self._leaving.unseen(now))
 
     def _interrupt(self) -> None:
         if self.task is not None and self._phase is _Phase.RUNNING:
@@ -233,13 +229,15 @@ class Call:
         try:
             request = exchange.request(account.settings)
         except AccountError as error:
+            told.warn(self.job, self._serving.pool, account, (error.fault, NOTHING, 0))
             return error.fault
         fault: Fault | None = HUNG_UP  # unless told otherwise below
         try:
             fault = await self._delivery.ask(exchange, request, account)
         finally:
-            left = self._muted or self._stop in UNWANTED
+            left, words = self._muted or self._stop in UNWANTED, self._delivery.said
             unseen = left and fault is HUNG_UP and self._stop is not Stop.REPLACED
+            failed = None if fault is HUNG_UP and left else fault
             self._tries.record(
                 exchange,
                 account_id=account.settings.id,
@@ -247,14 +245,18 @@ class Call:
                 fault=fault,
                 exchanges=exchanges,
                 caller_left=left,
-                unseen_tokens=self._unseen(exchange.usage, exchanges) if unseen else 0,
+                unseen_tokens=self._leaving.unseen(time.monotonic(), exchanges) if unseen else 0,
+                reason=told.reason(failed, words, account),
             )
+            made = self._tries.made[-1]
+            self._serving.counts.tried(made.account, made.upstream, made.outcome, made.status)
             if fault is not None:
                 self._delivery.hang_up()
+            if self._tries.misreported:
+                account.misreported(self.job, time.monotonic())
+            if failed is not None:
+                told.warn(self.job, self._serving.pool, account, (failed, words, made.status))
         return fault
-
-    def _unseen(self, told: TokenUsage | None, exchanges: int) -> int:
-        return self._leaving.unseen(told, self._delivery.pace, time.monotonic(), exchanges)
 
     async def _settle(self, *, complete: bool) -> None:
         if complete:
@@ -303,6 +305,7 @@ class Call:
             stream_begun=self.job.stream and self._delivery.answered,
             began=self._began,
             first_byte_at=self._delivery.first_byte_at,
+            queued_ms=self._queued_ms,
         )
 
 

@@ -8,10 +8,12 @@ from schemas.bus.usage import estimate_tokens
 from schemas.errors import upstream_failed, upstream_timeout
 from schemas.money.pricing import TokenUsage
 from workers.answers import costs, terminal
+from workers.answers.beliefs import is_beyond
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
 from workers.calls.speeds import Pace
+from workers.providers import said
 from workers.providers.base import About, Action, Exchange, Fault, Laborious, Yielding, heads
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
@@ -34,32 +36,31 @@ class Delivery:
     """What one attempt asks of upstreams, one call after another, and passes on. Times are time.monotonic()."""
 
     __slots__ = (
-        "_alone",
         "_answer",
         "_costed",
         "_earlier_bytes",
         "_exchange",
         "_frames",
+        "_job",
         "_keeps",
         "_serving",
         "_stream",
         "_terminal",
-        "_upstream",
         "answered",
         "asking",
         "ending",
         "first_byte_at",
         "pace",
         "rest",
+        "said",
         "status",
         "waiting_since",
     )
 
     def __init__(self, serving: Serving, job: Job, frames: FrameWriter) -> None:
         self._serving = serving
+        self._job = job
         self._stream = job.stream
-        self._upstream = job.upstream
-        self._alone = job.choices == 1  # several choices come at once, or one after another
         self._keeps = job.keeps
         self._terminal = terminal(job.dialect)
         self._costed = job.include_cost
@@ -75,6 +76,7 @@ class Delivery:
         self.rest = b""  # what is left for the end frame
         self.ending = b""  # where items are kept: the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
+        self.said = said.NOTHING  # by its upstream, if it has failed
 
     @property
     def told(self) -> TokenUsage | None:
@@ -88,7 +90,7 @@ class Delivery:
 
     async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
         """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""
-        self.status = 0
+        self.status, self.said = 0, said.NOTHING
         self.asking, self._exchange = True, exchange
         self.waiting_since = time.monotonic()
         self.pace = Pace(self.waiting_since)
@@ -99,6 +101,7 @@ class Delivery:
             if not 200 <= answer.status < 300:
                 answer, body = await self._yielded(exchange, answer)
             if not 200 <= answer.status < 300:
+                self.said = said.said(answer.headers, body)
                 return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
             if self._stream:
                 self.pace.head_at = time.monotonic()
@@ -106,14 +109,19 @@ class Delivery:
                 exchange.head(answer.headers)
             fault = await (self._streamed if self._stream else self._whole)(exchange, answer)
         except UpstreamError as error:
+            self.said = said.Said(message=str(error))
             return _upstream_fault(error)
         finally:
             self.asking, self.waiting_since = False, None
         if fault is None:
             self._earlier_bytes += exchange.output_bytes
-            if exchange.usage is not None and self._alone:
-                now, tokens = time.monotonic(), exchange.usage.completion
-                self._serving.speeds.learn(self._upstream, self.pace, now, tokens)
+            if (
+                exchange.usage is not None and self._job.choices == 1
+            ):  # several come at once, or one after another
+                now, tokens = time.monotonic(), min(exchange.usage.completion, self._job.limit)
+                self._serving.speeds.learn(self._job.upstream, self.pace, now, tokens)
+        else:
+            self.said = said.said(answer.headers)
         return fault
 
     async def _yielded(self, exchange: Exchange, answer: UpstreamAnswer) -> tuple[UpstreamAnswer, bytes]:
@@ -150,7 +158,8 @@ class Delivery:
                 return exchange.fault
             if exchange.usage is not None and _is_news(exchange.usage, usage):
                 usage = exchange.usage
-                frames.early_usage(usage)
+                if not is_beyond(self._job, usage):
+                    frames.early_usage(usage)
             self.waiting_since = time.monotonic()
 
     def _kept_back(self, out: bytes) -> bytes:

@@ -9,6 +9,7 @@ from runtime.settings.calls import DRAIN_S
 from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
+from workers.calls.clocks import Clocks
 from workers.calls.drains import Drains
 from workers.calls.items import Keeper
 from workers.calls.leases import Leases
@@ -27,6 +28,9 @@ class Counts(Struct):
     failed: int = 0
     cancelled: int = 0
     invalid_jobs: int = 0
+    tries: dict[tuple[str, str, str, str], int] = field(
+        default_factory=dict
+    )  # by account, upstream model, outcome and status
 
     def ended(self, outcome: Outcome) -> None:
         """One more call has ended."""
@@ -36,6 +40,11 @@ class Counts(Struct):
             self.cancelled += 1
         else:
             self.failed += 1
+
+    def tried(self, account: str, upstream: str, outcome: str, status: int) -> None:
+        """One more call of an upstream has ended. Accounts and models are the settings', so there is an end to them."""
+        name = (account, upstream, outcome, f"{status // 100}xx" if status else "none")
+        self.tries[name] = self.tries.get(name, 0) + 1
 
 
 class Serving(Struct):
@@ -58,6 +67,7 @@ class Serving(Struct):
     on_hangup: str = ""  # for models whose rows do not say: CLOSE, DRAIN, or empty where each call decides
     drain_s: float = DRAIN_S  # how long an answer whose caller has left is read on
     leases: Leases = field(default_factory=Leases)
+    clocks: Clocks = field(default_factory=Clocks)
     speeds: Speeds = field(default_factory=Speeds)
 
     def successor(self, model: Model, now: float) -> str | None:
