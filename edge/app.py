@@ -23,7 +23,7 @@ from edge.http.connection import BoundedProtocol, bounded
 from edge.http.cors import Cors
 from edge.http.peers import Trusted
 from edge.http.places import Places
-from edge.limits import LIMITS, Limits
+from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.routes import ROUTES, gate
 from edge.routes.endpoint import Backing, Load, router
 from runtime import descriptors
@@ -53,6 +53,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         grace_s=calls.grace_s,
         drain_s=connections.drain_s,
         keep_alive_s=connections.keep_alive_s,
+        left_s=calls.drain_s + LEFT_GRACE_S,
     )
     edge = Edge(settings, limits)
     try:

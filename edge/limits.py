@@ -2,9 +2,12 @@
 
 from msgspec import Struct
 
+from runtime.settings.calls import DRAIN_S as READ_ON_S
 from runtime.settings.calls import TOTAL_S
 from runtime.settings.edge import DRAIN_S, KEEP_ALIVE_S
 from schemas.bus import frames
+
+LEFT_GRACE_S = 5.0  # beyond the time that a worker may drain an abandoned call
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     settled_s: float = 5.0  # after this long connected, a pool without beats counts as having no worker
     call_s: float = TOTAL_S
     call_grace_s: float = 5.0  # a worker ends a call at its deadline, the edge this much later
-    left_s: float = 65.0  # how long an abandoned call is followed: a worker may drain its answer for 60 s
+    left_s: float = READ_ON_S + LEFT_GRACE_S  # how long an abandoned call is followed: a worker may drain it
     drain_s: float = DRAIN_S  # after SIGTERM, not ready and still accepting
     grace_s: float = TOTAL_S  # after that, for calls in flight
 

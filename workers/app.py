@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from datetime import UTC, datetime
 
 from runtime.bus.bus import Bus
@@ -17,11 +18,12 @@ from schemas.bus.subjects import Role
 from workers import upkeep
 from workers.calls.accounts import Accounts
 from workers.calls.calls import Calls
+from workers.calls.drains import Drains
 from workers.calls.items import Keeper
 from workers.calls.serving import Counts, Serving
 from workers.calls.usage_events import UsagePublisher
 from workers.discovery import PACE, Discovery, stock
-from workers.pool import Pool
+from workers.pool import Pool, room
 from workers.providers import UnknownProviderError, family
 from workers.providers.base import Family, Prepared
 from workers.providers.sandbox.family import Sandbox
@@ -49,9 +51,12 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
         stack.push_async_callback(http.aclose)
         calls = Calls(bus)
         ledger = LedgerClient(bus, upkeep.LEDGER_PATIENCE)
+        drained: Counter[str] = Counter()
         served = [
             Pool(
-                await _serving(pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus),
+                await _serving(
+                    pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus, drained=drained
+                ),
                 calls,
             )
             for pool in chosen
@@ -94,21 +99,28 @@ def _settings(settings: Settings, name: str) -> PoolSettings:
 
 
 async def _serving(
-    pool: PoolSettings, settings: Settings, http: Upstream, events: UsagePublisher, bus: Bus
+    pool: PoolSettings,
+    settings: Settings,
+    http: Upstream,
+    events: UsagePublisher,
+    bus: Bus,
+    *,
+    drained: Counter[str],
 ) -> Serving:
     try:
         made: Family = family(pool.family)
     except UnknownProviderError:
         raise SettingsError(f"[pools.{pool.name}] provider: {pool.provider!r} is not known") from None
-    accounts = pool.accounts
+    given = pool.accounts
     upstream = http
     if isinstance(made, Sandbox):
         upstream = made.upstream(pool.words_per_s)
-        accounts = accounts or (AccountSettings(id="sandbox"),)
+        given = given or (AccountSettings(id="sandbox"),)
     if isinstance(made, Prepared):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_S):
-                await made.prepare(accounts)
+                await made.prepare(given)
+    accounts = Accounts(given)
     return Serving(
         pool=pool.name,
         provider=pool.provider,
@@ -118,12 +130,15 @@ async def _serving(
         jobs=events.bus,
         family=made,
         upstream=upstream,
-        accounts=Accounts(accounts),
+        accounts=accounts,
         models=sold_by(settings, pool, datetime.now(UTC).date()),
         usage_events=events,
         items=Keeper(bus),
         counts=Counts(),
         idle_s=settings.calls.idle_s,
+        drains=Drains(room(accounts), drained),
+        on_hangup=pool.on_hangup,
+        drain_s=settings.calls.drain_s,
     )
 
 

@@ -13,7 +13,7 @@ from schemas.bus import subjects
 from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Beat, Bounce, Job, decode_job, encode
 from schemas.errors import WireError, model_not_found
 from workers.answers import speaks
-from workers.calls.accounts import Account
+from workers.calls.accounts import Account, Accounts
 from workers.calls.call import Call
 from workers.calls.calls import Calls
 from workers.calls.parts import Parts
@@ -31,13 +31,18 @@ PARTS_BYTES_MAX = 256 * 1024 * 1024  # bodies under reassembly, all calls of thi
 _logger = get_logger("workers.pool")
 
 
+def room(accounts: Accounts) -> int:
+    """How many calls a pool of a worker takes at once."""
+    return min(CALLS_MAX, accounts.capacity)
+
+
 class Pool:
     """Takes jobs of one pool while there is room, and says each second what it can serve."""
 
     def __init__(self, serving: Serving, calls: Calls) -> None:
         self.serving = serving
         self._calls = calls
-        self._capacity = min(CALLS_MAX, serving.accounts.capacity)
+        self._capacity = room(serving.accounts)
         self._inflight = 0
         self._parts_bytes = 0
         self._stopping = False

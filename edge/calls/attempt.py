@@ -87,7 +87,7 @@ class Attempt:
         """Tells the worker to stop, if one has it."""
         if self.worker_id:
             self._cancelled = now
-            self._host.cancel(self.worker_id, self._request_id, self.number)
+            self._host.cancel(self.worker_id, self._request_id, self.number, left=self._outlet.left)
 
     def cancel_again(self, now: float) -> None:
         """The worker goes on: it is told now and then, in case the first word was lost."""

@@ -83,7 +83,7 @@ class Call(Offering):
             if self.state is State.OFFERED:
                 self._accepted(frame, now)
             else:
-                self._host.cancel(frame.worker_id, self.request_id, self.current.number)
+                self._host.cancel(frame.worker_id, self.request_id, self.current.number, left=self.left)
         elif isinstance(frame, Bounce) and self.state is State.OFFERED:
             self._bounced(frame, now)
 

@@ -105,8 +105,8 @@ class Host(Protocol):
     def publish_job(self, call: CallView, job: Job) -> bool:
         """Offers a job to the pool; False while NATS is away."""
 
-    def cancel(self, worker_id: str, request_id: str, attempt: int) -> None:
-        """Tells a worker to stop an attempt."""
+    def cancel(self, worker_id: str, request_id: str, attempt: int, *, left: bool = False) -> None:
+        """Tells a worker to stop an attempt, and whether its caller has left."""
 
     def credit(self, worker_id: str, request_id: str, attempt: int, through: int) -> None:
         """Tells a worker what has been consumed."""

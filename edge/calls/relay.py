@@ -203,13 +203,13 @@ class Relay:
             secret = hashlib.blake2b(name, key=self._secret, digest_size=SECRET_BYTES).hexdigest()
         return subjects.frames(self.edge_id, request_id, attempt, secret)
 
-    def cancel(self, worker_id: str, request_id: str, attempt: int) -> None:
-        """Tells a worker to stop an attempt."""
+    def cancel(self, worker_id: str, request_id: str, attempt: int, *, left: bool = False) -> None:
+        """Tells a worker to stop an attempt, and whether its caller has left."""
         self._cancelled[request_id, attempt] = time.monotonic()
         self._cancelled.move_to_end((request_id, attempt))
         if len(self._cancelled) > CANCELLED_MAX:
             self._cancelled.popitem(last=False)
-        self._control(worker_id, Cancel(request_id, attempt))
+        self._control(worker_id, Cancel(request_id, attempt, left))
 
     def credit(self, worker_id: str, request_id: str, attempt: int, through: int) -> None:
         """Tells a worker what has been consumed."""

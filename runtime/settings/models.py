@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime.catalogue.presets import presets, price_source
-from runtime.settings.pools import PoolSettings, forwarded, own_pools, read_rate
+from runtime.settings.pools import PoolSettings, forwarded, own_pools, read_hangup, read_rate
 from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Capabilities, Lifecycle, Model
@@ -159,6 +159,7 @@ def _row(
         capabilities=capabilities,
         forwards=forwarded(pools[pool], own=pool in own_addresses),
         pinned=True,
+        on_hangup=read_hangup(row),
     )
     rate = read_rate(row)
     row.done()
@@ -194,6 +195,8 @@ def row_capabilities(row: Row, provider: str, *, own: bool) -> Capabilities:
         chat="chat" in row.mode,
         completions="completions" in row.mode,
         needs_limit=not stops,
+        # Of the models that their own server judges, rows say no more than this.
+        reasons=preset.profile == COMPATIBLE_PROFILE and bool(row.efforts) and "none" not in row.efforts,
     )
 
 

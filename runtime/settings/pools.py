@@ -24,6 +24,7 @@ from runtime.toml import SettingsError, Table
 from schemas.bus.subjects import is_token
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.forwarded import Forwarded
+from schemas.catalogue.model import HANGUPS
 from schemas.catalogue.regions import REGIONAL
 from schemas.money.amounts import AmountError, usd_to_nano
 
@@ -67,7 +68,8 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
 class PoolSettings(Struct, frozen=True, kw_only=True):
     """One pool. `words_per_s` is the sandbox's pace; 0 is as fast as it goes.
 
-    `extra_fields` are those that go on to its accounts beside what its preset's row lists.
+    `extra_fields` are those that go on to its accounts beside what its preset's row lists. `on_hangup` is one of
+    HANGUPS, or empty where each call's model decides.
     """
 
     name: str
@@ -80,6 +82,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     made_by: tuple[str, ...] = ()  # the variables that made it, where no file did
     extra_fields: tuple[str, ...] = ()
     fairness: Fairness = FAIR
+    on_hangup: str = ""
 
     def __post_init__(self) -> None:
         if not self.family:
@@ -89,6 +92,14 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
 def read_rate(table: Table) -> Decimal | None:
     """The share of list price that is billed, where a table sets one."""
     return table.decimal("rate", most=_RATE_MAX)
+
+
+def read_hangup(table: Table) -> str:
+    """What becomes of answers whose callers have left, where a table says so. Raises SettingsError."""
+    said = table.text("on_hangup")
+    if said and said not in HANGUPS:
+        raise table.problem("on_hangup", f"{said!r} is not one of: {', '.join(HANGUPS)}")
+    return said
 
 
 def read_pools(table: Table, secrets: Secrets | None) -> tuple[PoolSettings, ...]:
@@ -109,6 +120,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
     sandbox = preset.family == SANDBOX
     rate = read_rate(table)
     extra_fields = more_fields(table, "extra_fields")
+    on_hangup = read_hangup(table)
     accounts: list[AccountSettings] = []
     for row in table.tables("accounts"):
         account = _account(row, preset, secrets)
@@ -133,6 +145,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         accounts=tuple(accounts),
         words_per_s=float(words or 0),
         extra_fields=extra_fields,
+        on_hangup=on_hangup,
         responses=responses,
         fairness=fairness,
     )

@@ -158,10 +158,11 @@ Frame = Accept | Bounce | Data | Alive | Head | EarlyUsage | End | Failed
 
 
 class Cancel(Struct, frozen=True, array_like=True, tag="cancel"):
-    """Stop an attempt: its caller has left, or another attempt has replaced it."""
+    """Stop an attempt: its caller has `left`, or nobody waits for it though he has not."""
 
     request_id: str
     attempt: int
+    left: bool = True  # what an edge of the last version means mostly
 
 
 class Credit(Struct, frozen=True, array_like=True, tag="credit"):

@@ -17,6 +17,12 @@ WINDOW_TOKENS: Final = (
 )
 
 
+# What becomes of an upstream's answer whose caller has left: it is hung up on, or read on to its usage.
+CLOSE: Final = "close"
+DRAIN: Final = "drain"
+HANGUPS: Final = (CLOSE, DRAIN)
+
+
 class Lifecycle(StrEnum):
     """Where a model stands with its provider, by its provider's own announcements."""
 
@@ -64,6 +70,9 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
     json_with_tools: bool = True  # a JSON answer may be asked for beside tools
     efforts: tuple[str, ...] = ()  # the values of reasoning_effort that can be honoured; none: it is refused
     effort_default: str = ""  # what an unset reasoning_effort means, where that is known
+    reasons: bool = (
+        False  # it reasons unasked, whatever is known of efforts: its server may have words of its own
+    )
     thinking: str = ""  # how reasoning_effort is put: "level", "budget" (tokens), or the family's one way
     thinking_min: int = 0  # the smallest budget; below it, only "none" where `efforts` has it
     thinking_max: int = 0  # the largest budget
@@ -116,6 +125,9 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     forwards: Forwarded = Forwarded()
     dated: bool = False  # its pool is at its provider's own address: there its shutdown date ends it
     pinned: bool = False  # a row of the operator's own: neither a date nor a list ends it
+    on_hangup: str = (
+        ""  # what becomes of an answer whose caller has left: CLOSE or DRAIN; empty: as its pool says
+    )
 
     def __post_init__(self) -> None:
         if not self.family:

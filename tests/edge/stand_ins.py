@@ -175,6 +175,7 @@ class Attempt:
         self.seq = 0
         self.accepted = False
         self.cancelled = asyncio.Event()
+        self.left: bool | None = None  # what that said of the caller
         self.credits: list[int] = []
         self.parts: list[Part] = []
         self._line = b""  # of a stream, not ended yet
@@ -379,6 +380,7 @@ class ScriptedWorker:
         for attempt in self.attempts:
             if attempt.job.request_id == control.request_id and attempt.job.attempt == control.attempt:
                 if isinstance(control, Cancel):
+                    attempt.left = control.left
                     attempt.cancelled.set()
                 elif isinstance(control, Credit):
                     attempt.credits.append(control.through)

@@ -26,8 +26,10 @@ from workers.calls.accounts import Account
 from workers.calls.bill import billed_nano, usage_event
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
+from workers.calls.leaving import Leaving
 from workers.calls.parts import Parts, PartsError
 from workers.calls.serving import Serving
+from workers.calls.stops import UNWANTED, Stop
 from workers.calls.tries import HUNG_UP, Tries
 from workers.providers.base import (
     AccountError,
@@ -40,25 +42,14 @@ from workers.providers.base import (
 from workers.providers.said import NOTHING
 
 TRIES_MAX = 3  # at upstreams, for one exchange
-DRAIN_S = 60.0  # how long an abandoned answer is read on, where the provider bills all of it anyway
 
 _logger = get_logger("workers.call")
-
-
-class Stop(StrEnum):
-    """Why a call was stopped from outside."""
-
-    CANCELLED = "cancelled"  # by its edge: the caller has left, or another attempt replaced it
-    EDGE_GONE = "edge_gone"
-    TIMEOUT = "timeout"
-    SHUTDOWN = "shutdown"  # this worker ends before the call did
 
 
 _STOP_ERRORS = {
     Stop.TIMEOUT: upstream_timeout(),
     Stop.SHUTDOWN: unavailable("The gateway is restarting. Retry with backoff."),
 }
-_CALLER_LEFT = (Stop.CANCELLED, Stop.EDGE_GONE)
 
 
 class _Phase(StrEnum):
@@ -75,7 +66,7 @@ class Call:
         NEW ──▶ RUNNING ──────── served, or failed ───────▶ SETTLING ──▶ the task has ended
          │        │  │                                        ▲  ▲
          │        │  └─ stop, or a deadline: interrupted ─────┘  │
-         │        └──── stop, and the provider bills abandoned answers: muted, and read on for DRAIN_S at most
+         │        └──── the caller has left, and the answer is worth reading on: muted, see `Leaving`
          └── stop before the task has run ───────────────────────┘
 
     Settling publishes the event, and sends the last frame: the end after the event's ack, a failure at once.
@@ -97,9 +88,7 @@ class Call:
         self._phase = _Phase.NEW
         self._stop: Stop | None = None
         self._left = False  # the edge has said that nobody waits for this attempt
-        self._drain_until: float | None = (
-            None  # set: the caller has left, and the answer is read on as it is billed
-        )
+        self._leaving = Leaving(serving, job, self._delivery, self.frames, began=self._began)
         self._error: WireError | None = None
 
     def start(self) -> asyncio.Task[None]:
@@ -109,35 +98,35 @@ class Call:
         return self.task
 
     def stop(self, why: Stop) -> None:
-        """Ends the call now; or mutes it, where the provider bills abandoned answers."""
-        self._left = self._left or why is Stop.CANCELLED
+        """Ends the call now; or mutes it, where its answer is read on. To leave once more changes nothing."""
+        self._left = self._left or why in (Stop.CANCELLED, Stop.REPLACED)
         if self._stop is not None or self._phase is _Phase.SETTLING:
             return
-        waiting = self._delivery.waiting_since is not None
-        if waiting and why in _CALLER_LEFT and self._serving.family.bills_abandoned and not self._muted:
-            self._drain_until = time.monotonic() + DRAIN_S
-            self.frames.mute()
+        if why in UNWANTED and self._leaving.stays(why, time.monotonic()):
             return
         self._stop = why
         self._interrupt()
 
     @property
     def _muted(self) -> bool:
-        return self._drain_until is not None
+        return self._leaving.draining
 
     def tick(self, now: float) -> None:
         """Deadlines and keep-alives; to be called several times a second."""
         self.frames.tick(now)
         if self._phase is not _Phase.RUNNING:
             return
-        if self._drain_until is not None:
-            if now >= self._drain_until:
+        if self._muted:
+            if self._leaving.over(now) or self._delivery.overdue(now):
                 self._stop = self._stop or Stop.CANCELLED
                 self._interrupt()
         elif self.frames.gone:
             self.stop(Stop.EDGE_GONE)
         elif now - self._began >= self.job.deadline_s or self._delivery.overdue(now):
             self.stop(Stop.TIMEOUT)
+        elif self.job.stream and self._delivery.asking:
+            # An edge whose worker dies knows no more than this.
+            self.frames.output_tokens = max(self.frames.output_tokens, self._leaving.unseen(now))
 
     def _interrupt(self) -> None:
         if self.task is not None and self._phase is _Phase.RUNNING:
@@ -162,6 +151,7 @@ class Call:
             self._phase = _Phase.SETTLING
             if self._first_account is not None:
                 self._first_account.give_back(self.job.hold_list_nano, time.monotonic())
+            self._leaving.ended()
             if not complete:
                 self._delivery.hang_up()
         await self._settle(complete=complete)
@@ -171,6 +161,7 @@ class Call:
         job, serving = self.job, self._serving
         if self.parts is not None:
             job = structs.replace(job, body=await self.parts.whole())
+            self._leaving.of(job)
         model = serving.models.get(job.model)
         if model is None:
             raise RefusedError(model_not_found(job.model))
@@ -244,15 +235,17 @@ class Call:
         try:
             fault = await self._delivery.ask(exchange, request, account)
         finally:
-            caller_left, words = self._stop in _CALLER_LEFT, self._delivery.said
-            failed = None if fault is HUNG_UP and caller_left else fault
+            left, words = self._muted or self._stop in UNWANTED, self._delivery.said
+            unseen = left and fault is HUNG_UP and self._stop is not Stop.REPLACED
+            failed = None if fault is HUNG_UP and left else fault
             self._tries.record(
                 exchange,
                 account_id=account.settings.id,
                 status=self._delivery.status,
                 fault=fault,
                 exchanges=exchanges,
-                caller_left=caller_left,
+                caller_left=left,
+                unseen_tokens=self._leaving.unseen(time.monotonic(), exchanges) if unseen else 0,
                 reason=told.reason(failed, words, account),
             )
             made = self._tries.made[-1]
@@ -273,7 +266,7 @@ class Call:
             else:
                 self.frames.failed(not_recorded())
             return
-        if self._muted or self._stop in _CALLER_LEFT:
+        if self._muted or self._stop in UNWANTED:
             durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))
             if durable and self._left:
                 # Only for a cancelled call: an edge that was merely unreachable may still have a waiting caller.

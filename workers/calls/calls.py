@@ -9,8 +9,9 @@ from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.bus import subjects
 from schemas.bus.frames import Cancel, Credit, Part, Recite, decode_control
-from workers.calls.call import Call, Stop
+from workers.calls.call import Call
 from workers.calls.frames import FrameWriter
+from workers.calls.stops import Stop
 
 LINGER_S = 5.0  # a finished call's last frames are kept so long, in case a reconnect lost them
 LINGERING_MAX = 2048
@@ -47,7 +48,7 @@ class Calls:
         older = self._calls.get(request_id)
         if older is not None:
             self._older.add(older)
-            older.stop(Stop.CANCELLED)
+            older.stop(Stop.REPLACED)
         self._calls[request_id] = call
         task = call.start()
         task.add_done_callback(lambda _task: self._ended(call))
@@ -105,7 +106,7 @@ class Calls:
         elif isinstance(control, Credit):
             call.frames.credit(control.through)
         elif isinstance(control, Cancel):
-            call.stop(Stop.CANCELLED)
+            call.stop(Stop.CANCELLED if control.left else Stop.REPLACED)
         elif call.parts is not None:
             call.parts.add(control)
 

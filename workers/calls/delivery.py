@@ -12,6 +12,7 @@ from workers.answers.beliefs import is_beyond
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
+from workers.calls.speeds import Pace
 from workers.providers import said
 from workers.providers.base import About, Action, Exchange, Fault, Laborious, Yielding, heads
 from workers.upstream.http import (
@@ -38,6 +39,7 @@ class Delivery:
         "_answer",
         "_costed",
         "_earlier_bytes",
+        "_exchange",
         "_frames",
         "_job",
         "_keeps",
@@ -45,8 +47,10 @@ class Delivery:
         "_stream",
         "_terminal",
         "answered",
+        "asking",
         "ending",
         "first_byte_at",
+        "pace",
         "rest",
         "said",
         "status",
@@ -62,14 +66,22 @@ class Delivery:
         self._costed = job.include_cost
         self._frames = frames
         self._answer: UpstreamAnswer | None = None
+        self._exchange: Exchange | None = None  # the newest
         self._earlier_bytes = 0  # of output, of the exchanges that are complete
         self.waiting_since: float | None = None  # for the upstream; None while not waiting for it
+        self.asking = False  # a call of an upstream is under way, whoever is waited for
+        self.pace = Pace(0.0)  # of the newest call
         self.first_byte_at: float | None = None
         self.answered = False  # something for the caller has come that no other try may repeat
         self.rest = b""  # what is left for the end frame
         self.ending = b""  # where items are kept: the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
         self.said = said.NOTHING  # by its upstream, if it has failed
+
+    @property
+    def told(self) -> TokenUsage | None:
+        """What the provider has told of the newest call's usage so far."""
+        return None if self._exchange is None else self._exchange.usage
 
     def overdue(self, now: float) -> bool:
         """Whether a stream's upstream has sent nothing for too long, not even a keep-alive."""
@@ -79,7 +91,9 @@ class Delivery:
     async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
         """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""
         self.status, self.said = 0, said.NOTHING
+        self.asking, self._exchange = True, exchange
         self.waiting_since = time.monotonic()
+        self.pace = Pace(self.waiting_since)
         try:
             answer = self._answer = await self._serving.upstream.open(request)
             self.status = answer.status
@@ -89,6 +103,8 @@ class Delivery:
             if not 200 <= answer.status < 300:
                 self.said = said.said(answer.headers, body)
                 return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
+            if self._stream:
+                self.pace.head_at = time.monotonic()
             if heads(exchange):
                 exchange.head(answer.headers)
             fault = await (self._streamed if self._stream else self._whole)(exchange, answer)
@@ -96,9 +112,14 @@ class Delivery:
             self.said = said.Said(message=str(error))
             return _upstream_fault(error)
         finally:
-            self.waiting_since = None
+            self.asking, self.waiting_since = False, None
         if fault is None:
             self._earlier_bytes += exchange.output_bytes
+            if (
+                exchange.usage is not None and self._job.choices == 1
+            ):  # several come at once, or one after another
+                now, tokens = time.monotonic(), min(exchange.usage.completion, self._job.limit)
+                self._serving.speeds.learn(self._job.upstream, self.pace, now, tokens)
         else:
             self.said = said.said(answer.headers)
         return fault
@@ -109,7 +130,11 @@ class Delivery:
         Asks once more, where the exchange can do without what the server refused.
         """
         body = await read_some(answer, ERROR_BODY_BYTES_MAX)
-        if not isinstance(exchange, Yielding) or (again := exchange.without(answer.status, body)) is None:
+        if (
+            self._frames.muted
+            or not isinstance(exchange, Yielding)
+            or (again := exchange.without(answer.status, body)) is None
+        ):
             return answer, body
         answer = self._answer = await self._serving.upstream.open(again)
         self.status = answer.status
@@ -125,7 +150,7 @@ class Delivery:
             data = await answer.read()
             out = exchange.feed(data) if data else exchange.close()
             frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
-            if (self._terminal or self._costed) and exchange.finished:
+            if (self._terminal or self._costed) and exchange.finished and not frames.muted:
                 out = self._kept_back(out)
             if out:
                 await self._emit(out)
@@ -158,7 +183,7 @@ class Delivery:
             out = exchange.answer(body)
         self._frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
         self._note_first_byte()
-        if exchange.fault is None and out:
+        if exchange.fault is None and out and not self._frames.muted:
             self.ending = out if self._keeps else b""
             kept = costs.place(out) if self._costed else -1
             last = (kept if kept >= 0 else len(out) - 1) // FRAME_BYTES_MAX * FRAME_BYTES_MAX
@@ -178,7 +203,9 @@ class Delivery:
             frames.data(out[start : start + FRAME_BYTES_MAX] if len(out) > FRAME_BYTES_MAX else out)
             if frames.full:
                 self.waiting_since, waited = None, self.waiting_since
+                full_at = time.monotonic()
                 await frames.room()
+                self.pace.waited_s += time.monotonic() - full_at
                 self.waiting_since = waited
 
     async def make_room(self) -> None:

@@ -138,9 +138,15 @@ class FrameWriter:
         self._send(Failed(self._next(), error, gives_way))
 
     def over(self, error: WireError) -> None:
-        """Says that a call whose caller has left is recorded. If this is lost, its edge follows the call for a while."""
+        """Says that a call whose caller has left is recorded: when the bus is back, if it is away.
+
+        If this is lost all the same, its edge follows the call for a while.
+        """
         self.mute()
-        self._publish(encode(Failed(self._next(), error)))
+        frame = Failed(self._next(), error)
+        if not self._publish(encode(frame)):
+            self._muted, self._held = False, True
+            self._send(frame)
 
     @property
     def full(self) -> bool:

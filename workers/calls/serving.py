@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from runtime.bus.bus import Bus
+from runtime.settings.calls import DRAIN_S
 from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
 from workers.calls.clocks import Clocks
+from workers.calls.drains import Drains
 from workers.calls.items import Keeper
 from workers.calls.leases import Leases
+from workers.calls.speeds import Speeds
 from workers.calls.usage_events import UsagePublisher
 from workers.providers.base import Family
 from workers.upstream.http import Upstream
@@ -61,8 +64,12 @@ class Serving(Struct):
     items: Keeper
     counts: Counts
     idle_s: float  # how long the upstream of a stream may send nothing; a plain answer has the call's whole deadline
+    drains: Drains = field(default_factory=Drains)
+    on_hangup: str = ""  # for models whose rows do not say: CLOSE, DRAIN, or empty where each call decides
+    drain_s: float = DRAIN_S  # how long an answer whose caller has left is read on
     leases: Leases = field(default_factory=Leases)
     clocks: Clocks = field(default_factory=Clocks)
+    speeds: Speeds = field(default_factory=Speeds)
 
     def successor(self, model: Model, now: float) -> str | None:
         """What to use in place of a model that is gone: what its row names, if this pool serves it; an operator's word as it is."""

@@ -61,14 +61,18 @@ class Tries:
         fault: Fault | None,
         exchanges: int,
         caller_left: bool,
+        unseen_tokens: int = 0,
         reason: str = "",
     ) -> None:
         """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job.
 
+        An estimate of its output has at least `unseen_tokens`: reasoning in secret, or an answer that had not come yet.
         `reason` is for operators: why it failed.
         """
         self.misreported = False
-        usage, known = self._usage(exchange, status, fault, exchanges, caller_left=caller_left)
+        usage, known = self._usage(
+            exchange, status, fault, exchanges, caller_left=caller_left, unseen_tokens=unseen_tokens
+        )
         self.refused = fault is not None and fault.action is Action.STOP and fault.unbilled
         outcome = Outcome.OK if fault is None else Outcome.FAILED
         if fault is HUNG_UP and caller_left:
@@ -92,7 +96,14 @@ class Tries:
             self.tier_unsaid = unsaid and known is Known.ESTIMATED
 
     def _usage(
-        self, exchange: Exchange, status: int, fault: Fault | None, exchanges: int, *, caller_left: bool
+        self,
+        exchange: Exchange,
+        status: int,
+        fault: Fault | None,
+        exchanges: int,
+        *,
+        caller_left: bool,
+        unseen_tokens: int,
     ) -> tuple[TokenUsage, Known]:
         job, told = self._job, exchange.usage
         if told is not None and is_beyond(job, told, exchanges):
@@ -112,7 +123,7 @@ class Tries:
             text_bytes=job.text_bytes // exchanges,
             media_tokens=job.media_tokens // exchanges,
             output_max=job.limit * job.choices // exchanges,
-            output_tokens=estimate_tokens(exchange.output_bytes),
+            output_tokens=max(estimate_tokens(exchange.output_bytes), unseen_tokens),
             answered=200 <= status < 300 or caller_left,
         )
         return usage, Known.ESTIMATED

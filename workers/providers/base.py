@@ -187,6 +187,9 @@ class Family(Protocol):
     """One provider family, made once per worker."""
 
     bills_abandoned: ClassVar[bool]  # the provider bills the whole answer though we hang up: drain instead
+    tells_totals: ClassVar[
+        bool
+    ]  # each chunk of its streams says what was produced so far, reasoning included
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """The exchanges that serve a job: one, or one per prompt of an emulated completion, run in order.

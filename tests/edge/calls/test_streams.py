@@ -66,7 +66,7 @@ async def test_failure_after_the_first_event(rig: Rig) -> None:
 
 
 async def test_missing_frame_ends_the_stream_with_an_error(rig: Rig) -> None:
-    """A gap that is not filled in time is an error event and a cancel; never silence, never a hole."""
+    """A gap that is not filled in time is an error event and a cancel; never silence, never a hole. Its caller has not left."""
 
     async def script(attempt: Attempt) -> None:
         attempt.accept()
@@ -81,6 +81,7 @@ async def test_missing_frame_ends_the_stream_with_an_error(rig: Rig) -> None:
     assert answer.content.endswith(DONE)
     assert event("c") not in answer.content
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 10)
+    assert rig.worker.attempts[0].left is False
     assert not rig.ledger.of(ESTIMATE), "the worker lives, so its own event settles"
 
 
@@ -146,6 +147,7 @@ async def test_hang_up_cancels_at_once(rig: Rig) -> None:
     waited = Ticks()
     await asyncio.wait_for(rig.worker.attempts[0].cancelled.wait(), 10)
     assert waited.s < 1
+    assert rig.worker.attempts[0].left is True
     assert not rig.ledger.of(ESTIMATE)
     assert not rig.ledger.of(RELEASE)
     await until(lambda: rig.edge.load.requests == 0)

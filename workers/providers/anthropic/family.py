@@ -21,6 +21,7 @@ class Anthropic:
     """Claude on Anthropic's own API, or a server that speaks it. A call that is hung up on stops there."""
 
     bills_abandoned: ClassVar[bool] = False
+    tells_totals: ClassVar[bool] = False
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange; for a legacy completion one a prompt."""

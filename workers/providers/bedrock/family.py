@@ -31,6 +31,7 @@ class Bedrock:
     """Models on AWS Bedrock. AWS bills the whole answer of a stream though we hang up."""
 
     bills_abandoned: ClassVar[bool] = True
+    tells_totals: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._credentials = CredentialStore()

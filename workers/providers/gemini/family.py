@@ -305,6 +305,7 @@ class Gemini:
     """Google's Gemini models. A call that is hung up on stops there."""
 
     bills_abandoned: ClassVar[bool] = False
+    tells_totals: ClassVar[bool] = True
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange for a chat job, one a prompt for a legacy completion, one a batch for embeddings."""

@@ -94,6 +94,7 @@ class OpenAI:
     """api.openai.com and every server that speaks its protocol."""
 
     bills_abandoned: ClassVar[bool] = False
+    tells_totals: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._refusals = Refusals()
