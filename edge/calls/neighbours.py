@@ -59,6 +59,8 @@ class Neighbours:
             return
         if beat.edge_id == self._edge_id or beat.v < edges.VERSION:
             return
+        if message.subject != subjects.edge_beat(beat.edge_id):
+            return  # signed users may speak on their own subject alone: nobody speaks for another edge
         if beat.edge_id not in self._known and len(self._known) >= EDGES_MAX:
             return
         self._known[beat.edge_id] = Neighbour(beat, now)

@@ -57,9 +57,13 @@ class Edge:
         )
         wire.edges.append(self)
 
-    def hear(self, data: bytes, now: float | None = None) -> None:
-        """A message on the subject of beats."""
-        message = SimpleNamespace(subject="edge.x", data=data)
+    def hear(self, data: bytes, now: float | None = None, subject: str = "") -> None:
+        """A beat, on the subject of the edge whose it is."""
+        try:
+            own = subjects.edge_beat(edges.decode_beat(data).edge_id)
+        except msgspec.MsgspecError:
+            own = "edge.e"
+        message = SimpleNamespace(subject=subject or own, data=data)
         self.neighbours.hear(message, time.monotonic() if now is None else now)
 
     def calls(self, scope: str, count: int) -> list[Call]:
@@ -178,6 +182,16 @@ async def test_what_cannot_be_is_left_alone(beat: bytes) -> None:
     edge = Edge(Wire(), "one", places=10)
     edge.hear(beat)
     assert running(edge.calls("a", 20)) == 9
+
+
+async def test_nobody_speaks_for_another_edge() -> None:
+    """A beat on another subject than that of the edge which it names is not believed."""
+    edge = Edge(Wire(), "one", places=10)
+    beat = edges.encode(EdgeBeat(1, "e", {"p": PoolCount(10, 0, 1)}))
+    edge.hear(beat, subject="edge.thief")
+    assert running(edge.calls("a", 3)) == 3
+    edge.hear(beat)
+    assert running(edge.calls("a", 1)) == 0
 
 
 async def test_how_many_edges_are_known_is_bounded() -> None:
