@@ -57,10 +57,9 @@ class Neighbours:
         except msgspec.MsgspecError:
             _logger.warning("an edge's beat that cannot be read", subject=message.subject)
             return
-        if beat.edge_id == self._edge_id or beat.v < edges.VERSION:
+        own, forged = beat.edge_id == self._edge_id, message.subject != subjects.edge_beat(beat.edge_id)
+        if own or forged or beat.v < edges.VERSION:
             return
-        if message.subject != subjects.edge_beat(beat.edge_id):
-            return  # signed users may speak on their own subject alone: nobody speaks for another edge
         if beat.edge_id not in self._known and len(self._known) >= EDGES_MAX:
             return
         self._known[beat.edge_id] = Neighbour(beat, now)

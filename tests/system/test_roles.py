@@ -115,7 +115,7 @@ HEARD = {
 
 
 # What else a server without signed users lets a role do: it cannot tell one of a role from another.
-LOOSE_PUBLISH = {"edge.e1": {"edge"}, "beat.openai.w1": {"worker"}}
+LOOSE_PUBLISH = {"beat.openai.w1": {"worker"}, "edge.e1": {"edge"}}
 LOOSE_SUBSCRIBE = {
     ("worker.w1", ""): {"worker"},
     ("worker.*", ""): {"worker"},
