@@ -60,7 +60,7 @@ def test_nobody_may_hear_what_another_of_its_role_may():
     """What is for one edge or worker alone is heard by its own id: inboxes, control, and what commands are answered."""
     for role in (Role.EDGE, Role.WORKER, Role.COMMAND):
         shared = [subject for subject in PERMISSIONS[role].subscribe if OWN not in subject]
-        assert shared == (["beat.>"] if role is Role.EDGE else [])
+        assert shared == (["beat.>", "edge.*"] if role is Role.EDGE else [])
 
 
 def test_no_role_may_change_or_empty_a_stream():
