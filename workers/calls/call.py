@@ -86,7 +86,7 @@ class Call:
         self.task: asyncio.Task[None] | None = None
         self._serving = serving
         self._delivery = Delivery(serving, job, self.frames)
-        self._tries = Tries(job)
+        self._tries = Tries(job, serving.factors)
         self._first_account: Account | None = account
         self._began = time.monotonic()
         self._phase = _Phase.NEW
@@ -166,6 +166,7 @@ class Call:
         job, serving = self.job, self._serving
         if self.parts is not None:
             job = structs.replace(job, body=await self.parts.whole())
+            self._tries.resolved(job)
         model = serving.models.get(job.model)
         if model is None:
             raise RefusedError(model_not_found(job.model))
@@ -257,6 +258,7 @@ class Call:
                 await self._end(event)
             else:
                 self.frames.failed(not_recorded())
+            self._tries.learn(time.monotonic())
             return
         if self._muted or self._stop in _CALLER_LEFT:
             durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))

@@ -1,10 +1,10 @@
 """Owns an upstream's answer on its way to the edge: asked for, read, translated, and sent on as frames."""
 
 import asyncio
+import math
 import time
 
 from schemas.bus.frames import FRAME_BYTES_MAX, Job
-from schemas.bus.usage import estimate_tokens
 from schemas.errors import upstream_failed, upstream_timeout
 from schemas.money.pricing import TokenUsage
 from workers.answers import costs, terminal
@@ -35,12 +35,13 @@ class Delivery:
     __slots__ = (
         "_answer",
         "_costed",
-        "_earlier_bytes",
+        "_earlier_tokens",
         "_frames",
         "_keeps",
         "_serving",
         "_stream",
         "_terminal",
+        "_upstream",
         "answered",
         "ending",
         "first_byte_at",
@@ -57,7 +58,8 @@ class Delivery:
         self._costed = job.include_cost
         self._frames = frames
         self._answer: UpstreamAnswer | None = None
-        self._earlier_bytes = 0  # of output, of the exchanges that are complete
+        self._upstream = job.upstream
+        self._earlier_tokens = 0.0  # of output, of the exchanges that are complete
         self.waiting_since: float | None = None  # for the upstream; None while not waiting for it
         self.first_byte_at: float | None = None
         self.answered = False  # something for the caller has come that no other try may repeat
@@ -90,7 +92,7 @@ class Delivery:
         finally:
             self.waiting_since = None
         if fault is None:
-            self._earlier_bytes += exchange.output_bytes
+            self._earlier_tokens += exchange.said.tokens_so_far(self._upstream)
         return fault
 
     async def _yielded(self, exchange: Exchange, answer: UpstreamAnswer) -> tuple[UpstreamAnswer, bytes]:
@@ -114,7 +116,7 @@ class Delivery:
         while True:
             data = await answer.read()
             out = exchange.feed(data) if data else exchange.close()
-            frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
+            self._note_output(exchange)
             if (self._terminal or self._costed) and exchange.finished:
                 out = self._kept_back(out)
             if out:
@@ -139,13 +141,17 @@ class Delivery:
         self.ending = self.rest if self._keeps else b""
         return out[:at]
 
+    def _note_output(self, exchange: Exchange) -> None:
+        produced = math.ceil(self._earlier_tokens + exchange.said.tokens_so_far(self._upstream))
+        self._frames.output_tokens = max(self._frames.output_tokens, produced)
+
     async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
         body = await read_all(answer, ANSWER_BYTES_MAX)
         if len(body) > LOOP_BYTES_MAX and isinstance(exchange, Laborious):
             out = await asyncio.to_thread(exchange.answer, body)
         else:
             out = exchange.answer(body)
-        self._frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
+        self._note_output(exchange)
         self._note_first_byte()
         if exchange.fault is None and out:
             self.ending = out if self._keeps else b""

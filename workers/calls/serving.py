@@ -8,6 +8,7 @@ from runtime.bus.bus import Bus
 from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
+from workers.calls.factors import Factors
 from workers.calls.items import Keeper
 from workers.calls.leases import Leases
 from workers.calls.usage_events import UsagePublisher
@@ -52,6 +53,7 @@ class Serving(Struct):
     counts: Counts
     idle_s: float  # how long the upstream of a stream may send nothing; a plain answer has the call's whole deadline
     leases: Leases = field(default_factory=Leases)
+    factors: Factors = field(default_factory=Factors)
 
     def successor(self, model: Model, now: float) -> str | None:
         """What to use in place of a model that is gone: what its row names, if this pool serves it; an operator's word as it is."""
