@@ -17,8 +17,8 @@ _SLICE_BYTES: Final = SAMPLE_BYTES_MAX // SLICES
 # What says in JSON that a message or a part of it begins. No text can look like it: quotes in a text are escaped.
 _TURN: Final = re.compile(r'"role"\s*:\s*"')
 _FRAME: Final = re.compile(
-    r'[\[\]{},\s]*"(?:role|content|type|text|input)"\s*:[\s\[{]*'
-    r'(?:"(?:user|assistant|system|developer|tool|text|input_text|output_text|message)"[\s,\]}]*)?"?'
+    r'[\[\]{},\s]*"(?:role|content|type|text|input)"\s*:\s*'
+    r'(?:"(?:user|assistant|system|developer|tool|text|input_text|output_text|message)"|[\[{][\[{\s]*|")?'
 )
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 # What a cut leaves of an escape, at a slice's beginning and at its end.

@@ -1,7 +1,12 @@
 """Owns what texts are estimated at, for tests of who uses the estimate and when."""
 
+import json
+from typing import Any
+
 from schemas.bus.frames import Job
+from schemas.chat.request import CHAT
 from schemas.dialects.prompts import text_tokens
+from tests.fakes.worker import job
 from workers.answers.said import Said
 
 
@@ -12,6 +17,11 @@ def output_tokens(text: str, upstream: str) -> int:
     return said.tokens(upstream)
 
 
-def prompt_tokens(job: Job) -> int:
+def asked_tokens(body: dict[str, Any], upstream: str, dialect: str = CHAT) -> int:
+    """The text of a body's prompt, as its client has written it."""
+    return text_tokens(job(json.dumps(body).encode(), upstream=upstream, dialect=dialect))
+
+
+def prompt_tokens(of: Job) -> int:
     """A prompt's, text and media, where nothing is known of its key."""
-    return min(text_tokens(job) + job.media_tokens, job.prompt_max)
+    return min(text_tokens(of) + of.media_tokens, of.prompt_max)

@@ -142,8 +142,9 @@ class Delivery:
         return out[:at]
 
     def _note_output(self, exchange: Exchange) -> None:
-        produced = math.ceil(self._earlier_tokens + exchange.said.tokens_so_far(self._upstream))
-        self._frames.output_tokens = max(self._frames.output_tokens, produced)
+        produced = self._earlier_tokens + exchange.said.tokens_so_far(self._upstream)
+        if produced > self._frames.output_tokens:  # a denser beginning may have said more
+            self._frames.output_tokens = math.ceil(produced)
 
     async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
         body = await read_all(answer, ANSWER_BYTES_MAX)

@@ -8,7 +8,7 @@ from schemas.dialects.prompts import prompt_sample, text_tokens
 from schemas.errors import upstream_timeout
 from schemas.estimates.weighed import weighed
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.calls.factors import Factors
+from workers.calls.factors import TOKENS_MIN, Factors
 from workers.providers.base import Action, Exchange, Fault, heads
 
 HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop leaves behind
@@ -46,7 +46,9 @@ class Tries:
     def learn(self, now: float) -> None:
         """Compares what was reported of a call that went well with what would have been estimated, where that is wanted."""
         job = self._job
-        if job.media_tokens or len(self._served) != 1 or self.known is not Known.REPORTED:
+        if job.media_tokens or job.text_bytes < TOKENS_MIN:
+            return
+        if len(self._served) != 1 or self.known is not Known.REPORTED:
             return
         if self._factors.wants(job.scope, job.upstream, now):
             began = time.thread_time()
