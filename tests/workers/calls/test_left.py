@@ -238,3 +238,35 @@ def test_a_document_of_plain_text_is_text() -> None:
     of = admitted(MESSAGES, row, asked(MESSAGES, "Read.", document, picture(MESSAGES)))
     got = left("anthropic", of, row).prompt - PICTURE_TOKENS
     assert 0.8 <= got / (tokens(words) * factor(row)) <= 1.3
+
+
+def ended(of: Job, row: Model, reported: int, factors: Factors, *, known: bool = True) -> None:
+    """A call that goes well, and what its worker learns of it."""
+    (made,) = family(row.provider).open(of, row, {})
+    made.request(ACCOUNT)
+    answer = Answer(("Hello.",), TokenUsage(input=reported, output=2))
+    edit = (lambda usage: usage) if known else nothing
+    made.feed(wire(spoken("openai", of.dialect), answer, edit, stream=True))
+    made.close()
+    tries = Tries(of, factors)
+    tries.record(made, account_id="a", status=200, fault=made.fault, exchanges=1, caller_left=False)
+    assert tries.known is (Known.REPORTED if known else Known.ESTIMATED)
+    tries.learn(0.0)
+
+
+@pytest.mark.parametrize("dialect", STREAMED)
+def test_what_a_provider_reports_corrects_who_leaves_later(dialect: str) -> None:
+    """Completed calls of a key teach its worker, in any dialect; those with media, or without a count, do not."""
+    row, factors = ROWS["openai"], Factors(now=0.0)
+    for seed in range(20):
+        words = text("python", seed, 2_000)
+        body = question(dialect, "M", words, stream=True)
+        ended(admitted(dialect, row, body), row, tokens(words) * 6 // 5, factors)
+        ended(admitted(dialect, row, body), row, 1, factors, known=False)
+        of = msgspec.structs.replace(admitted(dialect, row, body), media_tokens=5)
+        ended(of, row, 10 * tokens(words), factors)
+    words = text("python", 30, 8_000)
+    of = admitted(dialect, row, question(dialect, "M", words, stream=True))
+    assert left("openai", of, row, factors=factors).prompt == pytest.approx(1.2 * tokens(words), rel=0.08)
+    other = msgspec.structs.replace(of, scope="another key")
+    assert left("openai", other, row, factors=factors).prompt == left("openai", other, row).prompt
