@@ -13,7 +13,7 @@ from schemas.chat.usage_object import usage_object
 from schemas.dialects.blobs import Blob
 from schemas.dialects.prompts import text_tokens
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.answers.base import unreported
+from workers.answers.beliefs import believable, is_beyond
 from workers.answers.costs import cost
 from workers.answers.said import Said
 
@@ -242,8 +242,8 @@ class ChoicesAnswer(ABC):
         """Ends this exchange. Of the last one: the usage chunk if it was asked for, or the whole plain body."""
         del uplifts
         reply = self._reply
-        if usage is None:
-            usage = unreported(reply.job, self.said, reply.parts, reply.text_tokens)
+        if usage is None or is_beyond(reply.job, usage, reply.parts):
+            usage = believable(reply.job, usage, self.said, reply.parts, reply.text_tokens)
         if reply.plain:
             states = sorted(self._choices.values(), key=lambda state: state.index)
             reply.choices[self._part] = [self._body(state) for state in states]

@@ -14,7 +14,7 @@ from schemas.dialects.messages.request import MESSAGES, Thinking
 from schemas.dialects.messages.usage import usage_totals, usage_whole
 from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
-from workers.answers.base import unreported
+from workers.answers.beliefs import believable
 from workers.answers.costs import cost
 from workers.answers.said import Said
 
@@ -225,8 +225,7 @@ class MessagesAnswer:
         """The last two events with the usage of the whole call, or the message."""
         del uplifts
         job = self._job
-        if usage is None:
-            usage = unreported(job, self.said)
+        usage = believable(job, usage, self.said)
         billed = cost(job)
         opened = self.open()
         if not job.stream:

@@ -8,6 +8,7 @@ from schemas.dialects.prompts import prompt_sample, text_tokens
 from schemas.errors import upstream_timeout
 from schemas.estimates.weighed import weighed
 from schemas.money.pricing import NO_USAGE, TokenUsage
+from workers.answers.beliefs import believable, is_beyond
 from workers.calls.factors import TOKENS_MIN, Factors
 from workers.providers.base import Action, Exchange, Fault, heads
 
@@ -26,7 +27,16 @@ def _came_to_nothing(exchange: Exchange, fault: Fault | None) -> bool:
 class Tries:
     """The tries of one attempt, in order. Billed are those with usage: of each exchange its last try, if any."""
 
-    __slots__ = ("_factors", "_job", "_served", "_told_tokens", "made", "refused", "tier_unsaid")
+    __slots__ = (
+        "_factors",
+        "_job",
+        "_served",
+        "_told_tokens",
+        "made",
+        "misreported",
+        "refused",
+        "tier_unsaid",
+    )
 
     def __init__(self, job: Job, factors: Factors) -> None:
         self._job = job
@@ -37,6 +47,7 @@ class Tries:
         self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []
         self.made: list[Try] = []
         self.refused = False  # by the last of them, as the caller's own fault
+        self.misreported = False  # the last of them reported more tokens than it can have used
         self.tier_unsaid = False  # of what served last: it broke off before its provider told tier or region
 
     def resolved(self, job: Job) -> None:
@@ -83,6 +94,7 @@ class Tries:
         caller_left: bool,
     ) -> None:
         """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job."""
+        self.misreported = False
         usage, known = self._usage(exchange, status, fault, exchanges, caller_left=caller_left)
         self.refused = fault is not None and fault.action is Action.STOP and fault.unbilled
         outcome = Outcome.OK if fault is None else Outcome.FAILED
@@ -108,19 +120,22 @@ class Tries:
     def _usage(
         self, exchange: Exchange, status: int, fault: Fault | None, exchanges: int, *, caller_left: bool
     ) -> tuple[TokenUsage, Known]:
-        if exchange.finished and exchange.usage is not None:
+        job, told = self._job, exchange.usage
+        if told is not None and is_beyond(job, told, exchanges):
+            self.misreported = True
+            told = believable(job, told, exchange.said, exchanges)
+        if exchange.finished and told is not None:
             # Said by those alone whose answers may end uncounted. To ask for a protocol would cost each call 20 µs.
-            guessed = getattr(exchange, "unsure", False)
-            return exchange.usage, Known.ESTIMATED if guessed else Known.REPORTED
+            guessed = self.misreported or getattr(exchange, "unsure", False)
+            return told, Known.ESTIMATED if guessed else Known.REPORTED
         if fault is not None and fault.unbilled:
             return NO_USAGE, Known.ESTIMATED
-        job = self._job
         # The other prompts of a batch may have been longer than this one.
         prompt_left = max(job.prompt_max - sum(served.prompt for served, _, _ in self._served), 0)
-        told = exchange.finished  # its caller was told an estimate without the key's own factor
-        prompt_tokens = 0 if exchange.usage is not None else self._prompt_tokens(told=told)
+        # Who was told the estimate of a whole answer was told it without the key's own factor.
+        prompt_tokens = self._prompt_tokens(told=exchange.finished) if told is None else 0
         usage = estimate(
-            exchange.usage,
+            told,
             prompt_max=min(job.prompt_max // exchanges, prompt_left),
             prompt_tokens=prompt_tokens // exchanges,
             output_max=job.limit * job.choices // exchanges,
