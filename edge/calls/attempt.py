@@ -13,6 +13,9 @@ from edge.limits import Limits
 from schemas.bus import frames, usage
 from schemas.bus.frames import Accept, Alive, Bounce, Data, EarlyUsage, End, Failed, Frame, Head, Job
 from schemas.errors import NOT_RECORDED, WireError, internal
+from schemas.estimates.sample import Sample
+from schemas.estimates.starts import start_of
+from schemas.estimates.weighed import tokens_of
 from schemas.money.pricing import TokenUsage
 
 CANCEL_INTERVAL_S = 2.0
@@ -197,14 +200,17 @@ class Attempt:
             return _PART_LOST
         return None
 
-    def estimate(self, job: Job) -> TokenUsage:
-        """Usage as far as the frames tell it."""
+    def estimate(self, job: Job, prompt: Sample) -> TokenUsage:
+        """Usage as far as the frames tell it, with a sample of the prompt's text."""
         return usage.estimate(
             self._early,
             prompt_max=job.prompt_max,
-            text_bytes=job.text_bytes,
-            media_tokens=job.media_tokens,
+            prompt_tokens=self._prompt_tokens(job, prompt) if self._early is None else 0,
             output_max=job.limit * job.choices,
             output_tokens=self._output_tokens,
             answered=self._outlet.left or self._early is not None or self.flow.answered,
         )
+
+    @staticmethod
+    def _prompt_tokens(job: Job, prompt: Sample) -> int:
+        return tokens_of(prompt, start_of(job.upstream).factor) + job.media_tokens

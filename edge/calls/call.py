@@ -49,7 +49,7 @@ class Call(Offering):
         self.left = True
         self._deadlines.left(now)
         self.current.flow.drop()
-        self._candidates.drop_bodies()  # it is not offered again
+        self._candidates.drop_bodies(self.parts_body)  # it is not offered again
         self.parts_body = b""
         if self.state is State.WAITING:
             self._end(None, Settle.RELEASE)

@@ -3,6 +3,8 @@
 from msgspec import Struct, structs
 
 from schemas.bus.frames import Job
+from schemas.dialects.prompts import prompt_sample
+from schemas.estimates.sample import Sample
 
 
 class Offer(Struct, frozen=True):
@@ -21,6 +23,7 @@ class Candidates:
         self._current = first
         self._further = further
         self._began = first.job.attempt  # the current one's first attempt
+        self._sample: Sample | None = None  # of the prompt, once its body is gone
 
     @property
     def pool(self) -> str:
@@ -61,7 +64,15 @@ class Candidates:
         self._current, self._further = self._further[0], self._further[1:]
         self._began = number
 
-    def drop_bodies(self) -> None:
-        """Forgets what was to be sent: the call is not offered again."""
+    def prompt(self, parts_body: bytes) -> Sample:
+        """A sample of the current one's prompt, for an estimate; a body that was sent in parts is not in its job."""
+        if self._sample is None:
+            job = self._current.job
+            return prompt_sample(structs.replace(job, body=job.body or parts_body))
+        return self._sample
+
+    def drop_bodies(self, parts_body: bytes) -> None:
+        """Forgets what was to be sent, but for a sample: the call is not offered again."""
+        self._sample = self.prompt(parts_body)
         self._current = structs.replace(self._current, job=structs.replace(self._current.job, body=b""))
         self._further = ()

@@ -196,7 +196,9 @@ class Offering(Outlet, ABC):
 
     def estimate(self) -> TokenUsage:
         """Usage of the current attempt as far as its frames tell it; none before a worker has it."""
-        return self.current.estimate(self._candidates.job) if self.current.worker_id else NO_USAGE
+        if not self.current.worker_id:
+            return NO_USAGE
+        return self.current.estimate(self._candidates.job, self._candidates.prompt(self.parts_body))
 
     def _end(self, error: WireError | None, how: Settle) -> None:
         if self.state is State.ENDED:

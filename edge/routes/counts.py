@@ -19,9 +19,10 @@ async def count_tokens(backing: Backing, exchange: Exchange) -> None:
         await caller.verify()
         names = priced.candidates(priced.decode(body))
         (name, *_) = await backing.catalogue.expand(names)
-        if await backing.catalogue.find(name) is None:
+        model = await backing.catalogue.find(name)
+        if model is None:
             raise RequestError(model_not_found(name[:ID_CHARS_MAX]))
-        tokens = count(decode(body))
+        tokens = count(decode(body), model.upstream)
     finally:
         backing.budget.give_back(len(body))
     await exchange.answer(200, encode({"input_tokens": tokens}))

@@ -59,7 +59,7 @@ async def input_tokens(backing: Backing, exchange: Exchange) -> None:
         model = await backing.catalogue.find(name)
         if model is None:
             raise RequestError(model_not_found(name))
-        count = likely_tokens(DIALECT.translate(model, DIALECT.encode(fields)))
+        count = likely_tokens(DIALECT.translate(model, DIALECT.encode(fields)), model.upstream)
     finally:
         backing.budget.give_back(len(body))
     await exchange.answer(200, encode({"object": "response.input_tokens", "input_tokens": count}))

@@ -126,7 +126,7 @@ def version_of(data: bytes) -> int:
 
 
 def estimate_tokens(count_bytes: int) -> int:
-    """Tokens in so many bytes of text, by the estimation rule: a quarter, rounded up."""
+    """Tokens in so many bytes of text of which nothing else is known: a quarter, rounded up."""
     return -(-count_bytes // 4)
 
 
@@ -134,23 +134,21 @@ def estimate(
     last: TokenUsage | None,
     *,
     prompt_max: int,
-    text_bytes: int,
+    prompt_tokens: int,
     output_max: int,
     output_tokens: int,
     answered: bool,
-    media_tokens: int = 0,
 ) -> TokenUsage:
     """Usage of a call whose provider did not report its end.
 
-    The last usage that the provider sent, its output raised to what was produced; else the prompt by the bytes of its text
-    and what its media likely counts (`media_tokens`). What
-    was produced is `output_tokens`: content, reasoning and tool arguments as the worker counts them, 0 where it has not
-    said. It is at least 1 once the upstream has answered 2xx (`answered`). A token may be longer than four bytes: no
+    The last usage that the provider sent, its output raised to what was produced; else what its prompt likely counts,
+    text and media (`prompt_tokens`). What was produced is `output_tokens`: content, reasoning and tool arguments as the
+    worker counts them, 0 where it has not said. It is at least 1 once the upstream has answered 2xx (`answered`). No
     more is estimated than the call was granted, so many tokens of prompt (`prompt_max`) and of output (`output_max`).
     """
     output = min(max(output_tokens, 1 if answered else 0), output_max)
     if last is None:
-        return TokenUsage(input=min(prompt_max, estimate_tokens(text_bytes) + media_tokens), output=output)
+        return TokenUsage(input=min(prompt_max, prompt_tokens), output=output)
     if last.completion >= output:
         return last
     return msgspec.structs.replace(last, output=last.output + output - last.completion)

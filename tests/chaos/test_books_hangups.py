@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes.books import opened, unexplained
 from tests.fakes.caller import Seen, call, session, until
+from tests.fakes.estimated import output_tokens
 from tests.fakes.spoken import CHAT, COMPLETIONS
 from tests.fakes.tokn import Tokn
 from tests.fakes.ways import SPEAKING, WAYS, ways_toml
@@ -110,7 +111,7 @@ async def test_during_the_usage_frame(tokn, upstream, turns):
     await closed(tokn, key["id"])
     found = bills(tokn, key["id"])
     assert found.keys() == left.keys()
-    content = -(-sum(len(f"w{index} ") for index in range(WORDS)) // 4)
+    content = output_tokens("".join(f"w{index} " for index in range(WORDS)), "gpt-4o")
     for request_id, (state, known, billed, held) in found.items():
         assert state in {"settled", "estimated"}
         if known == "reported":

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from msgspec import Struct, structs
 
-from schemas.bus.usage import estimate_tokens
 from schemas.money.pricing import TokenUsage
 from tests.fakes import anthropic, bedrock, gemini, openai, thinking
 from tests.fakes.caller import Seen, call, session
 from tests.fakes.dialects import Answer, counted
+from tests.fakes.estimated import output_tokens
 from tests.fakes.families import (
     PICTURES,
     RATE,
@@ -146,6 +146,10 @@ def said(event: dict[str, Any]) -> str:
     return "".join(delta.get(name, "") for name in names) if isinstance(delta, dict) else ""
 
 
+def _upstream(way: str) -> str:
+    return UPSTREAMS.get(way, UPSTREAMS["openai"])
+
+
 @every_pair
 async def test_a_caller_may_leave_after_any_event(played, tokn, pair):
     """Whatever the event: one bill by the rule, for what was read at least and for what was made at most, within the hold.
@@ -189,11 +193,11 @@ async def test_a_caller_may_leave_after_any_event(played, tokn, pair):
     reported = counted("openai" if way == NATIVE else way, thinking.USAGE)
     made = max(
         reported.completion,
-        estimate_tokens(len("".join((*thinking.THOUGHT, *thinking.TEXT, *thinking.ARGUMENTS)))),
+        output_tokens("".join((*thinking.THOUGHT, *thinking.TEXT, *thinking.ARGUMENTS)), _upstream(way)),
     )
     for after, seen in enumerate(left):
         row = booked[seen.request_id]
-        read = estimate_tokens(len("".join(map(said, seen.chunks)).encode()))
+        read = output_tokens("".join(map(said, seen.chunks)), _upstream(way))
         assert row.state in {"settled", "estimated"}, after
         assert row.billed_nano == by_hand(row.usage), (after, row)
         assert 0 < row.billed_nano <= row.held_nano, (after, row)
@@ -270,7 +274,7 @@ def test_a_failure_under_way(played, tokn, http, pair, how):
     usage = TokenUsage(**paid["tokens"])
     assert (paid["outcome"], paid["known"]) == ("failed", "estimated")
     assert paid["billed_nano"] == by_hand(usage) > 0
-    assert usage.completion >= estimate_tokens(len(text.encode()))
+    assert usage.completion >= output_tokens(text, _upstream(way))
     (row,) = [row for key, row in rows(tokn, tokn.key_id()).items() if key == request_id]
     assert row.billed_nano <= row.held_nano
     assert len(row.tries) == 1

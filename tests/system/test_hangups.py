@@ -1,38 +1,29 @@
 """Owns callers who leave: the upstream is closed at once, and they pay by the estimation rule, never above the hold."""
 
 import asyncio
-import json
 import time
-from typing import Any
 
 import pytest
 
 from tests.fakes.caller import body, call, session, until
+from tests.fakes.estimated import asked_tokens, output_tokens
 
 pytestmark = pytest.mark.system
 
 WORDS = 400
 PACE_S = 0.02
 CLOSED_WITHIN_S = 1.0
-TEXT = "x" * 401
+TEXT = "The ferry leaves a little after seven. " * 10
+UPSTREAM = "gpt-4o"  # as estimates know it
 IN_NANO, OUT_NANO = 1_500, 6_000  # 2.50 and 10.00 at rate 0.60, a token
 
 
-def tokens(count_bytes: int) -> int:
-    return -(-count_bytes // 4)
-
-
-def content_bytes(words: int) -> int:
-    return sum(len(f"w{index} ") for index in range(words))
-
-
-def text_bytes(request: dict[str, Any]) -> int:
-    """The prompt's text as it travels: its messages, and fields that nobody here knows."""
-    return sum(len(json.dumps(request[name])) for name in ("messages", "x_script"))
+def content(words: int) -> str:
+    return "".join(f"w{index} " for index in range(words))
 
 
 async def hang_up(tokn, upstream, client, *, key: str, k: int, turn: int) -> tuple[str, int, int, int]:
-    """Leaves a stream after k chunks: request id, prompt's bytes, chunks read, chunks sent when it was closed."""
+    """Leaves a stream after k chunks: request id, prompt's tokens, chunks read, chunks sent when it was closed."""
     tag = f"leave-{k}-{turn}"
     request = body(tag, text=TEXT, words=WORDS, pace_s=PACE_S) | {"max_completion_tokens": 4_000}
     seen = await call(client, tokn.url, key, request, leave=lambda seen: seen.words >= k)
@@ -41,7 +32,7 @@ async def hang_up(tokn, upstream, client, *, key: str, k: int, turn: int) -> tup
     await until(lambda: only.closed_at, CLOSED_WITHIN_S + 1, f"the upstream of {tag} is closed")
     assert only.closed_at - left_at < CLOSED_WITHIN_S
     assert not only.finished
-    return seen.request_id, text_bytes(request), seen.words, only.chunks
+    return seen.request_id, asked_tokens(request, UPSTREAM), seen.words, only.chunks
 
 
 @pytest.mark.parametrize("turns", [2, pytest.param(50, marks=pytest.mark.long)])
@@ -49,14 +40,14 @@ async def test_callers_who_hang_up(tokn, upstream, turns):
     """After k = 0 to 20 chunks: closed within 1 s, estimated, billed for at least what was read, at most the hold."""
     key = tokn.row("key", "create", "--name", "leavers", "--balance", "50")
     left: dict[str, tuple[int, int]] = {}
-    prompt_bytes: dict[str, int] = {}
+    prompts: dict[str, int] = {}
     async with session() as client:
         for k in range(21):
             outcomes = await asyncio.gather(
                 *(hang_up(tokn, upstream, client, key=key["key"], k=k, turn=turn) for turn in range(turns))
             )
             left |= {request_id: (read, sent) for request_id, _, read, sent in outcomes}
-            prompt_bytes |= {request_id: count for request_id, count, _, _ in outcomes}
+            prompts |= {request_id: count for request_id, count, _, _ in outcomes}
     assert len(left) == 21 * turns
     await asyncio.to_thread(tokn.settled, key["id"])
     rows = {
@@ -68,8 +59,9 @@ async def test_callers_who_hang_up(tokn, upstream, turns):
         row = rows[request_id]
         assert row["outcome"] == "cancelled"
         assert row["known"] == "estimated"
-        assert row["prompt_tokens"] == tokens(prompt_bytes[request_id])
-        assert tokens(content_bytes(read)) <= row["completion_tokens"] <= tokens(content_bytes(sent))
+        assert row["prompt_tokens"] == prompts[request_id]
+        least, most = (output_tokens(content(words), UPSTREAM) for words in (read, sent))
+        assert least <= row["completion_tokens"] <= most
         assert row["billed_nano"] == row["prompt_tokens"] * IN_NANO + row["completion_tokens"] * OUT_NANO
     spent = 50_000_000_000 - tokn.balance(key["id"])["posted_nano"]
     assert spent == sum(row["billed_nano"] for row in rows.values())
@@ -91,6 +83,6 @@ async def test_leaving_a_plain_call(tokn, upstream):
     await asyncio.to_thread(tokn.settled, key["id"])
     (row,) = tokn.rows("usage", "--key", key["id"])
     assert (row["outcome"], row["known"]) == ("cancelled", "estimated")
-    assert row["prompt_tokens"] == tokens(text_bytes(request))
+    assert row["prompt_tokens"] == asked_tokens(request, UPSTREAM)
     assert row["completion_tokens"] in {0, 1}
     assert row["billed_nano"] == row["prompt_tokens"] * IN_NANO + row["completion_tokens"] * OUT_NANO

@@ -10,7 +10,8 @@ from msgspec import structs
 
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes.dialects import Answer
-from tests.fakes.families import PROVIDERS, by_hand, config, stages
+from tests.fakes.estimated import asked_tokens, output_tokens
+from tests.fakes.families import PROVIDERS, UPSTREAMS, by_hand, config, stages
 from tests.fakes.receipts import receipt
 from tests.fakes.tokn import Tokn
 
@@ -100,15 +101,17 @@ def _take(seen: Seen, event: dict[str, Any]) -> None:
 
 
 def by_rule(provider: str, seen: Seen, said: TokenUsage | None) -> TokenUsage:
-    """The estimation rule of docs/contract.md, worked out by hand: the last usage sent, else a quarter of the bytes.
+    """The estimation rule of docs/contract.md, worked out by hand: the last usage sent, else what text likely counts.
 
     An answer that ended before any output is free.
     """
     if not (seen.content or seen.arguments):
         return NO_USAGE
-    output = max(1, -(-len((seen.content + seen.arguments).encode()) // 4))
+    output = max(1, output_tokens(seen.content + seen.arguments, UPSTREAMS[provider]))
     if said is None:
-        return TokenUsage(input=-(-len(MESSAGES) // 4), output=output)
+        return TokenUsage(
+            input=asked_tokens(json.loads(BODY % (MESSAGES, b"m")), UPSTREAMS[provider]), output=output
+        )
     return said if said.completion >= output else structs.replace(said, output=output)
 
 

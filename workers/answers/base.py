@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import estimate, estimate_tokens
+from schemas.bus.usage import estimate
 from schemas.dialects.blobs import Blob
+from schemas.dialects.prompts import text_tokens
 from schemas.money.pricing import TokenUsage
+from workers.answers.said import Said
 
 
 class Answer(Protocol):
@@ -17,14 +19,20 @@ class Answer(Protocol):
     text, refusal and tool calls as they come, then `finish`; after all choices, `end` once. Anything said for a
     choice that is not open opens it, and `end` finishes none: a choice without a reason is the family's fault to find.
 
-    `output_bytes` counts the bytes of content, refusals, reasoning and tool arguments given, the same in every dialect.
+    `said` keeps account of content, refusals, reasoning and tool arguments given, the same in every dialect;
+    `output_bytes` are its bytes.
     """
 
     dialect: ClassVar[str]  # `Job.dialect` of the jobs whose answers it makes
     terminal: ClassVar[
         tuple[bytes, ...]
     ]  # how the first of a stream's last events may begin: those wait for the bill
-    output_bytes: int
+    said: Said
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of what was said."""
+        ...
 
     @classmethod
     def of_job(cls, job: Job, exchanges: int, echoes: Sequence[str]) -> list[Self]:
@@ -51,7 +59,7 @@ class Answer(Protocol):
         """A piece of reasoning that the provider shows; nothing in a dialect that has no place for it."""
         ...
 
-    def hidden(self, count_bytes: int) -> None:
+    def hidden(self, text: str) -> None:
         """Counts output that no caller is shown, for estimates."""
         ...
 
@@ -95,14 +103,17 @@ class Answer(Protocol):
         ...
 
 
-def unreported(job: Job, output_bytes: int, exchanges: int = 1) -> TokenUsage:
-    """Usage of one of a job's exchanges whose provider reported none, by the rule that bills it."""
+def unreported(job: Job, said: Said, exchanges: int = 1, text: int | None = None) -> TokenUsage:
+    """Usage of one of a job's exchanges whose provider reported none, by the rule that bills it.
+
+    `text` is the whole prompt's text in tokens, where it has been estimated before.
+    """
+    text = text_tokens(job) if text is None else text
     return estimate(
         None,
         prompt_max=job.prompt_max // exchanges,
-        text_bytes=job.text_bytes // exchanges,
-        media_tokens=job.media_tokens // exchanges,
+        prompt_tokens=(text + job.media_tokens) // exchanges,
         output_max=job.limit * job.choices // exchanges,
-        output_tokens=estimate_tokens(output_bytes),
+        output_tokens=said.tokens(job.upstream),
         answered=True,
     )

@@ -11,6 +11,7 @@ from msgspec import structs
 from schemas.bus.frames import Job
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import unreported
+from workers.answers.said import Said
 
 # Servers differ by a few in what they count as the end of an answer.
 OVER_TOKENS_MAX: Final = 16
@@ -21,16 +22,18 @@ def is_beyond(job: Job, usage: TokenUsage, exchanges: int = 1) -> bool:
     return _read_beyond(job, usage) or _made_beyond(job, usage, exchanges)
 
 
-def believable(job: Job, usage: TokenUsage | None, output_bytes: int, exchanges: int = 1) -> TokenUsage:
+def believable(
+    job: Job, usage: TokenUsage | None, said: Said, exchanges: int = 1, text: int | None = None
+) -> TokenUsage:
     """Usage of one of a job's exchanges as it is billed: reported, or estimated as far as that cannot be.
 
-    `output_bytes` is what it has produced.
+    `said` is what it has produced, and `text` what the prompt's text was estimated at, if it was.
     """
     if usage is None:
-        return unreported(job, output_bytes, exchanges)
+        return unreported(job, said, exchanges, text)
     if not is_beyond(job, usage, exchanges):
         return usage
-    ours = unreported(job, output_bytes, exchanges)
+    ours = unreported(job, said, exchanges, text)
     read = ours if _read_beyond(job, usage) else usage
     made = ours if _made_beyond(job, usage, exchanges) else usage
     return structs.replace(read, output=made.output, reasoning=made.reasoning, output_audio=made.output_audio)

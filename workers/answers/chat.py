@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from schemas.bus.usage import utf8_bytes
 from schemas.chat.request import CHAT
 from workers.answers.choices import Choice, ChoicesAnswer, Kind, Tool, encode
 
@@ -33,7 +32,7 @@ class ChatAnswer(ChoicesAnswer):
     def refusal(self, choice: int, text: str) -> bytes:
         """A refusal chunk."""
         opened = b"" if choice in self._choices else self.open(choice)
-        self.output_bytes += len(text.encode())
+        self.said.add(text)
         state = self._choices[choice]
         if self._reply.plain:
             state.refusal.append(text)
@@ -45,7 +44,7 @@ class ChatAnswer(ChoicesAnswer):
         if not text:
             return b""
         opened = b"" if choice in self._choices else self.open(choice)
-        self.hidden(len(text.encode()))
+        self.hidden(text)
         state = self._choices[choice]
         if self._reply.plain:
             state.reasoning.append(text)
@@ -67,7 +66,7 @@ class ChatAnswer(ChoicesAnswer):
             return b""
         state = self._choices[choice]
         state.tool_empty = False
-        self.output_bytes += utf8_bytes(fragment)
+        self.said.add(fragment)
         if self._reply.plain:
             state.tools[-1].arguments.append(fragment)
             return b""

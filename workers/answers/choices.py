@@ -1,5 +1,6 @@
 """Owns what chat and legacy completions share: choices in an envelope, the usage of all exchanges, the one body."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -8,12 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import utf8_bytes
 from schemas.chat.usage_object import usage_object
 from schemas.dialects.blobs import Blob
+from schemas.dialects.prompts import text_tokens
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.answers.beliefs import believable
+from workers.answers.beliefs import believable, is_beyond
 from workers.answers.costs import cost
+from workers.answers.said import Said
 
 encode = msgspec.json.Encoder().encode
 
@@ -63,8 +65,6 @@ class Reply:
     `id` and `created` follow from the job alone, so they are the same on every chunk, whichever exchange made it.
     """
 
-    __slots__ = ("choices", "ended", "head", "job", "parts", "plain", "tail", "text_suffix")
-
     def __init__(self, job: Job, parts: int, kind: Kind) -> None:
         self.job = job
         self.parts = parts  # exchanges that serve the job
@@ -79,6 +79,11 @@ class Reply:
         self.tail = b'],"usage":null}\n\n' if job.include_usage else b"]}\n\n"
         self.choices: dict[int, list[dict[str, Any]]] = {}  # finished plain choices by part
         self.ended: dict[int, TokenUsage] = {}
+
+    @functools.cached_property
+    def text_tokens(self) -> int:
+        """The estimate for the prompt's text, which each exchange of a provider that reports nothing wants."""
+        return text_tokens(self.job)
 
     def end(self, part: int, usage: TokenUsage) -> bytes:
         """What closes the whole answer, if this part was the last of them: the usage chunk, or the body."""
@@ -98,7 +103,7 @@ class Reply:
 class ChoicesAnswer(ABC):
     """What an `Answer` whose envelopes carry choices does in either dialect; a subclass gives the shapes."""
 
-    __slots__ = ("_choices", "_echo", "_offset", "_part", "_reply", "output_bytes")
+    __slots__ = ("_choices", "_echo", "_offset", "_part", "_reply", "said")
 
     dialect: ClassVar[str]
     terminal: ClassVar[tuple[bytes, ...]] = ()  # `[DONE]` is the edge's to send
@@ -121,9 +126,14 @@ class ChoicesAnswer(ABC):
     def restart(self) -> None:
         """Forgets everything said by this exchange: another account is tried from the beginning."""
         self._choices: dict[int, Choice] = {}
-        self.output_bytes = 0
+        self.said = Said()
         self._reply.choices.pop(self._part, None)
         self._reply.ended.pop(self._part, None)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of what was said."""
+        return self.said.count_bytes
 
     def open(self, choice: int = 0) -> bytes:
         """What stands before all else of a choice."""
@@ -144,7 +154,7 @@ class ChoicesAnswer(ABC):
         if not text and not logprobs:
             return opened
         state = self._choices[choice]
-        self.output_bytes += utf8_bytes(text)
+        self.said.add(text)
         reply = self._reply
         if reply.plain:
             state.content.append(text)
@@ -167,12 +177,12 @@ class ChoicesAnswer(ABC):
     def reasoning(self, choice: int, text: str) -> bytes:
         """Nothing but a count, unless the dialect shows it."""
         del choice
-        self.hidden(len(text.encode()))
+        self.hidden(text)
         return b""
 
-    def hidden(self, count_bytes: int) -> None:
+    def hidden(self, text: str) -> None:
         """Counts output that the caller is not shown, for estimates."""
-        self.output_bytes += count_bytes
+        self.said.add(text)
 
     def signature(self, choice: int, blob: Blob) -> bytes:
         """Nothing: an envelope of choices has no place for it."""
@@ -232,7 +242,8 @@ class ChoicesAnswer(ABC):
         """Ends this exchange. Of the last one: the usage chunk if it was asked for, or the whole plain body."""
         del uplifts
         reply = self._reply
-        usage = believable(reply.job, usage, self.output_bytes, reply.parts)
+        if usage is None or is_beyond(reply.job, usage, reply.parts):
+            usage = believable(reply.job, usage, self.said, reply.parts, reply.text_tokens)
         if reply.plain:
             states = sorted(self._choices.values(), key=lambda state: state.index)
             reply.choices[self._part] = [self._body(state) for state in states]

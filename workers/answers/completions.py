@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from schemas.chat.request import COMPLETIONS
 from workers.answers.choices import Choice, ChoicesAnswer, Kind, encode
+from workers.answers.said import Said
 
 
 class CompletionsAnswer(ChoicesAnswer):
@@ -26,9 +27,9 @@ class CompletionsAnswer(ChoicesAnswer):
         del index
         if not self._echo:
             return b""
-        before = self.output_bytes
+        said, self.said = self.said, Said()
         echoed = self.text(choice, self._echo)
-        self.output_bytes = before  # the prompt is no output
+        self.said = said  # the prompt is no output
         return echoed
 
     def _logprobs(self, state: Choice, logprobs: Sequence[dict[str, Any]]) -> bytes:
@@ -46,7 +47,7 @@ class CompletionsAnswer(ChoicesAnswer):
         """Nothing; the provider bills it all the same."""
         if fragment:
             self._choices[choice].tool_empty = False
-            self.output_bytes += len(fragment.encode())
+            self.said.add(fragment)
         return b""
 
     def _reason(self, state: Choice, reason: str) -> str:

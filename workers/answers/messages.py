@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import utf8_bytes
 from schemas.dialects.blobs import Blob, seal
 from schemas.dialects.messages.counting import likely_tokens
 from schemas.dialects.messages.names import told_id, told_name
@@ -17,6 +16,7 @@ from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from workers.answers.beliefs import believable
 from workers.answers.costs import cost
+from workers.answers.said import Said
 
 _ID_PREFIX: Final = "msg_"
 _STOPS: Final = {"length": "max_tokens", "content_filter": "refusal"}
@@ -64,7 +64,7 @@ class MessagesAnswer:
         "_stop_reason",
         "_thinking",
         "_tool_empty",
-        "output_bytes",
+        "said",
     )
 
     dialect: ClassVar[str] = MESSAGES
@@ -90,7 +90,7 @@ class MessagesAnswer:
 
     def restart(self) -> None:
         """Forgets everything said."""
-        self.output_bytes = 0
+        self.said = Said()
         self._opened = False
         self._index = -1  # of the newest block
         self._kind = ""  # of the block that is open
@@ -101,6 +101,11 @@ class MessagesAnswer:
         self._stop_reason: str | None = None
         self._content: list[dict[str, Any]] = []  # of a plain answer
         self._pieces: list[str] = []  # of the block that is open in it
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of what was said."""
+        return self.said.count_bytes
 
     def open(self, choice: int = 0) -> bytes:
         """The event that begins the message; opening it again does nothing."""
@@ -121,7 +126,7 @@ class MessagesAnswer:
         if not text:
             return self.open(choice)
         opened = b"" if self._kind == "text" else self._begin("text", {"type": "text", "text": ""})
-        self.output_bytes += utf8_bytes(text)
+        self.said.add(text)
         return opened + self._piece(text)
 
     def refusal(self, choice: int, text: str) -> bytes:
@@ -134,16 +139,16 @@ class MessagesAnswer:
         if not text:
             return b""
         if not self._thinking.shown:
-            self.hidden(len(text.encode()))
+            self.hidden(text)
             return self.open(choice)
         block = {"type": "thinking", "thinking": "", "signature": ""}
         opened = b"" if self._kind == "thinking" else self._begin("thinking", block)
-        self.hidden(len(text.encode()))
+        self.hidden(text)
         return opened + self._piece(text)
 
-    def hidden(self, count_bytes: int) -> None:
+    def hidden(self, text: str) -> None:
         """Counts output that the caller is not shown, for estimates."""
-        self.output_bytes += count_bytes
+        self.said.add(text)
 
     def signature(self, choice: int, blob: Blob) -> bytes:
         """The end of the thinking that is open, or a block of its own that no caller can read."""
@@ -182,7 +187,7 @@ class MessagesAnswer:
         if not fragment:
             return b""
         self._tool_empty = False
-        self.output_bytes += utf8_bytes(fragment)
+        self.said.add(fragment)
         return self._piece(fragment) if self._kind == "tool_use" else b""
 
     def tool_end(self, choice: int) -> bytes:
@@ -190,7 +195,7 @@ class MessagesAnswer:
         del choice
         if self._tool_empty:
             self._tool_empty = False
-            self.hidden(len("{}"))
+            self.hidden("{}")
         return self._end_block() if self._kind == "tool_use" else b""
 
     def tool_calls(self, choice: int) -> int:
@@ -220,7 +225,7 @@ class MessagesAnswer:
         """The last two events with the usage of the whole call, or the message."""
         del uplifts
         job = self._job
-        usage = believable(job, usage, self.output_bytes)
+        usage = believable(job, usage, self.said)
         billed = cost(job)
         opened = self.open()
         if not job.stream:

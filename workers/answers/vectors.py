@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import functools
 import math
 import struct
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import msgspec
 
 from schemas.bus.frames import Job
 from schemas.bus.usage import estimate
+from schemas.dialects.prompts import text_tokens
 from schemas.embeddings.priced import ANSWER_BYTES_MAX
 from schemas.embeddings.request import BASE64, EMBEDDINGS
 from schemas.money.pricing import NO_USAGE, TokenUsage
@@ -107,6 +109,10 @@ class VectorsAnswer:
             _encode(told),
         )
 
+    @functools.cached_property
+    def _text_tokens(self) -> int:
+        return text_tokens(self._job)
+
     def _estimate(self) -> TokenUsage:
         """By the rule that bills it."""
         job, exchanges = self._job, self._exchanges
@@ -114,7 +120,7 @@ class VectorsAnswer:
         return estimate(
             None,
             prompt_max=min(job.prompt_max // exchanges, left),
-            text_bytes=job.text_bytes // exchanges,
+            prompt_tokens=self._text_tokens // exchanges,
             output_max=0,
             output_tokens=0,
             answered=True,

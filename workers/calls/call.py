@@ -79,7 +79,7 @@ class Call:
         self.task: asyncio.Task[None] | None = None
         self._serving = serving
         self._delivery = Delivery(serving, job, self.frames)
-        self._tries = Tries(job)
+        self._tries = Tries(job, serving.factors)
         self._first_account: Account | None = account
         self._began = time.monotonic()
         self._queued_ms = serving.clocks.queued_ms(
@@ -162,6 +162,7 @@ class Call:
         if self.parts is not None:
             job = structs.replace(job, body=await self.parts.whole())
             self._leaving.of(job)
+            self._tries.resolved(job)
         model = serving.models.get(job.model)
         if model is None:
             raise RefusedError(model_not_found(job.model))
@@ -265,6 +266,7 @@ class Call:
                 await self._end(event)
             else:
                 self.frames.failed(not_recorded())
+            self._tries.learn(time.monotonic())
             return
         if self._muted or self._stop in UNWANTED:
             durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))

@@ -1,10 +1,10 @@
 """Owns an upstream's answer on its way to the edge: asked for, read, translated, and sent on as frames."""
 
 import asyncio
+import math
 import time
 
 from schemas.bus.frames import FRAME_BYTES_MAX, Job
-from schemas.bus.usage import estimate_tokens
 from schemas.errors import upstream_failed, upstream_timeout
 from schemas.money.pricing import TokenUsage
 from workers.answers import costs, terminal
@@ -38,7 +38,7 @@ class Delivery:
     __slots__ = (
         "_answer",
         "_costed",
-        "_earlier_bytes",
+        "_earlier_tokens",
         "_exchange",
         "_frames",
         "_job",
@@ -46,6 +46,7 @@ class Delivery:
         "_serving",
         "_stream",
         "_terminal",
+        "_upstream",
         "answered",
         "asking",
         "ending",
@@ -67,7 +68,8 @@ class Delivery:
         self._frames = frames
         self._answer: UpstreamAnswer | None = None
         self._exchange: Exchange | None = None  # the newest
-        self._earlier_bytes = 0  # of output, of the exchanges that are complete
+        self._upstream = job.upstream
+        self._earlier_tokens = 0.0  # of output, of the exchanges that are complete
         self.waiting_since: float | None = None  # for the upstream; None while not waiting for it
         self.asking = False  # a call of an upstream is under way, whoever is waited for
         self.pace = Pace(0.0)  # of the newest call
@@ -114,7 +116,7 @@ class Delivery:
         finally:
             self.asking, self.waiting_since = False, None
         if fault is None:
-            self._earlier_bytes += exchange.output_bytes
+            self._earlier_tokens += exchange.said.tokens_so_far(self._upstream)
             if (
                 exchange.usage is not None and self._job.choices == 1
             ):  # several come at once, or one after another
@@ -149,7 +151,7 @@ class Delivery:
         while True:
             data = await answer.read()
             out = exchange.feed(data) if data else exchange.close()
-            frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
+            self._note_output(exchange)
             if (self._terminal or self._costed) and exchange.finished and not frames.muted:
                 out = self._kept_back(out)
             if out:
@@ -175,13 +177,18 @@ class Delivery:
         self.ending = self.rest if self._keeps else b""
         return out[:at]
 
+    def _note_output(self, exchange: Exchange) -> None:
+        produced = self._earlier_tokens + exchange.said.tokens_so_far(self._upstream)
+        if produced > self._frames.output_tokens:  # a denser beginning may have said more
+            self._frames.output_tokens = math.ceil(produced)
+
     async def _whole(self, exchange: Exchange, answer: UpstreamAnswer) -> Fault | None:
         body = await read_all(answer, ANSWER_BYTES_MAX)
         if len(body) > LOOP_BYTES_MAX and isinstance(exchange, Laborious):
             out = await asyncio.to_thread(exchange.answer, body)
         else:
             out = exchange.answer(body)
-        self._frames.output_tokens = estimate_tokens(self._earlier_bytes + exchange.output_bytes)
+        self._note_output(exchange)
         self._note_first_byte()
         if exchange.fault is None and out and not self._frames.muted:
             self.ending = out if self._keeps else b""

@@ -11,6 +11,7 @@ from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
 from workers.calls.clocks import Clocks
 from workers.calls.drains import Drains
+from workers.calls.factors import Factors
 from workers.calls.items import Keeper
 from workers.calls.leases import Leases
 from workers.calls.speeds import Speeds
@@ -70,6 +71,7 @@ class Serving(Struct):
     leases: Leases = field(default_factory=Leases)
     clocks: Clocks = field(default_factory=Clocks)
     speeds: Speeds = field(default_factory=Speeds)
+    factors: Factors = field(default_factory=Factors)
 
     def successor(self, model: Model, now: float) -> str | None:
         """What to use in place of a model that is gone: what its row names, if this pool serves it; an operator's word as it is."""

@@ -1,10 +1,15 @@
 """Owns what an attempt's calls of upstreams came to: a record of each, and the usage that the caller is billed."""
 
+import time
+
 from schemas.bus.frames import Job
-from schemas.bus.usage import Known, Outcome, Try, estimate, estimate_tokens
+from schemas.bus.usage import Known, Outcome, Try, estimate
+from schemas.dialects.prompts import prompt_sample, text_tokens
 from schemas.errors import upstream_timeout
+from schemas.estimates.weighed import weighed
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.beliefs import believable, is_beyond
+from workers.calls.factors import TOKENS_MIN, Factors
 from workers.providers.base import Action, Exchange, Fault, heads
 
 HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop leaves behind
@@ -22,10 +27,23 @@ def _came_to_nothing(exchange: Exchange, fault: Fault | None) -> bool:
 class Tries:
     """The tries of one attempt, in order. Billed are those with usage: of each exchange its last try, if any."""
 
-    __slots__ = ("_job", "_served", "made", "misreported", "refused", "tier_unsaid")
+    __slots__ = (
+        "_factors",
+        "_job",
+        "_served",
+        "_told_tokens",
+        "made",
+        "misreported",
+        "refused",
+        "tier_unsaid",
+    )
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, factors: Factors) -> None:
         self._job = job
+        self._factors = factors
+        self._told_tokens: int | None = (
+            None  # of the prompt's text, once it was estimated as its caller is told
+        )
         self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []
         self.made: list[Try] = []
         self.refused = False  # by the last of them, as the caller's own fault
@@ -33,8 +51,21 @@ class Tries:
         self.tier_unsaid = False  # of what served last: it broke off before its provider told tier or region
 
     def resolved(self, job: Job) -> None:
-        """The job has its references' items in its text now."""
+        """The job has its whole body now, with its references' items in it."""
         self._job = job
+
+    def learn(self, now: float) -> None:
+        """Compares what was reported of a call that went well with what would have been estimated, where that is wanted."""
+        job = self._job
+        if job.media_tokens or job.text_bytes < TOKENS_MIN:
+            return
+        if len(self._served) != 1 or self.known is not Known.REPORTED:
+            return
+        if self._factors.wants(job.scope, job.upstream, now):
+            began = time.thread_time()
+            prompt = weighed(prompt_sample(job))
+            self._factors.learn(job.scope, job.upstream, prompt, self.usage.prompt)
+            self._factors.worked(time.thread_time() - began)
 
     @property
     def usage(self) -> TokenUsage:
@@ -108,7 +139,7 @@ class Tries:
         job, told = self._job, exchange.usage
         if told is not None and is_beyond(job, told, exchanges):
             self.misreported = True
-            told = believable(job, told, exchange.output_bytes, exchanges)
+            told = believable(job, told, exchange.said, exchanges)
         if exchange.finished and told is not None:
             # Said by those alone whose answers may end uncounted. To ask for a protocol would cost each call 20 µs.
             guessed = self.misreported or getattr(exchange, "unsure", False)
@@ -117,13 +148,23 @@ class Tries:
             return NO_USAGE, Known.ESTIMATED
         # The other prompts of a batch may have been longer than this one.
         prompt_left = max(job.prompt_max - sum(served.prompt for served, _, _ in self._served), 0)
+        # Who was told the estimate of a whole answer was told it without the key's own factor.
+        prompt_tokens = self._prompt_tokens(told=exchange.finished) if told is None else 0
         usage = estimate(
             told,
             prompt_max=min(job.prompt_max // exchanges, prompt_left),
-            text_bytes=job.text_bytes // exchanges,
-            media_tokens=job.media_tokens // exchanges,
+            prompt_tokens=prompt_tokens // exchanges,
             output_max=job.limit * job.choices // exchanges,
-            output_tokens=max(estimate_tokens(exchange.output_bytes), unseen_tokens),
+            output_tokens=max(exchange.said.tokens(job.upstream), unseen_tokens),
             answered=200 <= status < 300 or caller_left,
         )
         return usage, Known.ESTIMATED
+
+    def _prompt_tokens(self, *, told: bool) -> int:
+        job = self._job
+        if told:
+            if self._told_tokens is None:
+                self._told_tokens = text_tokens(job)
+            return self._told_tokens + job.media_tokens
+        text = self._factors.tokens(job.scope, job.upstream, weighed(prompt_sample(job)))
+        return text + job.media_tokens

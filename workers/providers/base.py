@@ -22,6 +22,7 @@ from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
+from workers.answers.said import Said
 from workers.upstream.request import UpstreamRequest
 
 EXCHANGE_KINDS_MAX = 64  # classes of exchanges: there are about a dozen
@@ -93,6 +94,11 @@ class Exchange(Protocol):
     @property
     def output_bytes(self) -> int:
         """Bytes of content, reasoning and tool arguments seen so far."""
+        ...
+
+    @property
+    def said(self) -> Said:
+        """The same output, as far as it is kept for an estimate."""
         ...
 
     @property

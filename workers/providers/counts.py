@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from schemas.bus.usage import TOKENS_MAX, estimate, estimate_tokens, in_range
+from schemas.bus.usage import TOKENS_MAX, estimate, in_range
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 
@@ -37,9 +37,8 @@ def believed(usage: TokenUsage) -> TokenUsage | None:
     return usage if in_range(usage) else None
 
 
-def counted_on(usage: TokenUsage, output_bytes: int, output_max: int) -> TokenUsage:
-    """The usage with its output raised to what was produced, as it is estimated, of an answer never counted to its end."""
-    produced = estimate_tokens(output_bytes)
+def counted_on(usage: TokenUsage, produced: int, output_max: int) -> TokenUsage:
+    """The usage with its output raised to the tokens produced, as estimated, of an answer never counted to its end."""
     return estimate(
-        usage, prompt_max=0, text_bytes=0, output_max=output_max, output_tokens=produced, answered=True
+        usage, prompt_max=0, prompt_tokens=0, output_max=output_max, output_tokens=produced, answered=True
     )

@@ -15,6 +15,7 @@ from schemas.embeddings.request import FLOAT, EmbeddingRequest, form
 from schemas.errors import invalid, upstream_failed
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
+from workers.answers.said import Said
 from workers.answers.vectors import VectorError, VectorsAnswer
 from workers.providers.base import Action, Fault, RefusedError
 from workers.providers.faults import NONSENSE
@@ -118,6 +119,7 @@ class EmbeddingExchange:
 
     laborious: ClassVar[bool] = True
     output_bytes: ClassVar[int] = 0  # vectors are no output
+    said: ClassVar[Said] = Said()
 
     def __init__(self, of: Wanted, batch: Batch) -> None:
         self._of = of

@@ -5,6 +5,9 @@ from typing import Final
 from msgspec import Raw
 
 from schemas.dialects.messages.request import Block, MessagesRequest, Source
+from schemas.estimates.sample import of_texts
+from schemas.estimates.starts import start_of
+from schemas.estimates.weighed import tokens_of
 from schemas.media.encoded import size_bytes
 
 IMAGE_TOKENS: Final = 1_600
@@ -16,12 +19,12 @@ _BYTES_A_TOKEN_X10: Final = 35
 
 
 def likely_tokens(count_bytes: int) -> int:
-    """Tokens in so many bytes of what reaches a model: code and JSON have more of them than prose."""
+    """Tokens in so many bytes of what reaches a model, where nobody looks at them."""
     return -(-count_bytes * 10 // _BYTES_A_TOKEN_X10)
 
 
-def count(asked: MessagesRequest) -> int:
-    """The estimate for a request: every text that reaches the model, its pictures and documents."""
+def count(asked: MessagesRequest, upstream: str = "") -> int:
+    """The estimate for a request at a model: every text that reaches it, its pictures and documents."""
     counter = _Counter()
     counter.content(asked.system)
     for turn in asked.messages:
@@ -30,21 +33,22 @@ def count(asked: MessagesRequest) -> int:
     for tool in asked.tools or ():
         counter.texts(tool.name, tool.description)
         counter.raw(tool.input_schema)
-    return likely_tokens(counter.count_bytes) + counter.tokens
+    return tokens_of(of_texts(counter.said), start_of(upstream).factor) + counter.tokens
 
 
 class _Counter:
-    """Adds up a request: bytes of text, and tokens of what is none."""
+    """Adds up a request: its texts, and tokens of what is none."""
 
     def __init__(self) -> None:
-        self.count_bytes = 0
+        self.said: list[str] = []
         self.tokens = 0
 
     def texts(self, *texts: str | None) -> None:
-        self.count_bytes += sum(len(text.encode(errors="surrogatepass")) for text in texts if text)
+        self.said += [text for text in texts if text]
 
     def raw(self, value: Raw) -> None:
-        self.count_bytes += len(bytes(value))
+        if raw := bytes(value):
+            self.said.append(raw.decode())
 
     def content(self, content: object, depth: int = 0) -> None:
         if isinstance(content, str):

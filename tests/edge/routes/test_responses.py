@@ -72,11 +72,12 @@ async def test_compacting_says_what_to_set(rig: Rig) -> None:
 async def test_input_tokens_are_estimated_for_nothing(rig: Rig) -> None:
     """Everything that reaches a model counts; a body that is none is refused as a call's is; nothing is held."""
     counts = []
-    tool = {"type": "function", "name": "f", "description": "x" * 400}
+    words = "Nothing of this is sent. " * 16
+    tool = {"type": "function", "name": "f", "description": words}
     picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
     for more in (
         {},
-        {"instructions": "y" * 400},
+        {"instructions": words},
         {"tools": [tool]},
         {"input": [{"role": "user", "content": [picture]}]},
     ):
@@ -87,8 +88,8 @@ async def test_input_tokens_are_estimated_for_nothing(rig: Rig) -> None:
         assert said["object"] == "response.input_tokens"
         counts.append(said["input_tokens"])
     assert 0 < counts[0] < 20
-    assert counts[1] - counts[0] >= 400 / 3.5
-    assert counts[2] - counts[0] >= 400 / 3.5
+    assert counts[1] - counts[0] >= 0.75 * 16 * 6
+    assert counts[2] - counts[0] >= 0.75 * 16 * 6
     assert counts[3] >= 1_600
     for body, status in (
         ({"model": "nobody", "input": "hi"}, 404),

@@ -66,11 +66,11 @@ def test_a_hold_keeps_its_exact_prices():
     ],
 )
 def test_the_estimation_rule(last, output_bytes, answered, expected):
-    """The provider's last word counts, then bytes by four, at least one token once the upstream has answered."""
+    """The provider's last word counts, then what was estimated, at least one token once the upstream has answered."""
     got = usage.estimate(
         last,
         prompt_max=100,
-        text_bytes=10,
+        prompt_tokens=3,
         output_max=100,
         output_tokens=usage.estimate_tokens(output_bytes),
         answered=answered,
@@ -80,8 +80,10 @@ def test_the_estimation_rule(last, output_bytes, answered, expected):
 
 @pytest.mark.parametrize("last", [None, TokenUsage(input=7, output=1)])
 def test_an_estimate_is_at_most_what_was_granted(last):
-    """A token may be longer than four bytes: many bytes of few tokens are never estimated beyond the hold."""
-    got = usage.estimate(last, prompt_max=7, text_bytes=900, output_max=2, output_tokens=225, answered=True)
+    """Whatever a text is estimated at is never beyond the hold."""
+    got = usage.estimate(
+        last, prompt_max=7, prompt_tokens=225, output_max=2, output_tokens=225, answered=True
+    )
     assert got == TokenUsage(input=7, output=2)
 
 
@@ -89,19 +91,18 @@ def test_a_report_counts_though_it_is_beyond_the_grant():
     """What the provider said itself is never lowered by an estimate."""
     last = TokenUsage(input=7, output=9)
     assert (
-        usage.estimate(last, prompt_max=7, text_bytes=9, output_max=2, output_tokens=25, answered=True)
+        usage.estimate(last, prompt_max=7, prompt_tokens=3, output_max=2, output_tokens=25, answered=True)
         == last
     )
 
 
-def test_an_estimate_counts_media_and_stays_within_the_grant():
-    """Of a call that ended before any usage came, pictures, files and sound are in the prompt, at most what was granted."""
+def test_an_estimate_of_a_prompt_stays_within_the_grant():
+    """Of a call that ended before any usage came, the prompt counts as estimated, at most what was granted."""
     for prompt_max, tokens in ((10_000, 10 + 765), (500, 500)):
         got = usage.estimate(
             None,
             prompt_max=prompt_max,
-            text_bytes=40,
-            media_tokens=765,
+            prompt_tokens=10 + 765,
             output_max=9,
             output_tokens=3,
             answered=True,

@@ -2,8 +2,12 @@
 
 import json
 
+import pytest
+
 from schemas.dialects.messages.counting import IMAGE_TOKENS, count, likely_tokens
 from schemas.dialects.messages.translate import decode
+from schemas.estimates.text import weigh
+from tests.fakes.texts import text as prose
 
 
 def tokens(*content: dict[str, object], **more: object) -> int:
@@ -15,7 +19,8 @@ def tokens(*content: dict[str, object], **more: object) -> int:
 def test_everything_that_reaches_the_model_counts() -> None:
     """System, text, thinking, inputs and results of tools, tools with their schemas: not only texts."""
     empty = tokens()
-    text = "x" * 3_500
+    text = prose("english", 1, 3_500)
+    likely = weigh(text).tokens
     for content, more in (
         ([{"type": "text", "text": text}], {}),
         ([{"type": "thinking", "thinking": text, "signature": "s" * 999}], {}),
@@ -28,7 +33,14 @@ def test_everything_that_reaches_the_model_counts() -> None:
         ([], {"tools": [{"name": "", "description": text}]}),
         ([], {"tools": [{"name": "", "input_schema": {text: 1}}]}),
     ):
-        assert 1_000 <= tokens(*content, **more) - empty <= 1_003
+        assert tokens(*content, **more) - empty == pytest.approx(likely, rel=0.03)
+
+
+def test_a_model_with_a_tokenizer_of_its_own_counts_more() -> None:
+    """The estimate is that of the model that is named, of a long text as of a short one."""
+    body = {"model": "m", "messages": [{"role": "user", "content": prose("german", 2, 90_000)}]}
+    asked = decode(json.dumps(body).encode())
+    assert count(asked, "claude-opus-5-5") == pytest.approx(1.45 * count(asked, "gpt-4o"), rel=0.01)
 
 
 def test_pictures_count_alike() -> None:

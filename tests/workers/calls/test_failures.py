@@ -11,6 +11,7 @@ from runtime.settings.settings import PoolSettings
 from schemas.bus.frames import WINDOW_BYTES_MAX, Accept, AccountState, Bounce, Data, End, Failed
 from schemas.bus.usage import Known, Outcome
 from schemas.money.pricing import NO_USAGE, TokenUsage
+from tests.fakes.estimated import output_tokens, prompt_tokens
 from tests.fakes.openai import (
     FakeOpenAI,
     Received,
@@ -59,7 +60,8 @@ async def test_every_choice_finished_is_an_end(count: int) -> None:
         assert bill.outcome is Outcome.OK
         assert bill.known is (Known.ESTIMATED if count == FINISHED else Known.REPORTED)
         assert bill.usage == TokenUsage(
-            input=10 if count == FINISHED else 7, output=4 if count == FINISHED else 5
+            input=prompt_tokens(call) if count == FINISHED else 7,
+            output=output_tokens("one two three ", call.upstream) if count == FINISHED else 5,
         )
 
 
@@ -78,19 +80,19 @@ async def test_cut_after_each_event(count: int, reset: bool) -> None:
         assert answered.failed.error.status == 502
         bill = await made.ledger.event(call)
         assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
-        said = sum(len(f"{word} ") for word in ("one", "two", "three")[: max(0, count - 1)])
-        output = max(1, -(-said // 4))
+        said = "".join(f"{word} " for word in ("one", "two", "three")[: max(0, count - 1)])
+        output = max(1, output_tokens(said, call.upstream))
         if count <= 1:  # no event, or one without output
             assert bill.usage == NO_USAGE
         elif count == len(EVENTS) - 1:
             assert bill.usage == TokenUsage(input=7, output=5)
         else:
-            assert bill.usage == TokenUsage(input=10, output=output)
+            assert bill.usage == TokenUsage(input=prompt_tokens(call), output=output)
         assert len(fake.received) == 1
 
 
 async def test_an_estimate_is_never_beyond_the_grant() -> None:
-    """A token may be a long word: a cut stream of two is billed as two, however many bytes they have."""
+    """A token may be a long word: a cut stream of two is billed as two, whatever they are estimated at."""
     words = [event(chunk({"content": "internationalization " * 3})) for _ in range(2)]
     async with (
         FakeOpenAI(lambda _: Reply(pieces=words, cut=True)) as fake,
@@ -98,7 +100,7 @@ async def test_an_estimate_is_never_beyond_the_grant() -> None:
     ):
         call = job(STREAM | {"max_tokens": 2}, text_bytes=40, limit=2)
         await made.edge.call(call)
-        assert (await made.ledger.event(call)).usage == TokenUsage(input=10, output=2)
+        assert (await made.ledger.event(call)).usage == TokenUsage(input=prompt_tokens(call), output=2)
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -117,8 +119,12 @@ async def test_a_silent_upstream_is_given_up(count: int) -> None:
         await asyncio.wait_for(fake.received[0].closed.wait(), 10)
         bill = await made.ledger.event(call)
         assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
-        assert bill.usage == (TokenUsage(input=10, output=2) if count else NO_USAGE)
-        assert bill.tries[0].usage.input == 10
+        assert bill.usage == (
+            TokenUsage(input=prompt_tokens(call), output=output_tokens("fourfour", call.upstream))
+            if count
+            else NO_USAGE
+        )
+        assert bill.tries[0].usage.input == prompt_tokens(call)
 
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -183,7 +189,9 @@ async def test_hang_up_after_chunks(count: int) -> None:
         assert waited.s < 1.0
         bill = await made.ledger.event(call)
         assert (bill.outcome, bill.known) == (Outcome.CANCELLED, Known.ESTIMATED)
-        assert bill.usage == TokenUsage(input=10, output=max(1, 2 * count))
+        assert bill.usage == TokenUsage(
+            input=prompt_tokens(call), output=max(1, output_tokens("".join(words), call.upstream))
+        )
         # Only then does its edge hear of it, and forgets the call.
         await until(lambda: isinstance(answered.last, Failed), "word that the call is recorded")
 
@@ -227,7 +235,7 @@ async def test_hang_up_without_an_answer_is_not_tried_again(monkeypatch, reused:
         assert fake.received[-1].connection == 1
         bill = await made.ledger.event(call)
         assert bill.usage == NO_USAGE
-        assert bill.tries[0].usage.input == 10
+        assert bill.tries[0].usage.input == prompt_tokens(call)
 
 
 async def test_errors_choose_the_next_account_or_not() -> None:

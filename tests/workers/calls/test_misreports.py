@@ -11,6 +11,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import AccountState, Job
 from schemas.bus.usage import Known
 from schemas.money.pricing import NO_USAGE, TokenUsage
+from tests.fakes.estimated import output_tokens
 from tests.fakes.worker import job
 from tests.workers.calls.test_same_bill import (
     STREAMED,
@@ -23,7 +24,9 @@ from tests.workers.calls.test_same_bill import (
     wire,
 )
 from workers.answers.beliefs import OVER_TOKENS_MAX, believable, is_beyond
+from workers.answers.said import Said
 from workers.calls.accounts import MISREPORTED_COOL_S, MISREPORTS_BEFORE_COOLING, Account
+from workers.calls.factors import Factors
 from workers.calls.tries import HUNG_UP, Tries
 
 MOST = 10**9
@@ -87,13 +90,20 @@ def _negated(name: str, value: Any) -> Any:
     return -5 if counts and name.lower().endswith(("tokens", "tokencount")) else value
 
 
+def said(text: str) -> Said:
+    """What is kept of an output."""
+    made = Said()
+    made.add(text)
+    return made
+
+
 class Hearsay:
     """An exchange that was cut off after its provider had said something of its usage."""
 
     fault = None
     finished = False
     uplifts = ()
-    output_bytes = 40
+    said = said("Some words of an answer.")
 
     def __init__(self, usage: TokenUsage) -> None:
         self.usage = usage
@@ -101,7 +111,7 @@ class Hearsay:
 
 def hung_up(usage: TokenUsage, **fields: Any) -> Tries:
     """The tries of a call whose caller has left."""
-    tries = Tries(job({}, prompt_max=100, limit=50, **fields))
+    tries = Tries(job({}, prompt_max=100, limit=50, **fields), Factors())
     tries.record(Hearsay(usage), account_id="a", status=200, fault=HUNG_UP, exchanges=1, caller_left=True)  # type: ignore[arg-type]  # what is read of it
     return tries
 
@@ -120,7 +130,7 @@ def test_what_was_granted_is_no_lie() -> None:
     of = job({}, prompt_max=100, limit=50, choices=2)
     for usage in (TokenUsage(input=100, output=100), TokenUsage(input=1, output=100 + OVER_TOKENS_MAX)):
         assert not is_beyond(of, usage)
-        assert believable(of, usage, 0) == usage
+        assert believable(of, usage, Said()) == usage
     assert is_beyond(of, TokenUsage(input=101, output=1))
     assert is_beyond(of, TokenUsage(input=1, output=101 + OVER_TOKENS_MAX))
     assert is_beyond(of, TokenUsage(input=1, output=60 + OVER_TOKENS_MAX), exchanges=2)
@@ -163,5 +173,6 @@ def test_three_lies_cool_an_account() -> None:
 def test_nothing_said_is_no_lie() -> None:
     """An answer without usage is estimated, and nobody is blamed."""
     of = job({}, prompt_max=100, limit=50)
-    assert believable(of, None, 40).completion == 10
+    text = "Some words of an answer."
+    assert believable(of, None, said(text)).completion == output_tokens(text, of.upstream) > 4
     assert not is_beyond(of, NO_USAGE)

@@ -9,14 +9,16 @@ import msgspec
 import pytest
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import Known, estimate_tokens
+from schemas.bus.usage import Known
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Price, PriceTier, TokenUsage, charge
 from tests.fakes import anthropic, bedrock_frames, dialects, gemini, openai, responses
 from tests.fakes.dialects import Answer, counted
+from tests.fakes.estimated import output_tokens
 from tests.fakes.spoken import RESPONSES, STREAMED, TALKING, TOOL, question
 from tests.workers.providers.anthropic.cases import job
 from tests.workers.providers.test_families import ACCOUNT, CASES
+from workers.calls.factors import Factors
 from workers.calls.tries import Tries
 from workers.providers import family
 from workers.providers.base import Exchange, Headed
@@ -49,7 +51,7 @@ EVERY_CLASS = TokenUsage(
 CALL = ("call_1", TOOL, {"at": "the sea"})
 TEXT = Answer(("Hel", "lo ", "wörld."), EVERY_CLASS)
 TOOLS = Answer(("Look", "ing."), TokenUsage(input=100, cached=20, output=30, reasoning=7), (CALL,))
-SAID_BYTES = len("Looking.") + len('{"at":"the sea"}')
+SAID = "Looking." + '{"at":"the sea"}'
 USAGES = ("usage", "usageMetadata")
 Edit = Callable[[dict[str, Any]], dict[str, Any] | None]
 Bill = tuple[TokenUsage, Known, tuple[str, ...], int]
@@ -151,7 +153,7 @@ def opened(way: str, dialect: str, answer: Answer, *, stream: bool) -> tuple[Exc
 
 def counted_up(made: Exchange, of: Job) -> Bill:
     """What an exchange that has ended is billed."""
-    tries = Tries(of)
+    tries = Tries(of, Factors())
     tries.record(made, account_id="a", status=200, fault=made.fault, exchanges=1, caller_left=False)
     return tries.usage, tries.known, tries.uplifts, charge(tries.usage, PRICE, RATE, tries.uplifts)
 
@@ -238,17 +240,19 @@ def absurd(usage: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("way", [way for way in ROWS if way != "bedrock"])
 def test_an_end_without_usage_is_estimated_alike(way: str, edit: Edit) -> None:
     """No usage, or none that can be, or half of one: what was produced is billed by the rule, the same in every dialect, never as nothing."""
-    ((usage, known, _, nano),) = set(bills(way, TOOLS, edit))
-    assert (known, usage.completion) == (Known.ESTIMATED, estimate_tokens(SAID_BYTES))
-    assert usage.prompt == estimate_tokens(100)  # of the job's text
-    assert nano > 0
+    found = list(bills(way, TOOLS, edit))
+    said = output_tokens(SAID, ROWS[way].upstream)
+    assert {(known, usage.completion) for usage, known, _, _ in found} == {(Known.ESTIMATED, said)}
+    prompts = [usage.prompt for usage, _, _, _ in found]  # by each dialect's own words for the same request
+    assert 0 < max(prompts) <= 1.5 * min(prompts)
+    assert min(nano for _, _, _, nano in found) > 0
 
 
 @pytest.mark.parametrize("edit", [negative, absurd])
 def test_bedrocks_nonsense_is_estimated_alike(edit: Edit) -> None:
     """It always sends usage, which ends its streams: figures that cannot be do not make an answer a failure."""
-    ((usage, known, _, _),) = set(bills("bedrock", TOOLS, edit))
-    assert (known, usage.completion) == (Known.ESTIMATED, estimate_tokens(SAID_BYTES))
+    found = {(known, usage.completion) for usage, known, _, _ in bills("bedrock", TOOLS, edit)}
+    assert found == {(Known.ESTIMATED, output_tokens(SAID, ROWS["bedrock"].upstream))}
 
 
 @pytest.mark.parametrize("dialect", TALKING)
@@ -265,7 +269,7 @@ def test_what_was_counted_at_the_beginning_alone_is_raised(way: str, dialect: st
 
     usage, known, _, _ = bill(way, dialect, TOOLS, beginning, stream=True)
     assert (known, usage.prompt) == (Known.ESTIMATED, TOOLS.usage.prompt)
-    assert usage.completion == estimate_tokens(SAID_BYTES)
+    assert usage.completion == output_tokens(SAID, ROWS[way].upstream)
 
 
 @pytest.mark.parametrize("dialect", TALKING)

@@ -10,6 +10,7 @@ from schemas.bus.usage import Known
 from schemas.catalogue.builtin import BUILTIN
 from tests.workers.providers.anthropic.cases import job
 from tests.workers.providers.gemini import cases as gemini
+from workers.calls.factors import Factors
 from workers.calls.tries import HUNG_UP, Tries
 from workers.providers.base import Exchange
 from workers.providers.gemini.family import Gemini
@@ -28,7 +29,7 @@ def ended(made: Exchange, *chunks: dict[str, Any], done: bool = False) -> Tries:
     made.feed(b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks))
     if done:
         made.feed(b"data: [DONE]\n\n")
-    tries = Tries(OF)
+    tries = Tries(OF, Factors())
     fault = None if done else HUNG_UP
     tries.record(made, account_id="a", status=200, fault=fault, exchanges=1, caller_left=not done)
     return tries

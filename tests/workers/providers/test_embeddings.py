@@ -23,6 +23,7 @@ from schemas.errors import WireError
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes import embeddings as fakes
 from tests.fakes.worker import job as any_job
+from workers.calls.factors import Factors
 from workers.calls.tries import Tries
 from workers.providers import family
 from workers.providers.base import Action, Exchange, Headed, Laborious, RefusedError, Yielding
@@ -135,7 +136,7 @@ def play(
     case: Case, of: Job, exchanges: list[Exchange], account: AccountSettings = ACCOUNT
 ) -> tuple[bytes, TokenUsage]:
     """The caller's body and the bill, each call taken by the strict provider."""
-    out, tries = b"", Tries(of)
+    out, tries = b"", Tries(of, Factors())
     for exchange in exchanges:
         request = exchange.request(account)
         body = json.loads(request.body)

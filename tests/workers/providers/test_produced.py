@@ -87,7 +87,7 @@ async def deliver(
 @pytest.mark.parametrize("case", EVERY, ids=[case.provider for case in EVERY])
 @pytest.mark.parametrize("answer", [LONG, TALK], ids=["text", "tools"])
 async def test_frames_carry_what_the_worker_would_estimate(case, answer):
-    """Each frame's count is the estimate of all output so far; it never falls, and the last is that of the whole."""
+    """Each frame's count is a quick estimate of all output so far; it never falls, and the last is that of the whole."""
     of = streamed(conversation.first_request("M"), case)
     if case.provider == "sandbox":
         (made,), upstream = family("sandbox").open(of, case.model, {}), SandboxUpstream(0.0)
@@ -102,7 +102,7 @@ async def test_frames_carry_what_the_worker_would_estimate(case, answer):
     billed = estimate(
         None,
         prompt_max=9,
-        text_bytes=9,
+        prompt_tokens=3,
         output_max=10_000,
         output_tokens=estimate_tokens(made.output_bytes),
         answered=True,

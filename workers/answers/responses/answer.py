@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import utf8_bytes
 from schemas.dialects.blobs import Blob, seal
 from schemas.money.pricing import TokenUsage
 from schemas.responses.local_tools import LOCAL_TOOLS
@@ -21,6 +20,7 @@ from workers.answers.beliefs import believable
 from workers.answers.costs import cost
 from workers.answers.responses.events import Events, encode
 from workers.answers.responses.items import CUT, DONE, CallItem, Item, LocalItem, MessageItem, ReasoningItem
+from workers.answers.said import Said
 
 _WHY: dict[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _PREFIXES = {FUNCTION: "fc", CUSTOM: "ctc"}
@@ -44,7 +44,7 @@ class ResponsesAnswer:
         "_opened",
         "_shape",
         "_tool_empty",
-        "output_bytes",
+        "said",
     )
 
     dialect: ClassVar[str] = RESPONSES
@@ -78,7 +78,12 @@ class ResponsesAnswer:
         self._finish: str | None = None
         self._calls = 0
         self._tool_empty = False
-        self.output_bytes = 0
+        self.said = Said()
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of what was said."""
+        return self.said.count_bytes
 
     def open(self, choice: int = 0) -> bytes:
         """The response without an item."""
@@ -105,7 +110,7 @@ class ResponsesAnswer:
         out = b"" if self._opened else self.open(choice)
         if not text and not logprobs:
             return out
-        self.output_bytes += utf8_bytes(text)
+        self.said.add(text)
         item = self._item
         if not isinstance(item, MessageItem) or item.refused is not refused:
             out += self._close(DONE)
@@ -119,7 +124,7 @@ class ResponsesAnswer:
         if not text:
             return b""
         out = b"" if self._opened else self.open(choice)
-        self.hidden(len(text.encode()))
+        self.hidden(text)
         shown, item = self._reasoning()
         return out + shown + item.show(text)
 
@@ -131,9 +136,9 @@ class ResponsesAnswer:
         self._item = item
         return out + item.open(), item
 
-    def hidden(self, count_bytes: int) -> None:
+    def hidden(self, text: str) -> None:
         """Counts output that the caller is not shown, for estimates."""
-        self.output_bytes += count_bytes
+        self.said.add(text)
 
     def signature(self, choice: int, blob: Blob) -> bytes:
         """What proves reasoning to its provider, for a caller who carries it on; it closes the reasoning's item."""
@@ -162,7 +167,7 @@ class ResponsesAnswer:
         if not fragment or not isinstance(self._item, CallItem):
             return b""
         self._tool_empty = False
-        self.output_bytes += utf8_bytes(fragment)
+        self.said.add(fragment)
         return self._item.argue(fragment)
 
     def tool_end(self, choice: int) -> bytes:
@@ -210,7 +215,7 @@ class ResponsesAnswer:
         return self._events.event(status.encode(), b'"response":' + response)
 
     def _usage(self, usage: TokenUsage | None) -> bytes:
-        told = believable(self._job, usage, self.output_bytes)
+        told = believable(self._job, usage, self.said)
         return encode(usage_object(told) | cost(self._job))
 
     def _close(self, status: str) -> bytes:

@@ -10,6 +10,7 @@ from schemas.dialects.blobs import Blob
 from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from workers.answers.base import Answer
+from workers.answers.said import Said
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.messages import THOUGHT, Json
@@ -84,6 +85,11 @@ class AnthropicExchange:
         self._block = _OTHER  # the type of the block under way
         self._thinking: list[str] = []  # and its reasoning so far
         self._render.restart()
+
+    @property
+    def said(self) -> Said:
+        """The output so far."""
+        return self._render.said
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The call with one account's key; forgets what an earlier try has read."""
@@ -234,7 +240,7 @@ class AnthropicExchange:
     def _text(self, text: str) -> bytes:
         if self._answer_tool:
             # The answer is the tool's input; words around it would spoil its JSON.
-            self._render.hidden(len(text.encode()))
+            self._render.hidden(text)
             return b""
         return self._render.text(0, text)
 
@@ -273,7 +279,8 @@ class AnthropicExchange:
         counted = self._totals is not None and self._totals.output_tokens is not None and not self._opened
         if produced and not counted and self.usage is not None:
             self.unsure = True
-            self.usage = counted_on(self.usage, produced, self._output_max)
+            said = self._render.said.tokens(self._upstream)
+            self.usage = counted_on(self.usage, said, self._output_max)
 
     def _forgive_refusal(self) -> None:
         """A refusal before any output is not billed, though its usage shows tokens. Hidden reasoning is output."""

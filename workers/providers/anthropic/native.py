@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.fields import FLAGGED, allowed_betas
 from schemas.dialects.messages.native import cleaned
@@ -135,7 +134,7 @@ class NativeExchange(AnthropicExchange):
             self._hear(block.text, block.thinking)
             if block.type == "tool_use":
                 self._render.hidden(
-                    len(msgspec.json.format(bytes(block.input), indent=-1))
+                    msgspec.json.format(bytes(block.input), indent=-1).decode()
                 )  # as streams have it
         self.output_bytes = self._render.output_bytes
         self._reason = message.stop_reason
@@ -197,7 +196,7 @@ class NativeExchange(AnthropicExchange):
     def _hear(self, *texts: str | None) -> None:
         for text in texts:
             if text:
-                self._render.output_bytes += utf8_bytes(text)
+                self._render.said.add(text)
 
     def _stopped(self, stop: bytes) -> bytes:
         if self._reason is None:
@@ -223,7 +222,7 @@ class NativeExchange(AnthropicExchange):
             return fields
         if usage is not None and not is_beyond(job, usage) and not is_odd(told):
             return fields
-        ours = believable(job, usage, self._render.output_bytes)
+        ours = believable(job, usage, self._render.said)
         return fields | {"usage": Raw(_encode(written(ours)))}
 
     def _costed(self, fields: Fields) -> Fields:

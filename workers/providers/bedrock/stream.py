@@ -8,6 +8,7 @@ from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
+from workers.answers.said import Said
 from workers.providers.base import Fault
 from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import fault_of_exception
@@ -52,6 +53,11 @@ class BedrockExchange:
         self._buffer = FrameBuffer()
         self._begun = False  # an event has come: the provider is at work
         self._reason: str | None = None
+
+    @property
+    def said(self) -> Said:
+        """The output so far."""
+        return self._render.said
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The signed call; forgets what an earlier try has read. Raises AccountError without credentials."""

@@ -21,6 +21,7 @@ from schemas.errors import upstream_auth, upstream_failed
 from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
+from workers.answers.said import Said
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.counts import believed, counted_on
 from workers.providers.embedding import wanted
@@ -84,6 +85,11 @@ class GeminiExchange:
         self._reasons: dict[int, str | None] = {}  # by candidate; the last one said counts
         self._blocked = False
         self._version = ""
+
+    @property
+    def said(self) -> Said:
+        """The output so far."""
+        return self._render.said
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The call with one account's key; forgets what an earlier try has read."""
@@ -175,7 +181,8 @@ class GeminiExchange:
             return
         self.unsure = totals.candidates_token_count is None and totals.thoughts_token_count is None
         if self.unsure:
-            self.usage = counted_on(self.usage, said_bytes, self._output_max)
+            said = self._render.said.tokens(self._upstream)
+            self.usage = counted_on(self.usage, said, self._output_max)
 
     def _fail(self, fault: Fault) -> None:
         self.fault = fault

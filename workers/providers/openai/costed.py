@@ -8,13 +8,14 @@ from schemas.chat.usage_object import usage_object
 from schemas.money.pricing import TokenUsage
 from workers.answers.beliefs import believable, is_beyond
 from workers.answers.costs import cost
+from workers.answers.said import Said
 from workers.providers.openai.usages import Usages
 
 _encode = msgspec.json.Encoder().encode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-def shown(job: Job, sent: Raw | None, usage: TokenUsage | None, output_bytes: int) -> Raw:
+def shown(job: Job, sent: Raw | None, usage: TokenUsage | None, said: Said) -> Raw:
     """Usage for the caller, with the place of `cost` if the job wants that.
 
     `sent` is what the upstream sent and `usage` what was read of it, None if that was nothing that can be read.
@@ -24,5 +25,5 @@ def shown(job: Job, sent: Raw | None, usage: TokenUsage | None, output_bytes: in
         raw = Usages().told(sent)
     if raw is not None and not job.include_cost:
         return raw
-    told = usage_object(believable(job, usage, output_bytes)) if raw is None else _decode_map(raw)
+    told = usage_object(believable(job, usage, said)) if raw is None else _decode_map(raw)
     return Raw(_encode(told | cost(job)))

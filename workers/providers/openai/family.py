@@ -9,7 +9,6 @@ from msgspec import Raw, Struct, structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
-from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.model import Model
 from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
@@ -19,6 +18,7 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE, mending, paired
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.responses.request import RESPONSES
+from workers.answers.said import Said
 from workers.providers.base import AccountError, Action, Exchange, Fault, RefusedError
 from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
@@ -174,7 +174,7 @@ class OpenAIExchange:
         "_usage_sent",
         "fault",
         "finished",
-        "output_bytes",
+        "said",
         "thoughts",
         "uplifts",
         "usage",
@@ -184,7 +184,7 @@ class OpenAIExchange:
         self, job: Job, model: Model, refusals: Refusals, tokens: calling.Tokens | None = None
     ) -> None:
         self.usage: TokenUsage | None = None
-        self.output_bytes = 0
+        self.said = Said()
         self.uplifts: tuple[str, ...] = ()
         self.finished = False
         self.fault: Fault | None = None
@@ -206,6 +206,11 @@ class OpenAIExchange:
         self._request_fields = self._fields()
         self._long_cache = may_name(job.body) and not LONG_TTLS.isdisjoint(ttls(self._request_fields))
 
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of what was said."""
+        return self.said.count_bytes
+
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The same body for every account of OpenAI's own, but for the tier. What an earlier try has read is forgotten."""
         base = account.base_url.rstrip("/") or calling.BASE_URL
@@ -221,7 +226,7 @@ class OpenAIExchange:
             self._mender = self._events = Mender(self._job)
             bare = account.id == self._bare_for or self._refusals.has(account.id)
             body = suited(self._request_fields, self._job, self._model, with_options=not bare)
-        self.usage, self.fault, self.output_bytes, self.uplifts = None, None, 0, self._region
+        self.usage, self.fault, self.said, self.uplifts = None, None, Said(), self._region
         self._late_usage, self._ended = None, False
         headers = calling.headers(account, self._job, self._tokens)
         return UpstreamRequest("POST", calling.url(account, self._job), headers, body)
@@ -308,7 +313,7 @@ class OpenAIExchange:
         if not self._readable(fields) or "choices" not in fields:
             self.fault = self.fault or NONSENSE
             return b""
-        self.output_bytes += _output_bytes(fields["choices"])
+        _hear(fields["choices"], self.said)
         self._served_by(fields)
         if not _absent(fields, "usage"):
             self.usage = token_usage(fields["usage"], long_cache=self._long_cache)
@@ -393,7 +398,7 @@ class OpenAIExchange:
         return False
 
     def _hear(self, choices: Raw) -> None:
-        self.output_bytes += _output_bytes(choices)
+        _hear(choices, self.said)
         if not self.output_bytes and not self._ended:
             self._ended = chunk_ends(choices)
 
@@ -452,7 +457,7 @@ class OpenAIExchange:
             self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
 
     def _shown(self, sent: Raw | None) -> Raw:
-        return shown(self._job, sent, self.usage, self.output_bytes)
+        return shown(self._job, sent, self.usage, self.said)
 
 
 def _framed(fields: dict[str, Raw]) -> bytes:
@@ -503,8 +508,9 @@ class ToldExchange(OpenAIExchange):
     def _event(self, event: bytes, out: list[bytes]) -> bool:
         read = self._teller.read(event)
         if read is not None:
-            choices, count_bytes = read
-            self.output_bytes += count_bytes
+            choices, texts = read
+            for text in texts:
+                self.said.add(text)
             out.append(self._teller.tell(choices))
             return True
         chat: list[bytes] = []
@@ -519,35 +525,36 @@ class ToldExchange(OpenAIExchange):
         return out + self._teller.end(self.usage, self.uplifts) if self.finished else out
 
 
-def _output_bytes(choices: Raw) -> int:
-    """Bytes of content, reasoning and arguments in raw choices."""
+def _hear(choices: Raw, heard: Said) -> None:
+    """Content, reasoning and arguments in raw choices."""
     try:
         decoded = _decode_choices(choices)
     except UNREADABLE:
-        return len(bytes(choices))  # an unknown shape: its own size bounds what it says
-    total = 0
+        heard.add(
+            bytes(choices).decode(errors="replace")
+        )  # an unknown shape: it says no more than it is long
+        return
     for choice in decoded:
         said = choice.delta or choice.message
         if said is not None:
-            total += _said_bytes(said)
+            _hear_one(said, heard)
         elif choice.text:
-            total += utf8_bytes(choice.text)
-    return total
+            heard.add(choice.text)
 
 
-def _said_bytes(said: _Said) -> int:
-    total = utf8_bytes(said.content) if said.content else 0
+def _hear_one(said: _Said, heard: Said) -> None:
+    if said.content:
+        heard.add(said.content)
     for text in (said.refusal, said.reasoning_content or said.reasoning):
         if text:
-            total += utf8_bytes(text)
+            heard.add(text)
     if said.function_call is not None and said.function_call.arguments:
-        total += utf8_bytes(said.function_call.arguments)
+        heard.add(said.function_call.arguments)
     for call in said.tool_calls or ():
         if call.function is not None and call.function.arguments:
-            total += utf8_bytes(call.function.arguments)
+            heard.add(call.function.arguments)
         elif call.custom is not None and call.custom.input:
-            total += utf8_bytes(call.custom.input)
-    return total
+            heard.add(call.custom.input)
 
 
 def _absent(fields: dict[str, Raw], key: str) -> bool:

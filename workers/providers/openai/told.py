@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Struct
 
 from schemas.bus.frames import Job
-from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.model import Model
 from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
@@ -58,8 +57,8 @@ class Teller:
         return self._reader.fault
 
     @staticmethod
-    def read(event: bytes) -> tuple[list[ChatChoice], int] | None:
-        """A chunk that is nothing but something to tell, with the bytes of its output: the usual case, at one decode."""
+    def read(event: bytes) -> tuple[list[ChatChoice], list[str]] | None:
+        """A chunk that is nothing but something to tell, with the texts of its output: the usual case, at one decode."""
         try:
             if not event.isascii():
                 event.decode()
@@ -68,12 +67,12 @@ class Teller:
             return None
         if chunk.error is not None or chunk.usage is not None:
             return None
-        count_bytes = 0
+        texts: list[str] = []
         for choice in chunk.choices:
             if choice.delta is None or not _is_plain(choice.delta):
                 return None
-            count_bytes += _output_bytes(choice.delta)
-        return chunk.choices, count_bytes
+            texts += _texts(choice.delta)
+        return chunk.choices, texts
 
     def tell(self, choices: list[ChatChoice]) -> bytes:
         """The caller's events for choices that have been read; b"" after a fault."""
@@ -106,14 +105,9 @@ def _is_plain(said: ChatSaid) -> bool:
     return said.reasoning_content is None or isinstance(said.reasoning_content, str)
 
 
-def _output_bytes(said: ChatSaid) -> int:
-    count = utf8_bytes(said.content) if said.content else 0
-    if said.refusal:
-        count += utf8_bytes(said.refusal)
-    if said.reasoning_content:
-        count += utf8_bytes(said.reasoning_content)
+def _texts(said: ChatSaid) -> list[str]:
+    texts = [text for text in (said.content, said.refusal, said.reasoning_content) if text]
     if said.tool_calls is not None:
-        for call in said.tool_calls:
-            if call.function is not None and call.function.arguments:
-                count += utf8_bytes(call.function.arguments)
-    return count
+        functions = [call.function for call in said.tool_calls if call.function is not None]
+        texts += [function.arguments for function in functions if function.arguments]
+    return texts

@@ -140,7 +140,7 @@ def test_only_profiles_of_one_part_of_the_world_are_uplifted():
 
 @pytest.mark.parametrize("after", range(6))
 def test_c34_c35_a_cut_is_billed_by_what_came(after):
-    """No usage comes before the end: prompt and output are estimated from bytes, and at least one token of each."""
+    """No usage comes before the end: prompt and output are estimated, and at least one token of output."""
     parts = fake.stream_of(fake.answer("x" * 30), pieces=3)
     made = exchange(CLAUDE)
     feed(made, b"".join(parts[:after]))
@@ -149,7 +149,7 @@ def test_c34_c35_a_cut_is_billed_by_what_came(after):
     usage = estimate(
         made.usage,
         prompt_max=100,
-        text_bytes=41,
+        prompt_tokens=11,
         output_max=100,
         output_tokens=estimate_tokens(made.output_bytes),
         answered=True,

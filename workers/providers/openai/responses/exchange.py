@@ -8,7 +8,6 @@ from msgspec import Raw, Struct, structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
-from schemas.bus.usage import utf8_bytes
 from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.priced import RequestError
@@ -19,13 +18,14 @@ from schemas.responses.response import response_id
 from workers.answers.beliefs import believable, is_beyond
 from workers.answers.costs import cost
 from workers.answers.responses.answer import usage_object
+from workers.answers.said import Said
 from workers.providers.base import Fault, RefusedError
 from workers.providers.counts import is_odd
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault
 from workers.providers.openai.names import Names
 from workers.providers.openai.responses.marking import Marking
-from workers.providers.openai.responses.produced import Items, output_bytes
+from workers.providers.openai.responses.produced import Items, output_bytes, output_text
 from workers.providers.openai.responses.request import upstream_fields, without_reasoning
 from workers.providers.openai.responses.usage import token_usage
 from workers.upstream.request import UpstreamRequest
@@ -78,7 +78,7 @@ class ResponsesExchange:
         "_waived",
         "fault",
         "finished",
-        "output_bytes",
+        "said",
         "thoughts",
         "uplifts",
         "usage",
@@ -99,13 +99,18 @@ class ResponsesExchange:
 
     def _restart(self) -> None:
         self.usage: TokenUsage | None = None
-        self.output_bytes = 0
+        self.said = Said()
         self.uplifts: tuple[str, ...] = self._region
         self.finished = False
         self.fault: Fault | None = None
         self._events = EventReader()
         self._head: list[bytes] | None = []  # None once it has gone
         self._items = Items()
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of what was said."""
+        return self.said.count_bytes
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The call with one account's key; forgets what an earlier try has read. Raises RefusedError."""
@@ -175,7 +180,7 @@ class ResponsesExchange:
         if status not in ("completed", "incomplete") or not output.startswith(b"["):
             self.fault = NONSENSE
             return b""
-        self.output_bytes = output_bytes(output)
+        self._hear_whole(output)
         self.finished = True
         return _encode(self._own(response))
 
@@ -237,7 +242,7 @@ class ResponsesExchange:
             if event.type in _LAST:
                 self._count(response)
                 if self.usage is None:  # whatever was never said piece by piece stands here
-                    self.output_bytes = max(self.output_bytes, output_bytes(response.get("output", _NOTHING)))
+                    self._hear_whole(response.get("output", _NOTHING))
             else:  # a caller who hangs up is billed by what is known till then
                 self._served_by(response)
             raw = _encode(_decode_map(raw) | {"response": Raw(_encode(self._own(response)))})
@@ -259,10 +264,20 @@ class ResponsesExchange:
     def _piece(self, event: _Event, raw: bytes) -> bytes:
         """An event of the answer's own content, counted and as the caller gets it."""
         if isinstance(event.delta, str):
-            self.output_bytes += utf8_bytes(event.delta)
+            self.said.add(event.delta)
         elif event.item:
-            self.output_bytes = self._items.heard(event.type, event.item, self.output_bytes)
+            heard_bytes = self._items.heard(event.type, event.item, self.output_bytes)
+            self._hear_more(heard_bytes, event.item)
         return raw if self._marking is None else self._marking.event(raw)
+
+    def _hear_whole(self, output: Raw | bytes) -> None:
+        """The output of a whole response, whatever of it was said piece by piece."""
+        self._hear_more(output_bytes(output), output)
+
+    def _hear_more(self, heard_bytes: int, among: Raw | bytes) -> None:
+        more = heard_bytes - self.said.count_bytes
+        if more > 0:
+            self.said.add_bytes(more, output_text(among))
 
     def _own(self, response: dict[str, Raw]) -> dict[str, Raw]:
         job = self._job
@@ -275,7 +290,7 @@ class ResponsesExchange:
             told, usage = response["usage"], self.usage
             sound = usage is not None and not is_beyond(job, usage) and not is_odd(told)
             if not sound or job.include_cost:
-                ours = usage_object(believable(job, usage, self.output_bytes))
+                ours = usage_object(believable(job, usage, self.said))
                 shown = (_decode_map(told) if sound else ours) | cost(job)
                 del response["usage"]
                 response["usage"] = Raw(_encode(shown))  # as the last field

@@ -37,6 +37,16 @@ def output_bytes(output: Raw | bytes) -> int:
         return len(bytes(output))
 
 
+def output_text(among: Raw | bytes) -> str:
+    """The text of a response's items, or of one of them; of what is neither, itself."""
+    try:
+        raw = bytes(among)
+        items = _decode_items(raw) if raw.startswith(b"[") else [Raw(raw)]
+        return "".join(text for item in items for text in _item_texts(item))
+    except UNREADABLE:
+        return bytes(among).decode(errors="replace")
+
+
 class Items:
     """The items of a stream. Most come piece by piece, and some whole: their end says what no piece has said."""
 
@@ -64,14 +74,18 @@ class Items:
 
 
 def _item_bytes(raw: Raw) -> int:
+    return sum(map(utf8_bytes, _item_texts(raw)))
+
+
+def _item_texts(raw: Raw) -> list[str]:
     try:
         item = _decode(raw)
     except UNREADABLE:
-        return len(bytes(raw))
+        return [bytes(raw).decode(errors="replace")]
     said = [text for parts in (item.content, item.summary) for text in _texts(parts)]
     said += [text for text in (item.arguments, item.input) if isinstance(text, str)]
-    acts = len(bytes(item.action)) + len(bytes(item.operation))
-    return acts + sum(utf8_bytes(text) for text in said)
+    acts = [bytes(act).decode(errors="replace") for act in (item.action, item.operation)]
+    return [text for text in (*said, *acts) if text]
 
 
 def _texts(parts: Any) -> Iterable[str]:
