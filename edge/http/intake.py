@@ -1,6 +1,6 @@
 """Owns taking a request in: the key, and a body within its bounds and those of all callers together."""
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from edge.budget import Budget
 from edge.http.exchange import Exchange
@@ -8,10 +8,12 @@ from edge.limits import Limits
 from schemas import keys
 from schemas.chat.priced import RequestError
 from schemas.errors import bad_key, invalid, missing_key, too_large, unavailable
+from schemas.shape import Shape, TangledError
 
 AUTHORIZATION = b"authorization"
 API_KEY = b"x-api-key"  # where Anthropic's clients put it
 KEY_HEADERS = (AUTHORIZATION, API_KEY)  # of routes that are no dialect's
+TANGLED = "body_too_complex"
 _BEARER = b"bearer "
 _KEY_BYTES_MAX = 256
 
@@ -49,20 +51,40 @@ def _digest(name: bytes, value: bytes) -> bytes:
     return keys.digest(text)
 
 
-async def read_body(
-    exchange: Exchange, limits: Limits, budget: Budget, verify: Callable[[], Awaitable[object]]
-) -> bytes:
+class Sender(Protocol):
+    """Who sends a body, as the ledger knows it."""
+
+    async def verify(self) -> None:
+        """Raises RequestError 401 unless the key lives."""
+
+    async def verify_large(self) -> None:
+        """The same before a large body is read, and RequestError 402 for a key that can pay for no call."""
+
+
+class Body:
+    """A request's body as its caller sent it. `values` are about those of its arrays and objects, 0 where it is short."""
+
+    __slots__ = ("data", "size", "values")
+
+    def __init__(self, data: bytes, values: int = 0) -> None:
+        self.data = data  # whoever has read it empties this: a large one is not kept beside what became of it
+        self.size = len(data)
+        self.values = values
+
+
+async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: Sender) -> Body:
     """The whole body. Its bytes are taken from `budget`: the caller of this gives them back.
 
-    `verify` is awaited before more than `early_bytes` of it are read, and before it is refused for its size. Raises
-    RequestError and CallerGoneError; then nothing stays taken.
+    The sender is verified before more than `early_bytes` of it are read, and before it is refused for its size or for
+    what it holds. Raises RequestError and CallerGoneError; then nothing stays taken.
     """
     declared = _content_length(exchange)
     if declared is not None and declared > limits.early_bytes:
-        await verify()
+        await sender.verify_large()
         if declared > limits.body_bytes:
             raise RequestError(too_large(limits.body_bytes))
     verified = declared is not None
+    shape = Shape()
     pieces: list[bytes] = []
     size = 0
     more = True
@@ -71,15 +93,22 @@ async def read_body(
             piece, more = await exchange.receive()
             _take(budget, piece)
             size += len(piece)
+            if not (pieces or more) and size <= limits.early_bytes and shape.fits(piece):
+                return Body(piece)
             pieces.append(piece)
             if size > limits.early_bytes and not verified:
-                await verify()
+                await sender.verify_large()
                 verified = True
             _check_size(size, limits.body_bytes)
+            shape.feed(piece)
+    except TangledError as refused:
+        budget.give_back(size)
+        await sender.verify()
+        raise RequestError(invalid(f"The request body has {refused}.", code=TANGLED)) from None
     except BaseException:
         budget.give_back(size)
         raise
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return Body(pieces[0] if len(pieces) == 1 else b"".join(pieces), shape.values)
 
 
 def _take(budget: Budget, piece: bytes) -> None:
