@@ -10,7 +10,7 @@ ARRAYS_MAX: Final = 1 << 16
 VALUES_MAX: Final = (
     600_000  # of arrays and objects: the token ids of the largest batch, and what is around them
 )
-ESCAPES_MAX: Final = 1 << 22  # in strings: each is a step of a decoder
+ESCAPES_MAX: Final = 1 << 21  # in strings: each is a step of a decoder
 DEPTH_MAX: Final = 256  # of arrays and objects in one another
 
 _ESCAPE: Final = b"\\"
