@@ -95,7 +95,7 @@ class Edge:
         await self.relay.open()
         pages = PageCounter()
         self._stack.callback(pages.close)
-        desk = Desk(self.budget, limits)
+        desk = Desk(limits)
         self._stack.callback(desk.close)
         admission = Admission(
             ledger=ledger,

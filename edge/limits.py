@@ -14,10 +14,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     head_s: float = 10.0
     body_s: float = 60.0
     body_bytes: int = frames.REQUEST_BYTES_MAX
-    early_bytes: int = (
-        64 * 1024
-    )  # a larger body is read only for a key that is known and could pay for a call
-    # Bodies, what the one that is parsed takes beside itself, and plain answers: in memory, all callers together.
+    early_bytes: int = 64 * 1024  # more is read only for a key that lives and could pay for a call
+    # Bodies, before and after they are read, and plain answers: in memory, all callers together.
     buffered_bytes: int = 384 * 1024 * 1024
     desk_s: float = 10.0  # how long a large body waits until those before it are parsed
     requests: int = 4096  # being answered at once

@@ -20,7 +20,7 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
-from edge.http.intake import KEY_HEADERS, Body, key_digest, read_body
+from edge.http.intake import KEY_HEADERS, Body, key_digest, read_body, take
 from edge.limits import Limits
 from runtime.catalogue.shelf import Shelf, utc_today
 from runtime.ledger import LedgerClient
@@ -139,15 +139,24 @@ class Admission:
             self._budget.give_back(taken)
             raise
 
-    async def _admit(self, exchange: Exchange, dialect: Dialect, caller: Caller, sent: Body) -> Call:
+    async def _choose(
+        self, dialect: Dialect, caller: Caller, sent: Body
+    ) -> tuple[Ask, bytes, tuple[Candidate, ...]]:
+        """What is asked for, the body that goes on, and who may serve it. What the caller sent is kept no longer."""
         fields, ask, body = await self._desk.read(sent, partial(_read, dialect, sent.data))
         sent.data = b""
-        if ask.references:
-            scope = await caller.scope() if self._keeps_items else ""
-            ask = structs.replace(ask, references=verified(scope, ask.references))
-        read = partial(self._desk.read, sent)
-        candidates = await self._choice.of(Asked(dialect, ask, fields, body, caller.verify, read))
-        del fields  # which keeps all that the caller sent
+        take(self._budget, len(body))  # beside what its caller sent, which the fields are made of
+        try:
+            if ask.references:
+                scope = await caller.scope() if self._keeps_items else ""
+                ask = structs.replace(ask, references=verified(scope, ask.references))
+            read = partial(self._desk.read, sent)
+            return ask, body, await self._choice.of(Asked(dialect, ask, fields, body, caller.verify, read))
+        finally:
+            self._budget.give_back(len(body))
+
+    async def _admit(self, exchange: Exchange, dialect: Dialect, caller: Caller, sent: Body) -> Call:
+        ask, body, candidates = await self._choose(dialect, caller, sent)
         # Before the hold: nobody would release one that was granted to a call which is then refused.
         headers = job_headers(exchange, dialect.job_headers)
         message = _authorise(exchange.request_id, caller.digest, ask, candidates)

@@ -91,7 +91,7 @@ async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: 
     try:
         while more:
             piece, more = await exchange.receive()
-            _take(budget, piece)
+            take(budget, len(piece))
             size += len(piece)
             if not (pieces or more) and size <= limits.early_bytes and shape.fits(piece):
                 return Body(piece)
@@ -111,8 +111,9 @@ async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: 
     return Body(pieces[0] if len(pieces) == 1 else b"".join(pieces), shape.values)
 
 
-def _take(budget: Budget, piece: bytes) -> None:
-    if not budget.take(len(piece)):
+def take(budget: Budget, count: int) -> None:
+    """Takes so many bytes of a body. Raises RequestError 503 where there are none left."""
+    if not budget.take(count):
         message = "The gateway has too many request bodies in memory. Retry with backoff."
         raise RequestError(unavailable(message))
 

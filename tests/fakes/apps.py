@@ -121,7 +121,7 @@ class App:
             roster=roster,
             relay=relay,
             pages=PageCounter(),
-            desk=Desk(self.budget, LIMITS),
+            desk=Desk(LIMITS),
             budget=self.budget,
             limits=LIMITS,
         )
