@@ -1,5 +1,6 @@
 """Owns taking a request in: the key, and a body within its bounds and those of all callers together."""
 
+import asyncio
 from typing import Protocol
 
 from edge.budget import Budget
@@ -8,7 +9,7 @@ from edge.limits import Limits
 from schemas import keys
 from schemas.chat.priced import RequestError
 from schemas.errors import bad_key, invalid, missing_key, too_large, unavailable
-from schemas.shape import Shape, TangledError
+from schemas.shape import SHORT_BYTES, Glance, Shape, TangledError
 
 AUTHORIZATION = b"authorization"
 API_KEY = b"x-api-key"  # where Anthropic's clients put it
@@ -51,6 +52,32 @@ def _digest(name: bytes, value: bytes) -> bytes:
     return keys.digest(text)
 
 
+class Counted:
+    """Counts what a body holds, at a glance while that will do, and then exactly, all of it, in steps."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces  # to which those to come are added
+        self._glanced = self._exact = 0  # pieces
+        self._glance, self._shape = Glance(), Shape()
+        self._sure = True
+
+    @property
+    def values(self) -> int:
+        """About how many values there are."""
+        return self._glance.values if self._sure else self._shape.values
+
+    async def go_on(self) -> None:
+        """Counts the pieces that are new. Raises TangledError."""
+        while self._sure and self._glanced < len(self._pieces):
+            self._sure = self._glance.feed(self._pieces[self._glanced])
+            self._glanced += 1
+        while not self._sure and self._exact < len(self._pieces):
+            self._shape.feed(self._pieces[self._exact])
+            self._exact += 1
+            if self._exact < len(self._pieces):
+                await asyncio.sleep(0)
+
+
 class Sender(Protocol):
     """Who sends a body, as the ledger knows it."""
 
@@ -84,8 +111,8 @@ async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: 
         if declared > limits.body_bytes:
             raise RequestError(too_large(limits.body_bytes))
     verified = declared is not None
-    shape = Shape()
     pieces: list[bytes] = []
+    counted: Counted | None = None
     size = 0
     more = True
     try:
@@ -93,14 +120,14 @@ async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: 
             piece, more = await exchange.receive()
             take(budget, len(piece))
             size += len(piece)
-            if not (pieces or more) and size <= limits.early_bytes and shape.fits(piece):
-                return Body(piece)
             pieces.append(piece)
             if size > limits.early_bytes and not verified:
                 await sender.verify_large()
                 verified = True
             _check_size(size, limits.body_bytes)
-            shape.feed(piece)
+            if size > SHORT_BYTES:
+                counted = counted or Counted(pieces)
+                await counted.go_on()
     except TangledError as refused:
         budget.give_back(size)
         await sender.verify()
@@ -108,7 +135,7 @@ async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: 
     except BaseException:
         budget.give_back(size)
         raise
-    return Body(pieces[0] if len(pieces) == 1 else b"".join(pieces), shape.values)
+    return Body(pieces[0] if len(pieces) == 1 else b"".join(pieces), counted.values if counted else 0)
 
 
 def take(budget: Budget, count: int) -> None:

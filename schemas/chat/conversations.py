@@ -165,6 +165,8 @@ def _check_function(name: str, text: str, where: str) -> None:
         raise RequestError(_invalid(f"{where}.name", f"It must have 1 to {TOOL_NAME_CHARS_MAX} characters."))
     try:
         _decode_object(text.encode(errors="replace"))
+    except RecursionError:
+        raise RequestError(_invalid(f"{where}.arguments", "They are nested too deeply.")) from None
     except shape.TangledError as fault:
         raise RequestError(_invalid(f"{where}.arguments", f"They have {fault}.")) from None
     except UNREADABLE:

@@ -5,7 +5,7 @@ Each is made from how many bytes it may have. What is of no dialect in particula
 
 from collections.abc import Callable
 
-from schemas.shape import ARRAYS_MAX, DEPTH_MAX, ESCAPES_MAX, KEYS_MAX, OBJECTS_MAX, VALUES_MAX
+from schemas.shape import ARRAYS_MAX, ESCAPES_MAX, KEYS_MAX, OBJECTS_MAX, VALUES_MAX
 
 MIB = 1 << 20
 BODY_BYTES = 32 * MIB
@@ -95,6 +95,7 @@ JUNK: dict[str, Made] = {
     "no object": lambda size: b" " * size,
 }
 
+_DEPTH = 900  # about the most that a decoder lets pass
 _LEAST = 10  # of each limit are left for what stands around
 _IDS = b"[" + _many(b"10000", 255) + b"]"
 # The most of everything that passes, where it is dearest.
@@ -125,7 +126,7 @@ MOST: dict[str, Made] = {
         b'{"type":"function_call_output","call_id":"a","output":[%b]}]'
         % _many(b'{"type":"x"}', OBJECTS_MAX - _LEAST)
     ),
-    "depth": lambda size: _fields(b'"messages":%b' % (b"[" * (DEPTH_MAX - 1) + b"]" * (DEPTH_MAX - 1))),
+    "depth": lambda size: _fields(b'"messages":%b' % (b"[" * _DEPTH + b"]" * _DEPTH)),
     "escapes": lambda size: _chat(b'"' + b"\\u6f22" * (ESCAPES_MAX - _LEAST) + b'"'),
     "escapes of an input": lambda size: _fields(b'"input":"%b"' % (b"\\u0041" * (ESCAPES_MAX - _LEAST))),
     "spaces": lambda size: _fields(b'"prompt":' + b" " * size + b"[1]"),

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from schemas.shape import (
     ARRAYS_MAX,
-    DEPTH_MAX,
     ESCAPES_MAX,
     KEYS_MAX,
     OBJECTS_MAX,
+    SHORT_BYTES,
     VALUES_MAX,
+    Glance,
     Shape,
     TangledError,
     check,
@@ -74,10 +75,9 @@ def listed(unit: bytes, most: int) -> bytes:
         (listed(b"{}", OBJECTS_MAX), listed(b"{}", OBJECTS_MAX + 1), OBJECTS_MAX),
         (listed(b"[]", ARRAYS_MAX - 1), listed(b"[]", ARRAYS_MAX), ARRAYS_MAX),
         (listed(b"1", VALUES_MAX - 1), listed(b"1", VALUES_MAX), VALUES_MAX),
-        (b"[" * DEPTH_MAX + b"]" * DEPTH_MAX, b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1), DEPTH_MAX),
         (b'"' + b"\\u0041" * ESCAPES_MAX + b'"', b'"' + b"\\n" * (ESCAPES_MAX + 1) + b'"', ESCAPES_MAX),
     ],
-    ids=["keys", "objects", "arrays", "values", "depth", "escapes"],
+    ids=["keys", "objects", "arrays", "values", "escapes"],
 )
 def test_each_limit_is_exact_and_named(most: bytes, more: bytes, what: int) -> None:
     """The most of each kind passes, and one more is refused with the limit in words."""
@@ -86,20 +86,40 @@ def test_each_limit_is_exact_and_named(most: bytes, more: bytes, what: int) -> N
         check(more)
 
 
-def test_depth_is_counted_across_pieces_and_siblings() -> None:
-    """Any number of shallow siblings is not deep, and a deep value is found wherever its brackets are cut."""
-    check(listed(b'{"a":[[{}]]}', 10_000))
-    deep = b'{"a":' * (DEPTH_MAX + 1)
-    for size in (1, 7, 1_000):
-        with pytest.raises(TangledError, match=f"more than {DEPTH_MAX} levels"):
-            fed(deep, size)
+@given(values, st.booleans(), st.integers(1, 40))
+def test_a_glance_never_counts_less(value: Any, ascii_only: bool, size: int) -> None:
+    """What a glance finds within the limits is: it counts at least what there is, in any pieces."""
+    text = json.dumps(value, ensure_ascii=ascii_only).encode()
+    glance, shape = Glance(), fed(text, size)
+    for start in range(0, len(text), size):
+        assert glance.feed(text[start : start + size])
+    assert glance.keys >= shape.keys
+    assert glance.objects_or_arrays >= shape.objects + shape.arrays
+    assert glance.values >= shape.values
+    assert glance.escapes >= shape.escapes
+
+
+@pytest.mark.parametrize(
+    ("unit", "most"),
+    [(b":", KEYS_MAX), (b"{", OBJECTS_MAX), (b"[", ARRAYS_MAX), (b",", VALUES_MAX - 1), (b"\\", ESCAPES_MAX)],
+)
+def test_a_glance_is_sure_up_to_each_limit(unit: bytes, most: int) -> None:
+    """As long as nothing is beyond its limit, wherever it stands, a glance will do; no longer."""
+    glance = Glance()
+    assert glance.feed(unit * most)
+    assert not glance.feed(unit)
+
+
+def test_a_short_text_is_within_every_limit() -> None:
+    """Texts that nobody counts cannot hold more than is parsed."""
+    assert min(KEYS_MAX, OBJECTS_MAX, ARRAYS_MAX, VALUES_MAX, ESCAPES_MAX) >= SHORT_BYTES
 
 
 def test_the_documents_name_each_limit() -> None:
     """What callers read of the limits is what is counted."""
     section = DOCUMENT.read_text().partition("## Limits of a body")[2]
     told = {int(cell.replace(",", "")) for cell in re.findall(r"\| ([\d,]+) \|", section)}
-    assert told == {KEYS_MAX, OBJECTS_MAX, ARRAYS_MAX, VALUES_MAX, ESCAPES_MAX, DEPTH_MAX}
+    assert told == {KEYS_MAX, OBJECTS_MAX, ARRAYS_MAX, VALUES_MAX, ESCAPES_MAX}
 
 
 MANY_TOOLS = [
