@@ -37,6 +37,8 @@ class Exchange:
         "connection",
         "extra",
         "headers",
+        "key_id",
+        "refused",
         "request_id",
         "scope",
         "started",
@@ -56,6 +58,10 @@ class Exchange:
         self._cors = cors.headers(self.headers)
         self._unframed = self.connection.unframed(scope)
         self.request_id = new_request_id()
+        self.key_id = ""  # of its caller, once a ledger has said it
+        self.refused: WireError | None = (
+            None  # the error that the caller was told, in an answer or in a stream
+        )
         self.started = time.perf_counter()
         self.status = 0
 
@@ -99,6 +105,7 @@ class Exchange:
 
     async def refuse(self, error: WireError, *headers: tuple[bytes, bytes]) -> None:
         """Answers with an error."""
+        self.refused = error
         extra = list(headers)
         if error.retry_after_s is not None:
             # Whole seconds, rounded up: both SDKs read them. The exact delay stands beside it.
