@@ -14,6 +14,7 @@ from uvicorn import Config, Server
 from edge import telemetry
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.desk import Desk
 from edge.admission.listing import Listing
 from edge.admission.pages import PageCounter
 from edge.budget import Budget
@@ -26,6 +27,7 @@ from edge.http.places import Places
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.routes import ROUTES, gate
 from edge.routes.endpoint import Backing, Load, router
+from edge.watch import Watch
 from runtime import descriptors
 from runtime.bus.bus import Bus
 from runtime.catalogue.shelf import utc_today
@@ -108,12 +110,15 @@ class Edge:
         await self.relay.open()
         pages = PageCounter()
         self._stack.callback(pages.close)
+        desk = Desk(limits)
+        self._stack.callback(desk.close)
         admission = Admission(
             ledger=ledger,
             catalogue=self.catalogue,
             roster=self.roster,
             relay=self.relay,
             pages=pages,
+            desk=desk,
             budget=self.budget,
             limits=limits,
             keeps_items=self._settings.keep_items,
@@ -158,6 +163,7 @@ class Edge:
         serving = asyncio.create_task(self.server.serve(sockets=[self._socket]))
         ticking = asyncio.create_task(self._tick())
         stopping = asyncio.create_task(stop.wait())
+        watch = Watch(asyncio.get_running_loop())
         try:
             await asyncio.wait({serving, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if ticking.done():
@@ -188,6 +194,7 @@ class Edge:
                 FINISH_S, max(FINISH_S, min(limits.refund_stop_s, over - time.monotonic()))
             )
         finally:
+            watch.close()
             for task in (serving, ticking, stopping):
                 task.cancel()
             await asyncio.wait({serving, ticking, stopping})

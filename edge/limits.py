@@ -19,8 +19,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     body_s: float = 60.0
     body_bytes: int = frames.REQUEST_BYTES_MAX
     slow_s: float = 0.5  # a body that is not here by then is waited for only for a key that is known
-    early_bytes: int = 64 * 1024  # a larger body is read only for a key that is known
-    buffered_bytes: int = 256 * 1024 * 1024  # bodies and plain answers in memory, all callers together
+    early_bytes: int = 64 * 1024  # more is read only for a key that lives and could pay for a call
+    # Bodies, before and after they are read, and plain answers: in memory, all callers together.
+    buffered_bytes: int = 384 * 1024 * 1024
+    desk_s: float = 10.0  # how long a large body waits until those before it are parsed
     requests: int = 4096  # being answered at once
     connections: int = 8192  # at the most, fewer where descriptors are
     descriptors_kept: int = 256  # for what is no caller's connection

@@ -21,6 +21,12 @@ FIRST_BYTE = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+STEPS = Histogram(
+    "tokn_edge_step_seconds",
+    "Processor time of the loop between two looks at its timers",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    registry=REGISTRY,
+)
 WORKER_DEATHS = Counter("tokn_edge_worker_deaths", "Workers found dead with calls of ours", registry=REGISTRY)
 FOREIGN_FRAMES = Counter(
     "tokn_edge_foreign_frames", "Frames of somebody who has not seen the job", registry=REGISTRY

@@ -1,22 +1,37 @@
 """Owns what reading JSON that others wrote can raise, and the one mistake in it that is put right: half of a character."""
 
+import codecs
 import re
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
 
+from schemas.shape import TangledError
+
 # RecursionError and UnicodeDecodeError are not msgspec's own, and hostile bodies raise both.
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TangledError)
 HALVES_MAX: Final = 10_000  # escapes of surrogates that are looked at: each takes a step of the loop
 
 Value = TypeVar("Value")
 
+_PIECE_BYTES: Final = 1 << 20  # of a text that is looked at in one step
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _HALF_BYTES: Final = len(rb"\ud83d")
 _HIGH: Final = b"89abAB"  # the fourth byte of the first half of a pair
 _REPLACEMENT: Final = rb"\ufffd"  # as long as what it stands for
 _RUN_BYTES_MAX: Final = 1_024  # of backslashes one after the other
+
+
+def check_text(raw: bytes) -> None:
+    """Raises UnicodeDecodeError for what is no UTF-8. A long text is never decoded whole: it may take four times its bytes."""
+    if len(raw) <= _PIECE_BYTES:
+        raw.decode()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(raw), _PIECE_BYTES):
+        decoder.decode(raw[start : start + _PIECE_BYTES])
+    decoder.decode(b"", final=True)
 
 
 def paired(raw: bytes) -> bytes:

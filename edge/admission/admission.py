@@ -3,11 +3,15 @@
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
+from typing import Final, TypeVar
 
 from msgspec import structs
 
 from edge.admission.candidates import Asked, Candidate, Choice
 from edge.admission.catalogue import Catalogue
+from edge.admission.desk import Desk
+from edge.admission.fares import Fares
 from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.call import Call
@@ -16,11 +20,11 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
-from edge.http.intake import KEY_HEADERS, key_digest, read_body
+from edge.http.intake import KEY_HEADERS, Body, key_digest, read_body, take
 from edge.limits import Limits
 from runtime.catalogue.shelf import Shelf, utc_today
 from runtime.ledger import LedgerClient
-from schemas.asked import Ask
+from schemas.asked import Ask, Fields
 from schemas.bus import frames
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
@@ -41,18 +45,29 @@ from schemas.verbs.base import VERSION
 from schemas.verbs.calls import AUTHORISE, Authorise, Further, Granted, Hold, Reason, Refusal
 from schemas.verbs.keys import KEY, KeyQuery, KeyReply
 
+Result = TypeVar("Result")
+
+_PENNILESS: Final = "Insufficient balance: the key's balance covers no call, so its request was not read. Add credit to the key."
+
 
 class Caller:
     """One caller's key during one request: known or not, it is asked for once."""
 
-    def __init__(self, ledger: LedgerClient, digest: bytes) -> None:
+    def __init__(self, ledger: LedgerClient, digest: bytes, fares: Fares) -> None:
         self._ledger = ledger
         self.digest = digest
+        self._fares = fares
         self._known: KeyReply | None = None
 
     async def verify(self) -> None:
         """Raises RequestError 401 unless the key lives."""
         await self._key()
+
+    async def verify_large(self) -> None:
+        """The same before a large body is read, and RequestError 402 for a key that could pay for no call."""
+        available_nano = (await self._key()).available_nano
+        if available_nano is not None and available_nano < self._fares.least_nano():
+            raise RequestError(insufficient_balance(_PENNILESS))
 
     async def scope(self) -> str:
         """What stands for the key, as its hold will have it. Raises RequestError 401."""
@@ -83,6 +98,7 @@ class Admission:
         roster: Roster,
         relay: Relay,
         pages: PageCounter,
+        desk: Desk,
         budget: Budget,
         limits: Limits,
         keeps_items: bool = True,
@@ -93,6 +109,8 @@ class Admission:
         self._keeps_items = keeps_items
         self._relay = relay
         self.shelf = Shelf(catalogue, roster, today)
+        self._fares = Fares(catalogue, roster, self.shelf)
+        self._desk = desk
         self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
@@ -100,17 +118,21 @@ class Admission:
 
     def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
-        return Caller(self._ledger, key_digest(exchange, key_headers))
+        return Caller(self._ledger, key_digest(exchange, key_headers), self._fares)
 
-    async def body(self, exchange: Exchange, caller: Caller) -> bytes:
+    async def body(self, exchange: Exchange, caller: Caller) -> Body:
         """A request's body. Its bytes are taken from the budget: whoever asks gives them back. Raises RequestError."""
-        return await read_body(exchange, self._limits, self._budget, caller.verify)
+        return await read_body(exchange, self._limits, self._budget, caller)
+
+    async def read(self, body: Body, work: Callable[[], Result]) -> Result:
+        """What `work` makes of a body, beside the loop where that takes long. Raises what it raises, RequestError 503."""
+        return await self._desk.read(body, work)
 
     async def admit(self, exchange: Exchange, dialect: Dialect) -> tuple[Call, int]:
         """The call, offered to its pool, and the bytes of the budget that it keeps. Raises RequestError, CallerGoneError."""
         caller = self.caller(exchange, dialect.key_headers)
         body = await self.body(exchange, caller)
-        taken = len(body)
+        taken = body.size
         try:
             return await self._admit(exchange, dialect, caller, body), taken
         except RequestError as refused:
@@ -123,14 +145,24 @@ class Admission:
             self._budget.give_back(taken)
             raise
 
-    async def _admit(self, exchange: Exchange, dialect: Dialect, caller: Caller, body: bytes) -> Call:
-        fields = dialect.decode(body)
-        ask = dialect.read(fields)
-        if ask.references:
-            scope = await caller.scope() if self._keeps_items else ""
-            ask = structs.replace(ask, references=verified(scope, ask.references))
-        body = dialect.encode(fields)
-        candidates = await self._choice.of(Asked(dialect, ask, fields, body, caller.verify))
+    async def _choose(
+        self, dialect: Dialect, caller: Caller, sent: Body
+    ) -> tuple[Ask, bytes, tuple[Candidate, ...]]:
+        """What is asked for, the body that goes on, and who may serve it. What the caller sent is kept no longer."""
+        fields, ask, body = await self._desk.read(sent, partial(_read, dialect, sent.data))
+        sent.data = b""
+        take(self._budget, len(body))  # beside what its caller sent, which the fields are made of
+        try:
+            if ask.references:
+                scope = await caller.scope() if self._keeps_items else ""
+                ask = structs.replace(ask, references=verified(scope, ask.references))
+            read = partial(self._desk.read, sent)
+            return ask, body, await self._choice.of(Asked(dialect, ask, fields, body, caller.verify, read))
+        finally:
+            self._budget.give_back(len(body))
+
+    async def _admit(self, exchange: Exchange, dialect: Dialect, caller: Caller, sent: Body) -> Call:
+        ask, body, candidates = await self._choose(dialect, caller, sent)
         # Before the hold: nobody would release one that was granted to a call which is then refused.
         headers = job_headers(exchange, dialect.job_headers)
         message = _authorise(exchange.request_id, caller.digest, ask, candidates)
@@ -162,6 +194,13 @@ class Admission:
         call = self._relay.start(reply, *offers)
         call.tells_model = bool(message.asked)
         return call
+
+
+def _read(dialect: Dialect, body: bytes) -> tuple[Fields, Ask, bytes]:
+    """What a body has and asks for, and the one that goes on. Raises RequestError 400."""
+    fields = dialect.decode(body)
+    ask = dialect.read(fields)
+    return fields, ask, dialect.encode(fields)
 
 
 def _authorise(request_id: str, digest: bytes, ask: Ask, candidates: tuple[Candidate, ...]) -> Authorise:

@@ -1,6 +1,7 @@
 """Owns which models may serve a call: those that its names stand for, without those that cannot take it."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from msgspec import Struct, structs
 
@@ -18,13 +19,17 @@ from schemas.errors import invalid, model_not_found
 
 
 class Asked(Struct, frozen=True):
-    """What a caller sent: `body` is the encoded one. `verify` raises RequestError unless the caller's key lives."""
+    """What a caller sent: `body` is the encoded one. `verify` raises RequestError unless the caller's key lives.
+
+    `read` runs what looks at all of a body, beside the loop where that takes long.
+    """
 
     dialect: Dialect
     ask: Ask
     fields: Fields
     body: bytes
     verify: Callable[[], Awaitable[None]]
+    read: Callable[[Callable[[], Bound]], Awaitable[Bound]]
 
 
 class Candidate(Struct, frozen=True):
@@ -94,12 +99,10 @@ class Choice:
         place = await self._place(name)
         model = place.model
         seen = self._seen(model)
-        bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
-        if (error := asked.dialect.refuse(model, asked.body)) is not None:
-            raise RequestError(error)
+        bound = await asked.read(partial(_checked, asked, model, seen))
         if bound.documents:
             seen = structs.replace(seen, pages=await pages.of(bound.documents))
-            bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
+            bound = await asked.read(partial(asked.dialect.bound, asked.fields, asked.ask, model, seen))
         return Candidate(model, bound, place.notice, place.list_limit)
 
     async def _place(self, name: str) -> Place:
@@ -115,3 +118,11 @@ class Choice:
     def _served(self, candidate: Candidate) -> bool:
         model = candidate.model
         return self._relay.serves(model.pool, model.id) and not self._relay.deserted(model.pool)
+
+
+def _checked(asked: Asked, model: Model, seen: Seen) -> Bound:
+    """The bound of a body for a model that can honour it. Raises RequestError 400."""
+    bound = asked.dialect.bound(asked.fields, asked.ask, model, seen)
+    if (error := asked.dialect.refuse(model, asked.body)) is not None:
+        raise RequestError(error)
+    return bound

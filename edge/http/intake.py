@@ -1,6 +1,7 @@
 """Owns taking a request in: the key, and a body within its bounds and those of all callers together."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from typing import Protocol
 
 from edge.budget import Budget
 from edge.http.exchange import Exchange
@@ -9,8 +10,10 @@ from edge.limits import Limits
 from schemas import keys
 from schemas.chat.priced import RequestError
 from schemas.errors import WireError, invalid, missing_key, too_large, unavailable
+from schemas.shape import SHORT_BYTES, Glance, Shape, TangledError
 
 KEY_HEADERS = (AUTHORIZATION, API_KEY)  # of routes that are no dialect's
+TANGLED = "body_too_complex"
 
 
 def key_digest(exchange: Exchange, names: tuple[bytes, ...] = KEY_HEADERS) -> bytes:
@@ -38,43 +41,102 @@ def _digest(name: bytes, value: bytes) -> bytes:
     return keys.digest(key)
 
 
-async def read_body(
-    exchange: Exchange, limits: Limits, budget: Budget, verify: Callable[[], Awaitable[object]]
-) -> bytes:
+class Counted:
+    """Counts what a body holds, at a glance while that will do, and then exactly, all of it, in steps."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces  # to which those to come are added
+        self._glanced = self._exact = 0  # pieces
+        self._glance, self._shape = Glance(), Shape()
+        self._sure = True
+
+    @property
+    def values(self) -> int:
+        """About how many values there are."""
+        return self._glance.values if self._sure else self._shape.values
+
+    async def go_on(self) -> None:
+        """Counts the pieces that are new. Raises TangledError."""
+        while self._sure and self._glanced < len(self._pieces):
+            self._sure = self._glance.feed(self._pieces[self._glanced])
+            self._glanced += 1
+        while not self._sure and self._exact < len(self._pieces):
+            self._shape.feed(self._pieces[self._exact])
+            self._exact += 1
+            if self._exact < len(self._pieces):
+                await asyncio.sleep(0)
+
+
+class Sender(Protocol):
+    """Who sends a body, as the ledger knows it."""
+
+    async def verify(self) -> None:
+        """Raises RequestError 401 unless the key lives."""
+
+    async def verify_large(self) -> None:
+        """The same before a large body is read, and RequestError 402 for a key that can pay for no call."""
+
+
+class Body:
+    """A request's body as its caller sent it. `values` are about those of its arrays and objects, 0 where it is short."""
+
+    __slots__ = ("data", "size", "values")
+
+    def __init__(self, data: bytes, values: int = 0) -> None:
+        self.data = data  # whoever has read it empties this: a large one is not kept beside what became of it
+        self.size = len(data)
+        self.values = values
+
+
+async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: Sender) -> Body:
     """The whole body. Its bytes are taken from `budget`: the caller of this gives them back.
 
-    `verify` is awaited before more than `early_bytes` of it are read, before it is refused for its size, and if it is
-    slow: then there is an empty piece. Raises RequestError and CallerGoneError; then nothing stays taken.
+    The sender is verified before more than `early_bytes` of it are read, before it is refused for its size or for what
+    it holds, and if it is slow: then there is an empty piece. Raises RequestError and CallerGoneError; then nothing
+    stays taken.
     """
     declared = _content_length(exchange)
-    verified = declared is not None and declared > limits.early_bytes
-    if declared is not None and verified:
-        await verify()
+    known = large = declared is not None and declared > limits.early_bytes
+    if declared is not None and large:
+        await sender.verify_large()
         exchange.connection.known()
         if declared > limits.body_bytes:
             raise RequestError(too_large(limits.body_bytes))
     pieces: list[bytes] = []
+    counted: Counted | None = None
     size = 0
     more = True
     try:
         while more:
             piece, more = await exchange.receive()
-            _take(budget, piece)
+            take(budget, len(piece))
             size += len(piece)
             pieces.append(piece)
-            if not verified and (size > limits.early_bytes or (more and not piece)):
-                await verify()
+            if size > limits.early_bytes and not large:
+                await sender.verify_large()
                 exchange.connection.known()
-                verified = True
+                known = large = True
+            elif not known and more and not piece:
+                await sender.verify()
+                exchange.connection.known()
+                known = True
             _check_size(size, limits.body_bytes)
+            if size > SHORT_BYTES:
+                counted = counted or Counted(pieces)
+                await counted.go_on()
+    except TangledError as refused:
+        budget.give_back(size)
+        await sender.verify()
+        raise RequestError(invalid(f"The request body has {refused}.", code=TANGLED)) from None
     except BaseException:
         budget.give_back(size)
         raise
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return Body(pieces[0] if len(pieces) == 1 else b"".join(pieces), counted.values if counted else 0)
 
 
-def _take(budget: Budget, piece: bytes) -> None:
-    if not budget.take(len(piece)):
+def take(budget: Budget, count: int) -> None:
+    """Takes so many bytes of a body. Raises RequestError 503 where there are none left."""
+    if not budget.take(count):
         message = "The gateway has too many request bodies in memory. Retry with backoff."
         raise RequestError(unavailable(message))
 

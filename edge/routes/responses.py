@@ -2,6 +2,8 @@
 
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import GET, ID_CHARS_MAX, Backing, Row, encode
+from schemas.asked import Fields
+from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError, candidates
 from schemas.dialects.responses import DIALECT
 from schemas.errors import INVALID_REQUEST, WireError, model_not_found, wrong_method
@@ -53,16 +55,20 @@ async def input_tokens(backing: Backing, exchange: Exchange) -> None:
     caller = backing.admission.caller(exchange)
     body = await backing.admission.body(exchange, caller)
     try:
-        fields = DIALECT.decode(body)
+        fields = await backing.admission.read(body, lambda: DIALECT.decode(body.data))
         (name, *_) = candidates(fields)
         await caller.verify()
         model = await backing.catalogue.find(name)
         if model is None:
             raise RequestError(model_not_found(name))
-        count = likely_tokens(DIALECT.translate(model, DIALECT.encode(fields)), model.upstream)
+        count = await backing.admission.read(body, lambda: _likely_tokens(fields, model))
     finally:
-        backing.budget.give_back(len(body))
+        backing.budget.give_back(body.size)
     await exchange.answer(200, encode({"object": "response.input_tokens", "input_tokens": count}))
+
+
+def _likely_tokens(fields: Fields, model: Model) -> int:
+    return likely_tokens(DIALECT.translate(model, DIALECT.encode(fields)), model.upstream)
 
 
 ROUTES = (

@@ -22,11 +22,17 @@ _KEY_WIDTH = len(Key.__struct_fields__)
 
 
 async def key(store: Store, digest: str) -> KeyReply:
-    """Whether a key lives, and what it may use."""
+    """Whether a key lives, what it may use, and what it could pay for."""
     found = await _found(store, KEY_BY_DIGEST, digest=digest)
     if found is None or found[0].status != ACTIVE:
         return KeyReply(active=False)
-    return KeyReply(active=True, key_id=found[0].id, providers=providers_of(found[0]))
+    row, account = found
+    return KeyReply(
+        active=True,
+        key_id=row.id,
+        providers=providers_of(row),
+        available_nano=account.available_nano,
+    )
 
 
 async def key_of(store: Store, key_id: str) -> tuple[Key, Account] | None:

@@ -1,11 +1,10 @@
 """Owns the rules of a conversation: roles, parts, and tool results that match the calls they answer."""
 
-import base64
-import binascii
 from typing import Any
 
 import msgspec
 
+from schemas import shape
 from schemas.catalogue.model import Model
 from schemas.chat.media import TEXT, Media, data_url, file_media
 from schemas.chat.priced import RequestError
@@ -23,6 +22,7 @@ from schemas.chat.request import (
 from schemas.chat.toolsets import TOOL_NAME_CHARS_MAX
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE, mending, paired
+from schemas.media.encoded import pieces
 from schemas.money.pricing import prices_long_caches
 
 AUDIO_FORMATS = frozenset(("wav", "mp3"))
@@ -31,7 +31,7 @@ CALL_ID_CHARS_MAX = 256
 _SYSTEM = frozenset(("system", "developer"))
 _RESULTS = frozenset(("tool", "function"))
 _ROLES = _SYSTEM | _RESULTS | {"user", "assistant"}
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_any_object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -67,6 +67,12 @@ def check_conversation(request: ChatRequest, model: Model) -> None:
     _check_end(request, model)
     _check_cache(request, model)
     _check_media(request, model)
+
+
+def _decode_object(raw: bytes) -> dict[str, Any]:
+    """An object that stands in a text. Raises UNREADABLE, also for one that holds too much."""
+    shape.check(raw)
+    return _decode_any_object(raw)
 
 
 def arguments(text: str) -> dict[str, Any] | None:
@@ -158,9 +164,11 @@ def _check_function(name: str, text: str, where: str) -> None:
     if not 0 < len(name) <= TOOL_NAME_CHARS_MAX:
         raise RequestError(_invalid(f"{where}.name", f"It must have 1 to {TOOL_NAME_CHARS_MAX} characters."))
     try:
-        _decode_object(text)
+        _decode_object(text.encode(errors="replace"))
     except RecursionError:
         raise RequestError(_invalid(f"{where}.arguments", "They are nested too deeply.")) from None
+    except shape.TangledError as fault:
+        raise RequestError(_invalid(f"{where}.arguments", f"They have {fault}.")) from None
     except UNREADABLE:
         pass  # what was cut off is told as it is
 
@@ -243,8 +251,8 @@ def _check_file(part: FilePart, path: str, model: Model) -> None:
 def plain_text(data: str) -> str:
     """The text in a base64 text file; "" if it is not UTF-8, or blank."""
     try:
-        text = base64.b64decode(data, validate=True).decode()
-    except (binascii.Error, ValueError):
+        text = b"".join(pieces(data)).decode()
+    except ValueError:
         return ""
     return text if text.strip() else ""
 
@@ -322,8 +330,8 @@ def _check_media(request: ChatRequest, model: Model) -> None:
 
 def _check_size(media: Media | None, where: str, bytes_max: int) -> None:
     try:
-        size = len(binascii.a2b_base64(media.data, strict_mode=True)) if media is not None else 0
-    except (binascii.Error, ValueError):
+        size = sum(map(len, pieces(media.data))) if media is not None else 0
+    except ValueError:
         size = 0
     if not size:
         raise RequestError(_invalid(where, "Its data must be base64."))

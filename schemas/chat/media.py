@@ -10,6 +10,7 @@ from schemas.chat.request import FileData
 PDF: Final = "application/pdf"
 TEXT: Final = "text/plain"
 
+_HEAD_CHARS_MAX: Final = 1_024  # of a data URL: its type and what is said of that
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.-]+=[\w.+\"-]*)*;base64,", re.ASCII | re.IGNORECASE)
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "audio/x-wav": "audio/wav"}
 _ENDINGS = {
@@ -37,7 +38,7 @@ class Media(Struct, frozen=True):
 
 def data_url(url: str) -> Media | None:
     """What a base64 data URL holds; None if it is not one, or holds nothing."""
-    found = _DATA_URL.match(url)
+    found = _DATA_URL.match(url, 0, _HEAD_CHARS_MAX)
     if found is None or found.end() == len(url):
         return None
     media_type = found[1].lower()
@@ -46,7 +47,7 @@ def data_url(url: str) -> Media | None:
 
 def base64_start(url: str) -> int:
     """Where the base64 of a data URL begins; -1 if it is no such URL."""
-    found = _DATA_URL.match(url)
+    found = _DATA_URL.match(url, 0, _HEAD_CHARS_MAX)
     return -1 if found is None else found.end()
 
 
@@ -58,7 +59,7 @@ def file_kind(file_data: str, filename: str) -> tuple[str, int]:
     named = _ENDINGS.get(filename.rpartition(".")[2].lower(), PDF)
     if file_data[:5].lower() != "data:":
         return named, 0
-    found = _DATA_URL.match(file_data)
+    found = _DATA_URL.match(file_data, 0, _HEAD_CHARS_MAX)
     if found is None or (found[1].lower() == PDF and named != PDF):
         return "", -1
     return found[1].lower(), found.end()

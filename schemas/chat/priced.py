@@ -21,7 +21,7 @@ from schemas.chat.media import PDF, TEXT, base64_start, file_kind
 from schemas.chat.parameters import NO_PROMPT, PRICED
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
-from schemas.json import UNREADABLE, mending
+from schemas.json import UNREADABLE, check_text, mending
 from schemas.media.encoded import size_bytes
 from schemas.money.pricing import prices_long_caches, sells
 
@@ -36,7 +36,7 @@ COMPLETIONS_LIMIT = 16  # what an absent max_tokens means on /v1/completions, at
 
 # What a list of messages must contain before any part of it can be something other than text. A key may be written
 # with escapes, so any \u counts.
-_may_have_media = re.compile(rb'_url"|"input_audio"|"audio"|"file"|"image|"video|\\u').search
+_MEDIA_SIGNS = (b'_url"', b'"input_audio"', b'"audio"', b'"file"', b'"image', b'"video', b"\\u")
 _REMOTE_SIGN = re.compile(rb"url|uri|_id\"|\\u|:(?://|\\/)", re.IGNORECASE)
 _MEDIA_NAME = re.compile("url|uri|_id$|image|video|audio", re.IGNORECASE)
 _CALL_SIGNS = (b'"arguments"', b'"tool_call_id"')
@@ -98,7 +98,7 @@ def decode(body: bytes) -> Fields:
     Half a character is the one thing that is put right: it becomes U+FFFD.
     """
     try:
-        body.decode()
+        check_text(body)
         return mending(_decode_fields, body)
     except UnicodeDecodeError:
         raise RequestError(invalid("The request body must be UTF-8.")) from None
@@ -180,7 +180,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
     messages = fields.get("messages")
     if messages is not None:
         raw = bytes(messages)
-        if _may_have_media(raw):
+        if any(sign in raw for sign in _MEDIA_SIGNS):
             found = Media(model, seen)
             found.read(messages)
             text_bytes -= found.inline_bytes

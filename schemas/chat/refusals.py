@@ -13,6 +13,7 @@ from schemas.chat.priced import RequestError
 from schemas.chat.request import CHAT, ChatRequest, CompletionRequest, Message
 from schemas.chat.toolsets import check_tools
 from schemas.errors import WireError, invalid, unsupported_parameter, unsupported_value
+from schemas.json import check_text
 
 PROMPTS_MAX = 128  # of one emulated legacy completion: each is a call of its own
 
@@ -86,7 +87,7 @@ def embeds_only(model: Model) -> WireError | None:
 def read(dialect: str, body: bytes) -> ChatRequest | CompletionRequest | WireError:
     """A body as its dialect's typed request, or the 400 that says which field is wrong."""
     try:
-        body.decode()
+        check_text(body)
         return _decode_chat(body) if dialect == CHAT else _decode_completion(body)
     except UnicodeDecodeError:
         return invalid("The request body must be UTF-8.")

@@ -16,13 +16,15 @@ class KeyQuery(Struct, frozen=True, array_like=True):
 class KeyReply(Struct, frozen=True, array_like=True):
     """A live key's id and the providers it may use (None: all); `active` is False for unknown and revoked keys.
 
-    `scope` is what a hold of that key would bring, empty from a ledger of the last version.
+    `scope` is what a hold of that key would bring, empty from a ledger of the last version. `available_nano` is what a
+    hold of it could take now, None from a ledger of the last version.
     """
 
     active: bool
     key_id: str = ""
     providers: tuple[str, ...] | None = None
     scope: str = ""
+    available_nano: int | None = None
 
 
 class KeyCreate(Struct, frozen=True, array_like=True):

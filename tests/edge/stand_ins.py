@@ -82,6 +82,7 @@ class ScriptedLedger:
         self.unrouted: tuple[Unrouted, ...] = ()
         self.refusal: Refusal | None = None
         self.active = True
+        self.available_nano: int | None = 5_000_000_000  # as the key's own answer has it
         self.reattempt_ok = True
         self.receipts: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[Verb[Any, Any], Any]] = []
@@ -115,7 +116,9 @@ class ScriptedLedger:
     def _answer(self, verb: Verb[Any, Any], request: Any) -> Any:
         known = self.active and getattr(request, "digest", b"") == keys.digest(self.key)
         if verb is KEY:
-            return KeyReply(known, "key_1" if known else "", scope=SCOPE if known else "")
+            if not known:
+                return KeyReply(active=False)
+            return KeyReply(active=True, key_id="key_1", scope=SCOPE, available_nano=self.available_nano)
         if verb is CATALOGUE:
             return CatalogueReply(self.models, aliases=self.aliases, unrouted=self.unrouted)
         if verb is GENERATION:

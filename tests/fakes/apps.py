@@ -5,6 +5,7 @@ from typing import Any
 
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
+from edge.admission.desk import Desk
 from edge.admission.listing import Listing
 from edge.admission.pages import PageCounter
 from edge.budget import Budget
@@ -125,6 +126,7 @@ class App:
             roster=roster,
             relay=relay,
             pages=PageCounter(),
+            desk=Desk(LIMITS),
             budget=self.budget,
             limits=LIMITS,
         )

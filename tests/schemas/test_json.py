@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.dialects import DIALECTS
-from schemas.json import HALVES_MAX, mending, paired
+from schemas.json import HALVES_MAX, check_text, mending, paired
 
 _pieces = st.sampled_from(
     [r"\ud83d", r"\ude00", r"\uD83D\uDE00", r"\\", r"\n", "u", "d83d", r"\u00e9", "a", "\u00e9", r"\ufffd"]
@@ -60,3 +60,14 @@ def test_every_dialect_reads_a_body_with_half_a_character(dialect: object) -> No
     )  # type: ignore[attr-defined]  # a Dialect
     assert bytes(fields["input"]) == rb'"a\ufffd"'
     assert rb"\ufffd" in bytes(fields["messages"])
+
+
+@pytest.mark.parametrize("character", ["a", "\u00e9", "\u6f22", "\U0001f600"])
+@pytest.mark.parametrize("shift", range(4))
+def test_a_long_text_is_utf8_in_pieces_as_it_is_whole(character: str, shift: int) -> None:
+    """A character may be cut by a piece's end; one that is cut by the text's end, or broken, is refused as ever."""
+    text = b"x" * shift + character.encode() * (1 << 20)
+    check_text(text)
+    for broken in (text + b"\xf0\x9f", text[:1_048_570] + b"\xff" + text[1_048_570:]):
+        with pytest.raises(UnicodeDecodeError):
+            check_text(broken)

@@ -25,7 +25,7 @@ from schemas.dialects.messages.priced import refuse
 from schemas.dialects.messages.request import MessagesRequest, Tool
 from schemas.dialects.messages.turns import Turns
 from schemas.errors import invalid
-from schemas.json import UNREADABLE
+from schemas.json import UNREADABLE, check_text
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _BUDGETS: Final = ((2_048, "low"), (8_192, "medium"))  # a larger budget is a high effort
@@ -41,7 +41,7 @@ _encode = msgspec.json.Encoder().encode
 def decode(body: bytes) -> MessagesRequest:
     """A body's typed form. Raises RequestError 400."""
     try:
-        body.decode()
+        check_text(body)
         return _decode(body)
     except RecursionError:
         raise RequestError(invalid("The request body is nested too deeply.")) from None

@@ -61,12 +61,16 @@ async def test_reads_give_their_rows(books: Books) -> None:
 
 
 async def test_a_living_keys_scope_is_that_of_its_holds(books: Books) -> None:
-    """What an edge verifies marks by before a hold is what the hold will bring; a dead key has none."""
+    """What an edge verifies marks by before a hold is what the hold will bring, beside what a hold may take; a dead key has none."""
     key_id = await books.key("alice")
     hold = await books.hold("r1", "alice")
     services: Any = SimpleNamespace(store=books.store, committer=books.committer)
     asked = KeyQuery(1, digest_of("alice"))
-    assert await keys.KEY.answer(services, asked) == KeyReply(active=True, key_id=key_id, scope=hold.scope)
+    (row,) = (await keys.balance(books.store, key_id)).rows
+    assert row["available_nano"] == row["posted_nano"] - hold.amount_nano
+    assert await keys.KEY.answer(services, asked) == KeyReply(
+        active=True, key_id=key_id, scope=hold.scope, available_nano=row["available_nano"]
+    )
     assert await keys.KEY.answer(services, KeyQuery(1, b"nobody")) == KeyReply(active=False)
 
 

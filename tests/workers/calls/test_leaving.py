@@ -67,7 +67,9 @@ def call(model: Model, dialect: str, *, stream: bool, number: int = 0, **more: A
         "price": PRICE,
         "deadline_s": 7_200.0,
     }
-    body = question(dialect, model.id, "word " * 2 * PROMPT, stream=stream, limit=LIMIT) | more.pop("said", {})
+    body = question(dialect, model.id, "word " * 2 * PROMPT, stream=stream, limit=LIMIT) | more.pop(
+        "said", {}
+    )
     return job(
         {},
         request_id=f"r{number}",
