@@ -248,6 +248,8 @@ class Call:
             )
             if fault is not None:
                 self._delivery.hang_up()
+            if self._tries.misreported:
+                account.misreported(self.job, time.monotonic())
         return fault
 
     async def _settle(self, *, complete: bool) -> None:
