@@ -158,16 +158,23 @@ class Edge:
             await asyncio.wait({serving, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if ticking.done():
                 await ticking  # it never ends by itself: this raises what ended it
+            if serving.done() and not stop.is_set():
+                await serving
+                raise RuntimeError("the server of HTTP ended by itself")
             limits = self._limits
             self.load.stopping = True
-            if limits.drain_s and not (serving.done() or ticking.done()):
+            if limits.drain_s and not serving.done():
                 self._drain()
                 await asyncio.wait(
                     {serving, ticking}, timeout=limits.drain_s, return_when=asyncio.FIRST_COMPLETED
                 )
             over = time.monotonic() + limits.grace_s
             self.server.should_exit = True
-            await asyncio.wait({serving}, timeout=limits.grace_s)
+            await asyncio.wait(
+                {serving, ticking}, timeout=limits.grace_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if ticking.done():
+                await ticking
             if not serving.done():
                 _logger.warning("the grace period is over; calls are ended", calls=len(self.relay))
                 self.relay.end_all(unavailable("The gateway is being restarted. Retry with backoff."))

@@ -41,6 +41,8 @@ class Exchange:
         "connection",
         "extra",
         "headers",
+        "key_id",
+        "refused",
         "request_id",
         "scope",
         "started",
@@ -62,6 +64,10 @@ class Exchange:
         self._unframed = self.connection.unframed(scope)
         self.request_id = new_request_id()
         self.trace: dict[str, str] = scope.get(TRACE, _UNTRACED)  # what others call the request
+        self.key_id = ""  # of its caller, once a ledger has said it
+        self.refused: WireError | None = (
+            None  # the error that the caller was told, in an answer or in a stream
+        )
         self.started = time.perf_counter()
         self.status = 0
 
@@ -105,6 +111,7 @@ class Exchange:
 
     async def refuse(self, error: WireError, *headers: tuple[bytes, bytes]) -> None:
         """Answers with an error."""
+        self.refused = error
         extra = list(headers)
         if error.retry_after_s is not None:
             # Whole seconds, rounded up: both SDKs read them. The exact delay stands beside it.

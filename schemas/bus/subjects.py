@@ -102,6 +102,11 @@ def parse_frames(subject: str) -> tuple[str, int] | None:
     return parts[3], int(parts[4])
 
 
+def edge_of(subject: str) -> str:
+    """The edge that a frame's subject belongs to."""
+    return subject.partition(".")[2].partition(".")[0]
+
+
 def is_frames_inbox(subject: str) -> bool:
     """Whether a job's reply subject is a frame inbox: a worker writes to nothing else."""
     parts = subject.split(".")

@@ -124,7 +124,7 @@ class ScriptedLedger:
             return Done(self.reattempt_ok)
         if verb is AUTHORISE:
             return self._authorise(request) if known else Refusal(Reason.UNKNOWN_KEY)
-        return Done()
+        return Done(ok=self.writes)
 
     def _authorise(self, request: Authorise) -> Hold | Refusal:
         if self.refusal is not None:

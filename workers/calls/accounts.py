@@ -226,16 +226,20 @@ class Account:
 
     def scrubbed(self, fault: Fault) -> Fault:
         """The same fault, with this account's own secrets taken out of its message."""
-        message = fault.error.message
-        for secret in self._secrets:
-            message = message.replace(secret, "[redacted]")
+        message = self.without_secrets(fault.error.message)
         if message == fault.error.message:
             return fault
         return structs.replace(fault, error=structs.replace(fault.error, message=message))
 
+    def without_secrets(self, text: str) -> str:
+        """A text with this account's own secrets taken out."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
     def beat(self, now: float) -> AccountBeat:
         """How it looks from outside."""
-        state, reason = self._told(now)
+        state, reason = self.told(now)
         until = self.condition.until if state is AccountState.COOLING else 0.0
         models = self._out(now)
         return AccountBeat(
@@ -253,7 +257,8 @@ class Account:
             misreported=self.misreports,
         )
 
-    def _told(self, now: float) -> tuple[AccountState, str]:
+    def told(self, now: float) -> tuple[AccountState, str]:
+        """Its state for all calls, and why; of one that is open, what some key's calls have met."""
         if not self.usable(now) and self.condition.state is AccountState.OK:
             return AccountState.SPENT, "its credit does not cover what is in flight"
         seen = self.condition.told(now)
@@ -271,7 +276,7 @@ class Account:
 
     def why_not(self, upstream: str, now: float) -> str:
         """Why it does not serve a model."""
-        state, reason = self._told(now)
+        state, reason = self.told(now)
         if state is AccountState.OK and (model := self._models.get(upstream)) is not None:
             state, reason = model.state, f"for this model: {model.reason}"
         if state is AccountState.OK and upstream in self.lacking:

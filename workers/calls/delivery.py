@@ -12,6 +12,7 @@ from workers.answers.beliefs import is_beyond
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
+from workers.providers import said
 from workers.providers.base import About, Action, Exchange, Fault, Laborious, Yielding, heads
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
@@ -47,6 +48,7 @@ class Delivery:
         "ending",
         "first_byte_at",
         "rest",
+        "said",
         "status",
         "waiting_since",
     )
@@ -67,6 +69,7 @@ class Delivery:
         self.rest = b""  # what is left for the end frame
         self.ending = b""  # where items are kept: the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
+        self.said = said.NOTHING  # by its upstream, if it has failed
 
     def overdue(self, now: float) -> bool:
         """Whether a stream's upstream has sent nothing for too long, not even a keep-alive."""
@@ -75,7 +78,7 @@ class Delivery:
 
     async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
         """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""
-        self.status = 0
+        self.status, self.said = 0, said.NOTHING
         self.waiting_since = time.monotonic()
         try:
             answer = self._answer = await self._serving.upstream.open(request)
@@ -84,16 +87,20 @@ class Delivery:
             if not 200 <= answer.status < 300:
                 answer, body = await self._yielded(exchange, answer)
             if not 200 <= answer.status < 300:
+                self.said = said.said(answer.headers, body)
                 return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
             if heads(exchange):
                 exchange.head(answer.headers)
             fault = await (self._streamed if self._stream else self._whole)(exchange, answer)
         except UpstreamError as error:
+            self.said = said.Said(message=str(error))
             return _upstream_fault(error)
         finally:
             self.waiting_since = None
         if fault is None:
             self._earlier_bytes += exchange.output_bytes
+        else:
+            self.said = said.said(answer.headers)
         return fault
 
     async def _yielded(self, exchange: Exchange, answer: UpstreamAnswer) -> tuple[UpstreamAnswer, bytes]:

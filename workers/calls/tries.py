@@ -61,8 +61,12 @@ class Tries:
         fault: Fault | None,
         exchanges: int,
         caller_left: bool,
+        reason: str = "",
     ) -> None:
-        """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job."""
+        """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job.
+
+        `reason` is for operators: why it failed.
+        """
         self.misreported = False
         usage, known = self._usage(exchange, status, fault, exchanges, caller_left=caller_left)
         self.refused = fault is not None and fault.action is Action.STOP and fault.unbilled
@@ -78,6 +82,7 @@ class Tries:
                 known=known,
                 usage=usage,
                 uplifts=exchange.uplifts,
+                reason=reason,
             )
         )
         if usage is not NO_USAGE and not _came_to_nothing(exchange, fault):
