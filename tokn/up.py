@@ -99,10 +99,6 @@ class Up:
             stop_s=STOP_S[service] + (self._serving_s if service in SERVING else 0.0),
         )
 
-    @property
-    def _serving_s(self) -> float:
-        return self.settings.connections.drain_s + self.settings.calls.grace_s
-
     def _metrics_port(self, service: str) -> int:
         """The port that its metrics are wanted on: the base, or the one after it."""
         base = self.settings.metrics_port or METRICS_PORT
@@ -118,6 +114,10 @@ class Up:
                 self._logger.info(
                     "a metrics port is taken; another one is used", child=name, wanted=wanted, port=port
                 )
+
+    @property
+    def _serving_s(self) -> float:
+        return self.settings.connections.drain_s + self.settings.calls.grace_s
 
     async def start(self) -> None:
         """Starts everything, and returns when each process is there."""

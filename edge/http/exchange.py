@@ -63,11 +63,11 @@ class Exchange:
         self._cors = cors.headers(self.headers)
         self._unframed = self.connection.unframed(scope)
         self.request_id = new_request_id()
-        self.trace: dict[str, str] = scope.get(TRACE, _UNTRACED)  # what others call the request
         self.key_id = ""  # of its caller, once a ledger has said it
         self.refused: WireError | None = (
             None  # the error that the caller was told, in an answer or in a stream
         )
+        self.trace: dict[str, str] = scope.get(TRACE, _UNTRACED)  # what others call the request
         self.started = time.perf_counter()
         self.status = 0
 

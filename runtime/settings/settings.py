@@ -27,6 +27,7 @@ from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
+from schemas.permissions import is_user
 
 __all__ = [
     "AccountSettings",
@@ -48,7 +49,7 @@ REPLICAS_MAX = 5  # what nats-server takes
 
 
 class NatsSettings(Struct, frozen=True, kw_only=True):
-    """Where NATS is (addresses with commas between) and the password of each role; none at all means no auth.
+    """Where NATS is (addresses with commas between) and the password of each role (or role and pool); none at all means no auth.
 
     An empty `url` lets `tokn up` start a server of its own. `ca`, `cert` and `key` are paths of PEM files. `replicas` is
     on how many servers of a cluster each stream is kept.
@@ -181,8 +182,11 @@ def _nats(table: Table, secrets: Secrets) -> NatsSettings:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) != 2 or words[0] not in {role.value for role in Role}:
-            raise table.problem("credentials", f"lines are `role password`; roles are {', '.join(Role)}")
+        if len(words) != 2 or not is_user(words[0]):
+            raise table.problem(
+                "credentials",
+                f"lines are `role password`; roles are {', '.join(Role)}, or worker.POOL and usage.POOL",
+            )
         passwords[words[0]] = words[1]
     if passwords and not url:
         raise table.problem("credentials", "stand without a url")
@@ -212,8 +216,11 @@ def redacted(settings: Settings, roles: tuple[Role, ...], *, credentials: bool, 
     pools = settings.pools
     if not credentials:
         pools = tuple(map(without_credentials, pools))
-    own = {role.value: settings.nats.passwords.get(role.value, "") for role in roles}
-    passwords = {role: password for role, password in own.items() if password}
+    passwords = {
+        user: password
+        for user, password in settings.nats.passwords.items()
+        if user.partition(".")[0] in roles and password
+    }
     return structs.replace(
         settings,
         pools=pools,

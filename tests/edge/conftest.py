@@ -93,7 +93,9 @@ class Rig:
         """One more worker, on a connection of its own."""
         bus = await connect(self.nats, Role.WORKER)
         self.stack.push_async_callback(bus.close)
-        worker = ScriptedWorker(bus, pool=pool, models=models)
+        jobs = await connect(self.nats, Role.USAGE)
+        self.stack.push_async_callback(jobs.close)
+        worker = ScriptedWorker(bus, jobs, pool=pool, models=models)
         self.stack.push_async_callback(worker.close)
         self.workers.append(await worker.open())
         return worker

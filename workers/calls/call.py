@@ -104,7 +104,7 @@ class Call:
 
     def start(self) -> asyncio.Task[None]:
         """Accepts, and runs the call to its end."""
-        self.frames.accept(self._serving.worker_id)
+        self.frames.accept(self._serving.worker_id, self.parts.seal if self.parts is not None else b"")
         self.task = asyncio.create_task(self._run())
         return self.task
 
