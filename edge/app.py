@@ -173,7 +173,7 @@ class Edge:
                 raise RuntimeError("the server of HTTP ended by itself")
             limits = self._limits
             self.load.stopping = True
-            if limits.drain_s and not (serving.done() or ticking.done()):
+            if limits.drain_s and not serving.done():
                 self._drain()
                 await asyncio.wait(
                     {serving, ticking}, timeout=limits.drain_s, return_when=asyncio.FIRST_COMPLETED

@@ -25,4 +25,5 @@ def say(exchange: Exchange, error: WireError, route: str) -> None:
         param=error.param,
         message="" if error.status in _QUOTING else error.message[:WORDS_CHARS_MAX],
         streamed=exchange.status == 200,
+        **exchange.trace,
     )

@@ -149,7 +149,9 @@ class BoundedProtocol(Link):
             path = self.url.partition(b"?")[0]
             refusal = self.gate.refusal(self.parser.get_method(), path, self.headers)
             if refusal is not None:
-                self.refuse(refusal)
+                route, error = refusal
+                scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # TRACE is a key of our own
+                self.gate.tell(route, error, self.refuse(error), self.client, scope.get(TRACE, {}))
                 raise ValueError("no key")  # the parser goes no further
         now = self.loop.time()
         self._deadline = now + self.limits.body_s

@@ -16,7 +16,7 @@ from edge.http.gate import Gate
 from edge.http.lingering import LINGER_BYTES_MAX, LINGER_S, Lingering
 from edge.http.peers import Preface, PrefaceError, Trusted, share_of
 from edge.http.places import Places
-from edge.http.raw import raw_response
+from edge.http.raw import new_request_id, raw_response
 from edge.limits import Limits
 from schemas.errors import WireError, unavailable
 
@@ -100,16 +100,18 @@ class Link(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
 
-    def refuse(self, error: WireError) -> None:
-        """Answers what never becomes a request, and ends the connection."""
+    def refuse(self, error: WireError) -> str:
+        """Answers what never becomes a request, and ends the connection. The id that the answer has."""
+        request_id = new_request_id()
         heard = self.headers or ()  # uvicorn has none before the first request
         path = self.url.partition(b"?")[0].decode("latin-1")
         headers = self.cors.headers(heard) or self.cors.unheard
         scope: Any = self.scope  # None before the first request
         if scope is not None and (name := scope.get(TRACE, {}).get("client_request_id")):
             headers = (*headers, (CLIENT_REQUEST_ID, name.encode()))
-        self.transport.write(raw_response(error, headers, path))
+        self.transport.write(raw_response(error, request_id, headers, path))
         self.linger()
+        return request_id
 
     def sweep(self, now: float) -> None:
         """Ends the connection if it is overdue, or its caller reads nothing."""

@@ -155,6 +155,23 @@ async def test_the_head_alone_decides(rig: Rig, path: bytes, headers: bytes, mes
         assert message in json.loads(await asyncio.wait_for(reader.read(), 30))["error"]["message"]
 
 
+async def test_a_refusal_of_the_gate_can_be_found(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 401 from the head is logged with the id that its answer has, and with the name that a proxy gave it."""
+    lines: list[dict[str, Any]] = []
+    for module in ("edge.http.gate", "edge.refusals"):
+        monkeypatch.setattr(
+            f"{module}._refused.say", lambda kind, **fields: lines.append({"kind": kind, **fields})
+        )
+    headers = {"authorization": "Bearer tokn_nonsense", "x-request-id": "lb-1"}
+    first = await rig.http.post("/v1/chat/completions", json={}, headers=headers)
+    second = await rig.http.get("/v1/nowhere", headers={"x-request-id": "lb-2"})
+    assert [line["kind"] for line in lines] == ["401", "404"]
+    assert [line["request_id"] for line in lines] == [one.headers["x-request-id"] for one in (first, second)]
+    assert [line["client_request_id"] for line in lines] == ["lb-1", "lb-2"]
+    assert [line["client"] for line in lines] == ["127.0.0.1"] * 2
+    assert "nonsense" not in json.dumps(lines)
+
+
 async def test_the_envelope_is_that_of_the_path(rig: Rig) -> None:
     """A stranger at Anthropic's path is refused in its form."""
     got = await say(rig, b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
