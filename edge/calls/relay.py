@@ -126,7 +126,7 @@ class Relay:
         except msgspec.MsgspecError:
             _logger.warning("a beat that cannot be read", subject=message.subject)
             return
-        room = self._roster.hear(beat, time.monotonic())
+        room = self._roster.hear(beat, time.monotonic(), len(message.data))
         if not self._roster.knows(beat):
             self._ask_in_full(beat)
         if room:

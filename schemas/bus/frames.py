@@ -266,6 +266,7 @@ class AccountBeat(Struct, frozen=True, array_like=True):
     listed_at: float = 0.0
     listed: int = 0
     list_error: str = ""
+    misreported: int = 0  # answers that said to have used more tokens than their calls were granted
 
 
 class Beat(Struct, frozen=True, array_like=True):

@@ -114,7 +114,7 @@ def job(content: dict[str, Any] | bytes, /, *, request_id: str = "", **more: Any
         "include_cost": False,
         "limit": 4_096,
         "write_limit": False,
-        "prompt_max": 1_000,
+        "prompt_max": 1_000_000,
         "text_bytes": 40,
         "choices": 1,
         "hold_list_nano": 1_000_000,

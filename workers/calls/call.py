@@ -261,6 +261,8 @@ class Call:
                 self._delivery.hang_up()
             if failed is not None:
                 told.warn(self.job, self._serving.pool, account, (failed, words, made.status))
+            if self._tries.misreported:
+                account.misreported(self.job, time.monotonic())
         return fault
 
     async def _settle(self, *, complete: bool) -> None:

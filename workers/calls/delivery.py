@@ -8,6 +8,7 @@ from schemas.bus.usage import estimate_tokens
 from schemas.errors import upstream_failed, upstream_timeout
 from schemas.money.pricing import TokenUsage
 from workers.answers import costs, terminal
+from workers.answers.beliefs import is_beyond
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
@@ -38,6 +39,7 @@ class Delivery:
         "_costed",
         "_earlier_bytes",
         "_frames",
+        "_job",
         "_keeps",
         "_serving",
         "_stream",
@@ -53,6 +55,7 @@ class Delivery:
 
     def __init__(self, serving: Serving, job: Job, frames: FrameWriter) -> None:
         self._serving = serving
+        self._job = job
         self._stream = job.stream
         self._keeps = job.keeps
         self._terminal = terminal(job.dialect)
@@ -130,7 +133,8 @@ class Delivery:
                 return exchange.fault
             if exchange.usage is not None and _is_news(exchange.usage, usage):
                 usage = exchange.usage
-                frames.early_usage(usage)
+                if not is_beyond(self._job, usage):
+                    frames.early_usage(usage)
             self.waiting_since = time.monotonic()
 
     def _kept_back(self, out: bytes) -> bytes:
