@@ -21,7 +21,18 @@ FIRST_BYTE = Histogram(
     registry=REGISTRY,
 )
 WORKER_DEATHS = Counter("tokn_edge_worker_deaths", "Workers found dead with calls of ours", registry=REGISTRY)
+FOREIGN_FRAMES = Counter(
+    "tokn_edge_foreign_frames", "Frames of somebody who has not seen the job", registry=REGISTRY
+)
 STALE_FRAMES = Counter("tokn_edge_stale_frames", "Frames of ended or replaced attempts", registry=REGISTRY)
+CONNECTIONS = Gauge("tokn_edge_connections", "Connections of callers", registry=REGISTRY)
+_LET_GO = Counter(
+    "tokn_edge_connections_let_go",
+    "Connections refused, or ended for another's sake",
+    ["why"],
+    registry=REGISTRY,
+)
+LET_GO = {why: _LET_GO.labels(why) for why in ("limit", "share", "refused", "preface")}
 
 AGAIN = {
     why: ATTEMPTS.labels(why) for why in ("reattempt", "candidate")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from runtime import log
+from runtime import descriptors, log
 from runtime.settings.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def run_service(
     `any_port` that is a free one where the other is taken. A second signal cancels what the first one has not stopped.
     """
     log.configure(name, level=log_level)
+    descriptors.raise_limit()
     gc.freeze()  # code stays until the end
     gc.set_threshold(GARBAGE_OBJECTS, *GARBAGE_GENERATIONS)
     try:

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from runtime.bus.server import ServerOptions, binary, render
+from runtime.bus.server import ServerOptions, adopt, binary, render
 from runtime.log import get_logger
 from runtime.settings.settings import SettingsError
 from tokn.child import Child, Program
@@ -41,7 +41,8 @@ class EmbeddedNats:
         return f"nats://127.0.0.1:{self.port}"
 
     def program(self, passwords: dict[str, str]) -> Program:
-        """What is to be run, with its configuration written. Raises OSError."""
+        """What is to be run, with its configuration written, on what an earlier version stored. Raises OSError."""
+        adopt(self._folder.store)
         options = ServerOptions(port=self.port, store=self._folder.store, passwords=passwords)
         self._folder.write(self._folder.nats_config, render(options).encode())
         return Program(

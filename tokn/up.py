@@ -96,7 +96,7 @@ class Up:
                 structs.replace(for_service(self.settings, service), metrics_port=self._metrics_port(service))
             ),
             announces=service != "edge",
-            stop_s=STOP_S[service] + (self.settings.calls.grace_s if service in SERVING else 0.0),
+            stop_s=STOP_S[service] + (self._serving_s if service in SERVING else 0.0),
         )
 
     def _metrics_port(self, service: str) -> int:
@@ -114,6 +114,10 @@ class Up:
                 self._logger.info(
                     "a metrics port is taken; another one is used", child=name, wanted=wanted, port=port
                 )
+
+    @property
+    def _serving_s(self) -> float:
+        return self.settings.connections.drain_s + self.settings.calls.grace_s
 
     async def start(self) -> None:
         """Starts everything, and returns when each process is there."""

@@ -36,11 +36,14 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
     """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
     # A pool that is named twice is one: two publishers of one name would hide each other's events from the stream.
     chosen = [_settings(settings, name) for name in dict.fromkeys(pools)]
-    worker_id = subjects.new_id("w")
+    alone = chosen[0].name if len(chosen) == 1 else ""
     async with contextlib.AsyncExitStack() as stack:
-        bus = await Bus.connect(settings.nats, Role.WORKER, name=worker_id, on_closed=end_process)
+        bus = await Bus.connect(settings.nats, Role.WORKER, name="worker", on_closed=end_process, pool=alone)
         stack.push_async_callback(bus.close)
-        usage = await Bus.connect(settings.nats, Role.USAGE, name=f"{worker_id} usage", on_closed=end_process)
+        worker_id = bus.id  # its control subject is its own: the server lets nobody else hear it
+        usage = await Bus.connect(
+            settings.nats, Role.USAGE, name=f"{worker_id} usage", on_closed=end_process, pool=alone
+        )
         stack.push_async_callback(usage.close)
         http = HttpUpstream()
         stack.push_async_callback(http.aclose)
@@ -48,7 +51,8 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
         ledger = LedgerClient(bus, upkeep.LEDGER_PATIENCE)
         served = [
             Pool(
-                await _serving(pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus), calls
+                await _serving(pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus),
+                calls,
             )
             for pool in chosen
         ]
@@ -111,6 +115,7 @@ async def _serving(
         worker_id=events.worker_id,
         control=subjects.control(events.worker_id),
         bus=bus,
+        jobs=events.bus,
         family=made,
         upstream=upstream,
         accounts=Accounts(accounts),

@@ -140,7 +140,7 @@ class Pool:
             try:
                 if self._accepting:
                     subject = subjects.pool(self.serving.pool)
-                    self._subscription = await self.serving.bus.subscribe(
+                    self._subscription = await self.serving.jobs.subscribe(
                         subject, self.on_job, queue=subjects.WORKERS_QUEUE
                     )
                 else:

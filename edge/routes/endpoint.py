@@ -116,7 +116,9 @@ class Endpoint:
         except CallerGoneError:
             pass
         except Exception:
-            _logger.exception("a request failed", request_id=exchange.request_id, route=row.name)
+            _logger.exception(
+                "a request failed", request_id=exchange.request_id, route=row.name, **exchange.trace
+            )
             if exchange.status:
                 exchange.connection.abort()
             else:

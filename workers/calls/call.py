@@ -104,7 +104,7 @@ class Call:
 
     def start(self) -> asyncio.Task[None]:
         """Accepts, and runs the call to its end."""
-        self.frames.accept(self._serving.worker_id)
+        self.frames.accept(self._serving.worker_id, self.parts.seal if self.parts is not None else b"")
         self.task = asyncio.create_task(self._run())
         return self.task
 
@@ -259,10 +259,10 @@ class Call:
             self._serving.counts.tried(made.account, made.upstream, made.outcome, made.status)
             if fault is not None:
                 self._delivery.hang_up()
-            if failed is not None:
-                told.warn(self.job, self._serving.pool, account, (failed, words, made.status))
             if self._tries.misreported:
                 account.misreported(self.job, time.monotonic())
+            if failed is not None:
+                told.warn(self.job, self._serving.pool, account, (failed, words, made.status))
         return fault
 
     async def _settle(self, *, complete: bool) -> None:

@@ -52,6 +52,7 @@ class Serving(Struct):
     worker_id: str
     control: str  # our control subject: the reply of every frame
     bus: Bus
+    jobs: Bus  # of the role that takes them, which hears nothing else of the pool
     family: Family
     upstream: Upstream
     accounts: Accounts
