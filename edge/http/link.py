@@ -11,12 +11,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from edge import refusals
 from edge.http.cors import Cors
 from edge.http.gate import Gate
 from edge.http.lingering import LINGER_BYTES_MAX, LINGER_S, Lingering
 from edge.http.peers import Preface, PrefaceError, Trusted, share_of
 from edge.http.places import Places
-from edge.http.raw import raw_response
+from edge.http.raw import new_request_id, raw_response
 from edge.limits import Limits
 from schemas.errors import WireError, unavailable
 
@@ -108,7 +109,9 @@ class Link(HttpToolsProtocol):
         scope: Any = self.scope  # None before the first request
         if scope is not None and (name := scope.get(TRACE, {}).get("client_request_id")):
             headers = (*headers, (CLIENT_REQUEST_ID, name.encode()))
-        self.transport.write(raw_response(error, headers, path))
+        request_id = new_request_id()
+        self.transport.write(raw_response(error, request_id, headers, path))
+        refusals.say(error, request_id=request_id, route="", client=self.client[0] if self.client else "")
         self.linger()
 
     def sweep(self, now: float) -> None:

@@ -15,9 +15,9 @@ def new_request_id() -> str:
     return new_id("req_")
 
 
-def raw_response(error: WireError, headers: Headers = (), path: str = "") -> bytes:
+def raw_response(error: WireError, request_id: str, headers: Headers = (), path: str = "") -> bytes:
     """A whole response for what never becomes a request. `path` is what is known of where it was meant for."""
-    envelope, request_id = envelope_at(path), new_request_id()
+    envelope = envelope_at(path)
     body = envelope.error_body(error, request_id)
     lines = [
         STATUS_LINE[envelope.error_status(error)],
