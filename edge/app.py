@@ -85,6 +85,8 @@ class Edge:
         """Takes the port, connects to NATS, and subscribes."""
         limits = self._limits
         self._socket = _listen(self._settings.host, self._settings.port)
+        # Connections inherit it. Else the system buffers megabytes of a stream that nobody reads.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
         self._stack.callback(self._socket.close)
         self.port = int(self._socket.getsockname()[1])
         self.bus = await Bus.connect(self._settings.nats, Role.EDGE, name="edge", on_closed=end_process)
@@ -100,7 +102,8 @@ class Edge:
         )
         self.catalogue = Catalogue(ledger, limits)
         self._stack.push_async_callback(self.catalogue.close)
-        self.relay = Relay(self.bus, ledger, self.roster, self.budget, limits)
+        rules = {pool.name: pool.fairness for pool in self._settings.pools}
+        self.relay = Relay(self.bus, ledger, self.roster, self.budget, limits, rules=rules)
         await self.relay.open()
         pages = PageCounter()
         self._stack.callback(pages.close)

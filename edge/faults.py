@@ -14,3 +14,10 @@ TOO_MUCH = upstream_failed("The gateway's worker sent more than it was allowed t
 def no_room(model: str) -> WireError:
     """429: nobody takes a call of this model now."""
     return saturated(f"No worker has room for the model `{model}` now. Retry with backoff.")
+
+
+def beyond_share(model: str) -> WireError:
+    """429: a key's own calls are all that it may have in its pool now."""
+    return saturated(
+        f"This key has its share of all calls to the pool of the model `{model}` in flight. Retry with backoff."
+    )

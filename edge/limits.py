@@ -23,6 +23,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     descriptors_kept: int = 256  # for what is no caller's connection
     backlog: int = 2048
     keep_alive_s: float = KEEP_ALIVE_S
+    send_buffer_bytes: int = 64 * 1024  # of a connection in the system, which allows itself twice this
     stall_s: float = 120.0  # a reader who takes nothing for so long has left
 
     # How long parts of the gateway may take.
@@ -46,6 +47,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     bounces: int = 3  # times a call is offered again at once; after that it waits for a worker with room
     accept_s: float = 2.0
     full_wait_s: float = 2.0  # for a worker with room, before 429
+    waiting: int = 1024  # calls that wait for one pool
+    waiting_per_key: int = 256  # of one key, for one pool
+    recent_s: float = 10.0  # a key counts in the shares of a pool for so long after its last call
     first_event_s: float = 15.0  # how long the head of a stream waits for its first event
     ping_s: float = 15.0
     silence_s: float = frames.SILENCE_MAX_S

@@ -10,6 +10,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 REQUESTS = Counter("tokn_edge_requests", "Requests answered", ["route", "status"], registry=REGISTRY)
 IN_FLIGHT = Gauge("tokn_edge_requests_in_flight", "Requests being answered", registry=REGISTRY)
 CALLS = Gauge("tokn_edge_calls", "Calls followed, those whose caller has left included", registry=REGISTRY)
+WAITING = Gauge("tokn_edge_waiting_calls", "Calls that wait for a place in their pool", registry=REGISTRY)
 BUFFERED = Gauge("tokn_edge_buffered_bytes", "Request bodies and answers in memory", registry=REGISTRY)
 ATTEMPTS = Counter("tokn_edge_offers", "Jobs offered once more, by why", ["why"], registry=REGISTRY)
 ENDED = Counter("tokn_edge_calls_ended", "Calls ended, by how", ["how"], registry=REGISTRY)

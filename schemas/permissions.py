@@ -5,6 +5,7 @@ from msgspec import Struct
 from schemas.bus import subjects
 from schemas.bus.subjects import (
     BEATS,
+    EDGE_BEATS,
     ITEMS_STREAM,
     LEDGER_QUEUE,
     LEDGERS,
@@ -44,8 +45,8 @@ _API = subjects.JETSTREAM_API
 _EVENTS = f"{USAGE_STREAM}.{USAGE_CONSUMER}"
 PERMISSIONS: dict[Role, Permissions] = {
     Role.EDGE: Permissions(
-        publish=(subjects.POOLS, subjects.CONTROLS, *asks(Role.EDGE)),
-        subscribe=(frames_all(OWN), own_replies(Role.EDGE), BEATS),
+        publish=(subjects.POOLS, subjects.CONTROLS, subjects.edge_beat(OWN), *asks(Role.EDGE)),
+        subscribe=(frames_all(OWN), own_replies(Role.EDGE), BEATS, EDGE_BEATS),
     ),
     Role.WORKER: Permissions(
         publish=(

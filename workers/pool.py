@@ -23,7 +23,9 @@ from workers.calls.states import States
 CALLS_MAX = 1024  # in one pool of one worker, whatever its accounts allow
 NAMES_MAX = 64  # of models in a beat: more go once a change
 SAY_AGAIN_S = 30.0  # for ledgers that start later: they cannot ask
-REJOIN_SHARE = 0.9  # a worker that was full comes back when so much of its capacity is in use, or less
+# A worker that was full comes back at once when so much of its capacity is in use, and with any room at the next tick:
+# long calls may have all the rest.
+REJOIN_SHARE = 0.9
 PARTS_BYTES_MAX = 256 * 1024 * 1024  # bodies under reassembly, all calls of this pool
 
 _logger = get_logger("workers.pool")
@@ -167,6 +169,7 @@ class Pool:
         serving.accounts.tick(now)
         self._states.look(serving.accounts.all, now)
         serving.usage_events.tick(now)
+        self._full = self._inflight >= self._capacity
         if (self._subscription is not None) != self._accepting:
             self._changed()
         if self._beat_now or now - self._beat_at >= BEAT_INTERVAL_S:

@@ -5,7 +5,14 @@ import asyncio
 from edge import telemetry
 from edge.calls.call import Call
 from edge.http.exchange import Exchange
-from edge.http.heading import answer_headers, cost_header, granted_header, ignored_header, model_header
+from edge.http.heading import (
+    answer_headers,
+    cost_header,
+    granted_header,
+    ignored_header,
+    model_header,
+    queue_header,
+)
 from schemas.dialects.base import Dialect, Ending
 from schemas.errors import WireError, internal
 
@@ -17,7 +24,7 @@ async def plain(exchange: Exchange, call: Call) -> None:
     if call.left:
         return
     if call.error is not None:
-        await exchange.refuse(call.error)
+        await _refuse(exchange, call.error, call)
         return
     body = call.take()
     if not body:
@@ -40,7 +47,14 @@ def _headers(call: Call, *, begun: bool) -> list[tuple[bytes, bytes]]:
         headers.append(model_header(call.model))
     if call.dropped and (begun or not call.tells_model):
         headers.append(ignored_header(call.dropped))
+    if call.queue_ms:
+        headers.append(queue_header(call.queue_ms))
     return headers
+
+
+async def _refuse(exchange: Exchange, error: WireError, call: Call) -> None:
+    """Answers with an error, and says how long the call had to wait to be offered."""
+    await exchange.refuse(error, *([queue_header(call.queue_ms)] if call.queue_ms else []))
 
 
 async def _end(call: Call) -> None:
@@ -65,7 +79,7 @@ async def stream(exchange: Exchange, call: Call, dialect: Dialect) -> None:
     finally:
         exchange.connection.on_writable(None)
     if error is not None:
-        await exchange.refuse(error)
+        await _refuse(exchange, error, call)
 
 
 class _StreamWriter:

@@ -16,7 +16,7 @@ from schemas.errors import NOT_RECORDED, WireError, internal
 from schemas.money.pricing import TokenUsage
 
 CANCEL_INTERVAL_S = 2.0
-_WAITING_BYTES_MAX = frames.WINDOW_BYTES_MAX + frames.FRAME_BYTES_MAX
+_WAITING_BYTES_MAX = 1024 * 1024 + frames.FRAME_BYTES_MAX  # what a worker of the last version may send ahead
 
 
 class Fate(Enum):

@@ -64,8 +64,6 @@ class Call(Offering):
         now = time.monotonic()
         if self.state is State.OFFERED:
             self._deadlines.offered(now)  # a worker that has accepted says so again
-        elif self.state is State.WAITING:
-            self.offer()
         elif self.state is State.RUNNING:
             self.current.on_reconnect(now)
             self._parts_again()
@@ -170,7 +168,7 @@ class Call(Offering):
             if error is faults.BUS_AWAY:
                 self._end(error, Settle.RELEASE)
             elif error is not None:
-                self._unserved(error)
+                self._unserved(self._host.turns.no_room(self))
         elif self.state is State.OFFERED and self._deadlines.unanswered(self._host, now):
             if self._host.connected:
                 self._replace()

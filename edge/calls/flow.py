@@ -2,7 +2,9 @@
 
 from enum import Enum, auto
 
-CREDIT_BYTES = 256 * 1024
+from schemas.bus.frames import WINDOW_BYTES_MAX
+
+CREDIT_BYTES = WINDOW_BYTES_MAX // 4
 CREDIT_REPEATS = 3  # a credit that may have been lost is repeated so often, a second apart
 
 

@@ -3,7 +3,10 @@
 from enum import Enum, auto
 from typing import Protocol
 
+from edge.calls.lanes import Turn
+from edge.calls.turns import Turns
 from schemas.bus.frames import Job
+from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Hold
 
@@ -48,6 +51,15 @@ class CallView(Protocol):
     ended: bool
     created: float
     first_data: float | None
+    turn: Turn | None  # where it stands with its pool; None before and after
+
+    @property
+    def model(self) -> str:
+        """The id of the row that would serve it."""
+
+    @property
+    def scope(self) -> str:
+        """Stands for its key."""
 
     @property
     def pool(self) -> str:
@@ -65,7 +77,10 @@ class CallView(Protocol):
         """Usage of the current attempt as far as it is known."""
 
     def offer_again(self) -> None:
-        """A worker has room."""
+        """Its turn has come."""
+
+    def turned_away(self, error: WireError) -> None:
+        """It waits no longer: another key's call needs the room in which it waited."""
 
     def on_reattempt(self, ok: bool | None) -> None:
         """The ledger's word on a further attempt; None if it could not be asked."""
@@ -76,6 +91,8 @@ class CallView(Protocol):
 
 class Host(Protocol):
     """What a call needs of the relay that runs it. Nothing here blocks or raises."""
+
+    turns: Turns  # who may be offered now, and who waits
 
     @property
     def connected(self) -> bool:
@@ -96,9 +113,6 @@ class Host(Protocol):
 
     def send_parts(self, call: CallView) -> None:
         """Sends a large body to the worker that has accepted."""
-
-    def await_room(self, call: CallView) -> None:
-        """Has `call.offer_again` called when a worker of its pool has room."""
 
     def serves(self, pool: str, model: str) -> bool:
         """Whether a worker of the pool can serve the model, as far as is known."""

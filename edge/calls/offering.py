@@ -1,5 +1,6 @@
 """Owns how a call comes to a worker: offers, the wait for room, further attempts, and the next candidate's turn."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 
@@ -8,6 +9,7 @@ from edge.calls.attempt import Attempt
 from edge.calls.candidates import Candidates
 from edge.calls.deadlines import Deadlines
 from edge.calls.host import Host, Settle, State
+from edge.calls.lanes import Turn
 from edge.calls.outlet import Outlet
 from edge.limits import Limits
 from schemas.errors import WireError
@@ -30,6 +32,9 @@ class Offering(Outlet, ABC):
         self.stream = job.stream
         self._next_one = False  # whether the ledger is asked for the next candidate's attempt
         self.parts_body = b""  # a body too large for its job
+        self.turn: Turn | None = None
+        self._waits_since: float | None = None
+        self._waited_s = 0.0
         self.state = State.WAITING
         self.created = now
         self._deadlines = Deadlines(limits, now, job.deadline_s, 1 + candidates.left)
@@ -44,6 +49,19 @@ class Offering(Outlet, ABC):
     def pool(self) -> str:
         """Where that row is served."""
         return self._candidates.pool
+
+    @property
+    def scope(self) -> str:
+        """Stands for its key."""
+        return self._candidates.job.scope
+
+    @property
+    def queue_ms(self) -> int:
+        """Milliseconds that it has waited to be offered, rounded up; 0 if it never had to."""
+        since = self._waits_since
+        if since is None:
+            return math.ceil(self._waited_s * 1000) if self._waited_s else 0
+        return math.ceil((self._waited_s + time.monotonic() - since) * 1000)
 
     @property
     def notice(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -79,21 +97,36 @@ class Offering(Outlet, ABC):
         now = time.monotonic()
         if self._candidates.left and not self._host.serves(self.pool, self.model):
             self._unserved(faults.no_room(self.model))
-        elif self.current.offer(self, self._candidates.job, self._deadlines.worker_s(now)):
+        elif self._host.turns.enter(self) and self.current.offer(
+            self, self._candidates.job, self._deadlines.worker_s(now)
+        ):
             self.state = State.OFFERED
             self._deadlines.offered(now)
+            if self._waits_since is not None:
+                self._waited_s += now - self._waits_since
+                self._waits_since = None
         else:
             self._wait(now)
 
     def offer_again(self) -> None:
-        """A worker has room, or NATS is back."""
+        """Its turn has come."""
         if self.state is State.WAITING:
             self.offer()
 
+    def turned_away(self, error: WireError) -> None:
+        """It waits no longer: another key's call needs the room in which it waited."""
+        if self.state is State.WAITING:
+            self._unserved(error)
+
     def _wait(self, now: float) -> None:
+        refused = self.state is State.OFFERED
         self.state = State.WAITING
         self._deadlines.waiting(now)
-        self._host.await_room(self)
+        if self._waits_since is None:
+            self._waits_since = now
+        error = self._host.turns.wait(self, refused=refused)
+        if error is not None:
+            self._unserved(error)
 
     def on_no_responders(self) -> None:
         """Nobody heard the job."""
@@ -133,6 +166,8 @@ class Offering(Outlet, ABC):
         replaced = self.estimate()
         self._next_one = next_one
         self.state = State.ASKING
+        if next_one:
+            self._host.turns.leave(self)  # the next one may be another pool's
         self.current.flow.drop()  # what waits belongs to an answer that the caller will not get
         place = self._candidates.next_place if next_one else self.candidate
         self._host.reattempt(self, replaced, place)

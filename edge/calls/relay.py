@@ -5,6 +5,7 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import msgspec
 
@@ -13,16 +14,18 @@ from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.candidates import Candidates, Offer
 from edge.calls.errands import Errands
-from edge.calls.host import CallView, Settle
+from edge.calls.host import CallView, Settle, State
 from edge.calls.liveness import Liveness
+from edge.calls.neighbours import Neighbours
 from edge.calls.overruns import Overruns
 from edge.calls.parts import Parts
 from edge.calls.roster import Roster
-from edge.calls.waiting import Waiting
+from edge.calls.turns import Turns
 from edge.limits import Limits
 from runtime.bus.bus import Bus, BusError, Message, Subscription
 from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
+from runtime.settings.fairness import Fairness
 from schemas.bus import frames, subjects
 from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Beat, Bounce, Cancel, Credit, Job, Recite
 from schemas.errors import WireError
@@ -43,7 +46,14 @@ class Relay:
     """Runs the calls of one edge."""
 
     def __init__(
-        self, bus: Bus, ledger: LedgerClient, roster: Roster, budget: Budget, limits: Limits
+        self,
+        bus: Bus,
+        ledger: LedgerClient,
+        roster: Roster,
+        budget: Budget,
+        limits: Limits,
+        *,
+        rules: Mapping[str, Fairness],
     ) -> None:
         self.edge_id = bus.id
         self._secret = secrets.token_bytes(SECRET_BYTES)
@@ -54,7 +64,15 @@ class Relay:
         self._limits = limits
         self._calls: dict[str, Call] = {}
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
-        self._waiting = Waiting()
+        self._neighbours = Neighbours(bus, self.edge_id, limits.overdue_s)
+        self.turns = self._neighbours.turns = Turns(
+            roster,
+            limits,
+            rules,
+            ask=self._neighbours.ask,
+            met=self._neighbours.introduce,
+            connected=lambda: bus.connected,
+        )
         self.overruns = Overruns()
         self._parts = Parts(bus)
         self._errands = Errands(ledger, limits)
@@ -63,11 +81,13 @@ class Relay:
         self._subscriptions: list[Subscription] = []
 
     async def open(self) -> None:
-        """Subscribes to this edge's frames and to all beats."""
+        """Subscribes to this edge's frames and to all beats, and greets the other edges."""
         self._subscriptions.append(
             await self._bus.subscribe(subjects.frames_all(self.edge_id), self.on_frame)
         )
         self._subscriptions.append(await self._bus.subscribe(subjects.BEATS, self.on_beat))
+        self._subscriptions.append(await self._bus.subscribe(subjects.EDGE_BEATS, self.on_edge_beat))
+        self._neighbours.greet(time.monotonic())
         self._bus.on_reconnect(self._on_reconnect)
 
     def __len__(self) -> int:
@@ -137,8 +157,11 @@ class Relay:
         room = self._roster.hear(beat, time.monotonic(), len(message.data))
         if not self._roster.knows(beat):
             self._ask_in_full(beat)
-        if room:
-            self._waiting.offer(beat.pool, room)
+        self.turns.on_beat(beat.pool, room)
+
+    def on_edge_beat(self, message: Message) -> None:
+        """Another edge's beat, or our own."""
+        self._neighbours.hear(message, time.monotonic())
 
     def _ask_in_full(self, beat: Beat) -> None:
         if subjects.is_token(beat.worker_id):
@@ -146,8 +169,10 @@ class Relay:
                 self._bus.publish(subjects.control(beat.worker_id), frames.encode(Recite(beat.pool)))
 
     def _on_reconnect(self) -> None:
+        self._neighbours.greet(time.monotonic())
         for call in list(self._calls.values()):
             call.on_reconnect()
+        self.turns.offer_waiting(again=True)
 
     # What calls ask for (edge.calls.host.Host).
 
@@ -200,10 +225,6 @@ class Relay:
         """Sends a large body to the worker that has accepted."""
         self._errands.start(self._parts.send(call))
 
-    def await_room(self, call: CallView) -> None:
-        """Has the call offered again when a worker of its pool has room."""
-        self._waiting.add(call)
-
     def serves(self, pool: str, model: str) -> bool:
         """Whether a worker of the pool can serve the model; unknown counts as yes."""
         return self._roster.silent(pool) or self._roster.serves(pool, model)
@@ -239,6 +260,7 @@ class Relay:
     def settle(self, call: CallView, how: Settle) -> None:
         """Takes an ended call off the list, and tells the books what its end means."""
         self._calls.pop(call.request_id, None)
+        self.turns.leave(call)
         self._errands.settle(call, how)
 
     # Time.
@@ -249,7 +271,8 @@ class Relay:
         for call in list(self._calls.values()):
             call.tick(now)
         self._liveness.tick(now)
-        self._waiting.tick()
+        self._neighbours.tick(now)
+        self.turns.tick(now)
         if self._calls and now >= self._renew_at:
             self._renew_at = now + RENEW_INTERVAL_S
             self._errands.start(self._renew())
@@ -264,11 +287,13 @@ class Relay:
 
     def end_all(self, error: WireError) -> None:
         """Ends every call for its caller: the edge stops."""
-        for call in list(self._calls.values()):
+        # First those that wait: another's place must not become theirs at the last moment.
+        for call in sorted(self._calls.values(), key=lambda call: call.state is not State.WAITING):
             call.end_now(error)
 
     async def close(self, timeout_s: float, refunds_timeout_s: float) -> None:
         """Finishes errands, at most so long each kind, then leaves the bus."""
+        self._neighbours.close()
         await self._errands.close(timeout_s, refunds_timeout_s)
         for subscription in self._subscriptions:
             await subscription.unsubscribe()

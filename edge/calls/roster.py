@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from msgspec import Struct, field
 
-from schemas.bus.frames import Beat, ModelFact, joined
+from schemas.bus.frames import AccountState, Beat, ModelFact, joined
 from schemas.bus.heard import NO_LISTS, Kept, Lists
 
 POOLS_MAX = 256
@@ -20,6 +20,21 @@ class Seat(Struct):
     heard: float
     lists: Lists = field(default_factory=lambda: NO_LISTS)
     digest: str = ""  # of the full beat that they are of
+    places: int = 0  # calls that it can have at once, as it stands
+
+
+def _places(beat: Beat) -> int:
+    """How many calls a worker can have at once: what it has, and what its accounts in use leave room for.
+
+    One whose accounts are all out of use takes none, but it says why: its calls are offered as if it had room.
+    """
+    if not beat.accepting:
+        return max(beat.inflight, 0)
+    places = beat.capacity
+    if any(one.state is AccountState.OK for one in beat.accounts):
+        usable = (one.capacity if one.state is AccountState.OK else one.inflight for one in beat.accounts)
+        places = min(places, sum(usable))
+    return max(places, beat.inflight, 0)
 
 
 class Roster:
@@ -37,6 +52,7 @@ class Roster:
         self._seats_taken = 0
         self._kept = Kept()
         self._heard: dict[str, float] = {}  # worker id: its last beat in any pool
+        self._places: dict[str, int] = {}  # by pool, of all its workers
         self._facts: dict[str, dict[str, ModelFact]] = {}  # by pool and upstream model, of all its workers
         self.told = ""  # another for anything else that lists say of any model
         self.generation = 0  # how often what can be served may have changed
@@ -72,6 +88,9 @@ class Roster:
             before, seat.lists, seat.digest = seat.lists, lists, beat.digest
             self._changed(beat.pool, before, lists)
         seat.heard = now
+        places = _places(beat)
+        self._places[beat.pool] = self._places.get(beat.pool, 0) + places - seat.places
+        seat.places = places
         return max(beat.capacity - beat.inflight, 0) if beat.accepting else 0
 
     @staticmethod
@@ -107,12 +126,14 @@ class Roster:
         """Forgets workers whose beat is overdue."""
         for name, seats in list(self._pools.items()):
             for worker_id in [key for key, seat in seats.items() if now - seat.heard > self._overdue_s]:
-                lists = seats.pop(worker_id).lists
-                self._kept.give_back(lists)
+                seat = seats.pop(worker_id)
+                self._places[name] = self._places.get(name, 0) - seat.places
+                self._kept.give_back(seat.lists)
                 self._seats_taken -= 1
-                self._changed(name, lists)
+                self._changed(name, seat.lists)
             if not seats:
                 self._facts.pop(name, None)
+                self._places.pop(name, None)
                 del self._pools[name]
         for worker_id in [key for key, heard in self._heard.items() if now - heard > FORGET_S]:
             del self._heard[worker_id]
@@ -120,6 +141,10 @@ class Roster:
     def last_heard(self, worker_id: str) -> float:
         """When a worker's last beat came, in loop time; 0 for one never heard or long forgotten."""
         return self._heard.get(worker_id, 0.0)
+
+    def places(self, pool: str) -> int:
+        """How many calls the workers of a pool can have at once; 0 if none has told."""
+        return self._places.get(pool, 0)
 
     def silent(self, pool: str) -> bool:
         """Whether a pool has shown no beat lately."""

@@ -46,6 +46,7 @@ _OURS = frozenset(
         "x-tokn-model",
         "x-tokn-model-shutdown",
         "x-tokn-model-successor",
+        "x-tokn-queue-ms",
     ]
 )
 
@@ -88,6 +89,11 @@ def granted_header(tokens: int) -> tuple[bytes, bytes]:
 def cost_header(nano: int) -> tuple[bytes, bytes]:
     """What the call is billed, in nano-dollars."""
     return b"x-tokn-cost-nano", b"%d" % nano
+
+
+def queue_header(waited_ms: int) -> tuple[bytes, bytes]:
+    """How long the call waited to be offered to a worker, in milliseconds."""
+    return b"x-tokn-queue-ms", b"%d" % waited_ms
 
 
 def ignored_header(names: tuple[str, ...]) -> tuple[bytes, bytes]:

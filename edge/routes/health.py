@@ -66,6 +66,7 @@ async def show_metrics(backing: Backing, exchange: Exchange) -> None:
     """GET /metrics: Prometheus text."""
     telemetry.IN_FLIGHT.set(backing.load.requests)
     telemetry.CALLS.set(len(backing.relay))
+    telemetry.WAITING.set(backing.relay.turns.waiting())
     telemetry.BUFFERED.set(backing.budget.used)
     await exchange.answer(200, metrics.text(), kind=_METRICS)
 

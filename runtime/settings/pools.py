@@ -18,6 +18,7 @@ from runtime.catalogue.presets import (
     more_fields,
     presets,
 )
+from runtime.settings.fairness import FAIR, Fairness, read_fairness
 from runtime.settings.secrets import Secrets, unread
 from runtime.toml import SettingsError, Table
 from schemas.bus.subjects import is_token
@@ -78,6 +79,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     family: str = ""  # the code that speaks with it; left out: of the provider's own name
     made_by: tuple[str, ...] = ()  # the variables that made it, where no file did
     extra_fields: tuple[str, ...] = ()
+    fairness: Fairness = FAIR
 
     def __post_init__(self) -> None:
         if not self.family:
@@ -121,6 +123,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         table.decimal("words_per_s", Decimal(SANDBOX_WORDS_PER_S), most=1_000_000) if sandbox else Decimal(0)
     )
     responses = preset.family == _OPENAI and table.boolean("responses", default=False)
+    fairness = read_fairness(table)
     table.done()
     return PoolSettings(
         name=name,
@@ -131,6 +134,7 @@ def _pool(name: str, table: Table, secrets: Secrets | None) -> PoolSettings:
         words_per_s=float(words or 0),
         extra_fields=extra_fields,
         responses=responses,
+        fairness=fairness,
     )
 
 

@@ -19,7 +19,9 @@ VERSION = 1
 FRAME_BYTES_MAX = (
     256 * 1024
 )  # payload of one frame, of one request part, and of a body that travels inside its job
-WINDOW_BYTES_MAX = 1024 * 1024  # frame payload in flight for one attempt, beyond what the edge has consumed
+# Frame payload in flight for one attempt, beyond what the edge has consumed, until no further frame is sent. Worker and
+# edge both keep it: with a frame each, the edge's socket and the upstream's buffer a slow reader holds 1 MiB in all.
+WINDOW_BYTES_MAX = 128 * 1024
 HEADERS_BYTES_MAX = 2 * 1024  # names and values of a job's headers
 REQUEST_BYTES_MAX = 32 * 1024 * 1024
 BEAT_INTERVAL_S = 1.0

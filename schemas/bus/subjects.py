@@ -68,6 +68,14 @@ def beat(pool_name: str, worker_id: str) -> str:
 BEATS = "beat.>"
 
 
+def edge_beat(edge_id: str) -> str:
+    """Where one edge tells the others how many calls it runs."""
+    return f"edge.{edge_id}"
+
+
+EDGE_BEATS = edge_beat("*")
+
+
 def usage(pool_name: str) -> str:
     """Where the usage events of a pool enter the stream USAGE."""
     return f"usage.{pool_name}"

@@ -33,7 +33,7 @@ _services: list[Commands] = []
 class Separate:
     """`database` is sqlite or postgresql; `pools` is the rest of its tokn.toml; `start` is a module and its first words.
 
-    Its one worker serves the pools named `served`.
+    Its one worker serves the pools named `served`. `urls` are those of its edges.
 
     Use as a context manager.
     """
@@ -47,12 +47,15 @@ class Separate:
         calls: bool = True,
         start: Sequence[str] = (TOKN,),
         served: Sequence[str] = ("openai",),
+        edges: int = 1,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tokn-separate-"))
         self.nats = NatsServer(self.folder / "nats")
         self.postgres = PostgresServer(durable=True) if database == "postgresql" else None
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        ports = [self.port, *(free_port() for _ in range(1, edges))]
+        self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         self.data = self.folder / "data"
         self.data.mkdir()
         self._pools = pools
@@ -64,7 +67,8 @@ class Separate:
             self._add(f"ledger{index}", "ledger", "--data", str(self.data))
         if calls:
             self._add("worker", "worker", *served)
-            self._add("edge", "edge", "--port", str(self.port))
+            for index, port in enumerate(ports):
+                self._add(f"edge{index or ''}", "edge", "--port", str(port))
 
     def _add(self, name: str, *words: str) -> None:
         if not _services:
@@ -116,7 +120,7 @@ class Separate:
 
     def ready(self) -> bool:
         """Whether `/readyz` says 200."""
-        return status(self.port, "/readyz") == 200
+        return all(status(int(url.rpartition(":")[2]), "/readyz") == 200 for url in self.urls)
 
     def answers(self) -> bool:
         """Whether a ledger answers."""

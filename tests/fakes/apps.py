@@ -101,7 +101,7 @@ class OfferedRelay(Relay):
     """Keeps the jobs that would be offered, with what their answers would say is ignored; each call ends as a 402."""
 
     def __init__(self, books: Books, budget: Budget) -> None:
-        super().__init__(_Bus(), books, Roster(3), budget, LIMITS)
+        super().__init__(_Bus(), books, Roster(3), budget, LIMITS, rules={})
         self.offers: list[tuple[Job, tuple[str, ...]]] = []
 
     def start(self, hold: Hold, first: Offer, *further: Offer) -> Any:
@@ -118,7 +118,7 @@ class App:
         roster, self.budget = Roster(3), Budget(2**30)
         catalogue = Catalogue(books, LIMITS)
         if relay is None:  # no call gets that far
-            relay = Relay(_Bus(), books, roster, self.budget, LIMITS)
+            relay = Relay(_Bus(), books, roster, self.budget, LIMITS, rules={})
         admission = Admission(
             ledger=books,
             catalogue=catalogue,

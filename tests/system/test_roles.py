@@ -20,6 +20,8 @@ PUBLISH = {
     "beat.openai.w1": set(),
     "beat.openai.OWN": {"worker"},
     "beat.other.OWN": {"worker"},
+    "edge.e1": set(),
+    "edge.OWN": {"edge"},
     "usage.openai": {"usage"},
     "usage.other": {"usage"},
     "_INBOX.e1.f.c1.1": {"worker"},
@@ -80,6 +82,7 @@ SUBSCRIBE = {
     ("worker.*", ""): set(),
     ("worker.OWN", ""): {"worker"},
     ("beat.>", ""): {"edge", "ledger"},
+    ("edge.*", ""): {"edge"},
     ("usage.>", ""): set(),
     ("ledger.authorise", ""): set(),
     ("ledger.authorise", "ledger"): {"ledger"},
@@ -105,13 +108,14 @@ HEARD = {
     "worker.*": "worker.w2",
     "_INBOX.*.f.>": "_INBOX.e2.f.x",
     "beat.>": "beat.openai.w1",
+    "edge.*": "edge.e1",
     "usage.>": "usage.openai",
     ">": "worker.w9",
 }
 
 
 # What else a server without signed users lets a role do: it cannot tell one of a role from another.
-LOOSE_PUBLISH = {"beat.openai.w1": {"worker"}}
+LOOSE_PUBLISH = {"beat.openai.w1": {"worker"}, "edge.e1": {"edge"}}
 LOOSE_SUBSCRIBE = {
     ("worker.w1", ""): {"worker"},
     ("worker.*", ""): {"worker"},

@@ -1,15 +1,16 @@
-"""Beats of a worker with many models: the list goes once a change, and to whoever asks."""
+"""Beats: a list of many models goes once a change, and to whoever asks; a full worker with any room again says so."""
 
+import asyncio
 import time
 
 from ledger.verbs.beats import Beats
 from runtime.bus.bus import Message
 from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.bus import subjects
-from schemas.bus.frames import Recite, encode
+from schemas.bus.frames import End, Recite, encode
 from tests.fakes import lists
-from tests.fakes.openai import FakeOpenAI
-from tests.fakes.worker import account, model, rig, until
+from tests.fakes.openai import FakeOpenAI, Received, Reply, answer
+from tests.fakes.worker import account, job, model, rig, until
 from workers.calls.listed import UNPRICED_MAX
 from workers.pool import NAMES_MAX
 
@@ -95,3 +96,40 @@ async def test_beats_fit_a_message_whatever_is_out() -> None:
         full = next(beat for beat in made.edge.beats if not beat.brief)
         assert set(full.missing) == {one.id for one in MANY}
         assert all(why.startswith("account account-0: refused (") for why in full.missing.values())
+
+
+async def test_a_full_worker_comes_back_with_any_room() -> None:
+    """Where nine tenths of a worker's calls are long, it takes a further one as soon as one has ended."""
+    long, short = asyncio.Event(), asyncio.Event()
+
+    def held(received: Received) -> Reply:
+        gate = long if len(fake.received) < 10 else short
+        return Reply(pieces=answer(received).pieces, before=[gate], length=True)
+
+    async with (
+        FakeOpenAI(held) as fake,
+        rig(
+            (
+                PoolSettings(
+                    name="openai", provider="openai", accounts=(account(fake.base_url, max_inflight=10),)
+                ),
+            )
+        ) as made,
+    ):
+        offered = [
+            made.edge.offer(job({"model": "m", "messages": [{"role": "user", "content": "hello"}]}))
+            for _ in range(10)
+        ]
+        await until(lambda: len(fake.received) == 10, "all calls")
+        await until(lambda: not made.beat().accepting, "the beat of a full worker")
+        short.set()
+        await until(lambda: made.beat().accepting, "the beat of one with room")
+        assert made.beat().inflight == 9
+        assert isinstance(
+            (
+                await made.edge.call(job({"model": "m", "messages": [{"role": "user", "content": "hello"}]}))
+            ).last,
+            End,
+        )
+        long.set()
+        await asyncio.gather(*(item.end() for item in offered))

@@ -5,7 +5,7 @@ from datetime import date
 from msgspec import structs
 
 from edge.calls.roster import POOLS_MAX, Roster
-from schemas.bus.frames import Beat, ModelFact
+from schemas.bus.frames import AccountBeat, AccountState, Beat, ModelFact
 
 FULL = Beat(
     v=1,
@@ -34,6 +34,32 @@ def test_a_brief_beat_stands_for_what_was_said() -> None:
     assert roster.knows(BRIEF)
     assert (roster.serves("p", "a"), roster.gone("p", "c"), roster.generation) == (True, True, generation)
     assert roster.live() == {("p", "a"), ("p", "b")}
+
+
+def test_places_are_those_that_can_be_taken() -> None:
+    """What all workers can have at once: accounts out of use and workers that take nothing count with what they have."""
+    roster = Roster(3.0)
+    assert roster.places("p") == 0
+    ok, cooling = AccountState.OK, AccountState.COOLING
+
+    def hear(worker: str, *accounts: tuple[AccountState, int], accepting: bool = True) -> int:
+        told = tuple(AccountBeat(str(at), state, used, 10) for at, (state, used) in enumerate(accounts))
+        used = sum(used for _, used in accounts)
+        beat = structs.replace(FULL, worker_id=worker, inflight=used, capacity=20, accepting=accepting)
+        roster.hear(structs.replace(beat, accounts=told), 0.0)
+        return roster.places("p")
+
+    assert hear("a", (ok, 3), (ok, 0)) == 20
+    assert hear("b", (ok, 3), (cooling, 4)) == 20 + 14
+    assert hear("b", (cooling, 3), (cooling, 4)) == 20 + 20, "it is offered calls, to say why it takes none"
+    assert hear("b", (ok, 10), (ok, 9), accepting=False) == 20 + 19
+    assert hear("b", (ok, 0), (ok, 0)) == 40
+    roster.hear(structs.replace(FULL, worker_id="a", capacity=7), 2.0)
+    assert roster.places("p") == 27
+    roster.sweep(3.5)
+    assert roster.places("p") == 7
+    roster.sweep(9.0)
+    assert roster.places("p") == 0
 
 
 def test_what_is_not_known_has_to_be_asked_for() -> None:

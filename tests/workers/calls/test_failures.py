@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runtime.settings.settings import PoolSettings
-from schemas.bus.frames import Accept, AccountState, Bounce, Data, End, Failed
+from schemas.bus.frames import WINDOW_BYTES_MAX, Accept, AccountState, Bounce, Data, End, Failed
 from schemas.bus.usage import Known, Outcome
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes.openai import (
@@ -391,9 +391,9 @@ async def test_large_plain_answer_is_windowed() -> None:
         call = job(BODY)
         answered = made.edge.offer(call)
         answered.credit = False
-        await until(lambda: len(answered.data) > 700_000, "the window")
+        await until(lambda: len(answered.data) >= WINDOW_BYTES_MAX, "the window")
         await asyncio.sleep(0.3)
-        assert len(answered.data) <= 1024 * 1024 + 256 * 1024
+        assert len(answered.data) <= WINDOW_BYTES_MAX + 256 * 1024
         answered.credit = True
         answered.give_credit()
         await answered.end()
@@ -413,9 +413,9 @@ async def test_slow_edge_pauses_the_upstream() -> None:
     ):
         answered = made.edge.offer(job(STREAM))
         answered.credit = False
-        await until(lambda: len(answered.data) > 900_000, "the window")
+        await until(lambda: len(answered.data) >= WINDOW_BYTES_MAX, "the window")
         await asyncio.sleep(0.3)
-        assert len(answered.data) < 1_500_000
+        assert len(answered.data) < WINDOW_BYTES_MAX + 256 * 1024
         answered.credit = True
         answered.give_credit()
         await answered.end()

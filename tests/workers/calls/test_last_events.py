@@ -107,7 +107,7 @@ async def test_last_events_larger_than_the_window_go_as_the_edge_takes_them(
     wire = Wire()
     frames = FrameWriter(wire, "inbox", "worker.w")
     delivery = Delivery(SimpleNamespace(), job({}, dialect="responses", stream=True), frames)
-    whole = delivery.rest = bytes(range(256)) * (4 * WINDOW_BYTES_MAX // 256)
+    whole = delivery.rest = bytes(range(256)) * (32 * WINDOW_BYTES_MAX // 256)
     sending = asyncio.ensure_future(delivery.make_room())
     through = most = 0
     while not sending.done():
