@@ -79,8 +79,9 @@ class WorkerCollector(Collector):
         )
         for pool in self._pools:
             name = pool.serving.pool
-            for made, count in pool.serving.counts.tries.items():
-                tries.add_metric([name, *made], count)
+            for (account_id, model, outcome, digit), count in pool.serving.counts.tries.items():
+                status = f"{digit}xx" if digit else "none"
+                tries.add_metric([name, account_id, model, outcome, status], count)
             for account in pool.serving.accounts.all:
                 here = [name, account.settings.id]
                 for state in AccountState:

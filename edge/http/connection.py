@@ -13,6 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from edge import telemetry
 from edge.http.cors import Cors
 from edge.http.gate import Gate
 from edge.http.heads import KEY_NAMES, TRACES, key_in, trace
@@ -150,8 +151,8 @@ class BoundedProtocol(Link):
             refusal = self.gate.refusal(self.parser.get_method(), path, self.headers)
             if refusal is not None:
                 route, error = refusal
-                scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # TRACE is a key of our own
-                self.gate.tell(route, error, self.refuse(error), self.client, scope.get(TRACE, {}))
+                telemetry.count_request(route, error.status)
+                self.refuse(error, route)
                 raise ValueError("no key")  # the parser goes no further
         now = self.loop.time()
         self._deadline = now + self.limits.body_s

@@ -4,13 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from edge import telemetry
 from edge.http.heads import key_in
-from runtime.bounded import Warnings
-from runtime.log import get_logger
 from schemas.errors import WireError, missing_key
-
-_refused = Warnings(get_logger("edge.http.gate"), "a request was refused")
 
 
 class Door(Struct, frozen=True):
@@ -38,24 +33,3 @@ class Gate:
                 if heard == name and isinstance(problem := key_in(name, value), WireError):
                     return door.name, problem
         return door.name, missing_key()
-
-    def tell(
-        self,
-        route: str,
-        error: WireError,
-        request_id: str,
-        client: tuple[str, int] | None,
-        trace: Mapping[str, str],
-    ) -> None:
-        """Counts a refusal, and logs it unless there are too many."""
-        telemetry.count_request(route, error.status)
-        _refused.say(
-            str(error.status),
-            request_id=request_id,
-            client=client[0] if client else "",
-            route=route,
-            status=error.status,
-            code=error.code or error.type,
-            message=error.message,
-            **trace,
-        )

@@ -11,6 +11,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from edge import refusals
 from edge.http.cors import Cors
 from edge.http.gate import Gate
 from edge.http.lingering import LINGER_BYTES_MAX, LINGER_S, Lingering
@@ -100,18 +101,20 @@ class Link(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
 
-    def refuse(self, error: WireError) -> str:
-        """Answers what never becomes a request, and ends the connection. The id that the answer has."""
+    def refuse(self, error: WireError, route: str = "") -> None:
+        """Answers what never becomes a request, or none of this route, and ends the connection."""
         request_id = new_request_id()
         heard = self.headers or ()  # uvicorn has none before the first request
         path = self.url.partition(b"?")[0].decode("latin-1")
         headers = self.cors.headers(heard) or self.cors.unheard
         scope: Any = self.scope  # None before the first request
-        if scope is not None and (name := scope.get(TRACE, {}).get("client_request_id")):
+        trace: dict[str, str] = scope.get(TRACE, {}) if scope is not None else {}
+        if name := trace.get("client_request_id"):
             headers = (*headers, (CLIENT_REQUEST_ID, name.encode()))
         self.transport.write(raw_response(error, request_id, headers, path))
+        client = self.client[0] if self.client else ""
+        refusals.say(error, request_id=request_id, route=route, client=client, trace=trace)
         self.linger()
-        return request_id
 
     def sweep(self, now: float) -> None:
         """Ends the connection if it is overdue, or its caller reads nothing."""

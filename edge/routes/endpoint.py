@@ -131,7 +131,16 @@ class Endpoint:
         row = self._row
         telemetry.count_request(row.name, exchange.status)
         if exchange.refused is not None and row.for_pages:
-            refusals.say(exchange, exchange.refused, row.name)
+            client = exchange.scope.get("client")
+            refusals.say(
+                exchange.refused,
+                request_id=exchange.request_id,
+                key_id=exchange.key_id,
+                client=client[0] if client else "",
+                route=row.name,
+                streamed=exchange.status == 200,
+                trace=exchange.trace,
+            )
 
 
 def router(rows: Sequence[Row], backing: Backing) -> Router:

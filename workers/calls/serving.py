@@ -29,9 +29,9 @@ class Counts(Struct):
     failed: int = 0
     cancelled: int = 0
     invalid_jobs: int = 0
-    tries: dict[tuple[str, str, str, str], int] = field(
+    tries: dict[tuple[str, str, str, int], int] = field(
         default_factory=dict
-    )  # by account, upstream model, outcome and status
+    )  # by account, upstream model, outcome, and the status's first digit (0 for none)
 
     def ended(self, outcome: Outcome) -> None:
         """One more call has ended."""
@@ -44,7 +44,7 @@ class Counts(Struct):
 
     def tried(self, account: str, upstream: str, outcome: str, status: int) -> None:
         """One more call of an upstream has ended. Accounts and models are the settings', so there is an end to them."""
-        name = (account, upstream, outcome, f"{status // 100}xx" if status else "none")
+        name = (account, upstream, outcome, status // 100)
         self.tries[name] = self.tries.get(name, 0) + 1
 
 

@@ -158,10 +158,9 @@ async def test_the_head_alone_decides(rig: Rig, path: bytes, headers: bytes, mes
 async def test_a_refusal_of_the_gate_can_be_found(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 401 from the head is logged with the id that its answer has, and with the name that a proxy gave it."""
     lines: list[dict[str, Any]] = []
-    for module in ("edge.http.gate", "edge.refusals"):
-        monkeypatch.setattr(
-            f"{module}._refused.say", lambda kind, **fields: lines.append({"kind": kind, **fields})
-        )
+    monkeypatch.setattr(
+        "edge.refusals._refused.say", lambda kind, **fields: lines.append({"kind": kind, **fields})
+    )
     headers = {"authorization": "Bearer tokn_nonsense", "x-request-id": "lb-1"}
     first = await rig.http.post("/v1/chat/completions", json={}, headers=headers)
     second = await rig.http.get("/v1/nowhere", headers={"x-request-id": "lb-2"})
