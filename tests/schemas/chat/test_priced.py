@@ -168,7 +168,7 @@ def test_bound_counts_what_may_reach_the_prompt() -> None:
         "tools": [{"type": "function"}],
         "documents": ["x"],
     }
-    size = sum(len(json.dumps(value)) for value in body.values())
+    size = sum(len(json.dumps(value, separators=(",", ":"))) for value in body.values())
     got = bound({**body, "temperature": 0.5, "user": "someone", "metadata": {"a": "b"}, "max_tokens": 7})
     assert (got.text_bytes, got.prompt_max) == (size, size + 7)
 
@@ -178,15 +178,15 @@ def test_bound_is_at_most_the_context() -> None:
     long = "x" * 30_000
     assert bound({"messages": [{"role": "user", "content": long}]}).prompt_max == 10_000
     assert bound({"prompt": [long, long, "x"]}, COMPLETIONS).prompt_max == 30_000
-    assert bound({"prompt": ["x", "y"]}, COMPLETIONS).prompt_max == len('["x", "y"]') + 14
+    assert bound({"prompt": ["x", "y"]}, COMPLETIONS).prompt_max == len('["x","y"]') + 14
 
 
 def test_what_stands_beside_the_prompts_of_a_batch_reaches_each() -> None:
     """A suffix is part of every prompt's input: the bound is the sum over the inputs, each with its own."""
     suffix = "s" * 1_000
     got = bound({"prompt": ["x", "y", "z"], "suffix": suffix}, COMPLETIONS)
-    assert got.prompt_max == len('["x", "y", "z"]') + 3 * (len(json.dumps(suffix)) + 7)
-    assert got.text_bytes == len('["x", "y", "z"]') + len(json.dumps(suffix))
+    assert got.prompt_max == len('["x","y","z"]') + 3 * (len(json.dumps(suffix)) + 7)
+    assert got.text_bytes == len('["x","y","z"]') + len(json.dumps(suffix))
 
 
 @settings(max_examples=300)
