@@ -122,27 +122,21 @@ def _compacted(body: bytes) -> Fields:
     compact = mending(_compact, body)
     fields = _decode_fields(compact)
     if not is_plain(compact, (fields,)) and (name := twice(compact)) is not None:
-        shown = f"'{name[:MODEL_CHARS_MAX]}'" if name else "A name"
-        text = (
-            f"{shown} is in your request twice, or is written with escapes: send it once, in plain letters."
-        )
-        raise RequestError(invalid(text, param=name[:MODEL_CHARS_MAX] or None, code="invalid_value"))
+        shown = name[:MODEL_CHARS_MAX]
+        text = f"'{shown}' is in your request twice: send it once."
+        if not name:
+            text = "The JSON body of your request has a name twice, or one with escapes in it: write each once, plainly."
+        raise RequestError(invalid(text, param=shown or None, code="invalid_value"))
     return fields
 
 
 def encode(fields: Fields) -> bytes:
-    """The body that goes on: the same map in the same order, gateway-private keys removed, `model` always there.
-
-    `stream_options` is written from what was decoded, whole, so that what was read is what is sent.
-    """
+    """The body that goes on: the same map in the same order, gateway-private keys removed, `model` always there."""
     kept = dict(fields)
     kept.pop("usage", None)
     models = kept.pop("models", None)
     if models is not None and _starts(kept.get("model", _NULL)) == b"n":
         kept["model"] = Raw(_encode(_decode_texts(models)[0]))  # what reads the body on its way wants one
-    options = kept.get("stream_options")
-    if options is not None:
-        kept["stream_options"] = Raw(_encode(_decode_fields(options) if _starts(options) == b"{" else None))
     return _encode(kept)
 
 
@@ -191,6 +185,8 @@ def likeness(
     fields: Fields, known: frozenset[str], folds: dict[str, str], limit: str
 ) -> tuple[str, str] | None:
     """Such a name, cut to what an error shows, and what it is taken for; None if there is none."""
+    if fields.keys() <= known:
+        return None
     for name in fields.keys() - known:
         if (took := meant(name, known, folds, limit)) and _starts(fields[name]) != b"n":
             return name[:MODEL_CHARS_MAX], took

@@ -3,8 +3,8 @@
 So nothing goes on that was not read: of an object one value a name, and no name that a reader might take for another.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final, NoReturn, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,6 +16,7 @@ from schemas.json import UNREADABLE
 from schemas.names import by_fold, is_plain, meant, twice
 
 LEVELS_MAX: Final = 32  # of listed objects and lists in one another
+EACH_BYTES_MAX: Final = 256 * 1024  # of objects that are read at once: longer ones would be copied too often
 OBJECTS_MAX: Final = 100_000  # that are looked at: each takes a step of the loop
 NAMED_MAX: Final = 64  # names of what was dropped: a header has room for no more
 NAME_CHARS_MAX: Final = 64
@@ -40,7 +41,8 @@ class Typed(Struct, frozen=True):
 
 
 Form = Names | Typed
-Inner = Form | list[Form] | tuple[Form] | None
+Holder = Form | list[Form] | tuple[Form]
+Inner = Holder | None
 
 Refuse = Callable[[str, str, str], NoReturn]  # takes where it is, why it is refused, and the code
 Place = tuple[str | int, ...]
@@ -50,12 +52,62 @@ _decode_maps = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
-_UNLISTED: Final = object()
+_UNLISTED: Final[Any] = object()
 _OBJECT: Final = ord("{")
 _LIST: Final = ord("[")
 _TEXT: Final = ord('"')
 _NULL: Final = ord("n")
 _HOLDING: Final = b"{["
+
+
+def _is_clean(raws: Sequence[Raw], form: Holder, level: int) -> bool:
+    """Whether nothing is wrong with any of some values of one form: most bodies, found out in few steps.
+
+    All are read at once, as one list, and so are those within them that have a form in common. False if that is not
+    certain: then they are gone through one by one.
+    """
+    joined = _joined(raws, form)
+    if joined is None or level > LEVELS_MAX:
+        return False
+    try:
+        items = _decode_maps(joined)
+    except msgspec.ValidationError:  # not objects alone
+        return False
+    if len(items) > OBJECTS_MAX or len(joined) > max(1, len(items)) * EACH_BYTES_MAX:
+        return False
+    if not is_plain(joined, items, listed=True):
+        return False
+    among = form[0] if isinstance(form, list | tuple) else form
+    inner: dict[int, tuple[Holder, list[Raw]]] = {}
+    for item in items:
+        names = among.names(item) if isinstance(among, Typed) else among
+        for name, value in item.items():
+            held = names.get(name, _UNLISTED)
+            if held is None:
+                continue
+            if held is _UNLISTED:
+                return False
+            if memoryview(value)[0] in _HOLDING:
+                inner.setdefault(id(held), (held, []))[1].append(value)
+    return all(_is_clean(values, held, level + 1) for held, values in inner.values())
+
+
+def _joined(raws: Sequence[Raw], form: Holder) -> bytes | None:
+    """Objects, and those in lists, as one list; None where one stands in the other's place."""
+    if len(raws) == 1 and isinstance(form, list | tuple) and memoryview(raws[0])[0] == _LIST:
+        return bytes(raws[0])
+    pieces: list[bytes] = []
+    for raw in raws:
+        piece = bytes(raw)
+        if piece[0] == _LIST:
+            if not isinstance(form, list | tuple):
+                return None
+            piece = piece[1:-1]
+        elif isinstance(form, list):
+            return None
+        if piece:
+            pieces.append(piece)
+    return b"[%b]" % b",".join(pieces)
 
 
 class Sieve:
@@ -73,20 +125,21 @@ class Sieve:
     def sift(self, fields: Fields, forms: Names) -> None:
         """Makes of a body's fields, in place, those that go on. Values without anything unlisted stay byte for byte."""
         try:
-            for name in fields.keys() & forms.keys():
-                raw, form = fields[name], forms[name]
-                if form is not None and memoryview(raw)[0] in _HOLDING:
-                    fields[name] = self._value(raw, form, (name,), 0)
+            for name, raw in fields.items():
+                form = forms.get(name)
+                if form is None or memoryview(raw)[0] not in _HOLDING or _is_clean((raw,), form, 0):
+                    continue
+                fields[name] = self._value(raw, form, (name,), 0)
         except UNREADABLE:
             self._refuse("", "it cannot be read as JSON", "invalid_value")
 
-    def _value(self, raw: Raw, form: Inner, place: Place, level: int) -> Raw:
+    def _value(self, raw: Raw, form: Holder, place: Place, level: int) -> Raw:
         """A value that is an object or a list."""
         if memoryview(raw)[0] == _OBJECT:
             if isinstance(form, list):
                 self._fail(place, "it must be an array", "invalid_type")
             one = form[0] if isinstance(form, tuple) else form
-            return self._object(raw, one, place, level) if one is not None else raw
+            return self._object(raw, one, place, level)
         if not isinstance(form, list | tuple):
             self._fail(place, "it must be an object", "invalid_type")
         return self._list(raw, form[0], place, level)
@@ -100,15 +153,9 @@ class Sieve:
             return self._one_by_one(raw, form, place, level)
         self._count(len(items), place, level)
         changed = False
-        names = {} if isinstance(form, Typed) else form
         for index, item in enumerate(items):
-            if isinstance(form, Typed):
-                names = form.names(item)
-            for name, value in item.items():
-                inner = names.get(name, _UNLISTED)
-                if inner is not None and (inner is _UNLISTED or memoryview(value)[0] in _HOLDING):
-                    changed = self._names(item, names, (*place, index), level) or changed
-                    break
+            names = form.names(item) if isinstance(form, Typed) else form
+            changed = self._names(item, names, (*place, index), level) or changed
         return Raw(_encode(items)) if changed else raw
 
     def _one_by_one(self, raw: Raw, form: Form, place: Place, level: int) -> Raw:
@@ -151,7 +198,7 @@ class Sieve:
             if inner is _UNLISTED:
                 unlisted.append(name)
             elif memoryview(value)[0] in _HOLDING:
-                made = self._value(value, cast(Inner, inner), (*place, name), level + 1)
+                made = self._value(value, inner, (*place, name), level + 1)
                 if made is not value:
                     fields[name] = made
                     changed = True

@@ -19,8 +19,10 @@ from schemas.catalogue.media import with_margin
 from schemas.catalogue.model import Capabilities, Model
 from schemas.catalogue.profiles import profiled
 from schemas.chat import priced
+from schemas.chat.forms import CHAT_FORMS
 from schemas.chat.priced import MEDIA_MAX, PARTS_MAX, RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
+from schemas.chat.sieve import sifted
 from schemas.money.pricing import Price, PriceTier
 from tests.fakes.media import data_url, png, wav
 
@@ -100,11 +102,13 @@ def test_numbers_that_floats_would_damage() -> None:
 
 
 def test_gateway_private_keys_are_removed() -> None:
-    """`usage` does not travel on; `stream_options` is written anew, so that a duplicate in it cannot deceive."""
-    raw = b'{"usage":{"include":true},"stream":true,"stream_options":{"include_usage":false,"x":1,"include_usage":true}}'
-    assert (
-        priced.encode(priced.decode(raw)) == b'{"stream":true,"stream_options":{"include_usage":true,"x":1}}'
-    )
+    """`usage` does not travel on; nor does what `stream_options` do not have, and a duplicate in them is refused."""
+    raw = b'{"usage":{"include":true},"stream":true,"stream_options":{"include_usage":false,"x":1}}'
+    fields = priced.decode(raw)
+    assert sifted(fields, CHAT_FORMS) == ("stream_options.x",)
+    assert priced.encode(fields) == b'{"stream":true,"stream_options":{"include_usage":false}}'
+    with pytest.raises(RequestError):
+        sifted(priced.decode(raw.replace(b'"x":1', b'"include_usage":true')), CHAT_FORMS)
 
 
 @pytest.mark.parametrize(
