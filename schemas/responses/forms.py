@@ -90,6 +90,8 @@ _OUTPUT: Final[dict[str, Inner]] = {
     "id": None,
     "status": None,
     "call_id": None,
+    "name": None,
+    "namespace": None,
     "output": [_PART],
     "environment": (_ENVIRONMENT,),
     "max_output_length": None,

@@ -55,14 +55,16 @@ _OTHER: Final[dict[str, Inner]] = {
     "return_code": None,
     "server_name": None,
     "start_line": None,
+    "state_changes": None,
     "stderr": None,
     "stdout": None,
     "stop_reason": None,
+    "tabs": None,
     "tool_references": [{"type": None, "tool_name": None, "cache_control": MARK}],
     "total_lines": None,
 }
 _MARKED: Final[dict[str, Inner]] = {"type": None, "cache_control": MARK}
-_RESULT: Final[dict[str, Inner]] = _MARKED | {"tool_use_id": None, "is_error": None}
+_RESULT: Final[dict[str, Inner]] = _MARKED | {"tool_use_id": None, "toolset_name": None, "is_error": None}
 _FOUND: Final[dict[str, Inner]] = _MARKED | {"title": None, "source": None, "citations": None}
 _BLOCK: Final = Typed(
     {
@@ -72,7 +74,8 @@ _BLOCK: Final = Typed(
         "search_result": _FOUND,
         "thinking": {"type": None, "thinking": None, "signature": None},
         "redacted_thinking": {"type": None, "data": None},
-        "tool_use": _MARKED | {"id": None, "name": None, "input": None, "caller": _CALLER},
+        "tool_use": _MARKED
+        | {"id": None, "name": None, "toolset_name": None, "input": None, "caller": _CALLER},
         "tool_result": _RESULT,
         "tool_reference": _MARKED | {"tool_name": None},
     },
@@ -106,6 +109,8 @@ _TOOL: Final[Names] = {
     "display_width_px": None,
     "display_number": None,
     "enable_zoom": None,
+    "configs": None,
+    "default_config": None,
 }
 
 FORMS: Final[Names] = {
