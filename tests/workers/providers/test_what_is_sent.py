@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from edge.budget import Budget
 from runtime.catalogue.presets import presets
@@ -185,11 +186,20 @@ def preset_rows() -> Iterator[Model]:
 ALL = (*ROWS, *preset_rows())
 
 
+ADDING = tuple(
+    structs.replace(model, forwards=structs.replace(model.forwards, more=("x_new",))) for model in ROWS
+)
+
+
 class AllRig(Rig):
-    """An edge in process that sells a model of every preset."""
+    """An edge in process that sells a model of every preset, or these rows."""
+
+    def __init__(self, rows: tuple[Model, ...] = ALL) -> None:
+        self.rows = rows
+        super().__init__()
 
     async def _build(self) -> None:
-        books = GrantingBooks(ALL)
+        books = GrantingBooks(self.rows)
         self.relay = OfferedRelay(books, Budget(2**30))
         self.app = App(books, self.relay)
 
@@ -272,6 +282,27 @@ def test_no_extra_is_sent(rig, dialect):
             seen["dropped"] += 1
     assert seen["refused"]
     assert seen["dropped"] or dialect == "completions"
+
+
+@pytest.mark.parametrize("dialect", BODIES)
+def test_a_pools_own_names_go_to_servers_that_speak_the_dialect(dialect):
+    """They are no longer ignored there, whatever is in them; where a body is told in another way they are."""
+    rig = AllRig(ADDING)
+    seen: collections.Counter[bool] = collections.Counter()
+    for model in ADDING:
+        value = {"Max_Tokens": [1, {"n": 2}]}
+        raw = json.dumps(BODIES[dialect] | {"model": model.id, "x_new": value}).encode()
+        rig.post(dialect, raw)
+        for job, ignored in rig.relay.offers:
+            told = [json.loads(sent).get("x_new") for sent in bodies_sent(job, model)]
+            assert told in ([value], [None] * len(told))
+            assert ("x_new" in ignored) is (
+                told != [value] and dialect in ("messages", "responses", "embeddings")
+            )
+            seen[told == [value]] += 1
+    rig.loop.close()
+    assert seen[True]
+    assert seen[False]
 
 
 @pytest.mark.parametrize("dialect", spoiled.PUBLISHED)
