@@ -13,7 +13,8 @@ FROM ${PYTHON_IMAGE}
 # A volume that is mounted on one of these folders first belongs to their owner: nothing has to run as root.
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/tokn tokn \
     && install -d -o tokn /data /secrets /secrets/nats /secrets/postgres /secrets/edge /secrets/worker /secrets/ledger \
-       /secrets/command
+       /secrets/command /secrets/worker-sandbox /secrets/worker-openai /secrets/worker-anthropic /secrets/worker-gemini \
+       /secrets/worker-bedrock
 COPY --from=build /opt/tokn /opt/tokn
 COPY LICENSE NOTICE /opt/tokn/src/
 COPY edge /opt/tokn/src/edge

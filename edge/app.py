@@ -6,10 +6,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from ipaddress import ip_network
 
 from msgspec import structs
 from uvicorn import Config, Server
 
+from edge import telemetry
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
 from edge.admission.listing import Listing
@@ -19,9 +21,12 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import BoundedProtocol, bounded
 from edge.http.cors import Cors
+from edge.http.peers import Trusted
+from edge.http.places import Places
 from edge.limits import LIMITS, Limits
-from edge.routes import ROUTES
+from edge.routes import ROUTES, gate
 from edge.routes.endpoint import Backing, Load, router
+from runtime import descriptors
 from runtime.bus.bus import Bus
 from runtime.catalogue.shelf import utc_today
 from runtime.ledger import LedgerClient, Patience
@@ -32,6 +37,7 @@ from runtime.settings.settings import Settings, SettingsError
 from schemas.bus.subjects import Role
 from schemas.errors import unavailable
 
+SWEPT_AT_ONCE = 256  # connections that are looked at before others have their turn
 FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the ledger, at the least
 
 _logger = get_logger("edge.app")
@@ -39,9 +45,14 @@ _logger = get_logger("edge.app")
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs an edge until `stop` is set. Raises SettingsError for a port in use or refused credentials."""
-    calls = settings.calls
+    calls, connections = settings.calls, settings.connections
     limits = structs.replace(
-        LIMITS, full_wait_s=settings.full_wait_s, call_s=calls.total_s, grace_s=calls.grace_s
+        LIMITS,
+        full_wait_s=settings.full_wait_s,
+        call_s=calls.total_s,
+        grace_s=calls.grace_s,
+        drain_s=connections.drain_s,
+        keep_alive_s=connections.keep_alive_s,
     )
     edge = Edge(settings, limits)
     try:
@@ -106,6 +117,9 @@ class Edge:
             usage_cost=self._settings.usage_cost,
         )
         cors = Cors(self._settings.cors_origins)
+        self.places = Places(max(1, min(limits.connections, descriptors.limit() - limits.descriptors_kept)))
+        telemetry.CONNECTIONS.set_function(self.places.__len__)
+        trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
         backing = Backing(
             load=self.load,
             bus=self.bus,
@@ -121,7 +135,7 @@ class Edge:
         )
         config = Config(
             router(ROUTES, backing),
-            http=bounded(limits, cors),
+            http=bounded(limits, cors, self.places, gate(), trusted),
             ws="none",
             lifespan="off",
             loop="none",
@@ -131,7 +145,6 @@ class Edge:
             proxy_headers=False,
             server_header=False,
             backlog=limits.backlog,
-            timeout_keep_alive=int(limits.keep_alive_s),
             timeout_graceful_shutdown=int(limits.grace_s + FINISH_S),
         )
         self.server = _Server(config)
@@ -145,11 +158,23 @@ class Edge:
             await asyncio.wait({serving, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if ticking.done():
                 await ticking  # it never ends by itself: this raises what ended it
-            self.load.stopping = True
+            if serving.done() and not stop.is_set():
+                await serving
+                raise RuntimeError("the server of HTTP ended by itself")
             limits = self._limits
+            self.load.stopping = True
+            if limits.drain_s and not (serving.done() or ticking.done()):
+                self._drain()
+                await asyncio.wait(
+                    {serving, ticking}, timeout=limits.drain_s, return_when=asyncio.FIRST_COMPLETED
+                )
             over = time.monotonic() + limits.grace_s
             self.server.should_exit = True
-            await asyncio.wait({serving}, timeout=limits.grace_s)
+            await asyncio.wait(
+                {serving, ticking}, timeout=limits.grace_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if ticking.done():
+                await ticking
             if not serving.done():
                 _logger.warning("the grace period is over; calls are ended", calls=len(self.relay))
                 self.relay.end_all(unavailable("The gateway is being restarted. Retry with backoff."))
@@ -163,17 +188,29 @@ class Edge:
                 task.cancel()
             await asyncio.wait({serving, ticking, stopping})
 
+    def _drain(self) -> None:
+        # Who asks is told that the edge is not ready, and each answer is the last on its connection.
+        # A connection without a request stays until one comes, for that may be on its way.
+        self.places.draining = True
+        for connection in self.server.server_state.connections:
+            if isinstance(connection, BoundedProtocol) and connection.cycle is not None:
+                connection.cycle.keep_alive = False
+
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             now = time.monotonic()
             self.catalogue.refresh(now)
             self.relay.tick(now)
-            moment = loop.time()
-            for connection in list(self.server.server_state.connections):
-                if isinstance(connection, BoundedProtocol):
-                    connection.sweep(moment)
+            await self._sweep()
             await asyncio.sleep(self._limits.tick_s)
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number, connection in enumerate(list(self.server.server_state.connections), 1):
+            if isinstance(connection, BoundedProtocol):
+                connection.sweep(loop.time())
+            if number % SWEPT_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Leaves NATS and the port."""

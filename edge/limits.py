@@ -3,23 +3,26 @@
 from msgspec import Struct
 
 from runtime.settings.calls import TOTAL_S
+from runtime.settings.edge import DRAIN_S, KEEP_ALIVE_S
 from schemas.bus import frames
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """The bounds of one edge. Tests shorten the times; deployments set `full_wait_s`, `call_s` and `grace_s`."""
+    """The bounds of one edge. Tests shorten the times; deployments set `full_wait_s`, `call_s`, and what `[edge]` names."""
 
     # What callers may send, and how slowly.
     head_bytes: int = 32 * 1024
     head_s: float = 10.0
     body_s: float = 60.0
     body_bytes: int = frames.REQUEST_BYTES_MAX
+    slow_s: float = 0.5  # a body that is not here by then is waited for only for a key that is known
     early_bytes: int = 64 * 1024  # a larger body is read only for a key that is known
     buffered_bytes: int = 256 * 1024 * 1024  # bodies and plain answers in memory, all callers together
     requests: int = 4096  # being answered at once
-    connections: int = 8192
+    connections: int = 8192  # at the most, fewer where descriptors are
+    descriptors_kept: int = 256  # for what is no caller's connection
     backlog: int = 2048
-    keep_alive_s: float = 75.0
+    keep_alive_s: float = KEEP_ALIVE_S
     stall_s: float = 120.0  # a reader who takes nothing for so long has left
 
     # How long parts of the gateway may take.
@@ -53,7 +56,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     call_s: float = TOTAL_S
     call_grace_s: float = 5.0  # a worker ends a call at its deadline, the edge this much later
     left_s: float = 65.0  # how long an abandoned call is followed: a worker may drain its answer for 60 s
-    grace_s: float = TOTAL_S  # after SIGTERM, for calls in flight
+    drain_s: float = DRAIN_S  # after SIGTERM, not ready and still accepting
+    grace_s: float = TOTAL_S  # after that, for calls in flight
 
 
 LIMITS = Limits()

@@ -11,7 +11,7 @@ REQUESTS = Counter("tokn_edge_requests", "Requests answered", ["route", "status"
 IN_FLIGHT = Gauge("tokn_edge_requests_in_flight", "Requests being answered", registry=REGISTRY)
 CALLS = Gauge("tokn_edge_calls", "Calls followed, those whose caller has left included", registry=REGISTRY)
 BUFFERED = Gauge("tokn_edge_buffered_bytes", "Request bodies and answers in memory", registry=REGISTRY)
-ATTEMPTS = Counter("tokn_edge_offers", "Jobs published, by why", ["why"], registry=REGISTRY)
+ATTEMPTS = Counter("tokn_edge_offers", "Jobs offered once more, by why", ["why"], registry=REGISTRY)
 ENDED = Counter("tokn_edge_calls_ended", "Calls ended, by how", ["how"], registry=REGISTRY)
 FIRST_BYTE = Histogram(
     "tokn_edge_first_byte_seconds",
@@ -21,8 +21,22 @@ FIRST_BYTE = Histogram(
     registry=REGISTRY,
 )
 WORKER_DEATHS = Counter("tokn_edge_worker_deaths", "Workers found dead with calls of ours", registry=REGISTRY)
+FOREIGN_FRAMES = Counter(
+    "tokn_edge_foreign_frames", "Frames of somebody who has not seen the job", registry=REGISTRY
+)
 STALE_FRAMES = Counter("tokn_edge_stale_frames", "Frames of ended or replaced attempts", registry=REGISTRY)
+CONNECTIONS = Gauge("tokn_edge_connections", "Connections of callers", registry=REGISTRY)
+_LET_GO = Counter(
+    "tokn_edge_connections_let_go",
+    "Connections refused, or ended for another's sake",
+    ["why"],
+    registry=REGISTRY,
+)
+LET_GO = {why: _LET_GO.labels(why) for why in ("limit", "share", "refused", "preface")}
 
+AGAIN = {
+    why: ATTEMPTS.labels(why) for why in ("reattempt", "candidate")
+}  # there from the start: rates see the first
 _ENDS = {how: ENDED.labels(how) for how in ("ok", "error", "left")}
 _FIRST = {dialect.name: FIRST_BYTE.labels(dialect.name) for dialect in DIALECTS}
 _requests: dict[tuple[str, int], Counter] = {}

@@ -14,7 +14,7 @@ from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
 from ledger.prices.reach import pool_regions
 from ledger.rules.book import Rules
-from ledger.store.base import Store, StoreError, again
+from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
 from ledger.stream.expiry import QUIET_S, Expiry
 from ledger.stream.items import keep_bucket
@@ -25,9 +25,11 @@ from ledger.verbs.dispatch import Requests
 from runtime.bus.bus import Bus
 from runtime.catalogue.age import age_days, as_of, is_old
 from runtime.log import get_logger
+from runtime.metrics import watch_bus
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
 from runtime.settings.sold import unrouted
+from runtime.tasks import Vital
 from schemas.bus.subjects import BEATS, Role
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Model
@@ -54,6 +56,8 @@ async def open_store(url: str, clock: Callable[[], int] | None = None) -> Store:
             path = Path(url.removeprefix(_SQLITE))
             path.parent.mkdir(parents=True, exist_ok=True)
             store = SqliteStore(path, clock)
+        except StoreDown:  # a full disk is no mistake of the configuration: the next start may go well
+            raise
         except (OSError, StoreError) as error:
             raise SettingsError(f"[ledger] database_url: cannot open {url}: {error}") from None
     else:
@@ -122,11 +126,13 @@ async def serve(
         if bus is None:
             return
         stack.push_async_callback(bus.close)
+        watch_bus(bus)
         writer = Writer(committer, telemetry)
-        writing = asyncio.ensure_future(writer.run())
-        stack.callback(writing.cancel)
+        vital = Vital()
+        stack.push_async_callback(vital.close)
+        writing = vital.start("the writer", writer.run())
         consumer = Consumer(bus, writer, telemetry, settings.nats.replicas)
-        await _unless_stopped(stop, consumer.start())
+        await _unless_stopped(stop, consumer.start(), writing)
         if stop.is_set():
             return
         beats = Beats()
@@ -141,21 +147,15 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
-        items = keep_bucket(bus, settings.nats.replicas)
-        works = (consumer.run(), consumer.watch_forever(), expiry.run(), items)
-        tasks = [asyncio.ensure_future(work) for work in works]
-        for task in tasks:
-            stack.callback(task.cancel)
+        vital.start("the consumer", consumer.run())
+        vital.start("the watch of the stream", consumer.watch_forever())
+        vital.start("expiry", expiry.run())
+        vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         unlisten = await requests.listen()
         if ready is not None:
             ready.set()
         _logger.info("ready", database=store.dialect, models=len(models), catalogue=sold.version)
-        stopping = asyncio.ensure_future(stop.wait())
-        stack.callback(stopping.cancel)
-        done, _ = await asyncio.wait([stopping, writing, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for failed in done - {stopping}:
-            failed.result()
-            raise RuntimeError("a part of the ledger ended by itself")
+        await vital.until(stop)
         await unlisten()
         consumer.stop()
         writer.stop()
@@ -167,11 +167,16 @@ def _catalogue(settings: Settings, models: tuple[Model, ...], today: date) -> Ca
     return Catalogue(models, pool_regions(settings.pools), settings.aliases, elsewhere)
 
 
-async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
-    """What work gives; None, and its end, if the ledger is to stop first."""
+async def _unless_stopped(
+    stop: asyncio.Event, work: Coroutine[Any, Any, _T], *needed: asyncio.Task[Any]
+) -> _T | None:
+    """What work gives; None, and its end, if the ledger is to stop first. Raises what ends a task that it needs."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, stopping, *needed], return_when=asyncio.FIRST_COMPLETED)
+        for task in needed:
+            if task.done():
+                task.result()
         return await working if working.done() else None
     finally:
         working.cancel()

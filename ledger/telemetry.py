@@ -1,13 +1,18 @@
-"""Owns the ledger's metrics."""
+"""Owns the ledger's metrics. Label sets are bounded: models and accounts of the settings, never keys or requests."""
 
-from collections import Counter as Tally
-from collections.abc import Sequence
+from collections import Counter as Count
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
+from ledger.rules.rows import COST_OF_GOODS, REVENUE, Kind, Transfer, UsageRow
+from runtime.metrics import REGISTRY, Tally
 from schemas.verbs.calls import Hold, Refusal
 
+BILL_SLOT = 0  # of a usage row that is a call's bill
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
@@ -30,18 +35,68 @@ class Telemetry:
             "tokn_ledger_unapplied_messages", "Stream messages to apply", registry=registry
         )
         self.backlog = Gauge("tokn_ledger_backlog", "1 while new calls are refused", registry=registry)
+        self.writable = Gauge(
+            "tokn_ledger_writable", "0 from a commit that failed to one that went well", registry=registry
+        )
+        self.writable.set(1)
+        self.money = Money()
+        registry.register(self.money)
 
     def committed(
         self, seconds: float, *, commands: Sequence[Any], events: Sequence[str], parked: int
     ) -> None:
         """Counts one commit."""
         self.commit_seconds.observe(seconds)
-        for answer, count in Tally(_label(answer) for answer in commands).items():
+        for answer, count in Count(_label(answer) for answer in commands).items():
             self.commands.labels(answer).inc(count)
-        for effect, count in Tally(events).items():
+        for effect, count in Count(events).items():
             self.events.labels(effect).inc(count)
         if parked:
             self.parked.inc(parked)
+
+
+_BACK = (REVENUE, COST_OF_GOODS)  # what leaves these was booked before
+
+
+class Money(Collector):
+    """What bills and transfers came to, in nano-dollars, since the start of this ledger."""
+
+    def __init__(self) -> None:
+        by_model = ("pool", "model")
+        self._calls = Tally("tokn_ledger_calls", "Calls billed, by outcome", (*by_model, "outcome"))
+        self._tokens = Tally("tokn_ledger_tokens", "Tokens of bills", (*by_model, "class"))
+        self._list = Tally("tokn_ledger_list_nano", "Bills at list price", by_model)
+        self._billed = Tally("tokn_ledger_billed_nano", "Bills, before corrections and refunds", by_model)
+        self._cost = Tally("tokn_ledger_cost_nano", "Costs at upstream accounts", ("pool", "account"))
+        self._moved = Tally(
+            "tokn_ledger_moved_nano", "Transfers, by what for; `back` is what was taken back", ("kind", "way")
+        )
+
+    def booked(self, bills: Iterable[UsageRow], transfers: Iterable[Transfer]) -> None:
+        """Counts the new rows of one commit."""
+        for row in bills:
+            if row.slot != BILL_SLOT:
+                continue
+            model, used = (row.pool, row.model), row.usage
+            self._calls.add((*model, row.outcome))
+            self._tokens.add((*model, "prompt"), used.prompt)
+            self._tokens.add((*model, "cached"), used.cached + used.cached_audio)
+            self._tokens.add((*model, "completion"), used.completion)
+            self._list.add(model, row.list_nano)
+            self._billed.add(model, row.billed_nano)
+        for one in transfers:
+            back = one.debit in _BACK
+            self._moved.add((one.kind, "back" if back else "forth"), one.amount_nano)
+            if one.kind == Kind.COST and not back:
+                kind, _, rest = one.debit.partition(":")
+                if kind == "upstream":
+                    pool, _, account = rest.partition(":")
+                    self._cost.add((pool, account), one.amount_nano)
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it, as it is now."""
+        for tally in (self._calls, self._tokens, self._list, self._billed, self._cost, self._moved):
+            yield tally.family()
 
 
 def _label(answer: Any) -> str:

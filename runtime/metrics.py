@@ -8,10 +8,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from runtime import bounded, log
 from runtime.bus.bus import Bus
 
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SERIES_MAX = 2_000  # of one metric
+OTHER = "other"
 _HEAD_BYTES_MAX = 8 * 1024
 _HEAD_TIMEOUT_S = 5.0
 _CONNECTIONS_MAX = 16
@@ -20,6 +23,35 @@ _CONNECTIONS_MAX = 16
 def text() -> bytes:
     """All metrics of this process in Prometheus' text format."""
     return generate_latest(REGISTRY)
+
+
+class Tally:
+    """A counter with labels as plain integers: on the hot path, a metric's own children are dear to look up.
+
+    Label sets beyond SERIES_MAX count together, under OTHER: whoever makes names up makes no series.
+    """
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self.counts: dict[tuple[str, ...], int] = {}
+        self._name = name
+        self._text = text
+        self._labels = labels
+
+    def add(self, labels: tuple[str, ...], amount: int = 1) -> None:
+        """Counts something under its labels' values, in their order."""
+        counts = self.counts
+        if labels not in counts:
+            if len(counts) >= SERIES_MAX:
+                labels = (OTHER,) * len(self._labels)
+            counts.setdefault(labels, 0)
+        counts[labels] += amount
+
+    def family(self) -> CounterMetricFamily:
+        """The metric as it is now."""
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, count in self.counts.items():
+            family.add_metric(labels, count)
+        return family
 
 
 class _BusCollector(Collector):
@@ -42,8 +74,20 @@ class _BusCollector(Collector):
         yield events
 
 
+class _LogCollector(Collector):
+    """Shows what the log has lost: a plain integer, since no line may depend on a metric."""
+
+    def collect(self) -> Iterator[Metric]:
+        lost = CounterMetricFamily("tokn_log_lines_lost", "Log lines that standard error did not take")
+        lost.add_metric([], log.lost())
+        left_out = CounterMetricFamily("tokn_log_lines_suppressed", "Warnings beyond the bound of their kind")
+        left_out.add_metric([], bounded.suppressed())
+        yield from (lost, left_out)
+
+
 _BUSES = _BusCollector()
 REGISTRY.register(_BUSES)
+REGISTRY.register(_LogCollector())
 
 
 def watch_bus(bus: Bus) -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from runtime import log
+from runtime import descriptors, log
 from runtime.settings.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from runtime.metrics import MetricsServer
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -28,7 +32,6 @@ _logger = log.get_logger("runtime.service")
 def end_process() -> None:
     """Ends this process now: its bus connection is closed for good, and only a restart helps. Give it to `Bus.connect`."""
     _logger.critical("the bus connection is closed for good; ending the process")
-    sys.stderr.flush()
     os._exit(EXIT_FAILED)
 
 
@@ -38,20 +41,22 @@ def run_service(
     serve: Callable[[asyncio.Event], Awaitable[None]],
     *,
     announce: Callable[[int], None] | None = None,
+    any_port: bool = False,
     log_level: int = logging.INFO,
 ) -> int:
     """Runs a service until SIGTERM or SIGINT, and answers with its exit code.
 
-    With `announce` the process serves its metrics itself, at `settings.metrics_port`, and tells the port. A second
-    signal cancels what the first one has not stopped.
+    With `announce` the process serves its metrics itself, at `settings.metrics_port`, and tells the port; with
+    `any_port` that is a free one where the other is taken. A second signal cancels what the first one has not stopped.
     """
     log.configure(name, level=log_level)
+    descriptors.raise_limit()
     gc.freeze()  # code stays until the end
     gc.set_threshold(GARBAGE_OBJECTS, *GARBAGE_GENERATIONS)
     try:
-        uvloop.run(_run(settings, serve, announce))
+        uvloop.run(_run(settings, serve, announce, any_port))
     except SettingsError as error:
-        sys.stderr.write(f"tokn {name}: {error}\n")
+        log.say(f"tokn {name}: {error}")
         return EXIT_CONFIGURATION
     except asyncio.CancelledError:
         return EXIT_FAILED
@@ -65,6 +70,7 @@ async def _run(
     settings: Settings,
     serve: Callable[[asyncio.Event], Awaitable[None]],
     announce: Callable[[int], None] | None,
+    any_port: bool,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -79,11 +85,8 @@ async def _run(
         loop.add_signal_handler(number, on_signal)
     async with contextlib.AsyncExitStack() as stack:
         if announce is not None:
-            # Late: prometheus-client is not needed by commands that only talk to a ledger.
-            from runtime.metrics import serve_metrics  # noqa: PLC0415  commands do not need it
-
             try:
-                metrics = await serve_metrics(settings.metrics_host, settings.metrics_port)
+                metrics = await _serve_metrics(settings, any_port)
             except OSError as error:
                 task.cancel()
                 raise SettingsError(
@@ -92,3 +95,15 @@ async def _run(
             stack.push_async_callback(metrics.close)
             announce(metrics.port)
         await task
+
+
+async def _serve_metrics(settings: Settings, any_port: bool) -> "MetricsServer":
+    # Late: prometheus-client is not needed by commands that only talk to a ledger.
+    from runtime.metrics import serve_metrics  # noqa: PLC0415  commands do not need it
+
+    try:
+        return await serve_metrics(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        if not any_port or error.errno != errno.EADDRINUSE:
+            raise
+    return await serve_metrics(settings.metrics_host, 0)

@@ -13,9 +13,14 @@ from schemas.bus.subjects import (
     USAGE_STREAM,
     WORKERS_QUEUE,
     Role,
+    frames_all,
     reply_prefix,
 )
 from schemas.verbs import VERBS
+
+# Stands in a subject for the id of the connection itself; nats-server fills it in. It leaves out every queue group of a
+# list that has one, so a role that takes its share of a queue has no subscription of its own.
+OWN = "{{subject()}}"
 
 
 class Permissions(Struct, frozen=True):
@@ -30,17 +35,22 @@ def asks(role: Role) -> tuple[str, ...]:
     return tuple(verb.subject for verb in VERBS if role in verb.roles)
 
 
+def own_replies(role: Role) -> str:
+    """The replies to one connection of a role."""
+    return f"{reply_prefix(role)}.{OWN}.>"
+
+
 _API = subjects.JETSTREAM_API
 _EVENTS = f"{USAGE_STREAM}.{USAGE_CONSUMER}"
 PERMISSIONS: dict[Role, Permissions] = {
     Role.EDGE: Permissions(
         publish=(subjects.POOLS, subjects.CONTROLS, *asks(Role.EDGE)),
-        subscribe=("_INBOX.*.f.>", f"{reply_prefix(Role.EDGE)}.>", BEATS),
+        subscribe=(frames_all(OWN), own_replies(Role.EDGE), BEATS),
     ),
     Role.WORKER: Permissions(
         publish=(
             "_INBOX.*.f.>",
-            subjects.beat("*", "*"),
+            subjects.beat("*", OWN),
             *asks(Role.WORKER),
             subjects.thought(">"),
             f"{_API}.STREAM.INFO.{THOUGHTS_STREAM}",
@@ -49,23 +59,25 @@ PERMISSIONS: dict[Role, Permissions] = {
             subjects.ITEM_READ,
             subjects.ITEMS_PURGE,
         ),
-        subscribe=(f"{subjects.POOLS} {WORKERS_QUEUE}", subjects.CONTROLS, f"{reply_prefix(Role.WORKER)}.>"),
+        subscribe=(subjects.control(OWN), own_replies(Role.WORKER)),
     ),
-    Role.USAGE: Permissions(publish=(subjects.usage("*"),), subscribe=(f"{reply_prefix(Role.USAGE)}.>",)),
+    # Takes jobs and publishes their bills; what is written to a job's reply is the worker's, which may not bill.
+    # Its own replies say only that a bill is stored.
+    Role.USAGE: Permissions(
+        publish=(subjects.usage("*"),),
+        subscribe=(f"{subjects.POOLS} {WORKERS_QUEUE}", f"{reply_prefix(Role.USAGE)}.>"),
+    ),
     Role.LEDGER: Permissions(
         publish=(
             "_INBOX.*.r.>",
             f"{_API}.INFO",
             f"$JS.ACK.{_EVENTS}.>",
             f"{_API}.STREAM.CREATE.{USAGE_STREAM}",
-            f"{_API}.STREAM.UPDATE.{USAGE_STREAM}",
             f"{_API}.STREAM.INFO.{USAGE_STREAM}",
             f"{_API}.STREAM.MSG.GET.{USAGE_STREAM}",
             f"{_API}.STREAM.CREATE.{THOUGHTS_STREAM}",
-            f"{_API}.STREAM.UPDATE.{THOUGHTS_STREAM}",
             f"{_API}.STREAM.INFO.{THOUGHTS_STREAM}",
             f"{_API}.STREAM.CREATE.{ITEMS_STREAM}",
-            f"{_API}.STREAM.UPDATE.{ITEMS_STREAM}",
             f"{_API}.STREAM.INFO.{ITEMS_STREAM}",
             f"{_API}.CONSUMER.CREATE.{_EVENTS}",
             f"{_API}.CONSUMER.CREATE.{_EVENTS}.>",
@@ -76,5 +88,33 @@ PERMISSIONS: dict[Role, Permissions] = {
         ),
         subscribe=(f"{LEDGERS} {LEDGER_QUEUE}", BEATS, f"{reply_prefix(Role.LEDGER)}.>"),
     ),
-    Role.COMMAND: Permissions(publish=asks(Role.COMMAND), subscribe=(f"{reply_prefix(Role.COMMAND)}.>",)),
+    Role.COMMAND: Permissions(publish=asks(Role.COMMAND), subscribe=(own_replies(Role.COMMAND),)),
 }
+
+# Of these there may be one a pool, `worker.openai`, whose credential is no use in another.
+POOL_ROLES = (Role.WORKER, Role.USAGE)
+
+
+def is_user(name: str) -> bool:
+    """Whether this names a role, or a role of one pool."""
+    role, dot, pool = name.partition(".")
+    return role in POOL_ROLES and subjects.is_token(pool) if dot else role in set(Role)
+
+
+def permissions_of(name: str) -> Permissions:
+    """What a user may, by its role's name or, of one pool alone, by `role.pool`. Raises ValueError for what is neither."""
+    if not is_user(name):
+        raise ValueError(f"{name!r} is no role, nor one of a pool")
+    role, _, pool = name.partition(".")
+    allowed = PERMISSIONS[Role(role)]
+    if not pool:
+        return allowed
+    one = {
+        f"{subjects.POOLS} {WORKERS_QUEUE}": f"{subjects.pool(pool)} {WORKERS_QUEUE}",
+        subjects.usage("*"): subjects.usage(pool),
+        subjects.beat("*", OWN): subjects.beat(pool, OWN),
+    }
+    return Permissions(
+        publish=tuple(one.get(subject, subject) for subject in allowed.publish),
+        subscribe=tuple(one.get(subject, subject) for subject in allowed.subscribe),
+    )

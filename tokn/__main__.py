@@ -1,12 +1,15 @@
 """Owns the entry point of the `tokn` command."""
 
+import os
 import sys
 
 SERVICES = ("edge", "worker", "ledger")
+_STANDARD_ERROR = 2
 
 
 def main() -> int:
     """Runs the command in `sys.argv` and answers with its exit code."""
+    _open_standard_files()
     words = sys.argv[1:]
     # Children of `tokn up` take this short way: they never load the command's own libraries.
     if len(words) > 1 and words[0] in SERVICES and words[1] == "--handed-settings":
@@ -16,6 +19,16 @@ def main() -> int:
     from tokn.cli import run  # noqa: PLC0415  children never load the command's libraries
 
     return run(words)
+
+
+def _open_standard_files() -> None:
+    """Has nothing else take the place of a standard file that is closed: its lines would go there, a child's too."""
+    while True:
+        fd = os.open(os.devnull, os.O_RDWR)
+        if fd > _STANDARD_ERROR:
+            os.close(fd)
+            return
+        os.set_inheritable(fd, True)
 
 
 if __name__ == "__main__":

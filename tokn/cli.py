@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from runtime import log
 from runtime.catalogue.presets import presets
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import SettingsError
@@ -27,7 +28,7 @@ from schemas.verbs.keys import (
 )
 from schemas.verbs.pools import POOLS, PoolsQuery
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
-from schemas.verbs.usage import UsageQuery
+from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.models import models_app
@@ -72,7 +73,7 @@ def run(words: list[str]) -> int:
 
 def _fail(words: list[str], why: str, code: int) -> int:
     command = " ".join(["tokn", *(word for word in words[:1] if not word.startswith("-"))])
-    sys.stderr.write(f"{command}: {' '.join(why.splitlines())}\n")
+    log.say(f"{command}: {' '.join(why.splitlines())}")
     return code
 
 
@@ -164,6 +165,14 @@ def _providers(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
+def _id(text: str) -> str:
+    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
+    if text.startswith(keys.PREFIX):
+        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
+        raise typer.BadParameter(why)
+    return text
+
+
 def _one(reply: Rows) -> dict[str, Any]:
     return dict(reply.rows[0])
 
@@ -221,14 +230,14 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 @key_app.command("show")
 def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show one key."""
-    request = KeyRef(VERSION, key_id)
+    request = KeyRef(VERSION, _id(key_id))
     _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
 
 
 @key_app.command("revoke")
 def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    request = KeyRef(VERSION, key_id)
+    request = KeyRef(VERSION, _id(key_id))
     _print_one(_one(ledger_of(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
 
 
@@ -252,7 +261,7 @@ def credit(
         VERSION,
         new_id("credit_"),
         _nano(words[-1], least=1, what="USD"),
-        key_id="" if playground is not None else words[0],
+        key_id="" if playground is not None else _id(words[0]),
         profile=playground or "",
     )
     _print_one(_one(ledger_of(config, data).ask(CREDIT, request)), as_json, "Balance")
@@ -261,20 +270,30 @@ def credit(
 @app.command()
 def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = KeyRef(VERSION, key_id)
+    request = KeyRef(VERSION, _id(key_id))
     _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
 
 
 @app.command()
-def usage(
+def usage(  # noqa: PLR0917  Typer calls it by name
+    request: Annotated[
+        str, typer.Argument(metavar="[REQ]", help="One call, by its x-request-id: its whole story.")
+    ] = "",
     key: Annotated[str, typer.Option("--key", metavar="ID", help="Only this key's calls.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many calls at most.")] = 100,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show calls and what they were billed, newest first."""
-    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=key))
+    """Show calls and what they were billed, newest first; or all about one: its hold, its bill, and every try."""
+    if request:
+        row = _one(ledger_of(config, data).ask(USAGE, UsageQuery(VERSION, request_id=request)))
+        if as_json:
+            show.json_lines([row])
+        else:
+            show.story(row)
+        return
+    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=_id(key)))
     if as_json:
         show.json_lines(rows)
         return

@@ -5,15 +5,22 @@ import fcntl
 import os
 import secrets
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runtime.settings.settings import SettingsError
 from schemas.bus.subjects import Role
 
 ORPHANS_TIMEOUT_S = 5.0  # how long the children of a killed `tokn up` may take to end
+
+
+def with_passwords(passwords: Mapping[str, str], users: Iterable[str]) -> dict[str, str]:
+    """The passwords that there are, and a new one for each user without."""
+    made = {user: secrets.token_urlsafe(24) for user in users if not passwords.get(user)}
+    return {**passwords, **made}
 
 
 class Secrets(Struct, frozen=True):
@@ -104,15 +111,20 @@ class Folder:
             self.lock_fd = -1
 
     def secrets(self) -> Secrets:
-        """The secrets of this folder, made if they are not there. Raises SettingsError."""
+        """The secrets of this folder: those that it has, and new ones for whatever has none. Raises SettingsError.
+
+        A folder of an earlier version lacks the roles that came later. A role whose password was taken out of the file
+        gets a new one at the next start.
+        """
         path = self.path / "secrets.json"
+        kept = Secrets({}, secrets.token_urlsafe(32))
         try:
             if path.exists():
-                return msgspec.json.decode(path.read_bytes(), type=Secrets)
-            made = Secrets(
-                {role.value: secrets.token_urlsafe(24) for role in Role}, secrets.token_urlsafe(32)
-            )
-            self.write(path, msgspec.json.encode(made))
+                kept = msgspec.json.decode(path.read_bytes(), type=Secrets)
+            passwords = with_passwords(kept.passwords, [role.value for role in Role])
+            made = structs.replace(kept, passwords=passwords)
+            if passwords != kept.passwords:
+                self.write(path, msgspec.json.encode(made))
         except OSError as error:
             raise SettingsError(f"{path} cannot be read or written: {error.strerror}") from None
         except msgspec.MsgspecError:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
+from runtime import log
 from runtime.service import EXIT_CONFIGURATION, run_service
 from runtime.settings.settings import Settings, SettingsError, decode, load, redacted
 from schemas.bus.subjects import Role
@@ -35,10 +36,10 @@ def run_handed(service: str, words: list[str]) -> int:
     try:
         settings = decode(sys.stdin.buffer.read())
     except msgspec.MsgspecError as error:
-        sys.stderr.write(f"tokn {service}: the settings on standard input cannot be read: {error}\n")
+        log.say(f"tokn {service}: the settings on standard input cannot be read: {error}")
         return EXIT_CONFIGURATION
     # The terminal of `tokn up` is for its key and curl line, and for what is wrong.
-    return _run(service, settings, tuple(words), _announce, logging.WARNING)
+    return _run(service, settings, tuple(words), _announce, logging.WARNING, any_port=True)
 
 
 def run_standalone(
@@ -73,8 +74,7 @@ def run_standalone(
 
 
 def _announce(port: int) -> None:
-    sys.stdout.write(json.dumps({"metrics_port": port}) + "\n")
-    sys.stdout.flush()
+    log.tell(json.dumps({"metrics_port": port}) + "\n")
 
 
 def _run(
@@ -83,6 +83,8 @@ def _run(
     pools: tuple[str, ...],
     announce: Callable[[int], None],
     log_level: int,
+    *,
+    any_port: bool = False,
 ) -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, f"tokn {service}".encode())
@@ -90,12 +92,12 @@ def _run(
     try:
         serve = _serve(service, settings, pools)
     except SettingsError as error:
-        sys.stderr.write(f"tokn {service}: {error}\n")
+        log.say(f"tokn {service}: {error}")
         return EXIT_CONFIGURATION
     finally:
         gc.enable()
     own_metrics = None if service == "edge" else announce  # an edge serves them beside its routes
-    return run_service(service, settings, serve, announce=own_metrics, log_level=log_level)
+    return run_service(service, settings, serve, announce=own_metrics, any_port=any_port, log_level=log_level)
 
 
 def _serve(

@@ -10,6 +10,8 @@ import msgspec
 from schemas.money.amounts import nano_to_usd
 
 CALL = ("call", "bill")  # what `call` makes of a call
+TRIES = ("attempt", "pool", "account", "upstream", "outcome", "status", "reason", "ours")
+_ELSEWHERE = ("hold", "tries", "tokens", "price")  # of a call's story
 LISTED_MAX = 20  # of the values in one cell
 _encode = msgspec.json.Encoder().encode
 
@@ -66,6 +68,15 @@ def call(row: dict[str, Any]) -> dict[str, Any]:
             )
         ),
     }
+
+
+def story(row: dict[str, Any]) -> None:
+    """One call for people: what it was and cost, then its tries in order."""
+    hold, tries = row["hold"], row["tries"]
+    shown = {name: value for name, value in row.items() if name not in _ELSEWHERE}
+    shown["hold"] = f"{hold['state']}, {nano_to_usd(hold['amount_nano'])} USD, limit {hold['limit']}"
+    fields(shown, title="Call")
+    table(tries, TRIES, title="Tries", empty="No upstream was asked.")
 
 
 def _heading(column: str) -> str:

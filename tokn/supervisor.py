@@ -1,12 +1,12 @@
 """Owns keeping children alive: restarts with growing pauses, an end in order, and one exit code for all."""
 
 import asyncio
-import contextlib
+import subprocess
 import time
 from collections.abc import Callable
 
 from runtime.log import get_logger
-from runtime.service import EXIT_CONFIGURATION, EXIT_OK
+from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK
 from tokn.child import Child, Program
 
 PAUSE_MIN_S = 0.1
@@ -22,7 +22,7 @@ class Supervisor:
     def __init__(self, lock_fd: int, on_change: Callable[[], None]) -> None:
         self.children: dict[str, Child] = {}
         self.exit_code = EXIT_OK
-        self.ended = asyncio.Event()  # a child's configuration is wrong
+        self.ended = asyncio.Event()  # a child's configuration is wrong, or one is kept no longer
         self._lock_fd = lock_fd
         self._on_change = on_change
         self._keepers: dict[str, asyncio.Task[None]] = {}
@@ -31,7 +31,16 @@ class Supervisor:
     async def start(self, program: Program) -> None:
         """Starts a program and keeps it running. Raises OSError if it cannot be started at all."""
         child = await self._spawn(program)
-        self._keepers[program.name] = asyncio.create_task(self._keep(program, child), name=program.name)
+        keeper = asyncio.create_task(self._keep(program, child), name=program.name)
+        keeper.add_done_callback(self._kept)
+        self._keepers[program.name] = keeper
+
+    def _kept(self, keeper: asyncio.Task[None]) -> None:
+        """A keeper has ended. Without it its child would never be started again: then all end, with a code."""
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            _logger.critical("a child is kept no longer", child=keeper.get_name(), exc_info=error)
+            self.exit_code = self.exit_code or EXIT_FAILED
+            self.ended.set()
 
     async def _spawn(self, program: Program) -> Child:
         child = await Child.start(program, self._lock_fd)
@@ -43,8 +52,10 @@ class Supervisor:
         pause_s = PAUSE_MIN_S
         while True:
             listening = asyncio.create_task(child.listen(self._on_change))
-            code = await child.wait()
-            listening.cancel()
+            try:
+                code = await child.wait()
+            finally:
+                listening.cancel()
             if program.name in self._stopping:
                 return
             if code == EXIT_CONFIGURATION:
@@ -64,7 +75,7 @@ class Supervisor:
         while True:
             try:
                 return await self._spawn(program)
-            except OSError as error:
+            except (OSError, subprocess.SubprocessError) as error:
                 _logger.exception("a child cannot be started", child=program.name, exc_info=error)
                 await asyncio.sleep(PAUSE_MAX_S)
 
@@ -77,7 +88,6 @@ class Supervisor:
             return
         await child.stop()
         keeper.cancel()  # it may be in its pause before a restart
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
+        await asyncio.wait([keeper])  # what ended it before was told
         await self.children[name].stop()  # started by its keeper in the same moment
         del self.children[name]

@@ -1,38 +1,39 @@
 """Owns `tokn up`: everything on one machine, started, announced, and stopped in order."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
-import socket
-import sys
-from collections.abc import Awaitable
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, structs
 
 from runtime import log
-from runtime.bus.server import ServerOptions, binary, render
 from runtime.catalogue.presets import presets, price_source
 from runtime.service import EXIT_FAILED
-from runtime.settings.settings import PoolSettings, Settings, SettingsError, encode, load
+from runtime.settings.settings import PoolSettings, Settings, encode, load
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Lifecycle
+from tokn import nats
 from tokn.child import Program, output, tokn_command
 from tokn.folder import ChildRun, Folder, Run
+from tokn.nats import EmbeddedNats
+from tokn.ports import checked_port, exchange
 from tokn.services import HANDED, for_service
 from tokn.settings import plain_environment, worker_environment
 from tokn.supervisor import Supervisor
 
 # How long each kind may take to end, once the calls in flight have had their time.
-STOP_S = {"edge": 10.0, "worker": 35.0, "ledger": 20.0, "nats-server": 10.0}
+STOP_S = {"edge": 10.0, "worker": 35.0, "ledger": 20.0, nats.NAME: nats.STOP_S}
 SLOW_STOP_S = 2.0  # a stop that takes longer says what it waits for
-STOP_ORDER = ("edge", "worker", "ledger", "nats-server")
+STOP_ORDER = ("edge", "worker", "ledger", nats.NAME)
 SERVING = ("edge", "worker")  # those that have calls
-NATS_START_S = 20.0
+METRICS_PORT = 9464  # the ledger's, unless `[metrics] port` has another
+METRICS_ORDER = ("ledger", "worker")  # each has the port after the one before; an edge serves them on its own
+PORT_MAX = 65_535
 POLL_S = 0.02
+RUN_AGAIN_S = 1.0
 SLOW_START_S = 20.0
 FIRST_BALANCE_USD = "5"
 
@@ -49,27 +50,33 @@ class Up:
     def __init__(self, settings: Settings, folder: Folder) -> None:
         self.folder = folder
         self.settings = settings
-        self.embedded = not settings.nats.url
-        self.nats_port = _free_port() if self.embedded else 0
+        self._nats = None if settings.nats.url else EmbeddedNats(folder)
         self.supervisor = Supervisor(folder.lock_fd, self._changed)
         self._logger = log.get_logger("tokn.up")
+        self._ready_once = False
+        self._said_metrics: dict[str, int] = {}
+        self._again: asyncio.TimerHandle | None = None  # of the run file, after one that could not be written
         kept = folder.secrets()
-        if self.embedded:
-            nats = structs.replace(
-                settings.nats, url=f"nats://127.0.0.1:{self.nats_port}", passwords=kept.passwords
-            )
-            self.settings = structs.replace(self.settings, nats=nats)
+        if self._nats is not None:
+            own = structs.replace(settings.nats, url=self._nats.url, passwords=kept.passwords)
+            self.settings = structs.replace(self.settings, nats=own)
         if not settings.pepper:
             self.settings = structs.replace(self.settings, pepper=kept.pepper)
 
     def _changed(self) -> None:
+        self._say_metrics()
         children = tuple(
             ChildRun(name, child.pid, child.metrics_port) for name, child in self.supervisor.children.items()
         )
-        nats = self.settings.nats
-        run = Run(os.getpid(), self.base_url, nats.url, nats.passwords.get("command", ""), children)
-        with contextlib.suppress(OSError):
+        bus = self.settings.nats
+        run = Run(os.getpid(), self.base_url, bus.url, bus.passwords.get("command", ""), children)
+        try:
             self.folder.write_run(run)
+        except OSError:
+            # The disk is full, perhaps: commands find what runs by this file, so it is written once there is room.
+            if self._again is not None:
+                self._again.cancel()
+            self._again = asyncio.get_running_loop().call_later(RUN_AGAIN_S, self._changed)
 
     @property
     def base_url(self) -> str:
@@ -79,35 +86,44 @@ class Up:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104  compared with, never listened on
         return f"http://{host}:{self.settings.port}"
 
-    def _nats(self) -> Program:
-        options = ServerOptions(
-            port=self.nats_port, store=self.folder.store, passwords=self.settings.nats.passwords
-        )
-        self.folder.write(self.folder.nats_config, render(options).encode())
-        return Program(
-            name="nats-server",
-            arguments=(binary(), "-c", str(self.folder.nats_config)),
-            environment=plain_environment(),
-            log=self.folder.nats_log,
-            stop_s=STOP_S["nats-server"],
-        )
-
     def _service(self, service: str, *words: str) -> Program:
         chains = tuple(begin for pool in self.settings.pools for begin in presets()[pool.provider].chain)
         return Program(
             name=service,
             arguments=tokn_command(service, HANDED, *words),
             environment=worker_environment(chains) if service == "worker" else plain_environment(),
-            standard_input=encode(for_service(self.settings, service)),
+            standard_input=encode(
+                structs.replace(for_service(self.settings, service), metrics_port=self._metrics_port(service))
+            ),
             announces=service != "edge",
-            stop_s=STOP_S[service] + (self.settings.calls.grace_s if service in SERVING else 0.0),
+            stop_s=STOP_S[service] + (self._serving_s if service in SERVING else 0.0),
         )
+
+    def _metrics_port(self, service: str) -> int:
+        """The port that its metrics are wanted on: the base, or the one after it."""
+        base = self.settings.metrics_port or METRICS_PORT
+        port = base + METRICS_ORDER.index(service) if service in METRICS_ORDER else 0
+        return port if port <= PORT_MAX else 0
+
+    def _say_metrics(self) -> None:
+        """Which ports the metrics have, where they are not the wanted ones; once for each."""
+        for name, child in self.supervisor.children.items():
+            wanted, port = self._metrics_port(name), child.metrics_port
+            if self._ready_once and port and wanted != port != self._said_metrics.get(name):
+                self._said_metrics[name] = port
+                self._logger.info(
+                    "a metrics port is taken; another one is used", child=name, wanted=wanted, port=port
+                )
+
+    @property
+    def _serving_s(self) -> float:
+        return self.settings.connections.drain_s + self.settings.calls.grace_s
 
     async def start(self) -> None:
         """Starts everything, and returns when each process is there."""
-        if self.embedded:
-            await self.supervisor.start(self._nats())
-            await self._nats_answers()
+        if self._nats is not None:
+            await self.supervisor.start(self._nats.program(self.settings.nats.passwords))
+            await self._nats.answers()
         await self.supervisor.start(self._service("ledger"))
         names = tuple(pool.name for pool in self.settings.pools)
         if names:
@@ -124,16 +140,15 @@ class Up:
                 self._logger.warning("not ready yet; waiting", ask=f"{self.base_url}/readyz")
                 waited_s = 0.0
 
-    async def _nats_answers(self) -> None:
-        try:
-            async with asyncio.timeout(NATS_START_S):
-                while not await _greeted(self.nats_port):  # noqa: ASYNC110  another process is waited for
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            raise SettingsError(f"nats-server does not start; see {self.folder.nats_log}") from None
+    async def watch(self) -> None:
+        """Looks after what a running child does not do; until cancelled."""
+        if self._nats is None:
+            await asyncio.Event().wait()
+        else:
+            await self._nats.watch(lambda: self.supervisor.children.get(nats.NAME))
 
     async def _ready(self) -> bool:
-        head = await _exchange(
+        head = await exchange(
             self.settings.host,
             self.settings.port,
             b"GET /readyz HTTP/1.1\r\nHost: tokn\r\nConnection: close\r\n\r\n",
@@ -156,12 +171,14 @@ class Up:
 
     def announce(self, key: str) -> None:
         """Says on standard output where it runs; with a key also the key and a curl line."""
+        self._ready_once = True
+        self._say_metrics()
         lines = [f"tokn is ready: {self.base_url}/v1", *pool_lines(self.settings.pools)]
         if key:
             lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now:", f"  {key}", ""]
             lines += ["Try it:", "", self._curl(key), ""]
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+        if not log.tell("\n".join(lines) + "\n"):  # what runs is worth more than these lines
+            self._logger.error("standard output takes nothing; a key: tokn key create", url=self.base_url)
 
     def _curl(self, key: str) -> str:
         body = {"model": self._model(), "messages": [{"role": "user", "content": "Say hello"}]}
@@ -182,6 +199,8 @@ class Up:
         for name in STOP_ORDER:
             await self.supervisor.stop(name)
         slow.cancel()
+        if self._again is not None:
+            self._again.cancel()
 
     def _say_waiting(self) -> None:
         self._logger.warning(
@@ -217,7 +236,7 @@ def up(config: Path | None, data: Path, host: str | None, port: int | None) -> i
         host=host if host is not None else settings.host,
         port=port if port is not None else settings.port,
     )
-    settings = structs.replace(settings, port=_checked_port(settings.host, settings.port))
+    settings = structs.replace(settings, port=checked_port(settings.host, settings.port))
     folder = Folder(data)
     folder.open()
     try:
@@ -244,64 +263,23 @@ async def _run(settings: Settings, folder: Folder) -> int:
         key, _ = await asyncio.gather(deployment.first_key(), deployment.until_ready())
         deployment.announce(key)
 
-    starting = asyncio.create_task(life())
-    ending = [asyncio.create_task(stop.wait()), asyncio.create_task(deployment.supervisor.ended.wait())]
+    starting, watching = asyncio.create_task(life()), asyncio.create_task(deployment.watch())
+    ended = deployment.supervisor.ended
+    ending = [asyncio.create_task(stop.wait()), asyncio.create_task(ended.wait()), watching]
     try:
         await asyncio.wait([starting, *ending], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting  # raises what went wrong
             await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            await watching  # it never ends by itself: this raises what ended it
     except OSError as error:
-        sys.stderr.write(f"tokn up: {error}\n")
+        log.say(f"tokn up: {error}")
         return EXIT_FAILED
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        await deployment.stop()
         for task in ending:
             task.cancel()
+        await deployment.stop()
     return deployment.supervisor.exit_code
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _checked_port(host: str, port: int) -> int:
-    """The port to listen on; 0 becomes a free one. Raises SettingsError if the edge could not listen there."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(found[0], found[1]) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(found[4])
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise SettingsError(f"cannot listen on {host} port {port}: {why}; choose another --port") from None
-
-
-async def _exchange(host: str, port: int, request: bytes) -> bytes:
-    """The first bytes that a server answers with; empty if nothing answers within a second."""
-
-    async def ask() -> bytes:
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(request)
-            return await reader.read(64)
-        finally:
-            writer.close()
-
-    return await _within_a_second(ask())
-
-
-async def _within_a_second(answer: Awaitable[bytes]) -> bytes:
-    try:
-        return await asyncio.wait_for(answer, 1.0)
-    except (OSError, TimeoutError):
-        return b""
-
-
-async def _greeted(port: int) -> bool:
-    return (await _exchange("127.0.0.1", port, b"")).startswith(b"INFO")

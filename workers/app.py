@@ -11,6 +11,7 @@ from runtime.metrics import REGISTRY, watch_bus
 from runtime.service import end_process
 from runtime.settings.settings import AccountSettings, PoolSettings, Settings, SettingsError
 from runtime.settings.sold import sold_by
+from runtime.tasks import Vital
 from schemas.bus import subjects
 from schemas.bus.subjects import Role
 from workers import upkeep
@@ -35,11 +36,14 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
     """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
     # A pool that is named twice is one: two publishers of one name would hide each other's events from the stream.
     chosen = [_settings(settings, name) for name in dict.fromkeys(pools)]
-    worker_id = subjects.new_id("w")
+    alone = chosen[0].name if len(chosen) == 1 else ""
     async with contextlib.AsyncExitStack() as stack:
-        bus = await Bus.connect(settings.nats, Role.WORKER, name=worker_id, on_closed=end_process)
+        bus = await Bus.connect(settings.nats, Role.WORKER, name="worker", on_closed=end_process, pool=alone)
         stack.push_async_callback(bus.close)
-        usage = await Bus.connect(settings.nats, Role.USAGE, name=f"{worker_id} usage", on_closed=end_process)
+        worker_id = bus.id  # its control subject is its own: the server lets nobody else hear it
+        usage = await Bus.connect(
+            settings.nats, Role.USAGE, name=f"{worker_id} usage", on_closed=end_process, pool=alone
+        )
         stack.push_async_callback(usage.close)
         http = HttpUpstream()
         stack.push_async_callback(http.aclose)
@@ -47,30 +51,26 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
         ledger = LedgerClient(bus, upkeep.LEDGER_PATIENCE)
         served = [
             Pool(
-                await _serving(pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus), calls
+                await _serving(pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus),
+                calls,
             )
             for pool in chosen
         ]
         _show(stack, bus, usage, served)
         await bus.subscribe(subjects.control(worker_id), calls.on_control)
-        tasks = [
-            asyncio.create_task(upkeep.tick(calls, served), name="tick"),
-            asyncio.create_task(upkeep.renew_leases(ledger, calls, served), name="leases"),
-            *(
-                asyncio.create_task(upkeep.follow_inventory(ledger, pool), name="inventory")
-                for pool in served
-            ),
-            *(
-                asyncio.create_task(Discovery(pool.serving, known, PACE).run(), name="lists")
-                for pool in served
-                if (known := stock(pool.serving)) is not None
-            ),
-        ]
-        stack.push_async_callback(_cancel, tasks)
+        vital = Vital()
+        stack.push_async_callback(vital.close)
+        vital.start("ticks", upkeep.tick(calls, served))
+        vital.start("leases", upkeep.renew_leases(ledger, calls, served))
+        for pool in served:
+            # Of a pool without limited credit nothing is asked, and some families have no lists.
+            vital.start("inventory", upkeep.follow_inventory(ledger, pool), may_return=True)
+            if (known := stock(pool.serving)) is not None:
+                vital.start("lists", Discovery(pool.serving, known, PACE).run(), may_return=True)
         for pool in served:
             await pool.start()
         get_logger("workers.app").info("serving", worker_id=worker_id, pools=list(pools))
-        await stop.wait()
+        await vital.until(stop)
         await _finish(calls, served, settings.calls.grace_s)
 
 
@@ -115,6 +115,7 @@ async def _serving(
         worker_id=events.worker_id,
         control=subjects.control(events.worker_id),
         bus=bus,
+        jobs=events.bus,
         family=made,
         upstream=upstream,
         accounts=Accounts(accounts),
@@ -132,9 +133,3 @@ def _show(stack: contextlib.AsyncExitStack, bus: Bus, usage: Bus, pools: list[Po
     stack.callback(REGISTRY.unregister, collector)
     watch_bus(bus)
     watch_bus(usage)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from runtime.bus.bus import BusError, Message, Subscription
 from runtime.log import get_logger
+from runtime.tasks import noted
 from schemas.bus import subjects
 from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Beat, Bounce, Job, decode_job, encode
 from schemas.errors import WireError, model_not_found
@@ -17,6 +18,7 @@ from workers.calls.call import Call
 from workers.calls.calls import Calls
 from workers.calls.parts import Parts
 from workers.calls.serving import Serving
+from workers.calls.states import States
 
 CALLS_MAX = 1024  # in one pool of one worker, whatever its accounts allow
 NAMES_MAX = 64  # of models in a beat: more go once a change
@@ -49,6 +51,7 @@ class Pool:
         self._said = ""  # the digest of the newest full beat
         self._said_at = 0.0
         self._beat_now = False
+        self._states = States(serving.pool)
 
     @property
     def inflight(self) -> int:
@@ -129,6 +132,7 @@ class Pool:
         self._beat_now = True
         if self._gate is None or self._gate.done():
             self._gate = asyncio.create_task(self._follow(), name=f"gate {self.serving.pool}")
+            noted(self._gate)  # the next tick tries again
 
     async def _follow(self) -> None:
         # Joins or leaves the queue group until it agrees with whether we take jobs.
@@ -136,7 +140,7 @@ class Pool:
             try:
                 if self._accepting:
                     subject = subjects.pool(self.serving.pool)
-                    self._subscription = await self.serving.bus.subscribe(
+                    self._subscription = await self.serving.jobs.subscribe(
                         subject, self.on_job, queue=subjects.WORKERS_QUEUE
                     )
                 else:
@@ -161,6 +165,7 @@ class Pool:
             self._calls.recite.discard(serving.pool)
             self._said, self._beat_now = "", True
         serving.accounts.tick(now)
+        self._states.look(serving.accounts.all, now)
         serving.usage_events.tick(now)
         if (self._subscription is not None) != self._accepting:
             self._changed()

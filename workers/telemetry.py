@@ -1,4 +1,7 @@
-"""Owns a worker's metrics: read from plain counters when somebody asks, so that calls never touch a metric."""
+"""Owns a worker's metrics: read from plain counters when somebody asks, so that calls never touch a metric.
+
+Label sets are bounded: pools, accounts and models of the settings, never keys or requests.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -54,3 +57,35 @@ class WorkerCollector(Collector):
                 sum(account.condition.state is AccountState.OK for account in pool.serving.accounts.all),
             )
         yield from (jobs, calls, inflight, unacked, items, usable)
+        yield from self._by_account()
+
+    def _by_account(self) -> Iterator[Metric]:
+        labels = ["pool", "account"]
+        tries = CounterMetricFamily(
+            "tokn_worker_tries",
+            "Calls of upstreams by outcome, and by the first digit of their status",
+            labels=[*labels, "model", "outcome", "status"],
+        )
+        states = GaugeMetricFamily(
+            "tokn_worker_account_state", "1 for the state that an account is in", labels=[*labels, "state"]
+        )
+        inflight = GaugeMetricFamily(
+            "tokn_worker_account_inflight", "Calls that an account serves now", labels=labels
+        )
+        credit = GaugeMetricFamily(
+            "tokn_worker_account_credit_nano",
+            "Credit of an account that has a limit, in nano-dollars at list price, less what calls in flight may need",
+            labels=labels,
+        )
+        for pool in self._pools:
+            name = pool.serving.pool
+            for made, count in pool.serving.counts.tries.items():
+                tries.add_metric([name, *made], count)
+            for account in pool.serving.accounts.all:
+                here = [name, account.settings.id]
+                for state in AccountState:
+                    states.add_metric([*here, state.value], float(account.condition.state is state))
+                inflight.add_metric(here, account.inflight)
+                if account.left_nano is not None:
+                    credit.add_metric(here, account.left_nano)
+        yield from (tries, states, inflight, credit)

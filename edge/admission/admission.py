@@ -58,6 +58,11 @@ class Caller:
         """What stands for the key, as its hold will have it. Raises RequestError 401."""
         return (await self._key()).scope
 
+    @property
+    def key_id(self) -> str:
+        """The key's id, if a ledger has been asked for it; else empty."""
+        return "" if self._known is None else self._known.key_id
+
     async def _key(self) -> KeyReply:
         if self._known is None:
             reply = await self._ledger.ask(KEY, KeyQuery(VERSION, self.digest))
@@ -112,6 +117,7 @@ class Admission:
             self._budget.give_back(taken)
             if refused.error.status in (400, 404):
                 await caller.verify()
+            exchange.key_id = exchange.key_id or caller.key_id
             raise
         except BaseException:
             self._budget.give_back(taken)
@@ -129,6 +135,7 @@ class Admission:
         headers = job_headers(exchange, dialect.job_headers)
         message = _authorise(exchange.request_id, caller.digest, ask, candidates)
         reply = await self._ledger.ask(AUTHORISE, message)
+        exchange.key_id = reply.key_id
         by_id = {candidate.model.id: candidate for candidate in candidates}
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))

@@ -10,7 +10,9 @@ from msgspec import structs
 
 from edge.calls.roster import Roster
 from edge.limits import Limits
+from runtime.bus.bus import BusError
 from runtime.ledger import LedgerAwayError, LedgerClient
+from runtime.log import get_logger
 from schemas.catalogue.model import Model
 from schemas.catalogue.shown import pricing
 from schemas.catalogue.standing import standing
@@ -19,6 +21,7 @@ from schemas.money.pricing import price_on
 from schemas.verbs.catalogue import CATALOGUE, CatalogueQuery
 
 PAGES_MAX = 1_000  # of one reading
+_logger = get_logger("edge.catalogue")
 
 
 class Catalogue:
@@ -96,8 +99,7 @@ class Catalogue:
     def _load(self) -> asyncio.Task[None]:
         if self._loading is None or self._loading.done():
             self._loading = self._loop.create_task(self._read())
-            # The next tick retries a failed background read. Only a caller that awaits it sees the error.
-            self._loading.add_done_callback(lambda task: None if task.cancelled() else task.exception())
+            self._loading.add_done_callback(_say_failure)
         return self._loading
 
     async def _read(self) -> None:
@@ -129,6 +131,13 @@ class Catalogue:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
+
+
+def _say_failure(task: asyncio.Task[None]) -> None:
+    """The next tick retries a failed background read. A ledger that is away is what a caller who awaits it hears of."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, BusError):
+        _logger.error("the catalogue cannot be read", exc_info=error)
 
 
 def alias_entry(

@@ -124,6 +124,7 @@ class _StreamWriter:
         attempt = self._call.current
         ending = Ending(self._call.request_id, self._call.model, attempt.events, attempt.offered_ms // 1000)
         if error is not None:
+            self._exchange.refused = error
             if data:
                 self._cut = not data.endswith(self._dialect.event_end)
             if self._cut:

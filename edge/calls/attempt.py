@@ -56,6 +56,8 @@ class Attempt:
         self.number = number
         self.worker_id = ""
         self.accepted: float | None = None
+        self.inbox = ""  # where its frames go, once it is offered
+        self.seal = b""  # what its worker wants a large body sealed to
         self.bounces = 0
         self.flow = Flow()
         self.headers: tuple[tuple[str, str], ...] = ()
@@ -77,7 +79,7 @@ class Attempt:
 
     def accept(self, frame: Accept, now: float) -> None:
         """A worker has it."""
-        self.worker_id = frame.worker_id
+        self.worker_id, self.seal = frame.worker_id, frame.seal
         self.accepted = self._last_frame = now
         self.flow.order(frame.seq)
 

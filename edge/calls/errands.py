@@ -36,7 +36,7 @@ class Errands:
 
     def reattempt(self, call: CallView, replaced: TokenUsage, candidate: int) -> None:
         """Asks for the next attempt of a call, of the candidate at a place, then tells the call."""
-        telemetry.ATTEMPTS.labels("reattempt" if candidate == call.candidate else "candidate").inc()
+        telemetry.AGAIN["reattempt" if candidate == call.candidate else "candidate"].inc()
         self.start(self._reattempt(call, replaced, candidate))
 
     async def _reattempt(self, call: CallView, replaced: TokenUsage, candidate: int) -> None:

@@ -32,6 +32,8 @@ class AttemptView(Protocol):
 
     number: int  # from 1
     worker_id: str  # the worker that has it; empty before one has accepted
+    inbox: str  # where its frames go; empty before its first offer
+    seal: bytes  # what that worker wants a large body sealed to; empty of one that takes it as it is
     accepted: float | None  # when that worker accepted
 
 

@@ -1,6 +1,8 @@
 """Owns all calls of one edge: frames in, jobs and control out, the tick that every deadline hangs on, and leases."""
 
 import contextlib
+import hashlib
+import secrets
 import time
 from collections import OrderedDict
 
@@ -32,6 +34,7 @@ RENEWED_MAX = 1000  # leases in one request
 CALLS_MAX = 20_000  # those whose callers have left included
 CANCELLED_MAX = 4096  # stale attempts that are remembered as told to stop
 CANCEL_AGAIN_S = 1.0
+SECRET_BYTES = 16  # of an inbox's name
 
 _logger = get_logger("edge.relay")
 
@@ -42,7 +45,8 @@ class Relay:
     def __init__(
         self, bus: Bus, ledger: LedgerClient, roster: Roster, budget: Budget, limits: Limits
     ) -> None:
-        self.edge_id = subjects.new_id("edge-")
+        self.edge_id = bus.id
+        self._secret = secrets.token_bytes(SECRET_BYTES)
         self._bus = bus
         self._ledger = ledger
         self._roster = roster
@@ -52,7 +56,7 @@ class Relay:
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._waiting = Waiting()
         self.overruns = Overruns()
-        self._parts = Parts(bus, self.edge_id)
+        self._parts = Parts(bus)
         self._errands = Errands(ledger, limits)
         self._liveness = Liveness(bus, roster, self._errands, self._calls, limits)
         self._renew_at = 0.0
@@ -92,6 +96,10 @@ class Relay:
         request_id, attempt = parsed
         call = self._calls.get(request_id)
         current = call if call is not None and call.current.number == attempt else None
+        inbox = current.current.inbox if current is not None else self._inbox(request_id, attempt)
+        if message.subject != inbox:
+            telemetry.FOREIGN_FRAMES.inc()  # of somebody who has not seen the job: he may end no call, not even by a cancel
+            return
         if message.no_responders:
             if current is not None:
                 current.on_no_responders()
@@ -126,7 +134,7 @@ class Relay:
         except msgspec.MsgspecError:
             _logger.warning("a beat that cannot be read", subject=message.subject)
             return
-        room = self._roster.hear(beat, time.monotonic())
+        room = self._roster.hear(beat, time.monotonic(), len(message.data))
         if not self._roster.knows(beat):
             self._ask_in_full(beat)
         if room:
@@ -156,11 +164,19 @@ class Relay:
     def publish_job(self, call: CallView, job: Job) -> bool:
         """Offers a job to the pool; False while NATS is away or backed up."""
         try:
-            inbox = subjects.frames(self.edge_id, call.request_id, call.current.number)
+            inbox = call.current.inbox = self._inbox(call.request_id, call.current.number)
             self._bus.publish(subjects.pool(call.pool), frames.encode(job), inbox)
         except BusError:
             return False
         return True
+
+    def _inbox(self, request_id: str, attempt: int) -> str:
+        """Where an attempt's frames go. A server that knows who is who also knows no worker that wants it without a secret."""
+        secret = ""
+        if self._bus.signed:
+            name = f"{request_id}.{attempt}".encode()
+            secret = hashlib.blake2b(name, key=self._secret, digest_size=SECRET_BYTES).hexdigest()
+        return subjects.frames(self.edge_id, request_id, attempt, secret)
 
     def cancel(self, worker_id: str, request_id: str, attempt: int) -> None:
         """Tells a worker to stop an attempt."""

@@ -5,53 +5,32 @@ are plain numbers that one sweep a tick compares, so that a request costs no tim
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import httptools
 from starlette.types import Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from edge.http.cors import Cors, Headers
+from edge.http.cors import Cors
+from edge.http.gate import Gate
+from edge.http.heads import KEY_NAMES, TRACES, key_in, trace
+from edge.http.link import TRACE, Link
+from edge.http.peers import Trusted
+from edge.http.places import Places
 from edge.limits import Limits
-from schemas.bus.subjects import new_id
-from schemas.dialects import envelope_at
-from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout, unavailable
+from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout
 
-CONNECTION = "tokn.connection"  # the ASGI extension under which a scope finds its connection
 PIPELINED_MAX = 32  # requests sent ahead of their answers on one connection
+STRANGERS_PIPELINED_MAX = 4  # of those without the form of a key
 _OFFERS = frozenset((b"connection", b"upgrade", b"http2-settings"))
-VERSION_HEADER = (b"openai-version", b"2020-10-01")
+# Headers that are looked at as they come.
+_NOTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", *KEY_NAMES, *TRACES))
 
 
-def new_request_id() -> str:
-    """An id for a request: its `x-request-id`, and its name in the books."""
-    return new_id("req_")
-
-
-def raw_response(error: WireError, headers: Headers = (), path: str = "") -> bytes:
-    """A whole response for what never becomes a request. `path` is what is known of where it was meant for."""
-    envelope, request_id = envelope_at(path), new_request_id()
-    body = envelope.error_body(error, request_id)
-    lines = [
-        STATUS_LINE[envelope.error_status(error)],
-        b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body),
-        b"x-request-id: %s\r\n%s: %s\r\n" % (request_id.encode(), *VERSION_HEADER),
-        *[b"%s: %s\r\n" % (name, request_id.encode()) for name in envelope.id_headers],
-        *[b"%s: %s\r\n" % header for header in headers],
-        b"connection: close\r\n\r\n",
-        body,
-    ]
-    return b"".join(lines)
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection. The app reaches it through its scope, to hear at once that the caller has hung up."""
-
-    limits: Limits
-    cors: Cors
+class BoundedProtocol(Link):
+    """One connection with its requests. The app reaches it through its scope."""
 
     def __init__(
         self,
@@ -61,97 +40,35 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.url = b""  # uvicorn has none before the first request
-        self._extensions = {CONNECTION: self}
-        self._on_hangup: Callable[[], None] | None = None
-        self._on_writable: Callable[[], None] | None = None
+        self._oversized = False
+        self._known_key: tuple[bytes, bytes] | None = None  # the last header that has the form of a key
+        # Of the request whose bytes come now:
         self._head_bytes = 0
         self._hosts = 0
-        self._deadline = 0.0  # loop time by which what is being received must be here; 0: nothing is
-        self._oversized = False
-        self._unread_bytes = 0  # written and not taken by the socket, at the last sweep
-        self._unread_since = 0.0  # loop time since which that has not changed
+        self._keyed = False
+        self._body_bytes = 0  # as its head says; of a chunked one more than any may have
 
-    def on_hangup(self, callback: Callable[[], None] | None) -> None:
-        """Calls `callback` once when the connection is lost; at once if it is already. None takes it back."""
-        if callback is not None and self.gone:
-            callback()
-        else:
-            self._on_hangup = callback
-
-    @property
-    def writable(self) -> bool:
-        """Whether the socket takes more, or is gone and takes nothing: a send does not wait then."""
-        return not self.flow.write_paused
-
-    def on_writable(self, callback: Callable[[], None] | None) -> None:
-        """Calls `callback` each time the connection becomes writable again. None takes it back."""
-        self._on_writable = callback
-
-    @property
-    def gone(self) -> bool:
-        """Whether the caller has hung up."""
-        return self.transport.is_closing()
-
-    def abort(self) -> None:
-        """Drops the connection with what was not sent."""
-        self.transport.abort()
-
-    def sweep(self, now: float) -> None:
-        """Ends the connection if what it receives is overdue, or its caller reads nothing."""
-        self._sweep_unread(now)
-        if not self._deadline or now < self._deadline or self.transport.is_closing():
-            return
+    def overdue(self) -> None:
+        """Ends the connection; who sent a part of a request is told."""
         cycle = self.cycle
-        busy = cycle is not None and not cycle.response_complete
-        waits = (cycle.more_body and not cycle.response_started) if busy else self._head_bytes
-        if waits and not self.pipeline:  # else an earlier request's answer is on its way
-            self._answer(request_timeout())
-        self.transport.close()
+        waits = (cycle.more_body and not cycle.response_started) if self.busy else self._head_bytes
+        # Else an earlier request's answer is on its way.
+        if waits and not self.pipeline and not self._lingers:
+            self.refuse(request_timeout())
+        self.transport.close()  # it sends nothing that could stand unread
 
-    def _sweep_unread(self, now: float) -> None:
-        # A closing transport waits until its buffer is empty.
-        # So a client that never reads would hold its answer and its place for ever.
-        # What grows may be read as well; a buffer that is full grows no more, and shows whether it is.
-        unread_bytes = self.transport.get_write_buffer_size()
-        if not unread_bytes or unread_bytes != self._unread_bytes or not self._unread_since:
-            self._unread_since = now
-        elif now - self._unread_since > self.limits.stall_s:
-            self.transport.abort()
-        self._unread_bytes = unread_bytes
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
 
-    # What the transport and the parser tell.
+    # What the parser tells.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrower than asyncio's, as uvicorn's is
-        """Takes a connection, or refuses it when there are too many."""
-        super().connection_made(transport)
-        self._deadline = self.loop.time() + self.limits.head_s
-        if len(self.connections) > self.limits.connections:
-            self._answer(unavailable("The gateway has too many connections. Retry with backoff."))
-            transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tells the app, if it asked."""
-        super().connection_lost(exc)
-        hangup, self._on_hangup = self._on_hangup, None
-        writable, self._on_writable = self._on_writable, None
-        for callback in (hangup, writable):
-            if callback is not None:
-                callback()
-
-    def resume_writing(self) -> None:
-        """Tells the app, if it asked."""
-        super().resume_writing()
-        self._unread_since = self.loop.time()
-        if self._on_writable is not None:
-            self._on_writable()
-
-    def data_received(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """Takes bytes. A request that offers another protocol is read again without that offer, and served as it is.
 
         The parser would take such a request for one without a body, and its body for the next request.
         """
-        self._unset_keepalive_if_required()
         while data:
             try:
                 self.parser.feed_data(data)
@@ -181,6 +98,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]  # the value is this connection, not a dict
         self._head_bytes = 1
         self._hosts = 0
+        self._keyed = False
+        self._body_bytes = 0
         self._deadline = self.loop.time() + self.limits.head_s
 
     def on_url(self, url: bytes) -> None:
@@ -191,9 +110,29 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
         self._spend(len(name) + len(value) + 4)
-        if len(name) == 4 and name.lower() == b"host":
+        name = name.lower()
+        if name in _NOTED:
+            self._note(name, value)
+        self.headers.append((name, value))
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name in KEY_NAMES:
+            if self._keyed:
+                return
+            # The check costs more than all else here, and most requests on a connection have the same key.
+            if (name, value) == self._known_key or isinstance(key_in(name, value), str):
+                self._keyed, self._known_key = True, (name, value)
+        elif name == b"host":
             self._hosts += 1
-        super().on_header(name, value)
+        elif name == b"content-length":
+            self._body_bytes = int(value) if value.isdigit() else 0
+        elif name == b"transfer-encoding":
+            self._body_bytes = self.limits.body_bytes + 1
+        elif name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        elif (named := trace(name, value)) is not None:
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # TRACE is a key of our own
+            scope.setdefault(TRACE, {}).update((named,))
 
     def on_headers_complete(self) -> None:
         """The head is here: HTTP/1.1 has exactly one Host."""
@@ -203,16 +142,71 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise ValueError("not a proxy")
             return
+        if not self._keyed and len(self.pipeline) >= STRANGERS_PIPELINED_MAX:
+            raise ValueError("too many requests without a key sent ahead")
         self._head_bytes = 0
-        self._deadline = self.loop.time() + self.limits.body_s
+        if not self._keyed and not self.busy:
+            path = self.url.partition(b"?")[0]
+            refusal = self.gate.refusal(self.parser.get_method(), path, self.headers)
+            if refusal is not None:
+                self.refuse(refusal)
+                raise ValueError("no key")  # the parser goes no further
+        now = self.loop.time()
+        self._deadline = now + self.limits.body_s
+        self._asks_at = now + self.limits.slow_s if self._keyed and self._body_bytes else 0.0
         super().on_headers_complete()
+        self._judge()
+
+    def _judge(self) -> None:
+        # Without the form of a key a request is answered from its head, and its body is thrown away as it comes.
+        # With it a body that is large waits in the kernel until somebody here asks for it.
+        cycle, places = self.cycle, self.places
+        if places.draining:
+            cycle.keep_alive = False
+        if self._body_bytes:
+            cycle.transport = self.late_transport()
+            if self._keyed and self._body_bytes > self.limits.early_bytes:
+                self.flow.pause_reading()
+        if not self._keyed:
+            places.rest(self)
+        elif self._body_bytes:
+            places.receive(self)
+        else:
+            places.work(self)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body: nobody reads a stranger's."""
+        if self._keyed:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body is here."""
         if self.parser.should_upgrade():
             return
+        self._asks_at = 0.0
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._deadline = self.loop.time() + self.limits.keep_alive_s
+            return
         self._deadline = 0.0
+        if self._body_bytes:
+            cycle.transport = self.transport
+        if self._keyed:
+            self.places.work(self)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is written: the next request's turn has come, or the connection rests."""
+        if self._lingers or self.gone:
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self.cycle.body = bytearray()  # what nobody has asked for
+        self.places.rest(self)
+        if not self._deadline:
+            self._deadline = self.loop.time() + self.limits.keep_alive_s
 
     def _spend(self, count: int) -> None:
         self._head_bytes += count
@@ -223,32 +217,27 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is not HTTP, unless an answer is already on its way: never two answers to one request."""
-        if self.transport.is_closing():
+        if self.gone or self._lingers:
             return
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.busy:
             self.transport.close()
             return
         if self._oversized:
-            error = WireError(
-                431, INVALID_REQUEST, f"The request head is larger than {self.limits.head_bytes} bytes."
-            )
+            message = f"The request head is larger than {self.limits.head_bytes} bytes."
+            self.refuse(WireError(431, INVALID_REQUEST, message))
         else:
-            error = invalid(msg)
-        self._answer(error)
-        self.transport.close()
-
-    def _answer(self, error: WireError) -> None:
-        heard = self.headers or ()  # uvicorn has none before the first request
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        self.transport.write(raw_response(error, self.cors.headers(heard) or self.cors.unheard, path))
+            self.refuse(invalid(msg))
 
     def unframed(self, scope: Scope) -> RequestResponseCycle | None:
         """The answer to a request of HTTP/1.0, which knows no chunks: a stream of it ends with the connection."""
-        if scope["http_version"] != "1.0":
+        if scope["http_version"] != "1.0" or self.cycle is None:
             return None
         return self.cycle if self.cycle.scope is scope else None
 
 
-def bounded(limits: Limits, cors: Cors) -> type[BoundedProtocol]:
+def bounded(
+    limits: Limits, cors: Cors, places: Places, gate: Gate, trusted: Trusted
+) -> type[BoundedProtocol]:
     """The protocol class for one edge: uvicorn makes the instances itself."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "cors": cors})
+    shared = {"limits": limits, "cors": cors, "places": places, "gate": gate, "trusted": trusted}
+    return type("BoundedProtocol", (BoundedProtocol,), shared)

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 
 from starlette.types import Message, Receive, Scope, Send
 
-from edge.http.connection import CONNECTION, VERSION_HEADER, BoundedProtocol, new_request_id
+from edge.http.connection import BoundedProtocol
 from edge.http.cors import Cors
+from edge.http.link import CLIENT_REQUEST_ID, CONNECTION, TRACE
+from edge.http.raw import VERSION_HEADER, new_request_id
 from schemas.dialects.base import Envelope
 from schemas.errors import WireError
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 NO_ORIGIN = Cors(())
+_CLOSE = (b"connection", b"close")
+_UNTRACED: dict[str, str] = {}
 JSON = (b"content-type", b"application/json")
 STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -37,10 +41,13 @@ class Exchange:
         "connection",
         "extra",
         "headers",
+        "key_id",
+        "refused",
         "request_id",
         "scope",
         "started",
         "status",
+        "trace",
     )
 
     def __init__(
@@ -56,6 +63,11 @@ class Exchange:
         self._cors = cors.headers(self.headers)
         self._unframed = self.connection.unframed(scope)
         self.request_id = new_request_id()
+        self.key_id = ""  # of its caller, once a ledger has said it
+        self.refused: WireError | None = (
+            None  # the error that the caller was told, in an answer or in a stream
+        )
+        self.trace: dict[str, str] = scope.get(TRACE, _UNTRACED)  # what others call the request
         self.started = time.perf_counter()
         self.status = 0
 
@@ -99,6 +111,7 @@ class Exchange:
 
     async def refuse(self, error: WireError, *headers: tuple[bytes, bytes]) -> None:
         """Answers with an error."""
+        self.refused = error
         extra = list(headers)
         if error.retry_after_s is not None:
             # Whole seconds, rounded up: both SDKs read them. The exact delay stands beside it.
@@ -106,6 +119,8 @@ class Exchange:
             extra.append((b"retry-after-ms", b"%d" % max(int(error.retry_after_s * 1000), 1)))
         if error.should_retry is not None:
             extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+        if error.status == 401:
+            extra.append(_CLOSE)  # a stranger has one answer for each connection
         envelope = self._envelope
         body = envelope.error_body(error, self.request_id)
         await self.answer(envelope.error_status(error), body, *extra)
@@ -157,6 +172,8 @@ class Exchange:
             VERSION_HEADER,
             *self._cors,
         )
+        if name := self.trace.get("client_request_id"):
+            own = (*own, (CLIENT_REQUEST_ID, name.encode()))
         if names := self._envelope.id_headers:
             own = (*own, *((name, self.request_id.encode()) for name in names))
         return {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

@@ -38,6 +38,7 @@ _OURS = frozenset(
         "upgrade",
         "www-authenticate",
         "x-accel-buffering",
+        "x-client-request-id",
         "x-request-id",
         "x-tokn-cost-nano",
         "x-tokn-granted-tokens",

@@ -4,16 +4,13 @@ from collections.abc import Awaitable, Callable
 
 from edge.budget import Budget
 from edge.http.exchange import Exchange
+from edge.http.heads import API_KEY, AUTHORIZATION, key_in
 from edge.limits import Limits
 from schemas import keys
 from schemas.chat.priced import RequestError
-from schemas.errors import bad_key, invalid, missing_key, too_large, unavailable
+from schemas.errors import WireError, invalid, missing_key, too_large, unavailable
 
-AUTHORIZATION = b"authorization"
-API_KEY = b"x-api-key"  # where Anthropic's clients put it
 KEY_HEADERS = (AUTHORIZATION, API_KEY)  # of routes that are no dialect's
-_BEARER = b"bearer "
-_KEY_BYTES_MAX = 256
 
 
 def key_digest(exchange: Exchange, names: tuple[bytes, ...] = KEY_HEADERS) -> bytes:
@@ -35,18 +32,10 @@ def key_digest(exchange: Exchange, names: tuple[bytes, ...] = KEY_HEADERS) -> by
 
 
 def _digest(name: bytes, value: bytes) -> bytes:
-    if name == AUTHORIZATION:
-        if value[:7].lower() != _BEARER:
-            raise RequestError(
-                bad_key() if value.strip() not in (b"", b"Bearer", b"bearer") else missing_key()
-            )
-        value = value[7:]
-    key = value.strip()
-    if not key:
-        raise RequestError(missing_key())
-    if len(key) > _KEY_BYTES_MAX or not key.isascii() or not keys.is_well_formed(text := key.decode()):
-        raise RequestError(bad_key())
-    return keys.digest(text)
+    key = key_in(name, value)
+    if isinstance(key, WireError):
+        raise RequestError(key)
+    return keys.digest(key)
 
 
 async def read_body(
@@ -54,15 +43,16 @@ async def read_body(
 ) -> bytes:
     """The whole body. Its bytes are taken from `budget`: the caller of this gives them back.
 
-    `verify` is awaited before more than `early_bytes` of it are read, and before it is refused for its size. Raises
-    RequestError and CallerGoneError; then nothing stays taken.
+    `verify` is awaited before more than `early_bytes` of it are read, before it is refused for its size, and if it is
+    slow: then there is an empty piece. Raises RequestError and CallerGoneError; then nothing stays taken.
     """
     declared = _content_length(exchange)
-    if declared is not None and declared > limits.early_bytes:
+    verified = declared is not None and declared > limits.early_bytes
+    if declared is not None and verified:
         await verify()
+        exchange.connection.known()
         if declared > limits.body_bytes:
             raise RequestError(too_large(limits.body_bytes))
-    verified = declared is not None
     pieces: list[bytes] = []
     size = 0
     more = True
@@ -72,8 +62,9 @@ async def read_body(
             _take(budget, piece)
             size += len(piece)
             pieces.append(piece)
-            if size > limits.early_bytes and not verified:
+            if not verified and (size > limits.early_bytes or (more and not piece)):
                 await verify()
+                exchange.connection.known()
                 verified = True
             _check_size(size, limits.body_bytes)
     except BaseException:

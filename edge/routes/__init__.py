@@ -1,6 +1,9 @@
 """What an edge answers: one module a subject, all routes in one tuple, the first that matches counts."""
 
+from edge.http.gate import Door, Gate
+from edge.http.intake import KEY_HEADERS
 from edge.routes import calls, counts, generations, health, models, responses
+from schemas.dialects import DIALECTS
 
 ROUTES = (
     *calls.ROUTES,
@@ -10,3 +13,11 @@ ROUTES = (
     *generations.ROUTES,
     *health.ROUTES,
 )
+
+
+def gate() -> Gate:
+    """The routes that strangers are refused at, before their requests are more than a head: the calls, and the list."""
+    doors = {
+        (b"POST", dialect.path.encode()): Door(dialect.name, dialect.key_headers) for dialect in DIALECTS
+    }
+    return Gate({**doors, (b"GET", b"/v1/models"): Door("models", KEY_HEADERS)})

@@ -9,7 +9,7 @@ from starlette.routing import Route as Path
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from edge import telemetry
+from edge import refusals, telemetry
 from edge.admission.admission import Admission
 from edge.admission.catalogue import Catalogue
 from edge.admission.listing import Listing
@@ -116,14 +116,22 @@ class Endpoint:
         except CallerGoneError:
             pass
         except Exception:
-            _logger.exception("a request failed", request_id=exchange.request_id, route=row.name)
+            _logger.exception(
+                "a request failed", request_id=exchange.request_id, route=row.name, **exchange.trace
+            )
             if exchange.status:
                 exchange.connection.abort()
             else:
                 await exchange.refuse(internal())
         finally:
             load.requests -= 1
-            telemetry.count_request(row.name, exchange.status)
+            self._over(exchange)
+
+    def _over(self, exchange: Exchange) -> None:
+        row = self._row
+        telemetry.count_request(row.name, exchange.status)
+        if exchange.refused is not None and row.for_pages:
+            refusals.say(exchange, exchange.refused, row.name)
 
 
 def router(rows: Sequence[Row], backing: Backing) -> Router:

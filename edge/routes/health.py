@@ -2,12 +2,18 @@
 
 import time
 
+import msgspec
+
 from edge import telemetry
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import TEXT, Backing, Row
 from runtime import metrics
+from runtime.bus.bus import BusError
+from runtime.ledger import once
 from schemas.chat.priced import RequestError
 from schemas.errors import unavailable
+from schemas.verbs.base import Done
+from schemas.verbs.ping import PING, Ping
 
 _METRICS = (b"content-type", metrics.CONTENT_TYPE.encode())
 
@@ -30,21 +36,30 @@ async def _missing(backing: Backing) -> str:
         return "the edge is stopping"
     if not backing.bus.connected:
         return "NATS does not answer"
-    if not backing.catalogue.loaded or not await _ledger_answers(backing):
+    if not backing.catalogue.loaded:
         return "the ledger does not answer"
+    if unable := await _of_ledger(backing):
+        return unable
     lacking = [pool for pool in backing.pools if backing.roster.silent(pool)]
     return f"no worker for {', '.join(lacking)}" if lacking else ""
 
 
-async def _ledger_answers(backing: Backing) -> bool:
+async def _of_ledger(backing: Backing) -> str:
+    """What the ledger lacks: it answers, and its last commit went well."""
     # Cache the ledger's answer briefly, so that frequent probes do not load it.
     load = backing.load
     if load.ledger_seen is not None and time.monotonic() - load.ledger_seen < load.limits.ready_s:
-        return True
-    if not await backing.ledger.answers(load.limits.ready_s):
-        return False
+        return ""
+    try:
+        reply = await backing.ledger.ask(PING, Ping(), patience=once(load.limits.ready_s))
+    except BusError:
+        return "the ledger does not answer"
+    except msgspec.MsgspecError:
+        reply = Done()  # of another version, perhaps, but there
+    if not reply.ok:
+        return f"the ledger cannot write: {reply.detail}"
     load.ledger_seen = time.monotonic()
-    return True
+    return ""
 
 
 async def show_metrics(backing: Backing, exchange: Exchange) -> None:

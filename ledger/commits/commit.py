@@ -1,6 +1,7 @@
 """Owns one commit: which rows commands and events need, what each does to the book, and its save."""
 
 import hmac
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -56,6 +57,8 @@ class Committer:
         self.store = store
         self.catalogue = catalogue
         self.backlog = False
+        self.writable = True  # the last commit went well, or a probe after it
+        self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._priced: float | None = None  # the connection on which price rows were written
         self._surprised_ms = 0  # when surprises were read
         self._pepper = pepper
@@ -114,10 +117,17 @@ class Committer:
         for row in book.surprises.values():
             self.catalogue.surprises.learn(*row.key)
             _say_surprise(row)
+        self._telemetry.money.booked(book.usage.new.values(), book.transfers)
         self._telemetry.committed(
             time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
         )
         return answers
+
+    async def probe(self) -> None:
+        """Writes one row and takes it away again: whether a commit would go well now. Raises StoreError."""
+        async with self.store.write() as tx:
+            await tx.execute("INSERT INTO prices (ref, body) VALUES ($1, $2)", self._probe_name, "")
+            await tx.execute("DELETE FROM prices WHERE ref = $1", self._probe_name)
 
     async def renew(self, request_ids: set[str]) -> None:
         """Renews the leases of calls that still run."""
@@ -134,6 +144,7 @@ class Committer:
             expired = sum(holds.expire(book, hold) for hold in lapsed)
             await save(tx, book, None)
         self._telemetry.expired.inc(expired)
+        self._telemetry.money.booked(book.usage.new.values(), book.transfers)
         return len(lapsed)
 
     async def park(self, event: UsageEvent, reason: str) -> None:

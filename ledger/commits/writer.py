@@ -16,6 +16,7 @@ from ledger.commits.commands import Command
 from ledger.commits.commit import Committer, Delivery
 from ledger.store.base import StoreConflict, StoreError, again, is_at_fault
 from ledger.telemetry import Telemetry
+from runtime.bounded import Warnings
 from runtime.log import get_logger
 from schemas.bus.subjects import is_token
 from schemas.verbs.base import Done
@@ -27,8 +28,10 @@ EVENTS_BESIDE_COMMANDS_MAX = 100
 WAITING_MAX = 20_000  # commands that wait; beyond it they are turned away
 COMMAND_AGE_MAX_S = 5.0  # whoever sent an older command has given it up
 RETRY_PAUSE_S = 0.2
+PROBE_S = 1.0
 
 _logger = get_logger("ledger.writer")
+_away = Warnings(_logger, "the database does not answer")
 
 
 class _Waiting(Struct, frozen=True, eq=False):
@@ -53,6 +56,7 @@ class Writer:
         self._renewals: list[tuple[set[str], Callable[[Any], None]]] = []
         self._errands: deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
+        self._probed = 0.0
         self._closing = False
 
     @property
@@ -101,13 +105,39 @@ class Writer:
                 if self._closing:
                     return
                 self._wake.clear()
-                await self._wake.wait()
+                await self._something()
             try:
                 await self._step()
+                await self._probe()
             except StoreError as error:
-                _logger.warning("the database does not answer", error=str(error))
-                self._telemetry.failures.inc()
+                self._failed(error)
                 await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _something(self) -> None:
+        """Waits for work; after a commit that failed also for the time of the next probe."""
+        try:
+            async with asyncio.timeout(None if self.committer.writable else PROBE_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _failed(self, error: StoreError) -> None:
+        _away.say("", error=str(error))
+        self._telemetry.failures.inc()
+        if is_at_fault(error) and self.committer.writable:
+            self.committer.writable = False
+            self._telemetry.writable.set(0)
+
+    async def _probe(self) -> None:
+        """After a commit that failed, one row each PROBE_S until it goes well: till then no call is served anyway."""
+        now = time.monotonic()
+        if self.committer.writable or now - self._probed < PROBE_S:
+            return
+        self._probed = now
+        await self.committer.probe()
+        self.committer.writable = True
+        self._telemetry.writable.set(1)
+        _logger.warning("the database takes writes again")
 
     async def _step(self) -> None:
         if self._commands or self._works:
@@ -119,6 +149,8 @@ class Writer:
             try:
                 result = await again(errand)
             except Exception as error:  # noqa: BLE001  the errand's sender hears of it
+                if isinstance(error, StoreError) and is_at_fault(error):
+                    self._failed(error)
                 if not future.done():
                     future.set_exception(error)
             else:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ledger.prices.offers import Offer
 from ledger.rules import limits
@@ -43,8 +43,11 @@ def authorise(book: Book, request: Authorise, digest: str) -> AuthoriseReply:
     if key is None or key.status != ACTIVE:
         return Refusal(Reason.UNKNOWN_KEY)
     existing = book.holds.get(request.request_id)
-    if existing is not None:
-        return _again(book, existing, request, key)
+    reply = _again(book, existing, request, key) if existing is not None else _anew(book, request, key)
+    return structs.replace(reply, key_id=key.id) if isinstance(reply, Refusal) else reply
+
+
+def _anew(book: Book, request: Authorise, key: Key) -> AuthoriseReply:
     wanted = (
         Further(request.model, request.prompt_max, request.limit, request.uplifts),
         *request.others[: CANDIDATES_MAX - 1],

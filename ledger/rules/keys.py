@@ -117,11 +117,12 @@ def credit(book: Book, request: Credit) -> Rows:
         return Rows(problem="the amount must be more than 0, and at most 2 billion USD")
     if bool(request.key_id) == bool(request.profile):
         return Rows(problem="name either a key or a profile")
+    revoked = False
     if request.key_id:
         key = book.keys.get(request.key_id)
         if key is None:
             return missing(f"key {request.key_id}")
-        account = book.accounts[key.account_id]
+        account, revoked = book.accounts[key.account_id], key.status == REVOKED
     else:
         if request.profile not in book.profiles:
             return missing(f"profile {request.profile}")
@@ -130,6 +131,8 @@ def credit(book: Book, request: Credit) -> Rows:
     if done is not None:
         if (done.credit, done.amount_nano) != (account.id, request.amount_nano):
             return Rows(problem="this request id was used for another credit")
+    elif revoked:
+        return Rows(problem=f"key {request.key_id} is revoked: nothing could be spent there")
     elif book.deposited_nano + request.amount_nano > DEPOSITS_MAX_NANO:
         return Rows(problem=_FULL)
     else:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -21,7 +22,18 @@ CACHE_KIB = 16_384
 # 64 MiB of log. Calls of many keys touch pages all over large tables, and the same ones again soon: the longer the log, the
 # more often a page is written to it before it is copied back once.
 WAL_CHECKPOINT_PAGES = 16_000
+WAL_CHECKPOINT_PAGES_MIN = 1_000  # 4 MiB
+WAL_DISK_SHARE = 16  # on a small disk the log takes this part of what is free, at the most
+WAL_PAGE_BYTES = 4_096 + 24  # of a page in the log, with its frame's head
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+# Of a file that cannot be opened: no wait makes a database of it. Anything else may pass, as a full disk does.
+_HOPELESS = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_AUTH,
+)
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
@@ -119,14 +131,24 @@ class SqliteStore:
     def __init__(self, path: Path, clock: Callable[[], int] | None = None) -> None:
         self._path = path
         self._clock = clock or (lambda: int(time.time() * 1000))
-        self._writer = self._connect()
+        self._writer = self._open()
         self.connected_since = time.monotonic()
         self._reader = SqliteReader(self._connect())
         self._down = False  # since the last commit
         self._lock = asyncio.Lock()
         self._commits = ThreadPoolExecutor(1, "ledger-commit")
 
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except StoreDown as error:
+            code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+            if code in _HOPELESS:
+                raise StoreError(str(error)) from error
+            raise
+
     def _connect(self) -> sqlite3.Connection:
+        pages = _wal_pages(self._path.parent)
         with _errors():
             connection = sqlite3.connect(
                 self._path,
@@ -140,7 +162,9 @@ class SqliteStore:
                 "synchronous = FULL",
                 "foreign_keys = ON",
                 f"cache_size = -{CACHE_KIB}",
-                f"wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}",
+                f"wal_autocheckpoint = {pages}",
+                # What a long reader made longer is given back once the log begins anew.
+                f"journal_size_limit = {pages * WAL_PAGE_BYTES}",
             ):
                 connection.execute(f"PRAGMA {pragma}")
         return connection
@@ -224,6 +248,16 @@ class SqliteStore:
             self._commits.shutdown(wait=True)
             self._reader._connection.close()  # noqa: SLF001  the reader is this store's own
             self._writer.close()
+
+
+def _wal_pages(folder: Path) -> int:
+    """After how many pages the log is copied back: few on a disk that has little room."""
+    try:
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError:
+        return WAL_CHECKPOINT_PAGES
+    pages = free_bytes // (WAL_DISK_SHARE * WAL_PAGE_BYTES)
+    return min(max(pages, WAL_CHECKPOINT_PAGES_MIN), WAL_CHECKPOINT_PAGES)
 
 
 def _statements(script: str) -> Iterable[str]:

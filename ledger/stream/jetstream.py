@@ -57,7 +57,6 @@ class StreamState(Struct):
 
 class _Settings(Struct):
     max_bytes: int = 0
-    num_replicas: int = 1
 
 
 class Stream(Struct):
@@ -111,7 +110,7 @@ async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
 
 
 async def ensure_streams(bus: Bus, replicas: int) -> None:
-    """Makes or updates both streams. Raises StreamProblem, BusError."""
+    """Makes both streams, if they are not there. Raises StreamProblem, BusError."""
     usage = {
         "name": USAGE_STREAM,
         "subjects": [USAGES],
@@ -152,18 +151,17 @@ async def ensure_streams(bus: Bus, replicas: int) -> None:
 
 
 async def make_stream(bus: Bus, config: dict[str, Any]) -> None:
-    """Makes or updates one stream. Raises StreamProblem, BusError."""
+    """Makes one stream, if it is not there. Raises StreamProblem, BusError.
+
+    One that is there stays as it is, since a ledger may not change a stream: whoever may can empty it by its limits.
+    """
     name = config["name"]
     try:
         await _ask(bus, f"STREAM.CREATE.{name}", config)
     except StreamProblem as problem:
         if problem.code != _NAME_IN_USE:
             raise
-        kept = _decode_stream(await _ask(bus, f"STREAM.INFO.{name}")).config.num_replicas
-        if kept > config["num_replicas"]:
-            # Never lower replicas: a ledger without that setting must not undo another's.
-            _logger.warning("a stream keeps its replicas", stream=name, replicas=kept)
-        await _ask(bus, f"STREAM.UPDATE.{name}", config | {"num_replicas": max(kept, config["num_replicas"])})
+        _logger.warning("a stream is not as this ledger would make it, and stays so", stream=name)
 
 
 _CONSUMER = {

@@ -1,19 +1,23 @@
-"""Owns what live workers say of themselves: the newest beat of each."""
+"""Owns what live workers say of themselves: the newest beat of each, as many as there is room for."""
 
 import time
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runtime.bus.bus import Message
 from schemas.bus.frames import Beat, decode_beat
+from schemas.bus.heard import NO_LISTS, Kept, Lists
 
 BEAT_AGE_MAX_S = 3.0
-WORKERS_MAX = 10_000
+WORKERS_MAX = 4096  # in all pools
+ACCOUNTS_MAX = 64  # of one beat that are kept
 
 
 class _Seen(Struct, frozen=True):
-    beat: Beat
+    beat: Beat  # without its lists
+    lists: Lists
+    digest: str  # of the full beat that they are of
     at: float
 
 
@@ -22,28 +26,47 @@ class Beats:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
+        self._kept = Kept()
+        self._swept = 0.0
 
     def on_beat(self, message: Message) -> None:
-        """Takes one beat; nonsense is ignored."""
+        """Takes one beat; nonsense is ignored, and so is what there is no room for."""
         try:
             beat = decode_beat(message.data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
-        if len(self._seen) < WORKERS_MAX or (beat.pool, beat.worker_id) in self._seen:
-            self._seen[beat.pool, beat.worker_id] = _Seen(self._in_full(beat), time.monotonic())
+        now = time.monotonic()
+        if now - self._swept >= BEAT_AGE_MAX_S:
+            self._sweep(now)
+        key = (beat.pool, beat.worker_id)
+        seen = self._seen.get(key)
+        if seen is None and len(self._seen) >= WORKERS_MAX:
+            return
+        lists, digest = self._lists(beat, seen, len(message.data))
+        brief = structs.replace(beat.without_lists(), accounts=beat.accounts[:ACCOUNTS_MAX])
+        self._seen[key] = _Seen(brief, lists, digest, now)
 
-    def _in_full(self, beat: Beat) -> Beat:
-        """A brief beat with what it stands for, as far as that was heard."""
-        seen = self._seen.get((beat.pool, beat.worker_id))
-        if not beat.brief or seen is None or seen.beat.digest != beat.digest:
-            return beat
-        return beat.with_lists(seen.beat)
+    def _lists(self, beat: Beat, seen: _Seen | None, count_bytes: int) -> tuple[Lists, str]:
+        """The lists that a beat has or stands for, as far as they were heard, and their digest."""
+        if beat.brief:
+            known = seen is not None and seen.digest == beat.digest
+            if seen is not None and not known:
+                self._kept.give_back(seen.lists)
+            return (seen.lists, seen.digest) if seen is not None and known else (NO_LISTS, "")
+        taken = self._kept.take(beat, count_bytes) or NO_LISTS
+        if seen is not None:
+            self._kept.give_back(seen.lists)
+        return taken, "" if taken is NO_LISTS else beat.digest
+
+    def _sweep(self, now: float) -> None:
+        self._swept = now
+        for key in [key for key, seen in self._seen.items() if seen.at < now - BEAT_AGE_MAX_S]:
+            self._kept.give_back(self._seen.pop(key).lists)
 
     def live(self) -> dict[str, list[Beat]]:
         """The beats of live workers, by pool."""
-        oldest = time.monotonic() - BEAT_AGE_MAX_S
-        self._seen = {key: seen for key, seen in self._seen.items() if seen.at >= oldest}
+        self._sweep(time.monotonic())
         live: dict[str, list[Beat]] = {}
         for seen in self._seen.values():
-            live.setdefault(seen.beat.pool, []).append(seen.beat)
+            live.setdefault(seen.beat.pool, []).append(seen.beat.with_lists(seen.lists.beat))
         return live

@@ -13,6 +13,7 @@ from schemas.verbs.base import Rows
 from schemas.verbs.pools import Inventory, InventoryReply, PoolsQuery
 
 MODELS_SHOWN_MAX = 64  # of one account, over all its workers
+_UNHEARD = {"state": "unknown", "inflight": 0, "capacity": 0, "misreported": 0}
 _BEST_FIRST = (AccountState.OK, AccountState.COOLING, AccountState.SPENT, AccountState.REFUSED)
 
 
@@ -74,14 +75,11 @@ def _has_ended(model: Model) -> bool:
 def accounts_of(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[str, Any]]:
     """The accounts of a pool by id, as all its workers see them together; `credit` is by account."""
     rows: dict[str, dict[str, Any]] = {
-        account_id: {"id": account_id, "state": "unknown", "credit_nano": left, "inflight": 0, "capacity": 0}
-        for account_id, left in credit.items()
+        account_id: {"id": account_id, "credit_nano": left} | _UNHEARD for account_id, left in credit.items()
     }
     for beat in beats:
         for one in beat.accounts:
-            row = rows.setdefault(
-                one.id, {"id": one.id, "state": "unknown", "credit_nano": None, "inflight": 0, "capacity": 0}
-            )
+            row = rows.setdefault(one.id, {"id": one.id, "credit_nano": None} | _UNHEARD)
             # One worker that can use an account is enough.
             if row["state"] == "unknown" or _BEST_FIRST.index(one.state) < _BEST_FIRST.index(row["state"]):
                 row |= {"state": one.state.value, "until": one.until, "reason": one.reason}
@@ -93,6 +91,7 @@ def accounts_of(beats: list[Beat], credit: dict[str, int | None]) -> list[dict[s
                 }
             row["inflight"] += one.inflight
             row["capacity"] += one.capacity
+            row["misreported"] += one.misreported
     out = _models_out(beats)
     return [rows[account_id] | {"models": out.get(account_id, [])} for account_id in sorted(rows)]
 

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict
 
 from ledger.rules.keys import missing
 from ledger.rules.rows import USAGE_BLOCK, Hold, UsageRow, row_of
 from ledger.store.base import Row, Store
 from ledger.store.queries import CALLS, CALLS_OF_KEY, NEWEST_CALL, RECEIPT
 from ledger.verbs.base import Read, Services
+from ledger.verbs.call_rows import BILL_WIDTH, call_row
 from ledger.verbs.keys import PAGE_MAX, key, key_of
+from ledger.verbs.story import story
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs import usage as verbs
 from schemas.verbs.base import Rows
@@ -20,7 +21,6 @@ from schemas.verbs.usage import GenerationQuery, GenerationReply, UsageQuery
 _BLOCKS_AT_ONCE = 256  # of the index of calls by key, in one query
 _tries = msgspec.json.Decoder(list[Any]).decode
 _names = msgspec.json.Decoder(list[str]).decode
-_BILL_WIDTH = len(UsageRow.__struct_fields__)
 
 
 async def usage(store: Store, query: UsageQuery) -> Rows:
@@ -36,7 +36,7 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
         rows = await CALLS.fetch(store, before=before, limit=limit)
     cursor = rows[-1][-1] if len(rows) == limit else 0
     return Rows(
-        tuple(call_row(row_of(UsageRow, row[:_BILL_WIDTH]), *row[_BILL_WIDTH:-1]) for row in rows),
+        tuple(call_row(row_of(UsageRow, row[:BILL_WIDTH]), *row[BILL_WIDTH:-1]) for row in rows),
         cursor=cursor,
     )
 
@@ -60,45 +60,13 @@ async def _usage_of(store: Store, key_id: str, before: int, limit: int) -> list[
     return found
 
 
-def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> dict[str, Any]:
-    """A call as commands and receipts show it: tokens in OpenAI's two sums and by class, money, price row, times."""
-    used = bill.usage
-    return {
-        "request_id": bill.request_id,
-        "key_id": bill.key_id,
-        "model": bill.model,
-        "provider": bill.provider,
-        "pool": bill.pool,
-        "outcome": bill.outcome,
-        "known": bill.known,
-        "prompt_tokens": used.prompt,
-        "cached_tokens": used.cached + used.cached_audio,
-        "cache_write_tokens": used.cache_write + used.cache_write_long,
-        "completion_tokens": used.completion,
-        "reasoning_tokens": used.reasoning,
-        "tokens": asdict(used),
-        "list_nano": bill.list_nano,
-        "rate": rate,
-        "billed_nano": bill.billed_nano,
-        "uncollected_nano": bill.uncollected_nano,
-        "price_ref": price_ref,
-        "price": msgspec.json.decode(price) if price else None,
-        "uplifts": msgspec.json.decode(bill.uplifts),
-        "attempts": bill.attempt,
-        "queued_ms": bill.queued_ms,
-        "first_byte_ms": bill.first_byte_ms,
-        "duration_ms": bill.duration_ms,
-        "created": bill.created_ms // 1000,
-    }
-
-
 async def receipt(store: Store, key_id: str, request_id: str) -> dict[str, Any] | None:
     """All about one ended call of a key; None if it has no such call."""
     rows = await RECEIPT.fetch(store, request_id=request_id)
-    hold = row_of(Hold, rows[0][_BILL_WIDTH:-4]) if rows else None
+    hold = row_of(Hold, rows[0][BILL_WIDTH:-4]) if rows else None
     if hold is None or hold.key_id != key_id:
         return None
-    bill = row_of(UsageRow, rows[0][:_BILL_WIDTH])
+    bill = row_of(UsageRow, rows[0][:BILL_WIDTH])
     upstream, rate, price_ref, price = rows[0][-4:]
     return {
         **call_row(bill, rate, price_ref, price),
@@ -126,5 +94,11 @@ async def _generation(services: Services, request: GenerationQuery) -> Generatio
     )
 
 
-USAGE = Read(verb=verbs.USAGE, answer=lambda services, request: usage(services.store, request))
+async def _usage(services: Services, request: UsageQuery) -> Rows:
+    if request.request_id:
+        return await story(services.store, request.request_id)
+    return await usage(services.store, request)
+
+
+USAGE = Read(verb=verbs.USAGE, answer=_usage)
 GENERATION = Read(verb=verbs.GENERATION, answer=_generation)

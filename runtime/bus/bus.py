@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from runtime.bus.client import (
     Subscription,
     tls_context,
 )
+from runtime.bus.identity import SEED_BYTES, Identity
 from runtime.bus.messages import (
     BusDenied,
     BusDown,
@@ -83,8 +85,9 @@ _decode_ack = msgspec.json.Decoder(_Ack).decode
 class Bus:
     """One connection of one role. All methods belong to the event loop that made it."""
 
-    def __init__(self, role: Role, on_closed: Callable[[], None]) -> None:
+    def __init__(self, role: Role, on_closed: Callable[[], None], identity: Identity | None = None) -> None:
         self.role = role
+        self.id = identity.id if identity is not None else new_id(role.value[0])
         self.connected_since = 0.0
         self.client = GuardedClient(self._went_down, self._has_room)
         self.client.on_handler_error = self._handler_failed
@@ -97,7 +100,9 @@ class Bus:
         self._on_closed = on_closed
         self._callbacks: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
-        self._waiting = Replies(f"{reply_prefix(role)}.{new_id()}.", self._loop)
+        self._identity = identity
+        self._inbox = f"{reply_prefix(role)}.{self.id}"
+        self._waiting = Replies(f"{self._inbox}.", self._loop)
         self._payload_max = 0
         self._room: asyncio.Event = asyncio.Event()
         self._quiet_until = 0.0
@@ -106,20 +111,20 @@ class Bus:
 
     @classmethod
     async def connect(
-        cls, settings: NatsSettings, role: Role, *, name: str, on_closed: Callable[[], None]
+        cls, settings: NatsSettings, role: Role, *, name: str, on_closed: Callable[[], None], pool: str = ""
     ) -> "Bus":
-        """Connects as a role; tries until it works or the task is cancelled.
+        """Connects as a role, that of one `pool` alone if there is a password for it; tries until it works or is cancelled.
 
         `on_closed` is called once if the connection ends for good (credentials refused): end the process there.
         Raises SettingsError when the credentials are missing or refused.
         """
-        password = settings.passwords.get(role.value, "")
+        user = of_pool if (of_pool := f"{role.value}.{pool}") in settings.passwords else role.value
+        password = settings.passwords.get(user, "")
         if settings.passwords and not password:
             raise SettingsError(f"[nats] credentials: there is no line for the role {role.value!r}")
-        bus = cls(role, on_closed)
-        connecting = asyncio.ensure_future(
-            bus._open(settings, role.value if password else None, password, name)
-        )
+        identity = Identity(user, password, secrets.token_bytes(SEED_BYTES)) if password else None
+        bus = cls(role, on_closed, identity)
+        connecting = asyncio.ensure_future(bus._open(settings, user if password else None, password, name))
         try:
             outcomes: set[asyncio.Future[Any]] = {connecting, bus._refused}
             await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
@@ -146,15 +151,18 @@ class Bus:
     async def _open(self, settings: NatsSettings, user: str | None, password: str, name: str) -> None:
         await self.client.connect(
             servers=[url.strip() for url in settings.url.split(",")],
+            # A server that signs users asks for a signature and is told no password; any other asks for the password.
             user=user,
             password=password or None,
+            user_jwt_cb=self._identity.token if self._identity is not None else None,
+            signature_cb=self._identity.prove if self._identity is not None else None,
             name=name,
             tls=tls_context(settings),
             error_cb=self._error,
             disconnected_cb=None,
             reconnected_cb=self._reconnected,
             closed_cb=self._closed,
-            inbox_prefix=reply_prefix(self.role),
+            inbox_prefix=self._inbox,
             **_OPTIONS,
         )
         self._came_up()
@@ -163,6 +171,11 @@ class Bus:
     def connected(self) -> bool:
         """Whether a message published now goes to a server that knows our subscriptions."""
         return self._up and self.client._status == Client.CONNECTED  # noqa: SLF001  a property call each is dear
+
+    @property
+    def signed(self) -> bool:
+        """Whether the server knows this connection by its id, and gives it what is its own and nothing else."""
+        return self._identity is not None and "nonce" in self.client._server_info  # noqa: SLF001  nats-py shows it nowhere else
 
     @property
     def payload_max_bytes(self) -> int:

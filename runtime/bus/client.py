@@ -227,7 +227,12 @@ class GuardedClient(Client):
         for future in self._pongs:
             future.cancel()
         self._on_down()
-        await super()._attempt_reconnect()
+        try:
+            await super()._attempt_reconnect()
+        except Exception as error:  # noqa: BLE001  nobody awaits this task: whoever greeted us was no server of NATS
+            self.on_handler_error(error)
+            self._reconnection_task = None  # this one: the close would cancel it before it has told the owner
+            await self.close()
 
     async def close(self) -> None:
         """Closes for good, whatever the connection was at."""

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from runtime.settings.aliases import read_aliases
 from runtime.settings.calls import CallSettings, read_calls
+from runtime.settings.edge import ConnectionSettings, read_connections
 from runtime.settings.models import catalogue
 from runtime.settings.origins import EVERY_ORIGIN, read_origins
 from runtime.settings.pools import (
@@ -26,6 +27,7 @@ from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role
 from schemas.catalogue.aliases import Alias
 from schemas.catalogue.model import Model
+from schemas.permissions import is_user
 
 __all__ = [
     "AccountSettings",
@@ -47,7 +49,7 @@ REPLICAS_MAX = 5  # what nats-server takes
 
 
 class NatsSettings(Struct, frozen=True, kw_only=True):
-    """Where NATS is (addresses with commas between) and the password of each role; none at all means no auth.
+    """Where NATS is (addresses with commas between) and the password of each role (or role and pool); none at all means no auth.
 
     An empty `url` lets `tokn up` start a server of its own. `ca`, `cert` and `key` are paths of PEM files. `replicas` is
     on how many servers of a cluster each stream is kept.
@@ -85,6 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 8000
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
     calls: CallSettings = CallSettings()
+    connections: ConnectionSettings = ConnectionSettings()
     cors_origins: tuple[str, ...] = (EVERY_ORIGIN,)  # of pages that may read what an edge answers
     keep_items: bool = True  # items of answers are kept for an hour, for references in later requests
     usage_cost: bool = False  # usage objects say what a call is billed, whether its caller asks or not
@@ -137,6 +140,7 @@ def load(
         port=edge.integer("port", 8000, least=0, most=65535) or 0,
         full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
         calls=read_calls(root.table("calls"), edge),
+        connections=read_connections(edge),
         cors_origins=read_origins(edge),
         keep_items=edge.boolean("keep_items", default=True),
         usage_cost=edge.boolean("usage_cost", default=False),
@@ -178,8 +182,11 @@ def _nats(table: Table, secrets: Secrets) -> NatsSettings:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) != 2 or words[0] not in {role.value for role in Role}:
-            raise table.problem("credentials", f"lines are `role password`; roles are {', '.join(Role)}")
+        if len(words) != 2 or not is_user(words[0]):
+            raise table.problem(
+                "credentials",
+                f"lines are `role password`; roles are {', '.join(Role)}, or worker.POOL and usage.POOL",
+            )
         passwords[words[0]] = words[1]
     if passwords and not url:
         raise table.problem("credentials", "stand without a url")
@@ -209,8 +216,11 @@ def redacted(settings: Settings, roles: tuple[Role, ...], *, credentials: bool, 
     pools = settings.pools
     if not credentials:
         pools = tuple(map(without_credentials, pools))
-    own = {role.value: settings.nats.passwords.get(role.value, "") for role in roles}
-    passwords = {role: password for role, password in own.items() if password}
+    passwords = {
+        user: password
+        for user, password in settings.nats.passwords.items()
+        if user.partition(".")[0] in roles and password
+    }
     return structs.replace(
         settings,
         pools=pools,

@@ -79,6 +79,7 @@ class Accept(Struct, frozen=True, array_like=True, tag="accept"):
     seq: int  # always 0
     worker_id: str
     v: int = VERSION
+    seal: bytes = b""  # of a job with parts: the key that they are sealed to (`runtime.sealing`)
 
 
 class Bounce(Struct, frozen=True, array_like=True, tag="bounce"):
@@ -170,12 +171,13 @@ class Credit(Struct, frozen=True, array_like=True, tag="credit"):
 
 
 class Part(Struct, frozen=True, array_like=True, tag="part"):
-    """Piece `index` of a large request body, from 0."""
+    """Piece `index` of a large request body, from 0; `sealed_by` is the key that sealed it, empty if none has."""
 
     request_id: str
     attempt: int
     index: int
     data: bytes
+    sealed_by: bytes = b""  # an edge of the last version seals none
 
 
 class Probe(Struct, frozen=True, array_like=True, tag="probe"):
@@ -266,6 +268,7 @@ class AccountBeat(Struct, frozen=True, array_like=True):
     listed_at: float = 0.0
     listed: int = 0
     list_error: str = ""
+    misreported: int = 0  # answers that said to have used more tokens than their calls were granted
 
 
 class Beat(Struct, frozen=True, array_like=True):

@@ -84,9 +84,10 @@ def ledger(name: str) -> str:
 LEDGERS = ledger("*")
 
 
-def frames(edge_id: str, request_id: str, attempt: int) -> str:
-    """The reply inbox of one attempt of one call."""
-    return f"_INBOX.{edge_id}.f.{request_id}.{attempt}"
+def frames(edge_id: str, request_id: str, attempt: int, secret: str = "") -> str:
+    """The reply inbox of one attempt of one call. With a secret only who has seen the job can name it."""
+    inbox = f"_INBOX.{edge_id}.f.{request_id}.{attempt}"
+    return f"{inbox}.{secret}" if secret else inbox
 
 
 def frames_all(edge_id: str) -> str:
@@ -97,20 +98,25 @@ def frames_all(edge_id: str) -> str:
 def parse_frames(subject: str) -> tuple[str, int] | None:
     """Request id and attempt of a frame's subject; None if it is not one."""
     parts = subject.split(".")
-    if len(parts) != 5 or parts[0] != "_INBOX" or parts[2] != "f" or not parts[4].isdecimal():
+    if not 5 <= len(parts) <= 6 or parts[0] != "_INBOX" or parts[2] != "f" or not parts[4].isdecimal():
         return None
     return parts[3], int(parts[4])
+
+
+def edge_of(subject: str) -> str:
+    """The edge that a frame's subject belongs to."""
+    return subject.partition(".")[2].partition(".")[0]
 
 
 def is_frames_inbox(subject: str) -> bool:
     """Whether a job's reply subject is a frame inbox: a worker writes to nothing else."""
     parts = subject.split(".")
     return (
-        len(parts) == 5
+        5 <= len(parts) <= 6
         and parts[0] == "_INBOX"
         and parts[2] == "f"
         and parts[4].isdecimal()
-        and all(is_token(part) for part in (parts[1], parts[3]))
+        and all(is_token(part) for part in (parts[1], parts[3], *parts[5:]))
     )
 
 

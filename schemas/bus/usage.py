@@ -40,6 +40,7 @@ class Try(Struct, frozen=True, array_like=True):
     known: Known
     usage: TokenUsage
     uplifts: tuple[str, ...] = ()  # service tier and region that the provider said it used
+    reason: str = ""  # why it failed, for operators: the upstream's code and words
 
 
 class UsageEvent(Struct, frozen=True, array_like=True):

@@ -103,7 +103,7 @@ class Reason(StrEnum):
 class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit.
 
-    `model` is which of several models it is about.
+    `model` is which of several models it is about. `key_id` is the caller's, where the key lives.
     """
 
     reason: Reason
@@ -112,6 +112,7 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     required_nano: int = 0
     fitting_limit: int = 0
     model: str = ""
+    key_id: str = ""
 
 
 AuthoriseReply = Hold | Refusal

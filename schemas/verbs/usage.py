@@ -9,12 +9,16 @@ from schemas.verbs.base import Rows, Verb
 
 
 class UsageQuery(Struct, frozen=True, array_like=True):
-    """Asks for a page of calls, newest first; `before` is the cursor of the last page."""
+    """Asks for a page of calls, newest first; `before` is the cursor of the last page.
+
+    With a `request_id` it asks for all that the books have of that one call.
+    """
 
     v: int
     key_id: str = ""
     limit: int = 100
     before: int = 0
+    request_id: str = ""
 
 
 class GenerationQuery(Struct, frozen=True, array_like=True):

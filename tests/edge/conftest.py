@@ -11,6 +11,7 @@ import pytest
 
 from edge.app import Edge
 from edge.limits import LIMITS, Limits
+from runtime.settings.edge import ConnectionSettings
 from runtime.settings.settings import PoolSettings, Settings
 from schemas.bus.subjects import Role
 from tests.edge.stand_ins import ScriptedLedger, ScriptedWorker, connect, until
@@ -53,6 +54,7 @@ class Rig:
         self.cors_origins: tuple[str, ...] = ("*",)
         self.keep_items = True
         self.usage_cost = False
+        self.trusted_proxies: tuple[str, ...] = ()
 
     async def open(self, limits: Limits) -> None:
         """Starts everything with one worker."""
@@ -66,6 +68,7 @@ class Rig:
                 cors_origins=self.cors_origins,
                 keep_items=self.keep_items,
                 usage_cost=self.usage_cost,
+                connections=ConnectionSettings(trusted_proxies=self.trusted_proxies),
                 pools=(PoolSettings(name="sandbox", provider="sandbox"),),
             ),
             limits,
@@ -90,7 +93,9 @@ class Rig:
         """One more worker, on a connection of its own."""
         bus = await connect(self.nats, Role.WORKER)
         self.stack.push_async_callback(bus.close)
-        worker = ScriptedWorker(bus, pool=pool, models=models)
+        jobs = await connect(self.nats, Role.USAGE)
+        self.stack.push_async_callback(jobs.close)
+        worker = ScriptedWorker(bus, jobs, pool=pool, models=models)
         self.stack.push_async_callback(worker.close)
         self.workers.append(await worker.open())
         return worker

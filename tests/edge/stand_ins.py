@@ -124,7 +124,7 @@ class ScriptedLedger:
             return Done(self.reattempt_ok)
         if verb is AUTHORISE:
             return self._authorise(request) if known else Refusal(Reason.UNKNOWN_KEY)
-        return Done()
+        return Done(ok=self.writes)
 
     def _authorise(self, request: Authorise) -> Hold | Refusal:
         if self.refusal is not None:
@@ -291,10 +291,11 @@ class ScriptedWorker:
     """Takes the jobs of one pool and runs `script` for each."""
 
     def __init__(
-        self, bus: Bus, *, pool: str = "sandbox", models: tuple[str, ...] = ("tokn-sandbox",)
+        self, bus: Bus, jobs: Bus, *, pool: str = "sandbox", models: tuple[str, ...] = ("tokn-sandbox",)
     ) -> None:
         self.bus = bus
-        self.id = subjects.new_id("w-")
+        self.jobs = jobs
+        self.id = bus.id
         self.pool = pool
         self.models = models
         self.gone: tuple[str, ...] = ()
@@ -321,7 +322,7 @@ class ScriptedWorker:
 
     async def take_jobs(self) -> None:
         """Joins the queue group."""
-        self._jobs = await self.bus.subscribe(subjects.pool(self.pool), self._on_job, subjects.WORKERS_QUEUE)
+        self._jobs = await self.jobs.subscribe(subjects.pool(self.pool), self._on_job, subjects.WORKERS_QUEUE)
 
     async def leave_jobs(self) -> None:
         """Leaves the queue group, as a full worker does."""

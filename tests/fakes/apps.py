@@ -11,8 +11,8 @@ from edge.budget import Budget
 from edge.calls.candidates import Offer
 from edge.calls.relay import Relay
 from edge.calls.roster import Roster
-from edge.http.connection import CONNECTION
 from edge.http.cors import Cors
+from edge.http.link import CONNECTION
 from edge.limits import LIMITS
 from edge.routes import ROUTES
 from edge.routes.endpoint import Backing, Load, router
@@ -34,6 +34,9 @@ KEY = keys.generate()
 class _Connection:
     def on_hangup(self, callback: object) -> None:
         """Never hangs up."""
+
+    def known(self) -> None:
+        """Has a place of its own."""
 
     def unframed(self, scope: object) -> None:
         """Speaks HTTP/1.1."""
@@ -88,6 +91,8 @@ class GrantingBooks(Books):
 
 
 class _Bus:
+    id = "edge"
+    signed = False
     connected = True
     connected_since = float("inf")  # just now: nobody is given up yet
 
@@ -113,7 +118,7 @@ class App:
         roster, self.budget = Roster(3), Budget(2**30)
         catalogue = Catalogue(books, LIMITS)
         if relay is None:  # no call gets that far
-            relay = Relay(None, books, roster, self.budget, LIMITS)
+            relay = Relay(_Bus(), books, roster, self.budget, LIMITS)
         admission = Admission(
             ledger=books,
             catalogue=catalogue,

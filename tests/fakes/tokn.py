@@ -1,5 +1,6 @@
 """Owns a real `tokn up` for tests: starts it, reads what it prints, runs commands on it, and leaves no process behind."""
 
+import contextlib
 import json
 import os
 import re
@@ -304,7 +305,11 @@ def process_name(process: psutil.Process) -> str:
 
 def memory_bytes(processes: list[psutil.Process]) -> int:
     """Memory of some processes together: shared pages count once (PSS)."""
-    return sum(int(process.memory_full_info().pss) for process in processes)
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since they were listed
+            total += int(process.memory_full_info().pss)
+    return total
 
 
 def shell_words(line: str) -> list[str]:

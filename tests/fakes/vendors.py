@@ -12,7 +12,7 @@ from tests.fakes.openai import Received, Reply, chunk, event
 
 RATE = Decimal("0.6137")  # at which an exact price is seldom a whole number of nano-dollars
 CALL = "call_0123456789"
-LIMIT = 300
+LIMIT = 500
 FUNCTION = {"name": "weather", "parameters": {"type": "object"}}
 SAID = {"refusal": None, "reasoning_content": "Look it up."}
 # What no other vendor than OpenAI is sent.

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import nats
 import pytest
 from nats.js.api import StreamConfig
 
 from runtime.bus.bus import Bus, Message
+from runtime.sealing import Writer
 from runtime.settings.calls import IDLE_S
 from runtime.settings.settings import AccountSettings, CallSettings, PoolSettings, Settings
 from schemas.bus import subjects
@@ -114,7 +114,7 @@ def job(content: dict[str, Any] | bytes, /, *, request_id: str = "", **more: Any
         "include_cost": False,
         "limit": 4_096,
         "write_limit": False,
-        "prompt_max": 1_000,
+        "prompt_max": 1_000_000,
         "text_bytes": 40,
         "choices": 1,
         "hold_list_nano": 1_000_000,
@@ -202,7 +202,7 @@ class Answered:
             self.worker_id = frame.worker_id
             assert message.reply == subjects.control(frame.worker_id)
             self._tell()
-            self._edge.send_parts(self)
+            self._edge.send_parts(self, frame)
         if self.credit:
             self.give_credit()
         if isinstance(frame, End | Failed):
@@ -234,12 +234,13 @@ class Answered:
 class Edge:
     """The edge's half of the protocol, as a script."""
 
-    def __init__(self, bus: Bus, edge_id: str) -> None:
+    def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.edge_id = edge_id
+        self.edge_id = bus.id
         self.calls: dict[tuple[str, int], Answered] = {}
         self.beats: list[Beat] = []
         self.bodies: dict[str, list[bytes]] = {}
+        self.seals = True
 
     async def start(self) -> None:
         """Listens to frames and beats."""
@@ -263,10 +264,17 @@ class Edge:
         """Offers a job and waits for its last frame."""
         return await self.offer(call, pool).end()
 
-    def send_parts(self, answered: Answered) -> None:
-        """The parts of a body that did not travel in its job."""
-        for index, data in enumerate(self.bodies.get(answered.job.request_id, [])):
-            answered.control(Part(answered.job.request_id, answered.job.attempt, index, data))
+    def send_parts(self, answered: Answered, accept: Accept) -> None:
+        """The parts of a body that did not travel in its job: sealed as the accept asks, but by an edge of the last version."""
+        job = answered.job
+        pieces = self.bodies.get(job.request_id, [])
+        seal = Writer(accept.seal) if pieces and self.seals else None
+        for index, data in enumerate(pieces):
+            part = Part(job.request_id, job.attempt, index, data)
+            if seal is not None:
+                sealed = seal.seal(f"{job.request_id}.{job.attempt}", index, data)
+                part = msgspec.structs.replace(part, data=sealed, sealed_by=seal.public)
+            answered.control(part)
 
 
 class Ledger:
@@ -280,7 +288,7 @@ class Ledger:
 
     async def start(self, server: NatsServer, bus: Bus) -> Any:
         """Makes the streams as an administrator, answers verbs as a ledger. The client, to be closed."""
-        client = await nats.connect(server.admin_url)
+        client, _ = await server.client("admin")
         jetstream = client.jetstream()
         await jetstream.add_stream(StreamConfig(name=subjects.USAGE_STREAM, subjects=[subjects.USAGES]))
         await client.subscribe(subjects.USAGES, cb=self._on_usage)
@@ -346,9 +354,10 @@ async def rig(
     grace_s: float = 5.0,
     idle_s: float = IDLE_S,
     credit_nano: dict[str, int | None] | None = None,
+    signed: bool = True,
 ) -> AsyncIterator[Rig]:
     """A bus, a ledger, an edge and a worker for these pools, started; stopped in order afterwards."""
-    with NatsServer(folder) as server:
+    with NatsServer(folder, signed=signed) as server:
         loop = asyncio.get_running_loop()
         closed = loop.create_future()
         buses = [
@@ -358,7 +367,7 @@ async def rig(
         ledger = Ledger()
         ledger.credit_nano = credit_nano or {}
         admin = await ledger.start(server, buses[1])
-        edge = Edge(buses[0], "e1")
+        edge = Edge(buses[0])
         await edge.start()
         made = Rig(server, edge, ledger)
         configured = settings(server, pools, models, CallSettings(idle_s=idle_s, grace_s=grace_s))

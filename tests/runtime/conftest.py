@@ -18,7 +18,7 @@ def pytest_asyncio_loop_factories(config, item):
 @pytest.fixture(scope="module")
 def server():
     """A nats-server that runs for a module; tests that hurt it leave it running."""
-    with NatsServer() as running:
+    with NatsServer(signed=False) as running:
         yield running
 
 

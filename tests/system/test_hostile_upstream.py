@@ -32,9 +32,8 @@ LIES = {
 }
 
 
-@pytest.mark.uncollected("the upstream reports a billion tokens")
 async def test_usage_that_lies(tokn, upstream):
-    """Whatever an upstream reports, a call costs at least nothing and at most its hold, and the books balance."""
+    """Whatever an upstream reports, a call costs at most its hold, a lie our estimate, nobody sees it, the books balance."""
     key_id = tokn.key_id()
     async with session() as client:
         with opened(tokn.data) as books:
@@ -54,11 +53,18 @@ async def test_usage_that_lies(tokn, upstream):
                     spent_nano = before_nano - balance(books, key_id)[0]
                     assert 0 <= spent_nano <= hold_nano, (name, stream)
                     if name == "above-the-hold":
-                        assert spent_nano == hold_nano
+                        assert 0 < spent_nano < hold_nano
+                        assert str(10**9) not in repr((seen.chunks, seen.body))
                     if seen.complete:
                         assert spent_nano > 0, (name, stream)
+    await asyncio.to_thread(wait_for, lambda: misreported(tokn) == 2, 20, "the account is noted")
     audit = await asyncio.to_thread(tokn.audit)
     assert audit["ok"] is True, audit
+
+
+def misreported(tokn: Tokn) -> int:
+    """How many answers of the first pool said to have used more than was granted."""
+    return sum(account["misreported"] for pool in tokn.rows("pools") for account in pool["accounts"])
 
 
 BROKEN = {

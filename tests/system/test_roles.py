@@ -7,7 +7,6 @@ import json
 import nats
 import pytest
 
-from runtime.settings.settings import NatsSettings
 from schemas.bus.subjects import Role
 from tests.fakes.caller import until
 from tests.fakes.nats import NatsServer
@@ -18,9 +17,13 @@ pytestmark = pytest.mark.system
 PUBLISH = {
     "pool.openai": {"edge"},
     "worker.w1": {"edge"},
-    "beat.openai.w1": {"worker"},
+    "beat.openai.w1": set(),
+    "beat.openai.OWN": {"worker"},
+    "beat.other.OWN": {"worker"},
     "usage.openai": {"usage"},
+    "usage.other": {"usage"},
     "_INBOX.e1.f.c1.1": {"worker"},
+    "_INBOX.e1.f.c1.1.s": {"worker"},
     "_INBOX.edge.r.x": {"ledger"},
     "_INBOX.worker.r.x": {"ledger"},
     "_INBOX.ledger.r.x": {"ledger"},
@@ -44,6 +47,11 @@ PUBLISH = {
     "ledger.audit": {"command"},
     "ledger.no_such_verb": set(),
     "$JS.API.STREAM.CREATE.USAGE": {"ledger"},
+    "$JS.API.STREAM.UPDATE.USAGE": set(),
+    "$JS.API.STREAM.UPDATE.KV_thoughts": set(),
+    "$JS.API.STREAM.UPDATE.KV_items": set(),
+    "$JS.API.STREAM.RESTORE.USAGE": set(),
+    "$JS.API.STREAM.SNAPSHOT.USAGE": set(),
     "$JS.API.STREAM.DELETE.USAGE": set(),
     "$JS.API.STREAM.PURGE.USAGE": set(),
     "$JS.API.STREAM.MSG.DELETE.USAGE": set(),
@@ -61,33 +69,71 @@ PUBLISH = {
 }
 SUBSCRIBE = {
     ("pool.openai", ""): set(),
-    ("pool.openai", "workers"): {"worker"},
+    ("pool.openai", "workers"): {"usage"},
+    ("pool.openai", "others"): set(),
+    ("pool.other", "workers"): {"usage"},
+    ("pool.other", ""): set(),
     ("pool.>", ""): set(),
     # Not ("pool.>", "workers"): nats-server lets a role that may queue on `pool.*` in, and then either subscription gets
     # a job. It hears nothing that `pool.*` would not, since a pool's name is one token.
-    ("worker.w1", ""): {"worker"},
+    ("worker.w1", ""): set(),
+    ("worker.*", ""): set(),
+    ("worker.OWN", ""): {"worker"},
     ("beat.>", ""): {"edge", "ledger"},
     ("usage.>", ""): set(),
     ("ledger.authorise", ""): set(),
     ("ledger.authorise", "ledger"): {"ledger"},
-    ("_INBOX.e1.f.>", ""): {"edge"},
-    ("_INBOX.edge.r.>", ""): {"edge"},
-    ("_INBOX.worker.r.>", ""): {"worker"},
+    ("_INBOX.e1.f.>", ""): set(),
+    ("_INBOX.*.f.>", ""): set(),
+    ("_INBOX.OWN.f.>", ""): {"edge"},
+    ("_INBOX.edge.r.>", ""): set(),
+    ("_INBOX.edge.r.e1.>", ""): set(),
+    ("_INBOX.edge.r.OWN.>", ""): {"edge"},
+    ("_INBOX.worker.r.>", ""): set(),
+    ("_INBOX.worker.r.OWN.>", ""): {"worker"},
     ("_INBOX.ledger.r.>", ""): {"ledger"},
-    ("_INBOX.command.r.>", ""): {"command"},
+    ("_INBOX.command.r.>", ""): set(),
+    ("_INBOX.command.r.OWN.>", ""): {"command"},
     ("_INBOX.usage.r.>", ""): {"usage"},
     (">", ""): set(),
     ("_INBOX.>", ""): set(),
     ("$JS.>", ""): set(),
 }
 # A subject that each subscription above would hear.
-HEARD = {"pool.>": "pool.openai", "beat.>": "beat.openai.w1", "usage.>": "usage.openai", ">": "worker.w9"}
+HEARD = {
+    "pool.>": "pool.openai",
+    "worker.*": "worker.w2",
+    "_INBOX.*.f.>": "_INBOX.e2.f.x",
+    "beat.>": "beat.openai.w1",
+    "usage.>": "usage.openai",
+    ">": "worker.w9",
+}
 
 
-@pytest.fixture(scope="module")
-def server():
+# What else a server without signed users lets a role do: it cannot tell one of a role from another.
+LOOSE_PUBLISH = {"beat.openai.w1": {"worker"}}
+LOOSE_SUBSCRIBE = {
+    ("worker.w1", ""): {"worker"},
+    ("worker.*", ""): {"worker"},
+    ("_INBOX.e1.f.>", ""): {"edge"},
+    ("_INBOX.*.f.>", ""): {"edge"},
+    ("_INBOX.edge.r.e1.>", ""): {"edge"},
+}
+
+
+USERS = [*(role.value for role in Role), "worker.openai", "usage.openai"]
+
+
+def may(user: str, subject: str, roles: set[str]) -> bool:
+    """Whether the table lets a user; one of one pool may what its role may, but for what is of another pool."""
+    role, _, pool = user.partition(".")
+    return role in roles and not (pool and ".other" in subject)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["signed", "passwords"])
+def server(request):
     """A nats-server with tokn's roles."""
-    with NatsServer() as running:
+    with NatsServer(signed=request.param) as running:
         yield running
 
 
@@ -103,55 +149,53 @@ async def settled(client: nats.aio.client.Client) -> None:
 
 @contextlib.asynccontextmanager
 async def connection(server: NatsServer, name: str):
-    """A bare client of one role, or of the server's admin."""
-    if name == "admin":
-        client = await nats.connect(server.admin_url, error_cb=quiet)
-    else:
-        settings: NatsSettings = server.settings()
-        client = await nats.connect(
-            server.url, user=name, password=settings.passwords[name], error_cb=quiet, inbox_prefix="_INBOX.x"
-        )
+    """A bare client of one role, or of the server's admin, and its id."""
+    client, own = await server.client(name, error_cb=quiet, inbox_prefix="_INBOX.x")
     try:
-        yield client
+        yield client, own
     finally:
         await client.close()
 
 
-@pytest.mark.parametrize("role", [role.value for role in Role])
+@pytest.mark.parametrize("role", USERS)
 async def test_what_a_role_may_say(server, role):
     """Of every kind of subject, exactly what the table names arrives; everything else is dropped by the server."""
     arrived: set[str] = set()
+    allowed = PUBLISH if server.signed else PUBLISH | LOOSE_PUBLISH
 
     async def hear(message):
-        arrived.add(message.subject)
+        arrived.add(message.subject.replace(own, "OWN"))
 
-    async with connection(server, "admin") as admin, connection(server, role) as client:
+    async with connection(server, "admin") as (admin, _), connection(server, role) as (client, own):
         await admin.subscribe(">", cb=hear)
         await settled(admin)
         for subject in PUBLISH:
-            await client.publish(subject, b"x")
+            await client.publish(subject.replace("OWN", own), b"x")
             await settled(client)
         await admin.publish("the.end", b"")
         while "the.end" not in arrived:
             await asyncio.sleep(0.01)
-    assert arrived & PUBLISH.keys() == {subject for subject, roles in PUBLISH.items() if role in roles}
+    assert arrived & PUBLISH.keys() == {
+        subject for subject, roles in allowed.items() if may(role, subject, roles)
+    }
 
 
-@pytest.mark.parametrize("role", [role.value for role in Role])
+@pytest.mark.parametrize("role", USERS)
 async def test_what_a_role_may_hear(server, role):
     """Of every kind of subscription, exactly what the table names hears anything."""
-    expected = {pair for pair, roles in SUBSCRIBE.items() if role in roles}
+    allowed = SUBSCRIBE if server.signed else SUBSCRIBE | LOOSE_SUBSCRIBE
+    expected = {pair for pair, roles in allowed.items() if may(role, pair[0], roles)}
     heard: set[tuple[str, str]] = set()
-    async with connection(server, "admin") as admin, connection(server, role) as client:
+    async with connection(server, "admin") as (admin, _), connection(server, role) as (client, own):
         for pair in SUBSCRIBE:
 
             async def hear(_, pair=pair):
                 heard.add(pair)
 
-            await client.subscribe(pair[0], queue=pair[1], cb=hear)
+            await client.subscribe(pair[0].replace("OWN", own), queue=pair[1], cb=hear)
         await settled(client)
         for subject in {HEARD.get(subject, subject.replace(".>", ".x")) for subject, _ in SUBSCRIBE}:
-            await admin.publish(subject, b"x")
+            await admin.publish(subject.replace("OWN", own), b"x")
         await settled(admin)
         await settled(client)
         await until(lambda: heard >= expected, 20, f"{role} hears what it may")

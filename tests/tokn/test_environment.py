@@ -4,6 +4,8 @@ import pytest
 
 from runtime.catalogue.presets import presets
 from runtime.settings.pools import environment_pools
+from tests.fakes.tokn import ROOT
+from tokn import settings
 from tokn.settings import plain_environment, worker_environment
 from tokn.up import pool_lines
 
@@ -32,3 +34,9 @@ def test_a_start_says_which_variable_made_which_pool() -> None:
         "Pool nvidia: made by NVIDIA_API_KEY; it sells nothing without [[models]] and their prices",
     ]
     assert pool_lines(environment_pools({}, credentials=False)) == []
+
+
+def test_every_variable_that_a_child_gets_is_documented() -> None:
+    """The page names each variable that children get of the environment."""
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert not [name for name in (*settings._PLAIN, *settings._NETWORK) if f"`{name.upper()}`" not in page]

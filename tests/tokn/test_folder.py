@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,22 @@ def test_secrets_are_made_once_and_kept(tmp_path):
     again.close()
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
     assert (tmp_path / "data" / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_role_that_came_later_gets_a_password(tmp_path):
+    """A folder of an earlier version keeps its pepper and its passwords, and gets those that it lacks, once."""
+    folder = Folder(tmp_path)
+    folder.open()
+    path = tmp_path / "secrets.json"
+    path.write_text(json.dumps({"passwords": {"edge": "kept", "usage": ""}, "pepper": "the pepper"}))
+    made = folder.secrets()
+    assert made.pepper == "the pepper"
+    assert made.passwords["edge"] == "kept"
+    assert set(made.passwords) == {role.value for role in Role}
+    assert all(made.passwords.values())
+    assert folder.secrets() == made
+    assert path.stat().st_mode & 0o077 == 0
+    folder.close()
 
 
 def test_damaged_secrets_are_refused(tmp_path):

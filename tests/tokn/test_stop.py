@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from runtime.settings.edge import ConnectionSettings
 from runtime.settings.settings import CallSettings, load
 from tokn.folder import Folder
 from tokn.up import STOP_S, Up
@@ -18,12 +19,14 @@ EDGE_LAST_S, WORKER_LAST_S = (
 )  # what each takes at most for its last errands, once the calls have ended
 
 
-@pytest.mark.parametrize("grace_s", [0.0, 25.0, 7_200.0])
-def test_up_waits_for_the_grace_of_those_that_have_calls(tmp_path, monkeypatch, grace_s):
+@pytest.mark.parametrize(("grace_s", "drain_s"), [(0.0, 0.0), (25.0, 600.0), (7_200.0, 0.0)])
+def test_up_waits_for_the_grace_of_those_that_have_calls(tmp_path, monkeypatch, grace_s, drain_s):
     """`tokn up` kills neither edge nor worker before calls had their grace and the last errands their time; others are quick."""
     monkeypatch.chdir(tmp_path)
     settings = structs.replace(
-        load(None, credentials=False, environment={}), calls=CallSettings(grace_s=grace_s)
+        load(None, credentials=False, environment={}),
+        calls=CallSettings(grace_s=grace_s),
+        connections=ConnectionSettings(drain_s=drain_s),
     )
     folder = Folder(tmp_path / "data")
     folder.open()
@@ -32,7 +35,7 @@ def test_up_waits_for_the_grace_of_those_that_have_calls(tmp_path, monkeypatch, 
         stop_s = {name: deployment._service(name).stop_s for name in ("edge", "worker", "ledger")}
     finally:
         folder.close()
-    assert stop_s["edge"] > grace_s + EDGE_LAST_S
+    assert stop_s["edge"] > drain_s + grace_s + EDGE_LAST_S
     assert stop_s["worker"] > grace_s + WORKER_LAST_S
     assert stop_s["ledger"] == STOP_S["ledger"] < 60
 
@@ -44,7 +47,11 @@ def test_compose_waits_for_the_grace_of_its_configuration():
     serving_s = sum(
         int(count) * UNITS_S[unit] for count, unit in re.findall(r"(\d+)([hms])", periods["serving"])
     )
-    assert serving_s > CallSettings().grace_s + STOP_S["worker"]
+    (drain_s,) = re.findall(
+        r"^drain_s = (\d+)$", (COMPOSE.parent / "deploy/tokn.toml").read_text(), re.MULTILINE
+    )
+    assert int(drain_s) == 5
+    assert serving_s > int(drain_s) + CallSettings().grace_s + STOP_S["worker"]
     for name in ("x-worker: &worker", "  edge:"):
         assert f"\n{name}\n  {'  ' * name.startswith(' ')}<<: *serving\n" in text, name
     assert "grace_s" not in (COMPOSE.parent / "deploy" / "tokn.toml").read_text()

@@ -79,6 +79,43 @@ async def test_configuration_error_ends_everything(supervisor):
     assert supervisor.exit_code == 3
 
 
+async def test_keeper_that_fails_ends_everything_with_a_code(supervisor):
+    """Without its keeper a child would never come back: whatever ends one ends all, and the code says that it failed."""
+    told: list[int] = []
+
+    def change():
+        told.append(1)
+        if len(told) > 1:
+            raise ValueError("broken")
+
+    supervisor._on_change = change
+    await supervisor.start(program("raise SystemExit(1)"))
+    await asyncio.wait_for(supervisor.ended.wait(), 30)
+    assert supervisor.exit_code == 1
+    await asyncio.wait_for(supervisor.stop("child"), 10)
+    assert not supervisor.children
+
+
+async def test_child_that_cannot_be_started_is_tried_again(supervisor, monkeypatch):
+    """A start that fails for any reason of the system, before or after the fork, is followed by another."""
+    monkeypatch.setattr(supervising, "PAUSE_MAX_S", 0.01)
+    await supervisor.start(program(SLEEP))
+    killed = supervisor.children["child"].pid
+    problems = [OSError(24, "too many files"), subprocess.SubprocessError("in preexec_fn")]
+    start = supervising.Child.start
+
+    async def fail_first(*arguments):
+        if problems:
+            raise problems.pop()
+        return await start(*arguments)
+
+    monkeypatch.setattr(supervising.Child, "start", fail_first)
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: supervisor.children["child"].pid != killed)
+    assert not problems
+    assert not supervisor.ended.is_set()
+
+
 async def test_child_that_ignores_sigterm_is_killed(supervisor, tmp_path):
     """A child that does not end in its time is killed; a frozen one is woken to end."""
     ready = tmp_path / "ready"

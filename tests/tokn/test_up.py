@@ -274,6 +274,28 @@ def test_schema_is_printed_without_a_database():
     assert done.returncode == 0, done.stderr
     assert "CREATE TABLE" in done.stdout
     assert "playground_credits_usd" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_revoked_key_takes_no_credit(deployment):
+    """Money is not put where nobody could spend it: exit code 1, and the balance is as before."""
+    made = deployment.row("key", "create", "--balance", "1")
+    deployment.row("key", "revoke", made["id"])
+    done = deployment.run("credit", made["id"], "10")
+    assert (done.returncode, "revoked" in done.stderr) == (1, True)
+    assert deployment.balance(made["id"])["posted_nano"] == 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    "words", [["key", "show"], ["key", "revoke"], ["balance"], ["credit"], ["usage", "--key"]]
+)
+def test_a_key_in_place_of_its_id_is_not_said_back(deployment, words):
+    """A command that wants an id and gets the key itself says so, and repeats no part of it."""
+    more = ["5"] if words == ["credit"] else []
+    done = deployment.run(*words, deployment.key, *more)
+    assert done.returncode == 2
+    assert "tokn key list" in " ".join((done.stdout + done.stderr).replace("│", "").split())
+    assert deployment.key[5:12] not in done.stdout + done.stderr
 
 
 def test_playground_credit(deployment):

@@ -81,6 +81,7 @@ def serving(upstream: Upstream, *accounts: AccountSettings, family: Any = None) 
         worker_id="w",
         control="worker.w",
         bus=None,
+        jobs=None,
         family=family or OpenAI(),
         upstream=upstream,
         accounts=Accounts(made),

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import msgspec
-import nats
 import pytest
 
 from runtime.bus.bus import Bus, BusTimeout, NoResponders
@@ -51,7 +50,7 @@ async def test_full_worker_leaves_and_comes_back() -> None:
         other = await Bus.connect(
             made.server.settings(Role.EDGE), Role.EDGE, name="e9", on_closed=lambda: None
         )
-        inbox = subjects.frames("e9", "rnobody", 1)
+        inbox = subjects.frames(other.id, "rnobody", 1)
         await other.subscribe(inbox, lambda message: nobody.append(message.no_responders))
         await until(lambda: _offered(other, inbox, nobody), "no responders")
         await other.close()
@@ -90,9 +89,11 @@ async def test_a_job_in_a_dialect_of_a_newer_edge_is_left_to_others() -> None:
         assert len(fake.received) == len(made.ledger.events) == 1
 
 
-async def test_large_bodies_travel_in_parts() -> None:
-    """A body in parts reaches the upstream whole, whatever their order."""
+@pytest.mark.parametrize("seals", [True, False], ids=["sealed", "of the last version"])
+async def test_large_bodies_travel_in_parts(seals: bool) -> None:
+    """A body in parts reaches the upstream whole, sealed to this worker, or as an edge of the last version sends it."""
     async with FakeOpenAI() as fake, rig(pool(account(fake.base_url))) as made:
+        made.edge.seals = seals
         body = json.dumps(BODY | {"x": "\u65e5" * 1_000_000}).encode()
         pieces = [body[at : at + FRAME_BYTES_MAX] for at in range(0, len(body), FRAME_BYTES_MAX)]
         call = job(BODY, body=b"", body_bytes=len(body), parts=len(pieces))
@@ -162,7 +163,7 @@ async def test_nats_restart_in_the_middle_of_a_stream() -> None:
 
 async def _stored(made: Any, call: Any) -> Any:
     # The stub subscribes without JetStream, so what was published while it reconnected may only be in the stream.
-    client = await nats.connect(made.server.admin_url)
+    client, _ = await made.server.client("admin")
     try:
         jetstream = client.jetstream()
         state = (await jetstream.stream_info(subjects.USAGE_STREAM)).state
@@ -187,7 +188,7 @@ async def test_edge_gone() -> None:
         bus = await Bus.connect(
             made.server.settings(Role.EDGE), Role.EDGE, name="dies", on_closed=lambda: None
         )
-        edge = Edge(bus, "e2")
+        edge = Edge(bus)
         await edge.start()
         answered = edge.offer(call := job(STREAM))
         await until(lambda: answered.data, "the first word")
@@ -210,15 +211,15 @@ async def test_edge_that_comes_back() -> None:
         bus = await Bus.connect(
             made.server.settings(Role.EDGE), Role.EDGE, name="away", on_closed=lambda: None
         )
-        edge = Edge(bus, "e3")
-        subscription = await bus.subscribe(subjects.frames_all("e3"), edge._on_frame)
+        edge = Edge(bus)
+        subscription = await bus.subscribe(subjects.frames_all(bus.id), edge._on_frame)
         answered = edge.offer(job(STREAM))
         await until(lambda: b"one" in answered.data, "the first word")
         await subscription.unsubscribe()
         await bus.flush(2)
         gate.set()
         await until(lambda: fake.received[0].written == len(events), "the rest")
-        await bus.subscribe(subjects.frames_all("e3"), edge._on_frame)
+        await bus.subscribe(subjects.frames_all(bus.id), edge._on_frame)
         await answered.end()
         assert isinstance(answered.last, End)
         assert not answered.gap
@@ -253,7 +254,7 @@ async def test_probe_is_answered() -> None:
         other = await Bus.connect(
             made.server.settings(Role.EDGE), Role.EDGE, name="e9", on_closed=lambda: None
         )
-        inbox = subjects.frames("e9", "probe", 0)
+        inbox = subjects.frames(other.id, "probe", 0)
         await other.subscribe(inbox, lambda message: heard.append(message.data))
         other.publish(subjects.control(answered.worker_id), encode(Probe()), inbox)
         await until(lambda: heard == [b""], "the answer")

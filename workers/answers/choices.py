@@ -12,7 +12,7 @@ from schemas.bus.usage import utf8_bytes
 from schemas.chat.usage_object import usage_object
 from schemas.dialects.blobs import Blob
 from schemas.money.pricing import NO_USAGE, TokenUsage
-from workers.answers.base import unreported
+from workers.answers.beliefs import believable
 from workers.answers.costs import cost
 
 encode = msgspec.json.Encoder().encode
@@ -232,8 +232,7 @@ class ChoicesAnswer(ABC):
         """Ends this exchange. Of the last one: the usage chunk if it was asked for, or the whole plain body."""
         del uplifts
         reply = self._reply
-        if usage is None:
-            usage = unreported(reply.job, self.output_bytes, reply.parts)
+        usage = believable(reply.job, usage, self.output_bytes, reply.parts)
         if reply.plain:
             states = sorted(self._choices.values(), key=lambda state: state.index)
             reply.choices[self._part] = [self._body(state) for state in states]

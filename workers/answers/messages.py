@@ -15,7 +15,7 @@ from schemas.dialects.messages.request import MESSAGES, Thinking
 from schemas.dialects.messages.usage import usage_totals, usage_whole
 from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
-from workers.answers.base import unreported
+from workers.answers.beliefs import believable
 from workers.answers.costs import cost
 
 _ID_PREFIX: Final = "msg_"
@@ -220,8 +220,7 @@ class MessagesAnswer:
         """The last two events with the usage of the whole call, or the message."""
         del uplifts
         job = self._job
-        if usage is None:
-            usage = unreported(job, self.output_bytes)
+        usage = believable(job, usage, self.output_bytes)
         billed = cost(job)
         opened = self.open()
         if not job.stream:

@@ -14,6 +14,7 @@ from schemas.bus.usage import estimate
 from schemas.embeddings.priced import ANSWER_BYTES_MAX
 from schemas.embeddings.request import BASE64, EMBEDDINGS
 from schemas.money.pricing import NO_USAGE, TokenUsage
+from workers.answers.beliefs import is_beyond
 from workers.answers.costs import cost
 
 _FLOAT_BYTES: Final = 4
@@ -87,8 +88,13 @@ class VectorsAnswer:
         return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, shown)
 
     def end(self, exchange: int, usage: TokenUsage | None) -> bytes:
-        """Ends an exchange: the whole body after the last of them, b"" before. Usage is estimated where it is None."""
-        self._ended[exchange] = self._estimate() if usage is None else usage
+        """Ends an exchange: the whole body after the last of them, b"" before.
+
+        Usage is estimated where it is None, or more than the call can have used.
+        """
+        if usage is None or is_beyond(self._job, usage):
+            usage = self._estimate()
+        self._ended[exchange] = usage
         if len(self._ended) < self._exchanges:
             return b""
         total = sum(self._ended.values(), NO_USAGE)

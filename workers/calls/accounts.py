@@ -7,9 +7,17 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import structs
 
+from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import AccountBeat, AccountState, ModelBeat
-from schemas.errors import WireError, saturated, unavailable, upstream_auth, upstream_denied
+from schemas.bus.frames import AccountBeat, AccountState, Job, ModelBeat
+from schemas.errors import (
+    WireError,
+    saturated,
+    unavailable,
+    upstream_auth,
+    upstream_denied,
+    upstream_failed,
+)
 from workers.calls.condition import GONE_RETRY_S, Condition, Seen, state_of, wait_s
 from workers.calls.listed import AccountList, Findings, Said, together
 from workers.providers.base import About, Action, Fault
@@ -19,7 +27,18 @@ MODELS_TOLD_MAX = 16  # of one account, in a beat
 REASON_CHARS_MAX = 200  # of one model, in a beat
 WHY_NOT_CHARS_MAX = 400  # of all accounts together: a beat has it for each model, and must fit a message
 _SECRET_CHARS_MIN = 4  # shorter ones would take ordinary words out
+MISREPORTS_BEFORE_COOLING = 3
+MISREPORTED_COOL_S = 60.0
 UNSETTLED_S = 3.0  # how long a finished call still counts: until the ledger's figure has it
+
+_MISREPORTED = Fault(
+    upstream_failed("The upstream provider counts tokens wrongly."),
+    Action.COOL,
+    cool_s=MISREPORTED_COOL_S,
+    about=About.ACCOUNT,
+    reason="it reports more tokens than its calls were granted",
+)
+_logger = get_logger("workers.accounts")
 
 
 class Account:
@@ -35,6 +54,7 @@ class Account:
         "inflight",
         "lacking",
         "list",
+        "misreports",
         "settings",
     )
 
@@ -45,6 +65,7 @@ class Account:
             reason = "its api_key is empty: set it and restart the worker"
             self.condition.close(AccountState.REFUSED, math.inf, reason)
         self.inflight = 0
+        self.misreports = 0
         self.credit_nano = settings.credit_nano  # the ledger's figure follows
         self.list = AccountList()
         self.lacking: frozenset[str] = frozenset()  # the upstream models that its own list takes from it
@@ -155,6 +176,23 @@ class Account:
         else:
             condition.close(state_of(fault), now + wait_s(fault), fault.reason or fault.error.message)
 
+    def misreported(self, job: Job, now: float) -> None:
+        """An answer said to have used more tokens than its call was granted: the bill is our estimate.
+
+        One is a note for operators. After each MISREPORTS_BEFORE_COOLING the account is left alone for a while.
+        """
+        self.misreports += 1
+        if self.misreports.bit_count() == 1:  # the first, the second, the fourth, the eighth…
+            _logger.warning(
+                "an account reports more tokens than a call was granted: such calls are billed by our estimate",
+                account=self.settings.id,
+                model=job.upstream,
+                request_id=job.request_id,
+                so_far=self.misreports,
+            )
+        if self.misreports % MISREPORTS_BEFORE_COOLING == 0:
+            self.failed(_MISREPORTED, job.upstream, job.scope, now)
+
     def confirmed_gone(self, upstream: str, now: float) -> None:
         """It is proven that the provider no longer has this model for this account."""
         self._model(upstream).close(AccountState.GONE, now + GONE_RETRY_S, _GONE)
@@ -188,16 +226,20 @@ class Account:
 
     def scrubbed(self, fault: Fault) -> Fault:
         """The same fault, with this account's own secrets taken out of its message."""
-        message = fault.error.message
-        for secret in self._secrets:
-            message = message.replace(secret, "[redacted]")
+        message = self.without_secrets(fault.error.message)
         if message == fault.error.message:
             return fault
         return structs.replace(fault, error=structs.replace(fault.error, message=message))
 
+    def without_secrets(self, text: str) -> str:
+        """A text with this account's own secrets taken out."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
     def beat(self, now: float) -> AccountBeat:
         """How it looks from outside."""
-        state, reason = self._told(now)
+        state, reason = self.told(now)
         until = self.condition.until if state is AccountState.COOLING else 0.0
         models = self._out(now)
         return AccountBeat(
@@ -212,9 +254,11 @@ class Account:
             listed_at=self.list.findings.read_at,
             listed=self.list.findings.listed,
             list_error=self.list.error,
+            misreported=self.misreports,
         )
 
-    def _told(self, now: float) -> tuple[AccountState, str]:
+    def told(self, now: float) -> tuple[AccountState, str]:
+        """Its state for all calls, and why; of one that is open, what some key's calls have met."""
         if not self.usable(now) and self.condition.state is AccountState.OK:
             return AccountState.SPENT, "its credit does not cover what is in flight"
         seen = self.condition.told(now)
@@ -232,7 +276,7 @@ class Account:
 
     def why_not(self, upstream: str, now: float) -> str:
         """Why it does not serve a model."""
-        state, reason = self._told(now)
+        state, reason = self.told(now)
         if state is AccountState.OK and (model := self._models.get(upstream)) is not None:
             state, reason = model.state, f"for this model: {model.reason}"
         if state is AccountState.OK and upstream in self.lacking:

@@ -20,6 +20,7 @@ def usage_event(
     stream_begun: bool,
     began: float,
     first_byte_at: float | None,
+    queued_ms: int,
 ) -> UsageEvent:
     """The event of an attempt that ends now. Times are time.monotonic().
 
@@ -42,7 +43,7 @@ def usage_event(
         usage=tries.usage if billed else NO_USAGE,
         uplifts=tries.uplifts if billed else (),
         tries=tuple(tries.made),
-        queued_ms=max(0, wall_ms - duration_ms - job.published_ms),
+        queued_ms=queued_ms,
         first_byte_ms=int((first_byte_at - began) * 1000) if first_byte_at is not None else 0,
         duration_ms=duration_ms,
         finished_ms=wall_ms,

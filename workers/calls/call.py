@@ -8,6 +8,7 @@ from msgspec import structs
 
 from runtime.log import get_logger
 from schemas.bus.frames import FRAME_BYTES_MAX, Job
+from schemas.bus.subjects import edge_of
 from schemas.bus.usage import Outcome, UsageEvent
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import (
@@ -20,7 +21,7 @@ from schemas.errors import (
     upstream_timeout,
 )
 from workers.answers import costs
-from workers.calls import items, thoughts
+from workers.calls import items, thoughts, told
 from workers.calls.accounts import Account
 from workers.calls.bill import billed_nano, usage_event
 from workers.calls.delivery import Delivery
@@ -36,6 +37,7 @@ from workers.providers.base import (
     Forgetful,
     RefusedError,
 )
+from workers.providers.said import NOTHING
 
 TRIES_MAX = 3  # at upstreams, for one exchange
 DRAIN_S = 60.0  # how long an abandoned answer is read on, where the provider bills all of it anyway
@@ -89,6 +91,9 @@ class Call:
         self._tries = Tries(job)
         self._first_account: Account | None = account
         self._began = time.monotonic()
+        self._queued_ms = serving.clocks.queued_ms(
+            edge_of(reply), job.published_ms, time.time_ns() // 1_000_000
+        )
         self._phase = _Phase.NEW
         self._stop: Stop | None = None
         self._left = False  # the edge has said that nobody waits for this attempt
@@ -99,7 +104,7 @@ class Call:
 
     def start(self) -> asyncio.Task[None]:
         """Accepts, and runs the call to its end."""
-        self.frames.accept(self._serving.worker_id)
+        self.frames.accept(self._serving.worker_id, self.parts.seal if self.parts is not None else b"")
         self.task = asyncio.create_task(self._run())
         return self.task
 
@@ -233,21 +238,31 @@ class Call:
         try:
             request = exchange.request(account.settings)
         except AccountError as error:
+            told.warn(self.job, self._serving.pool, account, (error.fault, NOTHING, 0))
             return error.fault
         fault: Fault | None = HUNG_UP  # unless told otherwise below
         try:
             fault = await self._delivery.ask(exchange, request, account)
         finally:
+            caller_left, words = self._stop in _CALLER_LEFT, self._delivery.said
+            failed = None if fault is HUNG_UP and caller_left else fault
             self._tries.record(
                 exchange,
                 account_id=account.settings.id,
                 status=self._delivery.status,
                 fault=fault,
                 exchanges=exchanges,
-                caller_left=self._stop in _CALLER_LEFT,
+                caller_left=caller_left,
+                reason=told.reason(failed, words, account),
             )
+            made = self._tries.made[-1]
+            self._serving.counts.tried(made.account, made.upstream, made.outcome, made.status)
             if fault is not None:
                 self._delivery.hang_up()
+            if self._tries.misreported:
+                account.misreported(self.job, time.monotonic())
+            if failed is not None:
+                told.warn(self.job, self._serving.pool, account, (failed, words, made.status))
         return fault
 
     async def _settle(self, *, complete: bool) -> None:
@@ -297,6 +312,7 @@ class Call:
             stream_begun=self.job.stream and self._delivery.answered,
             began=self._began,
             first_byte_at=self._delivery.first_byte_at,
+            queued_ms=self._queued_ms,
         )
 
 

@@ -107,7 +107,7 @@ class Calls:
         elif isinstance(control, Cancel):
             call.stop(Stop.CANCELLED)
         elif call.parts is not None:
-            call.parts.add(control.index, control.data)
+            call.parts.add(control)
 
     def _consumed(self, control: Credit | Cancel) -> None:
         # An edge that knows nothing of a finished call any more has had all of it.

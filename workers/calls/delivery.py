@@ -8,9 +8,11 @@ from schemas.bus.usage import estimate_tokens
 from schemas.errors import upstream_failed, upstream_timeout
 from schemas.money.pricing import TokenUsage
 from workers.answers import costs, terminal
+from workers.answers.beliefs import is_beyond
 from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
+from workers.providers import said
 from workers.providers.base import About, Action, Exchange, Fault, Laborious, Yielding, heads
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
@@ -37,6 +39,7 @@ class Delivery:
         "_costed",
         "_earlier_bytes",
         "_frames",
+        "_job",
         "_keeps",
         "_serving",
         "_stream",
@@ -45,12 +48,14 @@ class Delivery:
         "ending",
         "first_byte_at",
         "rest",
+        "said",
         "status",
         "waiting_since",
     )
 
     def __init__(self, serving: Serving, job: Job, frames: FrameWriter) -> None:
         self._serving = serving
+        self._job = job
         self._stream = job.stream
         self._keeps = job.keeps
         self._terminal = terminal(job.dialect)
@@ -64,6 +69,7 @@ class Delivery:
         self.rest = b""  # what is left for the end frame
         self.ending = b""  # where items are kept: the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
+        self.said = said.NOTHING  # by its upstream, if it has failed
 
     def overdue(self, now: float) -> bool:
         """Whether a stream's upstream has sent nothing for too long, not even a keep-alive."""
@@ -72,7 +78,7 @@ class Delivery:
 
     async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
         """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""
-        self.status = 0
+        self.status, self.said = 0, said.NOTHING
         self.waiting_since = time.monotonic()
         try:
             answer = self._answer = await self._serving.upstream.open(request)
@@ -81,16 +87,20 @@ class Delivery:
             if not 200 <= answer.status < 300:
                 answer, body = await self._yielded(exchange, answer)
             if not 200 <= answer.status < 300:
+                self.said = said.said(answer.headers, body)
                 return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
             if heads(exchange):
                 exchange.head(answer.headers)
             fault = await (self._streamed if self._stream else self._whole)(exchange, answer)
         except UpstreamError as error:
+            self.said = said.Said(message=str(error))
             return _upstream_fault(error)
         finally:
             self.waiting_since = None
         if fault is None:
             self._earlier_bytes += exchange.output_bytes
+        else:
+            self.said = said.said(answer.headers)
         return fault
 
     async def _yielded(self, exchange: Exchange, answer: UpstreamAnswer) -> tuple[UpstreamAnswer, bytes]:
@@ -123,7 +133,8 @@ class Delivery:
                 return exchange.fault
             if exchange.usage is not None and _is_news(exchange.usage, usage):
                 usage = exchange.usage
-                frames.early_usage(usage)
+                if not is_beyond(self._job, usage):
+                    frames.early_usage(usage)
             self.waiting_since = time.monotonic()
 
     def _kept_back(self, out: bytes) -> bytes:

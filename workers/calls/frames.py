@@ -106,9 +106,9 @@ class FrameWriter:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def accept(self, worker_id: str) -> None:
-        """The first frame."""
-        self._send(Accept(self._next(), worker_id))
+    def accept(self, worker_id: str, seal: bytes = b"") -> None:
+        """The first frame, with the key that the body's parts are to be sealed to."""
+        self._send(Accept(self._next(), worker_id, seal=seal))
 
     def data(self, data: bytes) -> None:
         """Bytes for the caller, in as few frames as their size allows."""

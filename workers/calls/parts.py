@@ -2,7 +2,8 @@
 
 import asyncio
 
-from schemas.bus.frames import FRAME_BYTES_MAX, REQUEST_BYTES_MAX, Job
+from runtime.sealing import Reader
+from schemas.bus.frames import FRAME_BYTES_MAX, REQUEST_BYTES_MAX, Job, Part
 from schemas.errors import WireError, unavailable
 
 PARTS_MAX = REQUEST_BYTES_MAX // FRAME_BYTES_MAX * 2
@@ -24,6 +25,8 @@ class Parts:
     """Collects the parts of one body, in any order, each once. Memory is bounded by what the job announced."""
 
     def __init__(self, job: Job) -> None:
+        self._name = f"{job.request_id}.{job.attempt}"
+        self._reader = Reader()
         self._count = job.parts
         self._bytes = job.body_bytes
         self._pieces: dict[int, bytes] = {}
@@ -35,9 +38,20 @@ class Parts:
         """Whether a job's announcement is within bounds."""
         return job.parts == 0 or (0 < job.parts <= PARTS_MAX and 0 < job.body_bytes <= REQUEST_BYTES_MAX)
 
-    def add(self, index: int, data: bytes) -> None:
-        """One part. What does not fit the announcement is dropped; `whole` then fails."""
-        if not 0 <= index < self._count or index in self._pieces or self._size + len(data) > self._bytes:
+    @property
+    def seal(self) -> bytes:
+        """The key that this body's parts are to be sealed to."""
+        return self._reader.public
+
+    def add(self, part: Part) -> None:
+        """One part. What does not fit the announcement or cannot be opened is dropped; `whole` then fails."""
+        index = part.index
+        if not 0 <= index < self._count or index in self._pieces:
+            return
+        data: bytes | None = part.data
+        if part.sealed_by:
+            data = self._reader.open(part.sealed_by, self._name, index, part.data)
+        if data is None or self._size + len(data) > self._bytes:
             return
         self._pieces[index] = data
         self._size += len(data)

@@ -8,6 +8,7 @@ from runtime.bus.bus import Bus
 from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
+from workers.calls.clocks import Clocks
 from workers.calls.items import Keeper
 from workers.calls.leases import Leases
 from workers.calls.usage_events import UsagePublisher
@@ -24,6 +25,9 @@ class Counts(Struct):
     failed: int = 0
     cancelled: int = 0
     invalid_jobs: int = 0
+    tries: dict[tuple[str, str, str, str], int] = field(
+        default_factory=dict
+    )  # by account, upstream model, outcome and status
 
     def ended(self, outcome: Outcome) -> None:
         """One more call has ended."""
@@ -34,6 +38,11 @@ class Counts(Struct):
         else:
             self.failed += 1
 
+    def tried(self, account: str, upstream: str, outcome: str, status: int) -> None:
+        """One more call of an upstream has ended. Accounts and models are the settings', so there is an end to them."""
+        name = (account, upstream, outcome, f"{status // 100}xx" if status else "none")
+        self.tries[name] = self.tries.get(name, 0) + 1
+
 
 class Serving(Struct):
     """One pool as a worker serves it."""
@@ -43,6 +52,7 @@ class Serving(Struct):
     worker_id: str
     control: str  # our control subject: the reply of every frame
     bus: Bus
+    jobs: Bus  # of the role that takes them, which hears nothing else of the pool
     family: Family
     upstream: Upstream
     accounts: Accounts
@@ -52,6 +62,7 @@ class Serving(Struct):
     counts: Counts
     idle_s: float  # how long the upstream of a stream may send nothing; a plain answer has the call's whole deadline
     leases: Leases = field(default_factory=Leases)
+    clocks: Clocks = field(default_factory=Clocks)
 
     def successor(self, model: Model, now: float) -> str | None:
         """What to use in place of a model that is gone: what its row names, if this pool serves it; an operator's word as it is."""

@@ -4,6 +4,7 @@ from schemas.bus.frames import Job
 from schemas.bus.usage import Known, Outcome, Try, estimate, estimate_tokens
 from schemas.errors import upstream_timeout
 from schemas.money.pricing import NO_USAGE, TokenUsage
+from workers.answers.beliefs import believable, is_beyond
 from workers.providers.base import Action, Exchange, Fault, heads
 
 HUNG_UP = Fault(upstream_timeout(), Action.STOP, unbilled=False)  # what a stop leaves behind
@@ -21,13 +22,14 @@ def _came_to_nothing(exchange: Exchange, fault: Fault | None) -> bool:
 class Tries:
     """The tries of one attempt, in order. Billed are those with usage: of each exchange its last try, if any."""
 
-    __slots__ = ("_job", "_served", "made", "refused", "tier_unsaid")
+    __slots__ = ("_job", "_served", "made", "misreported", "refused", "tier_unsaid")
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []
         self.made: list[Try] = []
         self.refused = False  # by the last of them, as the caller's own fault
+        self.misreported = False  # the last of them reported more tokens than it can have used
         self.tier_unsaid = False  # of what served last: it broke off before its provider told tier or region
 
     def resolved(self, job: Job) -> None:
@@ -59,8 +61,13 @@ class Tries:
         fault: Fault | None,
         exchanges: int,
         caller_left: bool,
+        reason: str = "",
     ) -> None:
-        """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job."""
+        """One more try has ended: with an HTTP status (0 for none), as one of so many exchanges of the job.
+
+        `reason` is for operators: why it failed.
+        """
+        self.misreported = False
         usage, known = self._usage(exchange, status, fault, exchanges, caller_left=caller_left)
         self.refused = fault is not None and fault.action is Action.STOP and fault.unbilled
         outcome = Outcome.OK if fault is None else Outcome.FAILED
@@ -75,6 +82,7 @@ class Tries:
                 known=known,
                 usage=usage,
                 uplifts=exchange.uplifts,
+                reason=reason,
             )
         )
         if usage is not NO_USAGE and not _came_to_nothing(exchange, fault):
@@ -86,17 +94,20 @@ class Tries:
     def _usage(
         self, exchange: Exchange, status: int, fault: Fault | None, exchanges: int, *, caller_left: bool
     ) -> tuple[TokenUsage, Known]:
-        if exchange.finished and exchange.usage is not None:
+        job, told = self._job, exchange.usage
+        if told is not None and is_beyond(job, told, exchanges):
+            self.misreported = True
+            told = believable(job, told, exchange.output_bytes, exchanges)
+        if exchange.finished and told is not None:
             # Said by those alone whose answers may end uncounted. To ask for a protocol would cost each call 20 µs.
-            guessed = getattr(exchange, "unsure", False)
-            return exchange.usage, Known.ESTIMATED if guessed else Known.REPORTED
+            guessed = self.misreported or getattr(exchange, "unsure", False)
+            return told, Known.ESTIMATED if guessed else Known.REPORTED
         if fault is not None and fault.unbilled:
             return NO_USAGE, Known.ESTIMATED
-        job = self._job
         # The other prompts of a batch may have been longer than this one.
         prompt_left = max(job.prompt_max - sum(served.prompt for served, _, _ in self._served), 0)
         usage = estimate(
-            exchange.usage,
+            told,
             prompt_max=min(job.prompt_max // exchanges, prompt_left),
             text_bytes=job.text_bytes // exchanges,
             media_tokens=job.media_tokens // exchanges,

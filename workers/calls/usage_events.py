@@ -26,7 +26,7 @@ class UsagePublisher:
     """
 
     def __init__(self, bus: Bus, pool: str, worker_id: str) -> None:
-        self._bus = bus
+        self.bus = bus
         self._subject = subjects.usage(pool)
         self.worker_id = worker_id
         self._waiting: deque[tuple[UsageEvent, asyncio.Future[bool], float]] = deque()
@@ -116,7 +116,7 @@ class UsagePublisher:
         pause_s = RETRY_MIN_S
         while True:
             try:
-                await self._bus.js_publish(self._subject, data, msg_id, PUBLISH_TIMEOUT_S)
+                await self.bus.js_publish(self._subject, data, msg_id, PUBLISH_TIMEOUT_S)
             except PayloadTooLarge:
                 return False
             except Exception as error:  # any error: an event dropped here is a call that nobody pays for

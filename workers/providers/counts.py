@@ -3,13 +3,33 @@
 What the books refuse would be free, so no more is believed than they take.
 """
 
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
 from schemas.bus.usage import TOKENS_MAX, estimate, estimate_tokens, in_range
+from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 
 
 def is_count(tokens: int | None) -> bool:
     """Whether a figure can be one, or is not there."""
     return tokens is None or 0 <= tokens <= TOKENS_MAX
+
+
+def is_odd(raw: Raw) -> bool:
+    """Whether a usage object has a figure that is none: negative, or beyond all measure."""
+    try:
+        return _has_odd(msgspec.json.decode(raw))
+    except UNREADABLE:
+        return True
+
+
+def _has_odd(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_odd, value.values()))
+    return isinstance(value, int) and not 0 <= value <= TOKENS_MAX
 
 
 def believed(usage: TokenUsage) -> TokenUsage | None:

@@ -1,10 +1,11 @@
 """Owns HTTP to providers: one client, bounded connections, exact request paths, and what a failure proves."""
 
+import asyncio
 import io
 import socket
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Protocol
+from functools import lru_cache, partial
+from typing import Any, Protocol
 
 import yarl
 
@@ -14,11 +15,15 @@ from workers.upstream.request import UpstreamRequest
 
 with uncertified():  # calls go by a context of their own
     import aiohttp
+    from aiohttp.client_proto import ResponseHandler
 
 with without("pygments"):  # httpx probes for it, for a command line of its own, and loads rich with it
     import httpx
 
 CONNECTIONS_MAX = 2048
+INTERIM_ANSWERS_MAX = 16  # of 1xx, before the answer to one request
+HEADER_LINES_MAX = 128  # of an answer's head, or of what stands behind its body
+HEADER_LINE_BYTES_MAX = 8190
 CONNECT_S = 10.0  # DNS, TCP and TLS together
 KEEPALIVE_S = 15.0
 # While an upstream says nothing: networks on the way forget a silent connection after minutes.
@@ -30,6 +35,7 @@ _WHOLE_BYTES_MAX = 256 * 1024  # bodies up to this are written in one piece
 # What happened before any byte was sent, and what may have happened at any time: a server that hangs up on a reused
 # connection may have served the call.
 _UNSENT = (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL)
+_SWITCHES = 101  # to another protocol: the last answer on a connection, though it is below 200
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -120,11 +126,41 @@ def _unpacked(answer: HttpAnswer, encoding: str) -> UpstreamAnswer:
     return answer  # what it says cannot be read, but its status can
 
 
+class _Handler(ResponseHandler):
+    """One connection, on which a server may not send interim answers without end. Nobody waits for any of them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._interim = 0
+
+    def feed_data(
+        self, data: tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader], size: int = 0
+    ) -> None:
+        """Takes the head of an answer in; one of a lower status than 200 only counts."""
+        if not 100 <= data[0].code < 200 or data[0].code == _SWITCHES:
+            self._interim = 0
+            super().feed_data(data, size)
+            return
+        self._interim += 1
+        if self._interim > INTERIM_ANSWERS_MAX and self.transport is not None:
+            self.set_exception(aiohttp.ServerDisconnectedError("interim answers without end"))
+            self.transport.abort()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections with the handler above."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        made: partial[Any] = partial(_Handler, self._loop)
+        self._factory = made  # there is no setting for it
+
+
 class HttpUpstream:
     """The one HTTP client of a worker process: no proxies from the environment, no cookies, no redirects."""
 
     def __init__(self) -> None:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=CONNECTIONS_MAX,
             keepalive_timeout=KEEPALIVE_S,
             ttl_dns_cache=60,
@@ -138,6 +174,9 @@ class HttpUpstream:
             timeout=aiohttp.ClientTimeout(connect=CONNECT_S, sock_connect=CONNECT_S),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             auto_decompress=False,
+            max_line_size=HEADER_LINE_BYTES_MAX,
+            max_field_size=HEADER_LINE_BYTES_MAX,
+            max_headers=HEADER_LINES_MAX,
             read_bufsize=_READ_BUFFER_BYTES,
             trust_env=False,
         )

@@ -81,6 +81,9 @@ CALLS = _page(
         _usage.c.seq.desc()
     )
 )
+# Of one call the bill and every attempt that was our cost.
+ATTEMPTS = _call.where(_usage.c.request_id == bindparam("request_id")).order_by(_usage.c.slot)
+HOLD = select(*_columns(rows.Hold, _holds)).where(_holds.c.request_id == bindparam("request_id"))
 NEWEST_CALL = select(func.coalesce(func.max(_usage.c.seq), _constant(0)))
 
 

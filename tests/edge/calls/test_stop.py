@@ -9,6 +9,7 @@ import pytest
 
 from edge.app import Edge, serve
 from edge.limits import LIMITS, Limits
+from runtime.settings.edge import ConnectionSettings
 from runtime.settings.settings import CallSettings, Settings, SettingsError
 from schemas.bus.subjects import Role
 from tests.edge.conftest import FAST, Rig
@@ -57,9 +58,14 @@ async def test_an_edge_follows_the_figures_of_its_configuration(
     stop = asyncio.Event()
     stop.set()
     calls = CallSettings(idle_s=1, total_s=33, grace_s=4)
-    await serve(Settings(nats=nats.settings(Role.EDGE), port=0, calls=calls, full_wait_s=1.5), stop)
+    rests = ConnectionSettings(drain_s=0.01, keep_alive_s=620)
+    settings = Settings(
+        nats=nats.settings(Role.EDGE), port=0, calls=calls, connections=rests, full_wait_s=1.5
+    )
+    await serve(settings, stop)
     (limits,) = made
     assert (limits.call_s, limits.grace_s, limits.full_wait_s) == (33, 4, 1.5)
+    assert (limits.drain_s, limits.keep_alive_s) == (0.01, 620)
 
 
 async def test_stop_finishes_calls(rig: Rig) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.edge.conftest import FAST, Rig
+from tests.edge.stand_ins import until
 from tests.fakes.ticks import Ticks
 
 SHAPES = {
@@ -148,10 +149,17 @@ async def test_expect_continue_and_keep_alive(rig: Rig) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, connections=5, requests=2)], indirect=True)
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(FAST, connections=5, requests=5)], indirect=True)
 async def test_too_many_connections_and_requests(rig: Rig) -> None:
-    """Beyond the bounds, connections and requests are refused with a 503 in OpenAI's shape, and room comes back."""
+    """Beyond the bounds, connections and requests are refused with a 503 in OpenAI's shape, and room comes back.
+
+    A connection gives way to a new one only while it has no request of a key.
+    """
     held = [await asyncio.open_connection("127.0.0.1", rig.edge.port) for _ in range(5)]
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+    for _, writer in held:
+        writer.write(head + b"Authorization: Bearer %s\r\n\r\n{" % rig.ledger.key.encode())
+    await until(lambda: rig.edge.places.working == 5)
     answer = await say(rig, b"")
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b'"type":"service_unavailable_error"' in answer
@@ -161,10 +169,10 @@ async def test_too_many_connections_and_requests(rig: Rig) -> None:
         if (await rig.http.get("/healthz")).status_code == 200:
             break
         await asyncio.sleep(0.02)
-    rig.edge.load.requests += 2
+    rig.edge.load.requests += 5
     answer = await rig.http.get("/v1/models")
     assert answer.status_code == 503
-    rig.edge.load.requests -= 2
+    rig.edge.load.requests -= 5
 
 
 async def test_request_ids_are_fresh(rig: Rig) -> None:

@@ -145,6 +145,20 @@ async def test_health_readiness_metrics(rig: Rig) -> None:
     assert (await rig.http.get("/healthz")).status_code == 200
 
 
+async def test_not_ready_while_the_books_take_no_writes(rig: Rig) -> None:
+    """A ledger that answers and cannot write makes no call, so its edges are not ready, and say why; then they are again."""
+    for writes, status in ((False, 503), (True, 200)):
+        rig.ledger.writes = writes
+        for _ in range(200):  # what the ledger said is kept for a moment
+            answer = await rig.http.get("/readyz")
+            if answer.status_code == status:
+                break
+            await asyncio.sleep(0.05)
+        assert answer.status_code == status
+        assert writes or "cannot write" in answer.json()["error"]["message"]
+        assert (await rig.http.get("/healthz")).status_code == 200
+
+
 async def test_not_ready_without_a_ledger(rig: Rig) -> None:
     """Without a ledger it is not ready, and still healthy."""
     await rig.ledger.leave()

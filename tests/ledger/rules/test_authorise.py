@@ -38,24 +38,27 @@ async def test_same_request_same_answer(books: Books) -> None:
 
 async def test_ended_request_is_refused(books: Books) -> None:
     """A request id whose hold has ended never gets another, nor does another key's or model's."""
-    await books.key()
-    await books.key("other")
+    key_id = await books.key()
+    other = await books.key("other")
     hold = await books.hold("r1")
-    assert await books.authorise("r1", "other") == Refusal(Reason.ENDED)
-    assert await books.authorise("r1", model="gpt-4o-mini") == Refusal(Reason.ENDED)
+    assert await books.authorise("r1", "other") == Refusal(Reason.ENDED, key_id=other)
+    assert await books.authorise("r1", model="gpt-4o-mini") == Refusal(Reason.ENDED, key_id=key_id)
     await books.release(hold)
-    assert await books.authorise("r1") == Refusal(Reason.ENDED)
+    assert await books.authorise("r1") == Refusal(Reason.ENDED, key_id=key_id)
 
 
 async def test_refusals(books: Books) -> None:
-    """Unknown and revoked keys, unknown models, providers that the key may not use, and a backlog."""
+    """Unknown and revoked keys, unknown models, providers that the key may not use, and a backlog.
+
+    A refusal names the key, if it lives.
+    """
     key_id = await books.key()
-    await books.key("narrow", providers=("anthropic", "gemini"))
+    narrow = await books.key("narrow", providers=("anthropic", "gemini"))
     assert await books.authorise("r1", "nobody") == Refusal(Reason.UNKNOWN_KEY)
-    assert await books.authorise("r1", model="gpt-4") == Refusal(Reason.UNKNOWN_MODEL)
-    assert await books.authorise("r1", "narrow") == Refusal(Reason.PROVIDER_DENIED)
+    assert await books.authorise("r1", model="gpt-4") == Refusal(Reason.UNKNOWN_MODEL, key_id=key_id)
+    assert await books.authorise("r1", "narrow") == Refusal(Reason.PROVIDER_DENIED, key_id=narrow)
     books.committer.backlog = True
-    assert await books.authorise("r1") == Refusal(Reason.BACKLOG)
+    assert await books.authorise("r1") == Refusal(Reason.BACKLOG, key_id=key_id)
     books.committer.backlog = False
     await books.revoke(key_id)
     assert await books.authorise("r1") == Refusal(Reason.UNKNOWN_KEY)

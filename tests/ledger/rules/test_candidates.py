@@ -222,9 +222,9 @@ async def test_what_a_key_may_not_use_is_skipped(store: Store, clock: Clock) -> 
     await books.settle(report("r1", "other", 1, 0))
     assert (await books.usage(narrow))[0]["model"] == "other"
     denied = await books.do(ask("r2", "dear", "gone", key="narrow"))
-    assert denied == Refusal(Reason.PROVIDER_DENIED, model="dear")
+    assert denied == Refusal(Reason.PROVIDER_DENIED, model="dear", key_id=narrow)
     unknown = await books.do(ask("r3", "gone", "dear", key="narrow"))
-    assert unknown == Refusal(Reason.UNKNOWN_MODEL, model="gone")
+    assert unknown == Refusal(Reason.UNKNOWN_MODEL, model="gone", key_id=narrow)
     await books.check()
 
 

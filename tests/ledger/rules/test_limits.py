@@ -78,7 +78,7 @@ async def test_a_limit_refuses_takes_and_gives_back(books: Books, monkeypatch: p
     key_id = await books.key()
     first = await books.hold("r1")
     assert await books.hold("r1") == first
-    assert await books.authorise("r2") == Refusal(Reason.BACKLOG)
+    assert await books.authorise("r2") == Refusal(Reason.BACKLOG, key_id=key_id)
     assert await books.balance(key_id) == (5 * USD, first.amount_nano)
     await books.settle(event("r1", SMALL))
     await books.settle(event("r1", SMALL))

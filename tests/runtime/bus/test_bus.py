@@ -527,7 +527,7 @@ async def test_roles_may_do_no_more_than_their_part(server, connect):
 
 async def test_leaving_a_queue_group_hands_over_what_is_on_its_way(connect):
     """A worker that leaves its queue group still gets the jobs that the server has already sent it, and no later ones."""
-    edge, worker = await connect(Role.EDGE), await connect(Role.WORKER)
+    edge, worker = await connect(Role.EDGE), await connect(Role.USAGE)
     got: list[bytes] = []
     subscription = await worker.subscribe("pool.p", lambda message: got.append(message.data), "workers")
     for number in range(100):

@@ -15,7 +15,7 @@ async def test_waiting_for_room_ends():
         nonlocal heard
         heard += len(message.data)
 
-    with NatsServer() as server:
+    with NatsServer(signed=False) as server:
         options = {"name": "test", "on_closed": lambda: None}
         sender = await Bus.connect(server.settings(Role.EDGE), Role.EDGE, **options)
         hearer = await Bus.connect(server.settings(Role.WORKER), Role.WORKER, **options)

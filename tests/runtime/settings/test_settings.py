@@ -348,6 +348,10 @@ def test_service_tiers_that_make_no_sense(tmp_path, prices, words):
         ("[nats]\nulr = 'x'\n", ["[nats] ulr", "unknown key"]),
         ("[nats]\nurl = 3\n", ["[nats] url", "must be text"]),
         ("[nats]\nurl = 'x'\ncredentials = 'nobody x'\n", ["[nats] credentials", "roles are"]),
+        *(
+            (f"[nats]\nurl = 'x'\ncredentials = '{user} x'\n", ["[nats] credentials", "roles are"])
+            for user in ("edge.openai", "worker.", "worker.a.b", "worker.*", ".openai", "")
+        ),
         ("[nats]\ncredentials = 'edge x'\n", ["[nats] credentials", "without a url"]),
         ("[nats]\nreplicas = 3\n", ["[nats] replicas", "needs a url"]),
         ("[nats]\nurl = 'x'\nreplicas = 6\n", ["[nats] replicas", "from 1 to 5"]),
@@ -479,7 +483,10 @@ def test_each_service_gets_only_its_own_secrets(tmp_path):
     """What an edge is handed has neither upstream credentials nor pepper, database or another role's password."""
     settings = structs.replace(
         read(tmp_path, OPENAI, **KEYS),
-        nats=NatsSettings(url="nats://x", passwords={role.value: f"{role.value}-canary" for role in Role}),
+        nats=NatsSettings(
+            url="nats://x",
+            passwords={role: f"{role}-canary" for role in (*Role, "worker.openai", "usage.openai")},
+        ),
         pepper="pepper-canary",
         database_url="postgresql://user:db-canary@host/x",
     )

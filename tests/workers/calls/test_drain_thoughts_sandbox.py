@@ -5,7 +5,6 @@ import json
 import time
 from typing import Any
 
-import nats
 import pytest
 from nats.js.api import KeyValueConfig
 
@@ -63,7 +62,7 @@ async def test_an_edge_that_was_away_is_not_told_that_its_caller_left(
     muted, gate = muting(monkeypatch), asyncio.Event()
     async with FakeOpenAI(lambda _: Reply(pieces=[gate, *stream(["one ", "two "], usage(7, 5))])) as fake:
         pool = PoolSettings(name="openai", provider="openai", accounts=(account(fake.base_url),))
-        async with rig((pool,)) as made:
+        async with rig((pool,), signed=False) as made:
             edge = made.edge
             heard = await edge.bus.subscribe(subjects.frames_all("away"), edge._on_frame)
             call = job(STREAM)
@@ -83,7 +82,7 @@ async def test_an_edge_that_was_away_is_not_told_that_its_caller_left(
 async def test_thoughts_are_kept_between_workers() -> None:
     """What one worker stores by tool-call id, another finds; ids of any kind are safe, unknown ones cost nothing."""
     with NatsServer() as server:
-        admin = await nats.connect(server.admin_url)
+        admin, _ = await server.client("admin")
         await admin.jetstream().create_key_value(KeyValueConfig(bucket=THOUGHTS_BUCKET, direct=True))
         first, second = [
             await Bus.connect(server.settings(Role.WORKER), Role.WORKER, name="w", on_closed=lambda: None)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-import nats
 import pytest
 from nats.js import JetStreamContext
 
@@ -238,7 +237,7 @@ async def test_a_pool_that_is_named_twice_is_one() -> None:
 @contextlib.asynccontextmanager
 async def admin(made: Rig) -> AsyncIterator[JetStreamContext]:
     """JetStream, with every right."""
-    link = await nats.connect(made.server.admin_url)
+    link, _ = await made.server.client("admin")
     try:
         yield link.jetstream()
     finally:

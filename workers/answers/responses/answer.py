@@ -17,7 +17,7 @@ from schemas.responses.request import RESPONSES
 from schemas.responses.response import Shape, bare
 from schemas.responses.tools import CUSTOM, FUNCTION, Named
 from schemas.responses.translate import ENCRYPTED, names_of, read
-from workers.answers.base import unreported
+from workers.answers.beliefs import believable
 from workers.answers.costs import cost
 from workers.answers.responses.events import Events, encode
 from workers.answers.responses.items import CUT, DONE, CallItem, Item, LocalItem, MessageItem, ReasoningItem
@@ -210,9 +210,8 @@ class ResponsesAnswer:
         return self._events.event(status.encode(), b'"response":' + response)
 
     def _usage(self, usage: TokenUsage | None) -> bytes:
-        if usage is None:
-            usage = unreported(self._job, self.output_bytes)
-        return encode(usage_object(usage) | cost(self._job))
+        told = believable(self._job, usage, self.output_bytes)
+        return encode(usage_object(told) | cost(self._job))
 
     def _close(self, status: str) -> bytes:
         if isinstance(self._item, CallItem):

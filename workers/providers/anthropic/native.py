@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -15,9 +15,12 @@ from schemas.dialects.messages.fields import FLAGGED, KNOWN, allowed_betas
 from schemas.dialects.messages.native import cleaned
 from schemas.dialects.messages.request import Metadata, Thinking
 from schemas.dialects.messages.thinking import fitted
+from schemas.dialects.messages.usage import usage_totals, usage_whole
 from schemas.errors import invalid
 from schemas.json import UNREADABLE, mending
+from schemas.money.pricing import TokenUsage
 from workers.answers import answers
+from workers.answers.beliefs import believable, is_beyond
 from workers.answers.costs import cost
 from workers.answers.messages import message_id
 from workers.providers.anthropic import answer as wire
@@ -27,6 +30,7 @@ from workers.providers.anthropic.mended import mended, renamed
 from workers.providers.anthropic.request import Built
 from workers.providers.anthropic.thinking import BUDGET, lacks_reasoning
 from workers.providers.base import RefusedError
+from workers.providers.counts import is_odd
 from workers.providers.faults import NONSENSE
 
 _BETA: Final = "anthropic-beta"
@@ -143,7 +147,7 @@ class NativeExchange(AnthropicExchange):
         if self._names:
             content = [_called(block, self._names) for block in _decode_list(fields["content"])]
             fields["content"] = Raw(_encode(content))
-        return _encode(self._costed(self._named(fields)))
+        return _encode(self._costed(self._sound(self._named(fields), usage_whole)))
 
     def _read(self, raw: bytes) -> bytes:
         event = wire.decode_event(raw)
@@ -165,15 +169,12 @@ class NativeExchange(AnthropicExchange):
                 self._count(event.message.usage)
                 self._opened = True
                 fields = _decode_fields(raw)
-                fields["message"] = Raw(_encode(self._named(_decode_fields(fields["message"]))))
+                opening = self._named(_decode_fields(fields["message"]))
+                fields["message"] = Raw(_encode(self._sound(opening, usage_whole)))
                 raw = _encode(fields)
             case "message_delta":
                 self._count(event.usage)
-                if event.delta is not None:
-                    self._reason = event.delta.stop_reason or self._reason
-                fields = _decode_fields(raw)
-                raw = _encode(self._costed(fields)) if self._job.include_cost else raw
-                self._ending.append(_framed(event.type, raw))
+                self._ending.append(_framed(event.type, self._closing(event, raw)))
                 return b""
             case "message_stop":
                 return self._stopped(_framed(event.type, raw))
@@ -181,6 +182,14 @@ class NativeExchange(AnthropicExchange):
                 self.fault = fault_of_event(event.error, unbilled=self._totals is None)
                 return b""
         return _framed(event.type, raw)
+
+    def _closing(self, event: wire.Event, raw: bytes) -> bytes:
+        """The event that says why the message ends, and its last usage."""
+        if event.delta is not None:
+            self._reason = event.delta.stop_reason or self._reason
+        fields = _decode_fields(raw)
+        sound = self._sound(fields, usage_totals)
+        return _encode(self._costed(sound)) if sound is not fields or self._job.include_cost else raw
 
     def _called(self, name: str, raw: bytes) -> bytes:
         """The beginning of a block, with the caller's name of the tool that it calls."""
@@ -210,6 +219,16 @@ class NativeExchange(AnthropicExchange):
         job = self._job
         ours = {"id": message_id(job), "model": job.model}
         return message | {name: Raw(_encode(value)) for name, value in ours.items()}
+
+    def _sound(self, fields: Fields, written: Callable[[TokenUsage], dict[str, Any]]) -> Fields:
+        """The same with our estimate in place of usage that cannot be, written as it stands there."""
+        told, usage, job = fields.get("usage"), self.usage, self._job
+        if told is None or bytes(told) == b"null":
+            return fields
+        if usage is not None and not is_beyond(job, usage) and not is_odd(told):
+            return fields
+        ours = believable(job, usage, self._render.output_bytes)
+        return fields | {"usage": Raw(_encode(written(ours)))}
 
     def _costed(self, fields: Fields) -> Fields:
         """The same with usage that has the place of `cost`, as the last field, if the job wants that."""

@@ -24,7 +24,7 @@ from workers.providers.embedding import wanted
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai import calling, histories
 from workers.providers.openai.compatible import Mender
-from workers.providers.openai.costed import costed
+from workers.providers.openai.costed import shown
 from workers.providers.openai.embeddings import OpenAIEmbeddings
 from workers.providers.openai.endings import body_ends, chunk_ends
 from workers.providers.openai.errors import event_fault, fault
@@ -312,7 +312,9 @@ class OpenAIExchange:
         if not _absent(fields, "usage"):
             self.usage = token_usage(fields["usage"], long_cache=self._long_cache)
         if self._job.include_cost:
-            fields["usage"] = self._costed(fields.pop("usage", None))  # as the last field
+            fields["usage"] = self._shown(fields.pop("usage", None))  # as the last field
+        elif not _absent(fields, "usage"):
+            fields["usage"] = self._shown(fields["usage"])
         fields["model"] = self._model_id
         self._finish(ended=bool(self.output_bytes) or body_ends(told))
         return _encode(fields)
@@ -418,12 +420,11 @@ class OpenAIExchange:
             self._late_usage = fields | {"choices": _EMPTY_LIST}
 
     def _usage_chunk(self, fields: dict[str, Raw], out: list[bytes]) -> None:
-        shown = dict(fields)
-        shown["choices"] = _EMPTY_LIST
-        if self._job.include_cost:
-            shown["usage"] = self._costed(fields.get("usage"))
-        shown["model"] = self._model_id
-        out.append(_framed(shown))
+        chunk = dict(fields)
+        chunk["choices"] = _EMPTY_LIST
+        chunk["usage"] = self._shown(fields.get("usage"))
+        chunk["model"] = self._model_id
+        out.append(_framed(chunk))
         self._usage_sent = True
 
     def _done(self, out: list[bytes]) -> None:
@@ -449,8 +450,8 @@ class OpenAIExchange:
         else:
             self.uplifts = (*self._region, tier[:_TIER_CHARS_MAX])
 
-    def _costed(self, usage: Raw | None) -> Raw:
-        return costed(self._job, None if self.usage is None else usage, self.output_bytes)
+    def _shown(self, sent: Raw | None) -> Raw:
+        return shown(self._job, sent, self.usage, self.output_bytes)
 
 
 def _framed(fields: dict[str, Raw]) -> bytes:

@@ -57,7 +57,7 @@ def job(body: dict[str, Any], /, **fields: Any) -> Job:
         "include_cost": False,
         "limit": 8_192,
         "write_limit": False,
-        "prompt_max": 1000,
+        "prompt_max": 1_000_000,
         "text_bytes": 100,
         "choices": body.get("n") or 1,
         "hold_list_nano": 0,

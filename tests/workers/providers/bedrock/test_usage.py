@@ -80,7 +80,7 @@ TABLE = [
 @pytest.mark.parametrize("stream", [True, False])
 def test_c01_c30_c31_usage_and_bills_to_the_nano_dollar(counted, usage, told, bill_nano, stream):
     """Cached tokens are beside the input, never in it; each token is priced once, in one class."""
-    made = exchange(CLAUDE, stream=stream)
+    made = exchange(CLAUDE, stream=stream, limit=10**9)
     body = fake.answer(counted=counted)
     if stream:
         shown = chunks(feed(made, b"".join(fake.stream_of(body))))[-1]["usage"]

@@ -56,7 +56,7 @@ def job(body: dict[str, Any], /, *, limit: int = 65_536, **fields: Any) -> Job:
         "include_cost": False,
         "limit": limit,
         "write_limit": False,
-        "prompt_max": 1000,
+        "prompt_max": 1_000_000,
         "text_bytes": 100,
         "choices": body.get("n") or 1,
         "hold_list_nano": 0,

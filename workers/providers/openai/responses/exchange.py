@@ -16,8 +16,11 @@ from schemas.errors import invalid
 from schemas.json import UNREADABLE, mending, paired
 from schemas.money.pricing import TokenUsage
 from schemas.responses.response import response_id
+from workers.answers.beliefs import believable, is_beyond
 from workers.answers.costs import cost
+from workers.answers.responses.answer import usage_object
 from workers.providers.base import Fault, RefusedError
+from workers.providers.counts import is_odd
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.openai.errors import event_fault
 from workers.providers.openai.names import Names
@@ -270,9 +273,14 @@ class ResponsesExchange:
         response["store"] = Raw(b"false")
         if self._marking is not None and "output" in response:
             response["output"] = self._marking.output(response["output"])
-        if job.include_cost and self.usage is not None and not _absent(response, "usage"):
-            shown = _decode_map(response.pop("usage")) | cost(job)
-            response["usage"] = Raw(_encode(shown))  # as the last field
+        if not _absent(response, "usage"):
+            told, usage = response["usage"], self.usage
+            sound = usage is not None and not is_beyond(job, usage) and not is_odd(told)
+            if not sound or job.include_cost:
+                ours = usage_object(believable(job, usage, self.output_bytes))
+                shown = (_decode_map(told) if sound else ours) | cost(job)
+                del response["usage"]
+                response["usage"] = Raw(_encode(shown))  # as the last field
         return response
 
     def _count(self, response: Mapping[str, Raw]) -> None:
