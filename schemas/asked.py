@@ -18,7 +18,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     limit_set: bool  # False where `limit` is what an absent one means
     limit_name: str = "max_tokens"  # what a caller calls it
     floor: int = 1  # the least limit that may be granted where an upstream has one
-    dropped: tuple[str, ...] = ()  # names that the body has and that go no further, whichever model serves
+    dropped: tuple[str, ...] = ()  # names that the body has and that go no further, unless a pool adds them
     keeps: bool = False  # what is answered may be referred to afterwards
     references: tuple[
         str, ...
@@ -60,4 +60,5 @@ class Bound(Struct, frozen=True, kw_only=True):
     documents: tuple[Document, ...] = ()  # whose pages would make a smaller bound, if they were counted
     uplifts: tuple[str, ...] = ()  # the service tier, region and speed that are asked for, beside the default
     dropped: tuple[str, ...] = ()  # names that go no further with this model, beside those of the `Ask`
+    kept: tuple[str, ...] = ()  # of those of the `Ask`: names that the model's pool adds, so that they go on
     classes: frozenset[str] | None = None  # for later: price classes in reach; None is every one of the model

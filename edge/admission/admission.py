@@ -24,7 +24,7 @@ from edge.http.intake import KEY_HEADERS, Body, key_digest, read_body, take
 from edge.limits import Limits
 from runtime.catalogue.shelf import Shelf, utc_today
 from runtime.ledger import LedgerClient
-from schemas.asked import Ask, Fields
+from schemas.asked import Ask, Bound, Fields
 from schemas.bus import frames
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
@@ -190,7 +190,7 @@ class Admission:
                 include_cost=ask.include_cost or self._usage_cost,
                 hold_nano=reply.amount_nano,
             )
-            offers.append(Offer(terms.pool, job, candidate.notice, ask.dropped + candidate.bound.dropped))
+            offers.append(Offer(terms.pool, job, candidate.notice, _dropped(ask, candidate.bound)))
         call = self._relay.start(reply, *offers)
         call.tells_model = bool(message.asked)
         return call
@@ -201,6 +201,13 @@ def _read(dialect: Dialect, body: bytes) -> tuple[Fields, Ask, bytes]:
     fields = dialect.decode(body)
     ask = dialect.read(fields)
     return fields, ask, dialect.encode(fields)
+
+
+def _dropped(ask: Ask, bound: Bound) -> tuple[str, ...]:
+    """What of a body one of its models is not sent."""
+    if not bound.kept:
+        return ask.dropped + bound.dropped
+    return (*(name for name in ask.dropped if name not in bound.kept), *bound.dropped)
 
 
 def _authorise(request_id: str, digest: bytes, ask: Ask, candidates: tuple[Candidate, ...]) -> Authorise:

@@ -1,6 +1,7 @@
 """Owns which fields of a request, and which types of tools, go on to an upstream: lists by name, and what rows add."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -76,7 +77,7 @@ _COMPATIBLE: Final = _TRANSLATED | {
     "typical_p",
 }
 
-_LISTED: Final = _CHAT | _COMPLETIONS | _COMPATIBLE
+LISTED: Final = _CHAT | _COMPLETIONS | _COMPATIBLE  # in some list
 
 OPENAI: Final = "openai"  # what OpenAI documents
 COMPATIBLE: Final = "compatible"  # and what servers of open models take beside
@@ -104,6 +105,8 @@ draftmodel prediction speculative
 messages prompt input inputs system systeminstruction instructions documents document context prefix suffix
 promptmode safeprompt chattemplate chattemplatekwargs addgenerationprompt continuefinalmessage
 addspecialtokens echo includeprompt promptlogprobs returnfulltext
+conversation previousresponseid backgroundoptions contextmanagement compaction thread diagnostics accessprograms
+fallbackcredittoken billingpolicy userprofileid workspaceid outputconfig
 datasources citationoptions enablecitation connectors fileids files attachments knowledge collections
 tools toolchoice toolresources toolconfig functions functioncall builtintools mcpservers mcp plugins agents container
 websearch websearchoptions search searchoptions searchparameters searchsettings searchmode searchcontextsize
@@ -128,6 +131,10 @@ class Forwarded(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The base's top-level fields of a chat request, or of a legacy completion."""
         return _LISTS.get(self.base, _LISTS[OPENAI])[0 if chat else 1]
 
+    def added(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of some names that the row or the pool adds."""
+        return tuple(name for name in names if name in self.more) if self.more else ()
+
 
 def why_not_more(name: str) -> str:
     """Why a pool may not add a field of this name; "" if it may."""
@@ -136,7 +143,7 @@ def why_not_more(name: str) -> str:
     if name in _CHAT or name in _COMPLETIONS:
         return f"{name!r} goes on where its dialect has it"
     folded = name.casefold()
-    if folded in _LISTED and folded != name:
+    if folded in LISTED and folded != name:
         return f"{name!r} is {folded!r} in other letters, and some servers do not tell them apart"
     if _JOINTS.sub("", folded) in _PRICED:
         return f"{name!r} may move the price or the bound of a call, so that no hold would cover it"

@@ -39,7 +39,7 @@ NO_PROMPT = frozenset(
         "verbosity",
     ]
 )
-# What is priced by its name. Some servers match names whatever their case, so that `N` would be an unpriced `n`.
+# What is priced by its name. Some servers match names whatever their case or joints, so that `N` would be an unpriced `n`.
 PRICED = frozenset(
     [
         "best_of",

@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Document, Fields, Seen
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.catalogue.families import PASS_THROUGH
+from schemas.catalogue.forwarded import LISTED
 from schemas.catalogue.model import Model
 from schemas.chat import counted
 from schemas.chat.caching import LONG_TTLS, SHORT_TTLS, ttls
@@ -24,6 +25,7 @@ from schemas.errors import WireError, invalid, unsupported_parameter, unsupporte
 from schemas.json import UNREADABLE, check_text, mending
 from schemas.media.encoded import size_bytes
 from schemas.money.pricing import prices_long_caches, sells
+from schemas.names import by_fold, is_plain, meant, twice
 
 MODEL_CHARS_MAX = 256
 CHOICES_MAX = 128  # OpenAI's own bound of n
@@ -81,6 +83,7 @@ _decode_objects = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 _decode_tokens = msgspec.json.Decoder(list[int]).decode
 _decode_file = msgspec.json.Decoder(_File).decode
 _encode = msgspec.json.Encoder().encode
+_FOLDS = by_fold(PRICED)
 _NULL = Raw(b"null")
 _NAMES: dict[Any, str] = {
     _decode_text: "a string",
@@ -93,13 +96,15 @@ _NAMES: dict[Any, str] = {
 
 
 def decode(body: bytes) -> Fields:
-    """A body's top level, in the caller's order, values untouched; of duplicate keys the last counts.
+    """A body's top level, in the caller's order, values untouched but for white space. Raises RequestError 400.
 
-    Half a character is the one thing that is put right: it becomes U+FFFD.
+    A name that is there twice is refused: some servers read the first value, and others the last. Half a character is
+    the one thing that is put right: it becomes U+FFFD.
     """
     try:
         check_text(body)
-        return mending(_decode_fields, body)
+        fields = mending(_decode_fields, body)
+        return fields if is_plain(body, (fields,)) else _compacted(body)
     except UnicodeDecodeError:
         raise RequestError(invalid("The request body must be UTF-8.")) from None
     except UNREADABLE as fault:
@@ -108,29 +113,36 @@ def decode(body: bytes) -> Fields:
         raise RequestError(invalid(message)) from None
 
 
-def encode(fields: Fields) -> bytes:
-    """The body that goes on: the same map in the same order, gateway-private keys removed, `model` always there.
+def _compact(body: bytes) -> bytes:
+    return msgspec.json.format(body, indent=-1)
 
-    `stream_options` is written from what was decoded, whole, so that what was read is what is sent.
-    """
+
+def _compacted(body: bytes) -> Fields:
+    """The same of a body that has white space, names with escapes in them, or one of them twice."""
+    compact = mending(_compact, body)
+    fields = _decode_fields(compact)
+    if not is_plain(compact, (fields,)) and (name := twice(compact)) is not None:
+        shown = name[:MODEL_CHARS_MAX]
+        text = f"'{shown}' is in your request twice: send it once."
+        if not name:
+            text = "The JSON body of your request has a name twice, or one with escapes in it: write each once, plainly."
+        raise RequestError(invalid(text, param=shown or None, code="invalid_value"))
+    return fields
+
+
+def encode(fields: Fields) -> bytes:
+    """The body that goes on: the same map in the same order, gateway-private keys removed, `model` always there."""
     kept = dict(fields)
     kept.pop("usage", None)
     models = kept.pop("models", None)
     if models is not None and _starts(kept.get("model", _NULL)) == b"n":
         kept["model"] = Raw(_encode(_decode_texts(models)[0]))  # what reads the body on its way wants one
-    options = kept.get("stream_options")
-    if options is not None:
-        kept["stream_options"] = Raw(_encode(_decode_fields(options) if _starts(options) == b"{" else None))
     return _encode(kept)
 
 
 def read(fields: Fields, dialect: str) -> Ask:
     """What a body asks for. Raises RequestError."""
-    for name in fields:
-        if name not in PRICED and name.casefold() in PRICED:
-            _refuse(
-                name[:MODEL_CHARS_MAX], f"Unknown parameter: write '{name.casefold()}'.", "unknown_parameter"
-            )
+    refuse_likeness(fields, LISTED, _FOLDS, "max_tokens")
     names = candidates(fields)
     prompts = _messages(fields) if dialect == CHAT else _prompts(fields)
     n = count(fields, "n", CHOICES_MAX) or 1
@@ -159,6 +171,26 @@ def read(fields: Fields, dialect: str) -> Ask:
         limit=limit,
         limit_set=bool(set_limits),
     )
+
+
+def refuse_likeness(fields: Fields, known: frozenset[str], folds: dict[str, str], limit: str) -> None:
+    """Raises RequestError 400 for a name that some reader takes for one of the `known`, or for a second `limit`."""
+    found = likeness(fields, known, folds, limit)
+    if found is not None:
+        shown, took = found
+        _refuse(shown, f"Unknown parameter: '{shown}'. Write '{took}', once.", "unknown_parameter")
+
+
+def likeness(
+    fields: Fields, known: frozenset[str], folds: dict[str, str], limit: str
+) -> tuple[str, str] | None:
+    """Such a name, cut to what an error shows, and what it is taken for; None if there is none."""
+    if fields.keys() <= known:
+        return None
+    for name in fields.keys() - known:
+        if (took := meant(name, known, folds, limit)) and _starts(fields[name]) != b"n":
+            return name[:MODEL_CHARS_MAX], took
+    return None
 
 
 def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:

@@ -50,7 +50,7 @@ class Dialect(Envelope, Protocol):
         """The fields of a body. Raises RequestError for what is no JSON object."""
 
     def read(self, fields: Fields) -> Ask:
-        """What is asked for. Raises RequestError."""
+        """What is asked for; what goes no further with any model is taken out of `fields`. Raises RequestError."""
 
     def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
         """What the call can cost with one model, in tokens. Raises RequestError for what cannot be bounded.

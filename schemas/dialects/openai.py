@@ -1,11 +1,15 @@
 """Owns what the two dialects of OpenAI's older routes share: keys, errors, pings, the end, and how a body is read."""
 
+from msgspec import structs
+
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced, refusals, strangers
+from schemas.chat.forms import CHAT_FORMS, COMPLETION_FORMS
 from schemas.chat.kinds import CHAT_KINDS, COMPLETION_KINDS, misfit
 from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
+from schemas.chat.sieve import sifted
 from schemas.dialects.base import Ending
 from schemas.errors import WireError, invalid
 
@@ -27,14 +31,17 @@ class OpenAI:
         self.name = name
         self.path = path
         self._kinds = CHAT_KINDS if name == CHAT else COMPLETION_KINDS
+        self._forms = CHAT_FORMS if name == CHAT else COMPLETION_FORMS
 
     def decode(self, body: bytes) -> Fields:
         """The fields of a body. Raises RequestError 400."""
         return priced.decode(body)
 
     def read(self, fields: Fields) -> Ask:
-        """What is asked for. Raises RequestError 400."""
-        return priced.read(fields, self.name)
+        """What is asked for; what goes no further is taken out of `fields`. Raises RequestError 400."""
+        dropped = sifted(fields, self._forms)
+        ask = priced.read(fields, self.name)
+        return structs.replace(ask, dropped=dropped) if dropped else ask
 
     def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
         """What the call can cost. Raises RequestError 400, for what would not be sent as well."""

@@ -6,13 +6,17 @@ import msgspec
 from msgspec import Raw
 
 from schemas.asked import Ask, Bound, Fields
+from schemas.catalogue.families import PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.catalogue.vectors import COHERE_HINT, GEMINI_HINT, Vectors
 from schemas.chat import priced
+from schemas.chat.forms import EMBEDDING_FORMS
 from schemas.chat.priced import RequestError
+from schemas.chat.sieve import sifted
 from schemas.embeddings.request import BASE64, FLOAT, Inputs, inputs
 from schemas.errors import invalid, unsupported_parameter, unsupported_value
 from schemas.json import UNREADABLE
+from schemas.names import by_fold
 
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024  # of the body that a caller gets
 CALLS_MAX: Final = 128  # of a provider that serve one request
@@ -25,7 +29,7 @@ _HINTS: Final = (COHERE_HINT, GEMINI_HINT)
 _FIELDS: Final = frozenset(
     ["dimensions", "encoding_format", "input", "model", "models", "stream", "usage", "user", *_HINTS]
 )
-_FIELD_CHARS_MAX: Final = 256  # of a name that an error repeats
+_FOLDS: Final = by_fold(_FIELDS)
 _DIMENSIONS_MAX: Final = 1 << 20
 _NULL: Final = Raw(b"null")
 
@@ -33,11 +37,12 @@ _decode_text = msgspec.json.Decoder(str | None).decode
 
 
 def read(fields: Fields) -> Ask:
-    """What a body asks for: no output is ever billed. Raises RequestError 400."""
-    for name in fields:
-        if name not in _FIELDS:
-            shown = name[:_FIELD_CHARS_MAX]
-            _refuse(shown, f"Unknown parameter: '{shown}'.", "unknown_parameter")
+    """What a body asks for, and what goes no further is taken out of `fields`: no output is ever billed.
+
+    Raises RequestError 400.
+    """
+    priced.refuse_likeness(fields, _FIELDS, _FOLDS, "")
+    left_out = sifted(fields, EMBEDDING_FORMS)
     names = priced.candidates(fields)
     if bytes(fields.get("input", _NULL)) == b"null":
         _refuse("input", "Missing required parameter: 'input'.", "missing_required_parameter")
@@ -56,6 +61,8 @@ def read(fields: Fields) -> Ask:
         choices=1,
         limit=0,
         limit_set=False,
+        dropped=left_out
+        + tuple(name for name, raw in fields.items() if name not in _FIELDS and bytes(raw) != b"null"),
     )
 
 
@@ -70,11 +77,15 @@ def bound(fields: Fields, model: Model) -> Bound:
     found = inputs(fields["input"])
     _check_values(fields, model, able, found)
     _check_size(fields, model, able, len(found.sizes))
-    beside = model.capabilities.overhead_tokens
+    added = model.forwards.added(fields)
+    beside = model.capabilities.overhead_tokens + sum(len(bytes(fields[name])) for name in added)
     most = sum(min(size + beside, model.context) for size in found.sizes)
     total = sum(found.sizes)
     return Bound(
-        prompt_max=max(most, 1), text_bytes=total * BYTES_PER_TOKEN if found.tokens else total, limit=0
+        prompt_max=max(most, 1),
+        text_bytes=total * BYTES_PER_TOKEN if found.tokens else total,
+        limit=0,
+        kept=added if model.family in PASS_THROUGH else (),
     )
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from schemas.asked import Fields
 from schemas.chat.toolsets import absent
+from schemas.names import by_fold
 
 # What an upstream that speaks the dialect gets; `model`, `store`, the limit and `input` as the gateway writes them.
 PASSED: Final = frozenset(
@@ -45,9 +46,15 @@ NO_PROMPT: Final = (
 )
 
 
+# What a body may hold, and how a careless reader takes other names for these.
+KNOWN: Final = PASSED | _OWN
+FOLDS: Final = by_fold(KNOWN)
+LIMIT: Final = "max_output_tokens"
+
+
 def dropped(fields: Fields) -> tuple[str, ...]:
     """Names of what a body has and no upstream gets."""
-    return tuple(name for name, value in fields.items() if name not in PASSED | _OWN and not absent(value))
+    return tuple(name for name, value in fields.items() if name not in KNOWN and not absent(value))
 
 
 def dropped_through_chat(fields: Fields) -> tuple[str, ...]:

@@ -9,8 +9,11 @@ from schemas.chat import priced as chat
 from schemas.chat.growth import growth_tokens
 from schemas.chat.priced import RequestError
 from schemas.chat.request import NO_JSON
+from schemas.chat.sieve import sifted
 from schemas.json import UNREADABLE
-from schemas.responses.fields import NO_PROMPT, dropped, dropped_through_chat
+from schemas.responses import fields as known
+from schemas.responses.fields import NO_PROMPT
+from schemas.responses.forms import FORMS
 from schemas.responses.items import KNOWN, MORE_TOOLS, REFERENCE, kind
 from schemas.responses.marks import bytes_max, is_marked
 from schemas.responses.reading import refuse_missing
@@ -39,11 +42,14 @@ _NULL = Raw(b"null")
 
 
 def read(fields: Fields) -> Ask:
-    """What a body asks for. Raises RequestError."""
+    """What a body asks for; what goes no further is taken out of `fields`. Raises RequestError."""
+    chat.refuse_likeness(fields, known.KNOWN, known.FOLDS, known.LIMIT)
+    left_out = sifted(fields, FORMS)
     if bytes(fields.get("input", _NULL)) in (b"null", b'""', b"[]"):
         refuse_missing("input")
     limit = chat.count(fields, "max_output_tokens", chat.LIMIT_MAX)
     items = _kinds(fields, "input")
+    hosted = _hosted(fields)
     return Ask(
         candidates=chat.candidates(fields),
         stream=chat.flag(fields, "stream"),
@@ -55,7 +61,7 @@ def read(fields: Fields) -> Ask:
         limit_set=limit is not None,
         limit_name="max_output_tokens",
         floor=FLOOR,
-        dropped=(*dropped(fields), *_hosted(fields), *_unknown(items)),
+        dropped=(*known.dropped(fields), *_without(left_out, hosted), *hosted, *_unknown(items)),
         keeps=bytes(fields.get("store", _NULL)) != b"false",
         references=_references(items),
     )
@@ -75,6 +81,12 @@ def _hosted(fields: Fields) -> list[str]:
         for index, tool in enumerate(_kinds(fields, "tools"))
         if tool.type is not None and not is_local(tool.type, tool.environment)
     ]
+
+
+def _without(left_out: tuple[str, ...], hosted: list[str]) -> list[str]:
+    """What was left out, but of tools that are left out whole."""
+    tools = tuple(f"{name.partition(':')[0]}." for name in hosted)
+    return [name for name in left_out if not name.startswith(tools)]
 
 
 def _references(items: list[_Kind]) -> tuple[str, ...]:
@@ -121,7 +133,8 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> 
         media_tokens=media.sum.likely,
         documents=tuple(media.documents),
         uplifts=() if uplift is None else (uplift,),
-        dropped=() if native else dropped_through_chat(fields),
+        dropped=() if native else known.dropped_through_chat(fields),
+        kept=model.forwards.added(fields) if native else (),
     )
 
 

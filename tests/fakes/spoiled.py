@@ -71,6 +71,11 @@ _CORES: dict[str, Callable[[Random], dict[str, Any]]] = {
 }
 
 
+def sound(dialect: str, random: Random) -> dict[str, Any]:
+    """A body with nothing wrong in it, but for what models cannot do; its model is still to be named."""
+    return copy.deepcopy(_CORES[dialect](random))
+
+
 def body(dialect: str, seed: int, model: str) -> bytes:
     """The body of one seed, as a caller of a model sends it."""
     random = Random(f"{dialect}-{seed}")

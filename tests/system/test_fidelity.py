@@ -1,6 +1,7 @@
 """Owns what an upstream receives against what the caller sent, over the whole path."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.catalogue.forwarded import Forwarded
 from schemas.chat import kinds
+from schemas.chat.forms import CHAT_FORMS
 from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import pool_toml
 
@@ -25,7 +27,9 @@ JUDGED |= {"models", "service_tier", "prompt_cache_options"}
 # Those that this pool forwards beside the list: names are the operator's, whatever is in them.
 OWN = ("x_new", "h\u00e9 \U0001f600", 'a"b\\c')
 LISTED = {*Forwarded().fields(chat=True), *OWN, "x_script"}
-NAMES = sorted(LISTED - PRICED - JUDGED - {"cache_control"})
+# Those that are objects of listed names: of anything else in them nothing arrives.
+INNER = CHAT_FORMS.keys() - {"messages"}
+NAMES = sorted(LISTED - PRICED - JUDGED - INNER)
 
 _spaces = st.sampled_from(["", " ", "\n", "\t ", "\r\n"])
 _numbers = st.one_of(
@@ -50,7 +54,7 @@ def _object(fields: list[tuple[str, str, str]]) -> str:
     return "{" + ",".join(f"{space}{name}{space}:{value}" for space, name, value in fields) + "}"
 
 
-# JSON as text, so that spaces, duplicate keys, escapes and every digit of a number are the test's own.
+# JSON as text, so that spaces, escapes and every digit of a number are the test's own.
 def _arrays(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.lists(st.tuples(_spaces, inner), max_size=4).map(_array)
 
@@ -76,9 +80,14 @@ def _field(name: str) -> st.SearchStrategy[tuple[str, str]]:
 
 # None is a plain call; else the text of a stream's options, empty for none.
 _options = st.sampled_from([None, "", "null", "{}", '{"new_one": 1.50}'])
-_fields = st.lists(st.sampled_from(NAMES).flatmap(_field), max_size=6)
+_fields = st.lists(st.sampled_from(NAMES).flatmap(_field), max_size=6, unique_by=lambda field: field[0])
 
 _raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def compact(value: bytes) -> bytes:
+    """JSON without white space between its values, which does not go on."""
+    return msgspec.json.format(value, indent=-1)
 
 
 def body_of(fields: list[tuple[str, str]]) -> bytes:
@@ -116,23 +125,19 @@ def received(upstream, client, body: bytes) -> dict[str, Any]:
 @settings(max_examples=250)
 @given(fields=_fields, options=_options)
 def test_upstream_receives_what_the_caller_sent(upstream, client, fields, options):
-    """Every value arrives byte for byte and in order; only the model and the stream's usage option are written."""
+    """Every value arrives byte for byte but for white space, and in order; the model and a stream's options are written."""
     sent = [("model", '"priced"'), ("messages", '[{"role":"user","content":"h\\u00e9llo 😀"}]'), *fields]
     if options is not None:
         sent.append(("stream", "true"))
         if options:
             sent.append(("stream_options", options))
     got = received(upstream, client, body_of(sent))
-    wanted = {name: value.encode() for name, value in sent}
+    wanted = {name: compact(value.encode()) for name, value in sent}
     wanted["model"] = b'"priced-upstream"'
     if options is not None:
         read = json.loads(got["stream_options"])
-        given_options = json.loads(options or "null") or {}
-        assert {**given_options, "include_usage": True} == {
-            name: value
-            for name, value in read.items()
-            if name != "include_obfuscation" or name in given_options
-        }
+        assert read.pop("include_usage") is True
+        assert read.keys() <= {"include_obfuscation"}
         wanted["stream_options"] = got["stream_options"]
     assert got == wanted
     assert list(got)[: len(wanted)] == list(wanted)
@@ -161,12 +166,43 @@ def test_no_field_that_no_list_has_reaches_an_upstream(upstream, client, name, s
     assert upstream.calls == []
 
 
-def test_duplicate_keys_are_priced_and_sent_alike(tokn, upstream, client):
-    """Of two models in one body the last is priced, and is the one the upstream is asked for."""
-    body = b'{"model":"no-such","model":"priced","messages":[{"role":"user","content":"a"}],"n":9,"n":1}'
-    got = received(upstream, client, body)
-    assert got["model"] == b'"priced-upstream"'
-    assert got["n"] == b"1"
+@pytest.mark.parametrize("place", ["n", "messages[0].content", "stream_options.include_usage"])
+def test_a_name_that_is_there_twice_reaches_no_upstream(tokn, upstream, client, place):
+    """One server reads the first of two values and another the last: whichever it is, nothing is sent."""
+    upstream.calls.clear()
+    name = place.rpartition(".")[2]
+    body = json.dumps(
+        {"model": "priced", "messages": [{"role": "user", "content": "a"}], "n": 1, "stream": True}
+        | {"stream_options": {"include_usage": False}}
+    ).replace(f'"{name}": ', f'"{name}": null, "{name}": ')
+    answer = client.post("/v1/chat/completions", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == place
+    assert upstream.calls == []
+
+
+def test_what_is_left_out_is_named(tokn, upstream, client):
+    """What stands inside a message, a part, a tool or a stream's options and is in no list: the call goes on without it."""
+    body = {
+        "model": "priced",
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "a", "images": ["b"]}], "images": ["b"]}
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "server_url": "c"}}],
+        "stream": True,
+        "stream_options": {"new_one": 1},
+    }
+    upstream.calls.clear()
+    answer = client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert set(answer.headers["x-tokn-ignored"].split(",")) == {
+        "messages[0].images",
+        "messages[0].content[0].images",
+        "tools[0].function.server_url",
+        "stream_options.new_one",
+    }
+    (only,) = upstream.calls
+    assert not {b"images", b"server_url", b"new_one"} & set(re.findall(rb"\w+", only.body))
 
 
 def test_nothing_of_the_caller_but_the_body_reaches_the_upstream(tokn, upstream, client):

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from schemas.chat.kinds import LIST, NUMBER, OBJECT, TEXT
+from schemas.names import by_fold
 
 # The values of these never reach a prompt; everything else counts.
 NO_PROMPT: Final = frozenset(
@@ -54,6 +55,10 @@ REFUSED: Final = {
     "user_profile_id": "profiles belong to the gateway's account at the provider",
     "workspace_id": "workspaces belong to the gateway's account at the provider",
 }
+# What a body may hold, and how a careless reader takes other names for these.
+LISTED: Final = KNOWN | REFUSED.keys()
+FOLDS: Final = by_fold(LISTED)
+LIMIT: Final = "max_tokens"
 NOTHING: Final = frozenset((b"null", b'"standard"', b"[]"))  # what a refused field may say all the same
 
 # Tools that run at the caller, by the beginning of their type, and the tokens that each adds to a prompt.

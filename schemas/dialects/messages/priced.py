@@ -7,17 +7,20 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.asked import Ask, Bound, Document, Fields, Seen
+from schemas.catalogue.forwarded import why_not_more
 from schemas.catalogue.model import Model
 from schemas.chat import counted
 from schemas.chat.caching import takes_marks
 from schemas.chat.counted import NOTHING, Counted
 from schemas.chat.growth import growth_tokens
 from schemas.chat.media import PDF
-from schemas.chat.priced import LIMIT_MAX, MEDIA_MAX, PARTS_MAX, RequestError, candidates
+from schemas.chat.priced import LIMIT_MAX, MEDIA_MAX, PARTS_MAX, RequestError, candidates, likeness
 from schemas.chat.priced import encode as encode_fields
 from schemas.chat.request import NO_JSON
+from schemas.chat.sieve import Sieve
 from schemas.dialects.messages import fields as known
 from schemas.dialects.messages.fields import CUSTOM, KNOWN, NO_PROMPT, REFUSED, tool_tokens
+from schemas.dialects.messages.forms import FORMS
 from schemas.dialects.messages.names import told_name
 from schemas.dialects.messages.thinking import fitted
 from schemas.errors import invalid, unsupported_value
@@ -70,7 +73,11 @@ _WANTED: Final[dict[Any, str]] = {
 
 
 def read(fields: Fields) -> Ask:
-    """What a body asks for. Raises RequestError."""
+    """What a body asks for; what goes no further is taken out of `fields`. Raises RequestError."""
+    if (found := likeness(fields, known.LISTED, known.FOLDS, known.LIMIT)) is not None:
+        refuse(found[0], f"write `{found[1]}`, once", "unknown_parameter")
+    sieve = Sieve(_refuse_place, dotted=True)
+    sieve.sift(fields, FORMS)
     for name, why in REFUSED.items():
         if bytes(fields.get(name, _NULL)).strip() not in known.NOTHING:
             refuse(name, f"this gateway does not take it: {why}.")
@@ -99,14 +106,27 @@ def read(fields: Fields) -> Ask:
         dropped=tuple(
             name
             for name, raw in fields.items()
-            if name not in REFUSED and name != "usage" and not _is_null(raw) and not _goes_on(fields, name)
-        ),
+            if name not in REFUSED and name != "usage" and not _is_null(raw) and not _is_known(fields, name)
+        )
+        + tuple(sieve.dropped),
     )
 
 
+def _refuse_place(place: str, why: str, code: str) -> NoReturn:
+    refuse(place or "body", why, code)
+
+
 def encode(fields: Fields) -> bytes:
-    """The body that goes on: the same map in the same order, but for what is dropped, absent or the gateway's own."""
-    kept = {name: raw for name, raw in fields.items() if _goes_on(fields, name) and not _is_null(raw)}
+    """The body that goes on: the same map in the same order, but for what is dropped, absent or the gateway's own.
+
+    A name that a pool may add stays until it is known which pool serves.
+    """
+    kept = {
+        name: raw
+        for name, raw in fields.items()
+        if not _is_null(raw)
+        and (_is_known(fields, name) or (name not in known.LISTED and not why_not_more(name)))
+    }
     return encode_fields(kept)
 
 
@@ -115,7 +135,7 @@ def _is_null(raw: Raw) -> bool:
     return bytes(memoryview(raw)[:1]) == b"n"
 
 
-def _goes_on(fields: Fields, name: str) -> bool:
+def _is_known(fields: Fields, name: str) -> bool:
     if name == "context_management":
         # A compaction is a second prompt that no hold has.
         return _COMPACT not in bytes(fields[name]) and b"\\u" not in bytes(fields[name])
@@ -149,6 +169,7 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
         media_tokens=media.sum.likely,
         documents=tuple(media.documents),
         dropped=tuple(dropped),
+        kept=model.forwards.added(fields) if native else (),
     )
 
 

@@ -211,14 +211,16 @@ async def test_bodies_that_are_not_json(rig: Rig, body: bytes) -> None:
     fault(await rig.http.post(CHAT, content=body), 400)
 
 
-async def test_duplicate_keys_last_wins_and_only_it_is_sent(rig: Rig) -> None:
-    """What was priced is what is sent: of duplicate keys the last, everywhere."""
+async def test_duplicate_keys_are_refused(rig: Rig) -> None:
+    """What was priced is what is sent: a name that is there twice is a 400 that names it, and nothing is held."""
     answer = await rig.http.post(
         CHAT, content=b'{"model":"gpt-4o","model":"tokn-sandbox","messages":[{"role":"user","content":"hi"}]}'
     )
-    assert answer.status_code == 200
-    assert rig.ledger.of(AUTHORISE)[0].model == "tokn-sandbox"
-    assert rig.worker.attempts[0].job.body.count(b'"model"') == 1
+    assert fault(answer, 400)["param"] == "model"
+    inner = b'{"model":"tokn-sandbox","messages":[{"role":"user","content":"hi","content":"ho"}]}'
+    assert fault(await rig.http.post(CHAT, content=inner), 400)["param"] == "messages[0].content"
+    assert not rig.ledger.of(AUTHORISE)
+    assert not rig.worker.attempts
 
 
 @pytest.mark.parametrize(

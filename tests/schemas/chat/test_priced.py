@@ -19,8 +19,10 @@ from schemas.catalogue.media import with_margin
 from schemas.catalogue.model import Capabilities, Model
 from schemas.catalogue.profiles import profiled
 from schemas.chat import priced
+from schemas.chat.forms import CHAT_FORMS
 from schemas.chat.priced import MEDIA_MAX, PARTS_MAX, RequestError
 from schemas.chat.request import CHAT, COMPLETIONS
+from schemas.chat.sieve import sifted
 from schemas.money.pricing import Price, PriceTier
 from tests.fakes.media import data_url, png, wav
 
@@ -100,11 +102,13 @@ def test_numbers_that_floats_would_damage() -> None:
 
 
 def test_gateway_private_keys_are_removed() -> None:
-    """`usage` does not travel on; `stream_options` is written anew, so that a duplicate in it cannot deceive."""
-    raw = b'{"usage":{"include":true},"stream":true,"stream_options":{"include_usage":false,"x":1,"include_usage":true}}'
-    assert (
-        priced.encode(priced.decode(raw)) == b'{"stream":true,"stream_options":{"include_usage":true,"x":1}}'
-    )
+    """`usage` does not travel on; nor does what `stream_options` do not have, and a duplicate in them is refused."""
+    raw = b'{"usage":{"include":true},"stream":true,"stream_options":{"include_usage":false,"x":1}}'
+    fields = priced.decode(raw)
+    assert sifted(fields, CHAT_FORMS) == ("stream_options.x",)
+    assert priced.encode(fields) == b'{"stream":true,"stream_options":{"include_usage":false}}'
+    with pytest.raises(RequestError):
+        sifted(priced.decode(raw.replace(b'"x":1', b'"include_usage":true')), CHAT_FORMS)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_bound_counts_what_may_reach_the_prompt() -> None:
         "tools": [{"type": "function"}],
         "documents": ["x"],
     }
-    size = sum(len(json.dumps(value)) for value in body.values())
+    size = sum(len(json.dumps(value, separators=(",", ":"))) for value in body.values())
     got = bound({**body, "temperature": 0.5, "user": "someone", "metadata": {"a": "b"}, "max_tokens": 7})
     assert (got.text_bytes, got.prompt_max) == (size, size + 7)
 
@@ -178,15 +182,15 @@ def test_bound_is_at_most_the_context() -> None:
     long = "x" * 30_000
     assert bound({"messages": [{"role": "user", "content": long}]}).prompt_max == 10_000
     assert bound({"prompt": [long, long, "x"]}, COMPLETIONS).prompt_max == 30_000
-    assert bound({"prompt": ["x", "y"]}, COMPLETIONS).prompt_max == len('["x", "y"]') + 14
+    assert bound({"prompt": ["x", "y"]}, COMPLETIONS).prompt_max == len('["x","y"]') + 14
 
 
 def test_what_stands_beside_the_prompts_of_a_batch_reaches_each() -> None:
     """A suffix is part of every prompt's input: the bound is the sum over the inputs, each with its own."""
     suffix = "s" * 1_000
     got = bound({"prompt": ["x", "y", "z"], "suffix": suffix}, COMPLETIONS)
-    assert got.prompt_max == len('["x", "y", "z"]') + 3 * (len(json.dumps(suffix)) + 7)
-    assert got.text_bytes == len('["x", "y", "z"]') + len(json.dumps(suffix))
+    assert got.prompt_max == len('["x","y","z"]') + 3 * (len(json.dumps(suffix)) + 7)
+    assert got.text_bytes == len('["x","y","z"]') + len(json.dumps(suffix))
 
 
 @settings(max_examples=300)

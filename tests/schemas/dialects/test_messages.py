@@ -152,7 +152,7 @@ def test_what_cannot_be_bounded_is_refused(model: Model, block: Any) -> None:
             }
         },
         {"content": [{"type": "code_execution_output", "file_id": "f"}]},
-        {"content": {"a": [[{"url": "https://x"}]]}},
+        {"content": {"content": [{"type": "x", "input": {"a": [[{"url": "https://x"}]]}}]}},
     ],
 )
 @pytest.mark.parametrize("kind", ["web_fetch_tool_result", "mcp_tool_result", "of_another_day"])
@@ -170,6 +170,10 @@ def test_media_in_blocks_that_nobody_knows(kind: str, inner: Any) -> None:
             DIALECT.bound(decoded, ask, NATIVE)
         DIALECT.bound(decoded, ask, OTHER)
         assert [one.content for one in DIALECT.translate(OTHER, written).messages] == ["hi", "a"]
+    inner = {"type": kind, "tool_use_id": "s", "content": {"a": [[{"url": "https://x"}]]}}
+    unlisted = DIALECT.decode(raw(messages=[*SAY, {"role": "assistant", "content": [inner]}]))
+    assert DIALECT.read(unlisted).dropped == ("messages.1.content.0.content.a",)
+    assert b"https" not in DIALECT.encode(unlisted)
     plain = {"type": kind, "tool_use_id": "s", "content": [{"type": "x", "text": "see source, url"}]}
     decoded = DIALECT.decode(raw(messages=[*SAY, {"role": "assistant", "content": [plain, PICTURE]}]))
     assert DIALECT.bound(decoded, DIALECT.read(decoded), NATIVE).media_tokens == 1_600

@@ -190,9 +190,10 @@ def test_dimensions(upstream: str, profile: str, good: tuple[int, ...], bad: tup
 
 
 def test_fields() -> None:
-    """Unknown fields, streams and hints that a model has no use for are refused by their names; null is absent."""
+    """Unknown fields are dropped and named; streams and hints that a model has no use for are refused; null is absent."""
     cohere = model("cohere.embed-english-v3", "bedrock")
-    assert refused(model(), pad=1).code == "unknown_parameter"
+    asked = DIALECT.read(DIALECT.decode(b'{"model":"m","input":"x","pad":1,"dimensions-":null,"later":null}'))
+    assert asked.dropped == ("pad",)
     assert refused(model(), Input="x").param == "Input"
     assert refused(model(), stream=True).param == "stream"
     assert refused(model(), encoding_format="int8").param == "encoding_format"

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
-from schemas.dialects.messages.fields import FLAGGED, allowed_betas
+from schemas.dialects.messages.fields import FLAGGED, KNOWN, allowed_betas
 from schemas.dialects.messages.native import cleaned
 from schemas.dialects.messages.request import Metadata, Thinking
 from schemas.dialects.messages.thinking import fitted
@@ -56,7 +56,11 @@ def native_body(job: Job, model: Model, betas: list[str]) -> tuple[bytes, dict[s
     Raises RefusedError for what is no such body.
     """
     try:
-        fields, _ = fitted(_decode_fields(job.body), model.capabilities)
+        given = _decode_fields(job.body)
+        added = model.forwards.added(given)
+        fields, _ = fitted(
+            {name: raw for name, raw in given.items() if name in KNOWN or name in added}, model.capabilities
+        )
         fields["model"] = Raw(_encode(job.upstream))
         if job.write_limit:
             fields["max_tokens"] = Raw(b"%d" % job.limit)

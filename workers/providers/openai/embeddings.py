@@ -44,6 +44,7 @@ class _Answer(Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Answer).decode
+_decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_floats = msgspec.json.Decoder(list[float]).decode
@@ -77,10 +78,19 @@ class OpenAIEmbeddings(EmbeddingExchange):
         if of.able.hint:
             said[of.able.hint] = getattr(of.request, of.able.hint)
         fields |= {name: Raw(_encode(value)) for name, value in said.items() if value is not None}
+        fields |= self._added()
         preset = presets().get(of.model.provider)
         if not is_openai(base) and preset is not None and preset.quirks is not None:
             suit(fields, preset.quirks)
         return _encode(fields)
+
+    def _added(self) -> dict[str, Raw]:
+        """What the caller wrote in fields that the pool adds."""
+        of = self._of
+        if not of.model.forwards.more:
+            return {}
+        given = _decode_map(of.job.body)
+        return {name: given[name] for name in of.model.forwards.added(given)}
 
     def without(self, status: int, body: bytes) -> UpstreamRequest | None:
         """The same call once more, for numbers, where a server's refusal names base64 or its field."""

@@ -119,7 +119,7 @@ class OpenAI:
         if job.dialect == RESPONSES and model.capabilities.responses:
             from workers.providers.openai.responses.exchange import ResponsesExchange  # noqa: PLC0415  needed by few calls
 
-            return [ResponsesExchange(job)]
+            return [ResponsesExchange(job, model.forwards.more)]
         if job.dialect != CHAT and not (job.dialect == COMPLETIONS and model.capabilities.completions):
             from workers.providers.openai.told import tellers  # noqa: PLC0415  needed by few pools
 

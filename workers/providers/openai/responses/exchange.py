@@ -64,6 +64,7 @@ class ResponsesExchange:
     """One call. Its head waits for the first event behind it, so that a failure at once can be tried elsewhere."""
 
     __slots__ = (
+        "_added",
         "_events",
         "_fields",
         "_head",
@@ -84,9 +85,10 @@ class ResponsesExchange:
         "usage",
     )
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, added: tuple[str, ...] = ()) -> None:
         self.thoughts: dict[str, str] = {}
         self._job = job
+        self._added = added  # fields that its pool sends on beside those that are known
         self._fields: dict[str, Raw] = {}
         self._marking = Marking.of_job(job)
         self._names: Names | None = None  # of tools, where OpenAI takes others than the caller's
@@ -121,7 +123,7 @@ class ResponsesExchange:
         self._last_account = account
         own = self._own_host = is_openai(base)
         try:
-            fields = upstream_fields(self._job, own_blobs_only=own)
+            fields = upstream_fields(self._job, self._added, own_blobs_only=own)
         except RequestError as refused:
             raise RefusedError(refused.error) from None
         except UNREADABLE:

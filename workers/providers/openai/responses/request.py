@@ -1,7 +1,7 @@
 """Owns a Responses request on its way to an upstream that speaks the dialect: what goes on, and what is cleaned off it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -40,13 +40,19 @@ _decode_item = msgspec.json.Decoder(Item).decode
 _decode_tool = msgspec.json.Decoder(Tool).decode
 
 
-def upstream_fields(job: Job, *, own_blobs_only: bool) -> dict[str, Raw]:
+def upstream_fields(job: Job, added: Collection[str], *, own_blobs_only: bool) -> dict[str, Raw]:
     """The body's fields as the upstream gets them; a limit is at least LIMIT_MIN. Raises RequestError.
+
+    `added` are names that its pool sends on beside those that are known.
 
     `own_blobs_only` drops reasoning that OpenAI cannot have made: other servers' may begin in any way.
     """
     given = _decode_map(job.body)
-    fields = {name: value for name, value in given.items() if name in PASSED and not absent(value)}
+    fields = {
+        name: value
+        for name, value in given.items()
+        if (name in PASSED or name in added) and not absent(value)
+    }
     fields["model"] = Raw(_encode(job.upstream))
     fields["store"] = Raw(b"false")
     if not job.stream:
