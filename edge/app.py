@@ -128,7 +128,6 @@ class Edge:
         cors = Cors(self._settings.cors_origins)
         self.places = Places(max(1, min(limits.connections, descriptors.limit() - limits.descriptors_kept)))
         telemetry.CONNECTIONS.set_function(self.places.__len__)
-        trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
         backing = Backing(
             load=self.load,
             bus=self.bus,
@@ -142,9 +141,14 @@ class Edge:
             pools=pools,
             cors=cors,
         )
-        config = Config(
+        self.server = _Server(self._config(backing))
+
+    def _config(self, backing: Backing) -> Config:
+        limits = self._limits
+        trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
+        return Config(
             router(ROUTES, backing),
-            http=bounded(limits, cors, self.places, gate(), trusted),
+            http=bounded(limits, backing.cors, self.places, gate(), trusted),
             ws="none",
             lifespan="off",
             loop="none",
@@ -156,7 +160,6 @@ class Edge:
             backlog=limits.backlog,
             timeout_graceful_shutdown=int(limits.grace_s + FINISH_S),
         )
-        self.server = _Server(config)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set and calls in flight are done, or their grace period is over."""

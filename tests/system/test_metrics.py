@@ -37,8 +37,11 @@ def declared() -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def base() -> int:
-    """The first of two neighbouring ports that are free."""
-    return free_port()
+    """The first of two neighbouring ports that are free, and given to nobody else."""
+    first, second = free_port(), free_port()
+    while second != first + 1:
+        first, second = second, free_port()
+    return first
 
 
 @pytest.fixture(scope="module")
