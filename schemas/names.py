@@ -36,6 +36,8 @@ LIMITS: Final = frozenset(
     ]
 )
 _JOINTS: Final = re.compile(r"[^a-z0-9]")
+_JOINTS_IN_LINES: Final = re.compile(r"[^a-z0-9\n]+")
+_BREAK: Final = "\n"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,6 +74,14 @@ def twice(raw: bytes | Raw) -> str | None:
     pairs: Any = json.loads(bytes(raw), object_pairs_hook=list, parse_int=str, parse_float=str)
     counted = Counter(name for name, _ in pairs)
     return next((name for name, times in counted.items() if times > 1), None)
+
+
+def any_meant(names: Sequence[str], folds: Mapping[str, str]) -> bool:
+    """Whether some of many names may be taken for a known one: `meant` says which, but takes a step for each."""
+    text = _BREAK.join(names)
+    if text.count(_BREAK) != len(names) - 1:
+        return True
+    return not folds.keys().isdisjoint(_JOINTS_IN_LINES.sub("", text.casefold()).split(_BREAK))
 
 
 def meant(name: str, known: Collection[str], folds: dict[str, str], limit: str = "") -> str:

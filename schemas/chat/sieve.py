@@ -13,7 +13,7 @@ from schemas.asked import Fields
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
-from schemas.names import by_fold, is_plain, meant, twice
+from schemas.names import any_meant, by_fold, is_plain, meant, twice
 
 LEVELS_MAX: Final = 32  # of listed objects and lists in one another
 EACH_BYTES_MAX: Final = 256 * 1024  # of objects that are read at once: longer ones would be copied too often
@@ -121,6 +121,7 @@ class Sieve:
         self._refuse = refuse
         self._dotted = dotted
         self._objects = 0
+        self._folds: dict[int, dict[str, str]] = {}  # by list of names, which all outlive this
 
     def sift(self, fields: Fields, forms: Names) -> None:
         """Makes of a body's fields, in place, those that go on. Values without anything unlisted stay byte for byte."""
@@ -202,16 +203,22 @@ class Sieve:
                 if made is not value:
                     fields[name] = made
                     changed = True
-        for name in unlisted:
-            self._drop(fields, name, form, place)
+        if unlisted:
+            self._drop(fields, unlisted, form, place)
         return changed or bool(unlisted)
 
-    def _drop(self, fields: Fields, name: str, form: Names, place: Place) -> None:
-        where = (*place, name)
-        if known := meant(name, form, by_fold(form)):
-            self._fail(where, f"write '{known}'", "unknown_parameter")
-        if memoryview(fields.pop(name))[0] != _NULL and len(self.dropped) < NAMED_MAX:
-            self.dropped.append(self._told(where))
+    def _drop(self, fields: Fields, unlisted: list[str], form: Names, place: Place) -> None:
+        folds = self._folds.get(id(form))
+        if folds is None:  # once for each list: a body may have a hundred thousand unlisted names
+            folds = self._folds[id(form)] = by_fold(form)
+        if any_meant(unlisted, folds):
+            for name in unlisted:
+                if known := meant(name, form, folds):
+                    self._fail((*place, name), f"write '{known}'", "unknown_parameter")
+        for name in unlisted:
+            if len(self.dropped) < NAMED_MAX and memoryview(fields[name])[0] != _NULL:
+                self.dropped.append(self._told((*place, name)))
+            del fields[name]
 
     def _told(self, place: Place) -> str:
         told = ""

@@ -12,7 +12,7 @@ from schemas.chat import priced
 from schemas.chat.forms import CHAT_FORMS
 from schemas.chat.priced import RequestError
 from schemas.chat.sieve import LEVELS_MAX, NAMED_MAX, OBJECTS_MAX, Names, Typed, sifted
-from schemas.names import LONG_BYTES, TOLD_BYTES_MAX
+from schemas.names import LONG_BYTES, TOLD_BYTES_MAX, any_meant, by_fold, meant
 
 SPEECH = {"role": "user", "content": "hi"}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}
@@ -177,3 +177,22 @@ def test_a_large_conversation_takes_little():
     began = time.thread_time()
     assert sifted(fields, CHAT_FORMS) == ()
     assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["other", "more"], False),
+        (["other", "Max_Tokens"], True),
+        (["max-tokens"], True),
+        (["max", "tokens"], False),
+        (["max\ntokens"], True),
+        (["a\nb"], True),  # not told apart from two names: it is looked at by itself
+        (["maxtokens\u0130"], False),
+    ],
+)
+def test_many_names_are_looked_at_together(names: list[str], found: bool) -> None:
+    """No name that is taken for a known one is overlooked, whatever stands in it."""
+    folds = by_fold(["max_tokens"])
+    assert any_meant(names, folds) is found
+    assert found or not any(meant(name, (), folds) for name in names)
