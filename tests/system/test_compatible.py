@@ -20,7 +20,7 @@ from tests.fakes.tokn import Tokn, wait_for
 
 pytestmark = pytest.mark.system
 
-SAY = [{"role": "user", "content": "hello " * 20}]
+SAY = [{"role": "user", "content": "hello " * 300}]  # its bound must be above what any case reports
 BY_NAME = {case.name: case for case in CASES}
 REFUSES = "refuses-stream-options"
 HEALED = "refuses-stream-options-too"

@@ -10,9 +10,9 @@ import pytest
 from msgspec import Struct
 
 from schemas.money.pricing import TokenUsage
-from tests.fakes import dialects, gemini, openai
+from tests.fakes import conversation, dialects, gemini, openai
 from tests.fakes.dialects import Answer, counted
-from tests.fakes.families import PROVIDERS, by_hand
+from tests.fakes.families import PICTURES, PROVIDERS, TIERED, by_hand
 from tests.fakes.receipts import receipt
 from tests.fakes.responses import NATIVE, every_stage, every_toml
 from tests.fakes.tokn import Tokn
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system
 LIMIT = 77
 USAGE = TokenUsage(input=501, cached=133, cache_write=7, output=41, reasoning=3)
 ANSWER = Answer(("Hel", "lo"), USAGE)
-BEYOND = Answer(("Hel", "lo"), TokenUsage(input=90_001, output=41))  # what no hold of these prompts covers
+BEYOND = Answer(("Hel", "lo"), TokenUsage(input=90_001, output=41))  # what no bound of these prompts covers
 TEXT = "hello " * 200
 SAY = [{"role": "user", "content": TEXT}]
 WISH = {"usage": {"include": True}}
@@ -31,6 +31,35 @@ ROUTES = {
     "completions": ("/v1/completions", {"prompt": TEXT, "max_tokens": LIMIT}),
     "responses": ("/v1/responses", {"input": TEXT, "max_output_tokens": LIMIT}),
     "messages": ("/v1/messages", {"messages": SAY, "max_tokens": LIMIT}),
+}
+PICTURE = f"data:image/png;base64,{conversation.PIXEL}"
+PICTURED = {  # the same prompts and a picture
+    "chat": {
+        "messages": [
+            *SAY,
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": PICTURE}}]},
+        ]
+    },
+    "responses": {
+        "input": [
+            *SAY,
+            {"role": "user", "content": [{"type": "input_image", "image_url": PICTURE, "detail": "auto"}]},
+        ]
+    },
+    "messages": {
+        "messages": [
+            *SAY,
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "type": "image",
+                        "source": {"type": "base64", "media_type": "image/png", "data": conversation.PIXEL},
+                    }
+                ],
+            },
+        ]
+    },
 }
 EMBEDDERS = {"text-embedding-3-small": 3, "gemini-embedding-001": 130, "amazon.titan-embed-text-v2:0": 3}
 every_dialect = pytest.mark.parametrize("dialect", ROUTES)
@@ -68,8 +97,14 @@ def played():
 
 @pytest.fixture(scope="module")
 def settings(played):
-    """A deployment of all of them, and the sandbox."""
-    return every_toml(played) + '[pools.sandbox]\nprovider = "sandbox"\n'
+    """A deployment of all of them, the sandbox, and models whose tier is a surprise once each."""
+    surprised = "".join(TIERED.replace("tiered", f"tiered-{way}") for way in ("stream", "plain"))
+    return (
+        every_toml(played)
+        + PICTURES  # of the last model, the native one
+        + surprised
+        + '[pools.sandbox]\nprovider = "sandbox"\n'
+    )
 
 
 @pytest.fixture(scope="module")
@@ -136,18 +171,50 @@ def test_the_figure_is_the_bill(played, http, dialect, stream):
         assert "usage" not in stage.bodies[-1], way
 
 
-@pytest.mark.uncollected("the upstream reports more prompt than it was sent")
-@every_dialect
+@pytest.mark.uncollected("the upstream reports more for a picture than its formula says")
+@pytest.mark.parametrize("dialect", PICTURED)
 @streamed_or_plain
 def test_a_call_that_its_hold_bounds_says_the_hold(played, http, dialect, stream):
-    """A provider that reports more than was held for: the figure is the hold, as the bill is."""
+    """A provider that reports more than was held for a picture: the figure is the hold, as the bill is."""
     path, body = ROUTES[dialect]
     for way in ways(dialect):
         played[way][0].play(BEYOND)
-        told = ask(http, path, body, model=way, stream=stream, **WISH)
+        told = ask(http, path, body | PICTURED[dialect], model=way, stream=stream, **WISH)
         paid = check(http, told, stream=stream)
         assert 0 < paid["billed_nano"] < by_hand(BEYOND.usage), way
         assert paid["uncollected_nano"] > 0, way
+
+
+@pytest.mark.uncollected("the upstream serves a dearer tier than was asked for")
+@streamed_or_plain
+def test_a_tier_that_nobody_asked_for_costs_the_hold(played, http, stream):
+    """Text alone, at a price that no hold had met yet: the figure is the hold, as the bill is."""
+    (stage,) = played["gemini"]
+    near = Answer(("Hel", "lo"), TokenUsage(input=1_200, output=LIMIT))
+    script = gemini.Script(
+        tuple(dialects.gemini_objects(near)), headers={"x-gemini-service-tier": "priority"}
+    )
+    stage._fake.play(script)
+    path, body = ROUTES["completions"]
+    model = "tiered-stream" if stream else "tiered-plain"
+    told = ask(http, path, body, model=model, stream=stream, **WISH)
+    paid = check(http, told, stream=stream)
+    assert paid["known"] == "reported"
+    assert paid["billed_nano"] > 0
+    assert paid["uncollected_nano"] > 0
+
+
+@streamed_or_plain
+def test_a_count_that_cannot_be_has_our_estimate_told(played, http, stream):
+    """A prompt of text alone reported beyond its bound, on every family: who asks is shown what is billed, an estimate."""
+    path, body = ROUTES["completions"]  # twice of an account: a third time would cool it
+    for way in ways("completions"):
+        played[way][0].play(BEYOND)
+        told = ask(http, path, body, model=way, stream=stream, **WISH)
+        paid = check(http, told, stream=stream)
+        assert paid["known"] == "estimated", way
+        assert 0 < paid["billed_nano"] < by_hand(TokenUsage(input=len(TEXT), output=BEYOND.usage.output)), way
+        assert paid["uncollected_nano"] == 0, way
 
 
 @every_dialect

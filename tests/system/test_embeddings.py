@@ -169,7 +169,6 @@ def test_token_ids_go_to_whoever_reads_them(sdk):
         ({"dimensions": 4_000}, "dimensions"),
         ({"stream": True}, "stream"),
         ({"input_type": "query"}, "input_type"),
-        ({"truncate": "END"}, "truncate"),
         ({"input": ["x"] * 2_000, "encoding_format": "float"}, "input"),
     ],
 )
@@ -180,6 +179,16 @@ def test_what_cannot_be_honoured_is_a_400_without_a_hold(http, tokn, more, param
     assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert param != "model" or "/v1/chat/completions" in error["message"]
     assert http.get(f"/v1/generations/{answer.headers['x-request-id']}").status_code == 404
+
+
+@every_model
+def test_what_goes_no_further_is_named(http, played, name):
+    """Unknown fields, at every family: the call is served and billed without them, and says so."""
+    answer = http.post("/v1/embeddings", json={"model": name, "input": "x", "truncate": "END", "what": 1})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-tokn-ignored"] == "truncate,what"
+    assert receipt(http, answer.headers["x-request-id"])["billed_nano"] > 0
+    assert not any({"truncate", "what"} & body.keys() for one in played.values() for body in one[0].bodies)
 
 
 def test_an_input_that_is_too_long_is_the_inputs_fault(http, played):

@@ -9,11 +9,13 @@ import httpx
 import openai
 import pytest
 
+from schemas.dialects.messages.counting import MESSAGE_TOKENS
+from schemas.estimates.starts import start_of
 from schemas.money.pricing import TokenUsage
 from tests.fakes import conversation
 from tests.fakes.anthropic import error_body
 from tests.fakes.dialects import Answer, counted
-from tests.fakes.families import PROVIDERS, by_hand, config, stages
+from tests.fakes.families import PROVIDERS, UPSTREAMS, by_hand, config, stages
 from tests.fakes.receipts import receipt
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn
@@ -38,6 +40,7 @@ CALLS = Answer(
 )
 REPORT = Answer(("It ", "rains."), TokenUsage(input=171, cached=9, output=12))
 SAY: list[Any] = [{"role": "user", "content": "hello " * 100}]
+SAY_MORE: list[Any] = [{"role": "user", "content": "hello " * 300}]  # its bound must be above EVERY_CLASS
 SANDBOX = '[pools.sandbox]\nprovider = "sandbox"\nrate = 1\nwords_per_s = 0\n'
 
 every_family = pytest.mark.parametrize("provider", PROVIDERS)
@@ -125,7 +128,7 @@ def test_every_class_of_tokens_is_billed_and_told(played, sdk, http, provider, s
     usage = counted(provider, EVERY_CLASS)
     (stage,) = played[provider]
     stage.play(Answer(("a", "b"), usage))
-    message, headers = ask(sdk, stream=stream, model=provider)
+    message, headers = ask(sdk, stream=stream, model=provider, messages=SAY_MORE)
     told = message.usage
     assert told.input_tokens == usage.input + usage.input_audio
     assert told.cache_read_input_tokens == usage.cached
@@ -278,16 +281,24 @@ def test_another_model_takes_over(played, http, order):
 
 
 def test_counting_costs_nothing(played, tokn, sdk, http):
-    """The same answer for every family, without a job, a hold or a line in the books; unknown models are a 404."""
+    """The same text for every family, by its tokenizer, without a job, a hold or a line in the books; unknown models are a 404."""
     bodies = {name: len(stages[0].bodies) for name, stages in played.items()}
     spent = tokn.row("key", "create", "--name", "empty", "--balance", "0")
     free = sdk.with_options(api_key=spent["key"])
     counts = {
-        free.messages.count_tokens(model=name, messages=SAY, system="Be brief.", tools=[TOOL]).input_tokens
+        name: free.messages.count_tokens(
+            model=name, messages=SAY, system="Be brief.", tools=[TOOL]
+        ).input_tokens
         for name in (*PROVIDERS, "tokn-sandbox")
     }
-    assert len(counts) == 1
-    assert 170 < counts.pop() < 300
+    plain = counts["openai"]
+    factors = {name: start_of(UPSTREAMS.get(name, "")).factor for name in counts}
+    assert len(set(factors.values())) == 2
+    said = plain - MESSAGE_TOKENS  # of texts alone
+    assert all(abs(count - MESSAGE_TOKENS - said * factors[name]) <= 1 for name, count in counts.items()), (
+        counts
+    )
+    assert 100 < plain < 200  # of the hundred words each is a token
     assert {name: len(stages[0].bodies) for name, stages in played.items()} == bodies
     assert not tokn.rows("usage", "--key", spent["id"])
     path = "/v1/messages/count_tokens"

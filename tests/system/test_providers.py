@@ -40,7 +40,7 @@ REPORT = Answer(conversation.ANSWER_PIECES, TokenUsage(input=171, cached=9, outp
 EVERY_CLASS = TokenUsage(
     input=1_001, cached=333, cache_write=77, cache_write_long=55, input_audio=13, output=41, reasoning=29
 )
-SAY = [{"role": "user", "content": "hello " * 100}]  # its bound must be above EVERY_CLASS
+SAY = [{"role": "user", "content": "hello " * 300}]  # its bound must be above EVERY_CLASS
 every_family = pytest.mark.parametrize("provider", PROVIDERS)
 
 
