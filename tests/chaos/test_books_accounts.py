@@ -16,8 +16,9 @@ from schemas.bus.subjects import Role
 from schemas.verbs.base import Rows, encode
 from schemas.verbs.keys import BALANCE, KeyRef
 from tests.fakes.caller import Seen, body, call, session, until
+from tests.fakes.conversation import PIXEL
 from tests.fakes.tokn import Tokn
-from tests.fakes.upstream import API_KEY, SCRIPTED, Upstream
+from tests.fakes.upstream import API_KEY, SCRIPTED, Call, Upstream
 from tokn.ledger import find
 
 pytestmark = pytest.mark.chaos
@@ -26,6 +27,11 @@ FOLLOWS_WITHIN_S = 2.0
 IN_LIST, OUT_LIST = 2_500, 10_000  # nano-dollars a token
 CREDIT_NANO = 300_000_000
 LIE = pytest.mark.uncollected("an account is used up by a report far beyond what was granted")
+PICTURE_TOKENS = (
+    16  # as the model's row bounds a picture: a formula that may be wrong, so a report beyond it is believed
+)
+PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}", "detail": "low"}}
+SPENDING = 120_000  # tokens of a prompt, more than CREDIT_NANO pays for
 
 
 def toml(base_url: str) -> str:
@@ -47,6 +53,8 @@ input = 2.50
 output = 10.00
 context = 128000
 max_output = 16384
+[models.capabilities]
+image_tokens_max = {PICTURE_TOKENS}
 """
         if spare:
             text += f"""
@@ -95,7 +103,9 @@ async def models(client: Any, tokn: Tokn) -> set[str]:
 
 async def spend(tokn: Tokn, client: Any, model: str) -> float:
     """Uses an account up by a report far beyond what was granted; returns when the answer was there."""
-    seen = await paid(tokn, client, model, 60_000, max_completion_tokens=2_000)
+    request = body("spending", stream=False, words=1, prompt=SPENDING) | {"model": model}
+    request["messages"] = [{"role": "user", "content": [{"type": "text", "text": "hello"}, PICTURE]}]
+    seen = await call(client, tokn.url, tokn.key, request | {"max_completion_tokens": 2_000})
     assert seen.complete, seen
     return time.monotonic()
 
@@ -122,7 +132,7 @@ async def test_a_spent_account_ends_its_models(tokn, upstream):
         refused = await paid(tokn, client, "alone", 1, max_completion_tokens=10)
         assert refused.status in {429, 503}, refused
     nano, state = credit(tokn, "alone")
-    assert (nano, state) == (left - 7 * IN_LIST - 60_000 * OUT_LIST, "spent")
+    assert (nano, state) == (left - SPENDING * IN_LIST - OUT_LIST, "spent")
     assert tokn.audit()["ok"] is True
     sys.stderr.write(f"the model was gone {gone_s:.2f} s after the call that spent its account\n")
 
@@ -142,17 +152,18 @@ def credit_is(tokn: Tokn, pool: str, nano: int) -> None:
         assert time.monotonic() < deadline, (now, nano)
 
 
+def is_spending(seen: Call, path: str) -> bool:
+    """Whether a call used up the account at an address: other tests' calls come there, too."""
+    return path in seen.path and seen.script.prompt == SPENDING
+
+
 @LIE
 async def test_a_spent_account_leaves_the_rotation(tokn, upstream):
     """With another account in its pool the model stays, and every call goes to the one that has credit."""
     async with session() as client:
-        while not any("/pair/small/" in one.path for one in upstream.calls):
+        while not (spending := [one for one in upstream.calls if is_spending(one, "/pair/small/")]):
             await spend(tokn, client, "pair")
-        await until(
-            lambda: any("/pair/small/" in one.path and one.finished for one in upstream.calls),
-            5,
-            "it is used up",
-        )
+        await until(lambda: any(one.finished for one in spending), 5, "it is used up")
         await asyncio.to_thread(spent, tokn, "pair")
         before = len(upstream.calls)
         for _ in range(20):

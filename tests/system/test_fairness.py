@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.chaos.separate import Separate
-from tests.fakes.caller import body, session
+from tests.fakes.caller import body, session, until
 from tests.fakes.upstream import Upstream, pool_toml
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -116,6 +116,8 @@ async def test_long_streams_begun_before_leave_room(
         )
         assert [answer.status for answer in answers] == [200] * QUIET
     assert upstream.waiting == held, "nothing that runs is cut"
+    # One that still waited for room would come to the gate once it is shut again, and never end.
+    await until(lambda: sum(not one.done() for one in streams) == held, 60, "all others are refused")
     upstream.open_gate()
     done = await asyncio.gather(*streams)
     assert sum(answer.status == 200 for answer in done) == held

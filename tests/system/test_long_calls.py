@@ -26,6 +26,7 @@ from schemas.verbs import calls as verbs
 from schemas.verbs.keys import KEY_CREATE, KeyCreate
 from tests.fakes.books import read
 from tests.fakes.caller import Seen, body, call, session, until
+from tests.fakes.estimated import output_tokens
 from tests.fakes.nats import NatsServer
 from tests.fakes.tokn import CommandError, Tokn
 from tests.fakes.upstream import Upstream, pool_toml
@@ -108,7 +109,7 @@ async def test_a_stream_that_falls_silent_ends_with_an_error(tokn: Tokn) -> None
     assert seen.error["code"] == "upstream_timeout"
     assert IDLE_S <= took_s < TOTAL_S
     outcome, known, _, output, billed_nano = await bill(tokn, seen.request_id)
-    assert (outcome, known, output) == ("failed", "estimated", 1)
+    assert (outcome, known, output) == ("failed", "estimated", output_tokens("w0 ", "priced-upstream"))
     assert billed_nano > 0
 
 
