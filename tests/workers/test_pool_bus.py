@@ -15,6 +15,7 @@ from schemas.bus.frames import FRAME_BYTES_MAX, Accept, AccountState, Alive, Bou
 from schemas.bus.subjects import Role
 from schemas.bus.usage import Known, Outcome, decode_batch
 from schemas.money.pricing import NO_USAGE, TokenUsage
+from tests.fakes.estimated import output_tokens, prompt_tokens
 from tests.fakes.openai import FakeOpenAI, Received, Reply, answer, chunk, event, stream, usage
 from tests.fakes.ticks import Ticks
 from tests.fakes.worker import Edge, account, job, rig, until
@@ -339,7 +340,8 @@ async def test_stop_when_grace_is_over() -> None:
         await until(lambda: answered.data, "the first word")
         made.stop.set()
         assert (await answered.end()).failed.error.status == 503
-        assert (await made.ledger.event(call)).usage == TokenUsage(input=10, output=2)
+        estimated = TokenUsage(input=prompt_tokens(call), output=output_tokens("word0001", call.upstream))
+        assert (await made.ledger.event(call)).usage == estimated
 
 
 async def test_idle_stop_is_quick() -> None:

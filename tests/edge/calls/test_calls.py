@@ -63,7 +63,7 @@ async def test_job_says_what_was_priced(rig: Rig) -> None:
     job = rig.worker.attempts[0].job
     assert job.body == (
         b'{"min_p":1.50,"model":"tokn-sandbox","n":2,"max_tokens":7,'
-        b'"messages":[ {"role":"user","content":"h\\u0069"}],"stream":true,"stream_options":{"include_usage":true}}'
+        b'"messages":[{"role":"user","content":"h\\u0069"}],"stream":true,"stream_options":{"include_usage":true}}'
     )
     assert (job.limit, job.choices, job.include_cost, job.include_usage, job.stream) == (
         7,

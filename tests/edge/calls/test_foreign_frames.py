@@ -101,7 +101,9 @@ async def test_no_edge_cancels_a_call_of_another_for_a_stranger(rig: Rig) -> Non
     thief.publish(own, frames.encode(Data(1, b"x")), subjects.control(victim.id))
     await until(lambda: told)
     await victim.flush(5)
-    assert [frames.decode_control(data) for data in told] == [frames.Cancel("req_that_has_ended", 1)]
+    assert [frames.decode_control(data) for data in told] == [
+        frames.Cancel("req_that_has_ended", 1, left=False)
+    ]
 
 
 async def test_inboxes_have_a_secret_each(rig: Rig) -> None:

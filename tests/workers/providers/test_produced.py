@@ -18,6 +18,7 @@ from tests.workers.providers.test_families import ACCOUNT, CASES, TALK, opened, 
 from workers.calls.accounts import Account
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
+from workers.calls.speeds import Speeds
 from workers.providers import family
 from workers.providers.anthropic.family import Anthropic
 from workers.providers.sandbox.family import SandboxUpstream
@@ -66,7 +67,7 @@ async def deliver(
     """The count of each data frame, beside the bytes of output that its exchanges had read by then."""
     wire = Wire()
     frames = FrameWriter(wire, "inbox", "worker.w")
-    serving = SimpleNamespace(upstream=None, family=None)
+    serving = SimpleNamespace(upstream=None, family=None, speeds=Speeds())
     delivery = Delivery(serving, of, frames)
     counts: list[tuple[int, int]] = []
     publish = wire.publish

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.money.pricing import TokenUsage
 from tests.fakes.anthropic import ending, framed, opening, texts, tool_use, whole
+from tests.fakes.estimated import output_tokens, prompt_tokens
 from tests.workers.providers.anthropic.cases import (
     ACCOUNT,
     FIXTURES,
@@ -373,8 +374,9 @@ def test_a_second_try_starts_anew():
 
 def test_no_usage_is_estimated():
     """A server that reports no usage is told by the rule that bills it."""
-    made = exchange(job({}))
+    made = exchange(of := job({}))
     answer = {"type": "message", "content": [{"type": "text", "text": "12345678"}], "stop_reason": "end_turn"}
     usage = json.loads(made.answer(json.dumps(answer).encode()))["usage"]
     assert made.usage is None
-    assert usage == {"prompt_tokens": 25, "completion_tokens": 2, "total_tokens": 27}
+    prompt, output = prompt_tokens(of), output_tokens("12345678", of.upstream)
+    assert usage == {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}

@@ -14,6 +14,7 @@ from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.fakes import bedrock as fake
 from tests.fakes import bedrock_frames as frames
+from tests.fakes.estimated import output_tokens, prompt_tokens
 from tests.fakes.worker import PRICE, job, model, muting, rig, until
 from tests.workers.providers.bedrock.cases import CLAUDE
 
@@ -107,15 +108,15 @@ async def test_c34_c38_a_cut_after_each_event_ends_in_an_error_and_an_estimate(s
         assert b'"finish_reason":"' not in answered.data
         bill = await made.ledger.event(call)
         assert (bill.outcome, bill.known) == (Outcome.FAILED, Known.ESTIMATED)
-        said = b"".join(
-            json.loads(event[6:])["choices"][0]["delta"].get("content", "").encode()
+        said = "".join(
+            json.loads(event[6:])["choices"][0]["delta"].get("content", "")
             for event in answered.data.split(b"\n\n")
             if event
         )
         if not said:  # an opening alone is worth nothing
             assert bill.usage == NO_USAGE
         else:
-            assert bill.usage == TokenUsage(input=10, output=max(1, -(-len(said) // 4)))
+            assert bill.usage == TokenUsage(input=prompt_tokens(call), output=output_tokens(said, CLAUDE))
         assert len(server.calls) == 1
 
 
