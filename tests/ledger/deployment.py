@@ -76,10 +76,12 @@ class Deployment:
         await until(answers, "a ledger answers")
 
     async def answers(self) -> bool:
-        """Whether some ledger answers."""
+        """Whether some ledger answers, and each role here can ask one."""
         for _, task in self.running:
             if task.done():
                 task.result()
+        if not all(bus.connected for bus in self.buses.values()):  # each comes back by itself
+            return False
         try:
             await self.ask(Role.COMMAND, PING, Ping(), Done)
         except BusError:
