@@ -39,7 +39,7 @@ from workers.providers.base import (
     Forgetful,
     RefusedError,
 )
-from workers.providers.said import NOTHING
+from workers.providers.words import NOTHING
 
 TRIES_MAX = 3  # at upstreams, for one exchange
 
@@ -236,7 +236,7 @@ class Call:
         try:
             fault = await self._delivery.ask(exchange, request, account)
         finally:
-            left, words = self._muted or self._stop in UNWANTED, self._delivery.said
+            left, words = self._muted or self._stop in UNWANTED, self._delivery.words
             unseen = left and fault is HUNG_UP and self._stop is not Stop.REPLACED
             failed = None if fault is HUNG_UP and left else fault
             self._tries.record(

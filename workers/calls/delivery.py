@@ -13,8 +13,8 @@ from workers.calls.accounts import Account
 from workers.calls.frames import FrameWriter
 from workers.calls.serving import Serving
 from workers.calls.speeds import Pace
-from workers.providers import said
 from workers.providers.base import About, Action, Exchange, Fault, Laborious, Yielding, heads
+from workers.providers.words import NOTHING, Words, words_of
 from workers.upstream.http import (
     ANSWER_BYTES_MAX,
     ERROR_BODY_BYTES_MAX,
@@ -46,16 +46,15 @@ class Delivery:
         "_serving",
         "_stream",
         "_terminal",
-        "_upstream",
         "answered",
         "asking",
         "ending",
         "first_byte_at",
         "pace",
         "rest",
-        "said",
         "status",
         "waiting_since",
+        "words",
     )
 
     def __init__(self, serving: Serving, job: Job, frames: FrameWriter) -> None:
@@ -68,7 +67,6 @@ class Delivery:
         self._frames = frames
         self._answer: UpstreamAnswer | None = None
         self._exchange: Exchange | None = None  # the newest
-        self._upstream = job.upstream
         self._earlier_tokens = 0.0  # of output, of the exchanges that are complete
         self.waiting_since: float | None = None  # for the upstream; None while not waiting for it
         self.asking = False  # a call of an upstream is under way, whoever is waited for
@@ -78,7 +76,7 @@ class Delivery:
         self.rest = b""  # what is left for the end frame
         self.ending = b""  # where items are kept: the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
-        self.said = said.NOTHING  # by its upstream, if it has failed
+        self.words = NOTHING  # by its upstream, if it has failed
 
     @property
     def told(self) -> TokenUsage | None:
@@ -92,7 +90,7 @@ class Delivery:
 
     async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
         """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""
-        self.status, self.said = 0, said.NOTHING
+        self.status, self.words = 0, NOTHING
         self.asking, self._exchange = True, exchange
         self.waiting_since = time.monotonic()
         self.pace = Pace(self.waiting_since)
@@ -103,7 +101,7 @@ class Delivery:
             if not 200 <= answer.status < 300:
                 answer, body = await self._yielded(exchange, answer)
             if not 200 <= answer.status < 300:
-                self.said = said.said(answer.headers, body)
+                self.words = words_of(answer.headers, body)
                 return account.scrubbed(self._serving.family.fault(answer.status, answer.headers, body))
             if self._stream:
                 self.pace.head_at = time.monotonic()
@@ -111,19 +109,19 @@ class Delivery:
                 exchange.head(answer.headers)
             fault = await (self._streamed if self._stream else self._whole)(exchange, answer)
         except UpstreamError as error:
-            self.said = said.Said(message=str(error))
+            self.words = Words(message=str(error))
             return _upstream_fault(error)
         finally:
             self.asking, self.waiting_since = False, None
         if fault is None:
-            self._earlier_tokens += exchange.said.tokens_so_far(self._upstream)
+            self._earlier_tokens += exchange.said.tokens_so_far(self._job.upstream)
             if (
                 exchange.usage is not None and self._job.choices == 1
             ):  # several come at once, or one after another
                 now, tokens = time.monotonic(), min(exchange.usage.completion, self._job.limit)
                 self._serving.speeds.learn(self._job.upstream, self.pace, now, tokens)
         else:
-            self.said = said.said(answer.headers)
+            self.words = words_of(answer.headers)
         return fault
 
     async def _yielded(self, exchange: Exchange, answer: UpstreamAnswer) -> tuple[UpstreamAnswer, bytes]:
@@ -178,7 +176,7 @@ class Delivery:
         return out[:at]
 
     def _note_output(self, exchange: Exchange) -> None:
-        produced = self._earlier_tokens + exchange.said.tokens_so_far(self._upstream)
+        produced = self._earlier_tokens + exchange.said.tokens_so_far(self._job.upstream)
         if produced > self._frames.output_tokens:  # a denser beginning may have said more
             self._frames.output_tokens = math.ceil(produced)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from workers.providers.said import CODE_CHARS_MAX, WORDS_CHARS_MAX, said
+from workers.providers.words import CODE_CHARS_MAX, WORDS_CHARS_MAX, words_of
 
 KEY = "sk-proj-abcdefghijklmnop"
 
@@ -27,7 +27,7 @@ KEY = "sk-proj-abcdefghijklmnop"
 )
 def test_the_words_of_a_failure(body, code, message):
     """Whatever the form of an error, its code and message are found; what has no form is shown as it came, in one line."""
-    found = said({"X": "y"}, body)
+    found = words_of({"X": "y"}, body)
     assert (found.code, found.message) == (code, message)
 
 
@@ -35,7 +35,7 @@ def test_the_words_of_a_failure(body, code, message):
 def test_words_are_short_and_without_secrets(at):
     """No part of a key is left, wherever the words are cut; code, message and id have their bounds."""
     text = " " * at + KEY
-    found = said(
+    found = words_of(
         {"request-id": "r" * 999},
         b'{"message": "%s", "code": "%s"}' % (b"a" * at + text.encode(), b"c" * 999),
     )

@@ -22,7 +22,7 @@ _CODES: Final = ("code", "type", "status", "__type")
 _MESSAGES: Final = ("message", "detail", "error", "msg")
 
 
-class Said(Struct, frozen=True):
+class Words(Struct, frozen=True):
     """An upstream's own words about a failure; empty where it had none. The message is scrubbed."""
 
     code: str = ""
@@ -30,13 +30,13 @@ class Said(Struct, frozen=True):
     request_id: str = ""
 
 
-NOTHING: Final = Said()
+NOTHING: Final = Words()
 
 
-def said(headers: Mapping[str, str], body: bytes = b"") -> Said:
+def words_of(headers: Mapping[str, str], body: bytes = b"") -> Words:
     """What an answer other than 2xx says, whatever its form."""
     code, message = _words(body)
-    return Said(_short(code, CODE_CHARS_MAX), _short(message, WORDS_CHARS_MAX), request_id(headers))
+    return Words(_short(code, CODE_CHARS_MAX), _short(message, WORDS_CHARS_MAX), request_id(headers))
 
 
 def request_id(headers: Mapping[str, str]) -> str:
