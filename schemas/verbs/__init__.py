@@ -5,6 +5,7 @@ from typing import Any
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
@@ -30,6 +31,10 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     KEY_REVOKE,
     CREDIT,
     BALANCE,
+    CAP_CREATE,
+    CAP_UPDATE,
+    CAP_END,
+    CAP_LIST,
     USAGE,
     POOLS,
     MODELS,

@@ -106,8 +106,24 @@ class Reason(StrEnum):
     BACKLOG = "backlog"  # unapplied usage events fill half of the stream: no new calls until they are applied
 
 
+class CapFigures(Struct, frozen=True, array_like=True):
+    """A spend cap that has no room for a call, in its current period. `scope` is "key", or "org" for the organisation's.
+
+    `period` is day, week, month or total, by the calendar of `zone`; `resets_s` is unix seconds, 0 for never.
+    """
+
+    id: str
+    scope: str
+    period: str
+    zone: str
+    limit_nano: int
+    spent_nano: int
+    held_nano: int
+    resets_s: int
+
+
 class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
-    """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit.
+    """Why there is no hold, and for `INSUFFICIENT` and `CAPPED` the figures; `fitting_limit` 0 means that no limit would fit.
 
     `model` is which of several models it is about. `key_id` is the caller's, where the key lives.
     """
@@ -119,6 +135,7 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     fitting_limit: int = 0
     model: str = ""
     key_id: str = ""
+    cap: CapFigures | None = None  # the one that leaves the least, where it leaves less than the balance
 
 
 AuthoriseReply = Hold | Refusal

@@ -1,46 +1,55 @@
 """Owns what a limit is: what may refuse a hold beside the balance, what a hold takes of it, what its end gives back."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import structs
 
 from ledger.rules.book import Book
-from ledger.rules.rows import Hold, Key
+from ledger.rules.counted import counted
+from ledger.rules.rows import Hold, Key, Status
 from schemas.verbs.calls import Authorise, Refusal
 
-
-class Counted(Struct, frozen=True, omit_defaults=True):
-    """Where a hold counts: ids of periods of caps, scopes of rates, tokens that it reserved there, second of admission."""
-
-    p: tuple[str, ...] = ()
-    r: tuple[str, ...] = ()
-    t: int = 0
-    s: int = 0
+_encode = msgspec.json.Encoder().encode
 
 
-NOWHERE = Counted()
-_decode = msgspec.json.Decoder(Counted).decode
+def count(book: Book, hold: Hold, **fields: Any) -> None:
+    """Changes where a hold counts: some fields of `Counted`."""
+    hold.limits = _encode(structs.replace(counted(hold), **fields)).decode()
+    book.holds.touch(hold)
 
 
-def counted(hold: Hold) -> Counted:
-    """Where a hold counts."""
-    return _decode(hold.limits) if hold.limits else NOWHERE
+KEY = "key:"
+ORGANIZATION = "org:"
 
 
 def key_scope(key_id: str) -> str:
     """The scope of one key's caps and rates."""
-    return f"key:{key_id}"
+    return f"{KEY}{key_id}"
 
 
 def organization_scope(profile: str) -> str:
     """The scope of the caps and rates of all keys of an organisation together."""
-    return f"org:{profile}"
+    return f"{ORGANIZATION}{profile}"
 
 
 def scopes(key: Key) -> tuple[str, str]:
     """The scopes that a key's calls count in."""
     return key_scope(key.id), organization_scope(key.profile)
+
+
+def bounded(book: Book, key: Key) -> bool:
+    """Whether a cap or a limit bounds a key's calls beside its balance."""
+    own = key.rpm or key.tpm or key.in_flight or book.capped.get(key_scope(key.id))
+    return bool(own) or bounded_together(book, key.profile)
+
+
+def bounded_together(book: Book, organization: str) -> bool:
+    """Whether a cap or a limit bounds the calls of all keys of an organisation together, or it is suspended."""
+    if book.capped.get(organization_scope(organization)):
+        return True
+    row = book.profiles.get(organization)
+    return row is not None and bool(row.rpm or row.tpm or row.in_flight or row.status == Status.SUSPENDED)
 
 
 class Limit(Protocol):

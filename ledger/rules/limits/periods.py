@@ -1,8 +1,7 @@
 """Owns the periods of caps: when each begins and ends, by the calendar of a time zone."""
 
-import datetime
 import zoneinfo
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -26,7 +25,7 @@ class Span(Struct, frozen=True):
 
 
 _ALWAYS = Span(0, 0)
-_spans: dict[tuple[str, str], Span] = {}  # the last one of each period and zone: nearly always the next one too
+_spans: dict[tuple[str, str], Span] = {}  # the last of each kind and zone: nearly always the next one too
 
 
 @cache
@@ -72,13 +71,13 @@ def _days(period: str, day: date) -> tuple[date, date]:
     return first, (first + timedelta(days=31)).replace(day=1)
 
 
-def _local(zone: ZoneInfo, second: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(second, zone)
+def _local(zone: ZoneInfo, second: int) -> datetime:
+    return datetime.fromtimestamp(second, zone)
 
 
 def _begin_s(zone: ZoneInfo, day: date) -> int:
     """A day's first second: its midnight, of two the earlier; if clocks skip it, the first that comes after."""
-    midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=zone)
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     found = int(midnight.timestamp())
     if _local(zone, found).replace(tzinfo=None) == midnight.replace(tzinfo=None):
         return found
