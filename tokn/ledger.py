@@ -14,6 +14,7 @@ from runtime.settings.settings import NatsSettings, load
 from schemas.bus.subjects import Role
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Form, Rows, Verb
+from schemas.verbs.caps import CAP_LIST, CapList
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
@@ -31,6 +32,7 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     UsageQuery: (USAGE, "before"),
     KeyList: (KEY_LIST, "after"),
     ModelsQuery: (MODELS, "after"),
+    CapList: (CAP_LIST, "after"),
 }
 
 
@@ -76,7 +78,9 @@ class Ledger:
                     raise
                 time.sleep(PATIENCE_STEP_S)
 
-    def pages(self, limit: int, request: UsageQuery | KeyList | ModelsQuery) -> Iterator[dict[str, Any]]:
+    def pages(
+        self, limit: int, request: UsageQuery | KeyList | ModelsQuery | CapList
+    ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit
         while rest > 0:
