@@ -150,7 +150,7 @@ async def test_tokens_a_minute(books: Books) -> None:
     assert refused.limited is not None
     assert (refused.limited.measure, refused.limited.used, refused.limited.asked) == (
         Measure.TOKENS,
-        972,
+        882,
         200,
     )
     assert 30_000 < refused.limited.retry_ms <= 31_000
