@@ -31,6 +31,7 @@ from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show
 from tokn.caps import cap_app, new_cap
 from tokn.errors import NoLedgerError, RefusedError
+from tokn.limits import limits
 from tokn.models import models_app
 from tokn.options import AsJson, Config, Data, folder_of, id_of, ledger_of, nano_of
 
@@ -51,6 +52,7 @@ key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=
 app.add_typer(key_app, name="key")
 app.add_typer(cap_app, name="cap")
 app.add_typer(models_app, name="models")
+app.command("limits")(limits)
 
 
 def run(words: list[str]) -> int:

@@ -80,8 +80,10 @@ async def load_capping(tx: Transaction, book: Book, names: Wanted) -> None:
         keys = await _keys_of(tx, scope, siblings=one.ends)
         if not all(key in book.keys for key in keys):
             raise StoreConflict("a key was made while the caps of its organisation were about to change")
+        # Read again: limits of theirs may have been set before the accounts were locked.
+        await fetch(tx, book.keys, "id", keys)
         organizations = {book.keys[key].profile for key in keys}
-        await fetch(tx, book.profiles, "id", {name for name in organizations if name not in book.profiles})
+        await fetch(tx, book.profiles, "id", organizations)
         named = {name for key in keys if one.ends for name in scopes(book.keys[key])}
         named |= {scope, *(organization_scope(name) for name in organizations if one.ends)}
         await load_caps(tx, book, named - book.capped.keys())

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
-from ledger.commits.load_limits import load_limits
+from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rules import rows as rules
@@ -94,6 +94,9 @@ class Wanted(Struct):
     profiles: set[str] = field(default_factory=set)
     deposits: set[str] = field(default_factory=set)  # request ids of credits
     capping: list[Capping] = field(default_factory=list)  # what acts on caps need, each alone in its commit
+    scopes: set[str] = field(
+        default_factory=set
+    )  # of limits that change: all their keys, accounts, open holds
 
 
 class Applied(Struct, frozen=True):
@@ -125,8 +128,12 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     if names.deposits or names.profiles:
         for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
             book.deposited_before_nano = -row[0]
+    if names.scopes:
+        await load_scopes(tx, book, names.scopes)
     await load_accounts(tx, book, names.profiles)
-    await load_limits(tx, book)
+    if names.scopes:
+        await load_open_holds(tx, book)
+    await load_limits(tx, book, names.scopes)
     await _load_prices(tx, book)
 
 

@@ -12,6 +12,7 @@ from ledger.rules import limits
 from ledger.rules.book import Book
 from ledger.rules.limits import caps
 from ledger.rules.limits.caps import Purse
+from ledger.rules.limits.rates import room
 from ledger.rules.rows import Candidate, Hold, HoldState, Key
 from ledger.rules.surprises import uplifts_of
 from schemas.catalogue.aliases import CANDIDATES_MAX
@@ -69,6 +70,9 @@ def _anew(book: Book, request: Authorise, key: Key) -> AuthoriseReply:
         return refused or Refusal(Reason.UNKNOWN_MODEL)
     if book.backlog:
         return Refusal(Reason.BACKLOG)
+    refused = limits.before(book, key)
+    if refused is not None:
+        return refused
     return _grant(book, request, key, able)
 
 
@@ -278,4 +282,5 @@ def _reply(book: Book, hold: Hold, request: Authorise) -> HoldReply:
         candidates=candidates,
         scope=book.scope(hold.key_id),
         uplifts=uplifts_of(hold),
+        room=room(book, book.keys[hold.key_id]),
     )

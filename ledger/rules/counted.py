@@ -19,6 +19,11 @@ NOWHERE = Counted()
 _decode = msgspec.json.Decoder(Counted).decode
 
 
+def read_counted(limits: str) -> Counted:
+    """Where a hold of these `limits` counts."""
+    return _decode(limits) if limits else NOWHERE
+
+
 def counted(hold: Hold) -> Counted:
     """Where a hold counts."""
-    return _decode(hold.limits) if hold.limits else NOWHERE
+    return read_counted(hold.limits)

@@ -48,6 +48,7 @@ TABLES = (
     "profiles",
     "accounts",
     "transfers",
+    "rates",
     "holds",
     "candidates",
     "caps",

@@ -1,6 +1,6 @@
 """Owns what a limit is: what may refuse a hold beside the balance, what a hold takes of it, what its end gives back."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import structs
@@ -8,19 +8,12 @@ from msgspec import structs
 from ledger.rules.book import Book
 from ledger.rules.counted import counted
 from ledger.rules.rows import Hold, Key, Status
+from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Refusal
-
-_encode = msgspec.json.Encoder().encode
-
-
-def count(book: Book, hold: Hold, **fields: Any) -> None:
-    """Changes where a hold counts: some fields of `Counted`."""
-    hold.limits = _encode(structs.replace(counted(hold), **fields)).decode()
-    book.holds.touch(hold)
-
 
 KEY = "key:"
 ORGANIZATION = "org:"
+_encode = msgspec.json.Encoder().encode
 
 
 def key_scope(key_id: str) -> str:
@@ -52,10 +45,20 @@ def bounded_together(book: Book, organization: str) -> bool:
     return row is not None and bool(row.rpm or row.tpm or row.in_flight or row.status == Status.SUSPENDED)
 
 
+def count(book: Book, hold: Hold, **fields: tuple[str, ...] | int) -> None:
+    """Notes where else a hold counts: replaces fields of its `Counted`."""
+    hold.limits = _encode(structs.replace(counted(hold), **fields)).decode()
+    book.holds.touch(hold)
+
+
 class Limit(Protocol):
     """One thing that bounds a key's calls. Pure: it reads and changes rows of the book, and does no I/O."""
 
     name: str  # unlike any sibling's
+
+    def before(self, book: Book, key: Key) -> Refusal | None:
+        """Why a key's call must not be, whatever it would cost; None if it may. Changes nothing."""
+        ...
 
     def check(self, book: Book, request: Authorise, hold: Hold) -> Refusal | None:
         """Why the hold that would be made must not be; None if it may. Changes nothing: a later sibling may refuse."""
@@ -65,10 +68,10 @@ class Limit(Protocol):
         """Takes what a new hold needs. Called once, when no sibling has refused."""
         ...
 
-    def give_back(self, book: Book, hold: Hold, billed_nano: int) -> None:
+    def give_back(self, book: Book, hold: Hold, billed_nano: int, usage: TokenUsage) -> None:
         """Gives back what a hold did not use. Called once, when it stops to be open.
 
-        `billed_nano` is its bill at that moment; only a later limit uses it. A report that comes after an estimate or
+        `billed_nano` is its bill at that moment, `usage` what it used. A report that comes after an estimate or
         an expiry may still change the bill, and is not told here.
         """
         ...
