@@ -186,8 +186,7 @@ def _grant(book: Book, request: Authorise, key: Key, able: Sequence[tuple[Furthe
     if refused is not None:
         return refused
     book.add_hold(hold)
-    if purse.account.limited:
-        caps.take(book, key, hold)
+    caps.take(book, purse, hold)
     if hold.candidate:
         for place, priced_one in enumerate(priced, 1):
             book.candidates.add(_candidate(hold, place, priced_one))

@@ -6,7 +6,7 @@ from ledger.commits.commands import Write
 from ledger.commits.load_save import Capping, Wanted
 from ledger.rules import capping as rules
 from ledger.rules.limits.base import key_scope, organization_scope
-from ledger.rules.limits.caps import current_id, found_or_new
+from ledger.rules.limits.caps import current_id, first_seen
 from ledger.rules.rows import Cap, CapPeriod, row_of
 from ledger.store.base import Store
 from ledger.store.statements import columns, table_of
@@ -50,8 +50,8 @@ async def cap_list(store: Store, query: CapList, now_ms: int) -> Rows:
     rows: list[dict[str, object]] = []
     for cap in found:
         periods = await store.fetch(_PERIOD_SQL, current_id(cap, now_ms))
-        known = row_of(CapPeriod, periods[0]) if periods else None
-        rows.append(rules.listed(cap, found_or_new(cap, known, now_ms), now_ms))
+        period = row_of(CapPeriod, periods[0]) if periods else first_seen(cap, now_ms)
+        rows.append(rules.listed(cap, period, now_ms))
     return Rows(tuple(rows), cursor=found[-1].id if len(found) == limit else "")
 
 

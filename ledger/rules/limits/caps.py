@@ -1,5 +1,8 @@
 """Owns spend caps as calls meet them: what they leave to a new hold, where it counts, and what a late report may charge."""
 
+from collections.abc import Sequence
+from operator import attrgetter
+
 from msgspec import Struct
 
 from ledger.rules.book import Book
@@ -19,10 +22,14 @@ class Room(Struct, frozen=True):
 
 
 class Purse(Struct, frozen=True):
-    """What a new hold may take: all that is free of an account, or less if a cap leaves less; then `room` is that cap's."""
+    """What a new hold may take: all that is free of an account, or less if a cap leaves less; then `room` is that cap's.
+
+    `periods` are the current ones of all its caps.
+    """
 
     account: Account
     available_nano: int
+    periods: Sequence[CapPeriod] = ()
     room: Room | None = None
 
 
@@ -46,15 +53,15 @@ def current(book: Book, cap: Cap) -> CapPeriod | None:
 
     Such a cap was made in the middle of a period in which it had too many calls to count.
     """
-    return found_or_new(cap, book.periods.get(current_id(cap, book.now_ms)), book.now_ms)
+    found = book.periods.get(current_id(cap, book.now_ms))
+    return found if found is not None else first_seen(cap, book.now_ms)
 
 
-def found_or_new(cap: Cap, found: CapPeriod | None, now_ms: int) -> CapPeriod | None:
-    """A cap's current period, by what the books have of it."""
+def first_seen(cap: Cap, now_ms: int) -> CapPeriod | None:
+    """The same where the books have no such period."""
     now = span(cap.period, cap.zone, now_ms)
-    if found is None and not now.start_ms < cap.created_ms < now.end_ms:
-        return new_period(cap, now.start_ms, now.end_ms)
-    return found
+    begins_next = now.start_ms < cap.created_ms < now.end_ms
+    return None if begins_next else new_period(cap, now.start_ms, now.end_ms)
 
 
 def new_period(cap: Cap, start_ms: int, end_ms: int) -> CapPeriod:
@@ -72,6 +79,9 @@ def new_period(cap: Cap, start_ms: int, end_ms: int) -> CapPeriod:
     )
 
 
+_headroom_of = attrgetter("headroom_nano")
+
+
 def _rooms(book: Book, key: Key) -> list[Room]:
     return [
         Room(cap, period, headroom_nano(cap, period))
@@ -84,23 +94,25 @@ def _rooms(book: Book, key: Key) -> list[Room]:
 def purse(book: Book, key: Key, account: Account) -> Purse:
     """What a new hold of a key may take. Where a cap leaves as little as the balance, the balance speaks."""
     available_nano = account.available_nano
-    if account.limited:
-        tightest = min(_rooms(book, key), key=lambda room: room.headroom_nano, default=None)
-        if tightest is not None and tightest.headroom_nano < available_nano:
-            return Purse(account, tightest.headroom_nano, tightest)
-    return Purse(account, available_nano)
+    if not account.limited:
+        return Purse(account, available_nano)
+    rooms = _rooms(book, key)
+    periods = [room.period for room in rooms]
+    tightest = min(rooms, key=_headroom_of, default=None)
+    if tightest is None or tightest.headroom_nano >= available_nano:
+        return Purse(account, available_nano, periods)
+    return Purse(account, tightest.headroom_nano, periods, tightest)
 
 
-def take(book: Book, key: Key, hold: Hold) -> None:
-    """Counts a new hold in the current period of each cap of its key, where it stays for good."""
-    ids: list[str] = []
-    for room in _rooms(book, key):
-        if room.period.id not in book.periods:
-            book.periods.add(room.period)
-        ids.append(room.period.id)
-    if ids:
-        count(book, hold, p=tuple(ids))
-        book.count(hold, held_nano=hold.held_nano)
+def take(book: Book, purse: Purse, hold: Hold) -> None:
+    """Counts a new hold in the periods that it was measured by, where it stays for good."""
+    if not purse.periods:
+        return
+    for period in purse.periods:
+        if period.id not in book.periods:
+            book.periods.add(period)
+    count(book, hold, p=tuple([period.id for period in purse.periods]))
+    book.count(hold, held_nano=hold.held_nano)
 
 
 def free_nano(book: Book, hold: Hold, account: Account) -> int:

@@ -247,3 +247,22 @@ async def _found_after(books: Books, change: str) -> set[str]:
             found += await findings(tx)
             raise StoreConflict
     return {str(one["invariant"]) for one in found}
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_keys_without_caps_cost_no_statement(books: Books) -> None:
+    """A call of a key without caps asks nothing about them, also beside others that have some, and after the last has ended."""
+    seen: list[str] = []
+    books.store._writer.set_trace_callback(seen.append)  # type: ignore[attr-defined]  # SQLite's own
+    capped = await books.key("capped")
+    await books.key()
+    cap = await books.cap(USD, key_id=capped)
+    await books.do(CapEnd(1, await books.cap(USD, organization="default")))
+    for name in ("key", "capped"):
+        seen.clear()
+        await books.settle(event((await books.hold(f"r-{name}", name)).request_id, SMALL))
+        assert any("cap_periods" in statement for statement in seen) == (name == "capped")
+    await books.do(CapEnd(1, cap))
+    seen.clear()
+    assert await books.release(await books.hold("r-ended", "capped"))
+    assert not any("caps" in statement or "cap_periods" in statement for statement in seen)
