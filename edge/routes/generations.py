@@ -1,7 +1,7 @@
 """Owns the route of receipts."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
@@ -28,15 +28,20 @@ async def receipt_of(backing: Backing, query: GenerationQuery) -> GenerationRepl
 
 async def generation(backing: Backing, exchange: Exchange) -> None:
     """GET /v1/generations/{id}: the receipt of one of the key's own calls."""
+    receipt = await found_receipt(backing, exchange, str(exchange.scope["path_params"]["id"]))
+    await exchange.answer(200, encode(receipt))
+
+
+async def found_receipt(backing: Backing, exchange: Exchange, name: str) -> dict[str, Any]:
+    """A receipt of the caller's. Raises RequestError 401, 404."""
     caller = backing.admission.caller(exchange)
-    name = str(exchange.scope["path_params"]["id"])
     reply = await receipt_of(backing, GenerationQuery(VERSION, caller.digest, name[:ID_CHARS_MAX]))
     if not reply.active:
         raise RequestError(bad_key())
     if reply.receipt is None:
         message = "This key has no call with that id. It is the x-request-id of the call's answer."
         raise RequestError(WireError(404, INVALID_REQUEST, message, "generation_not_found", "id"))
-    await exchange.answer(200, encode(reply.receipt))
+    return reply.receipt
 
 
 ROUTES = (Row(path="/v1/generations/{id}", name="generation", handler=generation),)
