@@ -4,7 +4,8 @@ I1 balances are what transfers make them, and what is held is what open holds ho
 what its usage row says; I3 a hold has ended exactly once; I4 no caller's account is overdrawn; I5 no charge is above
 its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books; I10 a period
 of a cap has what was spent before its cap was made and what the calls that count in it were billed, and holds what they
-hold; I11 that is within its ceiling; I12 a rate limit counts as many calls in flight as open holds list it.
+hold; I11 that is within its ceiling; I12 a rate limit counts as many calls in flight as open holds list it; I15 roll-ups
+are the sums of the calls that are in them.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ledger.rollups.proof import PROOFS
 from ledger.rules.counted import read_counted
 from ledger.store.base import Reader
 from ledger.verbs.base import Read, Services
@@ -33,7 +35,7 @@ class Check(Struct, frozen=True):
     sql: str
 
 
-_CHECKS = (
+_CHECKS: tuple[Check, ...] = (
     Check(
         "I1",
         """
@@ -157,6 +159,7 @@ _CHECKS = (
         """,
     ),
 )
+_CHECKS += tuple(Check("I15", sql) for sql in PROOFS)
 _CAPPED = {
     "sqlite": "(SELECT * FROM holds WHERE limits <> '') h CROSS JOIN json_each(h.limits, '$.p') p",
     "postgresql": "(SELECT * FROM holds WHERE limits <> '') h "

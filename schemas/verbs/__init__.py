@@ -12,6 +12,8 @@ from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
+from schemas.verbs.self import SELF
+from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
 
@@ -25,6 +27,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     RELEASE,
     ESTIMATE,
     GENERATION,
+    SELF,
     INVENTORY,
     KEY_CREATE,
     KEY_LIST,
@@ -38,6 +41,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     CAP_END,
     CAP_LIST,
     USAGE,
+    SUMS,
     POOLS,
     MODELS,
     MODELS_EXPLAIN,
