@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import openai
 import pytest
 
@@ -62,6 +63,11 @@ def test_the_life_of_a_cap(tokn, capped):
     raised = tokn.row("cap", "update", made["id"], "8", "--alert", "90")
     assert (raised["limit_nano"], raised["alert_percent"], raised["version"]) == (8_000_000_000, 90, 2)
     assert "8.00" in tokn.run("cap", "update", made["id"], "--alert", "95").stdout
+    tokn.row("cap", "update", made["id"], "0.00000001")
+    own = httpx.get(f"{tokn.url}/v1/key", headers={"authorization": f"Bearer {capped['key']}"}, timeout=30)
+    data = own.json()["data"]
+    assert (data["limit"], data["limit_reset"]) == (0.05, "daily")  # its own, and not its organisation's
+    assert 0 < data["limit_remaining"] < 0.05
     assert tokn.row("cap", "end", made["id"])["ended_at"]
     assert made["id"] not in json.dumps(tokn.rows("cap", "list"))
 
