@@ -20,6 +20,7 @@ import psutil
 from tests.fakes import collected
 from tests.fakes.books import path_of, read
 from tests.fakes.commands import Commands
+from tests.fakes.forked import Forked
 from tests.fakes.ports import free_port
 
 TOKN = (sys.executable, "-m", "tokn")
@@ -28,6 +29,15 @@ START_S = 60.0
 STOP_S = 10.0
 COMMAND_S = 15.0
 CHILDREN = ("edge", "worker", "ledger", "nats-server")
+LOADED = (
+    "tokn.cli",
+    "tokn.up",
+    "tokn.services",
+    "edge.app",
+    "workers.app",
+    "ledger.app",
+    "tests.fakes.forked",
+)
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
 
 
@@ -83,20 +93,27 @@ def run(*arguments: str, timeout_s: float = COMMAND_S, **env: str) -> subprocess
 _commands: list[Commands] = []
 
 
+def commands() -> Commands:
+    """The process of this test process that forks commands and services."""
+    if not _commands:
+        _commands.append(Commands(environment(), ROOT, *LOADED))
+    return _commands[0]
+
+
 def ask(*arguments: str, timeout_s: float = COMMAND_S, **env: str) -> subprocess.CompletedProcess[str]:
     """As `run`, at a fraction of its cost."""
-    if not _commands:
-        _commands.append(Commands(environment(), ROOT, "tokn.cli"))
-    return _commands[0].run(arguments, environment(**env), timeout_s)
+    return commands().run(arguments, environment(**env), timeout_s)
 
 
 class Tokn:
     """One `tokn up` with its data folder. Use as a context manager; `key` is empty on a restart.
 
-    Its books are in the folder, or with a `config` at `database_url`.
+    Its books are in the folder, or with a `config` at `database_url`. Its processes are forked, unless it has a
+    `program`, with which it is started as people do.
     """
 
-    program = TOKN
+    program: tuple[str, ...] = ()
+    process: subprocess.Popen[str] | Forked
 
     def __init__(
         self, data: Path, config: str | None = None, *, port: int = 0, database_url: str = "", **env: str
@@ -121,17 +138,23 @@ class Tokn:
         options = ["--config", str(self.config)] if self.config else []
         self.lines = []
         self.started = time.monotonic()
+        words = ("up", "--port", str(self.port), "--data", str(self.data), *options)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.program, "up", "--port", str(self.port), "--data", str(self.data), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                cwd=self.data.parent,
-                env=environment(**self.env),
-                start_new_session=True,
-            )
+            if not self.program and sys.platform == "linux":
+                self.process = Forked(
+                    commands(), words, environment(**self.env), self.data.parent, log.fileno()
+                )
+            else:
+                self.process = subprocess.Popen(
+                    [*(self.program or TOKN), *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    cwd=self.data.parent,
+                    env=environment(**self.env),
+                    start_new_session=True,
+                )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
@@ -283,6 +306,12 @@ class Tokn:
             self.close()
 
 
+class StartedTokn(Tokn):
+    """As people start it: for tests of its starts, its memory, its environment, and of what the process list shows."""
+
+    program = TOKN
+
+
 def alive(process: psutil.Process) -> bool:
     """Whether a process still runs: neither ended nor a zombie, and its pid not another's by now."""
     try:
@@ -294,9 +323,11 @@ def alive(process: psutil.Process) -> bool:
 def process_name(process: psutil.Process) -> str:
     """edge, worker, ledger, nats-server, or the empty text: by the name in the process list."""
     try:
-        words = process.cmdline()
+        called, words = process.name(), process.cmdline()
     except psutil.NoSuchProcess:
         return ""
+    if called.startswith("tokn "):  # what a service calls itself; a forked one has its parent's words
+        return called.removeprefix("tokn ")
     text = " ".join(words[:4])
     if "nats-server" in text:
         return "nats-server"

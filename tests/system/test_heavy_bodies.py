@@ -15,7 +15,7 @@ import pytest
 from schemas.dialects import DIALECTS
 from tests.fakes import heavy, spoiled
 from tests.fakes.caller import session
-from tests.fakes.tokn import CHILDREN, Tokn
+from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn
 
 pytestmark = pytest.mark.system
 
@@ -32,7 +32,7 @@ _MEMORY_MB_MAX = 700  # of an edge: what all bodies may take, twice, and itself
 def tokn(tmp_path_factory):
     """`tokn up` with the sandbox, which answers at once and whose bodies are read as those of any translated family."""
     config = '[pools.sandbox]\nprovider = "sandbox"\nwords_per_s = 0\n'
-    with Tokn(tmp_path_factory.mktemp("heavy") / "data", config) as running:
+    with StartedTokn(tmp_path_factory.mktemp("heavy") / "data", config) as running:
         yield running
         assert running.audit()["ok"] is True
 
