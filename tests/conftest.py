@@ -14,6 +14,9 @@ from tests.fakes.upstream import Upstream, pool_toml
 settings.register_profile("tokn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tokn")
 
+# Of what a collection makes nothing is garbage, and looking for some is a seventh of it.
+gc.disable()
+
 ASKED_FOR = ("long", "containers", "browser")  # marked tests that run only when `-m` names their marker
 
 
@@ -25,6 +28,11 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=list(deselected))
     chosen = [item for item in items if item not in deselected]
     items[:] = _slow_first(chosen, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def pytest_collection_finish():
+    """Garbage is looked for from here on."""
+    gc.enable()
 
 
 def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
