@@ -28,13 +28,20 @@ class Forked:
     """A forked `tokn up`, as what `subprocess.Popen` gives of a started one. Whatever signal ended it is told as SIGKILL."""
 
     def __init__(
-        self, commands: Commands, words: Sequence[str], environment: dict[str, str], folder: Path, err: int
+        self,
+        commands: Commands,
+        module: str,
+        words: Sequence[str],
+        environment: dict[str, str],
+        *,
+        folder: Path,
+        err: int,
     ) -> None:
         self.returncode: int | None = None
         reading, out = os.pipe()
         self.stdout = os.fdopen(reading)
         try:
-            self._link = commands.fork(MODULE, words, environment, out, err, folder=str(folder))
+            self._link = commands.fork(module, words, environment, out, err, folder=str(folder))
         finally:
             os.close(out)
         self._link.settimeout(TOLD_S)
@@ -128,7 +135,3 @@ def _environment(env: Sequence[bytes] | None) -> dict[str, str]:
         return dict(os.environ)  # noqa: TID251  what a child has whose parent says nothing of it
     pairs = (os.fsdecode(pair).partition("=") for pair in env)
     return {name: value for name, _, value in pairs}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

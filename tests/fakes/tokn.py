@@ -17,10 +17,9 @@ from typing import Any, Self
 
 import psutil
 
-from tests.fakes import collected
+from tests.fakes import collected, forked
 from tests.fakes.books import path_of, read
 from tests.fakes.commands import Commands
-from tests.fakes.forked import Forked
 from tests.fakes.ports import free_port
 
 TOKN = (sys.executable, "-m", "tokn")
@@ -36,7 +35,7 @@ LOADED = (
     "edge.app",
     "workers.app",
     "ledger.app",
-    "tests.fakes.forked",
+    forked.MODULE,
 )
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
 
@@ -113,7 +112,8 @@ class Tokn:
     """
 
     program: tuple[str, ...] = ()
-    process: subprocess.Popen[str] | Forked
+    forks: tuple[str, ...] = (forked.MODULE,)  # whose `main` it is, and the words before `up`
+    process: subprocess.Popen[str] | forked.Forked
 
     def __init__(
         self, data: Path, config: str | None = None, *, port: int = 0, database_url: str = "", **env: str
@@ -141,9 +141,10 @@ class Tokn:
         words = ("up", "--port", str(self.port), "--data", str(self.data), *options)
         with self.log.open("ab") as log:
             if not self.program and sys.platform == "linux":
-                self.process = Forked(
-                    commands(), words, environment(**self.env), self.data.parent, log.fileno()
-                )
+                module, *before = self.forks
+                told = (*before, *words)
+                env, folder = environment(**self.env), self.data.parent
+                self.process = forked.Forked(commands(), module, told, env, folder=folder, err=log.fileno())
             else:
                 self.process = subprocess.Popen(
                     [*(self.program or TOKN), *words],

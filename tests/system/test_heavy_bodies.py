@@ -15,7 +15,7 @@ import pytest
 from schemas.dialects import DIALECTS
 from tests.fakes import heavy, spoiled
 from tests.fakes.caller import session
-from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn
+from tests.fakes.tokn import CHILDREN, Tokn
 
 pytestmark = pytest.mark.system
 
@@ -32,7 +32,7 @@ _MEMORY_MB_MAX = 700  # of an edge: what all bodies may take, twice, and itself
 def tokn(tmp_path_factory):
     """`tokn up` with the sandbox, which answers at once and whose bodies are read as those of any translated family."""
     config = '[pools.sandbox]\nprovider = "sandbox"\nwords_per_s = 0\n'
-    with StartedTokn(tmp_path_factory.mktemp("heavy") / "data", config) as running:
+    with Tokn(tmp_path_factory.mktemp("heavy") / "data", config) as running:
         yield running
         assert running.audit()["ok"] is True
 
@@ -149,11 +149,14 @@ async def test_no_body_holds_up_the_loop(tokn, count):
 async def test_no_large_body_is_read_without_money(tokn):
     """A key that could pay for no call gets its 402 before a body above 64 KiB is read, and as ever for a small one."""
     key = tokn.row("key", "create", "--balance", "0", "--json")["key"]
+    bodies = [
+        heavy.body(heavy.JUNK[junk], size, MODEL)
+        for size, junk in ((heavy.BODY_BYTES, "keys"), (100_000, "messages"))
+    ]
     before = steps(tokn)
     async with session(1) as client:
         for dialect in DIALECTS:
-            for size, junk in ((heavy.BODY_BYTES, "keys"), (100_000, "messages")):
-                body = heavy.body(heavy.JUNK[junk], size, MODEL)
+            for body in bodies:
                 headers = {"Authorization": f"Bearer {key}"}
                 async with client.post(
                     tokn.url + dialect.path, data=io.BytesIO(body), headers=headers
