@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from runtime.bus.identity import ACCOUNT
-from tests.fakes.tokn import StartedTokn, Tokn
+from tests.fakes.tokn import Tokn
 
 pytestmark = pytest.mark.system
 
@@ -36,7 +36,7 @@ def as_v0_2(data) -> None:
 def test_a_data_folder_of_an_earlier_version_starts(tmp_path):
     """Key, balance, books and stream are those that were there; the role that came later has a password; calls are served."""
     data = tmp_path / "data"
-    with StartedTokn(data) as tokn:
+    with Tokn(data) as tokn:
         key = tokn.key
         assert call(tokn, key) == 200
         before = tokn.settled(tokn.key_id())

@@ -67,7 +67,7 @@ def test_killed_child_comes_back(deployment, name):
 
 def test_frozen_child_does_not_hold_up_a_stop(tmp_path):
     """SIGTERM ends everything although a child is frozen."""
-    with StartedTokn(tmp_path / "data") as tokn:
+    with Tokn(tmp_path / "data") as tokn:
         tokn.child("worker").suspend()
         code, took_s = tokn.stop()
         assert code == 0
@@ -94,7 +94,7 @@ def test_kill_of_up_leaves_no_orphan_and_the_next_start_finds_all(tmp_path):
 
 def test_second_signal_ends_everything_at_once(tmp_path):
     """Two signals in a row kill what does not end in its grace period."""
-    with StartedTokn(tmp_path / "data") as tokn:
+    with Tokn(tmp_path / "data") as tokn:
         tokn.tree()
         tokn.process.send_signal(signal.SIGINT)
         tokn.process.send_signal(signal.SIGINT)
@@ -185,7 +185,7 @@ def test_configuration_that_only_a_child_can_judge_is_one_line(tmp_path):
 
 def test_public_url_is_what_snippets_show(tmp_path):
     """NEXT_PUBLIC_CREDEX_API_URL is the base URL in what is printed."""
-    with StartedTokn(tmp_path / "data", NEXT_PUBLIC_CREDEX_API_URL="https://api.example/v1/") as tokn:
+    with Tokn(tmp_path / "data", NEXT_PUBLIC_CREDEX_API_URL="https://api.example/v1/") as tokn:
         assert "https://api.example/v1/chat/completions" in tokn.curl
         assert tokn.lines[0] == "tokn is ready: https://api.example/v1"
 
