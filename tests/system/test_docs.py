@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.settings.settings import load
-from tests.fakes.tokn import TOKN, Tokn, environment
+from tests.fakes.tokn import Tokn, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -88,14 +88,7 @@ def test_every_command_works(documented, line):
         cap = documented.row("cap", "create", "100", "--period", "month", "--key", target)["id"]
         line = line.replace(CAP_ID, cap)
     words = line.replace(KEY_ID, target).split()[1:]
-    done = subprocess.run(
-        [*TOKN, *words],
-        env=environment(TOKN_DATA=str(documented.data)),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = documented.run(*words)
     assert done.returncode == 0, done.stderr
 
 
