@@ -35,6 +35,11 @@ def end_process() -> None:
     os._exit(EXIT_FAILED)
 
 
+def outlive_terminal() -> None:
+    """Has this process, and what it starts, live on when its terminal is closed: SIGHUP ends nothing."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def run_service(
     name: str,
     settings: Settings,
@@ -49,6 +54,7 @@ def run_service(
     With `announce` the process serves its metrics itself, at `settings.metrics_port`, and tells the port; with
     `any_port` that is a free one where the other is taken. A second signal cancels what the first one has not stopped.
     """
+    outlive_terminal()
     log.configure(name, level=log_level)
     descriptors.raise_limit()
     gc.freeze()  # code stays until the end

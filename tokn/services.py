@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from runtime import log
-from runtime.service import EXIT_CONFIGURATION, run_service
+from runtime.service import EXIT_CONFIGURATION, outlive_terminal, run_service
 from runtime.settings.settings import Settings, SettingsError, decode, load, redacted
 from schemas.bus.subjects import Role
 
@@ -86,6 +86,7 @@ def _run(
     *,
     any_port: bool = False,
 ) -> int:
+    outlive_terminal()  # what is loaded below takes a while
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, f"tokn {service}".encode())
     gc.disable()  # nothing that is being loaded is garbage, and looking for some is a tenth of a start

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from runtime import log
 from runtime.catalogue.presets import presets, price_source
-from runtime.service import EXIT_FAILED
+from runtime.service import EXIT_FAILED, outlive_terminal
 from runtime.settings.settings import PoolSettings, Settings, encode, load
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Lifecycle
@@ -229,6 +229,7 @@ def pool_lines(pools: tuple[PoolSettings, ...]) -> list[str]:
 
 def up(config: Path | None, data: Path, host: str | None, port: int | None) -> int:
     """Runs everything until SIGINT or SIGTERM, and answers with the exit code. Raises SettingsError."""
+    outlive_terminal()
     log.configure("up")
     settings = load(config, credentials=True, data=data)
     settings = structs.replace(
