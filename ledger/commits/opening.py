@@ -13,18 +13,16 @@ from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Price
 
+_MODELS = "SELECT id, pool, provider, upstream, context, max_output, rate, body FROM models"
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 async def write_catalogue(store: Store, models: tuple[Model, ...], pools: tuple[PoolSettings, ...]) -> None:
     """Writes the tables `models`, `prices` and `upstream_accounts`, and applies opening credits, once each."""
     async with store.write() as tx:
+        rows = {str(row[0]): tuple(row) for row in await tx.fetch(_MODELS)}
         for model in sorted(models, key=lambda one: one.id):
-            await tx.execute(
-                "INSERT INTO models (id, pool, provider, upstream, context, max_output, rate, body) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET pool = excluded.pool, "
-                "provider = excluded.provider, upstream = excluded.upstream, context = excluded.context, "
-                "max_output = excluded.max_output, rate = excluded.rate, body = excluded.body",
+            row = (
                 model.id,
                 model.pool,
                 model.provider,
@@ -34,9 +32,17 @@ async def write_catalogue(store: Store, models: tuple[Model, ...], pools: tuple[
                 str(model.rate),
                 _encode(model).decode(),
             )
+            if rows.pop(model.id, None) == row:
+                continue
+            await tx.execute(
+                "INSERT INTO models (id, pool, provider, upstream, context, max_output, rate, body) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET pool = excluded.pool, "
+                "provider = excluded.provider, upstream = excluded.upstream, context = excluded.context, "
+                "max_output = excluded.max_output, rate = excluded.rate, body = excluded.body",
+                *row,
+            )
         await write_prices(tx, {price_ref(price): price for model in models for price in model.prices})
-        known = {row[0] for row in await tx.fetch("SELECT id FROM models")}
-        for gone in sorted(known - {model.id for model in models}):
+        for gone in sorted(rows):
             await tx.execute("DELETE FROM models WHERE id = $1", gone)
         for pool in sorted(pools, key=lambda one: one.name):
             for account in sorted(pool.accounts, key=lambda one: one.id):
