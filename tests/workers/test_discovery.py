@@ -17,7 +17,8 @@ from schemas.errors import model_not_found
 from tests.fakes import lists
 from tests.fakes.openai import FakeOpenAI, Reply, error
 from tests.fakes.worker import account, job, model, rig, until
-from workers import app, discovery
+from workers import discovery
+from workers import pools as served_pools
 from workers.calls.accounts import Accounts
 from workers.calls.listed import Stock
 from workers.calls.serving import Counts, Serving
@@ -362,7 +363,7 @@ def _beat(beats: list[Beat]) -> Beat | None:
 
 async def test_a_miss_is_confirmed_by_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """An own row that one key's call finds gone is gone for all once the list, read after it, lacks it too."""
-    monkeypatch.setattr(app, "PACE", Pace(interval_s=600.0, miss_gap_s=1.0))
+    monkeypatch.setattr(served_pools, "PACE", Pace(interval_s=600.0, miss_gap_s=1.0))
     async with FakeOpenAI(lambda _: error(404, "no such model", code="model_not_found")) as fake:
         fake.shown.models = lists.openai("a")
         pools = (PoolSettings(name=POOL, provider="openai", accounts=(account(fake.base_url),)),)
