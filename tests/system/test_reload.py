@@ -313,8 +313,13 @@ async def test_secret_in_a_file_is_read_again_after_a_refusal(tokn, file, upstre
         upstream.keys = {THIRD_KEY}
         for model in ("priced", "other"):
             assert (await one(tokn, client, model)).complete
-    states = {row["state"] for pool in tokn.rows("pools") for row in pool["accounts"] if row["id"] != "main"}
-    assert states == {"ok"}
+
+    def states() -> set[str]:
+        return {
+            row["state"] for pool in tokn.rows("pools") for row in pool["accounts"] if row["id"] != "main"
+        }
+
+    await asyncio.to_thread(wait_for, lambda: states() == {"ok"}, 20, "both accounts are in use")
 
 
 async def test_watched_files_reload_by_themselves(tokn, file, upstream):
