@@ -46,6 +46,9 @@ class Changeover:
         if not self._current:
             raise SettingsError("tokn up is still starting: try again")
         programs = self._programs(settings, generation)
+        for name in programs.keys() - self._current:
+            if name in self._supervisor.children:
+                raise SettingsError(f"the {name} that was needed no longer still has calls: try again")
         asked = [self._prepare(program) for name, program in programs.items() if name in self._current]
         problems = [
             problem for problem in await asyncio.gather(*asked, return_exceptions=True) if problem is not None
