@@ -74,6 +74,7 @@ class Pool:
         self._full = self._inflight >= self._capacity
         self._follow_lists()
         self._changed()
+        self.beat(time.monotonic())
 
     @property
     def inflight(self) -> int:
