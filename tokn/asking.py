@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
+from runtime.log import get_logger
 from runtime.reload import Reloads
 from runtime.settings.changes import Change
 from runtime.settings.settings import SettingsError
@@ -21,7 +22,7 @@ NAME = "control.sock"
 PATH_CHARS_MAX = 100  # what every system takes as a socket's address
 QUESTION_S = 5.0
 QUESTION_BYTES_MAX = 4_096
-ANSWER_S = 120.0  # until every service is ready and has switched
+ANSWER_S = 300.0  # until every service is ready and has switched
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -73,6 +74,9 @@ class Asked:
             outcome = await self._reloads.reload(check=question.check)
         except SettingsError as error:
             return Answer(error=str(error))
+        except Exception as error:  # noqa: BLE001  whoever asked learns of it
+            get_logger("tokn.asking").exception("a reload failed")
+            return Answer(error=f"it failed: {type(error).__name__}; the log says more")
         return Answer(outcome.generation, outcome.changes)
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tokn.handing import Frame, Handed, Told, packed
 
-ANSWER_S = 30.0  # how long a child may take to do what a frame says
+ANSWER_S = 60.0  # how long a child may take to do what a frame says
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _LINE_BYTES_MAX = 16 * 1024

@@ -112,8 +112,8 @@ def billed_nano(tokn: Tokn, request_id: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def load(tokn: Tokn, client) -> AsyncIterator[list[caller.Seen]]:
-    """A few callers with plain calls and streams, one after the other, for as long as the block lasts."""
+async def load(tokn: Tokn, client, callers: int = 3) -> AsyncIterator[list[caller.Seen]]:
+    """Some callers with plain calls and streams, one after the other, for as long as the block lasts."""
     seen: list[caller.Seen] = []
     over = asyncio.Event()
 
@@ -122,12 +122,12 @@ async def load(tokn: Tokn, client) -> AsyncIterator[list[caller.Seen]]:
             request = caller.body(f"load{number}", stream=bool(number % 2), words=20, pace_s=0.01)
             seen.append(await caller.call(client, tokn.url, tokn.key, request))
 
-    callers = [asyncio.create_task(calls(number)) for number in range(3)]
+    running = [asyncio.create_task(calls(number)) for number in range(callers)]
     try:
         yield seen
     finally:
         over.set()
-        await asyncio.gather(*callers)
+        await asyncio.gather(*running)
 
 
 async def one(tokn: Tokn, client, model: str = "priced", **script) -> caller.Seen:
@@ -206,6 +206,31 @@ async def test_changes_under_load_fail_no_call(tokn, file, upstream):
     (accounts,) = (pool["accounts"] for pool in tokn.rows("pools") if pool["name"] == "openai")
     assert {account["id"]: account["state"] for account in accounts} == {"main": "unknown", "spare": "ok"}
     assert pids(tokn) == before
+    assert tokn.audit()["ok"]
+
+
+@pytest.mark.parametrize(
+    ("callers", "reloads"), [(3, 2), pytest.param(20, 40, marks=pytest.mark.long)], ids=["few", "many"]
+)
+async def test_reload_after_reload_fails_no_call(tokn, file, upstream, callers, reloads):
+    """Prices, room and credentials that change again and again, as fast as they can: no call fails, and the books balance."""
+    texts = [
+        file.text()
+        .replace("input = 25", "input = 2.5")
+        .replace('id = "spare"', 'id = "spare"\nmax_inflight = 99'),
+        file.text().replace(SECOND_KEY, THIRD_KEY),
+    ]
+    async with caller.session() as client, load(tokn, client, callers) as seen:
+        upstream.keys = {SECOND_KEY, THIRD_KEY}
+        for number in range(reloads):
+            done = await asyncio.to_thread(reload, tokn, texts[number % 2])
+            assert done.returncode == 0, done.stderr
+            assert "Reloaded" in done.stdout
+        done = await asyncio.to_thread(reload, tokn, file.text())
+        assert done.returncode == 0, done.stderr
+    upstream.keys = {SECOND_KEY}
+    assert len(seen) > reloads
+    assert [call for call in seen if not call.complete] == []
     assert tokn.audit()["ok"]
 
 
