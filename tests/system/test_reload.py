@@ -286,6 +286,20 @@ async def test_check_changes_nothing_and_shows_no_secret(tokn, file):
         assert (await one(tokn, client)).complete
 
 
+def test_hangup_is_a_reload(tokn, file):
+    """SIGHUP has `tokn up` take its file, as `tokn reload` does; a wrong one is a line of the log that names it."""
+    generation = config_metrics(tokn)["generation"][0]
+    tokn.config.write_text("[edge]\nfull_wait_s = 3\n" + file.text())
+    tokn.kill("up", signal.SIGHUP)
+    wait_for(lambda: min(config_metrics(tokn)["generation"]) > generation, 30, "a reload")
+    tokn.config.write_text("[edge]\nfull_wait_s = -3\n" + file.text())
+    tokn.kill("up", signal.SIGHUP)
+    wait_for(lambda: config_metrics(tokn)["last_reload_ok"] == [0.0] * 3, 30, "a refusal")
+    assert "nothing has changed" in tokn.log.read_text()
+    assert "[edge] full_wait_s" in tokn.log.read_text()
+    assert reload(tokn, file.text()).returncode == 0
+
+
 def test_credit_of_an_account_is_not_set_again(tokn, file):
     """A first `credit_usd` is taken; another figure later is refused whole, with the command that adds to it."""
     limited = file.text().replace('id = "only"\n', 'id = "only"\ncredit_usd = 10\n')
