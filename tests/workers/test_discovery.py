@@ -255,6 +255,22 @@ async def test_a_miss_has_the_list_read_again_once_a_gap() -> None:
     assert len(of("two")) == 1
 
 
+async def test_an_account_with_another_key_has_its_list_read_with_it() -> None:
+    """An account that gets another credential while its list is kept is asked again with that one, and its heir knows the list."""
+    upstream = Upstream(lambda _: Answer(body("a")))
+    made = serving(upstream)
+    (before,) = made.accounts.all
+
+    def known() -> bool:
+        (account,) = made.accounts.all
+        if account is before and before.list.findings.listed:
+            made.accounts.replace(before, structs.replace(before.settings, api_key="another-key"))
+        return account is not before and account.list.findings.listed == 1
+
+    await _running(discovery_of(made, pace=Pace(interval_s=600.0, miss_gap_s=0.01)), known)
+    assert len(upstream.asked) == 2
+
+
 async def test_an_account_without_a_key_is_not_asked() -> None:
     """Nobody is called with an empty key."""
     upstream = Upstream(lambda _: Answer(body("a")))

@@ -138,11 +138,10 @@ class Account:
 
     def give_back(self, list_nano: int, now: float) -> None:
         """A call has ended; its cost counts until the ledger's figure is sure to have it."""
+        self.inflight -= 1
         if self.heir is not None:
             self.heir.give_back(list_nano, now)
-            return
-        self.inflight -= 1
-        if self.credit_nano is None:
+        elif self.credit_nano is None:
             self._held_nano -= list_nano
         else:
             self._finished.append((now + UNSETTLED_S, list_nano))
@@ -150,8 +149,8 @@ class Account:
     def become(self, settings: AccountSettings) -> "Account":
         """The same account with other settings. Tries under way keep this one, with its credentials and what they meet."""
         heir = self.heir = Account(settings)
-        heir.inflight, heir._held_nano, heir._finished = self.inflight, self._held_nano, self._finished
-        heir.misreports = self.misreports
+        heir.inflight, heir.misreports = self.inflight, self.misreports
+        heir._held_nano, heir._finished = self._held_nano, self._finished
         if settings.credit_nano is not None and self.credit_nano is not None:
             heir.credit_nano = self.credit_nano
         # What an upstream says may still have the credentials of before in it.
@@ -320,6 +319,7 @@ class Accounts:
         """One account has other settings from now on, if it is still one of these."""
         if account in self.all:
             self._are([one.become(settings) if one is account else one for one in self.all])
+            account.list.wanted.set()  # the heir's is to be read
 
     def adopt(self, settings: Iterable[AccountSettings]) -> None:
         """Has these accounts from now on: those that differ in nothing as they are, the others with what they have."""
