@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.settings import changes
 from runtime.settings.changes import differences, kept
 from runtime.settings.settings import Settings, SettingsError, load
 
@@ -106,3 +107,36 @@ def test_what_needs_a_restart_is_kept(tmp_path: Path) -> None:
     left = differences(old, whole, old)
     assert left
     assert not [change.line for change in left if change.restart]
+
+
+# Told of one by one, following from other fields, or of the environment, which does not change.
+ELSEWHERE = {
+    "pools",
+    "models",
+    "aliases",
+    "guessed_pictures",
+    "builtin_rows",
+    "source",
+    "files",
+    "public_url",
+    "data",
+}
+
+
+def test_every_setting_is_compared() -> None:
+    """A setting that is added has a row that says whether it is live: else its change would be told to nobody."""
+    seen: set[str] = set()
+
+    class Recorder:
+        def __getattr__(self, name: str) -> Settings:
+            seen.add(name)
+            return getattr(Settings(), name)
+
+    for row in changes._ROWS:
+        row.of(Recorder())  # type: ignore[arg-type]  it only has to have the same attributes
+    assert seen | ELSEWHERE == set(Settings.__struct_fields__)
+    for part, prefix in (("nats", "[nats"), ("calls", "["), ("connections", "[edge]")):
+        names = getattr(Settings(), part).__struct_fields__
+        rows = " ".join(row.place for row in changes._ROWS if row.place.startswith(prefix))
+        told = {"passwords": "credentials", "ca": "tls", "cert": "tls", "key": "tls"}
+        assert [name for name in names if told.get(name, name) not in rows] == []
