@@ -5,7 +5,7 @@ import time
 from datetime import UTC, date, datetime
 from functools import partial
 
-from ledger.commits.opening import write_catalogue
+from ledger.commits.opening import Changes, changes, write_changes
 from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
 from ledger.prices.reach import pool_regions
@@ -42,15 +42,16 @@ def providers_of(settings: Settings) -> dict[str, str]:
 async def prepare(services: Services, settings: Settings) -> Switch:
     """Makes the catalogue of new settings, beside the loop. Raises SettingsError for what cannot be sold."""
     sold = await asyncio.to_thread(catalogue_of, settings)
-    return partial(_switch, services, settings, sold)
+    found = await asyncio.to_thread(changes, services.committer.catalogue, sold)
+    return partial(_switch, services, settings, sold, found)
 
 
-async def _switch(services: Services, settings: Settings, sold: Catalogue) -> None:
+async def _switch(services: Services, settings: Settings, sold: Catalogue, found: Changes) -> None:
     # Holds keep the price rows that they name: those stay in the books, and are read from there when they are needed.
     until = time.monotonic() + WRITE_S
     while True:
         try:
-            await again(lambda: write_catalogue(services.store, sold.sorted, settings.pools))
+            await again(lambda: write_changes(services.store, found, settings.pools))
             break
         except StoreDown:
             if time.monotonic() > until:
