@@ -278,11 +278,6 @@ class Pool:
             unpriced=accounts.said.unpriced,
         )
 
-    @property
-    def settled(self) -> bool:
-        """Whether it has nothing more to do, once it has left."""
-        return not self._inflight and not self.serving.usage_events.unacked
-
     async def go(self) -> None:
         """Leaves for good, and says nothing more: another may serve the pool in its place."""
         await self.leave()

@@ -141,7 +141,7 @@ class Pools:
         self._vital.start(f"the end of {name}", self._settle(pool), may_return=True)
 
     async def _settle(self, pool: Pool) -> None:
-        while not pool.settled:  # noqa: ASYNC110  its calls know nothing of it
+        while pool.inflight or pool.serving.usage_events.unacked:  # noqa: ASYNC110  its calls know nothing of it
             await asyncio.sleep(SETTLED_LOOK_S)
         self.every.remove(pool)
 

@@ -21,13 +21,14 @@ from schemas.errors import (
     upstream_timeout,
 )
 from workers.answers import costs
-from workers.calls import doors, items, thoughts, told
+from workers.calls import items, thoughts, told
 from workers.calls.accounts import Account
 from workers.calls.bill import billed_nano, usage_event
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
 from workers.calls.leaving import Leaving
 from workers.calls.parts import Parts, PartsError
+from workers.calls.renewing import renewed
 from workers.calls.serving import Serving
 from workers.calls.stops import UNWANTED, Stop
 from workers.calls.tries import HUNG_UP, Tries
@@ -207,20 +208,12 @@ class Call:
                 continue
             account.failed(fault, job.upstream, job.scope, time.monotonic())
             self._error = self._told(fault)
-            if fault.action is Action.REFUSED and not final and await self._renewed(account):
+            if fault.action is Action.REFUSED and not final and await renewed(accounts, account):
                 tried.discard(account.settings.id)
                 continue
             if final or fault.action is Action.STOP:
                 return False
         return False
-
-    async def _renewed(self, account: Account) -> bool:
-        """Whether an account has other credentials by now than those that were refused: of a reload, or of their files."""
-        if account.heir is None and account.settings.files:
-            found = await asyncio.to_thread(doors.reread, account.settings)
-            if found is not None:
-                self._serving.accounts.replace(account, found)
-        return account.heir is not None
 
     def _refusal(self, now: float) -> WireError:
         job = self.job
