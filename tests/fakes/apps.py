@@ -16,7 +16,7 @@ from edge.http.cors import Cors
 from edge.http.link import CONNECTION
 from edge.limits import LIMITS
 from edge.routes import ROUTES
-from edge.routes.endpoint import Backing, Load, router
+from edge.routes.endpoint import Backing, Load, Routes
 from runtime.ledger import LedgerClient, Patience
 from schemas import keys, verbs
 from schemas.bus.frames import Job
@@ -143,7 +143,7 @@ class App:
             pools=(),
             cors=Cors(("*",)),
         )
-        self.router = router(ROUTES, backing)
+        self.router = Routes(ROUTES, backing)
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer."""
