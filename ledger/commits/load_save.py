@@ -1,7 +1,7 @@
 """Owns how a batch's rows are loaded and its changes written: set by set, locked in one order everywhere.
 
-The order is holds, callers' accounts, new rows, all other accounts, stream position, each sorted by its key: ledgers
-that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
+The order is holds, callers' accounts, caps and their periods, rates, new rows, all other accounts, stream position,
+each sorted by its key: ledgers that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
 they are locked for the shortest time.
 """
 
@@ -11,8 +11,10 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
+from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
+from ledger.rollups.corrections import Correction
 from ledger.rules import rows as rules
 from ledger.rules.book import Book
 from ledger.rules.rows import (
@@ -20,10 +22,14 @@ from ledger.rules.rows import (
     Account,
     AccountKind,
     Candidate,
+    Cap,
+    CapPeriod,
     Hold,
     HoldState,
     Key,
+    KeySecret,
     Profile,
+    Rate,
     Transfer,
     UsageRow,
     account_kind,
@@ -35,11 +41,15 @@ from ledger.store.base import Row, Transaction
 from ledger.store.statements import (
     ACCOUNTS,
     CANDIDATES,
+    CAP_PERIODS,
+    CAPS,
     HOLDS,
     KEYS,
     PARKED,
     PROFILES,
     RANGES,
+    RATES,
+    SECRETS,
     SURPRISES,
     TRANSFERS,
     USAGE,
@@ -71,6 +81,9 @@ class Wanted(Struct):
     key_ids: set[str] = field(default_factory=set)
     profiles: set[str] = field(default_factory=set)
     deposits: set[str] = field(default_factory=set)  # request ids of credits
+    scopes: set[str] = field(
+        default_factory=set
+    )  # of limits that change: all their keys, accounts, open holds
 
 
 class Applied(Struct, frozen=True):
@@ -102,7 +115,12 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     if names.deposits or names.profiles:
         for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
             book.deposited_before_nano = -row[0]
+    if names.scopes:
+        await load_scopes(tx, book, names.scopes)
     await load_accounts(tx, book, names.profiles)
+    if names.scopes:
+        await load_open_holds(tx, book)
+    await load_limits(tx, book, names.scopes)
     await _load_prices(tx, book)
 
 
@@ -183,6 +201,7 @@ async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -
     await _load_candidates(tx, book)
     await _load_usage(tx, book, {hold.request_id for hold in lapsed})
     await load_accounts(tx, book, set())
+    await load_limits(tx, book)
     await _load_prices(tx, book)
     return lapsed
 
@@ -208,16 +227,25 @@ class _Step(Struct, frozen=True):
     rows: Callable[[Book], Sequence[Row]]
 
 
+_CALLS_CHANGED = update_of(UsageRow)
 # New rows that others refer to come first; then what was locked by the load; then new rows of calls.
 _STEPS = (
     _Step(PROFILES, lambda book: book.profiles.inserts()),
     _Step(ACCOUNTS, lambda book: book.accounts.inserts()),
     _Step(KEYS, lambda book: book.keys.inserts()),
+    _Step(SECRETS, lambda book: book.secrets.inserts()),
     _Step(update_of(Key), lambda book: book.keys.updates()),
     _Step(update_of(Account), lambda book: book.accounts.updates()),
     _Step(update_of(Profile), lambda book: book.profiles.updates()),
+    _Step(update_of(KeySecret), lambda book: book.secrets.updates()),
+    _Step(update_of(Cap), lambda book: book.caps.updates()),
+    _Step(update_of(CapPeriod), lambda book: book.periods.updates()),
+    _Step(update_of(Rate), lambda book: book.rates.updates()),
+    _Step(CAPS, lambda book: book.caps.inserts()),
+    _Step(CAP_PERIODS, lambda book: book.periods.inserts()),
+    _Step(RATES, lambda book: book.rates.inserts()),
     _Step(update_of(Hold), lambda book: book.holds.updates()),
-    _Step(update_of(UsageRow), lambda book: book.usage.updates()),
+    _Step(_CALLS_CHANGED, lambda book: book.usage.updates()),
     _Step(HOLDS, lambda book: book.holds.inserts()),
     _Step(CANDIDATES, lambda book: book.candidates.inserts()),
     _Step(USAGE, lambda book: book.usage.inserts()),
@@ -233,6 +261,9 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         rows = step.rows(book)
         if not rows:
             continue
+        if step.statement is _CALLS_CHANGED:
+            await _correct(tx, book, rows)
+            continue
         if isinstance(step.statement, Table):
             await tx.insert(step.statement, rows)
         else:
@@ -245,6 +276,14 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
+
+
+async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:
+    """Changes rows of calls, and the roll-ups that have them."""
+    correction = Correction([(row.request_id, row.slot) for row in book.usage.changed.values()])
+    await correction.before(tx)
+    await tx.update(_CALLS_CHANGED, rows)
+    await correction.after(tx)
 
 
 async def save_position(tx: Transaction, identity: str, applied: list[Range]) -> None:

@@ -7,9 +7,12 @@ from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
+from schemas.verbs.self import SELF
+from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
 
@@ -23,14 +26,17 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     RELEASE,
     ESTIMATE,
     GENERATION,
+    SELF,
     INVENTORY,
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
     KEY_REVOKE,
     CREDIT,
+    LIMITS_SET,
     BALANCE,
     USAGE,
+    SUMS,
     POOLS,
     MODELS,
     MODELS_EXPLAIN,

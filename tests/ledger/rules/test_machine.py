@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
+from ledger.commits.rolling import Rolling
 from ledger.store.base import Store
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
@@ -22,6 +23,7 @@ from schemas.bus.usage import Known, Outcome, UsageEvent
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Estimate, Further, Hold, Reattempt, Release
 from schemas.verbs.keys import Credit
+from schemas.verbs.limits import LimitsSet
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
 
@@ -67,6 +69,7 @@ class BooksMachine(RuleBasedStateMachine):
     async def _begin(self) -> None:
         await _empty(self.store)
         self.books = await Books.open(self.store, self.clock)
+        self.rolling = Rolling(self.books.writer)
         self.ids = {
             "rich": await self.books.key("rich", 50 * USD),
             "poor": await self.books.key("poor", 2_000_000),
@@ -95,6 +98,17 @@ class BooksMachine(RuleBasedStateMachine):
             self.number += 1
         profile = "p" if key.startswith("play") else ""
         self.commit([Credit(1, f"credit{self.number}", amount, "" if profile else self.ids[key], profile)])
+
+    @rule(
+        key=st.none() | st.sampled_from(KEYS),
+        rpm=st.sampled_from((0, 3, 20)),
+        tpm=st.sampled_from((0, 400)),
+        in_flight=st.sampled_from((0, 1, 3)),
+    )
+    def limit(self, key: str | None, rpm: int, tpm: int, in_flight: int) -> None:
+        """A key, or all of a profile together, may do less from now on, or more."""
+        key_id, profile = ("", "p") if key is None else (self.ids[key], "")
+        self.commit([LimitsSet(1, key_id, profile, rpm, tpm, in_flight)])
 
     @rule(
         keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4),
@@ -237,6 +251,12 @@ class BooksMachine(RuleBasedStateMachine):
         self.run(self.books.expire())
 
     @rule()
+    def roll_up(self) -> None:
+        """Calls are summed, on PostgreSQL those of the round before."""
+        while self.run(self.rolling._round()):
+            pass
+
+    @rule()
     def restart(self) -> None:
         """The ledger forgets what it had in memory."""
         self.books = Books(self.store, self.clock)
@@ -252,6 +272,7 @@ class BooksMachine(RuleBasedStateMachine):
         if self.copy is None:
             return
         self.run(_restore(self.store, self.copy[0]))
+        self.rolling = Rolling(self.books.writer)
         self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)
         if events:
@@ -259,7 +280,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        """I1 to I4, no call is ever billed twice, and none whose caller saw an error is billed at all."""
+        """I1 to I4, I12 and I15, no call is ever billed twice, and none whose caller saw an error is billed at all."""
         if not hasattr(self, "ids"):
             return
         assert not self.run(findings(self.store))  # nothing else writes meanwhile
@@ -282,6 +303,7 @@ async def _empty(store: Store) -> None:
     async with store.write() as tx:
         for table in TABLES:
             await tx.execute(f"DELETE FROM {table}")
+        await tx.execute("INSERT INTO rollups (id, seq) VALUES ('usage', $1)", 0)
 
 
 async def _copy(store: Store) -> dict[str, list[Any]]:
