@@ -15,6 +15,7 @@ from edge.calls.roster import Roster
 from edge.http.cors import Cors
 from edge.http.link import CONNECTION
 from edge.limits import LIMITS
+from edge.own import OwnReads
 from edge.routes import ROUTES
 from edge.routes.endpoint import Backing, Load, Routes
 from runtime.ledger import LedgerClient, Patience
@@ -142,6 +143,7 @@ class App:
             budget=self.budget,
             pools=(),
             cors=Cors(("*",)),
+            own=OwnReads(books),
         )
         self.router = Routes(ROUTES, backing)
 
