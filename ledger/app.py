@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Coroutine
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
+from ledger.commits.roll import Roll
 from ledger.commits.writer import Writer
 from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
@@ -147,6 +149,9 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
+        roll = Roll(store, writer, secrets.token_hex(8))
+        await writer.between(roll.call)
+        vital.start("this ledger's own row", roll.run())
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())

@@ -4,8 +4,20 @@ from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.catalogue import CATALOGUE
-from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from ledger.verbs.keys import (
+    BALANCE,
+    CREDIT,
+    KEY,
+    KEY_CREATE,
+    KEY_FIND,
+    KEY_LIST,
+    KEY_REVOKE,
+    KEY_ROTATE,
+    KEY_SHOW,
+    KEY_UPDATE,
+)
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
+from ledger.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
@@ -25,7 +37,14 @@ ANSWERS: tuple[Answer, ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_FIND,
+    KEY_UPDATE,
+    KEY_ROTATE,
     KEY_REVOKE,
+    ORG_CREATE,
+    ORG_LIST,
+    ORG_SHOW,
+    ORG_UPDATE,
     CREDIT,
     BALANCE,
     USAGE,
