@@ -3,7 +3,7 @@
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
 from schemas.chat.priced import RequestError
-from schemas.errors import INVALID_REQUEST, WireError, bad_key
+from schemas.errors import INVALID_REQUEST, WireError, bad_key, expired_key
 from schemas.verbs.base import VERSION
 from schemas.verbs.usage import GENERATION, GenerationQuery
 
@@ -14,7 +14,7 @@ async def generation(backing: Backing, exchange: Exchange) -> None:
     name = str(exchange.scope["path_params"]["id"])
     reply = await backing.ledger.ask(GENERATION, GenerationQuery(VERSION, caller.digest, name[:ID_CHARS_MAX]))
     if not reply.active:
-        raise RequestError(bad_key())
+        raise RequestError(expired_key(reply.expired_ms) if reply.expired_ms else bad_key())
     if reply.receipt is None:
         message = "This key has no call with that id. It is the x-request-id of the call's answer."
         raise RequestError(WireError(404, INVALID_REQUEST, message, "generation_not_found", "id"))
