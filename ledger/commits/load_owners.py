@@ -49,14 +49,18 @@ async def account_ids(tx: Transaction, book: Book, owners: set[str], organizatio
     return ids
 
 
-async def load_bounded(tx: Transaction, book: Book, organizations: set[str]) -> None:
-    """Finds the accounts of organisations that a cap or a limit bounds. They are locked, so that none comes or goes."""
-    among = tx.array(organizations)
-    book.bounded.update(row[0] for row in await tx.fetch(_BOUNDED_SQL.format(among=tx.among), among))
-    scopes = {organization_scope(one): one for one in organizations}
+async def load_bounded(tx: Transaction, book: Book, owners: set[str]) -> None:
+    """Finds what a cap or a limit bounds: owners with all their keys, and of organisations single accounts.
+
+    The owners are locked, and those accounts, so that no bound comes or goes.
+    """
+    scopes = {organization_scope(one): one for one in owners}
     sql = f"SELECT scope FROM caps WHERE scope {tx.among} AND ended_ms = 0"  # noqa: S608  as above
-    bounded = {scopes[row[0]] for row in await tx.fetch(sql, tx.array(scopes))}
-    for one in organizations:
+    book.bounded_owners.update(scopes[row[0]] for row in await tx.fetch(sql, tx.array(scopes)))
+    for one in owners:
         profile = book.profiles.get(one)
-        if one in bounded or (profile is not None and (profile.rpm or profile.tpm or profile.in_flight)):
-            book.bounded.update(book.organizations[one])
+        if profile is not None and (profile.rpm or profile.tpm or profile.in_flight):
+            book.bounded_owners.add(one)
+    if book.organizations:
+        rows = await tx.fetch(_BOUNDED_SQL.format(among=tx.among), tx.array(book.organizations))
+        book.bounded.update(row[0] for row in rows)

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
-from ledger.commits.load_limits import load_limits
+from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.load_owners import account_ids, load_bounded, load_owned
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
@@ -90,6 +90,9 @@ class Wanted(Struct):
     secrets_of: set[str] = field(default_factory=set)  # ids of keys whose secrets matter, all of them
     owners: set[str] = field(default_factory=set)  # profiles that are locked, with their wallets
     organizations: set[str] = field(default_factory=set)  # owners that all accounts of their keys come with
+    scopes: set[str] = field(
+        default_factory=set
+    )  # of limits that change: all their keys, accounts, open holds
 
 
 class Applied(Struct, frozen=True):
@@ -117,27 +120,31 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
         await _fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
     if names.changed_keys or names.owners:
         await load_owned(tx, book, names.changed_keys, names.secrets_of, names.owners)
-    if names.deposits:
-        for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
-            book.deposits[row[0]] = row_of(Transfer, row)
-    if names.deposits or names.profiles:
-        for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
-            book.deposited_before_nano = -row[0]
-    await load_accounts(
-        tx,
-        book,
-        names.profiles | names.owners,
-        await account_ids(tx, book, names.owners, names.organizations),
-    )
-    if names.organizations:
-        await load_bounded(tx, book, names.organizations)
-    await load_limits(tx, book)
+    await _load_deposits(tx, book, names)
+    if names.scopes:
+        await load_scopes(tx, book, names.scopes)
+    owned = await account_ids(tx, book, names.owners, names.organizations)
+    await load_accounts(tx, book, names.profiles | names.owners, owned)
+    if names.owners:
+        await load_bounded(tx, book, names.owners)
+    if names.scopes:
+        await load_open_holds(tx, book)
+    await load_limits(tx, book, names.scopes)
     await _load_prices(tx, book)
 
 
 async def _fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
     found = await tx.fetch(_SELECTS[rows.kind] + where, *parameters)
     rows.load(row_of(rows.kind, row) for row in found)
+
+
+async def _load_deposits(tx: Transaction, book: Book, names: Wanted) -> None:
+    if names.deposits:
+        for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
+            book.deposits[row[0]] = row_of(Transfer, row)
+    if names.deposits or names.profiles:
+        for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
+            book.deposited_before_nano = -row[0]
 
 
 async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:

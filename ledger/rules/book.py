@@ -75,7 +75,8 @@ class Book:
         self.candidates = RowSet(Candidate)  # of all holds that have some
         self.usage = RowSet(UsageRow)
         self.organizations: dict[str, set[str]] = {}  # all their accounts, of those whose bounds may change
-        self.bounded: set[str] = set()  # accounts of these that a cap or limit bounds
+        self.bounded: set[str] = set()  # accounts of these that a cap or limit of a key bounds
+        self.bounded_owners: set[str] = set()  # profiles whose keys a cap or limit bounds together
         self.deposits: dict[str, Transfer] = {}  # by request id
         self.deposited_before_nano = 0  # loaded where a batch may deposit
         # What is only ever added, and sums of all other accounts' changes.

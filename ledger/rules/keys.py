@@ -162,7 +162,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
 
 
 def add_profile(book: Book, profile_id: str) -> Profile:
-    """A profile, made if there is none. It has an account for playground credits, whose flag says what bounds all its keys."""
+    """A profile, made if there is none, with an account for its playground credits."""
     profile = book.profiles.get(profile_id)
     if profile is None:
         profile = book.profiles.add(
@@ -175,7 +175,7 @@ def add_profile(book: Book, profile_id: str) -> Profile:
 def add_wallet(book: Book, profile_id: str) -> Account:
     """An organisation's own account, made if there is none."""
     account = book.accounts.get(wallet_id(profile_id))
-    return account or _bounded(book, profile_id, book.add_account(wallet_id(profile_id)))
+    return account or _new_account(book, book.profiles[profile_id], wallet_id(profile_id))
 
 
 def _account(book: Book, request: KeyCreate, profile: Profile, key_id: str) -> Account:
@@ -183,13 +183,18 @@ def _account(book: Book, request: KeyCreate, profile: Profile, key_id: str) -> A
         return book.accounts[playground_id(profile.id)]
     if request.wallet:
         return add_wallet(book, profile.id)
-    return _bounded(book, profile.id, book.add_account(metered_id(key_id)))
+    return _new_account(book, profile, metered_id(key_id))
 
 
-def _bounded(book: Book, profile_id: str, account: Account) -> Account:
-    # What bounds all keys of an organisation, or suspends it, flags this account too.
-    account.limited = book.accounts[playground_id(profile_id)].limited
+def _new_account(book: Book, profile: Profile, account_id: str) -> Account:
+    account = book.add_account(account_id)
+    account.limited = bounded(book, profile)
     return account
+
+
+def bounded(book: Book, profile: Profile) -> bool:
+    """Whether calls of all keys of an organisation have to look for what bounds them, or suspends them."""
+    return profile.id in book.bounded_owners or profile.status == Status.SUSPENDED
 
 
 def key_revoke(book: Book, request: KeyRef) -> Rows:

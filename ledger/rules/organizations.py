@@ -3,8 +3,9 @@
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ledger.rules.book import Book
-from ledger.rules.keys import add_profile, add_wallet, missing, name_problem
+from ledger.rules.keys import add_profile, add_wallet, bounded, missing, name_problem
 from ledger.rules.rows import Account, Profile, Status
+from schemas.money.amounts import usd_to_nano
 from schemas.verbs.base import Rows
 from schemas.verbs.organizations import OrganizationCreate, OrganizationUpdate
 
@@ -24,7 +25,7 @@ def organization_row(profile: Profile, wallet: Account | None) -> dict[str, obje
             "available_nano": posted - held,
             "spent_nano": wallet.spent_nano if wallet else 0,
         },
-        "playground_credits_usd": profile.playground_credits_usd,
+        "playground": {"posted_nano": usd_to_nano(profile.playground_credits_usd)},
         "created": profile.created_ms // 1000,
         "version": profile.version,
     }
@@ -89,8 +90,9 @@ def organization_update(book: Book, request: OrganizationUpdate) -> Rows:
 
 
 def _flag(book: Book, profile: Profile) -> None:
+    together = bounded(book, profile)
     for account in book.belonging(profile.id):
-        limited = profile.status == Status.SUSPENDED or account.id in book.bounded
+        limited = together or account.id in book.bounded
         if account.limited != limited:
             account.limited = limited
             book.accounts.touch(account)

@@ -16,6 +16,7 @@ from ledger.verbs.keys import (
     KEY_SHOW,
     KEY_UPDATE,
 )
+from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
 from ledger.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from ledger.verbs.ping import PING
@@ -46,6 +47,7 @@ ANSWERS: tuple[Answer, ...] = (
     ORG_SHOW,
     ORG_UPDATE,
     CREDIT,
+    LIMITS_SET,
     BALANCE,
     USAGE,
     POOLS,

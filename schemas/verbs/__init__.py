@@ -18,6 +18,7 @@ from schemas.verbs.keys import (
     KEY_SHOW,
     KEY_UPDATE,
 )
+from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
 from schemas.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from schemas.verbs.ping import PING
@@ -48,6 +49,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     ORG_SHOW,
     ORG_UPDATE,
     CREDIT,
+    LIMITS_SET,
     BALANCE,
     USAGE,
     POOLS,
