@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from runtime.catalogue.presets import presets
 from tokn.settings import DATA_DEFAULT, variable
 
 Config = Annotated[
@@ -24,6 +25,17 @@ Data = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="JSON for programs: amounts in nano-dollars, unix times.")
 ]
+
+
+def providers_of(text: str | None) -> tuple[str, ...] | None:
+    """A list of providers as it was written; None where there is no word of it. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in presets()]
+    if unknown or not names:
+        raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")
+    return names
 
 
 def folder_of(data: Path | None) -> Path:

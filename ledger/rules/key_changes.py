@@ -17,7 +17,7 @@ def key_rotate(book: Book, request: KeyRotate, digest: str) -> Rows:
         return Rows(problem="the overlap must be from 0 to 30 days")
     key = book.keys.get(request.key_id)
     if key is None:
-        return missing(f"key {request.key_id}")
+        return missing(f"key {request.key_id} (tokn key list)")
     if key.status == Status.REVOKED:
         return Rows(problem=f"key {key.id} is revoked, for good: make another")
     opened = book.key_of(digest)
@@ -69,7 +69,7 @@ def key_update(book: Book, request: KeyUpdate) -> Rows:
     """Changes a key that is not revoked; what is as asked already is no change."""
     key = book.keys.get(request.key_id)
     if key is None:
-        return missing(f"key {request.key_id}")
+        return missing(f"key {request.key_id} (tokn key list)")
     problem = _update_problem(request, book.now_ms)
     if not problem and key.status == Status.REVOKED:
         problem = f"key {key.id} is revoked, for good: make another"

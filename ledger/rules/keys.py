@@ -201,7 +201,7 @@ def key_revoke(book: Book, request: KeyRef) -> Rows:
     """Revokes a key; calls in flight are settled as ever."""
     key = book.keys.get(request.key_id)
     if key is None:
-        return missing(f"key {request.key_id}")
+        return missing(f"key {request.key_id} (tokn key list)")
     if key.status != Status.REVOKED:
         key.status, key.revoked_ms = Status.REVOKED, book.now_ms
         changed(book, key)
@@ -252,7 +252,7 @@ def _credited(book: Book, request: Credit) -> tuple[Account | None, str]:
     if request.key_id:
         key = book.keys.get(request.key_id)
         if key is None:
-            return None, f"key {request.key_id}"
+            return None, f"key {request.key_id} (tokn key list)"
         revoked = key.status == Status.REVOKED
         why = f"key {request.key_id} is revoked: nothing could be spent there" if revoked else ""
         return book.accounts[key.account_id], why

@@ -88,7 +88,7 @@ async def key_show(store: Store, key_id: str) -> Rows:
     """One key, with its secrets' hints."""
     found = await key_of(store, key_id)
     if found is None:
-        return missing(f"key {key_id}")
+        return missing(f"key {key_id} (tokn key list)")
     secrets = [row_of(KeySecret, row) for row in await SECRETS_OF_KEY.fetch(store, key_id=key_id)]
     return Rows((key_row(*found, store.now_ms(), secrets),))
 
@@ -113,7 +113,9 @@ async def key_find(store: Store, request: KeyFind, digest: str) -> Rows:
 async def balance(store: Store, key_id: str) -> Rows:
     """One key's balance."""
     found = await key_of(store, key_id)
-    return missing(f"key {key_id}") if found is None else Rows((balance_row(key_id, found[1]),))
+    return (
+        missing(f"key {key_id} (tokn key list)") if found is None else Rows((balance_row(key_id, found[1]),))
+    )
 
 
 async def key_list(store: Store, query: KeyList) -> Rows:

@@ -30,7 +30,7 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
     rows: Sequence[Row]
     if query.key_id:
         if await key_of(store, query.key_id) is None:
-            return missing(f"key {query.key_id}")
+            return missing(f"key {query.key_id} (tokn key list)")
         rows = await _usage_of(store, query.key_id, before, limit)
     else:
         rows = await CALLS.fetch(store, before=before, limit=limit)
