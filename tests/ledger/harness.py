@@ -173,7 +173,7 @@ class Books:
 
     async def key(self, name: str = "key", nano: int = 5 * USD, **fields: Any) -> str:
         """Makes a key; returns its id."""
-        defaults = {"providers": None, "playground": False, "profile": ""} | fields
+        defaults = {"providers": None, "playground": False, "profile": "", "wallet": False} | fields
         reply = await self.do(
             KeyCreate(
                 v=1,
@@ -183,6 +183,7 @@ class Books:
                 posted_nano=nano,
                 providers=defaults["providers"],
                 playground=defaults["playground"],
+                wallet=defaults["wallet"],
             )
         )
         assert not reply.problem, reply

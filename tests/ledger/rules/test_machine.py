@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
 from ledger.store.base import Store
@@ -25,8 +25,8 @@ from schemas.verbs.keys import Credit
 from schemas.verbs.limits import LimitsSet
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
+from tests.ledger.rules.lives import KEYS, LifeRules, Lives
 
-KEYS = ("rich", "poor", "play", "play2")
 LISTS = (("gpt-4o",), ("gpt-4o", "gpt-4o-mini"), ("gpt-4o-mini", "gone", "gpt-4o"), ("gone", "gpt-4o"))
 places = st.integers(0, 4)  # of candidates, those that no hold has included
 MAD = pytest.mark.uncollected("reports are drawn at random, up to 160 tokens of a prompt that is held as 100")
@@ -40,7 +40,7 @@ usages = st.builds(
 )
 
 
-class BooksMachine(RuleBasedStateMachine):
+class BooksMachine(LifeRules):
     """One ledger, or several in turn, on one database."""
 
     runner: ClassVar[asyncio.Runner]
@@ -53,7 +53,7 @@ class BooksMachine(RuleBasedStateMachine):
         self.sent: list[UsageEvent] = []
         self.sequence = 0
         self.forgiven: set[str] = set()  # calls whose callers saw an error, and whose bills were taken back
-        self.copy: tuple[dict[str, list[Any]], set[str]] | None = None
+        self.copy: tuple[dict[str, list[Any]], set[str], Lives] | None = None
         self.number = 0
 
     def run(self, work: Any) -> Any:
@@ -62,7 +62,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Empty books with four keys."""
+        """Empty books with five keys."""
         self.run(self._begin())
 
     async def _begin(self) -> None:
@@ -73,7 +73,10 @@ class BooksMachine(RuleBasedStateMachine):
             "poor": await self.books.key("poor", 2_000_000),
             "play": await self.books.key("play", 3_000_000, profile="p", playground=True),
             "play2": await self.books.key("play2", 0, profile="p", playground=True),
+            "wall": await self.books.key("wall", 0, profile="p", wallet=True),
         }
+        await self.books.credit("wallet", 4_000_000, organization="p")
+        self.lives = Lives()
 
     def _holds(self, pick: int) -> Hold | None:
         names = list(self.holds)
@@ -113,17 +116,21 @@ class BooksMachine(RuleBasedStateMachine):
         limit=st.none() | st.integers(0, 400),
         choices=st.integers(1, 2),
         models=st.sampled_from(LISTS),
+        pick=st.integers(0, 7),
     )
-    def authorise(self, keys: list[str], limit: int | None, choices: int, models: tuple[str, ...]) -> None:
-        """Calls that arrive together, of one model or of several."""
+    def authorise(
+        self, keys: list[str], limit: int | None, choices: int, models: tuple[str, ...], pick: int
+    ) -> None:
+        """Calls that arrive together, of one model or of several, with any secret that their keys ever had."""
         requests = []
-        for key in keys:
+        secrets = [self.secret(key, pick) for key in keys]
+        for secret in secrets:
             self.number += 1
             requests.append(
                 Authorise(
                     v=1,
                     request_id=f"r{self.number:06d}",
-                    digest=digest_of(key),
+                    digest=digest_of(secret),
                     model=models[0],
                     prompt_max=100,
                     choices=choices,
@@ -132,7 +139,8 @@ class BooksMachine(RuleBasedStateMachine):
                     asked=models,
                 )
             )
-        for reply in self.commit(requests):
+        for key, secret, reply in zip(keys, secrets, self.commit(requests), strict=True):
+            self.judge(key, secret, reply)
             if isinstance(reply, Hold):
                 self.holds[reply.request_id] = reply
 
@@ -256,7 +264,7 @@ class BooksMachine(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         """A copy of the books."""
-        self.copy = self.run(_copy(self.store)), set(self.forgiven)
+        self.copy = self.run(_copy(self.store)), set(self.forgiven), self.lives.copy()
 
     @rule()
     def restore(self) -> None:
@@ -264,6 +272,7 @@ class BooksMachine(RuleBasedStateMachine):
         if self.copy is None:
             return
         self.run(_restore(self.store, self.copy[0]))
+        self.lives = self.copy[2].copy()
         self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)
         if events:
