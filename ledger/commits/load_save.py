@@ -149,9 +149,12 @@ async def _load_deposits(tx: Transaction, book: Book, names: Wanted) -> None:
 
 async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:
     """Loads keys by the digests of their secrets. One that a ledger of the version before made has its own only."""
-    for row in await tx.fetch(_KEYS_BY_SECRET_SQL + tx.among, tx.array(digests)):
-        book.secrets.load([row_of(KeySecret, row[:_SECRET_WIDTH])])
-        book.keys.load([row_of(Key, row[_SECRET_WIDTH:])])
+    rows = await tx.fetch(_KEYS_BY_SECRET_SQL + tx.among, tx.array(digests))
+    book.secrets.load(
+        KeySecret(digest=row[0], id=row[1], key_id=row[2], hint=row[3], created_ms=row[4], expires_ms=row[5])
+        for row in rows  # by hand: every call has one, and all of its columns are what both databases give
+    )
+    book.keys.load(row_of(Key, row[_SECRET_WIDTH:]) for row in rows)
     if unknown := [digest for digest in digests if digest not in book.secrets]:
         await _fetch(tx, book.keys, f"digest {tx.among}", tx.array(unknown))
 
