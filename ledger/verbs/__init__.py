@@ -19,8 +19,10 @@ from ledger.verbs.keys import (
 from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
 from ledger.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
+from ledger.verbs.own import SELF
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
+from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
 
@@ -34,6 +36,7 @@ ANSWERS: tuple[Answer, ...] = (
     RELEASE,
     ESTIMATE,
     GENERATION,
+    SELF,
     INVENTORY,
     KEY_CREATE,
     KEY_LIST,
@@ -50,6 +53,7 @@ ANSWERS: tuple[Answer, ...] = (
     LIMITS_SET,
     BALANCE,
     USAGE,
+    SUMS,
     POOLS,
     MODELS,
     MODELS_EXPLAIN,

@@ -1,6 +1,6 @@
 """Owns the answers about keys and balances: how each is read, and which rows a change needs."""
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from ledger.commits.commands import Write
 from ledger.commits.load_save import Wanted
@@ -43,22 +43,39 @@ _KEY_WIDTH = len(Key.__struct_fields__)
 _PAIR_WIDTH = _KEY_WIDTH + len(Account.__struct_fields__)
 
 
-async def key(store: Store, digest: str) -> KeyReply:
-    """Whether a key lives, what it may use, and what it could pay for."""
+class Opened(Struct, frozen=True):
+    """What a secret opens: a key that is not revoked. `ended_ms` is when it, or the secret, ended; 0 if it lives."""
+
+    key: Key
+    account: Account
+    ended_ms: int
+    suspended: bool  # its organisation
+
+
+async def opened(store: Store, digest: str) -> Opened | None:
+    """What a secret opens, by its digest; None if it opens nothing."""
     rows = await KEY_BY_SECRET.fetch(store, digest=digest)
     if not rows:
         # One that a ledger of the version before made has no secret beside it.
         rows = [(*row, 0, Status.ACTIVE) for row in await KEY_BY_DIGEST.fetch(store, digest=digest)]
     if not rows:
-        return KeyReply(active=False)
+        return None
     *pair, secret_expires_ms, owner = rows[0]
     row, account = _pair(pair)
     if row.status == Status.REVOKED:
-        return KeyReply(active=False)
-    if over_ms := ended_ms(store.now_ms(), row.expires_ms, secret_expires_ms):
-        return KeyReply(active=False, expired_ms=over_ms)
+        return None
+    over_ms = ended_ms(store.now_ms(), row.expires_ms, secret_expires_ms)
+    return Opened(row, account, over_ms, owner == Status.SUSPENDED and account.limited)
+
+
+async def key(store: Store, digest: str) -> KeyReply:
+    """Whether a key lives, what it may use, and what it could pay for."""
+    found = await opened(store, digest)
+    if found is None or found.ended_ms:
+        return KeyReply(active=False, expired_ms=0 if found is None else found.ended_ms)
+    row, account = found.key, found.account
     barred = Reason.PAUSED if row.status != Status.ACTIVE else ""
-    if owner == Status.SUSPENDED and account.limited:
+    if found.suspended:
         barred = barred or Reason.SUSPENDED
     return KeyReply(
         active=True,

@@ -23,6 +23,8 @@ from schemas.verbs.models import MODELS, MODELS_EXPLAIN
 from schemas.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
+from schemas.verbs.self import SELF
+from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
 
@@ -36,6 +38,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     RELEASE,
     ESTIMATE,
     GENERATION,
+    SELF,
     INVENTORY,
     KEY_CREATE,
     KEY_LIST,
@@ -52,6 +55,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     LIMITS_SET,
     BALANCE,
     USAGE,
+    SUMS,
     POOLS,
     MODELS,
     MODELS_EXPLAIN,

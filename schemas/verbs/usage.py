@@ -30,10 +30,11 @@ class GenerationQuery(Struct, frozen=True, array_like=True):
 
 
 class GenerationReply(Struct, frozen=True, array_like=True):
-    """The receipt as a JSON object, None if this key has no such call."""
+    """The receipt as a JSON object, None if this key has no such call. `running`: it has one that is not billed yet."""
 
     active: bool
     receipt: dict[str, Any] | None
+    running: bool = False
     expired_ms: int = 0  # when a key that is no longer active ended, 0 if it was no time that ended it
 
 

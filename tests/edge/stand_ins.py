@@ -131,7 +131,7 @@ class ScriptedLedger:
             return CatalogueReply(self.models, aliases=self.aliases, unrouted=self.unrouted)
         if verb is GENERATION:
             receipt = self.receipts.get(request.request_id) if known else None
-            return GenerationReply(known, receipt, 0 if known else self.expired_ms)
+            return GenerationReply(known, receipt, expired_ms=0 if known else self.expired_ms)
         if verb is REATTEMPT:
             return Done(self.reattempt_ok)
         if verb is AUTHORISE:

@@ -99,6 +99,7 @@ def test_what_a_key_may_is_known_to_every_edge(
     """Edges that have served a key, its lists and receipts all along follow each change within a second, and each other."""
     key_id, key = made(parts)
     receipts = [call(client, key).headers["x-request-id"] for client in clients]
+    dead = wanted[1] == DEAD
 
     def settled() -> bool:
         return all(everything(client, key, receipts[0]) == [OK] * 4 for client in clients)
@@ -106,6 +107,7 @@ def test_what_a_key_may_is_known_to_every_edge(
     deadline = time.monotonic() + DEADLINE_S
     while not settled():
         assert time.monotonic() < deadline, "the receipt is there"
+    assert [ask(client, key, "GET", "/v1/credits").status_code for client in clients] == [200, 200]
     row_of(parts, *words[:2], key_id, *words[2:])
     known = time.monotonic() + KNOWN_WITHIN_S
     for client in clients:
@@ -114,6 +116,11 @@ def test_what_a_key_may_is_known_to_every_edge(
         while found != wanted and time.monotonic() < known:
             found = everything(client, key, receipts[0])
         assert found == wanted, client.base_url
+        while True:  # what an edge keeps of a key's own questions is over by then, too
+            begun, own = time.monotonic(), ask(client, key, "GET", "/v1/credits")
+            if own.status_code == (401 if dead else 200):
+                break
+            assert own.status_code == 429 or begun < known, "an edge knows longer than a second"
         listed = ask(client, key, "GET", "/v1/models")
         if words[1] == "update":
             assert listed.json()["data"] == []

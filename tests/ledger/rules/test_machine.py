@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
+from ledger.commits.rolling import Rolling
 from ledger.store.base import Store
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
@@ -68,6 +69,7 @@ class BooksMachine(LifeRules):
     async def _begin(self) -> None:
         await _empty(self.store)
         self.books = await Books.open(self.store, self.clock)
+        self.rolling = Rolling(self.books.writer)
         self.ids = {
             "rich": await self.books.key("rich", 50 * USD),
             "poor": await self.books.key("poor", 2_000_000),
@@ -257,6 +259,12 @@ class BooksMachine(LifeRules):
         self.run(self.books.expire())
 
     @rule()
+    def roll_up(self) -> None:
+        """Calls are summed, on PostgreSQL those of the round before."""
+        while self.run(self.rolling._round()):
+            pass
+
+    @rule()
     def restart(self) -> None:
         """The ledger forgets what it had in memory."""
         self.books = Books(self.store, self.clock)
@@ -273,6 +281,7 @@ class BooksMachine(LifeRules):
             return
         self.run(_restore(self.store, self.copy[0]))
         self.lives = self.copy[2].copy()
+        self.rolling = Rolling(self.books.writer)
         self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)
         if events:
@@ -280,7 +289,7 @@ class BooksMachine(LifeRules):
 
     @invariant()
     def books_balance(self) -> None:
-        """I1 to I4 and I12, no call is ever billed twice, and none whose caller saw an error is billed at all."""
+        """I1 to I4, I12 and I15, no call is ever billed twice, and none whose caller saw an error is billed at all."""
         if not hasattr(self, "ids"):
             return
         assert not self.run(findings(self.store))  # nothing else writes meanwhile
@@ -303,6 +312,7 @@ async def _empty(store: Store) -> None:
     async with store.write() as tx:
         for table in TABLES:
             await tx.execute(f"DELETE FROM {table}")
+        await tx.execute("INSERT INTO rollups (id, seq) VALUES ('usage', $1)", 0)
 
 
 async def _copy(store: Store) -> dict[str, list[Any]]:
