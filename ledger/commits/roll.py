@@ -29,10 +29,10 @@ class Roll:
             await tx.execute(forgotten, LEAST, tx.now_ms - FORGOTTEN_MS)
 
     async def run(self) -> None:
-        """Says so each SEEN_STEP_S, until cancelled."""
+        """Says so at once and then each SEEN_STEP_S, until cancelled."""
         while True:
-            await asyncio.sleep(SEEN_STEP_S)
             try:
                 await self._writer.between(self.call)
             except StoreError as error:
                 _logger.warning("this ledger's row has to wait", error=str(error))
+            await asyncio.sleep(SEEN_STEP_S)
