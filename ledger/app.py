@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Coroutine
 from datetime import date
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
+from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
 from ledger.reload import catalogue_of, prepare, providers_of, today_utc
@@ -145,6 +147,7 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
+        vital.start("this ledger's own row", Roll(store, writer, secrets.token_hex(8)).run())
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())

@@ -21,14 +21,15 @@ from schemas.verbs.caps import (
     NewCap,
 )
 from tokn import show
-from tokn.options import AsJson, Config, Data, id_of, ledger_of, nano_of
+from tokn.named import KEY_HELP, key_id
+from tokn.options import AsJson, Config, Data, ledger_of, nano_of
 
 cap_app = typer.Typer(
     help="Make, list, change and end spend caps.", no_args_is_help=True, rich_markup_mode=None
 )
 COLUMNS: Final = show.CAP
 
-_Key = Annotated[str, typer.Option("--key", metavar="ID", help="The key.")]
+_Key = Annotated[str, typer.Option("--key", metavar="KEY", help=KEY_HELP)]
 _Organization = Annotated[str, typer.Option("--organization", metavar="ORG", help="The organisation.")]
 _Alert = Annotated[int | None, typer.Option("--alert", metavar="PERCENT", help="Say when so much is spent.")]
 
@@ -62,8 +63,9 @@ def create(  # noqa: PLR0917  Typer calls it by name
     """
     percent = ALERT_PERCENT if alert is None else alert
     cap = NewCap(new_id("cap_"), period, nano_of(usd, least=0, what="USD"), zone, percent)
-    request = CapCreate(VERSION, cap, id_of(key), organization)
-    _print(ledger_of(config, data).ask(CAP_CREATE, request), as_json, "Cap")
+    asked = ledger_of(config, data)
+    request = CapCreate(VERSION, cap, key_id(asked, key) if key else "", organization)
+    _print(asked.ask(CAP_CREATE, request), as_json, "Cap")
 
 
 @cap_app.command("list")
@@ -75,11 +77,13 @@ def list_caps(
     as_json: AsJson = False,
 ) -> None:
     """List the caps in force, with what is spent, held and left."""
-    rows = ledger_of(config, data).pages(sys.maxsize, CapList(VERSION, id_of(key), organization))
+    asked = ledger_of(config, data)
+    named = key_id(asked, key) if key else ""
+    rows = asked.pages(sys.maxsize, CapList(VERSION, named, organization))
     if as_json:
         show.json_lines(rows)
         return
-    empty = "No caps. Make one: tokn cap create 5 --period day --key ID"
+    empty = "No caps. Make one: tokn cap create 5 --period day --key KEY"
     show.table(map(_cells, rows), COLUMNS, title="Caps", empty=empty)
 
 

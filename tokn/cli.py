@@ -7,7 +7,6 @@ import msgspec
 import typer
 
 from runtime import log
-from runtime.catalogue.presets import presets
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import SettingsError
 from schemas import keys
@@ -32,13 +31,18 @@ from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
 from tokn.caps import cap_app, new_cap
 from tokn.errors import NoLedgerError, RefusedError
+from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
 from tokn.limits import limits
 from tokn.models import models_app
-from tokn.options import AsJson, Config, Data, folder_of, id_of, ledger_of, nano_of
+from tokn.named import KEY_HELP, hide, key_id, secret_of
+from tokn.options import AsJson, Config, Data, folder_of, ledger_of, nano_of, providers_of
+from tokn.organizations import org_app
+from tokn.times import moment_ms
 
 EXIT_NO_LEDGER = 4
 AUDIT_FINDINGS_SHOWN = 50
 MISSING_SHOWN = 50
+STATUSES = ("active", "paused", "expired", "revoked")
 
 app = typer.Typer(
     name="tokn",
@@ -49,15 +53,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
+key_app = typer.Typer(
+    help="Make, list, show, change and revoke keys.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(key_app, name="key")
 app.add_typer(cap_app, name="cap")
+for one in COMMANDS:
+    key_app.command()(one)
+app.add_typer(org_app, name="org")
 app.add_typer(models_app, name="models")
 app.command("limits")(limits)
 
 
 def run(words: list[str]) -> int:
     """Runs one command and answers with its exit code. All that fails says one line on standard error."""
+    words = hide(words)
     try:
         app(args=words, prog_name="tokn")
     except SystemExit as ending:
@@ -174,16 +184,6 @@ def reload(
 # Asking the ledger.
 
 
-def _providers(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in presets()]
-    if unknown or not names:
-        raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")
-    return names
-
-
 def _one(reply: Rows) -> dict[str, Any]:
     return dict(reply.rows[0])
 
@@ -198,7 +198,9 @@ def _print_one(row: dict[str, Any], as_json: bool, title: str) -> None:
 @key_app.command("create")
 def key_create(  # noqa: PLR0917  Typer calls it by name
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
-    profile: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
+    profile: Annotated[
+        str, typer.Option("--profile", "--organization", metavar="ORG", help="Whose key it is.")
+    ] = "default",
     balance: Annotated[str, typer.Option(metavar="USD", help="The opening balance.")] = "0",
     providers: Annotated[
         str | None,
@@ -207,6 +209,15 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
     playground: Annotated[
         bool, typer.Option("--playground", help="Draw on the profile's playground credits.")
     ] = False,
+    wallet: Annotated[
+        bool, typer.Option("--organization-wallet", help="Draw on the organisation's own balance.")
+    ] = False,
+    models: Models = None,
+    expires: Expires = None,
+    secret: Annotated[
+        str,
+        typer.Option("--key", metavar="KEY", help="Make this key, again; - reads it from standard input."),
+    ] = "",
     cap: Annotated[
         list[str] | None,
         typer.Option(
@@ -221,15 +232,19 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown only now: the ledger keeps a hash."""
-    key = keys.generate()
+    key = secret_of(secret) if secret else keys.generate()
     request = KeyCreate(
         VERSION,
         keys.digest(key),
         name,
         profile,
         nano_of(balance, least=0, what="--balance"),
-        _providers(providers),
+        providers_of(providers),
         playground,
+        key[-HINT_CHARS:],
+        models_of(models) or None,
+        0 if expires is None else moment_ms(expires, "--expires"),
+        wallet,
         tuple(map(new_cap, cap or ())),
     )
     row = _one(ledger_of(config, data).ask(KEY_CREATE, request))
@@ -238,9 +253,19 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
 
 
 @key_app.command("list")
-def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """List all keys, oldest first."""
-    rows = ledger_of(config, data).pages(sys.maxsize, KeyList(VERSION))
+def key_list(  # noqa: PLR0917  Typer calls it by name
+    organization: Annotated[str, typer.Option(metavar="ORG", help="Only this organisation's.")] = "",
+    status: Annotated[str, typer.Option(help="Only active, paused, expired or revoked ones.")] = "",
+    name: Annotated[str, typer.Option(help="Only those with this in their name.")] = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List keys, oldest first."""
+    if status and status not in STATUSES:
+        raise typer.BadParameter(f"choose from {', '.join(STATUSES)}", param_hint="--status")
+    request = KeyList(VERSION, organization=organization, status=status, name=name)
+    rows = ledger_of(config, data).pages(sys.maxsize, request)
     if as_json:
         show.json_lines(rows)
     else:
@@ -249,50 +274,60 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 
 
 @key_app.command("show")
-def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def key_show(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show one key."""
-    request = KeyRef(VERSION, id_of(key_id))
-    _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
+    asked = ledger_of(config, data)
+    request = KeyRef(VERSION, key_id(asked, key))
+    _print_one(_one(asked.ask(KEY_SHOW, request)), as_json, "Key")
 
 
 @key_app.command("revoke")
-def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def key_revoke(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    request = KeyRef(VERSION, id_of(key_id))
-    _print_one(_one(ledger_of(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
+    asked = ledger_of(config, data)
+    request = KeyRef(VERSION, key_id(asked, key))
+    _print_one(_one(asked.ask(KEY_REVOKE, request)), as_json, "Revoked")
 
 
 @app.command()
-def credit(
-    words: Annotated[list[str], typer.Argument(metavar="ID USD", help="A key's id and an amount.")],
+def credit(  # noqa: PLR0917  Typer calls it by name
+    words: Annotated[list[str], typer.Argument(metavar="KEY USD", help=f"{KEY_HELP} Then an amount.")],
     playground: Annotated[
         str | None,
         typer.Option(
             "--playground", metavar="PROFILE", help="Credit this profile's playground: PROFILE USD."
         ),
     ] = None,
+    organization: Annotated[
+        str | None,
+        typer.Option("--organization", metavar="ORG", help="Credit this organisation's wallet: ORG USD."),
+    ] = None,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add to a key's balance, or to a profile's playground credits."""
-    if len(words) != (1 if playground is not None else 2):
-        raise typer.BadParameter("give ID USD, or --playground PROFILE USD")
+    """Add to a key's balance, to a profile's playground credits, or to an organisation's wallet."""
+    others = [one for one in (playground, organization) if one is not None]
+    if len(others) > 1 or len(words) != 2 - len(others):
+        raise typer.BadParameter("give KEY USD, --playground PROFILE USD or --organization ORG USD")
+    asked = ledger_of(config, data)
     request = Credit(
         VERSION,
         new_id("credit_"),
         nano_of(words[-1], least=1, what="USD"),
-        key_id="" if playground is not None else id_of(words[0]),
+        key_id="" if others else key_id(asked, words[0]),
         profile=playground or "",
+        organization=organization or "",
     )
-    _print_one(_one(ledger_of(config, data).ask(CREDIT, request)), as_json, "Balance")
+    _print_one(_one(asked.ask(CREDIT, request)), as_json, "Balance")
 
 
 @app.command()
-def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def balance(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = KeyRef(VERSION, id_of(key_id))
-    _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
+    asked = ledger_of(config, data)
+    request = KeyRef(VERSION, key_id(asked, key))
+    _print_one(_one(asked.ask(BALANCE, request)), as_json, "Balance")
 
 
 @app.command()
@@ -324,11 +359,13 @@ def usage(  # noqa: PLR0917  Typer calls it by name
         else:
             show.story(row)
         return
+    asked = ledger_of(config, data)
+    named = key_id(asked, key) if key else ""
     if by or since or until or organization or as_csv:
-        asked = sums.query(by, since, until, id_of(key), organization)
-        sums.print_sums(ledger_of(config, data), asked, as_csv=as_csv, as_json=as_json)
+        query = sums.query(by, since, until, named, organization)
+        sums.print_sums(asked, query, as_csv=as_csv, as_json=as_json)
         return
-    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=id_of(key)))
+    rows = asked.pages(limit, UsageQuery(VERSION, key_id=named))
     if as_json:
         show.json_lines(rows)
         return
@@ -412,10 +449,12 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     """
     asked = ledger_of(config, data)
     listed = asked.ask_patiently(KEY_LIST, KeyList(VERSION, limit=1))
-    key = ""
+    key = made = ""
     if not listed.rows:
         key = keys.generate()
         amount = nano_of(usd, least=0, what="USD")
-        request = KeyCreate(VERSION, keys.digest(key), "first", "default", amount, None, False)
-        asked.ask(KEY_CREATE, request)
-    show.json_lines([{"key": key}])
+        request = KeyCreate(
+            VERSION, keys.digest(key), "first", "default", amount, None, False, key[-HINT_CHARS:]
+        )
+        made = str(_one(asked.ask(KEY_CREATE, request))["id"])
+    show.json_lines([{"key": key, "id": made}])

@@ -17,6 +17,7 @@ from schemas.verbs.base import Form, Rows, Verb
 from schemas.verbs.caps import CAP_LIST, CapList
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
+from schemas.verbs.organizations import ORG_LIST, OrganizationList
 from schemas.verbs.sums import SUMS, SumsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn.errors import NoLedgerError, RefusedError
@@ -34,6 +35,7 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     KeyList: (KEY_LIST, "after"),
     ModelsQuery: (MODELS, "after"),
     CapList: (CAP_LIST, "after"),
+    OrganizationList: (ORG_LIST, "after"),
     SumsQuery: (SUMS, "after"),
 }
 
@@ -81,7 +83,9 @@ class Ledger:
                 time.sleep(PATIENCE_STEP_S)
 
     def pages(
-        self, limit: int, request: UsageQuery | KeyList | ModelsQuery | CapList | SumsQuery
+        self,
+        limit: int,
+        request: UsageQuery | KeyList | ModelsQuery | CapList | OrganizationList | SumsQuery,
     ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit

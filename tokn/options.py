@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas import keys
+from runtime.catalogue.presets import presets
 from schemas.money.amounts import AmountError, usd_to_nano
 from tokn.settings import DATA_DEFAULT, variable
 
@@ -26,6 +26,17 @@ Data = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="JSON for programs: amounts in nano-dollars, unix times.")
 ]
+
+
+def providers_of(text: str | None) -> tuple[str, ...] | None:
+    """A list of providers as it was written; None where there is no word of it. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in presets()]
+    if unknown or not names:
+        raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")
+    return names
 
 
 def folder_of(data: Path | None) -> Path:
@@ -49,11 +60,3 @@ def nano_of(text: str, *, least: int, what: str) -> int:
     if amount < least:
         raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
     return amount
-
-
-def id_of(text: str) -> str:
-    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
-    if text.startswith(keys.PREFIX):
-        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
-        raise typer.BadParameter(why)
-    return text

@@ -1,7 +1,7 @@
 """Owns the checks before a call, in their order: the key's form, the key, the body, the model, the provider, the balance."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
 from typing import Final, TypeVar
@@ -35,8 +35,12 @@ from schemas.dialects.base import Dialect
 from schemas.errors import (
     WireError,
     bad_key,
+    expired_key,
     insufficient_balance,
+    key_paused,
+    model_denied,
     model_not_found,
+    organization_suspended,
     provider_denied,
     unavailable,
     upstream_failed,
@@ -52,6 +56,17 @@ Result = TypeVar("Result")
 _PENNILESS: Final = "Insufficient balance: the key's balance covers no call, so its request was not read. Add credit to the key."
 
 
+_BARRED: Final[Mapping[str, Callable[[], WireError]]] = {
+    Reason.PAUSED: key_paused,
+    Reason.SUSPENDED: organization_suspended,
+}
+_OF_MODEL: Final[Mapping[str, Callable[[str], WireError]]] = {
+    Reason.UNKNOWN_MODEL: model_not_found,
+    Reason.MODEL_DENIED: model_denied,
+    Reason.PROVIDER_DENIED: provider_denied,
+}
+
+
 class Caller:
     """One caller's key during one request: known or not, it is asked for once."""
 
@@ -62,12 +77,19 @@ class Caller:
         self._known: KeyReply | None = None
 
     async def verify(self) -> None:
-        """Raises RequestError 401 unless the key lives."""
+        """Raises RequestError 401 unless the key lives. One that is paused may still read."""
         await self._key()
 
+    async def models(self) -> tuple[str, ...] | None:
+        """The models that the key may use, as its list has them; None for all. Raises RequestError 401."""
+        return (await self._key()).models
+
     async def verify_large(self) -> None:
-        """The same before a large body is read, and RequestError 402 for a key that could pay for no call."""
-        available_nano = (await self._key()).available_nano
+        """The same before a large body is read, and RequestError 402, 403 for a key that could make no call."""
+        known = await self._key()
+        if known.barred in _BARRED:
+            raise RequestError(_BARRED[known.barred]())
+        available_nano = known.available_nano
         if available_nano is not None and available_nano < self._fares.least_nano():
             raise RequestError(insufficient_balance(_PENNILESS))
 
@@ -84,7 +106,7 @@ class Caller:
         if self._known is None:
             reply = await self._ledger.ask(KEY, KeyQuery(VERSION, self.digest))
             if not reply.active:
-                raise RequestError(bad_key())
+                raise RequestError(expired_key(reply.expired_ms) if reply.expired_ms else bad_key())
             self._known = reply
         return self._known
 
@@ -304,13 +326,15 @@ def _job(
 
 
 def _refusal(refusal: Refusal, ask: Ask, model: Model) -> WireError:
+    if refusal.reason in _BARRED:
+        return _BARRED[refusal.reason]()
+    if refusal.reason in _OF_MODEL:
+        return _OF_MODEL[refusal.reason](model.id)
     match refusal.reason:
         case Reason.UNKNOWN_KEY:
             return bad_key()
-        case Reason.UNKNOWN_MODEL:
-            return model_not_found(model.id)
-        case Reason.PROVIDER_DENIED:
-            return provider_denied(model.id)
+        case Reason.EXPIRED:
+            return expired_key(refusal.expired_ms)
         case Reason.INSUFFICIENT:
             return insufficient_balance(_shortage(refusal, ask, model))
         case Reason.LIMITED if refusal.limited is not None:

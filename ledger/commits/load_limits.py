@@ -31,7 +31,7 @@ async def load_scopes(tx: Transaction, book: Book, names: set[str]) -> None:
     keys = {name.partition(":")[2] for name in names if name.startswith("key:")}
     organizations = {name.partition(":")[2] for name in names if name.startswith("org:")}
     await fetch(tx, book.profiles, "id", organizations, locked=True)
-    await fetch(tx, book.keys, "id", keys)
+    await fetch(tx, book.keys, "id", keys, locked=True)  # it is written whole
     await fetch(tx, book.keys, "profile", organizations)
 
 

@@ -5,13 +5,14 @@ each sorted by its key: ledgers that share a database wait for one another, but 
 they are locked for the shortest time.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
 from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
+from ledger.commits.load_owners import account_ids, load_bounded, load_owned
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
@@ -69,6 +70,11 @@ _DIFFERENCE_SQL = (
     "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
     "ON CONFLICT (id) DO UPDATE SET posted_nano = accounts.posted_nano + excluded.posted_nano"
 )
+_SECRET_WIDTH = len(SECRETS.columns)
+_KEYS_BY_SECRET_SQL = (
+    f"SELECT {', '.join([f's.{name}' for name in SECRETS.columns] + [f'k.{name}' for name in KEYS.columns])} "  # noqa: S608  as _SELECTS
+    "FROM key_secrets AS s JOIN api_keys AS k ON k.id = s.key_id WHERE s.digest "
+)
 _OPEN = "state IN ('open', 'estimated')"
 
 
@@ -95,6 +101,10 @@ class Wanted(Struct):
     profiles: set[str] = field(default_factory=set)
     deposits: set[str] = field(default_factory=set)  # request ids of credits
     capping: list[Capping] = field(default_factory=list)  # what acts on caps need, each alone in its commit
+    changed_keys: set[str] = field(default_factory=set)  # ids of keys that are read to be changed: locked
+    secrets_of: set[str] = field(default_factory=set)  # ids of keys whose secrets matter, all of them
+    owners: set[str] = field(default_factory=set)  # profiles that are locked, with their wallets
+    organizations: set[str] = field(default_factory=set)  # owners that all accounts of their keys come with
     scopes: set[str] = field(
         default_factory=set
     )  # of limits that change: all their keys, accounts, open holds
@@ -120,18 +130,18 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
         await _load_candidates(tx, book)
         await _load_usage(tx, book, names.billed)
     if names.digests:
-        await _fetch(tx, book.keys, f"digest {tx.among}", tx.array(names.digests))
+        await _load_keys(tx, book, names.digests)
     if names.key_ids:
         await _fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
-    if names.deposits:
-        for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
-            book.deposits[row[0]] = row_of(Transfer, row)
-    if names.deposits or names.profiles:
-        for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
-            book.deposited_before_nano = -row[0]
+    if names.changed_keys or names.owners:
+        await load_owned(tx, book, names.changed_keys, names.secrets_of, names.owners)
+    await _load_deposits(tx, book, names)
     if names.scopes:
         await load_scopes(tx, book, names.scopes)
-    await load_accounts(tx, book, names.profiles)
+    owned = await account_ids(tx, book, names.owners, names.organizations)
+    await load_accounts(tx, book, names.profiles | names.owners, owned)
+    if names.owners:
+        await load_bounded(tx, book, names.owners)
     if names.scopes:
         await load_open_holds(tx, book)
     await load_limits(tx, book, names.scopes)
@@ -141,6 +151,27 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
 async def _fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
     found = await tx.fetch(_SELECTS[rows.kind] + where, *parameters)
     rows.load(row_of(rows.kind, row) for row in found)
+
+
+async def _load_deposits(tx: Transaction, book: Book, names: Wanted) -> None:
+    if names.deposits:
+        for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
+            book.deposits[row[0]] = row_of(Transfer, row)
+    if names.deposits or names.profiles:
+        for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
+            book.deposited_before_nano = -row[0]
+
+
+async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:
+    """Loads keys by the digests of their secrets. One that a ledger of the version before made has its own only."""
+    rows = await tx.fetch(_KEYS_BY_SECRET_SQL + tx.among, tx.array(digests))
+    book.secrets.load(
+        KeySecret(digest=row[0], id=row[1], key_id=row[2], hint=row[3], created_ms=row[4], expires_ms=row[5])
+        for row in rows  # by hand: every call has one, and all of its columns are what both databases give
+    )
+    book.keys.load(row_of(Key, row[_SECRET_WIDTH:]) for row in rows)
+    if unknown := [digest for digest in digests if digest not in book.secrets]:
+        await _fetch(tx, book.keys, f"digest {tx.among}", tx.array(unknown))
 
 
 async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> None:
@@ -164,11 +195,12 @@ async def _load_candidates(tx: Transaction, book: Book) -> None:
         await _fetch(tx, book.candidates, f"request_id {tx.among}", tx.array(several))
 
 
-async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None:
-    """Loads and locks the callers' accounts of a book's holds and keys, and those of some profiles."""
+async def load_accounts(tx: Transaction, book: Book, profiles: set[str], more: Iterable[str] = ()) -> None:
+    """Loads and locks the callers' accounts of a book's holds and keys, those of some profiles, and more by their ids."""
     ids = {hold.account_id for hold in book.holds.values() if hold.account_id}
     ids.update(key.account_id for key in book.keys.values())
     ids.update(playground_id(profile) for profile in profiles)
+    ids.update(more)
     if not ids:
         return
     # Load profiles before accounts: both are created in one commit, so a visible profile has its account.
@@ -321,7 +353,9 @@ async def save_position(tx: Transaction, identity: str, applied: list[Range]) ->
     reached, rest = advance(position, [*((row[0], row[1]) for row in ahead), *applied])
     if reached != position:
         await tx.execute(
-            "UPDATE stream_positions SET applied_seq = $2 WHERE identity = $1", identity, reached
+            "UPDATE stream_positions SET applied_seq = $2, turn = turn + 1 WHERE identity = $1",
+            identity,
+            reached,
         )
     if ahead:
         await tx.execute("DELETE FROM stream_ranges WHERE identity = $1", identity)

@@ -14,16 +14,17 @@ from ledger.rules.limits import caps
 from ledger.rules.limits.caps import Purse
 from ledger.rules.limits.rates import room
 from ledger.rules.rows import Candidate, Hold, HoldState, Key
+from ledger.rules.standing import names_of
+from ledger.rules.standing import refusal as refusal_of
 from ledger.rules.surprises import uplifts_of
 from schemas.catalogue.aliases import CANDIDATES_MAX
+from schemas.catalogue.allowed import allows
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.amounts import NANO_MAX
 from schemas.money.pricing import Bound
 from schemas.verbs.calls import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Further, Granted, Reason, Refusal
 from schemas.verbs.calls import Hold as HoldReply
 
-ACTIVE = "active"
-REVOKED = "revoked"
 _CHOICES_MAX = 2**20
 # A call that sets no limit may hold one part in so many of what is available: others of its key run beside it, or may.
 UNSET_LIMIT_PARTS = 8
@@ -32,22 +33,23 @@ UNSET_LIMIT_FLOOR = (
 )
 _UPLIFTS_MAX = 4  # that a request may ask for: a service tier, a region, a speed
 _encode = msgspec.json.Encoder().encode
-_decode_providers = msgspec.json.Decoder(tuple[str, ...]).decode
-
-
-def providers_of(key: Key) -> tuple[str, ...] | None:
-    """The providers a key may use; None for all."""
-    return _decode_providers(key.providers) if key.providers else None
 
 
 def authorise(book: Book, request: Authorise, digest: str) -> AuthoriseReply:
     """A hold, the hold there already is for this request id, or a refusal. `digest` is the stored form of the key."""
-    key = book.keys.find(digest)
-    if key is None or key.status != ACTIVE:
+    key = book.key_of(digest)
+    if key is None:
         return Refusal(Reason.UNKNOWN_KEY)
+    reply: AuthoriseReply
+    refused = refusal_of(book, key, digest)
     existing = book.holds.get(request.request_id)
-    reply = _again(book, existing, request, key) if existing is not None else _anew(book, request, key)
-    return structs.replace(reply, key_id=key.id) if isinstance(reply, Refusal) else reply
+    if refused is not None:
+        reply = refused
+    else:
+        reply = _again(book, existing, request, key) if existing is not None else _anew(book, request, key)
+    if isinstance(reply, Refusal) and reply.reason != Reason.UNKNOWN_KEY:
+        return structs.replace(reply, key_id=key.id)
+    return reply
 
 
 def _anew(book: Book, request: Authorise, key: Key) -> AuthoriseReply:
@@ -62,7 +64,9 @@ def _anew(book: Book, request: Authorise, key: Key) -> AuthoriseReply:
         which = one.model if request.others else ""
         if offer is None:
             refused = refused or Refusal(Reason.UNKNOWN_MODEL, model=which)
-        elif key.providers and offer.model.provider not in _decode_providers(key.providers):
+        elif key.models and not allows(names_of(key.models), offer.model.id):
+            refused = refused or Refusal(Reason.MODEL_DENIED, model=which)
+        elif key.providers and offer.model.provider not in (names_of(key.providers) or ()):
             refused = refused or Refusal(Reason.PROVIDER_DENIED, model=which)
         else:
             able.append((one, offer))

@@ -89,6 +89,9 @@ class Book:
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some
         self.usage = RowSet(UsageRow)
+        self.organizations: dict[str, set[str]] = {}  # all their accounts, of those whose bounds may change
+        self.bounded: set[str] = set()  # accounts of these that a cap or limit of a key bounds
+        self.bounded_owners: set[str] = set()  # profiles whose keys a cap or limit bounds together
         self.deposits: dict[str, Transfer] = {}  # by request id
         self.deposited_before_nano = 0  # loaded where a batch may deposit
         # What is only ever added, and sums of all other accounts' changes.
@@ -101,6 +104,11 @@ class Book:
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
         return scope_of(self._pepper, key_id)
+
+    def key_of(self, digest: str) -> Key | None:
+        """The key that a secret's digest opens, whatever its state; None if there is none."""
+        secret = self.secrets.get(digest)
+        return self.keys.find(digest) if secret is None else self.keys.get(secret.key_id)
 
     def move(
         self,
@@ -185,6 +193,12 @@ class Book:
         """Adds a new hold and reserves its amount."""
         self.holds.add(hold)
         self.reserve(self.accounts[hold.account_id], hold.held_nano)
+
+    def belonging(self, organization: str) -> list[Account]:
+        """The accounts of all keys of an organisation, its wallet and its playground account, once they are loaded."""
+        return [
+            self.accounts[name] for name in self.organizations.get(organization, ()) if name in self.accounts
+        ]
 
     def terms(self, hold: Hold, place: int = 0) -> Terms:
         """What a hold pinned for its candidate at a place; for the current one if there is none there."""

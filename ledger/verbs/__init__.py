@@ -5,9 +5,21 @@ from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
-from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from ledger.verbs.keys import (
+    BALANCE,
+    CREDIT,
+    KEY,
+    KEY_CREATE,
+    KEY_FIND,
+    KEY_LIST,
+    KEY_REVOKE,
+    KEY_ROTATE,
+    KEY_SHOW,
+    KEY_UPDATE,
+)
 from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
+from ledger.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from ledger.verbs.own import SELF
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
@@ -30,7 +42,14 @@ ANSWERS: tuple[Answer, ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_FIND,
+    KEY_UPDATE,
+    KEY_ROTATE,
     KEY_REVOKE,
+    ORG_CREATE,
+    ORG_LIST,
+    ORG_SHOW,
+    ORG_UPDATE,
     CREDIT,
     LIMITS_SET,
     BALANCE,

@@ -60,18 +60,21 @@ CAP_CREATE = Write(
     wants=_create_wants,
     answer=lambda book, request, _digest: rules.create(book, request),
     alone=True,
+    newer=lambda _: True,
 )
 CAP_UPDATE = Write(
     verb=verbs.CAP_UPDATE,
     wants=_update_wants,
     answer=lambda book, request, _digest: rules.update(book, request),
     alone=True,
+    newer=lambda _: True,
 )
 CAP_END = Write(
     verb=verbs.CAP_END,
     wants=_end_wants,
     answer=lambda book, request, _digest: rules.end(book, request),
     alone=True,
+    newer=lambda _: True,
 )
 CAP_LIST = Read(
     verb=verbs.CAP_LIST,

@@ -17,4 +17,5 @@ LIMITS_SET = Write(
     verb=verbs.LIMITS_SET,
     wants=_wants,
     answer=lambda book, request, _digest: setting.limits_set(book, request),
+    newer=lambda request: bool(request.rpm or request.tpm or request.in_flight),
 )

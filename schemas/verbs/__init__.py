@@ -7,9 +7,21 @@ from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
-from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from schemas.verbs.keys import (
+    BALANCE,
+    CREDIT,
+    KEY,
+    KEY_CREATE,
+    KEY_FIND,
+    KEY_LIST,
+    KEY_REVOKE,
+    KEY_ROTATE,
+    KEY_SHOW,
+    KEY_UPDATE,
+)
 from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
+from schemas.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.self import SELF
@@ -32,7 +44,14 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_FIND,
+    KEY_UPDATE,
+    KEY_ROTATE,
     KEY_REVOKE,
+    ORG_CREATE,
+    ORG_LIST,
+    ORG_SHOW,
+    ORG_UPDATE,
     CREDIT,
     LIMITS_SET,
     BALANCE,

@@ -159,16 +159,19 @@ class CapFigures(Struct, frozen=True, array_like=True):
 class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     """Why there is no hold, and for `INSUFFICIENT` and `CAPPED` the figures; `fitting_limit` 0 means that no limit would fit.
 
-    `model` is which of several models it is about. `key_id` is the caller's, where the key lives.
+    `reason` is a `Reason`, or a word of a later version, which its reader need not know.
+    `model` is which of several models it is about. `key_id` is the caller's, where the key lives. `expired_ms` is when
+    an `EXPIRED` key or secret ended.
     """
 
-    reason: Reason
+    reason: str
     posted_nano: int = 0
     held_nano: int = 0
     required_nano: int = 0
     fitting_limit: int = 0
     model: str = ""
     key_id: str = ""
+    expired_ms: int = 0
     limited: Limited | None = None  # of `LIMITED`
     room: Room | None = None  # the same
     cap: CapFigures | None = None  # the one that leaves the least, where it leaves less than the balance

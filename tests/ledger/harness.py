@@ -13,9 +13,8 @@ from ledger.commits.commit import Committer, Delivery
 from ledger.commits.opening import write_catalogue
 from ledger.commits.writer import Writer
 from ledger.prices.offers import Catalogue
-from ledger.rules.authorise import ACTIVE
 from ledger.rules.book import Book, Rules
-from ledger.rules.rows import Account, AccountKind, Key
+from ledger.rules.rows import Account, AccountKind, Key, Status
 from ledger.store.base import Store
 from ledger.telemetry import Telemetry
 from ledger.verbs import ANSWERS
@@ -44,6 +43,7 @@ POOLS = (
     ),
 )
 TABLES = (
+    "key_secrets",
     "api_keys",
     "profiles",
     "accounts",
@@ -182,7 +182,7 @@ class Books:
 
     async def key(self, name: str = "key", nano: int = 5 * USD, **fields: Any) -> str:
         """Makes a key; returns its id."""
-        defaults = {"providers": None, "playground": False, "profile": ""} | fields
+        defaults = {"providers": None, "playground": False, "profile": "", "wallet": False} | fields
         reply = await self.do(
             KeyCreate(
                 v=1,
@@ -192,6 +192,7 @@ class Books:
                 posted_nano=nano,
                 providers=defaults["providers"],
                 playground=defaults["playground"],
+                wallet=defaults["wallet"],
             )
         )
         assert not reply.problem, reply
@@ -264,9 +265,11 @@ class Books:
         """Makes another attempt the current one."""
         return bool((await self.do(Reattempt(1, hold.request_id, hold.token, attempt, replaced))).ok)
 
-    async def credit(self, request_id: str, nano: int, *, key_id: str = "", profile: str = "") -> Any:
+    async def credit(
+        self, request_id: str, nano: int, *, key_id: str = "", profile: str = "", organization: str = ""
+    ) -> Any:
         """Adds to a balance."""
-        return await self.do(Credit(1, request_id, nano, key_id, profile))
+        return await self.do(Credit(1, request_id, nano, key_id, profile, organization))
 
     async def cap(self, nano: int, period: str = "day", *, organization: str = "", **fields: Any) -> str:
         """Makes a cap of a key (`key_id`), or of an organisation. Returns its id."""
@@ -356,7 +359,7 @@ def lone_book(models: tuple[Model, ...], nano: int) -> Book:
         account_id="key:k",
         providers="",
         playground=False,
-        status=ACTIVE,
+        status=Status.ACTIVE,
         created_ms=0,
         revoked_ms=0,
     )

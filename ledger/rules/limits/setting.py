@@ -36,7 +36,7 @@ def limits_set(book: Book, request: LimitsSet) -> Rows:
     owner: Key | Profile | None
     if request.key_id:
         owner = book.keys.get(request.key_id)
-        missing, keys = f"key {request.key_id}", [] if owner is None else [owner]
+        missing, keys = f"key {request.key_id} (tokn key list)", [] if owner is None else [owner]
     else:
         owner = book.profiles.get(request.profile)
         missing, keys = (

@@ -123,6 +123,7 @@ Key = _model(
     Index("api_keys_created", "created_ms", "id"),
     Index("api_keys_profile", "profile", "id"),
     Index("api_keys_account", "account_id"),
+    Index("api_keys_name", "name", "id"),
     own={
         "expires_ms": _later(BigInteger, "0"),
         "models": _later(String, "''"),
@@ -258,6 +259,16 @@ class StreamPosition(SQLModel, table=True):
     current: bool
     opened_ms: int = Field(sa_column=_big())
     detail: str = Field(sa_column=_text())
+    turn: int = Field(default=0, sa_column=_later(BigInteger, "0"))  # grows with it; older ledgers leave it
+
+
+class LedgerRow(SQLModel, table=True):
+    """Each ledger that runs, the revision that it knows, and when it was last seen; and what one must know at least."""
+
+    __tablename__ = "ledgers"
+    id: str = Field(sa_column=_text(key=True))
+    revision: int = Field(sa_column=_big())
+    seen_ms: int = Field(sa_column=_big())
 
 
 def table(model: type[SQLModel]) -> Table:

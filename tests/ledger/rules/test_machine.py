@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
 from ledger.commits.rolling import Rolling
@@ -27,8 +27,8 @@ from schemas.verbs.keys import Credit
 from schemas.verbs.limits import LimitsSet
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
+from tests.ledger.rules.lives import KEYS, LifeRules, Lives
 
-KEYS = ("rich", "poor", "play", "play2")
 LISTS = (("gpt-4o",), ("gpt-4o", "gpt-4o-mini"), ("gpt-4o-mini", "gone", "gpt-4o"), ("gone", "gpt-4o"))
 PERIODS = (("day", "Europe/Berlin"), ("week", "UTC"), ("month", "America/New_York"), ("total", "UTC"))
 places = st.integers(0, 4)  # of candidates, those that no hold has included
@@ -43,7 +43,7 @@ usages = st.builds(
 )
 
 
-class BooksMachine(RuleBasedStateMachine):
+class BooksMachine(LifeRules):
     """One ledger, or several in turn, on one database."""
 
     runner: ClassVar[asyncio.Runner]
@@ -56,7 +56,7 @@ class BooksMachine(RuleBasedStateMachine):
         self.sent: list[UsageEvent] = []
         self.sequence = 0
         self.forgiven: set[str] = set()  # calls whose callers saw an error, and whose bills were taken back
-        self.copy: tuple[dict[str, list[Any]], set[str]] | None = None
+        self.copy: tuple[dict[str, list[Any]], set[str], Lives] | None = None
         self.number = 0
         self.caps: list[str] = []
 
@@ -66,7 +66,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Empty books with four keys."""
+        """Empty books with five keys."""
         self.run(self._begin())
 
     async def _begin(self) -> None:
@@ -78,7 +78,10 @@ class BooksMachine(RuleBasedStateMachine):
             "poor": await self.books.key("poor", 2_000_000),
             "play": await self.books.key("play", 3_000_000, profile="p", playground=True),
             "play2": await self.books.key("play2", 0, profile="p", playground=True),
+            "wall": await self.books.key("wall", 0, profile="p", wallet=True),
         }
+        await self.books.credit("wallet", 4_000_000, organization="p")
+        self.lives = Lives()
 
     def _holds(self, pick: int) -> Hold | None:
         names = list(self.holds)
@@ -118,17 +121,21 @@ class BooksMachine(RuleBasedStateMachine):
         limit=st.none() | st.integers(0, 400),
         choices=st.integers(1, 2),
         models=st.sampled_from(LISTS),
+        pick=st.integers(0, 7),
     )
-    def authorise(self, keys: list[str], limit: int | None, choices: int, models: tuple[str, ...]) -> None:
-        """Calls that arrive together, of one model or of several."""
+    def authorise(
+        self, keys: list[str], limit: int | None, choices: int, models: tuple[str, ...], pick: int
+    ) -> None:
+        """Calls that arrive together, of one model or of several, with any secret that their keys ever had."""
         requests = []
-        for key in keys:
+        secrets = [self.secret(key, pick) for key in keys]
+        for secret in secrets:
             self.number += 1
             requests.append(
                 Authorise(
                     v=1,
                     request_id=f"r{self.number:06d}",
-                    digest=digest_of(key),
+                    digest=digest_of(secret),
                     model=models[0],
                     prompt_max=100,
                     choices=choices,
@@ -137,7 +144,8 @@ class BooksMachine(RuleBasedStateMachine):
                     asked=models,
                 )
             )
-        for reply in self.commit(requests):
+        for key, secret, reply in zip(keys, secrets, self.commit(requests), strict=True):
+            self.judge(key, secret, reply)
             if isinstance(reply, Hold):
                 self.holds[reply.request_id] = reply
 
@@ -293,7 +301,7 @@ class BooksMachine(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         """A copy of the books."""
-        self.copy = self.run(_copy(self.store)), set(self.forgiven)
+        self.copy = self.run(_copy(self.store)), set(self.forgiven), self.lives.copy()
 
     @rule()
     def restore(self) -> None:
@@ -301,6 +309,7 @@ class BooksMachine(RuleBasedStateMachine):
         if self.copy is None:
             return
         self.run(_restore(self.store, self.copy[0]))
+        self.lives = self.copy[2].copy()
         self.rolling = Rolling(self.books.writer)
         self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)
