@@ -52,7 +52,7 @@ class Callers:
         """A key's id. It has caps that leave as much as its balance does, so that both are kept by whatever happens."""
         digest = hashlib.sha256(name.encode()).digest()
         caps = tuple(NewCap(new_id("cap_"), period, nano) for period in ("total", "month"))
-        request = KeyCreate(1, digest, name, "", nano, None, False, caps)
+        request = KeyCreate(1, digest, name, "", nano, None, False, caps=caps)
         rows: Rows = await self.ask(Role.COMMAND, KEY_CREATE, request, Rows)
         return str(rows.rows[0]["id"])
 
