@@ -21,6 +21,7 @@ from workers.calls.calls import Calls
 from workers.calls.drains import Drains
 from workers.calls.items import Keeper
 from workers.calls.serving import Counts, Serving
+from workers.calls.speeds import Speeds
 from workers.calls.usage_events import UsagePublisher
 from workers.discovery import PACE, Discovery, stock
 from workers.pool import Pool, room
@@ -139,6 +140,7 @@ async def _serving(
         drains=Drains(room(accounts), drained),
         on_hangup=pool.on_hangup,
         drain_s=settings.calls.drain_s,
+        speeds=Speeds(pool.provider),
     )
 
 
