@@ -18,6 +18,7 @@ from schemas.bus.subjects import Role
 from workers import upkeep
 from workers.calls.accounts import Accounts
 from workers.calls.calls import Calls
+from workers.calls.counting import Counting
 from workers.calls.drains import Drains
 from workers.calls.items import Keeper
 from workers.calls.serving import Counts, Serving
@@ -53,10 +54,17 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
         calls = Calls(bus)
         ledger = LedgerClient(bus, upkeep.LEDGER_PATIENCE)
         drained: Counter[str] = Counter()
+        counting = Counting()
         served = [
             Pool(
                 await _serving(
-                    pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus, drained=drained
+                    pool,
+                    settings,
+                    http,
+                    UsagePublisher(usage, pool.name, worker_id),
+                    bus,
+                    drained=drained,
+                    counting=counting,
                 ),
                 calls,
             )
@@ -107,6 +115,7 @@ async def _serving(
     bus: Bus,
     *,
     drained: Counter[str],
+    counting: Counting,
 ) -> Serving:
     try:
         made: Family = family(pool.family)
@@ -138,6 +147,7 @@ async def _serving(
         counts=Counts(),
         idle_s=settings.calls.idle_s,
         drains=Drains(room(accounts), drained),
+        counting=counting,
         on_hangup=pool.on_hangup,
         drain_s=settings.calls.drain_s,
         speeds=Speeds(pool.provider),
