@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from ipaddress import ip_network
 
 from msgspec import structs
-from uvicorn import Config, Server
+from uvicorn import Config
 
 from edge import telemetry
 from edge.admission.admission import Admission
@@ -24,6 +24,7 @@ from edge.http.connection import BoundedProtocol, bounded
 from edge.http.cors import Cors
 from edge.http.peers import Trusted
 from edge.http.places import Places
+from edge.http.server import EdgeServer
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.routes import ROUTES, gate
 from edge.routes.endpoint import Backing, Load, router
@@ -63,15 +64,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await edge.run(stop)
     finally:
         await edge.close()
-
-
-class _Server(Server):
-    """uvicorn's server without its signal handlers: the process has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves signals alone."""
-        yield
 
 
 class Edge:
@@ -141,11 +133,17 @@ class Edge:
             pools=pools,
             cors=cors,
         )
-        self.server = _Server(self._config(backing))
-
-    def _config(self, backing: Backing) -> Config:
-        limits = self._limits
         trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
+        spare = descriptors.limit() - limits.descriptors_kept - self.places.most
+        self.server = EdgeServer(
+            self._config(backing, trusted),
+            places=self.places,
+            trusted=trusted,
+            waiting=min(limits.waiting_connections, max(spare, limits.waiting_connections_least)),
+        )
+
+    def _config(self, backing: Backing, trusted: Trusted) -> Config:
+        limits = self._limits
         return Config(
             router(ROUTES, backing),
             http=bounded(limits, backing.cors, self.places, gate(), trusted),

@@ -26,7 +26,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     requests: int = 4096  # being answered at once
     connections: int = 8192  # at the most, fewer where descriptors are
     descriptors_kept: int = 256  # for what is no caller's connection
-    backlog: int = 2048
+    backlog: int = 2048  # that the system has taken, and nobody has looked at
+    waiting_connections: int = (
+        2048  # that were looked at and are no connections yet, fewer where descriptors are
+    )
+    waiting_connections_least: int = 64
     keep_alive_s: float = KEEP_ALIVE_S
     send_buffer_bytes: int = 64 * 1024  # of a connection in the system, which allows itself twice this
     stall_s: float = 120.0  # a reader who takes nothing for so long has left

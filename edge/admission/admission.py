@@ -171,6 +171,7 @@ class Admission:
         by_id = {candidate.model.id: candidate for candidate in candidates}
         if isinstance(reply, Refusal):
             raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))
+        exchange.connection.known()
         granted: tuple[Hold | Granted, ...] = reply.candidates or (reply,)
         offers: list[Offer] = []
         for terms in granted:

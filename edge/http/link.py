@@ -50,6 +50,7 @@ class Link(HttpToolsProtocol):
         self._deadline = 0.0  # loop time by which what is being received must be here; 0: nothing is
         self._asks_at = 0.0  # loop time when a body is slow, and its key is asked for before the rest; 0: not
         self._preface: Preface | None = None  # what a trusted proxy says first, until it is read
+        self._served = False  # on a living key
         self._lingers = False  # answered and ended: what still comes is thrown away
         self._thrown_bytes = 0
         self._unread_bytes = 0  # written and not taken by the socket, at the last sweep
@@ -83,8 +84,11 @@ class Link(HttpToolsProtocol):
         self.transport.abort()
 
     def known(self) -> None:
-        """Keeps the connection's place: the key of its request lives."""
+        """Keeps the connection's place: the key of its request lives. So its address is let in first from now on."""
         self.places.work(self)
+        if not self._served:
+            self._served = True
+            self.places.served.add(share_of(self.client[0] if self.client else ""))
 
     # How it ends.
 
