@@ -41,6 +41,7 @@ from schemas.bus.subjects import Role
 from schemas.errors import unavailable
 
 SWEPT_AT_ONCE = 256  # connections that are looked at before others have their turn
+WOKEN_AT_ONCE = 8  # of them: to end one with an answer, or to ask for its key, takes as long as thirty looks
 FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the ledger, at the least
 
 _logger = get_logger("edge.app")
@@ -218,10 +219,13 @@ class Edge:
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        for number, connection in enumerate(list(self.server.server_state.connections), 1):
-            if isinstance(connection, BoundedProtocol):
-                connection.sweep(loop.time())
-            if number % SWEPT_AT_ONCE == 0:
+        looks = woken = 0
+        for connection in list(self.server.server_state.connections):
+            looks += 1
+            if isinstance(connection, BoundedProtocol) and connection.sweep(loop.time()):
+                woken += 1
+            if looks >= SWEPT_AT_ONCE or woken >= WOKEN_AT_ONCE:
+                looks = woken = 0
                 await asyncio.sleep(0)
 
     async def close(self) -> None:

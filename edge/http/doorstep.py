@@ -17,7 +17,7 @@ from schemas.keys import PREFIX
 
 ACCEPTS_A_TURN: Final = 128
 LOOKS_A_TURN: Final = 64  # at sockets of one line, for who is still there
-LET_IN_A_TURN: Final = (32, 16, 8)  # of each line
+LET_IN_A_TURN: Final = (32, 2, 2)  # of each line: what a stranger costs delays all who wait for the same turn
 PEEK_BYTES: Final = 2_048  # in which a key is looked for
 PAUSE_S: Final = 0.1  # before the next try, where the system has no descriptor
 _KEY: Final = PREFIX.encode()

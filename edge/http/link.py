@@ -120,14 +120,17 @@ class Link(HttpToolsProtocol):
         refusals.say(error, request_id=request_id, route=route, client=client, trace=trace)
         self.linger()
 
-    def sweep(self, now: float) -> None:
-        """Ends the connection if it is overdue, or its caller reads nothing."""
+    def sweep(self, now: float) -> bool:
+        """Ends the connection if it is overdue, or its caller reads nothing. Whether that was more than a look."""
         self._sweep_unread(now)
-        if self._asks_at and now >= self._asks_at:
+        asks = bool(self._asks_at) and now >= self._asks_at
+        if asks:
             self._asks_at = 0.0
             self.cycle.message_event.set()
-        if self._deadline and now >= self._deadline and not self.gone:
+        late = bool(self._deadline) and now >= self._deadline and not self.gone
+        if late:
             self.overdue()
+        return asks or late
 
     def overdue(self) -> None:
         """Its deadline has passed."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from edge import telemetry
 from runtime.log import get_logger
 
-ADDRESSES_COUNT_ABOVE = 0.5  # of the connections: an address's share applies while there are more
+CROWDED_ABOVE = 0.5  # of the connections: an address's share applies while there are more
 ADDRESS_SHARE = 0.05  # of the connections
 ADDRESS_SHARE_LEAST = 16
 LOOKS_MAX = 64  # connections of one address that are looked at for one to give way
@@ -66,6 +66,11 @@ class Places:
         return len(self._guests)
 
     @property
+    def crowded(self) -> bool:
+        """Whether connections are scarce: an address has its share then, and a stranger's last word is not worth an answer."""
+        return len(self._guests) > self.most * CROWDED_ABOVE
+
+    @property
     def working(self) -> int:
         """How many do not give way."""
         return len(self._guests) - len(self._idle) - len(self._receiving)
@@ -83,9 +88,8 @@ class Places:
         """Says whose a connection is. False if its address has its share, and none of that gives way."""
         if not address:
             return True
-        crowded = len(self._guests) > self.most * ADDRESSES_COUNT_ABOVE
         mates = self._of.get(address, {})
-        if crowded and len(mates) >= self._share and not self._make_room_among(mates):
+        if self.crowded and len(mates) >= self._share and not self._make_room_among(mates):
             self.tell("share")
             return False
         mates[guest] = None

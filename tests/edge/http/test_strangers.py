@@ -14,6 +14,8 @@ import msgspec
 import pytest
 import uvloop
 
+from edge.app import WOKEN_AT_ONCE
+from edge.http.connection import BoundedProtocol
 from edge.http.link import Link
 from schemas import keys
 from schemas.verbs.keys import KEY
@@ -236,6 +238,44 @@ async def test_at_the_limit_the_idlest_gives_way(rig: Rig) -> None:
         body = json.dumps({"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}]}).encode()
         upload[1].write(body[1:].ljust(99_999))
         assert (await asyncio.wait_for(upload[0].read(12), 30)) == b"HTTP/1.1 200"
+
+
+async def test_in_a_crowd_a_slow_stranger_has_no_last_word(nats: NatsServer) -> None:
+    """While connections are scarce half a head is ended without an answer; one with a key's form still gets its 408."""
+    async with contextlib.AsyncExitStack() as stack:
+        rig = await fresh(nats, stack)
+        keyed = await stack.enter_async_context(connected(rig, POST + auth(rig.ledger.key) + b"X-A: "))
+        crowd = [await stack.enter_async_context(connected(rig, POST + b"X-A: ")) for _ in range(5)]
+        await until(lambda: len([link for link in links(rig) if heard(link)]) == 6)
+        rig.edge.places.most = 1
+        for link in links(rig):
+            link._deadline = 1e-9
+        assert (await asyncio.wait_for(keyed[0].read(), 30)).startswith(b"HTTP/1.1 408 ")
+        assert [await asyncio.wait_for(reader.read(), 30) for reader, _ in crowd] == [b""] * 5
+
+
+async def test_few_are_ended_in_one_step(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many connections that are late together, some end in each turn of the loop: callers have theirs between."""
+    async with contextlib.AsyncExitStack() as stack:
+        rig = await fresh(nats, stack)
+        for _ in range(50):
+            await stack.enter_async_context(connected(rig, POST + b"X-A: "))
+        await until(lambda: len([link for link in links(rig) if heard(link)]) == 50)
+        ended: list[Link] = []
+
+        def overdue(link: Link) -> None:
+            ended.append(link)
+
+        monkeypatch.setattr(BoundedProtocol, "overdue", overdue)
+        for link in links(rig):
+            link._deadline = 1e-9
+        sweeping = asyncio.create_task(rig.edge._sweep())
+        most, before = 0, 0
+        while not sweeping.done():
+            await asyncio.sleep(0)
+            most, before = max(most, len(ended) - before), len(ended)
+        assert len(ended) >= 50
+        assert most <= 2 * WOKEN_AT_ONCE  # the edge's own look may be under way
 
 
 async def test_descriptors_bound_the_connections(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
