@@ -19,6 +19,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     body_s: float = 60.0
     body_bytes: int = frames.REQUEST_BYTES_MAX
     slow_s: float = 0.5  # a body that is not here by then is waited for only for a key that is known
+    slow_asks: int = 4  # strangers with slow bodies whose keys are asked for at once
     early_bytes: int = 64 * 1024  # more is read only for a key that lives and could pay for a call
     # Bodies, before and after they are read, and plain answers: in memory, all callers together.
     buffered_bytes: int = 384 * 1024 * 1024

@@ -1,5 +1,6 @@
 """Owns the checks before a call, in their order: the key's form, the key, the body, the model, the provider, the balance."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import date
@@ -114,6 +115,7 @@ class Admission:
         self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
+        self._slow = asyncio.Semaphore(limits.slow_asks)
         self._usage_cost = usage_cost  # usage objects say what calls are billed, whether callers ask or not
 
     def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
@@ -122,7 +124,7 @@ class Admission:
 
     async def body(self, exchange: Exchange, caller: Caller) -> Body:
         """A request's body. Its bytes are taken from the budget: whoever asks gives them back. Raises RequestError."""
-        return await read_body(exchange, self._limits, self._budget, caller)
+        return await read_body(exchange, self._limits, self._budget, caller, self._slow)
 
     async def read(self, body: Body, work: Callable[[], Result]) -> Result:
         """What `work` makes of a body, beside the loop where that takes long. Raises what it raises, RequestError 503."""

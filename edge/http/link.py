@@ -75,6 +75,11 @@ class Link(HttpToolsProtocol):
         self._on_writable = callback
 
     @property
+    def served(self) -> bool:
+        """Whether a call was made on a living key from its address."""
+        return self._served or share_of(self.client[0] if self.client else "") in self.places.served
+
+    @property
     def gone(self) -> bool:
         """Whether the caller has hung up."""
         return self.transport.is_closing()
@@ -123,7 +128,8 @@ class Link(HttpToolsProtocol):
     def sweep(self, now: float) -> bool:
         """Ends the connection if it is overdue, or its caller reads nothing. Whether that was more than a look."""
         self._sweep_unread(now)
-        asks = bool(self._asks_at) and now >= self._asks_at
+        # Nothing may lie unread: the app would take that for the whole reason that it is woken.
+        asks = bool(self._asks_at) and now >= self._asks_at and not self.cycle.body
         if asks:
             self._asks_at = 0.0
             self.cycle.message_event.set()

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import uvloop
 
+from edge.admission.admission import Caller
 from edge.app import WOKEN_AT_ONCE
 from edge.http.connection import BoundedProtocol
 from edge.http.link import Link
@@ -205,6 +206,34 @@ async def test_a_key_that_nobody_has_is_asked_for_once_a_body_is_slow(rig: Rig) 
     async with connected(rig, POST + auth(rig.ledger.key) + slow):
         await until(lambda: rig.edge.places.working == 1)
         assert len(rig.ledger.of(KEY)) == 2
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(PATIENT, slow_s=0.05)], indirect=True)
+async def test_few_slow_strangers_are_asked_for_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose key nobody knows waits for the ledger in a short line; who was served does not wait behind them."""
+    asking, most, go_on = 0, 0, asyncio.Event()
+
+    async def verify(caller: Caller) -> None:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        await go_on.wait()
+        asking -= 1
+
+    monkeypatch.setattr(Caller, "verify", verify)
+    slow = POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{"
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(12):
+            await stack.enter_async_context(connected(rig, slow))
+        await until(lambda: rig.edge.load.requests == 12)
+        await until(lambda: asking == PATIENT.slow_asks)
+        rig.edge.places.served.add("127.0.0.1")
+        await stack.enter_async_context(connected(rig, slow))
+        await until(lambda: asking == PATIENT.slow_asks + 1)
+        assert rig.edge.places.working == 0
+        go_on.set()
+        await until(lambda: rig.edge.places.working == 13)
+    assert most == PATIENT.slow_asks + 1
 
 
 async def test_requests_without_a_key_are_hardly_sent_ahead(rig: Rig) -> None:
