@@ -113,7 +113,7 @@ class Doorstep:
                 break
             self._place(link, peer[0])
         if self._next is None:
-            self._turn()
+            self._turn(fresh=True)
 
     def _place(self, link: socket.socket, host: str) -> None:
         address = share_of(host)
@@ -129,14 +129,15 @@ class Doorstep:
             self._let_go(last.pop(), "waited")
         line.add(address, link)
 
-    def _turn(self) -> None:
+    def _turn(self, *, fresh: bool = False) -> None:
+        # Whoever has come just now was looked at, or is known.
         for line, room in zip(self._lines, LET_IN_A_TURN, strict=True):
             entered = 0
             for _ in range(LOOKS_A_TURN):
                 if entered == room or not line.count:
                     break
                 link = line.pop()
-                if _is_gone(link):
+                if not fresh and _said(link) is None:
                     self._let_go(link, "left")
                 else:
                     entered += 1
@@ -161,15 +162,12 @@ class Doorstep:
 
 
 def _said(link: socket.socket) -> bytes | None:
-    """What a socket has to read, which stays there; None for one that has left."""
+    """What a socket has to read, which stays there; None for one that has left. What it sent before may still be there."""
+    if link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return None
     try:
         return link.recv(PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT) or None
     except BlockingIOError:
         return b""
     except OSError:
         return None
-
-
-def _is_gone(link: socket.socket) -> bool:
-    """Whether the other side has reset a connection: what it had sent is still there to read."""
-    return bool(link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) or _said(link) is None
