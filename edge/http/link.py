@@ -174,6 +174,7 @@ class Link(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of everything, and tells the app, if it asked."""
         self.places.leave(self)
+        self._deadline = self._asks_at = 0.0  # a sweep that is under way may still come to it
         super().connection_lost(exc)
         self.pipeline.clear()
         if self.cycle is not None:

@@ -307,6 +307,20 @@ async def test_few_are_ended_in_one_step(nats: NatsServer, monkeypatch: pytest.M
         assert most <= 2 * WOKEN_AT_ONCE  # the edge's own look may be under way
 
 
+async def test_a_sweep_may_come_to_a_lost_connection(nats: NatsServer) -> None:
+    """Who leaves amid a slow body while others are looked at, and is overdue by then, ends nothing but himself."""
+    async with contextlib.AsyncExitStack() as stack:
+        rig = await fresh(nats, stack)
+        slow = POST + auth(rig.ledger.key) + b"Content-Length: 1000\r\n\r\n"
+        async with connected(rig, slow) as (_, writer):
+            await until(lambda: rig.edge.load.requests == 1)
+            (link,) = links(rig)
+            link._asks_at = link._deadline = asyncio.get_running_loop().time() + 500
+            writer.transport.abort()
+            await until(lambda: not links(rig))
+        assert not link.sweep(asyncio.get_running_loop().time() + 1_000)
+
+
 async def test_descriptors_bound_the_connections(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are no more connections than descriptors, less those that are kept for the edge itself."""
     monkeypatch.setattr("edge.app.descriptors.limit", lambda: 300)
