@@ -26,6 +26,7 @@ from edge.http.peers import Trusted
 from edge.http.places import Places
 from edge.http.server import EdgeServer
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
+from edge.own import OwnReads
 from edge.routes import ROUTES, gate
 from edge.routes.endpoint import Backing, Load, router
 from edge.watch import Watch
@@ -133,6 +134,7 @@ class Edge:
             budget=self.budget,
             pools=pools,
             cors=cors,
+            own=OwnReads(ledger),
         )
         trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
         spare = descriptors.limit() - limits.descriptors_kept - self.places.most
