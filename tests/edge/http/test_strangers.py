@@ -226,7 +226,10 @@ async def test_few_slow_strangers_are_asked_for_at_once(rig: Rig, monkeypatch: p
         for _ in range(12):
             await stack.enter_async_context(connected(rig, slow))
         await until(lambda: rig.edge.load.requests == 12)
-        await until(lambda: asking == PATIENT.slow_asks)
+        await until(lambda: not any(link._asks_at for link in links(rig)))
+        for _ in range(20):  # turns of the loop, until all twelve stand in line
+            await asyncio.sleep(0)
+        assert asking == PATIENT.slow_asks
         rig.edge.places.served.add("127.0.0.1")
         await stack.enter_async_context(connected(rig, slow))
         await until(lambda: asking == PATIENT.slow_asks + 1)
