@@ -15,6 +15,7 @@ from edge.calls.roster import Roster
 from edge.http.cors import Cors
 from edge.http.link import CONNECTION
 from edge.limits import LIMITS
+from edge.own import OwnReads
 from edge.routes import ROUTES
 from edge.routes.endpoint import Backing, Load, router
 from runtime.ledger import LedgerClient, Patience
@@ -138,6 +139,7 @@ class App:
             listing=Listing(catalogue, roster),
             roster=roster,
             relay=relay,
+            own=OwnReads(books),
             admission=admission,
             budget=self.budget,
             pools=(),
