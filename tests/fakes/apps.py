@@ -17,7 +17,7 @@ from edge.http.link import CONNECTION
 from edge.limits import LIMITS
 from edge.own import OwnReads
 from edge.routes import ROUTES
-from edge.routes.endpoint import Backing, Load, router
+from edge.routes.endpoint import Backing, Load, Routes
 from runtime.ledger import LedgerClient, Patience
 from schemas import keys, verbs
 from schemas.bus.frames import Job
@@ -139,13 +139,13 @@ class App:
             listing=Listing(catalogue, roster),
             roster=roster,
             relay=relay,
-            own=OwnReads(books),
             admission=admission,
             budget=self.budget,
             pools=(),
             cors=Cors(("*",)),
+            own=OwnReads(books),
         )
-        self.router = router(ROUTES, backing)
+        self.router = Routes(ROUTES, backing)
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer."""
