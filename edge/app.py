@@ -148,9 +148,13 @@ class Edge:
             cors=cors,
             own=OwnReads(ledger),
         )
+        self.server = self._served(backing)
+
+    def _served(self, backing: Backing) -> EdgeServer:
+        limits = self._limits
         trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
         spare = descriptors.limit() - limits.descriptors_kept - self.places.most
-        self.server = EdgeServer(
+        return EdgeServer(
             self._config(backing, trusted),
             places=self.places,
             trusted=trusted,
