@@ -12,7 +12,6 @@ from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import SettingsError
 from schemas import keys
 from schemas.bus.subjects import new_id
-from schemas.money.amounts import AmountError, usd_to_nano
 from schemas.verbs.audit import AUDIT, AuditQuery
 from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.keys import (
@@ -31,10 +30,11 @@ from schemas.verbs.pools import POOLS, PoolsQuery
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
+from tokn.caps import cap_app, new_cap
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.limits import limits
 from tokn.models import models_app
-from tokn.options import AsJson, Config, Data, folder_of, ledger_of
+from tokn.options import AsJson, Config, Data, folder_of, id_of, ledger_of, nano_of
 
 EXIT_NO_LEDGER = 4
 AUDIT_FINDINGS_SHOWN = 50
@@ -51,6 +51,7 @@ app = typer.Typer(
 )
 key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(key_app, name="key")
+app.add_typer(cap_app, name="cap")
 app.add_typer(models_app, name="models")
 app.command("limits")(limits)
 
@@ -173,16 +174,6 @@ def reload(
 # Asking the ledger.
 
 
-def _nano(text: str, *, least: int, what: str) -> int:
-    try:
-        amount = usd_to_nano(text)
-    except AmountError as error:
-        raise typer.BadParameter(str(error), param_hint=what) from None
-    if amount < least:
-        raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
-    return amount
-
-
 def _providers(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
@@ -191,14 +182,6 @@ def _providers(text: str | None) -> tuple[str, ...] | None:
     if unknown or not names:
         raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")
     return names
-
-
-def _id(text: str) -> str:
-    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
-    if text.startswith(keys.PREFIX):
-        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
-        raise typer.BadParameter(why)
-    return text
 
 
 def _one(reply: Rows) -> dict[str, Any]:
@@ -224,6 +207,15 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
     playground: Annotated[
         bool, typer.Option("--playground", help="Draw on the profile's playground credits.")
     ] = False,
+    cap: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cap",
+            metavar="PERIOD=USD[@ZONE]",
+            help="A spend cap, as day=5 or month=100@Europe/Berlin.",
+            show_default=False,
+        ),
+    ] = None,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -235,9 +227,10 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         keys.digest(key),
         name,
         profile,
-        _nano(balance, least=0, what="--balance"),
+        nano_of(balance, least=0, what="--balance"),
         _providers(providers),
         playground,
+        tuple(map(new_cap, cap or ())),
     )
     row = _one(ledger_of(config, data).ask(KEY_CREATE, request))
     made = {"id": row.pop("id"), "key": key, **row}
@@ -258,14 +251,14 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 @key_app.command("show")
 def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show one key."""
-    request = KeyRef(VERSION, _id(key_id))
+    request = KeyRef(VERSION, id_of(key_id))
     _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
 
 
 @key_app.command("revoke")
 def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    request = KeyRef(VERSION, _id(key_id))
+    request = KeyRef(VERSION, id_of(key_id))
     _print_one(_one(ledger_of(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
 
 
@@ -288,8 +281,8 @@ def credit(
     request = Credit(
         VERSION,
         new_id("credit_"),
-        _nano(words[-1], least=1, what="USD"),
-        key_id="" if playground is not None else _id(words[0]),
+        nano_of(words[-1], least=1, what="USD"),
+        key_id="" if playground is not None else id_of(words[0]),
         profile=playground or "",
     )
     _print_one(_one(ledger_of(config, data).ask(CREDIT, request)), as_json, "Balance")
@@ -298,7 +291,7 @@ def credit(
 @app.command()
 def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = KeyRef(VERSION, _id(key_id))
+    request = KeyRef(VERSION, id_of(key_id))
     _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
 
 
@@ -332,10 +325,10 @@ def usage(  # noqa: PLR0917  Typer calls it by name
             show.story(row)
         return
     if by or since or until or organization or as_csv:
-        asked = sums.query(by, since, until, _id(key), organization)
+        asked = sums.query(by, since, until, id_of(key), organization)
         sums.print_sums(ledger_of(config, data), asked, as_csv=as_csv, as_json=as_json)
         return
-    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=_id(key)))
+    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=id_of(key)))
     if as_json:
         show.json_lines(rows)
         return
@@ -422,7 +415,7 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     key = ""
     if not listed.rows:
         key = keys.generate()
-        amount = _nano(usd, least=0, what="USD")
+        amount = nano_of(usd, least=0, what="USD")
         request = KeyCreate(VERSION, keys.digest(key), "first", "default", amount, None, False)
         asked.ask(KEY_CREATE, request)
     show.json_lines([{"key": key}])

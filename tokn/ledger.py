@@ -14,6 +14,7 @@ from runtime.settings.settings import NatsSettings, load
 from schemas.bus.subjects import Role
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Form, Rows, Verb
+from schemas.verbs.caps import CAP_LIST, CapList
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
 from schemas.verbs.sums import SUMS, SumsQuery
@@ -32,6 +33,7 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     UsageQuery: (USAGE, "before"),
     KeyList: (KEY_LIST, "after"),
     ModelsQuery: (MODELS, "after"),
+    CapList: (CAP_LIST, "after"),
     SumsQuery: (SUMS, "after"),
 }
 
@@ -79,7 +81,7 @@ class Ledger:
                 time.sleep(PATIENCE_STEP_S)
 
     def pages(
-        self, limit: int, request: UsageQuery | KeyList | ModelsQuery | SumsQuery
+        self, limit: int, request: UsageQuery | KeyList | ModelsQuery | CapList | SumsQuery
     ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit

@@ -10,6 +10,7 @@ import msgspec
 from schemas.money.amounts import nano_to_usd
 
 CALL = ("call", "bill")  # what `call` makes of a call
+CAP = ("cap", "usd")  # what `tokn cap list` makes of a cap
 TRIES = ("attempt", "pool", "account", "upstream", "outcome", "status", "reason", "ours")
 _ELSEWHERE = ("hold", "tries", "tokens", "price")  # of a call's story
 LISTED_MAX = 20  # of the values in one cell
@@ -29,7 +30,7 @@ def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: st
     from rich.table import Table  # noqa: PLC0415  as above
 
     console = Console()
-    drawn = Table(title=title, title_justify="left", header_style="bold", show_lines=columns == CALL)
+    drawn = Table(title=title, title_justify="left", header_style="bold", show_lines=columns in (CALL, CAP))
     for column in columns:
         right = column.endswith(("_nano", "_tokens")) or column in {"workers", "inflight", "capacity"}
         drawn.add_column(_heading(column), justify="right" if right else "left", overflow="fold")

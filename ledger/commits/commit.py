@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ledger.commits.commands import Command
+from ledger.commits.load_capping import load_capping, name_scopes
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue
@@ -101,7 +102,11 @@ class Committer:
             if connected != self._priced or tx.now_ms - self._surprised_ms > SURPRISES_AGE_MAX_MS:
                 self.catalogue.surprises = await load_surprises(tx)
                 self._surprised_ms = tx.now_ms
+            if names.capping:
+                await name_scopes(tx, names)
             await load(tx, book, names)
+            if names.capping:
+                await load_capping(tx, book, names)
             answers = [
                 command.write.answer(book, command.request, digest)
                 for command, digest in zip(commands, digests, strict=True)

@@ -9,6 +9,8 @@ from schemas.verbs.limits import LimitsSet
 
 def _wants(names: Wanted, request: LimitsSet, _digest: str) -> None:
     names.scopes.add(setting.scope_of(request))
+    if request.profile:
+        names.profiles.add(request.profile)
 
 
 LIMITS_SET = Write(

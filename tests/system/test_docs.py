@@ -17,6 +17,7 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 PROVIDER_KEYS = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "GEMINI_API_KEY"), "docs")
 PROVIDER_KEYS["OPENAI_API_KEY"] = "sk-docs"
 KEY_ID = "key_…"
+CAP_ID = "cap_…"
 
 pytestmark = pytest.mark.system
 
@@ -81,8 +82,11 @@ def test_every_python_snippet_runs(documented, script):
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_works(documented, line):
-    """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id."""
+    """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id or cap."""
     target = documented.row("key", "create", "--name", "docs", "--profile", "acme", "--balance", "1")["id"]
+    if CAP_ID in line:
+        cap = documented.row("cap", "create", "100", "--period", "month", "--key", target)["id"]
+        line = line.replace(CAP_ID, cap)
     words = line.replace(KEY_ID, target).split()[1:]
     done = documented.run(*words)
     assert done.returncode == 0, done.stderr
