@@ -1,5 +1,6 @@
 """Owns the checks before a call, in their order: the key's form, the key, the body, the model, the provider, the balance."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -138,6 +139,7 @@ class Admission:
         self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
+        self._slow = asyncio.Semaphore(limits.slow_asks)
         self._full = Full()
         self._usage_cost = usage_cost  # usage objects say what calls are billed, whether callers ask or not
 
@@ -147,7 +149,7 @@ class Admission:
 
     async def body(self, exchange: Exchange, caller: Caller) -> Body:
         """A request's body. Its bytes are taken from the budget: whoever asks gives them back. Raises RequestError."""
-        return await read_body(exchange, self._limits, self._budget, caller)
+        return await read_body(exchange, self._limits, self._budget, caller, self._slow)
 
     async def read(self, body: Body, work: Callable[[], Result]) -> Result:
         """What `work` makes of a body, beside the loop where that takes long. Raises what it raises, RequestError 503."""
@@ -200,6 +202,7 @@ class Admission:
             if reply.cap is not None:
                 raise capped(reply, reply.cap, ask)
             raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))
+        exchange.connection.known()
         granted: tuple[Hold | Granted, ...] = reply.candidates or (reply,)
         offers: list[Offer] = []
         for terms in granted:

@@ -24,6 +24,7 @@ from workers.answers import costs
 from workers.calls import items, thoughts, told
 from workers.calls.accounts import Account
 from workers.calls.bill import billed_nano, usage_event
+from workers.calls.counting import WORTH_TOKENS
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
 from workers.calls.leaving import Leaving
@@ -41,6 +42,7 @@ from workers.providers.base import (
     RefusedError,
 )
 from workers.providers.words import NOTHING
+from workers.upstream.request import UpstreamRequest
 
 TRIES_MAX = 3  # at upstreams, for one exchange
 
@@ -81,6 +83,7 @@ class Call:
         self._serving = serving
         self._delivery = Delivery(serving, job, self.frames)
         self._tries = Tries(job, serving.factors)
+        self._request: UpstreamRequest | None = None  # the newest
         self._first_account: Account | None = account
         self._began = time.monotonic()
         self._queued_ms = serving.clocks.queued_ms(
@@ -245,6 +248,7 @@ class Call:
         except AccountError as error:
             told.warn(self.job, self._serving.pool, account, (error.fault, NOTHING, 0))
             return error.fault
+        self._request = request
         fault: Fault | None = HUNG_UP  # unless told otherwise below
         try:
             fault = await self._delivery.ask(exchange, request, account)
@@ -282,6 +286,8 @@ class Call:
             self._tries.learn(time.monotonic())
             return
         if self._muted or self._stop in UNWANTED:
+            if self._stop is Stop.CANCELLED:
+                await self._count()
             durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))
             if durable and self._left:
                 # Only for a cancelled call: an edge that was merely unreachable may still have a waiting caller.
@@ -294,6 +300,15 @@ class Call:
         passes = not self.job.last and not self._delivery.answered and gives_way(error)
         self.frames.failed(error, gives_way=passes)
         await self._serving.usage_events.submit(self._event(Outcome.FAILED, passes=passes))
+
+    async def _count(self) -> None:
+        """Asks the provider for a long prompt's count that nobody has told. The answer itself is hung up on already."""
+        serving, request = self._serving, self._request
+        if request is None or self._tries.guessed_tokens < WORTH_TOKENS:
+            return
+        tokens = await serving.counting.ask(serving.family, serving.upstream, self.job.scope, request)
+        if tokens is not None:
+            self._tries.counted(tokens)
 
     async def _end(self, event: UsageEvent) -> None:
         """The last frame, once the event is durable: with what the call is billed, where anybody is told that."""

@@ -225,6 +225,19 @@ class Prepared(Protocol):
         ...
 
 
+@runtime_checkable
+class CountsPrompts(Protocol):
+    """A family whose provider counts a prompt for free, without answering it."""
+
+    def count(self, request: UpstreamRequest) -> UpstreamRequest | None:
+        """The call that asks for the count of what an exchange's request has as its prompt; None where none does."""
+        ...
+
+    def counted(self, body: bytes) -> int:
+        """Tokens of the prompt, by a 200 answer to that call. Raises UNREADABLE for what is no such answer."""
+        ...
+
+
 class AccountError(Exception):
     """Raised by `Exchange.request`: this account cannot make the call now. Nothing was sent."""
 

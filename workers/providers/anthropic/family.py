@@ -8,6 +8,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.request import MESSAGES
+from workers.providers.anthropic.count import count_request, counted
 from workers.providers.anthropic.errors import fault_of_body
 from workers.providers.anthropic.exchange import BASE_URL, VERSION, AnthropicExchange
 from workers.providers.anthropic.models import AnthropicReading
@@ -15,6 +16,7 @@ from workers.providers.anthropic.native import NativeExchange
 from workers.providers.anthropic.request import build
 from workers.providers.base import Exchange, Fault
 from workers.providers.emulation import requests
+from workers.upstream.request import UpstreamRequest
 
 
 class Anthropic:
@@ -50,3 +52,11 @@ class Anthropic:
             "accept": "application/json",
         }
         return AnthropicReading(account.base_url.rstrip("/") or BASE_URL, headers, today)
+
+    def count(self, request: UpstreamRequest) -> UpstreamRequest:
+        """The call that asks how many tokens the prompt of a request has."""
+        return count_request(request)
+
+    def counted(self, body: bytes) -> int:
+        """Tokens by its answer. Raises UNREADABLE."""
+        return counted(body)

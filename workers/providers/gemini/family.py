@@ -28,6 +28,7 @@ from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
+from workers.providers.gemini.count import count_request, counted
 from workers.providers.gemini.embeddings import GeminiEmbeddings
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.models import GeminiReading
@@ -343,3 +344,11 @@ class Gemini:
         del today
         base = (account.base_url or BASE_URL).rstrip("/")
         return GeminiReading(f"{base}/{API_VERSION}", {"x-goog-api-key": account.api_key})
+
+    def count(self, request: UpstreamRequest) -> UpstreamRequest | None:
+        """The call that asks how many tokens the prompt of a request has; None for embeddings."""
+        return count_request(request)
+
+    def counted(self, body: bytes) -> int:
+        """Tokens by its answer. Raises UNREADABLE."""
+        return counted(body)
