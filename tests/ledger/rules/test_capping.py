@@ -143,7 +143,7 @@ async def test_a_key_is_made_with_its_caps(books: Books) -> None:
     new = (NewCap("cap_1", "day", HELD), NewCap("cap_2", "month", USD, "Europe/Berlin", 50))
 
     def request(*caps: NewCap) -> KeyCreate:
-        return KeyCreate(1, digest_of("key"), "key", "", USD, None, False, caps)
+        return KeyCreate(1, digest_of("key"), "key", "", USD, None, False, caps=caps)
 
     for wrong in (NewCap("cap_3", "year", 1), NewCap("cap_3", "week", -1), NewCap("cap_3", "day", 1)):
         assert (await books.do(request(*new, wrong))).problem
