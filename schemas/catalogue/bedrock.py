@@ -131,6 +131,11 @@ def region_uplifts(upstream: str) -> tuple[str, ...]:
     return (region,) if region and region != _GLOBAL else ()
 
 
+def is_claude(upstream: str) -> bool:
+    """Whether a model is one of Anthropic's, which has fields of its own beside those of Converse."""
+    return _split(upstream)[1].startswith(_CLAUDE)
+
+
 def is_nova(upstream: str) -> bool:
     """Whether a model takes the request fields of Amazon's Nova beside those of Converse."""
     return _split(upstream)[1].startswith("amazon.nova")
