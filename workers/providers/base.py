@@ -189,6 +189,16 @@ class Laborious(Protocol):
     laborious: ClassVar[bool]
 
 
+@runtime_checkable
+class Companionable(Protocol):
+    """An exchange that may run while others of its job do: its plain answer is whole once the last of them has ended."""
+
+    @property
+    def at_once(self) -> int:
+        """How many of the job's calls may run at a time."""
+        ...
+
+
 class Family(Protocol):
     """One provider family, made once per worker."""
 
