@@ -33,6 +33,7 @@ from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.models import GeminiReading
 from workers.providers.gemini.request import THOUGHT, build
 from workers.providers.history import brings_thoughts, messages_with_calls, without_thoughts
+from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
@@ -81,6 +82,7 @@ class GeminiExchange:
         self.thoughts: dict[str, str] = {}
         self.unsure = False
         self._reader = EventReader()
+        self._halves = Halves()
         self._totals: wire.Usage | None = None
         self._reasons: dict[int, str | None] = {}  # by candidate; the last one said counts
         self._blocked = False
@@ -146,27 +148,33 @@ class GeminiExchange:
             return b""
         out = b""
         for event in events:
-            try:
-                chunk = wire.decode_chunk(event)
-            except UNREADABLE:
-                chunk = _reread(event)
-            out += self._take(chunk)
-            if chunk.error is not None or self.fault is not None:
+            for chunk in self._chunks(event):
+                out += self._take(chunk)
+                if chunk.error is not None or self.fault is not None:
+                    break
+            if self.fault is not None:
                 break
         self.output_bytes = self._render.output_bytes
         return out
+
+    def _chunks(self, event: bytes) -> list[wire.Chunk]:
+        try:
+            return self._halves.each(wire.decode_chunk, event)
+        except UNREADABLE:
+            return [wire.Chunk(error=_wrapped_error(event))]
 
     def close(self) -> bytes:
         """The finish of each choice and the usage. It waits for the end of file: some models say STOP on every chunk."""
         if self.fault is not None:
             return b""
+        late = b"".join([self._take(wire.decode_chunk(event)) for _, event in self._halves.rest()])
         if self._blocked and not self._reasons:
             self._reasons[0] = wire.FINISH_OTHER
         if not self._reasons or None in self._reasons.values():
             self._fail(CUT if self._reasons else _empty())
             return b""
         self.finished = True
-        out = b"".join(
+        out = late + b"".join(
             self._render.finish(index, reason)
             for index, reason in sorted(self._reasons.items())
             if reason is not None
@@ -289,14 +297,6 @@ class _Wrapped(Struct):
 
 
 _decode_wrapped = msgspec.json.Decoder(list[_Wrapped]).decode
-
-
-def _reread(event: bytes) -> wire.Chunk:
-    """An event that is no chunk as it came: half a character is wrong with it, or it is an error."""
-    try:
-        return mending(wire.decode_chunk, event)
-    except UNREADABLE:
-        return wire.Chunk(error=_wrapped_error(event))
 
 
 def _wrapped_error(event: bytes) -> object:
