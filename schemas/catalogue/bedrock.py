@@ -63,10 +63,11 @@ _NOVA_2: Final = structs.replace(_NOVA, efforts=("none", *_EFFORTS), thinking="l
 
 
 def _claude(upstream: str) -> Capabilities:
-    """A Claude is what it is at Anthropic, but for what Converse has no words for."""
+    """A Claude is what it is at Anthropic, but for what Converse has no words for: only Messages go by its own form."""
     own = anthropic_capabilities(upstream)
     return structs.replace(
         own,
+        messages=True,
         limit_field="maxTokens",
         stop_pattern=_VISIBLE,
         file_types=PLAIN.file_types,

@@ -36,6 +36,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     chat: bool = True
     responses: bool = False  # the upstream has /v1/responses itself; else it is asked through chat
+    messages: bool = False  # Claude on Bedrock takes Messages bodies itself; else it is asked by Converse
     completions: bool = False  # the upstream has /v1/completions itself; else it is emulated over chat
     embeddings: Vectors | None = None  # how it embeds; None: it does not
     stream: bool = True

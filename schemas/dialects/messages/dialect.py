@@ -3,7 +3,7 @@
 from typing import Final
 
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
-from schemas.catalogue.families import PASS_THROUGH
+from schemas.catalogue.families import BEDROCK, PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced as chat
 from schemas.chat import refusals
@@ -18,6 +18,11 @@ from schemas.errors import WireError, unsupported_value
 NATIVE: Final = "anthropic"
 
 
+def is_native(model: Model) -> bool:
+    """Whether a model's provider takes the dialect's bodies itself."""
+    return model.family == NATIVE or (model.family == BEDROCK and model.capabilities.messages)
+
+
 class Messages:
     """Anthropic's Messages."""
 
@@ -26,7 +31,7 @@ class Messages:
     id_headers: tuple[bytes, ...] = (b"request-id",)
     key_headers: tuple[bytes, ...] = (b"authorization", b"x-api-key")
     job_headers: tuple[str, ...] = ("anthropic-version", "anthropic-beta")
-    families: frozenset[str] = frozenset((NATIVE,))
+    families: frozenset[str] = frozenset((NATIVE, BEDROCK))
     sse = True
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
     event_end = b"\n\n"
@@ -41,7 +46,7 @@ class Messages:
 
     def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
         """What the call can cost. Raises RequestError 400."""
-        return priced.bound(fields, ask, model, seen, native=model.family in self.families)
+        return priced.bound(fields, ask, model, seen, native=is_native(model))
 
     def encode(self, fields: Fields) -> bytes:
         """The body that goes on: fields that are known, but the gateway's own."""
@@ -56,7 +61,7 @@ class Messages:
         if (error := refusals.not_chat(model)) is not None:
             return error
         try:
-            if model.family in self.families:
+            if is_native(model):
                 check(model, body)
                 return None
             request, origins = translate(model, body, "")

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
@@ -30,7 +31,7 @@ STOPS = ["END", "eos", "1"]
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 ROWS: dict[str, tuple[str, Capabilities]] = {
     "openai": ("m", Capabilities()),
-    "bedrock": (CLAUDE, bedrock_capabilities(CLAUDE)),
+    "bedrock": (CLAUDE, structs.replace(bedrock_capabilities(CLAUDE), messages=False)),
     "gemini": ("gemini-x", gemini_capabilities("gemini-x")),
 }
 

@@ -106,17 +106,23 @@ def _hide_person(fields: Fields, scope: str) -> None:
 class NativeExchange(AnthropicExchange):
     """One Messages call whose events go on byte for byte, but for the message's id and model, and the cost."""
 
-    __slots__ = ("_ending", "_job", "_names")
+    __slots__ = ("_betas", "_ending", "_job", "_names")
 
     def __init__(self, job: Job, model: Model) -> None:
         self._job = job
         headers = dict(job.headers)
-        betas = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
+        allowed = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
+        self._betas = betas = [flag for flag in allowed if self._takes(flag)]
         body, self._names = native_body(job, model, betas)  # the names are the caller's, by the provider's
         super().__init__(job, Built(body, ""), answers(job)[0])
         version = headers.get(_VERSION, "")
         self._version = version if _DATE.fullmatch(version) else VERSION
         self._more = {_BETA: ",".join(betas)} if betas else {}
+
+    def _takes(self, flag: str) -> bool:
+        """Whether the provider knows a beta flag that may go on."""
+        del flag
+        return True
 
     def _restart(self) -> None:
         super()._restart()

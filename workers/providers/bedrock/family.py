@@ -1,4 +1,4 @@
-"""Owns the Bedrock family: which models speak Converse and which their own format, on AWS's own accounts."""
+"""Owns the Bedrock family: which calls go by Converse and which in a model's own format, on AWS's own accounts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -20,6 +20,7 @@ from workers.providers.bedrock import embeddings, titan
 from workers.providers.bedrock.auth import CredentialStore, Signer
 from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
+from workers.providers.bedrock.invoke import InvokeExchange
 from workers.providers.bedrock.models import BedrockReading
 from workers.providers.bedrock.request import build
 from workers.providers.embedding import wanted
@@ -45,6 +46,8 @@ class Bedrock:
         """One exchange for a chat job, one a prompt for a legacy completion, one a batch for embeddings."""
         if job.dialect == EMBEDDINGS:
             return [*embeddings.exchanges(wanted(job, model), self._signer)]
+        if job.dialect == MESSAGES and model.capabilities.messages:
+            return [InvokeExchange(job, model, self._signer)]
         try:
             return [
                 self._exchange(request, job, model, thoughts, render)

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import ClassVar, Final
 from urllib.parse import quote
@@ -147,21 +147,19 @@ class GeminiExchange:
             self._fail(NONSENSE)
             return b""
         out = b""
-        for event in events:
-            for chunk in self._chunks(event):
-                out += self._take(chunk)
-                if chunk.error is not None or self.fault is not None:
-                    break
-            if self.fault is not None:
+        for chunk in self._chunks(events):
+            out += self._take(chunk)
+            if chunk.error is not None or self.fault is not None:
                 break
         self.output_bytes = self._render.output_bytes
         return out
 
-    def _chunks(self, event: bytes) -> list[wire.Chunk]:
-        try:
-            return self._halves.each(wire.decode_chunk, event)
-        except UNREADABLE:
-            return [wire.Chunk(error=_wrapped_error(event))]
+    def _chunks(self, events: list[bytes]) -> Iterator[wire.Chunk]:
+        for event in events:
+            try:
+                yield from self._halves.each(wire.decode_chunk, event)
+            except UNREADABLE:
+                yield wire.Chunk(error=_wrapped_error(event))
 
     def close(self) -> bytes:
         """The finish of each choice and the usage. It waits for the end of file: some models say STOP on every chunk."""
