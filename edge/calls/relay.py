@@ -13,6 +13,7 @@ from edge import telemetry
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.candidates import Candidates, Offer
+from edge.calls.counts import Counts
 from edge.calls.errands import Errands
 from edge.calls.host import CallView, Settle, State
 from edge.calls.liveness import Liveness
@@ -75,6 +76,7 @@ class Relay:
         )
         self.overruns = Overruns()
         self._parts = Parts(bus)
+        self.counts = Counts(self._publish)
         self._errands = Errands(ledger, limits)
         self._liveness = Liveness(bus, roster, self._errands, self._calls, limits)
         self._renew_at = 0.0
@@ -119,6 +121,8 @@ class Relay:
         inbox = current.current.inbox if current is not None else self._inbox(request_id, attempt)
         if message.subject != inbox:
             telemetry.FOREIGN_FRAMES.inc()  # of somebody who has not seen the job: he may end no call, not even by a cancel
+            return
+        if self.counts.hears(request_id, message):
             return
         if message.no_responders:
             if current is not None:
@@ -191,6 +195,16 @@ class Relay:
         try:
             inbox = call.current.inbox = self._inbox(call.request_id, call.current.number)
             self._bus.publish(subjects.pool(call.pool), frames.encode(job), inbox)
+        except BusError:
+            return False
+        return True
+
+    def _publish(self, pool: str, job: Job) -> bool:
+        """Offers a count to a pool; False while NATS is away or backed up."""
+        try:
+            self._bus.publish(
+                subjects.pool(pool), frames.encode(job), self._inbox(job.request_id, job.attempt)
+            )
         except BusError:
             return False
         return True

@@ -23,6 +23,12 @@ DRAIN: Final = "drain"
 HANGUPS: Final = (CLOSE, DRAIN)
 
 
+# Who counts the tokens of a body for nothing: the gateway, by an estimate, or the model's provider.
+ESTIMATE: Final = "estimate"
+NATIVE: Final = "native"
+COUNTS: Final = (ESTIMATE, NATIVE)
+
+
 class Lifecycle(StrEnum):
     """Where a model stands with its provider, by its provider's own announcements."""
 
@@ -129,6 +135,7 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_hangup: str = (
         ""  # what becomes of an answer whose caller has left: CLOSE or DRAIN; empty: as its pool says
     )
+    count: str = ""  # who counts /v1/messages/count_tokens: NATIVE, or ESTIMATE, which empty means too
 
     def __post_init__(self) -> None:
         if not self.family:

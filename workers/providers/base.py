@@ -227,6 +227,19 @@ class Family(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """A family whose provider counts the tokens of a Messages request for nothing."""
+
+    def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
+        """What asks for the count of a job of Messages. Raises RefusedError where it cannot be asked, AccountError."""
+        ...
+
+    def counted(self, body: bytes) -> int | None:
+        """The figure in a 2xx answer; None for what has none."""
+        ...
+
+
+@runtime_checkable
 class Prepared(Protocol):
     """A family that must fetch credentials (a cloud's chain): the worker awaits this before it takes jobs."""
 

@@ -14,7 +14,9 @@ from workers.providers.anthropic.models import AnthropicReading
 from workers.providers.anthropic.native import NativeExchange
 from workers.providers.anthropic.request import build
 from workers.providers.base import Exchange, Fault
+from workers.providers.counts import figure
 from workers.providers.emulation import requests
+from workers.upstream.request import UpstreamRequest
 
 
 class Anthropic:
@@ -32,6 +34,14 @@ class Anthropic:
             AnthropicExchange(job, build(request, job, model), render)
             for request, render in requests(job, model)
         ]
+
+    def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
+        """What asks for the count of a job of Messages. Raises RefusedError."""
+        return NativeExchange(job, model).counting(account)
+
+    def counted(self, body: bytes) -> int | None:
+        """The figure in its answer."""
+        return figure(body, "input_tokens")
 
     def thought_ids(self, job: Job) -> list[str]:
         """None: reasoning is not sent back, see `workers.providers.anthropic.request`."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.fields import FLAGGED, KNOWN, allowed_betas
@@ -31,12 +32,18 @@ from workers.providers.anthropic.thinking import BUDGET, lacks_reasoning
 from workers.providers.base import RefusedError
 from workers.providers.counts import is_odd
 from workers.providers.faults import NONSENSE
+from workers.upstream.request import UpstreamRequest
 
 _BETA: Final = "anthropic-beta"
 _VERSION: Final = "anthropic-version"
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TYPE: Final = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _PERSON_CHARS: Final = 32
+
+# What of a body a count may have.
+_COUNTED: Final = frozenset(
+    ("cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools")
+)
 
 Fields = dict[str, Raw]
 
@@ -118,6 +125,13 @@ class NativeExchange(AnthropicExchange):
         version = headers.get(_VERSION, "")
         self._version = version if _DATE.fullmatch(version) else VERSION
         self._more = {_BETA: ",".join(betas)} if betas else {}
+
+    def counting(self, account: AccountSettings) -> UpstreamRequest:
+        """The call that counts the same prompt, with one account's key."""
+        request = self.request(account)
+        kept = {name: raw for name, raw in _decode_fields(self._body).items() if name in _COUNTED}
+        headers = request.headers | {"accept": "application/json"}
+        return UpstreamRequest("POST", f"{request.url}/count_tokens", headers, _encode(kept))
 
     def _takes(self, flag: str) -> bool:
         """Whether the provider knows a beta flag that may go on."""

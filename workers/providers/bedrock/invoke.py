@@ -183,6 +183,13 @@ class InvokeExchange(NativeExchange):
         headers["X-Amzn-Bedrock-Accept" if self._stream else "Accept"] = "application/json"
         return UpstreamRequest("POST", url, headers, self._body)
 
+    def counting(self, account: AccountSettings) -> UpstreamRequest:
+        """The call that counts the same prompt. Raises AccountError without credentials."""
+        body = _encode({"input": {"invokeModel": {"body": self._body}}})
+        url, headers = self._signer.call(account, self._upstream, "count-tokens", _HEADERS, body)
+        headers["Accept"] = "application/json"
+        return UpstreamRequest("POST", url, headers, body)
+
     def feed(self, data: bytes) -> bytes:
         """The caller's events for some bytes of the stream."""
         if self._over():

@@ -23,7 +23,7 @@ from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.answers.said import Said
 from workers.providers.base import Action, Exchange, Fault, RefusedError
-from workers.providers.counts import believed, counted_on
+from workers.providers.counts import believed, counted_on, figure
 from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
@@ -324,6 +324,25 @@ class Gemini:
             ]
         except RequestError as refused:
             raise RefusedError(refused.error) from None
+
+    def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
+        """What asks for the count of a job of Messages. Raises RefusedError."""
+        try:
+            ((request, _),) = requests(job, model)
+        except RequestError as refused:
+            raise RefusedError(refused.error) from None
+        built = {"model": f"models/{model.upstream}"} | build(request, job, model, {})
+        base = (account.base_url or BASE_URL).rstrip("/")
+        return UpstreamRequest(
+            "POST",
+            f"{base}/{API_VERSION}/models/{quote(model.upstream, safe='-._~')}:countTokens",
+            {"x-goog-api-key": account.api_key, "content-type": "application/json"},
+            _encode({"generateContentRequest": built}),
+        )
+
+    def counted(self, body: bytes) -> int | None:
+        """The figure in its answer."""
+        return figure(body, "totalTokens")
 
     def thought_ids(self, job: Job) -> list[str]:
         """Ids of the history's tool calls, the newest THOUGHT_IDS_MAX of them."""
