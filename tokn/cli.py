@@ -31,6 +31,7 @@ from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show
 from tokn.errors import NoLedgerError, RefusedError
+from tokn.limits import limits
 from tokn.models import models_app
 from tokn.options import AsJson, Config, Data, folder_of, ledger_of
 
@@ -50,6 +51,7 @@ app = typer.Typer(
 key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(key_app, name="key")
 app.add_typer(models_app, name="models")
+app.command("limits")(limits)
 
 
 def run(words: list[str]) -> int:

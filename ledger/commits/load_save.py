@@ -1,7 +1,7 @@
 """Owns how a batch's rows are loaded and its changes written: set by set, locked in one order everywhere.
 
-The order is holds, callers' accounts, new rows, all other accounts, stream position, each sorted by its key: ledgers
-that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
+The order is holds, callers' accounts, caps and their periods, rates, new rows, all other accounts, stream position,
+each sorted by its key: ledgers that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
 they are locked for the shortest time.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
+from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rules import rows as rules
@@ -20,10 +21,14 @@ from ledger.rules.rows import (
     Account,
     AccountKind,
     Candidate,
+    Cap,
+    CapPeriod,
     Hold,
     HoldState,
     Key,
+    KeySecret,
     Profile,
+    Rate,
     Transfer,
     UsageRow,
     account_kind,
@@ -35,11 +40,15 @@ from ledger.store.base import Row, Transaction
 from ledger.store.statements import (
     ACCOUNTS,
     CANDIDATES,
+    CAP_PERIODS,
+    CAPS,
     HOLDS,
     KEYS,
     PARKED,
     PROFILES,
     RANGES,
+    RATES,
+    SECRETS,
     SURPRISES,
     TRANSFERS,
     USAGE,
@@ -71,6 +80,9 @@ class Wanted(Struct):
     key_ids: set[str] = field(default_factory=set)
     profiles: set[str] = field(default_factory=set)
     deposits: set[str] = field(default_factory=set)  # request ids of credits
+    scopes: set[str] = field(
+        default_factory=set
+    )  # of limits that change: all their keys, accounts, open holds
 
 
 class Applied(Struct, frozen=True):
@@ -102,7 +114,12 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     if names.deposits or names.profiles:
         for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
             book.deposited_before_nano = -row[0]
+    if names.scopes:
+        await load_scopes(tx, book, names.scopes)
     await load_accounts(tx, book, names.profiles)
+    if names.scopes:
+        await load_open_holds(tx, book)
+    await load_limits(tx, book, names.scopes)
     await _load_prices(tx, book)
 
 
@@ -183,6 +200,7 @@ async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -
     await _load_candidates(tx, book)
     await _load_usage(tx, book, {hold.request_id for hold in lapsed})
     await load_accounts(tx, book, set())
+    await load_limits(tx, book)
     await _load_prices(tx, book)
     return lapsed
 
@@ -213,9 +231,17 @@ _STEPS = (
     _Step(PROFILES, lambda book: book.profiles.inserts()),
     _Step(ACCOUNTS, lambda book: book.accounts.inserts()),
     _Step(KEYS, lambda book: book.keys.inserts()),
+    _Step(SECRETS, lambda book: book.secrets.inserts()),
     _Step(update_of(Key), lambda book: book.keys.updates()),
     _Step(update_of(Account), lambda book: book.accounts.updates()),
     _Step(update_of(Profile), lambda book: book.profiles.updates()),
+    _Step(update_of(KeySecret), lambda book: book.secrets.updates()),
+    _Step(update_of(Cap), lambda book: book.caps.updates()),
+    _Step(update_of(CapPeriod), lambda book: book.periods.updates()),
+    _Step(update_of(Rate), lambda book: book.rates.updates()),
+    _Step(CAPS, lambda book: book.caps.inserts()),
+    _Step(CAP_PERIODS, lambda book: book.periods.inserts()),
+    _Step(RATES, lambda book: book.rates.inserts()),
     _Step(update_of(Hold), lambda book: book.holds.updates()),
     _Step(update_of(UsageRow), lambda book: book.usage.updates()),
     _Step(HOLDS, lambda book: book.holds.inserts()),

@@ -11,11 +11,15 @@ from ledger.rules.rows import (
     Account,
     AccountKind,
     Candidate,
+    Cap,
+    CapPeriod,
     Hold,
     HoldState,
     Key,
+    KeySecret,
     Parked,
     Profile,
+    Rate,
     Surprise,
     Terms,
     Transfer,
@@ -61,8 +65,12 @@ class Book:
         self.backlog = backlog
         self._pepper = pepper
         self.keys = RowSet(Key, second="digest")
+        self.secrets = RowSet(KeySecret)
         self.profiles = RowSet(Profile)
         self.accounts = RowSet(Account)
+        self.caps = RowSet(Cap)  # these three are loaded where an account of the batch is limited
+        self.periods = RowSet(CapPeriod)
+        self.rates = RowSet(Rate)
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some
         self.usage = RowSet(UsageRow)

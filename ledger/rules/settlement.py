@@ -104,7 +104,7 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     hold.attempt = event.attempt
     book.choose(hold, event.candidate)
     book.set_held(hold, 0, HoldState.SETTLED)
-    limits.give_back(book, hold, row.billed_nano)
+    limits.give_back(book, hold, row.billed_nano, event.usage)
     row.cost_nano = _book_tries(book, event, hold, at_list)
     book.usage.add(row)
     return "billed"
@@ -113,6 +113,7 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
 def charge_call(book: Book, hold: Hold, row: UsageRow, *, owed_nano: int, paid_nano: int, line: int) -> None:
     """Moves what a call's bill lacks: `paid_nano` in all by the caller, the rest of what is owed uncollected."""
     rest = owed_nano - paid_nano
+    book.accounts[hold.account_id].spent_nano += paid_nano - row.billed_nano  # told to the book by the move
     for kind, source, difference in (
         (Kind.CHARGE, hold.account_id, paid_nano - row.billed_nano),
         (Kind.UNCOLLECTED, UNCOLLECTED, rest - row.uncollected_nano),

@@ -45,6 +45,7 @@ TABLES = (
     "profiles",
     "accounts",
     "transfers",
+    "rates",
     "holds",
     "candidates",
     "usage",

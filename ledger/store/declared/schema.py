@@ -41,6 +41,11 @@ def _big(*, key: bool = False) -> Column[int]:
     return Column(BigInteger, primary_key=key, nullable=False, autoincrement=False)
 
 
+def _later(kind: type[Integer | String | Boolean], default: str) -> Column[Any]:
+    """A column that came after its table: rows of before, and ledgers of before, have the default."""
+    return Column(kind, nullable=False, server_default=text(default))
+
+
 def _model(
     kind: type[Row],
     *parts: SchemaItem,
@@ -76,7 +81,18 @@ def _model(
 
 Profile = _model(
     rows.Profile,
-    own={"playground_credits_usd": Column(Numeric(20, 9).with_variant(String(), "sqlite"), nullable=False)},
+    own={
+        "playground_credits_usd": Column(Numeric(20, 9).with_variant(String(), "sqlite"), nullable=False),
+        "name": _later(String, "''"),
+        "email": _later(String, "''"),
+        "status": _later(String, "'active'"),
+        "timezone": _later(String, "''"),
+        "rpm": _later(BigInteger, "0"),
+        "tpm": _later(BigInteger, "0"),
+        "in_flight": _later(BigInteger, "0"),
+        "labels": _later(String, "'{}'"),
+        "version": _later(BigInteger, "1"),
+    },
 )
 Account = _model(
     rows.Account,
@@ -85,6 +101,11 @@ Account = _model(
     CheckConstraint(
         "kind NOT IN ('metered', 'playground') OR posted_nano >= held_nano", name="accounts_covered"
     ),
+    own={
+        "spent_nano": _later(BigInteger, "0"),
+        "low_nano": _later(BigInteger, "0"),
+        "limited": _later(Boolean, "false"),
+    },
     sqlite_with_rowid=False,
 )
 Key = _model(
@@ -93,7 +114,39 @@ Key = _model(
     ForeignKeyConstraint(["profile"], ["profiles.id"]),
     ForeignKeyConstraint(["account_id"], ["accounts.id"]),
     Index("api_keys_created", "created_ms", "id"),
+    Index("api_keys_profile", "profile", "id"),
+    Index("api_keys_account", "account_id"),
+    own={
+        "expires_ms": _later(BigInteger, "0"),
+        "models": _later(String, "''"),
+        "rpm": _later(BigInteger, "0"),
+        "tpm": _later(BigInteger, "0"),
+        "in_flight": _later(BigInteger, "0"),
+        "labels": _later(String, "'{}'"),
+        "version": _later(BigInteger, "1"),
+    },
 )
+KeySecret = _model(
+    rows.KeySecret,
+    UniqueConstraint("id"),
+    Index("key_secrets_key", "key_id"),
+    sqlite_with_rowid=False,
+)
+Cap = _model(
+    rows.Cap,
+    CheckConstraint("limit_nano >= 0", name="caps_limit"),
+    Index("caps_scope", "scope"),
+    sqlite_with_rowid=False,
+)
+CapPeriod = _model(
+    rows.CapPeriod,
+    CheckConstraint("spent_nano >= 0 AND held_nano >= 0", name="cap_periods_positive"),
+    # No two calls in flight together can cross a cap.
+    CheckConstraint("spent_nano + held_nano <= ceiling_nano", name="cap_periods_covered"),
+    Index("cap_periods_cap", "cap_id", "start_ms"),
+    sqlite_with_rowid=False,
+)
+Rate = _model(rows.Rate)
 Transfer = _model(  # the key makes each happen once, for ever
     rows.Transfer,
     CheckConstraint("amount_nano > 0", name="transfers_amount"),
@@ -109,6 +162,7 @@ Hold = _model(
         "uplifts": Column(String, nullable=False, server_default="[]"),
         "asked": Column(String, nullable=False, server_default=""),
         "candidate": Column(BigInteger, nullable=False, server_default=text("0")),
+        "limits": Column(String, nullable=False, server_default=""),
     },
     sqlite_with_rowid=False,
 )

@@ -1,13 +1,11 @@
 """Limits: whatever sibling there is may refuse a hold, takes of it what it needs, and gets it back once at its end."""
 
-from collections.abc import Iterable
-
 import pytest
 
 from ledger.rules import limits
 from ledger.rules.book import Book
-from ledger.rules.limits import Limit
-from ledger.rules.rows import Account, Hold, Key
+from ledger.rules.limits.base import Limit
+from ledger.rules.rows import Hold, Key
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Reason, Refusal
 from tests.ledger.harness import USD, Books, billed, event
@@ -24,9 +22,9 @@ class AtMost:
         self.left = calls
         self.seen: list[tuple[str, str, int]] = []
 
-    def wants(self, key: Key, account: Account) -> Iterable[str]:
-        """No rows."""
-        return ()
+    def before(self, book: Book, key: Key) -> Refusal | None:
+        """Refuses nothing yet."""
+        return None
 
     def check(self, book: Book, request: Authorise, hold: Hold) -> Refusal | None:
         """Refuses when none is left."""
@@ -37,7 +35,7 @@ class AtMost:
         self.left -= 1
         self.seen.append(("take", hold.request_id, hold.amount_nano))
 
-    def give_back(self, book: Book, hold: Hold, billed_nano: int) -> None:
+    def give_back(self, book: Book, hold: Hold, billed_nano: int, usage: TokenUsage) -> None:
         """One more."""
         self.left += 1
         self.seen.append(("give back", hold.request_id, billed_nano))

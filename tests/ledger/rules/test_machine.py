@@ -22,6 +22,7 @@ from schemas.bus.usage import Known, Outcome, UsageEvent
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Estimate, Further, Hold, Reattempt, Release
 from schemas.verbs.keys import Credit
+from schemas.verbs.limits import LimitsSet
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
 
@@ -95,6 +96,17 @@ class BooksMachine(RuleBasedStateMachine):
             self.number += 1
         profile = "p" if key.startswith("play") else ""
         self.commit([Credit(1, f"credit{self.number}", amount, "" if profile else self.ids[key], profile)])
+
+    @rule(
+        key=st.none() | st.sampled_from(KEYS),
+        rpm=st.sampled_from((0, 3, 20)),
+        tpm=st.sampled_from((0, 400)),
+        in_flight=st.sampled_from((0, 1, 3)),
+    )
+    def limit(self, key: str | None, rpm: int, tpm: int, in_flight: int) -> None:
+        """A key, or all of a profile together, may do less from now on, or more."""
+        key_id, profile = ("", "p") if key is None else (self.ids[key], "")
+        self.commit([LimitsSet(1, key_id, profile, rpm, tpm, in_flight)])
 
     @rule(
         keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4),
@@ -259,7 +271,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        """I1 to I4, no call is ever billed twice, and none whose caller saw an error is billed at all."""
+        """I1 to I4 and I12, no call is ever billed twice, and none whose caller saw an error is billed at all."""
         if not hasattr(self, "ids"):
             return
         assert not self.run(findings(self.store))  # nothing else writes meanwhile
