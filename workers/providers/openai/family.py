@@ -341,7 +341,7 @@ class OpenAIExchange:
             events = [self._names.back(event) for event in events]
         out: list[bytes] = []
         for event in events:
-            if not self._next(event, out):
+            if not (self._event(event, out) if self._halves is None else self._next(event, out)):
                 break
         return b"".join(out)
 
