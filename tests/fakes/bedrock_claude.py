@@ -55,13 +55,25 @@ def check(model: str, body: Json) -> None:
     for at, turn in enumerate(rest["messages"]):
         if turn["role"] not in ("user", "assistant"):
             raise InvalidError(f"messages.{at}.role: Input should be 'user' or 'assistant'")
-    if b'"url"' in json.dumps(rest).encode():
+    if _is_remote(rest["messages"]):
         raise InvalidError("source.type: Input should be 'base64'")
     try:
         whole = json.dumps({"model": "claude", **rest}).encode()
         anthropic_rules.check(whole, bedrock_capabilities(model))
     except anthropic_rules.RefusalError as refused:
         raise InvalidError(str(refused)) from None
+
+
+def _is_remote(value: Any) -> bool:
+    """Whether a conversation has a source that Bedrock would have to fetch."""
+    if isinstance(value, list):
+        return any(map(_is_remote, value))
+    if not isinstance(value, dict):
+        return False
+    source = value.get("source")
+    if isinstance(source, dict) and source.get("type") in ("url", "file"):
+        return True
+    return _is_remote(value.get("content"))
 
 
 def usage(counted: Json) -> Json:
