@@ -3,6 +3,7 @@
 import sys
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from runtime import log
@@ -29,7 +30,7 @@ from schemas.verbs.keys import (
 from schemas.verbs.pools import POOLS, PoolsQuery
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
-from tokn import show
+from tokn import show, sums
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.limits import limits
 from tokn.models import models_app
@@ -142,6 +143,31 @@ def ledger(
     from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("ledger", config, data=data))
+
+
+@app.command()
+def reload(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what differs, and whether it could be taken.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have the running tokn up read its configuration again. What is wrong in it changes nothing, and is exit code 3."""
+    from tokn import asking  # noqa: PLC0415  other commands do not load it
+
+    answer = asking.ask(folder_of(data), asking.Question(check))
+    if answer.error:
+        raise SettingsError(answer.error)
+    if as_json:
+        show.json_lines([{"checked": check, **msgspec.to_builtins(answer)}])
+        return
+    told = [change.line for change in answer.changes] or ["Nothing differs."]
+    if any(change.restart for change in answer.changes):
+        told.append("Restart tokn up for what needs a restart; all else is live.")
+    if answer.changes:
+        told.append("It can be taken." if check else f"Reloaded: this is generation {answer.generation}.")
+    sys.stdout.write("\n".join(told) + "\n")
 
 
 # Asking the ledger.
@@ -283,6 +309,16 @@ def usage(  # noqa: PLR0917  Typer calls it by name
     ] = "",
     key: Annotated[str, typer.Option("--key", metavar="ID", help="Only this key's calls.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many calls at most.")] = 100,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B", help="Sums by hour, day or month, organization, key, model, provider, pool."
+        ),
+    ] = "",
+    since: Annotated[str, typer.Option(metavar="DATE", help="Sums from this day or hour (UTC).")] = "",
+    until: Annotated[str, typer.Option(metavar="DATE", help="Sums before this day or hour (UTC).")] = "",
+    organization: Annotated[str, typer.Option(metavar="ORG", help="Sums of this organisation.")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Sums as CSV, amounts in nano-dollars.")] = False,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -294,6 +330,10 @@ def usage(  # noqa: PLR0917  Typer calls it by name
             show.json_lines([row])
         else:
             show.story(row)
+        return
+    if by or since or until or organization or as_csv:
+        asked = sums.query(by, since, until, _id(key), organization)
+        sums.print_sums(ledger_of(config, data), asked, as_csv=as_csv, as_json=as_json)
         return
     rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=_id(key)))
     if as_json:

@@ -16,6 +16,7 @@ from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Form, Rows, Verb
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
+from schemas.verbs.sums import SUMS, SumsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn.errors import NoLedgerError, RefusedError
 from tokn.folder import Folder
@@ -31,6 +32,7 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     UsageQuery: (USAGE, "before"),
     KeyList: (KEY_LIST, "after"),
     ModelsQuery: (MODELS, "after"),
+    SumsQuery: (SUMS, "after"),
 }
 
 
@@ -76,7 +78,9 @@ class Ledger:
                     raise
                 time.sleep(PATIENCE_STEP_S)
 
-    def pages(self, limit: int, request: UsageQuery | KeyList | ModelsQuery) -> Iterator[dict[str, Any]]:
+    def pages(
+        self, limit: int, request: UsageQuery | KeyList | ModelsQuery | SumsQuery
+    ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit
         while rest > 0:

@@ -3,6 +3,7 @@
 I1 balances are what transfers make them, and what is held is what open holds hold; I2 a call is billed once, exactly
 what its usage row says; I3 a hold has ended exactly once; I4 no caller's account is overdrawn; I5 no charge is above
 its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books;
+I15 roll-ups are the sums of the calls that are in them;
 I12 a rate limit counts as many calls in flight as open holds list it.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ledger.rollups.proof import PROOFS
 from ledger.rules.limits.base import read_counted
 from ledger.store.base import Reader
 from ledger.verbs.base import Read, Services
@@ -29,7 +31,7 @@ class Check(Struct, frozen=True):
     sql: str
 
 
-_CHECKS = (
+_CHECKS: tuple[Check, ...] = (
     Check(
         "I1",
         """
@@ -133,6 +135,7 @@ _CHECKS = (
         """,
     ),
 )
+_CHECKS += tuple(Check("I15", sql) for sql in PROOFS)
 _COUNTS_SQL = """
     SELECT (SELECT COUNT(*) FROM holds WHERE state = 'open'),
         (SELECT COUNT(*) FROM parked_events),

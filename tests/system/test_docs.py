@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.settings.settings import load
-from tests.fakes.tokn import TOKN, Tokn, environment
+from tests.fakes.tokn import Tokn, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -84,14 +84,7 @@ def test_every_command_works(documented, line):
     """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id."""
     target = documented.row("key", "create", "--name", "docs", "--profile", "acme", "--balance", "1")["id"]
     words = line.replace(KEY_ID, target).split()[1:]
-    done = subprocess.run(
-        [*TOKN, *words],
-        env=environment(TOKN_DATA=str(documented.data)),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = documented.run(*words)
     assert done.returncode == 0, done.stderr
 
 

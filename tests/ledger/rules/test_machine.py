@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
+from ledger.commits.rolling import Rolling
 from ledger.store.base import Store
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
@@ -68,6 +69,7 @@ class BooksMachine(RuleBasedStateMachine):
     async def _begin(self) -> None:
         await _empty(self.store)
         self.books = await Books.open(self.store, self.clock)
+        self.rolling = Rolling(self.books.writer)
         self.ids = {
             "rich": await self.books.key("rich", 50 * USD),
             "poor": await self.books.key("poor", 2_000_000),
@@ -249,6 +251,12 @@ class BooksMachine(RuleBasedStateMachine):
         self.run(self.books.expire())
 
     @rule()
+    def roll_up(self) -> None:
+        """Calls are summed, on PostgreSQL those of the round before."""
+        while self.run(self.rolling._round()):
+            pass
+
+    @rule()
     def restart(self) -> None:
         """The ledger forgets what it had in memory."""
         self.books = Books(self.store, self.clock)
@@ -264,6 +272,7 @@ class BooksMachine(RuleBasedStateMachine):
         if self.copy is None:
             return
         self.run(_restore(self.store, self.copy[0]))
+        self.rolling = Rolling(self.books.writer)
         self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)
         if events:
@@ -271,7 +280,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        """I1 to I4 and I12, no call is ever billed twice, and none whose caller saw an error is billed at all."""
+        """I1 to I4, I12 and I15, no call is ever billed twice, and none whose caller saw an error is billed at all."""
         if not hasattr(self, "ids"):
             return
         assert not self.run(findings(self.store))  # nothing else writes meanwhile
@@ -294,6 +303,7 @@ async def _empty(store: Store) -> None:
     async with store.write() as tx:
         for table in TABLES:
             await tx.execute(f"DELETE FROM {table}")
+        await tx.execute("INSERT INTO rollups (id, seq) VALUES ('usage', $1)", 0)
 
 
 async def _copy(store: Store) -> dict[str, list[Any]]:
