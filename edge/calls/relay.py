@@ -123,10 +123,7 @@ class Relay:
             call = self._calls.get(request_id)
             current = call if call is not None and call.current.number == attempt else None
             inbox = current.current.inbox if current is not None else self._inbox(request_id, attempt)
-            if message.subject != inbox:
-                telemetry.FOREIGN_FRAMES.inc()  # of somebody who has not seen the job: he may end no call, not even by a cancel
-                return
-            if self.counts.hears(request_id, message):
+            if self._is_done(message, inbox, request_id):
                 return
         if message.no_responders:
             if current is not None:
@@ -145,6 +142,13 @@ class Relay:
         elif not isinstance(frame, Bounce):
             worker_id = frame.worker_id if isinstance(frame, Accept) else subjects.controlled(message.reply)
             self._stale(worker_id, request_id, attempt)
+
+    def _is_done(self, message: Message, inbox: str, request_id: str) -> bool:
+        """Whether a message is the answer to a count, or of somebody who has not seen the job: he may end no call, not even by a cancel."""
+        if message.subject != inbox:
+            telemetry.FOREIGN_FRAMES.inc()
+            return True
+        return self.counts.hears(request_id, message)
 
     def _stale(self, worker_id: str, request_id: str, attempt: int) -> None:
         """Frames of an attempt that has ended here, or was replaced: its worker is told to stop, now and then."""
