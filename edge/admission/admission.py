@@ -98,6 +98,11 @@ class Caller:
         """What stands for the key, as its hold will have it. Raises RequestError 401."""
         return (await self._key()).scope
 
+    async def may_use(self, provider: str) -> bool:
+        """Whether the key may use a provider. Raises RequestError 401."""
+        allowed = (await self._key()).providers
+        return allowed is None or provider in allowed
+
     @property
     def key_id(self) -> str:
         """The key's id, if a ledger has been asked for it; else empty."""

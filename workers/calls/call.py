@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import structs
@@ -32,10 +33,12 @@ from workers.calls.parts import Parts, PartsError
 from workers.calls.renewing import renewed
 from workers.calls.serving import Serving
 from workers.calls.stops import UNWANTED, Stop
+from workers.calls.together import together
 from workers.calls.tries import HUNG_UP, Tries
 from workers.providers.base import (
     AccountError,
     Action,
+    Companionable,
     Exchange,
     Fault,
     Forgetful,
@@ -185,35 +188,61 @@ class Call:
         wanted = serving.family.thought_ids(job)
         known = await thoughts.fetch(serving.bus, wanted) if wanted else {}
         exchanges = serving.family.open(job, model, known)
+        if len(exchanges) > 1 and isinstance(exchanges[0], Companionable):
+            return await self._batch(exchanges, exchanges[0].at_once)
         for exchange in exchanges:
             # What is billed anyway is read to its end for a caller who has left; nothing more is asked for.
-            if self._muted or not await self._exchange(exchange, len(exchanges)):
+            if self._muted or not await self._exchange(exchange, len(exchanges), self._delivery):
                 return False
             if exchange.thoughts:
                 thoughts.store(serving.bus, exchange.thoughts)
         return not self._muted
 
-    async def _exchange(self, exchange: Exchange, exchanges: int) -> bool:
+    async def _batch(self, exchanges: Sequence[Exchange], at_once: int) -> bool:
+        """The calls of a split batch, several at a time: all are served, or the first that fails is what the caller sees."""
+        first: tuple[WireError | None, bool] | None = None
+
+        async def ask(exchange: Exchange, delivery: Delivery) -> bool | None:
+            nonlocal first
+            served = await self._exchange(exchange, len(exchanges), delivery)
+            if served is False and first is None:
+                first = self._error, self._tries.refused
+            return served
+
+        served = await together(
+            exchanges, self._delivery, ask, at_once=at_once, goes_on=lambda: not self._muted
+        )
+        if first is not None:
+            self._error, self._tries.refused = first
+        return served and not self._muted
+
+    async def _exchange(self, exchange: Exchange, exchanges: int, delivery: Delivery) -> bool | None:
+        """Whether an exchange was served; None if it has no room beside another of the job's."""
         accounts, job = self._serving.accounts, self.job
         tried: set[str] = set()
+        spare = delivery is not self._delivery
+        # The parts of a batch share what it may cost: only the first of them has the whole reserved.
+        list_nano = job.hold_list_nano // exchanges if spare else job.hold_list_nano
         for _ in range(TRIES_MAX):
             now = time.monotonic()
             account, self._first_account = self._first_account, None
             if account is None:
-                account = accounts.pick(job.upstream, job.scope, job.hold_list_nano, tried, now)
+                account = accounts.pick(job.upstream, job.scope, list_nano, tried, now)
+                if account is None and spare and not tried:
+                    return None
                 if account is None:
                     self._error = self._error or self._refusal(now)
                     return False
-                account.take(job.hold_list_nano)
+                account.take(list_nano)
             tried.add(account.settings.id)
             try:
-                fault = await self._try(exchange, account, exchanges)
+                fault = await self._try(exchange, account, exchanges, delivery)
             finally:
-                account.give_back(job.hold_list_nano, time.monotonic())
+                account.give_back(list_nano, time.monotonic())
             if fault is None:
                 account.succeeded(job.upstream)
                 return True
-            final = not fault.unbilled or self._delivery.answered or self._muted
+            final = not fault.unbilled or delivery.answered or self._muted
             if fault.thoughts_refused and not final and _forgets_thoughts(exchange):
                 self._error = fault.error
                 tried.discard(account.settings.id)  # it is as good as any other: the request was at fault
@@ -242,7 +271,9 @@ class Call:
             return structs.replace(fault.error, param="input")
         return fault.error
 
-    async def _try(self, exchange: Exchange, account: Account, exchanges: int) -> Fault | None:
+    async def _try(
+        self, exchange: Exchange, account: Account, exchanges: int, delivery: Delivery
+    ) -> Fault | None:
         try:
             request = exchange.request(account.settings)
         except AccountError as error:
@@ -251,15 +282,15 @@ class Call:
         self._request = request
         fault: Fault | None = HUNG_UP  # unless told otherwise below
         try:
-            fault = await self._delivery.ask(exchange, request, account)
+            fault = await delivery.ask(exchange, request, account)
         finally:
-            left, words = self._muted or self._stop in UNWANTED, self._delivery.words
+            left, words = self._muted or self._stop in UNWANTED, delivery.words
             unseen = left and fault is HUNG_UP and self._stop is not Stop.REPLACED
             failed = None if fault is HUNG_UP and left else fault
             self._tries.record(
                 exchange,
                 account_id=account.settings.id,
-                status=self._delivery.status,
+                status=delivery.status,
                 fault=fault,
                 exchanges=exchanges,
                 caller_left=left,
@@ -269,7 +300,7 @@ class Call:
             made = self._tries.made[-1]
             self._serving.counts.tried(made.account, made.upstream, made.outcome, made.status)
             if fault is not None:
-                self._delivery.hang_up()
+                delivery.hang_up()
             if self._tries.misreported:
                 account.misreported(self.job, time.monotonic())
             if failed is not None:

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from schemas.json import UNREADABLE
 from workers.providers.base import CountsPrompts, Family
 from workers.upstream.http import Upstream, UpstreamError, read_all
 from workers.upstream.request import UpstreamRequest
@@ -39,7 +38,7 @@ class Counting:
         try:
             async with asyncio.timeout(COUNT_S):
                 return await _asked(family, upstream, request)
-        except (UpstreamError, TimeoutError, *UNREADABLE):
+        except (UpstreamError, TimeoutError):
             return None
         finally:
             self._keys[scope] -= 1
@@ -48,11 +47,12 @@ class Counting:
 
 
 async def _asked(family: CountsPrompts, upstream: Upstream, request: UpstreamRequest) -> int | None:
-    question = await asyncio.to_thread(family.count, request)  # a body may have pictures of many MiB
+    question = await asyncio.to_thread(family.prompt_count, request)  # a body may have pictures of many MiB
     if question is None:
         return None
     answer = await upstream.open(question)
     try:
-        return family.counted(await read_all(answer, ANSWER_BYTES_MAX)) if answer.status == 200 else None
+        body = await read_all(answer, ANSWER_BYTES_MAX) if answer.status == 200 else b""
+        return family.counted(body) or None  # no prompt has none
     finally:
         answer.close()

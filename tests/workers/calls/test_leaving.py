@@ -42,7 +42,9 @@ REASONING: dict[str, Model] = {
     ),
     "gemini": ROWS["gemini"],
     "bedrock": structs.replace(
-        ROWS["bedrock"], upstream=_BEDROCK, capabilities=bedrock_capabilities(_BEDROCK)
+        ROWS["bedrock"],
+        upstream=_BEDROCK,
+        capabilities=structs.replace(bedrock_capabilities(_BEDROCK), messages=False),
     ),
 }
 every_way = pytest.mark.parametrize("way", REASONING)

@@ -1,11 +1,10 @@
 """Owns Anthropic's own count of a prompt: POST /v1/messages/count_tokens, which is free."""
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw
 
-from schemas.bus.usage import TOKENS_MAX
 from workers.upstream.request import UpstreamRequest
 
 # The members of a call that are its prompt, or change how that is counted; any other is refused there.
@@ -24,13 +23,8 @@ _NAMES: Final = frozenset(
 )
 
 
-class _Counted(Struct):
-    input_tokens: Annotated[int, Meta(ge=1, le=TOKENS_MAX)]
-
-
 _encode: Final = msgspec.json.Encoder().encode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode: Final = msgspec.json.Decoder(_Counted).decode
 
 
 def count_request(request: UpstreamRequest) -> UpstreamRequest:
@@ -38,8 +32,3 @@ def count_request(request: UpstreamRequest) -> UpstreamRequest:
     fields = {name: raw for name, raw in _decode_fields(request.body).items() if name in _NAMES}
     headers = request.headers | {"accept": "application/json"}
     return UpstreamRequest("POST", f"{request.url}/count_tokens", headers, _encode(fields))
-
-
-def counted(body: bytes) -> int:
-    """Tokens by an answer. Raises UNREADABLE for what is none."""
-    return _decode(body).input_tokens

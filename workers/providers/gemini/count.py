@@ -17,7 +17,6 @@ class _Counted(Struct, rename="camel"):
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(_Counted).decode
 
 
 def count_request(request: UpstreamRequest) -> UpstreamRequest | None:
@@ -28,8 +27,3 @@ def count_request(request: UpstreamRequest) -> UpstreamRequest | None:
     name = _encode(f"models/{unquote(address.rpartition('/')[2])}")
     body = b'{"generateContentRequest":{"model":%b,%b}' % (name, request.body[1:])
     return UpstreamRequest("POST", f"{address}:countTokens", request.headers, body)
-
-
-def counted(body: bytes) -> int:
-    """Tokens by an answer. Raises UNREADABLE for what is none."""
-    return _decode(body).total_tokens
