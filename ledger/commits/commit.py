@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ledger.commits.act_rows import load_act
 from ledger.commits.commands import Command
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
@@ -102,6 +103,8 @@ class Committer:
                 self.catalogue.surprises = await load_surprises(tx)
                 self._surprised_ms = tx.now_ms
             await load(tx, book, names)
+            if names.record is not None:
+                await load_act(tx, book, names)
             answers = [
                 command.write.answer(book, command.request, digest)
                 for command, digest in zip(commands, digests, strict=True)

@@ -1,11 +1,11 @@
 """Owns how a batch's rows are loaded and its changes written: set by set, locked in one order everywhere.
 
-The order is holds, callers' accounts, new rows, all other accounts, stream position, each sorted by its key: ledgers
+The order is holds, callers' accounts, the audit log's head, new rows, all other accounts, stream position, each sorted by its key: ledgers
 that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
 they are locked for the shortest time.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -16,15 +16,15 @@ from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rules import rows as rules
 from ledger.rules.book import Book
 from ledger.rules.rows import (
-    DEPOSITS,
     Account,
     AccountKind,
     Candidate,
+    Credit,
+    Head,
     Hold,
     HoldState,
     Key,
     Profile,
-    Transfer,
     UsageRow,
     account_kind,
     playground_id,
@@ -35,6 +35,8 @@ from ledger.store.base import Row, Transaction
 from ledger.store.statements import (
     ACCOUNTS,
     CANDIDATES,
+    CREDITS,
+    ENTRIES,
     HOLDS,
     KEYS,
     PARKED,
@@ -52,9 +54,8 @@ from ledger.store.statements import (
 
 _SELECTS: dict[type[rules.Row], str] = {
     kind: f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE "  # noqa: S608  made of our own column names
-    for kind in (Account, Profile, Key, Hold, Candidate, UsageRow)
+    for kind in (Account, Profile, Key, Hold, Candidate, UsageRow, Credit)
 }
-_DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as _SELECTS
 _DIFFERENCE_SQL = (
     "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
     "ON CONFLICT (id) DO UPDATE SET posted_nano = accounts.posted_nano + excluded.posted_nano"
@@ -70,7 +71,17 @@ class Wanted(Struct):
     digests: set[str] = field(default_factory=set)
     key_ids: set[str] = field(default_factory=set)
     profiles: set[str] = field(default_factory=set)
-    deposits: set[str] = field(default_factory=set)  # request ids of credits
+    accounts: set[str] = field(default_factory=set)  # of callers, by id
+    # Of an act, which is alone in its commit.
+    record: tuple[str, str] | None = (
+        None  # the credential and the idempotency key of the act, which may be ""
+    )
+    deposits: set[str] = field(default_factory=set)  # request ids of transfers
+    references: set[str] = field(default_factory=set)
+    calls: set[str] = field(default_factory=set)  # request ids whose refunds matter
+    others: set[str] = field(default_factory=set)  # accounts that are not callers'
+    upstream: set[tuple[str, str]] = field(default_factory=set)  # accounts of pools
+    lots: bool = False  # of all callers' accounts
 
 
 class Applied(Struct, frozen=True):
@@ -89,24 +100,19 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     """Fills a book with what a batch wants, locked where it will be changed."""
     if names.request_ids:
         where = f"request_id {tx.among} ORDER BY request_id{tx.locked}"
-        await _fetch(tx, book.holds, where, tx.array(names.request_ids))
+        await fetch(tx, book.holds, where, tx.array(names.request_ids))
         await _load_candidates(tx, book)
         await _load_usage(tx, book, names.billed)
     if names.digests:
-        await _fetch(tx, book.keys, f"digest {tx.among}", tx.array(names.digests))
+        await fetch(tx, book.keys, f"digest {tx.among}", tx.array(names.digests))
     if names.key_ids:
-        await _fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
-    if names.deposits:
-        for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
-            book.deposits[row[0]] = row_of(Transfer, row)
-    if names.deposits or names.profiles:
-        for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
-            book.deposited_before_nano = -row[0]
-    await load_accounts(tx, book, names.profiles)
+        await fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
+    await load_accounts(tx, book, names.profiles, names.accounts)
     await _load_prices(tx, book)
 
 
-async def _fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
+async def fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
+    """Loads rows of one kind that a condition names."""
     found = await tx.fetch(_SELECTS[rows.kind] + where, *parameters)
     rows.load(row_of(rows.kind, row) for row in found)
 
@@ -123,25 +129,26 @@ async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> Non
         or hold.candidate
     ]
     if known:
-        await _fetch(tx, book.usage, f"request_id {tx.among}", tx.array(known))
+        await fetch(tx, book.usage, f"request_id {tx.among}", tx.array(known))
 
 
 async def _load_candidates(tx: Transaction, book: Book) -> None:
     several = [hold.request_id for hold in book.holds.values() if hold.candidate]
     if several:
-        await _fetch(tx, book.candidates, f"request_id {tx.among}", tx.array(several))
+        await fetch(tx, book.candidates, f"request_id {tx.among}", tx.array(several))
 
 
-async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None:
-    """Loads and locks the callers' accounts of a book's holds and keys, and those of some profiles."""
-    ids = {hold.account_id for hold in book.holds.values() if hold.account_id}
+async def load_accounts(tx: Transaction, book: Book, profiles: set[str], others: Iterable[str] = ()) -> None:
+    """Loads and locks the callers' accounts of a book's holds and keys, those of some profiles, and others by id."""
+    ids = set(others)
+    ids |= {hold.account_id for hold in book.holds.values() if hold.account_id}
     ids.update(key.account_id for key in book.keys.values())
     ids.update(playground_id(profile) for profile in profiles)
     if not ids:
         return
     # Load profiles before accounts: both are created in one commit, so a visible profile has its account.
     await _load_profiles(tx, book, profiles)
-    await _fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
+    await fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
     # After them: what a profile shows changes only while its account is locked.
     accounts = [one.id for one in book.accounts.values() if one.kind == AccountKind.PLAYGROUND]
     await _load_profiles(tx, book, {id_.partition(":")[2] for id_ in accounts})
@@ -149,7 +156,7 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
 
 async def _load_profiles(tx: Transaction, book: Book, profiles: set[str]) -> None:
     if profiles:
-        await _fetch(tx, book.profiles, f"id {tx.among}", tx.array(profiles))
+        await fetch(tx, book.profiles, f"id {tx.among}", tx.array(profiles))
 
 
 async def _load_prices(tx: Transaction, book: Book) -> None:
@@ -178,7 +185,7 @@ async def load_surprises(tx: Transaction) -> Surprises:
 async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -> list[Hold]:
     """Loads holds whose lease ended before a moment; those that another ledger has locked are left out."""
     where = f"{_OPEN} AND lease_ms < $1 ORDER BY request_id LIMIT $2{tx.locked_free}"
-    await _fetch(tx, book.holds, where, before_ms, limit)
+    await fetch(tx, book.holds, where, before_ms, limit)
     lapsed = list(book.holds.values())
     await _load_candidates(tx, book)
     await _load_usage(tx, book, {hold.request_id for hold in lapsed})
@@ -218,9 +225,13 @@ _STEPS = (
     _Step(update_of(Profile), lambda book: book.profiles.updates()),
     _Step(update_of(Hold), lambda book: book.holds.updates()),
     _Step(update_of(UsageRow), lambda book: book.usage.updates()),
+    _Step(update_of(Credit), lambda book: book.credits.updates()),
+    _Step(update_of(Head), lambda book: book.log.updates()),
     _Step(HOLDS, lambda book: book.holds.inserts()),
     _Step(CANDIDATES, lambda book: book.candidates.inserts()),
     _Step(USAGE, lambda book: book.usage.inserts()),
+    _Step(CREDITS, lambda book: book.credits.inserts()),
+    _Step(ENTRIES, lambda book: [astuple(row) for row in book.entries]),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
     _Step(SURPRISES, lambda book: sorted(astuple(row) for row in book.surprises.values())),

@@ -1,17 +1,16 @@
-"""Owns what commands change: keys, their first balance, revocation, and credit."""
+"""Owns what commands change about keys: their making with a first balance, and revocation."""
 
 import msgspec
 
 from ledger.rules.authorise import ACTIVE, REVOKED, providers_of
 from ledger.rules.book import Book
-from ledger.rules.rows import DEPOSITS, Account, Key, Kind, Profile, metered_id, playground_id
+from ledger.rules.money import posting
+from ledger.rules.rows import Account, Key, Profile, metered_id, playground_id
 from schemas.money.amounts import NANO_MAX
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.keys import KeyCreate, KeyRef
 
 DEFAULT_PROFILE = "default"
-DEPOSITS_MAX_NANO = NANO_MAX // 2  # all together: beyond it sums of nano-dollars would not fit their columns
-_FULL = "all deposits together are at most 4 billion USD"
 NAME_CHARS_MAX = 200
 _encode = msgspec.json.Encoder().encode
 
@@ -67,8 +66,8 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     existing = book.keys.find(digest)
     if existing is not None:
         return Rows((key_row(existing, book.accounts[existing.account_id]),))
-    if book.deposited_nano + request.posted_nano > DEPOSITS_MAX_NANO:
-        return Rows(problem=_FULL)
+    if posting.too_much(book, request.posted_nano):
+        return Rows(problem=posting.FULL)
     profile_id = request.profile or DEFAULT_PROFILE
     if profile_id not in book.profiles:
         book.profiles.add(Profile(id=profile_id, playground_credits_usd="0.00", created_ms=book.now_ms))
@@ -90,13 +89,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
             revoked_ms=0,
         )
     )
-    book.move(
-        request.posted_nano,
-        debit=DEPOSITS,
-        credit=account_id,
-        request_id=f"create:{key_id}",
-        kind=Kind.DEPOSIT,
-    )
+    posting.deposit(book, account_id, request.posted_nano, f"create:{key_id}")
     return Rows((key_row(key, account),))
 
 
@@ -109,42 +102,6 @@ def key_revoke(book: Book, request: KeyRef) -> Rows:
         key.status, key.revoked_ms = REVOKED, book.now_ms
         book.keys.touch(key)
     return Rows((key_row(key, book.accounts[key.account_id]),))
-
-
-def credit(book: Book, request: Credit) -> Rows:
-    """Adds to a balance, once per request id."""
-    if not 0 < request.amount_nano <= NANO_MAX // 4:
-        return Rows(problem="the amount must be more than 0, and at most 2 billion USD")
-    if bool(request.key_id) == bool(request.profile):
-        return Rows(problem="name either a key or a profile")
-    revoked = False
-    if request.key_id:
-        key = book.keys.get(request.key_id)
-        if key is None:
-            return missing(f"key {request.key_id}")
-        account, revoked = book.accounts[key.account_id], key.status == REVOKED
-    else:
-        if request.profile not in book.profiles:
-            return missing(f"profile {request.profile}")
-        account = book.accounts[playground_id(request.profile)]
-    done = book.deposits.get(request.request_id)
-    if done is not None:
-        if (done.credit, done.amount_nano) != (account.id, request.amount_nano):
-            return Rows(problem="this request id was used for another credit")
-    elif revoked:
-        return Rows(problem=f"key {request.key_id} is revoked: nothing could be spent there")
-    elif book.deposited_nano + request.amount_nano > DEPOSITS_MAX_NANO:
-        return Rows(problem=_FULL)
-    else:
-        book.move(
-            request.amount_nano,
-            debit=DEPOSITS,
-            credit=account.id,
-            request_id=request.request_id,
-            kind=Kind.DEPOSIT,
-        )
-        book.deposits[request.request_id] = book.transfers[-1]
-    return Rows((balance_row(request.key_id or request.profile, account),))
 
 
 def missing(what: str) -> Rows:

@@ -35,6 +35,16 @@ class Kind:
     COST = "cost"  # one line a try at an upstream
     COST_ESTIMATE = "cost_estimate"  # line 0 the estimate, line 1 takes it back
     OPENING = "opening"  # an upstream account's first credit
+    # Of operators, as are deposits: a transfer and its credit share one word.
+    DEPOSIT_RETURN = "deposit_return"
+    PROMOTIONAL = "promotional"
+    EXPIRY = "expiry"
+    GOODWILL = "goodwill"
+    REFUND = "refund"  # by the call's request id; the attempt is the number of the refund, from 1
+    ADJUSTMENT = "adjustment"
+    MOVE = "move"
+    WRITE_OFF = "write_off"
+    UPSTREAM_DEPOSIT = "upstream_deposit"
 
 
 class AccountKind:
@@ -54,6 +64,11 @@ COST_OF_GOODS = "cost_of_goods"
 UNCOLLECTED = "uncollected"
 UNALLOCATED = "unallocated"  # estimated costs whose upstream account is not known
 UPSTREAM_DEPOSITS = "upstream_deposits"
+PROMOTIONS = "promotions"
+GOODWILL = "goodwill"
+ADJUSTMENTS = "adjustments"
+BAD_DEBT = "bad_debt"  # what was uncollected and is given up
+SOURCES = (DEPOSITS, PROMOTIONS, GOODWILL, ADJUSTMENTS)  # where callers' money comes from
 
 
 def metered_id(key_id: str) -> str:
@@ -111,16 +126,20 @@ def row_of(kind: type[_R], values: Sequence[Any]) -> _R:
 
 
 class Account(Row, kw_only=True):
-    """Balance of one account: what was credited minus what was debited, and the part of it that holds reserve."""
+    """Balance of one account: what was credited minus what was debited, and the part of it that holds reserve.
+
+    `lots_nano` is the part of it that is left of promotional credit and goodwill; charges take it first.
+    """
 
     TABLE: ClassVar[str] = "accounts"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
-    CHANGES: ClassVar[tuple[str, ...] | None] = ("posted_nano", "held_nano")
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("posted_nano", "held_nano", "lots_nano")
 
     id: str
     kind: str
     posted_nano: int
     held_nano: int
+    lots_nano: int = 0
 
     @property
     def available_nano(self) -> int:
@@ -304,6 +323,8 @@ class UsageRow(Row, kw_only=True):
     finished_ms: int
     created_ms: int
     cached_audio: int
+    refunded_nano: int = 0  # of the bill, by operators
+    lots_nano: int = 0  # of the bill, what promotional credit and goodwill paid and have not had back
 
     @property
     def usage(self) -> TokenUsage:
@@ -367,6 +388,81 @@ class Transfer(Row, kw_only=True):
     credit: str
     amount_nano: int
     created_ms: int
+
+
+class Credit(Row, kw_only=True):
+    """What an act added to an account, or took: as the balance sees it. Its transfer has the same kind.
+
+    `transfer` and `number` are its transfer's request id and attempt. A part that can expire, or that is ours to give,
+    is a lot: of `lot_nano`, `remaining_nano` is there, `gone_nano` has left otherwise than by charges, and charges
+    took the rest. What charges took since the last act on its account is still in `remaining_nano`. `expires_ms` is 0
+    for never; `call` is the request id of a refunded call.
+    """
+
+    TABLE: ClassVar[str] = "credits"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("remaining_nano", "gone_nano")
+
+    id: str
+    kind: str
+    account_id: str
+    amount_nano: int
+    transfer: str
+    number: int = 0
+    reason: str = ""
+    reference: str = ""
+    call: str = ""
+    actor: str = ""
+    expires_ms: int = 0
+    lot_nano: int = 0
+    remaining_nano: int = 0
+    gone_nano: int = 0
+    created_ms: int
+
+    @property
+    def spent_nano(self) -> int:
+        """What charges took of a lot."""
+        return self.lot_nano - self.remaining_nano - self.gone_nano
+
+
+class Entry(Row, kw_only=True):
+    """One act in the audit log, which is also what makes it happen once. Never changed.
+
+    `before` and `after` are JSON: of each row that the act changed, the fields that differ. `answer` is the JSON of its
+    answer, which has no secret. `hash` chains it to the entry before.
+    """
+
+    TABLE: ClassVar[str] = "audit_entries"
+    KEY: ClassVar[tuple[str, ...]] = ("number",)
+    SORTED: ClassVar[bool] = False
+
+    number: int
+    id: str
+    created_ms: int
+    action: str
+    target: str
+    actor: str
+    credential: str
+    reason: str
+    idempotency_key: str
+    form_hash: str
+    before: str
+    after: str
+    answer: str
+    previous: str
+    hash: str
+
+
+class Head(Row, kw_only=True):
+    """The last entry of the audit log: its number and hash. One row, which every act locks."""
+
+    TABLE: ClassVar[str] = "audit_head"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("number", "hash")
+
+    id: int
+    number: int
+    hash: str
 
 
 class StreamRange(Row, kw_only=True):

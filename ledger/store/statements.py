@@ -54,6 +54,8 @@ PARKED = table_of(rows.Parked, once=True)
 TRANSFERS = table_of(rows.Transfer)
 RANGES = table_of(rows.StreamRange)
 SURPRISES = table_of(rows.Surprise, once=True)
+CREDITS = table_of(rows.Credit)
+ENTRIES = table_of(rows.Entry)
 
 
 def columns(table: Table) -> str:

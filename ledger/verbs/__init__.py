@@ -1,11 +1,13 @@
 """What a ledger does for each verb, and the requests that come in."""
 
+from ledger.verbs.acts import ACT, AUDIT_LOG
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.catalogue import CATALOGUE
 from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
+from ledger.verbs.money import CREDITS
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
@@ -35,4 +37,7 @@ ANSWERS: tuple[Answer, ...] = (
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,
+    ACT,
+    AUDIT_LOG,
+    CREDITS,
 )

@@ -1,19 +1,18 @@
-"""Owns the answers about keys and balances: how each is read, and which rows a change needs."""
+"""Owns the answers about keys and balances: how each is read, and which acts change them."""
 
 from msgspec import structs
 
-from ledger.commits.commands import Write
-from ledger.commits.load_save import Wanted
-from ledger.rules import keys as rules
+from ledger.acts import keys as acts
 from ledger.rules.authorise import ACTIVE, providers_of
-from ledger.rules.keys import DEFAULT_PROFILE, balance_row, key_row, missing
+from ledger.rules.keys import balance_row, key_row, missing
 from ledger.rules.rows import Account, Key, row_of
 from ledger.store.base import Row, Store
 from ledger.store.queries import KEY_BY_DIGEST, KEY_BY_ID, KEYS_AFTER, KEYS_FIRST, Query
-from ledger.verbs.base import Read, Services
+from ledger.verbs.acts import by_itself
+from ledger.verbs.base import Acts, Read, Services
 from schemas.verbs import keys as verbs
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import Credit, KeyCreate, KeyList, KeyQuery, KeyRef, KeyReply
+from schemas.verbs.keys import KeyList, KeyQuery, KeyReply
 
 PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 
@@ -73,20 +72,6 @@ async def key_list(store: Store, query: KeyList) -> Rows:
     return Rows(tuple(key_row(*one) for one in found), cursor=cursor)
 
 
-def _create_wants(names: Wanted, request: KeyCreate, digest: str) -> None:
-    names.digests.add(digest)
-    names.profiles.add(request.profile or DEFAULT_PROFILE)
-
-
-def _revoke_wants(names: Wanted, request: KeyRef, _digest: str) -> None:
-    names.key_ids.add(request.key_id)
-
-
-def _credit_wants(names: Wanted, request: Credit, _digest: str) -> None:
-    names.deposits.add(request.request_id)
-    (names.key_ids if request.key_id else names.profiles).add(request.key_id or request.profile)
-
-
 async def _key(services: Services, request: KeyQuery) -> KeyReply:
     committer = services.committer
     reply = await key(services.store, committer.digest(request.digest))
@@ -94,19 +79,11 @@ async def _key(services: Services, request: KeyQuery) -> KeyReply:
 
 
 KEY = Read(verb=verbs.KEY, answer=_key)
-KEY_CREATE = Write(verb=verbs.KEY_CREATE, wants=_create_wants, answer=rules.key_create, hashed=True)
+KEY_CREATE = Acts(verb=verbs.KEY_CREATE, command=by_itself(acts.KEY_CREATE))
 KEY_LIST = Read(verb=verbs.KEY_LIST, answer=lambda services, request: key_list(services.store, request))
 KEY_SHOW = Read(
     verb=verbs.KEY_SHOW, answer=lambda services, request: key_show(services.store, request.key_id)
 )
-KEY_REVOKE = Write(
-    verb=verbs.KEY_REVOKE,
-    wants=_revoke_wants,
-    answer=lambda book, request, _digest: rules.key_revoke(book, request),
-)
-CREDIT = Write(
-    verb=verbs.CREDIT,
-    wants=_credit_wants,
-    answer=lambda book, request, _digest: rules.credit(book, request),
-)
+KEY_REVOKE = Acts(verb=verbs.KEY_REVOKE, command=by_itself(acts.KEY_REVOKE))
+CREDIT = Acts(verb=verbs.CREDIT, command=by_itself(acts.CREDIT))
 BALANCE = Read(verb=verbs.BALANCE, answer=lambda services, request: balance(services.store, request.key_id))

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from schemas.verbs.acts import ACT, AUDIT_LOG
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
+from schemas.verbs.money import CREDITS
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
@@ -37,4 +39,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,
+    ACT,
+    AUDIT_LOG,
+    CREDITS,
 )

@@ -20,6 +20,7 @@ from ledger.store.base import Store
 from ledger.telemetry import Telemetry
 from ledger.verbs import ANSWERS
 from ledger.verbs.audit import audit
+from ledger.verbs.base import Acts
 from ledger.verbs.keys import balance
 from ledger.verbs.usage import usage
 from runtime.settings.settings import AccountSettings, PoolSettings
@@ -27,6 +28,8 @@ from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+from schemas.verbs.acts import ActRequest
+from schemas.verbs.base import encode
 from schemas.verbs.calls import Authorise, Estimate, Hold, Reattempt, Release
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef
 from schemas.verbs.usage import UsageQuery
@@ -54,15 +57,28 @@ TABLES = (
     "stream_positions",
     "stream_ranges",
     "parked_events",
+    "credits",
+    "audit_entries",
+    "audit_head",
 )
 
 
 _WRITES = {one.verb.form: one for one in ANSWERS if isinstance(one, Write)}
+_ACTS = {one.verb.form: one.command for one in ANSWERS if isinstance(one, Acts)}
 
 
 def command(request: Any) -> Command:
     """A request with its verb: no two verbs that write have one form."""
+    if type(request) in _ACTS:
+        made = _ACTS[type(request)](request)
+        assert isinstance(made, Command), made
+        return made
     return Command(_WRITES[type(request)], request)
+
+
+def act(name: str, form: Any, *, key: str = "", actor: str = "tests", credential: bytes = b"") -> ActRequest:
+    """A request for an act."""
+    return ActRequest(1, name, encode(form), key, actor, credential)
 
 
 class Clock:
@@ -168,7 +184,17 @@ class Books:
 
     async def commit(self, requests: Sequence[Any], deliveries: Sequence[Delivery] = ()) -> list[Any]:
         """Requests and deliveries in one commit."""
-        return await self.committer.commit([command(request) for request in requests], deliveries)
+        commands = [command(request) for request in requests]
+        if not any(one.write.alone for one in commands):
+            return await self.committer.commit(commands, deliveries)
+        answers = [(await self.committer.commit([one]))[0] for one in commands]
+        if deliveries:
+            await self.committer.commit([], deliveries)
+        return answers
+
+    async def act(self, name: str, form: Any, **fields: Any) -> Any:
+        """An act in its own commit."""
+        return await self.do(act(name, form, **fields))
 
     async def key(self, name: str = "key", nano: int = 5 * USD, **fields: Any) -> str:
         """Makes a key; returns its id."""

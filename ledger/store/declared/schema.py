@@ -30,6 +30,7 @@ from ledger.rules import rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
+HAS_LOTS = "lots_nano > 0"
 _TYPES = {str: String, int: BigInteger, bool: Boolean, bytes: LargeBinary}
 
 
@@ -39,6 +40,11 @@ def _text(*, key: bool = False) -> Column[str]:
 
 def _big(*, key: bool = False) -> Column[int]:
     return Column(BigInteger, primary_key=key, nullable=False, autoincrement=False)
+
+
+def _nought() -> Column[int]:
+    # Of a table that ledgers of the version before also write.
+    return Column(BigInteger, nullable=False, server_default=text("0"))
 
 
 def _model(
@@ -85,6 +91,8 @@ Account = _model(
     CheckConstraint(
         "kind NOT IN ('metered', 'playground') OR posted_nano >= held_nano", name="accounts_covered"
     ),
+    Index("accounts_lots", "id", sqlite_where=text(HAS_LOTS), postgresql_where=text(HAS_LOTS)),
+    own={"lots_nano": _nought()},
     sqlite_with_rowid=False,
 )
 Key = _model(
@@ -124,11 +132,50 @@ Usage = _model(
     UniqueConstraint(*rows.UsageRow.KEY, name="usage_once"),
     CheckConstraint("billed_nano >= 0", name="usage_billed"),
     Index("usage_key", text(f"(seq / {USAGE_BLOCK})"), "key_id", "slot", "seq"),
-    own={"cached_audio": Column(BigInteger, nullable=False, server_default="0")},
+    own={
+        "cached_audio": Column(BigInteger, nullable=False, server_default="0"),
+        "refunded_nano": _nought(),
+        "lots_nano": _nought(),
+    },
     number={
         "seq": Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
     },
 )
+Credit = _model(
+    rows.Credit,
+    CheckConstraint(
+        "remaining_nano >= 0 AND gone_nano >= 0 AND remaining_nano + gone_nano <= lot_nano",
+        name="credits_lot",
+    ),
+    Index(
+        "credits_reference",
+        "kind",
+        "reference",
+        unique=True,
+        sqlite_where=text("reference <> ''"),
+        postgresql_where=text("reference <> ''"),
+    ),
+    Index("credits_account", "account_id", "created_ms", "id"),
+    Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
+    Index(
+        "credits_expiring",
+        "expires_ms",
+        sqlite_where=text("remaining_nano > 0 AND expires_ms > 0"),
+        postgresql_where=text("remaining_nano > 0 AND expires_ms > 0"),
+    ),
+)
+AuditEntry = _model(
+    rows.Entry,
+    Index(
+        "audit_entries_key",
+        "credential",
+        "idempotency_key",
+        unique=True,
+        sqlite_where=text("idempotency_key <> ''"),
+        postgresql_where=text("idempotency_key <> ''"),
+    ),
+)
+AuditHead = _model(rows.Head)
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
 Surprise = _model(rows.Surprise)

@@ -1,0 +1,27 @@
+"""The acts: what operators do to the books, each with its entry in the audit log."""
+
+from typing import Any
+
+from ledger.acts.base import Act
+from ledger.acts.grants import DEPOSIT, GIFT, PROMOTIONAL
+from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE
+from ledger.acts.move import MOVE
+from ledger.acts.refund import REFUND
+from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
+from ledger.acts.upstream_deposit import UPSTREAM_DEPOSIT
+from ledger.acts.write_off import WRITE_OFF
+
+ACTS: tuple[Act[Any], ...] = (
+    KEY_CREATE,
+    KEY_REVOKE,
+    CREDIT,
+    DEPOSIT,
+    PROMOTIONAL,
+    GIFT,
+    ADJUSTMENT,
+    DEPOSIT_RETURN,
+    REFUND,
+    MOVE,
+    WRITE_OFF,
+    UPSTREAM_DEPOSIT,
+)

@@ -1,0 +1,82 @@
+"""Owns moves of money between the keys of one organisation. Deposits go first; beyond them lots go, with their dates."""
+
+from ledger.acts import owners
+from ledger.acts.base import Act
+from ledger.commits.load_save import Wanted
+from ledger.rules.book import Book
+from ledger.rules.keys import balance_row
+from ledger.rules.money import lots, posting
+from ledger.rules.money.posting import Why, credit_row
+from ledger.rules.rows import Kind
+from schemas.bus.subjects import new_id
+from schemas.verbs.base import Rows
+from schemas.verbs.money import Move
+
+
+def _wants(names: Wanted, form: Move, _digest: str) -> None:
+    owners.want(names, form.source)
+    owners.want(names, form.target)
+
+
+def _move(book: Book, form: Move, _digest: str) -> Rows:
+    source, target = owners.find(book, form.source), owners.find(book, form.target)
+    if isinstance(source, Rows):
+        return source
+    if isinstance(target, Rows):
+        return target
+    problem = _problem(book, form, source, target)
+    if problem:
+        return Rows(problem=problem)
+    why = Why(reason=form.reason)
+    parts = lots.take(book, source.account, form.amount_nano)
+    if not lots.room(book, target.account, len(parts)):
+        return Rows(problem=f"a balance has at most {lots.LOTS_MAX} lots")
+    out = posting.post(
+        book, source.account.id, -form.amount_nano, kind=Kind.MOVE, other=target.account.id, why=why
+    )
+    for lot, nano in parts:
+        posting.note(
+            book,
+            target.account.id,
+            nano,
+            id_=new_id("crd_"),
+            kind=Kind.MOVE,
+            why=why,
+            transfer=out.id,
+            expires_ms=lot.expires_ms,
+            lot_nano=nano,
+        )
+    if rest := form.amount_nano - sum(nano for _, nano in parts):
+        posting.note(
+            book, target.account.id, rest, id_=new_id("crd_"), kind=Kind.MOVE, why=why, transfer=out.id
+        )
+    to = balance_row(target.id, target.account)
+    return Rows(
+        (
+            balance_row(source.id, source.account)
+            | {"account": source.account.id, "to": to, "credit": credit_row(out)},
+        )
+    )
+
+
+def _problem(book: Book, form: Move, source: owners.Owner, target: owners.Owner) -> str:
+    if source.account is target.account:
+        return "both draw on one balance: there is nothing to move"
+    if source.playground or target.playground:
+        return "playground credits cannot be moved"
+    if source.organization != target.organization:
+        return f"{source.id} and {target.id} are of two organisations"
+    available = source.account.available_nano
+    return (
+        posting.amount_problem(form.amount_nano)
+        or posting.why_problem(book, Kind.MOVE, Why(reason=form.reason))
+        or owners.receiving_problem(target)
+        or (
+            posting.short(source.account, "is available", form.amount_nano, available)
+            if form.amount_nano > available
+            else ""
+        )
+    )
+
+
+MOVE = Act(name=Kind.MOVE, form=Move, wants=_wants, do=_move)
