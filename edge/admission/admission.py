@@ -312,6 +312,8 @@ def _refusal(refusal: Refusal, ask: Ask, model: Model) -> WireError:
             )
         case Reason.ENDED:
             return upstream_failed("This call has already ended.", retry_after_s=None)
+        case _:
+            return unavailable("The books refuse this call for a reason that this edge does not know yet.")
 
 
 def _shortage(refusal: Refusal, ask: Ask, model: Model) -> str:

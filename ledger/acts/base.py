@@ -11,7 +11,7 @@ from msgspec.structs import asdict, astuple, replace
 from ledger.commits.commands import Command, Write
 from ledger.commits.load_save import Wanted
 from ledger.rules.book import Book
-from ledger.rules.rows import Entry, Head, Row
+from ledger.rules.rows import Entry, Head, Rate, Row
 from schemas.bus.subjects import new_id
 from schemas.verbs.acts import ACT, ActRequest
 from schemas.verbs.base import Form, Rows
@@ -19,6 +19,7 @@ from schemas.verbs.base import Form, Rows
 KEY_CHARS_MAX = 255
 ACTOR_CHARS_MAX = 200
 SECRET = frozenset({"digest", "token", "hash"})  # columns that the audit log leaves out
+NOT_LOGGED = (Head, Rate)  # kinds of rows that follow from the others
 MISMATCH = "idempotency_mismatch: this idempotency key was used for another request"
 _HEAD_ID = 1
 _encode_form = msgspec.msgpack.Encoder().encode
@@ -107,10 +108,8 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 
 def _name(row: Row) -> str:
-    names = [column for column in row.KEY if column not in SECRET]
-    return ":".join(
-        str(getattr(row, column)) for column in names or row.__struct_fields__ if column not in SECRET
-    )
+    names = [column for column in row.KEY if column not in SECRET] or ["id"]
+    return ":".join(str(getattr(row, column)) for column in names)
 
 
 def changes(
@@ -120,7 +119,7 @@ def changes(
     before: Pictures = {}
     after: Pictures = {}
     for rows in book.row_sets():
-        if rows.kind is Head:
+        if rows.kind in NOT_LOGGED:
             continue
         known = pictures.get(rows.kind, {})
         for row in (*rows.changed.values(), *rows.new.values()):

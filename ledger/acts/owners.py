@@ -7,7 +7,7 @@ from ledger.rules.authorise import REVOKED
 from ledger.rules.book import Book
 from ledger.rules.keys import balance_row, missing
 from ledger.rules.money.posting import credit_row
-from ledger.rules.rows import Account, Credit, playground_id
+from ledger.rules.rows import Account, Credit, playground_id, wallet_id
 from schemas.verbs.base import Rows
 
 
@@ -29,6 +29,9 @@ def want(names: Wanted, owner: str) -> None:
         names.key_ids.add(id_)
     elif kind == "playground":
         names.profiles.add(id_)
+    elif kind == "org":
+        names.profiles.add(id_)
+        names.accounts.add(wallet_id(id_))
 
 
 def find(book: Book, owner: str) -> Owner | Rows:
@@ -43,7 +46,12 @@ def find(book: Book, owner: str) -> Owner | Rows:
         if id_ not in book.profiles:
             return missing(f"profile {id_}")
         return Owner(id_, book.accounts[playground_id(id_)], id_, True)
-    return Rows(problem="name a key or a profile")
+    if kind != "org":
+        return Rows(problem="name a key, a profile or an organisation")
+    if id_ not in book.profiles:
+        return missing(f"organisation {id_}")
+    wallet = book.accounts.get(wallet_id(id_)) or book.add_account(wallet_id(id_))
+    return Owner(id_, wallet, id_, False)
 
 
 def receiving_problem(owner: Owner) -> str:

@@ -4,6 +4,7 @@ from ledger.acts.base import Act
 from ledger.commits.load_save import Wanted
 from ledger.rules.book import Book
 from ledger.rules.keys import balance_row, missing
+from ledger.rules.limits.base import counted
 from ledger.rules.money import lots, posting
 from ledger.rules.money.posting import Why, credit_row
 from ledger.rules.rows import REVENUE, HoldState, Kind, UsageRow
@@ -58,6 +59,12 @@ def _refund(book: Book, form: Refund, _digest: str) -> Rows:
         number=number,
         call=form.request_id,
     )
+    account.spent_nano -= amount_nano
+    for period in filter(
+        None, map(book.periods.get, counted(hold).p)
+    ):  # of caps, those that the call counts in
+        period.spent_nano -= amount_nano
+        book.periods.touch(period)
     bill.refunded_nano += amount_nano
     bill.bill_final = True
     book.usage.touch(bill)

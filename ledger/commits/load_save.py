@@ -1,7 +1,8 @@
 """Owns how a batch's rows are loaded and its changes written: set by set, locked in one order everywhere.
 
-The order is holds, callers' accounts, the audit log's head, new rows, all other accounts, stream position, each sorted by its key: ledgers
-that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
+The order is holds, callers' accounts, caps and their periods, rates, lots, the audit log's head, new rows, all other
+accounts, stream position, each sorted by its key: ledgers that share a database wait for one another, but never in a
+circle. What only acts lock stands in `act_rows`. The accounts that every batch touches come last, so
 they are locked for the shortest time.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
+from ledger.commits.load_limits import load_limits
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rules import rows as rules
@@ -19,12 +21,16 @@ from ledger.rules.rows import (
     Account,
     AccountKind,
     Candidate,
+    Cap,
+    CapPeriod,
     Credit,
     Head,
     Hold,
     HoldState,
     Key,
+    KeySecret,
     Profile,
+    Rate,
     UsageRow,
     account_kind,
     playground_id,
@@ -35,6 +41,8 @@ from ledger.store.base import Row, Transaction
 from ledger.store.statements import (
     ACCOUNTS,
     CANDIDATES,
+    CAP_PERIODS,
+    CAPS,
     CREDITS,
     ENTRIES,
     HOLDS,
@@ -42,6 +50,8 @@ from ledger.store.statements import (
     PARKED,
     PROFILES,
     RANGES,
+    RATES,
+    SECRETS,
     SURPRISES,
     TRANSFERS,
     USAGE,
@@ -108,6 +118,7 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     if names.key_ids:
         await fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
     await load_accounts(tx, book, names.profiles, names.accounts)
+    await load_limits(tx, book)
     await _load_prices(tx, book)
 
 
@@ -190,6 +201,7 @@ async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -
     await _load_candidates(tx, book)
     await _load_usage(tx, book, {hold.request_id for hold in lapsed})
     await load_accounts(tx, book, set())
+    await load_limits(tx, book)
     await _load_prices(tx, book)
     return lapsed
 
@@ -220,9 +232,17 @@ _STEPS = (
     _Step(PROFILES, lambda book: book.profiles.inserts()),
     _Step(ACCOUNTS, lambda book: book.accounts.inserts()),
     _Step(KEYS, lambda book: book.keys.inserts()),
+    _Step(SECRETS, lambda book: book.secrets.inserts()),
     _Step(update_of(Key), lambda book: book.keys.updates()),
     _Step(update_of(Account), lambda book: book.accounts.updates()),
     _Step(update_of(Profile), lambda book: book.profiles.updates()),
+    _Step(update_of(KeySecret), lambda book: book.secrets.updates()),
+    _Step(update_of(Cap), lambda book: book.caps.updates()),
+    _Step(update_of(CapPeriod), lambda book: book.periods.updates()),
+    _Step(update_of(Rate), lambda book: book.rates.updates()),
+    _Step(CAPS, lambda book: book.caps.inserts()),
+    _Step(CAP_PERIODS, lambda book: book.periods.inserts()),
+    _Step(RATES, lambda book: book.rates.inserts()),
     _Step(update_of(Hold), lambda book: book.holds.updates()),
     _Step(update_of(UsageRow), lambda book: book.usage.updates()),
     _Step(update_of(Credit), lambda book: book.credits.updates()),

@@ -12,14 +12,18 @@ from ledger.rules.rows import (
     Account,
     AccountKind,
     Candidate,
+    Cap,
+    CapPeriod,
     Credit,
     Entry,
     Head,
     Hold,
     HoldState,
     Key,
+    KeySecret,
     Parked,
     Profile,
+    Rate,
     Surprise,
     Terms,
     Transfer,
@@ -65,8 +69,12 @@ class Book:
         self.backlog = backlog
         self._pepper = pepper
         self.keys = RowSet(Key, second="digest")
+        self.secrets = RowSet(KeySecret)
         self.profiles = RowSet(Profile)
         self.accounts = RowSet(Account)
+        self.caps = RowSet(Cap)  # these three are loaded where an account of the batch is limited
+        self.periods = RowSet(CapPeriod)
+        self.rates = RowSet(Rate)
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some
         self.usage = RowSet(UsageRow)

@@ -24,6 +24,15 @@ class HoldState:
     EXPIRED = "expired"
 
 
+class Status:
+    """What a key, or an organisation, is."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  # of keys
+    REVOKED = "revoked"  # of keys, for good
+    SUSPENDED = "suspended"  # of organisations
+
+
 class Kind:
     """What a transfer is for."""
 
@@ -48,7 +57,7 @@ class Kind:
 
 
 class AccountKind:
-    """Kinds of accounts. Only the first two belong to callers, and may never go below what is held."""
+    """Kinds of accounts. An organisation's wallet is metered too. Only the first two belong to callers, and may never go below what is held."""
 
     METERED = "metered"
     PLAYGROUND = "playground"
@@ -81,6 +90,11 @@ def playground_id(profile: str) -> str:
     return f"playground:{profile}"
 
 
+def wallet_id(organization: str) -> str:
+    """The account of an organisation's own balance."""
+    return f"org:{organization}"
+
+
 def upstream_id(pool: str, account: str) -> str:
     """The account of an upstream account's remaining credit."""
     return f"upstream:{pool}:{account}"
@@ -90,7 +104,7 @@ def account_kind(account_id: str) -> str:
     """The kind of an account, by its id."""
     prefix = account_id.partition(":")[0]
     match prefix:
-        case "key":
+        case "key" | "org":
             return AccountKind.METERED
         case "playground":
             return AccountKind.PLAYGROUND
@@ -128,17 +142,30 @@ def row_of(kind: type[_R], values: Sequence[Any]) -> _R:
 class Account(Row, kw_only=True):
     """Balance of one account: what was credited minus what was debited, and the part of it that holds reserve.
 
+    `spent_nano` is all charges minus all refunds. Below `low_nano` its balance is low; 0 is for none.
+    `limited` says that a key that draws on it, or such a key's organisation, has a cap or a limit: only then a batch
+    looks for them. It changes while the account is locked.
     `lots_nano` is the part of it that is left of promotional credit and goodwill; charges take it first.
     """
 
     TABLE: ClassVar[str] = "accounts"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
-    CHANGES: ClassVar[tuple[str, ...] | None] = ("posted_nano", "held_nano", "lots_nano")
+    CHANGES: ClassVar[tuple[str, ...] | None] = (
+        "posted_nano",
+        "held_nano",
+        "spent_nano",
+        "low_nano",
+        "limited",
+        "lots_nano",
+    )
 
     id: str
     kind: str
     posted_nano: int
     held_nano: int
+    spent_nano: int = 0
+    low_nano: int = 0
+    limited: bool = False
     lots_nano: int = 0
 
     @property
@@ -148,23 +175,62 @@ class Account(Row, kw_only=True):
 
 
 class Profile(Row, kw_only=True):
-    """Who owns keys. `playground_credits_usd` is its playground account's balance, as a decimal number of dollars."""
+    """Who owns keys: an organisation. `playground_credits_usd` is its playground account's balance in dollars, a decimal.
+
+    `timezone` is an IANA name, empty for UTC. Calls a minute, tokens a minute and calls in flight are of all its keys
+    together; 0 is for no limit. `labels` is JSON, the metadata of it.
+    """
 
     TABLE: ClassVar[str] = "profiles"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
-    CHANGES: ClassVar[tuple[str, ...] | None] = ("playground_credits_usd",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = (
+        "playground_credits_usd",
+        "name",
+        "email",
+        "status",
+        "timezone",
+        "rpm",
+        "tpm",
+        "in_flight",
+        "labels",
+        "version",
+    )
 
     id: str
     playground_credits_usd: str
     created_ms: int
+    name: str = ""
+    email: str = ""
+    status: str = Status.ACTIVE
+    timezone: str = ""
+    rpm: int = 0
+    tpm: int = 0
+    in_flight: int = 0
+    labels: str = "{}"
+    version: int = 1
 
 
 class Key(Row, kw_only=True):
-    """A caller's key: `digest` is a keyed hash (hex) of the key's own SHA-256; `providers` is JSON, empty for all."""
+    """A caller's key. `digest` is a keyed hash (hex) of its first secret's SHA-256, by which ledgers of before find it.
+
+    `providers` and `models` are JSON, empty for all. Limits are 0 for none, `expires_ms` 0 for never.
+    """
 
     TABLE: ClassVar[str] = "api_keys"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
-    CHANGES: ClassVar[tuple[str, ...] | None] = ("status", "revoked_ms")
+    CHANGES: ClassVar[tuple[str, ...] | None] = (
+        "name",
+        "providers",
+        "status",
+        "revoked_ms",
+        "expires_ms",
+        "models",
+        "rpm",
+        "tpm",
+        "in_flight",
+        "labels",
+        "version",
+    )
 
     id: str
     digest: str
@@ -176,6 +242,95 @@ class Key(Row, kw_only=True):
     status: str
     created_ms: int
     revoked_ms: int
+    expires_ms: int = 0
+    models: str = ""
+    rpm: int = 0
+    tpm: int = 0
+    in_flight: int = 0
+    labels: str = "{}"
+    version: int = 1
+
+
+class KeySecret(Row, kw_only=True):
+    """One secret of a key, by a keyed hash (hex) of its SHA-256. `hint` is its last four characters, "" if not known.
+
+    A secret whose `expires_ms` has passed opens nothing; 0 is for never.
+    """
+
+    TABLE: ClassVar[str] = "key_secrets"
+    KEY: ClassVar[tuple[str, ...]] = ("digest",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("expires_ms",)
+
+    digest: str
+    id: str
+    key_id: str
+    hint: str
+    created_ms: int
+    expires_ms: int
+
+
+class Cap(Row, kw_only=True):
+    """What one key (`scope` key:…) or organisation (org:…) may spend in a period. It is ended, never deleted."""
+
+    TABLE: ClassVar[str] = "caps"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ("limit_nano", "alert_percent", "ended_ms", "version")
+
+    id: str
+    scope: str
+    period: str
+    zone: str
+    limit_nano: int
+    alert_percent: int
+    created_ms: int
+    ended_ms: int
+    version: int
+
+
+class CapPeriod(Row, kw_only=True):
+    """One period of a cap: what was spent and is held by the calls whose holds were taken in it.
+
+    `id` is `<cap>@<start_ms>`; `end_ms` 0 is for never. `base_nano` was spent before the cap was made. The ceiling is
+    the limit, or what was spent and held where the limit was lowered below it.
+    """
+
+    TABLE: ClassVar[str] = "cap_periods"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = (
+        "spent_nano",
+        "held_nano",
+        "base_nano",
+        "ceiling_nano",
+        "alerted",
+    )
+
+    id: str
+    cap_id: str
+    start_ms: int
+    end_ms: int
+    spent_nano: int
+    held_nano: int
+    base_nano: int
+    ceiling_nano: int
+    alerted: bool
+
+
+class Rate(Row, kw_only=True):
+    """How much one key or organisation has asked in the last minute, second by second, and how many calls it has in flight.
+
+    `requests` and `tokens` are 61 little-endian unsigned numbers of 32 bits, a second each; the first is of `base_s`.
+    """
+
+    TABLE: ClassVar[str] = "rates"
+    KEY: ClassVar[tuple[str, ...]] = ("scope",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = None
+
+    scope: str
+    in_flight: int
+    typical_output: int
+    base_s: int
+    requests: bytes
+    tokens: bytes
 
 
 class Hold(Row, kw_only=True):
@@ -184,6 +339,7 @@ class Hold(Row, kw_only=True):
     `uplifts` is JSON: the service tiers, regions and speeds that the amount reckons with.
     `asked` is the JSON list of names that the caller wrote, empty where it wrote the id of `model`. Of a call that
     several models may serve, `candidate` is the place of the current one, whose own terms count; else it is 0.
+    `limits` is JSON, empty for none: the periods of caps, and the rates, that it counts in.
     """
 
     TABLE: ClassVar[str] = "holds"
@@ -195,6 +351,7 @@ class Hold(Row, kw_only=True):
         "lease_ms",
         "closed_ms",
         "candidate",
+        "limits",
     )
 
     request_id: str
@@ -222,6 +379,7 @@ class Hold(Row, kw_only=True):
     uplifts: str
     asked: str = ""
     candidate: int = 0
+    limits: str = ""
 
 
 class Candidate(Row, kw_only=True):

@@ -114,7 +114,9 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
 def charge_call(book: Book, hold: Hold, row: UsageRow, *, owed_nano: int, paid_nano: int, line: int) -> None:
     """Moves what a call's bill lacks: `paid_nano` in all by the caller, the rest of what is owed uncollected."""
     rest = owed_nano - paid_nano
-    lots.charged(book.accounts[hold.account_id], row, paid_nano - row.billed_nano)
+    account = book.accounts[hold.account_id]
+    account.spent_nano += paid_nano - row.billed_nano  # told to the book by the move
+    lots.charged(account, row, paid_nano - row.billed_nano)
     for kind, source, difference in (
         (Kind.CHARGE, hold.account_id, paid_nano - row.billed_nano),
         (Kind.UNCOLLECTED, UNCOLLECTED, rest - row.uncollected_nano),

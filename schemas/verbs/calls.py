@@ -97,6 +97,12 @@ class Reason(StrEnum):
     PROVIDER_DENIED = "provider_denied"
     INSUFFICIENT = "insufficient"
     ENDED = "ended"  # this request id already had a hold, and it has ended
+    MODEL_DENIED = "model_denied"  # the key's own list of models lacks it
+    PAUSED = "paused"  # the key, until it is resumed
+    SUSPENDED = "suspended"  # the key's organisation
+    EXPIRED = "expired"  # the key, or the secret that was shown
+    CAPPED = "capped"  # a spend cap of the key or its organisation
+    LIMITED = "limited"  # a rate limit of the key or its organisation
     BACKLOG = "backlog"  # unapplied usage events fill half of the stream: no new calls until they are applied
 
 

@@ -42,9 +42,9 @@ def _big(*, key: bool = False) -> Column[int]:
     return Column(BigInteger, primary_key=key, nullable=False, autoincrement=False)
 
 
-def _nought() -> Column[int]:
-    # Of a table that ledgers of the version before also write.
-    return Column(BigInteger, nullable=False, server_default=text("0"))
+def _later(kind: type[Integer | String | Boolean], default: str) -> Column[Any]:
+    """A column that came after its table: rows of before, and ledgers of before, have the default."""
+    return Column(kind, nullable=False, server_default=text(default))
 
 
 def _model(
@@ -82,7 +82,18 @@ def _model(
 
 Profile = _model(
     rows.Profile,
-    own={"playground_credits_usd": Column(Numeric(20, 9).with_variant(String(), "sqlite"), nullable=False)},
+    own={
+        "playground_credits_usd": Column(Numeric(20, 9).with_variant(String(), "sqlite"), nullable=False),
+        "name": _later(String, "''"),
+        "email": _later(String, "''"),
+        "status": _later(String, "'active'"),
+        "timezone": _later(String, "''"),
+        "rpm": _later(BigInteger, "0"),
+        "tpm": _later(BigInteger, "0"),
+        "in_flight": _later(BigInteger, "0"),
+        "labels": _later(String, "'{}'"),
+        "version": _later(BigInteger, "1"),
+    },
 )
 Account = _model(
     rows.Account,
@@ -92,7 +103,12 @@ Account = _model(
         "kind NOT IN ('metered', 'playground') OR posted_nano >= held_nano", name="accounts_covered"
     ),
     Index("accounts_lots", "id", sqlite_where=text(HAS_LOTS), postgresql_where=text(HAS_LOTS)),
-    own={"lots_nano": _nought()},
+    own={
+        "spent_nano": _later(BigInteger, "0"),
+        "low_nano": _later(BigInteger, "0"),
+        "limited": _later(Boolean, "false"),
+        "lots_nano": _later(BigInteger, "0"),
+    },
     sqlite_with_rowid=False,
 )
 Key = _model(
@@ -101,7 +117,39 @@ Key = _model(
     ForeignKeyConstraint(["profile"], ["profiles.id"]),
     ForeignKeyConstraint(["account_id"], ["accounts.id"]),
     Index("api_keys_created", "created_ms", "id"),
+    Index("api_keys_profile", "profile", "id"),
+    Index("api_keys_account", "account_id"),
+    own={
+        "expires_ms": _later(BigInteger, "0"),
+        "models": _later(String, "''"),
+        "rpm": _later(BigInteger, "0"),
+        "tpm": _later(BigInteger, "0"),
+        "in_flight": _later(BigInteger, "0"),
+        "labels": _later(String, "'{}'"),
+        "version": _later(BigInteger, "1"),
+    },
 )
+KeySecret = _model(
+    rows.KeySecret,
+    UniqueConstraint("id"),
+    Index("key_secrets_key", "key_id"),
+    sqlite_with_rowid=False,
+)
+Cap = _model(
+    rows.Cap,
+    CheckConstraint("limit_nano >= 0", name="caps_limit"),
+    Index("caps_scope", "scope"),
+    sqlite_with_rowid=False,
+)
+CapPeriod = _model(
+    rows.CapPeriod,
+    CheckConstraint("spent_nano >= 0 AND held_nano >= 0", name="cap_periods_positive"),
+    # No two calls in flight together can cross a cap.
+    CheckConstraint("spent_nano + held_nano <= ceiling_nano", name="cap_periods_covered"),
+    Index("cap_periods_cap", "cap_id", "start_ms"),
+    sqlite_with_rowid=False,
+)
+Rate = _model(rows.Rate)
 Transfer = _model(  # the key makes each happen once, for ever
     rows.Transfer,
     CheckConstraint("amount_nano > 0", name="transfers_amount"),
@@ -117,6 +165,7 @@ Hold = _model(
         "uplifts": Column(String, nullable=False, server_default="[]"),
         "asked": Column(String, nullable=False, server_default=""),
         "candidate": Column(BigInteger, nullable=False, server_default=text("0")),
+        "limits": Column(String, nullable=False, server_default=""),
     },
     sqlite_with_rowid=False,
 )
@@ -134,8 +183,8 @@ Usage = _model(
     Index("usage_key", text(f"(seq / {USAGE_BLOCK})"), "key_id", "slot", "seq"),
     own={
         "cached_audio": Column(BigInteger, nullable=False, server_default="0"),
-        "refunded_nano": _nought(),
-        "lots_nano": _nought(),
+        "refunded_nano": _later(BigInteger, "0"),
+        "lots_nano": _later(BigInteger, "0"),
     },
     number={
         "seq": Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)

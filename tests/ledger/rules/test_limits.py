@@ -1,13 +1,11 @@
 """Limits: whatever sibling there is may refuse a hold, takes of it what it needs, and gets it back once at its end."""
 
-from collections.abc import Iterable
-
 import pytest
 
 from ledger.rules import limits
 from ledger.rules.book import Book
-from ledger.rules.limits import Limit
-from ledger.rules.rows import Account, Hold, Key
+from ledger.rules.limits.base import Limit
+from ledger.rules.rows import Hold
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Reason, Refusal
 from tests.ledger.harness import USD, Books, billed, event
@@ -23,10 +21,6 @@ class AtMost:
     def __init__(self, calls: int) -> None:
         self.left = calls
         self.seen: list[tuple[str, str, int]] = []
-
-    def wants(self, key: Key, account: Account) -> Iterable[str]:
-        """No rows."""
-        return ()
 
     def check(self, book: Book, request: Authorise, hold: Hold) -> Refusal | None:
         """Refuses when none is left."""

@@ -195,7 +195,9 @@ async def test_every_earlier_revision_goes_up(
         async with old.write() as tx:
             await tx.execute(compiling.step_sql(dialect, migrate.EMPTY, revision))
     async with old.write() as tx:
-        await tx.execute("INSERT INTO accounts VALUES ('key:old', 'metered', 7, 0)")
+        await tx.execute(
+            "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ('key:old', 'metered', 7, 0)"
+        )
     await old.migrate()
     new = await source.open()
     assert [tuple(row) for row in await old.fetch("SELECT version_num FROM alembic_version")] == [

@@ -1,14 +1,14 @@
 """Operators' acts on money: credits with their lots, refunds, and the audit log, chained and only ever added to.
 
 Revision ID: 0006
-Revises: 0004
+Revises: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 _APPEND_ONLY = """
 CREATE FUNCTION audit_entries_stay() RETURNS trigger LANGUAGE plpgsql AS $$

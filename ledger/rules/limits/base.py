@@ -1,0 +1,65 @@
+"""Owns what a limit is: what may refuse a hold beside the balance, what a hold takes of it, what its end gives back."""
+
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from ledger.rules.book import Book
+from ledger.rules.rows import Hold, Key
+from schemas.verbs.calls import Authorise, Refusal
+
+
+class Counted(Struct, frozen=True, omit_defaults=True):
+    """Where a hold counts: ids of periods of caps, scopes of rates, tokens that it reserved there, second of admission."""
+
+    p: tuple[str, ...] = ()
+    r: tuple[str, ...] = ()
+    t: int = 0
+    s: int = 0
+
+
+NOWHERE = Counted()
+_decode = msgspec.json.Decoder(Counted).decode
+
+
+def counted(hold: Hold) -> Counted:
+    """Where a hold counts."""
+    return _decode(hold.limits) if hold.limits else NOWHERE
+
+
+def key_scope(key_id: str) -> str:
+    """The scope of one key's caps and rates."""
+    return f"key:{key_id}"
+
+
+def organization_scope(profile: str) -> str:
+    """The scope of the caps and rates of all keys of an organisation together."""
+    return f"org:{profile}"
+
+
+def scopes(key: Key) -> tuple[str, str]:
+    """The scopes that a key's calls count in."""
+    return key_scope(key.id), organization_scope(key.profile)
+
+
+class Limit(Protocol):
+    """One thing that bounds a key's calls. Pure: it reads and changes rows of the book, and does no I/O."""
+
+    name: str  # unlike any sibling's
+
+    def check(self, book: Book, request: Authorise, hold: Hold) -> Refusal | None:
+        """Why the hold that would be made must not be; None if it may. Changes nothing: a later sibling may refuse."""
+        ...
+
+    def take(self, book: Book, hold: Hold) -> None:
+        """Takes what a new hold needs. Called once, when no sibling has refused."""
+        ...
+
+    def give_back(self, book: Book, hold: Hold, billed_nano: int) -> None:
+        """Gives back what a hold did not use. Called once, when it stops to be open.
+
+        `billed_nano` is its bill at that moment; only a later limit uses it. A report that comes after an estimate or
+        an expiry may still change the bill, and is not told here.
+        """
+        ...
