@@ -25,7 +25,8 @@ _HEAD_ID = 1
 _encode_form = msgspec.msgpack.Encoder().encode
 _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(tuple[dict[str, Any], ...]).decode
-Pictures = dict[str, dict[str, Any]]
+Pictures = dict[str, dict[str, Any]]  # fields by the row's table and key
+Were = Mapping[type[Row], Mapping[tuple[Any, ...], dict[str, Any]]]
 
 
 class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
@@ -63,11 +64,11 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
                 return Rows(problem=MISMATCH)
             return Rows(_decode_answer(book.record.answer))
         book.actor = request.actor
-        pictures = {rows.kind: {_key(row): asdict(row) for row in rows.values()} for rows in book.row_sets()}
+        were = pictures(book)
         reply = self.do(book, acting.form, digest)
         if reply.problem:
             return reply
-        before, after = changes(book, pictures)
+        before, after = changes(book, were)
         if after or request.idempotency_key:
             add_entry(
                 book,
@@ -112,16 +113,19 @@ def _name(row: Row) -> str:
     return ":".join(str(getattr(row, column)) for column in names)
 
 
-def changes(
-    book: Book, pictures: Mapping[type[Row], Mapping[Any, dict[str, Any]]]
-) -> tuple[Pictures, Pictures]:
+def pictures(book: Book) -> Were:
+    """All rows of a book as they are now."""
+    return {rows.kind: {_key(row): asdict(row) for row in rows.values()} for rows in book.row_sets()}
+
+
+def changes(book: Book, were: Were) -> tuple[Pictures, Pictures]:
     """Of each row that a book has changed since its pictures were taken, the fields that differ: before, and after."""
     before: Pictures = {}
     after: Pictures = {}
     for rows in book.row_sets():
         if rows.kind in NOT_LOGGED:
             continue
-        known = pictures.get(rows.kind, {})
+        known = were.get(rows.kind, {})
         for row in (*rows.changed.values(), *rows.new.values()):
             was = known.get(_key(row), {})
             fields = {

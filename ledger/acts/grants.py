@@ -35,7 +35,7 @@ def grant(kind: str, source: str, *, lot: bool = False, reason: bool = False) ->
             or owners.receiving_problem(owner)
             or (posting.FULL if posting.too_much(book, form.amount_nano) else "")
             or _expiry_problem(book, kind, expires_ms)
-            or (_lots_problem(book, owner) if lot else "")
+            or (lots.FULL if lot and not lots.room(book, owner.account) else "")
         )
         if problem:
             return Rows(problem=problem)
@@ -62,10 +62,6 @@ def _expiry_problem(book: Book, kind: str, expires_ms: int) -> str:
     if not book.now_ms < expires_ms <= book.now_ms + EXPIRES_S_MAX * 1000:
         return "it must expire after now, and within ten years"
     return ""
-
-
-def _lots_problem(book: Book, owner: owners.Owner) -> str:
-    return "" if lots.room(book, owner.account) else f"a balance has at most {lots.LOTS_MAX} lots"
 
 
 DEPOSIT = grant(Kind.DEPOSIT, DEPOSITS)

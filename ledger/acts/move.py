@@ -28,13 +28,13 @@ def _move(book: Book, form: Move, _digest: str) -> Rows:
     if problem:
         return Rows(problem=problem)
     why = Why(reason=form.reason)
-    parts = lots.take(book, source.account, form.amount_nano)
-    if not lots.room(book, target.account, len(parts)):
-        return Rows(problem=f"a balance has at most {lots.LOTS_MAX} lots")
+    carried: dict[int, int] = {}  # by their date
+    for lot, nano in lots.take(book, source.account, form.amount_nano):
+        carried[lot.expires_ms] = carried.get(lot.expires_ms, 0) + nano
     out = posting.post(
         book, source.account.id, -form.amount_nano, kind=Kind.MOVE, other=target.account.id, why=why
     )
-    for lot, nano in parts:
+    for expires_ms, nano in carried.items():
         posting.note(
             book,
             target.account.id,
@@ -43,10 +43,10 @@ def _move(book: Book, form: Move, _digest: str) -> Rows:
             kind=Kind.MOVE,
             why=why,
             transfer=out.id,
-            expires_ms=lot.expires_ms,
+            expires_ms=expires_ms,
             lot_nano=nano,
         )
-    if rest := form.amount_nano - sum(nano for _, nano in parts):
+    if rest := form.amount_nano - sum(carried.values()):
         posting.note(
             book, target.account.id, rest, id_=new_id("crd_"), kind=Kind.MOVE, why=why, transfer=out.id
         )
@@ -71,6 +71,7 @@ def _problem(book: Book, form: Move, source: owners.Owner, target: owners.Owner)
         posting.amount_problem(form.amount_nano)
         or posting.why_problem(book, Kind.MOVE, Why(reason=form.reason))
         or owners.receiving_problem(target)
+        or ("" if lots.room(book, target.account, lots.count(book, source.account)) else lots.FULL)
         or (
             posting.short(source.account, "is available", form.amount_nano, available)
             if form.amount_nano > available

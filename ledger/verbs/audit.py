@@ -2,28 +2,21 @@
 
 I1 balances are what transfers make them, and what is held is what open holds hold; I2 a call is billed once, exactly
 what its usage row says; I3 a hold has ended exactly once; I4 no caller's account is overdrawn; I5 no charge is above
-its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books.
+its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books. What acts do has its own checks.
 """
 
 from typing import Any
 
-from msgspec import Struct
-
 from ledger.store.base import Reader
+from ledger.verbs import audit_money
 from ledger.verbs.base import Read, Services
+from ledger.verbs.check import Check
 from schemas.money.amounts import AmountError, usd_to_nano
 from schemas.verbs import audit as verbs
 from schemas.verbs.audit import AuditQuery
 from schemas.verbs.base import Rows
 
 FINDINGS_MAX = 100  # of each invariant: a person reads them
-
-
-class Check(Struct, frozen=True):
-    """A query that returns (request id, detail) for each thing that breaks an invariant."""
-
-    invariant: str
-    sql: str
 
 
 _CHECKS = (
@@ -180,10 +173,10 @@ def _shows(usd: str, nano: int) -> bool:
 async def findings(reader: Reader) -> list[dict[str, Any]]:
     """What breaks an invariant within the books."""
     found: list[dict[str, Any]] = []
-    for check in _CHECKS:
+    for check in (*_CHECKS, *audit_money.CHECKS):
         rows = await reader.fetch(f"{check.sql} LIMIT {FINDINGS_MAX}")
         found += [{"invariant": check.invariant, "request_id": row[0], "detail": row[1]} for row in rows]
-    return found + await _credits(reader)
+    return found + await _credits(reader) + await audit_money.broken_entry(reader)
 
 
 async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from ledger.acts.expiry import expire_lots
 from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer, Delivery
 from ledger.commits.opening import write_catalogue
@@ -22,6 +23,7 @@ from ledger.verbs import ANSWERS
 from ledger.verbs.audit import audit
 from ledger.verbs.base import Acts
 from ledger.verbs.keys import balance
+from ledger.verbs.money import credits_page
 from ledger.verbs.usage import usage
 from runtime.settings.settings import AccountSettings, PoolSettings
 from schemas.bus.usage import Known, Outcome, Try, UsageEvent
@@ -32,6 +34,7 @@ from schemas.verbs.acts import ActRequest
 from schemas.verbs.base import encode
 from schemas.verbs.calls import Authorise, Estimate, Hold, Reattempt, Release
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.money import CreditsQuery
 from schemas.verbs.usage import UsageQuery
 
 USD = 1_000_000_000
@@ -296,6 +299,16 @@ class Books:
         """Posted and held."""
         row = (await balance(self.store, key_id)).rows[0]
         return row["posted_nano"], row["held_nano"]
+
+    async def lots(self, key_id: str) -> list[int]:
+        """What is left of a key's lots, those with something, newest first."""
+        async with self.store.snapshot() as snapshot:
+            rows = (await credits_page(snapshot, CreditsQuery(owner=f"key:{key_id}", limit=200))).rows
+        return [row["remaining_nano"] for row in rows if row["remaining_nano"]]
+
+    async def expire_lots(self) -> None:
+        """Ends the lots whose date has come."""
+        await expire_lots(self.store)
 
     async def account(self, account_id: str) -> int:
         """What an account has."""

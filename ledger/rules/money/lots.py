@@ -9,6 +9,7 @@ from ledger.rules.book import Book
 from ledger.rules.rows import Account, Credit, UsageRow
 
 LOTS_MAX = 10_000  # that an account may ever have: all of them are loaded where one is given back
+FULL = f"a balance has at most {LOTS_MAX} lots"
 _NEVER_MS = 2**63
 
 
@@ -86,6 +87,11 @@ def refunded(book: Book, account: Account, bill: UsageRow, nano: int) -> None:
     bill.lots_nano -= share
     account.lots_nano += share
     of(book, account)
+
+
+def count(book: Book, account: Account) -> int:
+    """How many lots an account has with something in them."""
+    return sum(1 for one in book.credits.values() if one.account_id == account.id and one.remaining_nano)
 
 
 def room(book: Book, account: Account, more: int = 1) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
-from ledger.store.base import Store
+from ledger.store.base import Store, Transaction
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
 from ledger.verbs.audit import findings
@@ -263,7 +263,9 @@ class BooksMachine(RuleBasedStateMachine):
         if not hasattr(self, "ids"):
             return
         assert not self.run(findings(self.store))  # nothing else writes meanwhile
-        rows = self.run(self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > 0"))
+        rows = self.run(
+            self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > refunded_nano")
+        )
         assert not self.forgiven & {row[0] for row in rows}
 
     def teardown(self) -> None:
@@ -280,8 +282,15 @@ class BooksMachine(RuleBasedStateMachine):
 
 async def _empty(store: Store) -> None:
     async with store.write() as tx:
-        for table in TABLES:
-            await tx.execute(f"DELETE FROM {table}")
+        await _delete(tx)
+        await tx.execute("INSERT INTO audit_head (id, number, hash) VALUES (1, 0, '')")
+
+
+async def _delete(tx: Transaction) -> None:
+    if tx.dialect == "postgresql":  # for this transaction no trigger guards the audit log
+        await tx.execute("SET LOCAL session_replication_role = replica")
+    for table in TABLES:
+        await tx.execute(f"DELETE FROM {table}")
 
 
 async def _copy(store: Store) -> dict[str, list[Any]]:
@@ -290,8 +299,7 @@ async def _copy(store: Store) -> dict[str, list[Any]]:
 
 async def _restore(store: Store, copy: dict[str, list[Any]]) -> None:
     async with store.write() as tx:
-        for table in TABLES:
-            await tx.execute(f"DELETE FROM {table}")
+        await _delete(tx)
         for table in ("profiles", "accounts", *(t for t in TABLES if t not in {"profiles", "accounts"})):
             rows = copy[table]
             if rows:
