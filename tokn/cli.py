@@ -10,18 +10,11 @@ from runtime.catalogue.presets import presets
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import SettingsError
 from schemas import keys
-from schemas.bus.subjects import new_id
-from schemas.money.amounts import AmountError, usd_to_nano
-from schemas.verbs.audit import AUDIT, AuditQuery
 from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.keys import (
     BALANCE,
-    CREDIT,
-    KEY_CREATE,
     KEY_LIST,
-    KEY_REVOKE,
     KEY_SHOW,
-    Credit,
     KeyCreate,
     KeyList,
     KeyRef,
@@ -30,12 +23,13 @@ from schemas.verbs.pools import POOLS, PoolsQuery
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show
-from tokn.errors import NoLedgerError, RefusedError
+from tokn.audit import audit_app
+from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.models import models_app
-from tokn.options import AsJson, Config, Data, folder_of, ledger_of
+from tokn.money import MONEY, NEGATIVE, pool_app
+from tokn.options import AsJson, Config, Data, IdempotencyKey, folder_of, key_id, ledger_of, nano
 
 EXIT_NO_LEDGER = 4
-AUDIT_FINDINGS_SHOWN = 50
 MISSING_SHOWN = 50
 
 app = typer.Typer(
@@ -50,6 +44,10 @@ app = typer.Typer(
 key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(key_app, name="key")
 app.add_typer(models_app, name="models")
+app.add_typer(audit_app, name="audit")
+app.add_typer(pool_app, name="pool")
+for command in MONEY:
+    app.command(context_settings=NEGATIVE)(command)
 
 
 def run(words: list[str]) -> int:
@@ -145,16 +143,6 @@ def ledger(
 # Asking the ledger.
 
 
-def _nano(text: str, *, least: int, what: str) -> int:
-    try:
-        amount = usd_to_nano(text)
-    except AmountError as error:
-        raise typer.BadParameter(str(error), param_hint=what) from None
-    if amount < least:
-        raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
-    return amount
-
-
 def _providers(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
@@ -163,14 +151,6 @@ def _providers(text: str | None) -> tuple[str, ...] | None:
     if unknown or not names:
         raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")
     return names
-
-
-def _id(text: str) -> str:
-    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
-    if text.startswith(keys.PREFIX):
-        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
-        raise typer.BadParameter(why)
-    return text
 
 
 def _one(reply: Rows) -> dict[str, Any]:
@@ -182,6 +162,14 @@ def _print_one(row: dict[str, Any], as_json: bool, title: str) -> None:
         show.json_lines([row])
     else:
         show.fields(row, title=title)
+
+
+def _given(text: str) -> str:
+    """A key that was made before: as it was given, or from standard input. It is never echoed."""
+    key = sys.stdin.readline().strip() if text == "-" else text
+    if not keys.is_well_formed(key):
+        raise typer.BadParameter("that is not a key", param_hint="--key")
+    return key
 
 
 @key_app.command("create")
@@ -196,22 +184,30 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
     playground: Annotated[
         bool, typer.Option("--playground", help="Draw on the profile's playground credits.")
     ] = False,
+    key: Annotated[
+        str,
+        typer.Option(metavar="-", help="The key itself, on standard input: to repeat a creation."),
+    ] = "",
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown only now: the ledger keeps a hash."""
-    key = keys.generate()
+    key = _given(key) if key else keys.generate()
     request = KeyCreate(
         VERSION,
         keys.digest(key),
         name,
         profile,
-        _nano(balance, least=0, what="--balance"),
+        nano(balance, least=0, what="--balance"),
         _providers(providers),
         playground,
     )
-    row = _one(ledger_of(config, data).ask(KEY_CREATE, request))
+    try:
+        row = ledger_of(config, data).act("key_create", request, idempotency_key)
+    except UnknownError as error:
+        raise UnknownError(f"{error} --key - and the key on standard input: {key}") from None
     made = {"id": row.pop("id"), "key": key, **row}
     _print_one(made, as_json, "New key (shown only now)")
 
@@ -228,49 +224,39 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 
 
 @key_app.command("show")
-def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Show one key."""
-    request = KeyRef(VERSION, _id(key_id))
-    _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
-
-
-@key_app.command("revoke")
-def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    request = KeyRef(VERSION, _id(key_id))
-    _print_one(_one(ledger_of(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
-
-
-@app.command()
-def credit(
-    words: Annotated[list[str], typer.Argument(metavar="ID USD", help="A key's id and an amount.")],
-    playground: Annotated[
-        str | None,
-        typer.Option(
-            "--playground", metavar="PROFILE", help="Credit this profile's playground: PROFILE USD."
-        ),
-    ] = None,
+def key_show(
+    id_: Annotated[str, typer.Argument(metavar="ID")],
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add to a key's balance, or to a profile's playground credits."""
-    if len(words) != (1 if playground is not None else 2):
-        raise typer.BadParameter("give ID USD, or --playground PROFILE USD")
-    request = Credit(
-        VERSION,
-        new_id("credit_"),
-        _nano(words[-1], least=1, what="USD"),
-        key_id="" if playground is not None else _id(words[0]),
-        profile=playground or "",
-    )
-    _print_one(_one(ledger_of(config, data).ask(CREDIT, request)), as_json, "Balance")
+    """Show one key."""
+    request = KeyRef(VERSION, key_id(id_))
+    _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
+
+
+@key_app.command("revoke")
+def key_revoke(
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
+    row = ledger_of(config, data).act("key_revoke", KeyRef(VERSION, key_id(id_)), idempotency_key)
+    _print_one(row, as_json, "Revoked")
 
 
 @app.command()
-def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def balance(
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = KeyRef(VERSION, _id(key_id))
+    request = KeyRef(VERSION, key_id(id_))
     _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
 
 
@@ -293,7 +279,7 @@ def usage(  # noqa: PLR0917  Typer calls it by name
         else:
             show.story(row)
         return
-    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=_id(key)))
+    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=key_id(key)))
     if as_json:
         show.json_lines(rows)
         return
@@ -351,24 +337,6 @@ def surprises(
     show.table(rows, columns, title="Surprises", empty="No account has served anything unforeseen.")
 
 
-@app.command()
-def audit(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Prove the books. Exit code 0 only if they balance."""
-    row = _one(ledger_of(config, data).ask(AUDIT, AuditQuery()))
-    if as_json:
-        show.json_lines([row])
-    else:
-        findings = row.get("findings", [])
-        show.fields({name: value for name, value in row.items() if name != "findings"}, title="Audit")
-        show.table(
-            findings[:AUDIT_FINDINGS_SHOWN],
-            ("invariant", "request_id", "detail"),
-            title=f"{len(findings)} findings",
-            empty="The books balance." if row["ok"] else "No details.",
-        )
-    raise typer.Exit(0 if row["ok"] else EXIT_FAILED)
-
-
 @app.command("first-key", hidden=True)
 def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     """Make a key if there is none, and print it as JSON: the start of `tokn up` calls this.
@@ -380,7 +348,7 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     key = ""
     if not listed.rows:
         key = keys.generate()
-        amount = _nano(usd, least=0, what="USD")
+        amount = nano(usd, least=0, what="USD")
         request = KeyCreate(VERSION, keys.digest(key), "first", "default", amount, None, False)
-        asked.ask(KEY_CREATE, request)
+        asked.act("key_create", request)
     show.json_lines([{"key": key}])

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from schemas import keys
+from schemas.money.amounts import AmountError, usd_to_nano
 from tokn.settings import DATA_DEFAULT, variable
 
 Config = Annotated[
@@ -24,6 +26,36 @@ Data = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="JSON for programs: amounts in nano-dollars, unix times.")
 ]
+
+
+IdempotencyKey = Annotated[
+    str,
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Repeat an act that may have been done: with its key it is done once.",
+        show_default=False,
+    ),
+]
+
+
+def nano(text: str, *, least: int, what: str) -> int:
+    """An amount in USD as nano-dollars. `least` is 1 for more than 0, else 0. Raises typer.BadParameter."""
+    try:
+        amount = usd_to_nano(text)
+    except AmountError as error:
+        raise typer.BadParameter(str(error), param_hint=what) from None
+    if amount < least:
+        raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
+    return amount
+
+
+def key_id(text: str) -> str:
+    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
+    if text.startswith(keys.PREFIX):
+        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
+        raise typer.BadParameter(why)
+    return text
 
 
 def folder_of(data: Path | None) -> Path:
