@@ -10,8 +10,9 @@ from msgspec.structs import asdict, astuple, replace
 
 from ledger.commits.commands import Command, Write
 from ledger.commits.load_save import Wanted
+from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
-from ledger.rules.rows import Entry, Head, Rate, Row
+from ledger.rules.rows import Rate, Row
 from schemas.bus.subjects import new_id
 from schemas.verbs.acts import ACT, ActRequest
 from schemas.verbs.base import Form, Rows

@@ -1,7 +1,7 @@
 """Owns the end of promotional credit: what is left of it at its date goes back to us, but for what calls in flight hold."""
 
 from ledger.acts.base import add_entry, changes, pictures
-from ledger.commits.act_rows import load_act
+from ledger.commits.load_act import load_act
 from ledger.commits.load_save import load, save, wanted
 from ledger.prices.offers import Catalogue
 from ledger.rules.book import Book, Rules

@@ -3,11 +3,12 @@
 from msgspec import Struct
 
 from ledger.commits.load_save import Wanted
+from ledger.rules.act_rows import Credit
 from ledger.rules.authorise import REVOKED
 from ledger.rules.book import Book
 from ledger.rules.keys import balance_row, missing
 from ledger.rules.money.posting import credit_row
-from ledger.rules.rows import Account, Credit, playground_id, wallet_id
+from ledger.rules.rows import Account, playground_id, wallet_id
 from schemas.verbs.base import Rows
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ledger.commits.act_rows import load_act
 from ledger.commits.commands import Command
+from ledger.commits.load_act import load_act
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue

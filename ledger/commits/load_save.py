@@ -2,7 +2,7 @@
 
 The order is holds, callers' accounts, caps and their periods, rates, lots, the audit log's head, new rows, all other
 accounts, stream position, each sorted by its key: ledgers that share a database wait for one another, but never in a
-circle. What only acts lock stands in `act_rows`. The accounts that every batch touches come last, so
+circle. What only acts lock stands in `load_act`. The accounts that every batch touches come last, so
 they are locked for the shortest time.
 """
 
@@ -16,6 +16,7 @@ from ledger.commits.load_limits import load_limits
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rules import rows as rules
+from ledger.rules.act_rows import Credit, Head
 from ledger.rules.book import Book
 from ledger.rules.rows import (
     Account,
@@ -23,8 +24,6 @@ from ledger.rules.rows import (
     Candidate,
     Cap,
     CapPeriod,
-    Credit,
-    Head,
     Hold,
     HoldState,
     Key,

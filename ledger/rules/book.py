@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
+from ledger.rules.act_rows import Credit, Entry, Head
 from ledger.rules.rows import (
     SOURCES,
     Account,
@@ -14,9 +15,6 @@ from ledger.rules.rows import (
     Candidate,
     Cap,
     CapPeriod,
-    Credit,
-    Entry,
-    Head,
     Hold,
     HoldState,
     Key,

@@ -8,7 +8,8 @@ import msgspec
 from ledger.acts import ACTS
 from ledger.acts.base import Act
 from ledger.commits.commands import Command
-from ledger.rules.rows import Entry, row_of
+from ledger.rules.act_rows import Entry
+from ledger.rules.rows import row_of
 from ledger.store.base import Store
 from ledger.store.statements import ENTRIES, columns
 from ledger.verbs.base import Acts, Read

@@ -8,7 +8,8 @@ account has spent is its charges minus its refunds; I16 no entry of the audit lo
 from typing import Any
 
 from ledger.acts.base import entry_hash
-from ledger.rules.rows import Entry, Head, row_of
+from ledger.rules.act_rows import Entry, Head
+from ledger.rules.rows import row_of
 from ledger.store.base import Reader
 from ledger.store.statements import ENTRIES, columns, table_of
 from ledger.verbs.check import Check

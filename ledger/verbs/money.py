@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from ledger.rules.act_rows import Credit
 from ledger.rules.keys import missing
 from ledger.rules.money import lots
 from ledger.rules.money.posting import credit_row
-from ledger.rules.rows import Account, Credit, Key, playground_id, row_of
+from ledger.rules.rows import Account, Key, playground_id, row_of
 from ledger.store.base import Reader
 from ledger.store.statements import ACCOUNTS, KEYS, columns
 from ledger.store.statements import CREDITS as TABLE

@@ -5,8 +5,9 @@ out when the next act comes: until then no lot was added or has left, so the ord
 What does not expire at all is spent last of the lots, and before deposits.
 """
 
+from ledger.rules.act_rows import Credit
 from ledger.rules.book import Book
-from ledger.rules.rows import Account, Credit, UsageRow
+from ledger.rules.rows import Account, UsageRow
 
 LOTS_MAX = 10_000  # that an account may ever have: all of them are loaded where one is given back
 FULL = f"a balance has at most {LOTS_MAX} lots"

@@ -2,9 +2,10 @@
 
 from msgspec import Struct
 
+from ledger.rules.act_rows import Credit
 from ledger.rules.book import Book
 from ledger.rules.money import lots
-from ledger.rules.rows import DEPOSITS, Account, Credit, Kind
+from ledger.rules.rows import DEPOSITS, Account, Kind
 from schemas.bus.subjects import new_id
 from schemas.money.amounts import NANO_MAX, nano_to_usd
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import rows
+from ledger.rules import act_rows, rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -191,7 +191,7 @@ Usage = _model(
     },
 )
 Credit = _model(
-    rows.Credit,
+    act_rows.Credit,
     CheckConstraint(
         "remaining_nano >= 0 AND gone_nano >= 0 AND remaining_nano + gone_nano <= lot_nano",
         name="credits_lot",
@@ -214,7 +214,7 @@ Credit = _model(
     ),
 )
 AuditEntry = _model(
-    rows.Entry,
+    act_rows.Entry,
     Index(
         "audit_entries_key",
         "credential",
@@ -224,7 +224,7 @@ AuditEntry = _model(
         postgresql_where=text("idempotency_key <> ''"),
     ),
 )
-AuditHead = _model(rows.Head)
+AuditHead = _model(act_rows.Head)
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
 Surprise = _model(rows.Surprise)

@@ -9,9 +9,10 @@ from msgspec import Struct
 from ledger.acts import ACTS
 from ledger.acts.expiry import end_due
 from ledger.rules import holds
+from ledger.rules.act_rows import Head
 from ledger.rules.authorise import ACTIVE, authorise
 from ledger.rules.book import Book
-from ledger.rules.rows import Account, AccountKind, Head, Key
+from ledger.rules.rows import Account, AccountKind, Key
 from ledger.rules.settlement import settle
 from schemas.catalogue.builtin import BUILTIN
 from schemas.money.pricing import TokenUsage

@@ -5,8 +5,9 @@ read before without a lock, such as whether a key is revoked, is read once more.
 """
 
 from ledger.commits.load_save import Wanted, fetch
+from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
-from ledger.rules.rows import SOURCES, Account, Entry, Head, Transfer, row_of
+from ledger.rules.rows import SOURCES, Account, Transfer, row_of
 from ledger.store.base import Transaction
 from ledger.store.statements import ENTRIES, TRANSFERS, columns, table_of
 
