@@ -161,6 +161,18 @@ def saturated(message: str, *, retry_after_s: float = RETRY_LATER_S) -> WireErro
     return WireError(429, "rate_limit_error", message, "rate_limit_exceeded", retry_after_s=retry_after_s)
 
 
+def limited(kind: str, message: str, *, retry_after_s: float | None) -> WireError:
+    """429: the key, or its organisation, is at its limit; without a wait that would help, the same need not come again."""
+    return WireError(
+        429,
+        kind,
+        message,
+        "rate_limit_exceeded",
+        retry_after_s=retry_after_s,
+        should_retry=False if retry_after_s is None else None,
+    )
+
+
 def internal() -> WireError:
     """500: our fault, with nothing told."""
     return WireError(500, SERVER_ERROR, "The gateway had an error while processing the request.")

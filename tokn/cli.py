@@ -25,6 +25,7 @@ from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show
 from tokn.audit import audit_app
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
+from tokn.limits import limits
 from tokn.models import models_app
 from tokn.money import MONEY, NEGATIVE, pool_app
 from tokn.options import AsJson, Config, Data, IdempotencyKey, folder_of, key_id, ledger_of, nano
@@ -46,6 +47,7 @@ app.add_typer(key_app, name="key")
 app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
+app.command("limits")(limits)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
 

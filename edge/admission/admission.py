@@ -12,6 +12,7 @@ from edge.admission.candidates import Asked, Candidate, Choice
 from edge.admission.catalogue import Catalogue
 from edge.admission.desk import Desk
 from edge.admission.fares import Fares
+from edge.admission.full import Full, at_limit
 from edge.admission.pages import PageCounter
 from edge.budget import Budget
 from edge.calls.call import Call
@@ -114,6 +115,7 @@ class Admission:
         self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
+        self._full = Full()
         self._usage_cost = usage_cost  # usage objects say what calls are billed, whether callers ask or not
 
     def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
@@ -166,10 +168,12 @@ class Admission:
         # Before the hold: nobody would release one that was granted to a call which is then refused.
         headers = job_headers(exchange, dialect.job_headers)
         message = _authorise(exchange.request_id, caller.digest, ask, candidates)
+        self._full.check(exchange, caller.digest)
         reply = await self._ledger.ask(AUTHORISE, message)
-        exchange.key_id = reply.key_id
+        exchange.key_id, exchange.room = reply.key_id, reply.room
         by_id = {candidate.model.id: candidate for candidate in candidates}
         if isinstance(reply, Refusal):
+            self._full.learn(caller.digest, reply)
             raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))
         granted: tuple[Hold | Granted, ...] = reply.candidates or (reply,)
         offers: list[Offer] = []
@@ -306,6 +310,8 @@ def _refusal(refusal: Refusal, ask: Ask, model: Model) -> WireError:
             return provider_denied(model.id)
         case Reason.INSUFFICIENT:
             return insufficient_balance(_shortage(refusal, ask, model))
+        case Reason.LIMITED if refusal.limited is not None:
+            return at_limit(refusal.limited, refusal.key_id)
         case Reason.BACKLOG:
             return unavailable(
                 "The gateway is behind with its books and takes no new calls now. Retry with backoff."

@@ -11,6 +11,7 @@ from edge.http.link import CLIENT_REQUEST_ID, CONNECTION, TRACE
 from edge.http.raw import VERSION_HEADER, new_request_id
 from schemas.dialects.base import Envelope
 from schemas.errors import WireError
+from schemas.verbs.calls import Room
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -44,6 +45,7 @@ class Exchange:
         "key_id",
         "refused",
         "request_id",
+        "room",
         "scope",
         "started",
         "status",
@@ -64,6 +66,7 @@ class Exchange:
         self._unframed = self.connection.unframed(scope)
         self.request_id = new_request_id()
         self.key_id = ""  # of its caller, once a ledger has said it
+        self.room: Room | None = None  # of a limited key, once a ledger has said it
         self.refused: WireError | None = (
             None  # the error that the caller was told, in an answer or in a stream
         )
@@ -176,4 +179,6 @@ class Exchange:
             own = (*own, (CLIENT_REQUEST_ID, name.encode()))
         if names := self._envelope.id_headers:
             own = (*own, *((name, self.request_id.encode()) for name in names))
+        if self.room is not None:
+            own = (*own, *self._envelope.rate_headers(self.room))
         return {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

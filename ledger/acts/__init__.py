@@ -5,6 +5,7 @@ from typing import Any
 from ledger.acts.base import Act
 from ledger.acts.grants import DEPOSIT, GIFT, PROMOTIONAL
 from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE
+from ledger.acts.limits import LIMITS_SET
 from ledger.acts.move import MOVE
 from ledger.acts.refund import REFUND
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
@@ -14,6 +15,7 @@ from ledger.acts.write_off import WRITE_OFF
 ACTS: tuple[Act[Any], ...] = (
     KEY_CREATE,
     KEY_REVOKE,
+    LIMITS_SET,
     CREDIT,
     DEPOSIT,
     PROMOTIONAL,

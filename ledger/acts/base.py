@@ -12,7 +12,7 @@ from ledger.commits.commands import Command, Write
 from ledger.commits.load_save import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
-from ledger.rules.rows import Rate, Row
+from ledger.rules.rows import Hold, Rate, Row
 from schemas.bus.subjects import new_id
 from schemas.verbs.acts import ACT, ActRequest
 from schemas.verbs.base import Form, Rows
@@ -20,7 +20,8 @@ from schemas.verbs.base import Form, Rows
 KEY_CHARS_MAX = 255
 ACTOR_CHARS_MAX = 200
 SECRET = frozenset({"digest", "token", "hash"})  # columns that the audit log leaves out
-NOT_LOGGED = (Head, Rate)  # kinds of rows that follow from the others
+NOT_LOGGED = (Head, Hold, Rate)  # kinds of rows that follow from the others
+ROWS_MAX = 200  # that an entry tells of: an organisation has any number of keys
 MISMATCH = "idempotency_mismatch: this idempotency key was used for another request"
 _HEAD_ID = 1
 _encode_form = msgspec.msgpack.Encoder().encode
@@ -135,6 +136,9 @@ def changes(book: Book, were: Were) -> tuple[Pictures, Pictures]:
                 if column not in SECRET and (column not in was or was[column] != value)
             }
             if not fields:
+                continue
+            if len(after) >= ROWS_MAX:
+                after["more"] = {"rows": after.get("more", {}).get("rows", 0) + 1}
                 continue
             place = f"{rows.kind.TABLE}/{_name(row)}"
             after[place] = fields

@@ -3,26 +3,52 @@
 A batch whose accounts are not limited, and whose holds count nowhere, asks the database for nothing here.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+
+from msgspec.structs import astuple
 
 from ledger.rules.book import Book
-from ledger.rules.limits.base import counted, scopes
-from ledger.rules.rows import Cap, CapPeriod, Profile, Rate, Row, row_of
+from ledger.rules.limits.base import counted, read_counted, scopes
+from ledger.rules.limits.rates import bounds_of, new_rate
+from ledger.rules.rows import Cap, CapPeriod, Hold, Key, Profile, Rate, Row, row_of
 from ledger.rules.rowset import RowSet, T
 from ledger.store.base import Transaction
-from ledger.store.statements import columns, table_of
+from ledger.store.statements import NEW_RATES, columns, table_of
 
 _SELECTS: dict[type[Row], str] = {
     kind: f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE "  # noqa: S608  made of our own column names
-    for kind in (Cap, CapPeriod, Profile, Rate)
+    for kind in (Cap, CapPeriod, Hold, Key, Profile, Rate)
 }
+_OPEN = "state IN ('open', 'estimated') AND state = 'open'"  # the first part is the index's own
 
 
-async def load_limits(tx: Transaction, book: Book) -> None:
-    """Loads what the batch's limited keys and counted holds need, locked. Their accounts are locked already."""
+async def load_scopes(tx: Transaction, book: Book, names: set[str]) -> None:
+    """Loads the keys of scopes whose limits change, and locks their organisations: no key is made there meanwhile."""
+    keys = {name.partition(":")[2] for name in names if name.startswith("key:")}
+    organizations = {name.partition(":")[2] for name in names if name.startswith("org:")}
+    await _fetch(tx, book.profiles, "id", organizations, locked=True)
+    await _fetch(tx, book.keys, "id", keys)
+    await _fetch(tx, book.keys, "profile", organizations)
+
+
+async def load_open_holds(tx: Transaction, book: Book) -> None:
+    """Loads and locks the open holds of the book's keys: what a new limit counts too. Their accounts are locked already."""
+    ids = {key.id for key in book.keys.values()}
+    where = f"{_OPEN} AND key_id {tx.among} ORDER BY request_id{tx.locked}"
+    rows = await tx.fetch(_SELECTS[Hold] + where, tx.array(ids))
+    book.holds.load(row for row in (row_of(Hold, row) for row in rows) if row.request_id not in book.holds)
+
+
+async def load_limits(tx: Transaction, book: Book, changing: AbstractSet[str] = frozenset()) -> None:
+    """Loads what the batch's limited keys and counted holds need, locked. Their accounts are locked already.
+
+    `changing` are scopes whose limits a command of the batch sets.
+    """
     counts = [counted(hold) for hold in book.holds.values() if hold.limits]
     limited = [key for key in book.keys.values() if book.accounts[key.account_id].limited]
-    if not counts and not limited:
+    if not counts and not limited and not changing:
         return
     named = {scope for key in limited for scope in scopes(key)}
     periods = {id_ for one in counts for id_ in one.p}
@@ -39,7 +65,20 @@ async def load_limits(tx: Transaction, book: Book) -> None:
         )
         periods.update(row[0] for row in rows)
     await _fetch(tx, book.periods, "id", periods, locked=True)
-    await _fetch(tx, book.rates, "scope", named | {scope for one in counts for scope in one.r}, locked=True)
+    await _load_rates(tx, book, limited, {scope for one in counts for scope in one.r} | changing)
+
+
+async def _load_rates(tx: Transaction, book: Book, limited: list[Key], scopes_: set[str]) -> None:
+    bounded = {one.scope for key in limited for one in bounds_of(key, book.profiles.get(key.profile))}
+    await _fetch(tx, book.rates, "scope", bounded | scopes_, locked=True)
+    missing = sorted(scope for scope in bounded | scopes_ if scope not in book.rates)
+    if not missing:
+        return
+    # New, or taken by a crash of the database. Whoever else makes the same row waits, and then counts on in this one.
+    open_ = await tx.fetch(f"SELECT limits FROM holds WHERE {_OPEN} AND limits <> ''")  # noqa: S608  a constant
+    in_flight = Counter(scope for row in open_ for scope in read_counted(row[0]).r)
+    await tx.insert(NEW_RATES, [astuple(new_rate(scope, in_flight[scope])) for scope in missing])
+    await _fetch(tx, book.rates, "scope", missing, locked=True)
 
 
 def _known(rows: RowSet[Profile]) -> set[str]:

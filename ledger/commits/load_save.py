@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
-from ledger.commits.load_limits import load_limits
+from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rules import rows as rules
@@ -81,10 +81,11 @@ class Wanted(Struct):
     key_ids: set[str] = field(default_factory=set)
     profiles: set[str] = field(default_factory=set)
     accounts: set[str] = field(default_factory=set)  # of callers, by id
-    # Of an act, which is alone in its commit.
-    record: tuple[str, str] | None = (
-        None  # the credential and the idempotency key of the act, which may be ""
-    )
+    scopes: set[str] = field(
+        default_factory=set
+    )  # of limits that change: all their keys, accounts, open holds
+    # Of an act, which is alone in its commit: its credential and idempotency key, which may be "".
+    record: tuple[str, str] | None = None
     deposits: set[str] = field(default_factory=set)  # request ids of transfers
     references: set[str] = field(default_factory=set)
     calls: set[str] = field(default_factory=set)  # request ids whose refunds matter
@@ -116,8 +117,12 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
         await fetch(tx, book.keys, f"digest {tx.among}", tx.array(names.digests))
     if names.key_ids:
         await fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
+    if names.scopes:
+        await load_scopes(tx, book, names.scopes)
     await load_accounts(tx, book, names.profiles, names.accounts)
-    await load_limits(tx, book)
+    if names.scopes:
+        await load_open_holds(tx, book)
+    await load_limits(tx, book, names.scopes)
     await _load_prices(tx, book)
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 from ledger.prices.offers import Offer
 from ledger.rules import limits
 from ledger.rules.book import Book
+from ledger.rules.limits.rates import room
 from ledger.rules.rows import Account, Candidate, Hold, HoldState, Key
 from ledger.rules.surprises import uplifts_of
 from schemas.catalogue.aliases import CANDIDATES_MAX
@@ -67,6 +68,9 @@ def _anew(book: Book, request: Authorise, key: Key) -> AuthoriseReply:
         return refused or Refusal(Reason.UNKNOWN_MODEL)
     if book.backlog:
         return Refusal(Reason.BACKLOG)
+    refused = limits.before(book, key)
+    if refused is not None:
+        return refused
     return _grant(book, request, key, able)
 
 
@@ -273,4 +277,5 @@ def _reply(book: Book, hold: Hold, request: Authorise) -> HoldReply:
         candidates=candidates,
         scope=book.scope(hold.key_id),
         uplifts=uplifts_of(hold),
+        room=room(book, book.keys[hold.key_id]),
     )

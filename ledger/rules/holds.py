@@ -50,7 +50,7 @@ def release(book: Book, request: Release) -> Done:
         return refused or _OK
     if hold.state == HoldState.OPEN:
         book.set_held(hold, 0, HoldState.RELEASED)
-        limits.give_back(book, hold, 0)
+        limits.give_back(book, hold, 0, NO_USAGE)
         return _OK
     return Done(ok=hold.state == HoldState.RELEASED, detail=hold.state)
 
@@ -132,7 +132,7 @@ def _settle_estimate(book: Book, hold: Hold, row: UsageRow, owed: int) -> None:
     else:
         hold.lease_ms = book.now_ms + book.rules.grace_ms
         book.set_held(hold, hold.amount_nano - paid, HoldState.ESTIMATED)
-    limits.give_back(book, hold, paid)
+    limits.give_back(book, hold, paid, row.usage)
     charge_call(book, hold, row, owed_nano=owed, paid_nano=paid, line=0)
 
 
@@ -163,5 +163,5 @@ def expire(book: Book, hold: Hold) -> bool:
     row.bill_final = row.cost_final = False
     book.usage.add(row)
     book.set_held(hold, 0, HoldState.EXPIRED)
-    limits.give_back(book, hold, 0)
+    limits.give_back(book, hold, 0, NO_USAGE)
     return True

@@ -318,7 +318,8 @@ class CapPeriod(Row, kw_only=True):
 class Rate(Row, kw_only=True):
     """How much one key or organisation has asked in the last minute, second by second, and how many calls it has in flight.
 
-    `requests` and `tokens` are 61 little-endian unsigned numbers of 32 bits, a second each; the first is of `base_s`.
+    `requests` and `tokens` are 61 little-endian unsigned numbers of 32 bits: that of second s stands at s mod 61, and
+    `base_s` is the last second that was counted. `typical_output_milli` is a moving mean, in thousandths of a token.
     """
 
     TABLE: ClassVar[str] = "rates"
@@ -327,7 +328,7 @@ class Rate(Row, kw_only=True):
 
     scope: str
     in_flight: int
-    typical_output: int
+    typical_output_milli: int
     base_s: int
     requests: bytes
     tokens: bytes

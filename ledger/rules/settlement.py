@@ -105,7 +105,7 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
     hold.attempt = event.attempt
     book.choose(hold, event.candidate)
     book.set_held(hold, 0, HoldState.SETTLED)
-    limits.give_back(book, hold, row.billed_nano)
+    limits.give_back(book, hold, row.billed_nano, event.usage)
     row.cost_nano = _book_tries(book, event, hold, at_list)
     book.usage.add(row)
     return "billed"

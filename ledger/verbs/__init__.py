@@ -6,6 +6,7 @@ from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.catalogue import CATALOGUE
 from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
 from ledger.verbs.money import CREDITS
 from ledger.verbs.ping import PING
@@ -29,6 +30,7 @@ ANSWERS: tuple[Answer, ...] = (
     KEY_SHOW,
     KEY_REVOKE,
     CREDIT,
+    LIMITS_SET,
     BALANCE,
     USAGE,
     POOLS,

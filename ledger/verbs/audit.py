@@ -2,11 +2,14 @@
 
 I1 balances are what transfers make them, and what is held is what open holds hold; I2 a call is billed once, exactly
 what its usage row says; I3 a hold has ended exactly once; I4 no caller's account is overdrawn; I5 no charge is above
-its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books. What acts do has its own checks.
+its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books;
+I12 a rate limit counts as many calls in flight as open holds list it. What acts do has its own checks.
 """
 
+from collections import Counter
 from typing import Any
 
+from ledger.rules.limits.base import read_counted
 from ledger.store.base import Reader
 from ledger.verbs import audit_money
 from ledger.verbs.base import Read, Services
@@ -170,13 +173,38 @@ def _shows(usd: str, nano: int) -> bool:
         return False
 
 
+async def _rates(reader: Reader) -> list[dict[str, Any]]:
+    """I12, where both sides are texts of ours that no database takes apart alike."""
+    counts = await reader.fetch("SELECT scope, in_flight FROM rates ORDER BY scope")
+    if not counts:
+        return []
+    open_ = await reader.fetch(
+        "SELECT limits FROM holds WHERE state IN ('open', 'estimated') AND state = 'open' AND limits <> ''"
+    )
+    listed = Counter(scope for row in open_ for scope in read_counted(row[0]).r)
+    return [
+        {
+            "invariant": "I12",
+            "request_id": "",
+            "detail": f"{scope} counts {in_flight} calls in flight, but {listed[scope]} open holds list it",
+        }
+        for scope, in_flight in counts
+        if in_flight != listed[scope]
+    ][:FINDINGS_MAX]
+
+
 async def findings(reader: Reader) -> list[dict[str, Any]]:
     """What breaks an invariant within the books."""
     found: list[dict[str, Any]] = []
     for check in (*_CHECKS, *audit_money.CHECKS):
         rows = await reader.fetch(f"{check.sql} LIMIT {FINDINGS_MAX}")
         found += [{"invariant": check.invariant, "request_id": row[0], "detail": row[1]} for row in rows]
-    return found + await _credits(reader) + await audit_money.broken_entry(reader)
+    return [
+        *found,
+        *await _credits(reader),
+        *await _rates(reader),
+        *await audit_money.broken_entry(reader),
+    ]
 
 
 async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[str, Any]:

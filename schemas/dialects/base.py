@@ -11,6 +11,7 @@ from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
 from schemas.catalogue.model import Model
 from schemas.chat.request import ChatRequest, CompletionRequest
 from schemas.errors import WireError
+from schemas.verbs.calls import Room
 
 
 class Ending(Struct, frozen=True):
@@ -29,6 +30,9 @@ class Envelope(Protocol):
 
     def error_status(self, error: WireError) -> int:
         """The HTTP status by which its clients know an error."""
+
+    def rate_headers(self, room: Room) -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer says of its key's limits a minute."""
 
     def error_body(self, error: WireError, request_id: str) -> bytes:
         """An error as the whole answer."""

@@ -11,7 +11,9 @@ from schemas.chat.kinds import CHAT_KINDS, COMPLETION_KINDS, misfit
 from schemas.chat.request import CHAT, ChatRequest, CompletionRequest
 from schemas.chat.sieve import sifted
 from schemas.dialects.base import Ending
+from schemas.dialects.rates import openai_headers
 from schemas.errors import WireError, invalid
+from schemas.verbs.calls import Room
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -71,6 +73,10 @@ class OpenAI:
     def error_status(self, error: WireError) -> int:
         """The table's own."""
         return error.status
+
+    def rate_headers(self, room: Room) -> tuple[tuple[bytes, bytes], ...]:
+        """OpenAI's names."""
+        return openai_headers(room)
 
     def error_body(self, error: WireError, request_id: str) -> bytes:
         """OpenAI's envelope, which does not name the request."""

@@ -8,6 +8,7 @@ from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
 from schemas.verbs.money import CREDITS
 from schemas.verbs.ping import PING
@@ -31,6 +32,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     KEY_SHOW,
     KEY_REVOKE,
     CREDIT,
+    LIMITS_SET,
     BALANCE,
     USAGE,
     POOLS,

@@ -62,6 +62,20 @@ class Granted(Struct, frozen=True, array_like=True):
     uplifts: tuple[str, ...] | None = None  # as a `Hold` has them
 
 
+class Room(Struct, frozen=True, array_like=True):
+    """What is left of a key's limits a minute after this call; of key and organisation the tighter. 0 is for no limit.
+
+    `reset` is when nothing of the minute would count any more.
+    """
+
+    limit_requests: int
+    left_requests: int
+    reset_requests_ms: int
+    limit_tokens: int
+    left_tokens: int
+    reset_tokens_ms: int
+
+
 class Hold(Struct, frozen=True, array_like=True, tag="hold"):
     """A granted hold. `token` is needed to release, reattempt or estimate it; `limit` is per choice.
 
@@ -87,6 +101,7 @@ class Hold(Struct, frozen=True, array_like=True, tag="hold"):
     )
     # The service tiers, regions and speeds that it reckons with; None from a ledger of the last version.
     uplifts: tuple[str, ...] | None = None
+    room: Room | None = None  # of a key with limits a minute
 
 
 class Reason(StrEnum):
@@ -106,6 +121,25 @@ class Reason(StrEnum):
     BACKLOG = "backlog"  # unapplied usage events fill half of the stream: no new calls until they are applied
 
 
+class Measure(StrEnum):
+    """What a rate limit counts."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    IN_FLIGHT = "in_flight"
+
+
+class Limited(Struct, frozen=True, array_like=True):
+    """Which rate limit refuses a call. `scope` is "key" or "org"; `retry_ms` is -1 where no wait would help."""
+
+    scope: str
+    measure: Measure
+    limit: int
+    used: int
+    asked: int
+    retry_ms: int
+
+
 class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit.
 
@@ -119,6 +153,8 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     fitting_limit: int = 0
     model: str = ""
     key_id: str = ""
+    limited: Limited | None = None  # of `LIMITED`
+    room: Room | None = None  # the same
 
 
 AuthoriseReply = Hold | Refusal

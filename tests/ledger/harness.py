@@ -51,6 +51,7 @@ TABLES = (
     "profiles",
     "accounts",
     "transfers",
+    "rates",
     "holds",
     "candidates",
     "usage",

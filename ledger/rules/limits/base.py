@@ -3,10 +3,11 @@
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ledger.rules.book import Book
 from ledger.rules.rows import Hold, Key
+from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Refusal
 
 
@@ -21,11 +22,17 @@ class Counted(Struct, frozen=True, omit_defaults=True):
 
 NOWHERE = Counted()
 _decode = msgspec.json.Decoder(Counted).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_counted(limits: str) -> Counted:
+    """Where a hold of these `limits` counts."""
+    return _decode(limits) if limits else NOWHERE
 
 
 def counted(hold: Hold) -> Counted:
     """Where a hold counts."""
-    return _decode(hold.limits) if hold.limits else NOWHERE
+    return read_counted(hold.limits)
 
 
 def key_scope(key_id: str) -> str:
@@ -43,10 +50,20 @@ def scopes(key: Key) -> tuple[str, str]:
     return key_scope(key.id), organization_scope(key.profile)
 
 
+def count(book: Book, hold: Hold, **fields: tuple[str, ...] | int) -> None:
+    """Notes where else a hold counts: replaces fields of its `Counted`."""
+    hold.limits = _encode(structs.replace(counted(hold), **fields)).decode()
+    book.holds.touch(hold)
+
+
 class Limit(Protocol):
     """One thing that bounds a key's calls. Pure: it reads and changes rows of the book, and does no I/O."""
 
     name: str  # unlike any sibling's
+
+    def before(self, book: Book, key: Key) -> Refusal | None:
+        """Why a key's call must not be, whatever it would cost; None if it may. Changes nothing."""
+        ...
 
     def check(self, book: Book, request: Authorise, hold: Hold) -> Refusal | None:
         """Why the hold that would be made must not be; None if it may. Changes nothing: a later sibling may refuse."""
@@ -56,10 +73,10 @@ class Limit(Protocol):
         """Takes what a new hold needs. Called once, when no sibling has refused."""
         ...
 
-    def give_back(self, book: Book, hold: Hold, billed_nano: int) -> None:
+    def give_back(self, book: Book, hold: Hold, billed_nano: int, usage: TokenUsage) -> None:
         """Gives back what a hold did not use. Called once, when it stops to be open.
 
-        `billed_nano` is its bill at that moment; only a later limit uses it. A report that comes after an estimate or
+        `billed_nano` is its bill at that moment, `usage` what it used. A report that comes after an estimate or
         an expiry may still change the bill, and is not told here.
         """
         ...

@@ -1,5 +1,6 @@
 """Owns the dialect of /v1/messages: Anthropic's."""
 
+import time
 from typing import Final
 
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
@@ -13,7 +14,9 @@ from schemas.dialects.messages import errors, priced
 from schemas.dialects.messages.native import check
 from schemas.dialects.messages.request import MESSAGES
 from schemas.dialects.messages.translate import translate
+from schemas.dialects.rates import anthropic_headers
 from schemas.errors import WireError, unsupported_value
+from schemas.verbs.calls import Room
 
 NATIVE: Final = "anthropic"
 
@@ -71,6 +74,10 @@ class Messages:
     def error_status(self, error: WireError) -> int:
         """529 for an upstream that is overloaded."""
         return errors.status_of(error)
+
+    def rate_headers(self, room: Room) -> tuple[tuple[bytes, bytes], ...]:
+        """Anthropic's names."""
+        return anthropic_headers(room, time.time())
 
     def error_body(self, error: WireError, request_id: str) -> bytes:
         """Anthropic's envelope."""

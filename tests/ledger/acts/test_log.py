@@ -11,6 +11,7 @@ from ledger.verbs.acts import log_page
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.acts import LogQuery
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.limits import LimitsSet
 from schemas.verbs.money import Move, Post, Refund, UpstreamDeposit, WriteOff
 from tests.ledger.harness import USD, Books, digest_of, event
 
@@ -40,6 +41,7 @@ async def _every_act(books: Books) -> dict[str, Any]:
         "move": Move(1, f"key:{key}", f"key:{other}", USD),
         "write_off": WriteOff(1),
         "upstream_deposit": UpstreamDeposit(1, "openai", "main", USD),
+        "limits_set": LimitsSet(1, key, rpm=60),
         "key_revoke": KeyRef(1, key),
     }
     for name, form in forms.items():

@@ -5,7 +5,7 @@ import pytest
 from ledger.rules import limits
 from ledger.rules.book import Book
 from ledger.rules.limits.base import Limit
-from ledger.rules.rows import Hold
+from ledger.rules.rows import Hold, Key
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Reason, Refusal
 from tests.ledger.harness import USD, Books, billed, event
@@ -22,6 +22,10 @@ class AtMost:
         self.left = calls
         self.seen: list[tuple[str, str, int]] = []
 
+    def before(self, book: Book, key: Key) -> Refusal | None:
+        """Refuses nothing yet."""
+        return None
+
     def check(self, book: Book, request: Authorise, hold: Hold) -> Refusal | None:
         """Refuses when none is left."""
         return None if self.left else Refusal(Reason.BACKLOG)
@@ -31,7 +35,7 @@ class AtMost:
         self.left -= 1
         self.seen.append(("take", hold.request_id, hold.amount_nano))
 
-    def give_back(self, book: Book, hold: Hold, billed_nano: int) -> None:
+    def give_back(self, book: Book, hold: Hold, billed_nano: int, usage: TokenUsage) -> None:
         """One more."""
         self.left += 1
         self.seen.append(("give back", hold.request_id, billed_nano))

@@ -21,6 +21,7 @@ from schemas.bus.usage import Known, Outcome, UsageEvent
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Estimate, Further, Hold, Reattempt, Release
 from schemas.verbs.keys import Credit
+from schemas.verbs.limits import LimitsSet
 from schemas.verbs.money import Move, Post, Refund, UpstreamDeposit, WriteOff
 from tests.fakes.postgres import PostgresServer
 from tests.ledger import copies
@@ -97,6 +98,17 @@ class BooksMachine(RuleBasedStateMachine):
             self.number += 1
         profile = "p" if key.startswith("play") else ""
         self.commit([Credit(1, f"credit{self.number}", amount, "" if profile else self.ids[key], profile)])
+
+    @rule(
+        key=st.none() | st.sampled_from(KEYS),
+        rpm=st.sampled_from((0, 3, 20)),
+        tpm=st.sampled_from((0, 400)),
+        in_flight=st.sampled_from((0, 1, 3)),
+    )
+    def limit(self, key: str | None, rpm: int, tpm: int, in_flight: int) -> None:
+        """A key, or all of a profile together, may do less from now on, or more."""
+        key_id, profile = ("", "p") if key is None else (self.ids[key], "")
+        self.commit([LimitsSet(1, key_id, profile, rpm, tpm, in_flight)])
 
     @rule(
         keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4),

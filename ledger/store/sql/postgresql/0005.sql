@@ -93,7 +93,7 @@ CREATE INDEX cap_periods_cap ON cap_periods (cap_id, start_ms);
 CREATE TABLE rates (
     scope VARCHAR NOT NULL,
     in_flight BIGINT NOT NULL,
-    typical_output BIGINT NOT NULL,
+    typical_output_milli BIGINT NOT NULL,
     base_s BIGINT NOT NULL,
     requests BYTEA NOT NULL,
     tokens BYTEA NOT NULL,

@@ -114,7 +114,7 @@ def _rates() -> None:
         "rates",
         _text("scope", key=True),
         _big("in_flight"),
-        _big("typical_output"),
+        _big("typical_output_milli"),
         _big("base_s"),
         sa.Column("requests", sa.LargeBinary(), nullable=False),
         sa.Column("tokens", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,200 @@
+"""Owns rate limits: calls a minute, tokens a minute, and calls in flight, of a key and of its organisation together."""
+
+import math
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from ledger.rules.book import Book
+from ledger.rules.limits import minute
+from ledger.rules.limits.base import count, counted, key_scope, organization_scope
+from ledger.rules.rows import Hold, Key, Profile, Rate
+from schemas.money.pricing import TokenUsage
+from schemas.verbs.calls import Authorise, Limited, Measure, Reason, Refusal, Room
+
+# What a call reserves before it is known: a token has about so many bytes, which bound it; and a little more output
+# than the calls before it had.
+PROMPT_PARTS = 4
+OUTPUT_PARTS = 11, 10
+TYPICAL_START_MILLI = 256_000
+TYPICAL_PARTS = 20  # a call moves the mean by one part in so many
+IN_FLIGHT_RETRY_MS = 1_000  # nobody knows when a call ends
+
+
+class Bounded(Struct, frozen=True):
+    """One scope with its limits; 0 is for none."""
+
+    scope: str
+    rpm: int
+    tpm: int
+    in_flight: int
+
+
+def bounds_of(key: Key, profile: Profile | None) -> list[Bounded]:
+    """The scopes of a key's calls that have a limit."""
+    found = [Bounded(key_scope(key.id), key.rpm, key.tpm, key.in_flight)]
+    if profile is not None:
+        scope = organization_scope(profile.id)
+        found.append(Bounded(scope, profile.rpm, profile.tpm, profile.in_flight))
+    return [one for one in found if one.rpm or one.tpm or one.in_flight]
+
+
+def new_rate(scope: str, in_flight: int) -> Rate:
+    """The row of a scope that nobody has counted yet."""
+    return Rate(
+        scope=scope,
+        in_flight=in_flight,
+        typical_output_milli=TYPICAL_START_MILLI,
+        base_s=0,
+        requests=minute.EMPTY,
+        tokens=minute.EMPTY,
+    )
+
+
+class _Counts:
+    """A scope's row while it is looked at, with its counts as they are now."""
+
+    def __init__(self, row: Rate, bounded: Bounded | None, now_ms: int) -> None:
+        self.row = row
+        self.bounded = bounded
+        # A clock that was set back counts on in the second that it had reached.
+        self.now_ms = max(now_ms, row.base_s * 1000)
+        self.now_s = self.now_ms // 1000
+        self.requests = minute.unpacked(row.requests, row.base_s, self.now_s)
+        self.tokens = minute.unpacked(row.tokens, row.base_s, self.now_s)
+
+    def keep(self, book: Book) -> None:
+        """Writes the counts back."""
+        self.row.base_s = self.now_s
+        self.row.requests, self.row.tokens = minute.packed(self.requests), minute.packed(self.tokens)
+        book.rates.touch(self.row)
+
+    def refused(self, measure: Measure, limit: int, used: int, asked: int, retry_ms: int) -> Limited:
+        """Why this scope has no room."""
+        scope = "" if self.bounded is None else self.bounded.scope
+        return Limited(scope.partition(":")[0], measure, limit, used, asked, retry_ms)
+
+
+def _scopes(book: Book, key: Key) -> Iterator[_Counts]:
+    for bounded in bounds_of(key, book.profiles.get(key.profile)):
+        row = book.rates.get(bounded.scope)
+        if row is not None:
+            yield _Counts(row, bounded, book.now_ms)
+
+
+def _reserve(row: Rate, hold: Hold) -> int:
+    """Tokens that a call is expected to take, of those that it may."""
+    more, parts = OUTPUT_PARTS
+    typical = math.ceil(row.typical_output_milli * more / (parts * 1000))
+    return math.ceil(hold.prompt_max / PROMPT_PARTS) + min(hold.token_limit * hold.choices, typical)
+
+
+def _refusal(found: list[Limited], book: Book, key: Key) -> Refusal | None:
+    """The refusal of the scope that is full for longest."""
+    if not found:
+        return None
+    tightest = max(found, key=lambda one: (one.retry_ms < 0, one.retry_ms))
+    return Refusal(Reason.LIMITED, key_id=key.id, limited=tightest, room=room(book, key))
+
+
+def room(book: Book, key: Key) -> Room | None:
+    """What is left to a key's calls now, of the tighter of its scopes; None for a key without such a limit."""
+    if not book.accounts[key.account_id].limited:
+        return None
+    requests: tuple[int, int, int] | None = None
+    tokens: tuple[int, int, int] | None = None
+    for one in _scopes(book, key):
+        bounded = one.bounded
+        if bounded is not None and bounded.rpm:
+            requests = _tighter(requests, bounded.rpm, one.requests, one.now_ms)
+        if bounded is not None and bounded.tpm:
+            tokens = _tighter(tokens, bounded.tpm, one.tokens, one.now_ms)
+    if requests is None and tokens is None:
+        return None
+    return Room(*(requests or (0, 0, 0)), *(tokens or (0, 0, 0)))
+
+
+def _tighter(
+    other: tuple[int, int, int] | None, limit: int, counts: list[int], now_ms: int
+) -> tuple[int, int, int]:
+    left = max(limit - sum(counts), 0)
+    one = limit, left, minute.empty_ms(counts, now_ms)
+    return one if other is None or left < other[1] else other
+
+
+class Rates:
+    """The limits of a key and its organisation: both count, and the tighter speaks."""
+
+    name = "rates"
+
+    def before(self, book: Book, key: Key) -> Refusal | None:
+        """Refuses a call too many, before anything is priced."""
+        found: list[Limited] = []
+        for one in _scopes(book, key):
+            bounded = one.bounded
+            if bounded is None:
+                continue
+            if bounded.in_flight and one.row.in_flight >= bounded.in_flight:
+                limit, used = bounded.in_flight, one.row.in_flight
+                found.append(one.refused(Measure.IN_FLIGHT, limit, used, 1, IN_FLIGHT_RETRY_MS))
+            used = sum(one.requests) if bounded.rpm else 0
+            if bounded.rpm and used + 1 > bounded.rpm:
+                retry_ms = minute.wait_ms(one.requests, one.now_ms, used + 1 - bounded.rpm)
+                found.append(one.refused(Measure.REQUESTS, bounded.rpm, used, 1, retry_ms))
+        return _refusal(found, book, key)
+
+    def check(self, book: Book, _request: Authorise, hold: Hold) -> Refusal | None:
+        """Refuses what is expected to take too many tokens, now that it is known what would be granted."""
+        key = book.keys[hold.key_id]
+        if not book.accounts[key.account_id].limited:
+            return None
+        found: list[Limited] = []
+        for one in _scopes(book, key):
+            limit = 0 if one.bounded is None else one.bounded.tpm
+            if not limit:
+                continue
+            asked, used = _reserve(one.row, hold), sum(one.tokens)
+            if asked > limit:
+                found.append(one.refused(Measure.TOKENS, limit, used, asked, -1))
+            elif used + asked > limit:
+                retry_ms = minute.wait_ms(one.tokens, one.now_ms, used + asked - limit)
+                found.append(one.refused(Measure.TOKENS, limit, used, asked, retry_ms))
+        return _refusal(found, book, key)
+
+    def take(self, book: Book, hold: Hold) -> None:
+        """Counts a call in the second of its hold."""
+        key = book.keys[hold.key_id]
+        if not book.accounts[key.account_id].limited:
+            return
+        scopes: list[str] = []
+        reserved = second = 0
+        for one in _scopes(book, key):
+            reserved = max(reserved, _reserve(one.row, hold))
+            second = max(second, one.now_s)
+        for one in _scopes(book, key):
+            one.row.in_flight += 1
+            minute.add(one.requests, one.now_s, 1)
+            minute.add(one.tokens, one.now_s, reserved)
+            one.keep(book)
+            scopes.append(one.row.scope)
+        if scopes:
+            count(book, hold, r=tuple(scopes), t=reserved, s=second)
+
+    def give_back(self, book: Book, hold: Hold, _billed_nano: int, usage: TokenUsage) -> None:
+        """Puts the tokens that a call took in place of those that it reserved, in the second of its hold."""
+        where = counted(hold)
+        for scope in where.r:
+            row = book.rates.get(scope)
+            if row is None:
+                continue
+            one = _Counts(row, None, book.now_ms)
+            row.in_flight -= 1
+            if where.s > one.now_s - minute.SECONDS:
+                minute.add(one.tokens, where.s, usage.prompt + usage.completion - where.t)
+            produced = usage.completion
+            if produced:
+                row.typical_output_milli += (produced * 1000 - row.typical_output_milli) // TYPICAL_PARTS
+            one.keep(book)
+
+
+RATES = Rates()

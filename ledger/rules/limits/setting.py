@@ -1,0 +1,72 @@
+"""Owns what a command does to rate limits: it sets them, and calls in flight count in them from then on."""
+
+from ledger.rules.book import Book
+from ledger.rules.limits.base import count, counted, key_scope, organization_scope
+from ledger.rules.rows import HoldState, Key, Profile
+from schemas.verbs.base import Rows
+from schemas.verbs.limits import LimitsSet
+
+LIMIT_MAX = 10**9
+_NAMES = ("rpm", "tpm", "in_flight")
+
+
+def scope_of(request: LimitsSet) -> str:
+    """The scope that a command is about."""
+    return key_scope(request.key_id) if request.key_id else organization_scope(request.profile)
+
+
+def limits_row(owner: Key | Profile) -> dict[str, object]:
+    """The limits of a key or profile as commands show them; None for none."""
+    return {
+        "id": owner.id,
+        "requests_per_minute": owner.rpm or None,
+        "tokens_per_minute": owner.tpm or None,
+        "in_flight": owner.in_flight or None,
+    }
+
+
+def limits_set(book: Book, request: LimitsSet) -> Rows:
+    """Sets limits. The accounts of all keys that they bound are locked."""
+    if bool(request.key_id) == bool(request.profile):
+        return Rows(problem="name either a key or an organisation")
+    asked = {name: value for name in _NAMES if (value := getattr(request, name)) is not None}
+    if any(not 0 <= value <= LIMIT_MAX for value in asked.values()):
+        return Rows(problem=f"a limit is at least 1 and at most {LIMIT_MAX}")
+    owner: Key | Profile | None
+    if request.key_id:
+        owner = book.keys.get(request.key_id)
+        missing, keys = f"key {request.key_id}", [] if owner is None else [owner]
+    else:
+        owner = book.profiles.get(request.profile)
+        missing, keys = (
+            f"organisation {request.profile}",
+            [key for key in book.keys.values() if key.profile == request.profile],
+        )
+    if owner is None:
+        return Rows(problem=f"there is no {missing}", missing=True)
+    if any(getattr(owner, name) != value for name, value in asked.items()):
+        for name, value in asked.items():
+            setattr(owner, name, value)
+        owner.version += 1
+        if isinstance(owner, Key):
+            book.keys.touch(owner)
+        else:
+            book.profiles.touch(owner)
+        _adopt(book, scope_of(request), keys)
+    return Rows((limits_row(owner),))
+
+
+def _adopt(book: Book, scope: str, keys: list[Key]) -> None:
+    """Makes the next commits look for limits of these keys, and counts their calls in flight."""
+    ids = {key.id for key in keys}
+    for key in keys:
+        account = book.accounts[key.account_id]
+        if not account.limited:
+            account.limited = True
+            book.accounts.touch(account)
+    rate = book.rates[scope]
+    for hold in book.holds.values():
+        if hold.key_id in ids and hold.state == HoldState.OPEN and scope not in counted(hold).r:
+            count(book, hold, r=(*counted(hold).r, scope))
+            rate.in_flight += 1
+    book.rates.touch(rate)

@@ -1,0 +1,63 @@
+"""Owns `tokn limits`: calls a minute, tokens a minute and calls in flight of a key, or of an organisation's keys together."""
+
+from typing import Annotated
+
+import typer
+
+from schemas.verbs.base import VERSION
+from schemas.verbs.limits import LIMITS_SET, LimitsSet
+from tokn import show
+from tokn.options import AsJson, Config, Data, IdempotencyKey, key_id, ledger_of
+
+_NONE = "none"
+
+
+def _limit(text: str | None, option: str) -> int | None:
+    """A limit as it was written: None to leave it, 0 to have none."""
+    if text is None:
+        return None
+    if text == _NONE:
+        return 0
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise typer.BadParameter("give a number above 0, or none", param_hint=option)
+    return int(text)
+
+
+def limits(  # noqa: PLR0917  Typer calls it by name
+    id_: Annotated[str, typer.Argument(metavar="[ID]", help="A key's id.")] = "",
+    organization: Annotated[
+        str, typer.Option("--organization", metavar="ORG", help="All keys of this organisation together.")
+    ] = "",
+    rpm: Annotated[
+        str | None, typer.Option(metavar="N", help="Calls a minute, or none.", show_default=False)
+    ] = None,
+    tpm: Annotated[
+        str | None, typer.Option(metavar="N", help="Tokens a minute, or none.", show_default=False)
+    ] = None,
+    in_flight: Annotated[
+        str | None,
+        typer.Option("--in-flight", metavar="N", help="Calls at the same time, or none.", show_default=False),
+    ] = None,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show or set the limits of a key, or of all keys of an organisation together."""
+    request = LimitsSet(
+        VERSION,
+        key_id=key_id(id_),
+        profile=organization,
+        rpm=_limit(rpm, "--rpm"),
+        tpm=_limit(tpm, "--tpm"),
+        in_flight=_limit(in_flight, "--in-flight"),
+    )
+    asked = ledger_of(config, data)
+    if rpm is tpm is in_flight is None:
+        row = dict(asked.ask(LIMITS_SET, request).rows[0])
+    else:
+        row = asked.act("limits_set", request, idempotency_key)
+    if as_json:
+        show.json_lines([row])
+    else:
+        show.fields(row, title="Limits")
