@@ -20,7 +20,7 @@ from schemas.verbs.keys import (
     KeyRef,
 )
 from schemas.verbs.pools import POOLS, PoolsQuery
-from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
+from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show
 from tokn.audit import audit_app
@@ -330,7 +330,7 @@ def surprises(
     asked = ledger_of(config, data)
     if forget:
         pool, _, account = forget.partition("/")
-        asked.ask(SURPRISES_FORGET, SurprisesForget(VERSION, pool, account))
+        asked.act("surprises_forget", SurprisesForget(VERSION, pool, account))
     rows = asked.ask(SURPRISES, SurprisesQuery()).rows
     if as_json:
         show.json_lines(rows)

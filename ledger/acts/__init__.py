@@ -8,6 +8,7 @@ from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE
 from ledger.acts.limits import LIMITS_SET
 from ledger.acts.move import MOVE
 from ledger.acts.refund import REFUND
+from ledger.acts.surprises import SURPRISES_FORGET
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
 from ledger.acts.upstream_deposit import UPSTREAM_DEPOSIT
 from ledger.acts.write_off import WRITE_OFF
@@ -26,4 +27,5 @@ ACTS: tuple[Act[Any], ...] = (
     MOVE,
     WRITE_OFF,
     UPSTREAM_DEPOSIT,
+    SURPRISES_FORGET,
 )

@@ -71,7 +71,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         if reply.problem:
             return reply
         before, after = changes(book, were)
-        if after or request.idempotency_key:
+        if after or book.forgotten or request.idempotency_key:
             add_entry(
                 book,
                 action=self.name,
