@@ -13,19 +13,25 @@ from schemas.verbs.base import VERSION, Rows
 
 ACCOUNTS_MAX = 100  # in one commit
 SYSTEM = "system"
-# Beside lots whose date has come, accounts that got back what a charge had taken of one whose date had come before.
+LATE_MS = 7 * 86_400_000  # for so long after a lot's end it is looked whether a charge was taken back into it
+# Lots whose date has come; and accounts that got back what a charge had taken of a lot whose date had come before. An index
+# of these accounts would cost every call.
 _DUE_SQL = """
     SELECT account_id FROM credits WHERE remaining_nano > 0 AND expires_ms > 0 AND expires_ms <= $1 AND account_id > $2
-    UNION SELECT a.id FROM accounts a WHERE a.lots_nano > 0 AND a.id > $2 AND a.lots_nano >
-        (SELECT COALESCE(SUM(c.remaining_nano), 0) FROM credits c WHERE c.account_id = a.id AND c.lot_nano > 0)
-    ORDER BY 1 LIMIT $3
+    UNION SELECT e.account_id FROM credits e JOIN accounts a ON a.id = e.account_id
+        WHERE e.expires_ms > 0 AND e.expires_ms <= $1 AND e.expires_ms > $3 AND e.account_id > $2
+        AND a.lots_nano > (SELECT COALESCE(SUM(c.remaining_nano), 0) FROM credits c
+            WHERE c.account_id = a.id AND c.lot_nano > 0)
+    ORDER BY 1 LIMIT $4
 """
 
 
 async def expire_lots(store: Store, after: str = "") -> str:
     """Ends what is due on some accounts, in the order of their ids. Returns the last of them; "" if there are no more."""
     async with store.write() as tx:
-        due = [row[0] for row in await tx.fetch(_DUE_SQL, tx.now_ms, after, ACCOUNTS_MAX)]
+        due = [
+            row[0] for row in await tx.fetch(_DUE_SQL, tx.now_ms, after, tx.now_ms - LATE_MS, ACCOUNTS_MAX)
+        ]
         if due:
             await _expire(tx, due)
     return due[-1] if len(due) == ACCOUNTS_MAX else ""

@@ -30,7 +30,6 @@ from ledger.rules import act_rows, rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
-HAS_LOTS = "lots_nano > 0"
 _TYPES = {str: String, int: BigInteger, bool: Boolean, bytes: LargeBinary}
 
 
@@ -102,7 +101,6 @@ Account = _model(
     CheckConstraint(
         "kind NOT IN ('metered', 'playground') OR posted_nano >= held_nano", name="accounts_covered"
     ),
-    Index("accounts_lots", "id", sqlite_where=text(HAS_LOTS), postgresql_where=text(HAS_LOTS)),
     own={
         "spent_nano": _later(BigInteger, "0"),
         "low_nano": _later(BigInteger, "0"),
@@ -206,6 +204,12 @@ Credit = _model(
     ),
     Index("credits_account", "account_id", "created_ms", "id"),
     Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
+    Index(
+        "credits_ending",
+        "expires_ms",
+        sqlite_where=text("expires_ms > 0"),
+        postgresql_where=text("expires_ms > 0"),
+    ),
     Index(
         "credits_expiring",
         "expires_ms",

@@ -6,8 +6,6 @@ ALTER TABLE usage ADD COLUMN refunded_nano BIGINT DEFAULT 0 NOT NULL;
 
 ALTER TABLE usage ADD COLUMN lots_nano BIGINT DEFAULT 0 NOT NULL;
 
-CREATE INDEX accounts_lots ON accounts (id) WHERE lots_nano > 0;
-
 CREATE TABLE credits (
     id VARCHAR NOT NULL,
     kind VARCHAR NOT NULL,
@@ -33,6 +31,8 @@ CREATE UNIQUE INDEX credits_reference ON credits (kind, reference) WHERE referen
 CREATE INDEX credits_account ON credits (account_id, created_ms, id);
 
 CREATE INDEX credits_call ON credits (call) WHERE call <> '';
+
+CREATE INDEX credits_ending ON credits (expires_ms) WHERE expires_ms > 0;
 
 CREATE INDEX credits_expiring ON credits (expires_ms) WHERE remaining_nano > 0 AND expires_ms > 0;
 

@@ -60,6 +60,7 @@ def _make_credits() -> None:
     _partial("credits_reference", "credits", ["kind", "reference"], "reference <> ''", unique=True)
     op.create_index("credits_account", "credits", ["account_id", "created_ms", "id"])
     _partial("credits_call", "credits", ["call"], "call <> ''")
+    _partial("credits_ending", "credits", ["expires_ms"], "expires_ms > 0")
     _partial("credits_expiring", "credits", ["expires_ms"], "remaining_nano > 0 AND expires_ms > 0")
     op.execute(_CREDITS.strip())
 
@@ -91,6 +92,5 @@ def upgrade() -> None:
     """Adds what the acts need; each column has a default, which ledgers of the version before leave it."""
     for table, column in (("accounts", "lots_nano"), ("usage", "refunded_nano"), ("usage", "lots_nano")):
         op.add_column(table, sa.Column(column, sa.BigInteger(), nullable=False, server_default=sa.text("0")))
-    _partial("accounts_lots", "accounts", ["id"], "lots_nano > 0")
     _make_credits()
     _make_log()
