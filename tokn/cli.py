@@ -29,6 +29,7 @@ from tokn.limits import limits
 from tokn.models import models_app
 from tokn.money import MONEY, NEGATIVE, pool_app
 from tokn.options import AsJson, Config, Data, IdempotencyKey, folder_of, key_id, ledger_of, nano
+from tokn.parked import parked
 
 EXIT_NO_LEDGER = 4
 MISSING_SHOWN = 50
@@ -48,6 +49,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
+app.command("parked")(parked)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
 

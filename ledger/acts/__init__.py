@@ -7,6 +7,7 @@ from ledger.acts.grants import DEPOSIT, GIFT, PROMOTIONAL
 from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE
 from ledger.acts.limits import LIMITS_SET
 from ledger.acts.move import MOVE
+from ledger.acts.parked import PARKED_BILL, PARKED_DISMISS
 from ledger.acts.refund import REFUND
 from ledger.acts.surprises import SURPRISES_FORGET
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
@@ -28,4 +29,6 @@ ACTS: tuple[Act[Any], ...] = (
     WRITE_OFF,
     UPSTREAM_DEPOSIT,
     SURPRISES_FORGET,
+    PARKED_BILL,
+    PARKED_DISMISS,
 )

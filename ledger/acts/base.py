@@ -19,7 +19,7 @@ from schemas.verbs.base import Form, Rows
 
 KEY_CHARS_MAX = 255
 ACTOR_CHARS_MAX = 200
-SECRET = frozenset({"digest", "token", "hash"})  # columns that the audit log leaves out
+SECRET = frozenset({"digest", "token", "hash", "payload"})  # columns that the audit log leaves out
 NOT_LOGGED = (Head, Hold, Rate)  # kinds of rows that follow from the others
 ROWS_MAX = 200  # that an entry tells of: an organisation has any number of keys
 MISMATCH = "idempotency_mismatch: this idempotency key was used for another request"
@@ -71,7 +71,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         if reply.problem:
             return reply
         before, after = changes(book, were)
-        if after or book.forgotten or request.idempotency_key:
+        if before or after or book.forgotten or request.idempotency_key:
             add_entry(
                 book,
                 action=self.name,
@@ -128,6 +128,10 @@ def changes(book: Book, were: Were) -> tuple[Pictures, Pictures]:
         if rows.kind in NOT_LOGGED:
             continue
         known = were.get(rows.kind, {})
+        for row in rows.removed.values():
+            before[f"{rows.kind.TABLE}/{_name(row)}"] = {
+                column: value for column, value in asdict(row).items() if column not in SECRET
+            }
         for row in (*rows.changed.values(), *rows.new.values()):
             was = known.get(_key(row), {})
             fields = {

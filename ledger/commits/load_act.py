@@ -7,12 +7,13 @@ read before without a lock, such as whether a key is revoked, is read once more.
 from ledger.commits.load_save import Wanted, fetch
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
-from ledger.rules.rows import SOURCES, Account, Transfer, row_of
+from ledger.rules.rows import SOURCES, Account, Parked, Transfer, row_of
 from ledger.store.base import Transaction
-from ledger.store.statements import ENTRIES, TRANSFERS, columns, table_of
+from ledger.store.statements import ENTRIES, PARKED, TRANSFERS, columns, table_of
 
 _ENTRY_SQL = f"SELECT {columns(ENTRIES)} FROM audit_entries WHERE credential = $1 AND idempotency_key = $2"  # noqa: S608  made of our own column names
 _LIMITED_SQL = "SELECT limited FROM upstream_accounts WHERE pool = $1 AND id = $2"
+_PARKED_SQL = f"SELECT {columns(PARKED)} FROM parked_events WHERE request_id = $1 AND attempt = $2"  # noqa: S608  as above
 _HEAD_SQL = f"SELECT {columns(table_of(Head))} FROM audit_head"  # noqa: S608  as above
 _DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as above
 _ACCOUNTS_SQL = f"SELECT {columns(table_of(Account))} FROM accounts WHERE id "  # noqa: S608  as above
@@ -35,6 +36,9 @@ async def load_act(tx: Transaction, book: Book, names: Wanted) -> None:
     for pool, account in names.upstream:
         for row in await tx.fetch(_LIMITED_SQL, pool, account):
             book.upstream[pool, account] = bool(row[0])
+    if names.parked is not None:
+        rows = await tx.fetch(_PARKED_SQL, *names.parked)
+        book.put_aside.load(row_of(Parked, row) for row in rows)
     if names.others:
         await fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(names.others))
 

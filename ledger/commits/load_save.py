@@ -92,6 +92,7 @@ class Wanted(Struct):
     others: set[str] = field(default_factory=set)  # accounts that are not callers'
     upstream: set[tuple[str, str]] = field(default_factory=set)  # accounts of pools
     lots: bool = False  # of all callers' accounts
+    parked: tuple[str, int] | None = None  # an event, by request id and attempt
 
 
 class Applied(Struct, frozen=True):
@@ -272,6 +273,10 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
             await tx.insert(step.statement, rows)
         else:
             await tx.update(step.statement, rows)
+    for row in book.put_aside.removed.values():
+        await tx.execute(
+            "DELETE FROM parked_events WHERE request_id = $1 AND attempt = $2", row.request_id, row.attempt
+        )
     for pool, account in book.forgotten:
         await tx.execute(
             "DELETE FROM surprises WHERE pool = $1 AND (account = $2 OR $3)", pool, account, not account

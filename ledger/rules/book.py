@@ -81,6 +81,7 @@ class Book:
         self.deposited_before_nano = 0  # loaded where a batch may deposit
         # Of an act, which is alone in its commit.
         self.actor = ""
+        self.put_aside = RowSet(Parked)  # an event that was parked before
         self.log = RowSet(Head)  # of the audit log its head
         self.record: Entry | None = None  # the act of this idempotency key, if it was done
         self.entries: list[Entry] = []

@@ -9,6 +9,7 @@ from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_RE
 from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
 from ledger.verbs.money import CREDITS
+from ledger.verbs.parked import PARKED
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
@@ -42,4 +43,5 @@ ANSWERS: tuple[Answer, ...] = (
     ACT,
     AUDIT_LOG,
     CREDITS,
+    PARKED,
 )

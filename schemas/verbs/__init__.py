@@ -11,6 +11,7 @@ from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_R
 from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
 from schemas.verbs.money import CREDITS
+from schemas.verbs.parked import PARKED
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
@@ -44,4 +45,5 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     ACT,
     AUDIT_LOG,
     CREDITS,
+    PARKED,
 )

@@ -17,6 +17,7 @@ ASKS = {
         *("ledger.ping", "ledger.key_create", "ledger.key_list", "ledger.key_show", "ledger.key_revoke"),
         *("ledger.credit", "ledger.balance", "ledger.usage", "ledger.pools", "ledger.audit"),
         *("ledger.surprises", "ledger.surprises_forget", "ledger.models", "ledger.models_explain"),
+        *("ledger.admin_write", "ledger.audit_log", "ledger.credits", "ledger.parked", "ledger.limits_set"),
     },
 }
 

@@ -77,6 +77,7 @@ def test_a_day_of_an_operator(gateway: Tokn) -> None:
         gateway.row("pool", "credit", "sandbox:main", "20", "--reference", "po-7")["credit_nano"] > 24 * USD
     )
     assert gateway.row("pool", "credit", "sandbox:main", "-20")["credit"]["amount_nano"] == -20 * USD
+    assert gateway.rows("parked") == []
     kinds = [one["kind"] for one in gateway.rows("credits", id_)]
     assert kinds == [
         "move",
@@ -129,6 +130,8 @@ def test_bad_input(gateway: Tokn) -> None:
         (1, "not done: there is no account sandbox:none", "pool", "credit", "sandbox:none", "1"),
         (1, "not done: account sandbox:main has", "pool", "credit", "sandbox:main", "-500"),
         (1, "not done: nothing is uncollected", "write-off"),
+        (2, "give REQ and one of", "parked", "--bill"),
+        (1, "not done: there is no parked event", "parked", "req_none", "--dismiss"),
         (1, "not done: only promotional credit expires", "credit", id_, "1", "--expires", "1d"),
         (
             1,
