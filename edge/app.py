@@ -25,6 +25,7 @@ from edge.http.cors import Cors
 from edge.http.peers import Trusted
 from edge.http.places import Places
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
+from edge.own import OwnReads
 from edge.routes import ROUTES, gate
 from edge.routes.endpoint import Backing, Load, router
 from edge.watch import Watch
@@ -140,6 +141,7 @@ class Edge:
             budget=self.budget,
             pools=pools,
             cors=cors,
+            own=OwnReads(ledger),
         )
         self.server = _Server(self._config(backing))
 

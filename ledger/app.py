@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ledger.acts.upkeep import keep_lots
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
+from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
 from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
@@ -152,6 +153,7 @@ async def serve(
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
         vital.start("the end of promotional credit", keep_lots(writer))
+        vital.start("roll-ups", Rolling(writer).run())
         vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         unlisten = await requests.listen()
         if ready is not None:

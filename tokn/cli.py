@@ -22,7 +22,7 @@ from schemas.verbs.keys import (
 from schemas.verbs.pools import POOLS, PoolsQuery
 from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
-from tokn import show
+from tokn import show, sums
 from tokn.audit import audit_app
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.limits import limits
@@ -271,6 +271,16 @@ def usage(  # noqa: PLR0917  Typer calls it by name
     ] = "",
     key: Annotated[str, typer.Option("--key", metavar="ID", help="Only this key's calls.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many calls at most.")] = 100,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B", help="Sums by hour, day or month, organization, key, model, provider, pool."
+        ),
+    ] = "",
+    since: Annotated[str, typer.Option(metavar="DATE", help="Sums from this day or hour (UTC).")] = "",
+    until: Annotated[str, typer.Option(metavar="DATE", help="Sums before this day or hour (UTC).")] = "",
+    organization: Annotated[str, typer.Option(metavar="ORG", help="Sums of this organisation.")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Sums as CSV, amounts in nano-dollars.")] = False,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -282,6 +292,10 @@ def usage(  # noqa: PLR0917  Typer calls it by name
             show.json_lines([row])
         else:
             show.story(row)
+        return
+    if by or since or until or organization or as_csv:
+        asked = sums.query(by, since, until, key_id(key), organization)
+        sums.print_sums(ledger_of(config, data), asked, as_csv=as_csv, as_json=as_json)
         return
     rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=key_id(key)))
     if as_json:

@@ -21,6 +21,7 @@ from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
 from schemas.verbs.money import CREDITS, CreditsQuery
+from schemas.verbs.sums import SUMS, SumsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.folder import Folder
@@ -42,6 +43,7 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     ModelsQuery: (MODELS, "after"),
     CreditsQuery: (CREDITS, "before"),
     LogQuery: (AUDIT_LOG, "before"),
+    SumsQuery: (SUMS, "after"),
 }
 
 
@@ -114,7 +116,9 @@ class Ledger:
             raise NoLedgerError(f"not done: {error}") from None
 
     def pages(
-        self, limit: int, request: UsageQuery | KeyList | ModelsQuery | CreditsQuery | LogQuery
+        self,
+        limit: int,
+        request: UsageQuery | KeyList | ModelsQuery | SumsQuery | CreditsQuery | LogQuery,
     ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit

@@ -61,7 +61,9 @@ def call(row: dict[str, Any]) -> dict[str, Any]:
     tokens = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in row["tokens"].items() if count)
     ended = f"{row['outcome']}, {row['known']}" + (f", attempt {attempts}" if attempts > 1 else "")
     return {
-        "call": "\n".join((row["request_id"], row["model"], ended, cell("created", row["created"]))),
+        "call": "\n".join(
+            (row["request_id"], row["key_id"], row["model"], ended, cell("created", row["created"]))
+        ),
         "bill": "\n".join(
             (
                 f"tokens: {tokens or 'none'}",

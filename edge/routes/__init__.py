@@ -2,7 +2,7 @@
 
 from edge.http.gate import Door, Gate
 from edge.http.intake import KEY_HEADERS
-from edge.routes import calls, counts, generations, health, models, responses
+from edge.routes import calls, counts, generations, health, models, own, responses
 from schemas.dialects import DIALECTS
 
 ROUTES = (
@@ -11,6 +11,7 @@ ROUTES = (
     *responses.ROUTES,
     *models.ROUTES,
     *generations.ROUTES,
+    *own.ROUTES,
     *health.ROUTES,
 )
 

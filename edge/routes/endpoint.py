@@ -20,6 +20,7 @@ from edge.faults import LEDGER_AWAY
 from edge.http.cors import Cors
 from edge.http.exchange import NO_ORIGIN, CallerGoneError, Exchange
 from edge.limits import Limits
+from edge.own import OwnReads
 from runtime.bus.bus import Bus
 from runtime.ledger import LedgerAwayError, LedgerClient
 from runtime.log import get_logger
@@ -61,6 +62,7 @@ class Backing(Struct, frozen=True, kw_only=True):
     budget: Budget
     pools: tuple[str, ...]
     cors: Cors
+    own: OwnReads
 
 
 Handler = Callable[[Backing, Exchange], Awaitable[None]]

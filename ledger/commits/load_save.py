@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
+from ledger.rollups.corrections import Correction
 from ledger.rules import rows as rules
 from ledger.rules.act_rows import Credit, Head
 from ledger.rules.book import Book
@@ -232,6 +233,7 @@ class _Step(Struct, frozen=True):
     rows: Callable[[Book], Sequence[Row]]
 
 
+_CALLS_CHANGED = update_of(UsageRow)
 # New rows that others refer to come first; then what was locked by the load; then new rows of calls.
 _STEPS = (
     _Step(PROFILES, lambda book: book.profiles.inserts()),
@@ -249,7 +251,7 @@ _STEPS = (
     _Step(CAP_PERIODS, lambda book: book.periods.inserts()),
     _Step(RATES, lambda book: book.rates.inserts()),
     _Step(update_of(Hold), lambda book: book.holds.updates()),
-    _Step(update_of(UsageRow), lambda book: book.usage.updates()),
+    _Step(_CALLS_CHANGED, lambda book: book.usage.updates()),
     _Step(update_of(Credit), lambda book: book.credits.updates()),
     _Step(update_of(Head), lambda book: book.log.updates()),
     _Step(HOLDS, lambda book: book.holds.inserts()),
@@ -269,6 +271,9 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         rows = step.rows(book)
         if not rows:
             continue
+        if step.statement is _CALLS_CHANGED:
+            await _correct(tx, book, rows)
+            continue
         if isinstance(step.statement, Table):
             await tx.insert(step.statement, rows)
         else:
@@ -285,6 +290,14 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
+
+
+async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:
+    """Changes rows of calls, and the roll-ups that have them."""
+    correction = Correction([(row.request_id, row.slot) for row in book.usage.changed.values()])
+    await correction.before(tx)
+    await tx.update(_CALLS_CHANGED, rows)
+    await correction.after(tx)
 
 
 async def save_position(tx: Transaction, identity: str, applied: list[Range]) -> None:

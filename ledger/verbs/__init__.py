@@ -9,9 +9,11 @@ from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_RE
 from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
 from ledger.verbs.money import CREDITS
+from ledger.verbs.own import SELF
 from ledger.verbs.parked import PARKED
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
+from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
 
@@ -25,6 +27,7 @@ ANSWERS: tuple[Answer, ...] = (
     RELEASE,
     ESTIMATE,
     GENERATION,
+    SELF,
     INVENTORY,
     KEY_CREATE,
     KEY_LIST,
@@ -34,6 +37,7 @@ ANSWERS: tuple[Answer, ...] = (
     LIMITS_SET,
     BALANCE,
     USAGE,
+    SUMS,
     POOLS,
     MODELS,
     MODELS_EXPLAIN,

@@ -3,12 +3,14 @@
 I1 balances are what transfers make them, and what is held is what open holds hold; I2 a call is billed once, exactly
 what its usage row says; I3 a hold has ended exactly once; I4 no caller's account is overdrawn; I5 no charge is above
 its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books;
-I12 a rate limit counts as many calls in flight as open holds list it. What acts do has its own checks.
+I12 a rate limit counts as many calls in flight as open holds list it; I15 roll-ups are the sums of the calls that are
+in them. What acts do has its own checks.
 """
 
 from collections import Counter
 from typing import Any
 
+from ledger.rollups.proof import PROOFS
 from ledger.rules.limits.base import read_counted
 from ledger.store.base import Reader
 from ledger.verbs import audit_money
@@ -22,7 +24,7 @@ from schemas.verbs.base import Rows
 FINDINGS_MAX = 100  # of each invariant: a person reads them
 
 
-_CHECKS = (
+_CHECKS: tuple[Check, ...] = (
     Check(
         "I1",
         """
@@ -126,6 +128,7 @@ _CHECKS = (
         """,
     ),
 )
+_CHECKS += tuple(Check("I15", sql) for sql in PROOFS)
 _COUNTS_SQL = """
     SELECT (SELECT COUNT(*) FROM holds WHERE state = 'open'),
         (SELECT COUNT(*) FROM parked_events),

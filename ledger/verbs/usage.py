@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from ledger.rules.keys import missing
-from ledger.rules.rows import USAGE_BLOCK, Hold, UsageRow, row_of
+from ledger.rules.rows import USAGE_BLOCK, Hold, HoldState, UsageRow, row_of
 from ledger.store.base import Row, Store
-from ledger.store.queries import CALLS, CALLS_OF_KEY, NEWEST_CALL, RECEIPT
+from ledger.store.queries import CALLS, CALLS_OF_KEY, HOLD, NEWEST_CALL, RECEIPT
 from ledger.verbs.base import Read, Services
 from ledger.verbs.call_rows import BILL_WIDTH, call_row
 from ledger.verbs.keys import PAGE_MAX, key, key_of
@@ -89,9 +89,20 @@ async def _generation(services: Services, request: GenerationQuery) -> Generatio
     found = await key(services.store, services.committer.digest(request.digest))
     if not found.active:
         return GenerationReply(active=False, receipt=None)
-    return GenerationReply(
-        active=True, receipt=await receipt(services.store, found.key_id, request.request_id)
-    )
+    told, running = await receipt(services.store, found.key_id, request.request_id), False
+    if told is None:
+        state = await _state(services.store, found.key_id, request.request_id)
+        running = state == HoldState.OPEN
+        if state not in {HoldState.OPEN, ""}:  # it was billed between the two reads
+            told = await receipt(services.store, found.key_id, request.request_id)
+    return GenerationReply(active=True, receipt=told, running=running)
+
+
+async def _state(store: Store, key_id: str, request_id: str) -> str:
+    """The state of a hold of a key; "" if it has none of that id."""
+    rows = await HOLD.fetch(store, request_id=request_id)
+    hold = row_of(Hold, rows[0]) if rows else None
+    return hold.state if hold is not None and hold.key_id == key_id else ""
 
 
 async def _usage(services: Services, request: UsageQuery) -> Rows:

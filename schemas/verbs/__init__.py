@@ -14,6 +14,8 @@ from schemas.verbs.money import CREDITS
 from schemas.verbs.parked import PARKED
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
+from schemas.verbs.self import SELF
+from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
 
@@ -27,6 +29,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     RELEASE,
     ESTIMATE,
     GENERATION,
+    SELF,
     INVENTORY,
     KEY_CREATE,
     KEY_LIST,
@@ -36,6 +39,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     LIMITS_SET,
     BALANCE,
     USAGE,
+    SUMS,
     POOLS,
     MODELS,
     MODELS_EXPLAIN,

@@ -30,10 +30,11 @@ class GenerationQuery(Struct, frozen=True, array_like=True):
 
 
 class GenerationReply(Struct, frozen=True, array_like=True):
-    """The receipt as a JSON object, None if this key has no such call."""
+    """The receipt as a JSON object, None if this key has no such call. `running`: it has one that is not billed yet."""
 
     active: bool
     receipt: dict[str, Any] | None
+    running: bool = False
 
 
 USAGE: Verb[UsageQuery, Rows] = Verb(name="usage", form=UsageQuery, reply=Rows, roles=(Role.COMMAND,))

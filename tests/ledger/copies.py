@@ -12,6 +12,7 @@ async def empty(store: Store) -> None:
     async with store.write() as tx:
         await _delete(tx)
         await tx.execute("INSERT INTO audit_head (id, number, hash) VALUES (1, 0, '')")
+        await tx.execute("INSERT INTO rollups (id, seq) VALUES ('usage', $1)", 0)
 
 
 async def _delete(tx: Transaction) -> None:

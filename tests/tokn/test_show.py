@@ -4,6 +4,7 @@ from tokn import show
 
 LINE = {
     "request_id": "req_1",
+    "key_id": "key_0123456789abcdef",
     "model": "gpt-4o",
     "outcome": "ok",
     "known": "reported",
@@ -23,7 +24,13 @@ LINE = {
 def test_a_call_in_cells():
     """Tokens by class without those that are zero, list price, rate and bill, the price row, and where the time went."""
     cells = show.call(LINE)
-    assert cells["call"].splitlines() == ["req_1", "gpt-4o", "ok, reported", "2026-11-18 11:06:40"]
+    assert cells["call"].splitlines() == [
+        "req_1",
+        "key_0123456789abcdef",
+        "gpt-4o",
+        "ok, reported",
+        "2026-11-18 11:06:40",
+    ]
     assert cells["bill"].splitlines() == [
         "tokens: input 70, cached 20, output 40",
         "list 0.0012345 at 0.60",

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, rows
+from ledger.rules import act_rows, rollup_rows, rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -68,6 +68,13 @@ def _model(
             autoincrement=False,
         )
         columns[name] = (own or {}).get(name, column)
+    return _table(kind, columns, *parts, **options)
+
+
+def _table(
+    kind: type[Row], columns: Mapping[str, Column[Any]], *parts: SchemaItem, **options: bool
+) -> type[SQLModel]:
+    hints = get_type_hints(kind)
     body = {
         "__module__": __name__,
         "__doc__": kind.__doc__,
@@ -229,6 +236,21 @@ AuditEntry = _model(
     ),
 )
 AuditHead = _model(act_rows.Head)
+
+
+def _rollup(kind: type[Row]) -> type[SQLModel]:
+    """A roll-up's table: its key, then the sums."""
+    columns: dict[str, Column[Any]] = {name: _text(key=True) for name in kind.KEY}
+    for name in ("hour", "day"):
+        if name in columns:
+            columns[name] = _big(key=True)
+    columns |= {name: _big() for name in rollup_rows.SUMS}
+    return _table(kind, columns, sqlite_with_rowid=False)
+
+
+UsageHour, UsageDay, UsageTotal = (
+    _rollup(kind) for kind in (rollup_rows.UsageHour, rollup_rows.UsageDay, rollup_rows.UsageTotal)
+)
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
 Surprise = _model(rows.Surprise)
@@ -265,6 +287,14 @@ class UpstreamAccount(SQLModel, table=True):
     limited: bool
     opening_nano: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
     created_ms: int = Field(sa_column=_big())
+
+
+class RolledUp(SQLModel, table=True):
+    """How far usage rows are in the roll-ups: all up to `seq`."""
+
+    __tablename__ = "rollups"
+    id: str = Field(sa_column=_text(key=True))
+    seq: int = Field(sa_column=_big())
 
 
 class StreamPosition(SQLModel, table=True):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
+from ledger.commits.rolling import Rolling
 from ledger.store.base import Store
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
@@ -70,6 +71,7 @@ class BooksMachine(RuleBasedStateMachine):
     async def _begin(self) -> None:
         await copies.empty(self.store)
         self.books = await Books.open(self.store, self.clock)
+        self.rolling = Rolling(self.books.writer)
         self.ids = {
             "rich": await self.books.key("rich", 50 * USD),
             "poor": await self.books.key("poor", 2_000_000),
@@ -301,6 +303,12 @@ class BooksMachine(RuleBasedStateMachine):
         self.run(self.books.expire_lots())
 
     @rule()
+    def roll_up(self) -> None:
+        """Calls are summed, on PostgreSQL those of the round before."""
+        while self.run(self.rolling._round()):
+            pass
+
+    @rule()
     def restart(self) -> None:
         """The ledger forgets what it had in memory."""
         self.books = Books(self.store, self.clock)
@@ -316,6 +324,7 @@ class BooksMachine(RuleBasedStateMachine):
         if self.copy is None:
             return
         self.run(copies.restore(self.store, self.copy[0]))
+        self.rolling = Rolling(self.books.writer)
         self.last = None
         self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)

@@ -1,13 +1,13 @@
 """Operators' acts on money: credits with their lots, refunds, and the audit log, chained and only ever added to.
 
-Revision ID: 0006
+Revision ID: 0007
 Revises: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
+revision = "0007"
 down_revision = "0005"
 
 _APPEND_ONLY = """

@@ -1,4 +1,4 @@
--- Running upgrade 0005 -> 0006
+-- Running upgrade 0005 -> 0007
 
 ALTER TABLE accounts ADD COLUMN lots_nano BIGINT DEFAULT 0 NOT NULL;
 
@@ -71,4 +71,4 @@ CREATE TABLE audit_head (
 
 INSERT INTO audit_head (id, number, hash) VALUES (1, 0, '');
 
-UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0005';

@@ -1,4 +1,4 @@
--- Running upgrade 0005 -> 0006
+-- Running upgrade 0005 -> 0007
 
 ALTER TABLE accounts ADD COLUMN lots_nano BIGINT DEFAULT 0 NOT NULL;
 
@@ -81,4 +81,4 @@ CREATE TRIGGER audit_entries_rows BEFORE UPDATE OR DELETE ON audit_entries
 CREATE TRIGGER audit_entries_table BEFORE TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_stay();
 
-UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0005';
