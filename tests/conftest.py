@@ -11,14 +11,37 @@ from tests.fakes.tokn import Tokn
 from tests.fakes.upstream import Upstream, pool_toml
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("tokn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("tokn")
+settings.register_profile(
+    "tokn", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("long", settings.get_profile("tokn"), max_examples=500)
+
+# Of what a collection makes nothing is garbage, and looking for some is a seventh of it.
+gc.disable()
 
 ASKED_FOR = ("long", "containers", "browser")  # marked tests that run only when `-m` names their marker
 
 
+def pytest_configure(config):
+    """Before any property is read."""
+    settings.load_profile("long" if _long(config) else "tokn")
+
+
+def _long(config) -> bool:
+    """Whether this is a long run."""
+    return "long" in config.getoption("markexpr").replace("not long", "")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leaves out the long runs, the container tests and the browser's unless `-m` asks for them by name."""
+    """Leaves out the long runs, the container tests and the browser's unless `-m` asks for them by name.
+
+    The long run has every property again, with more examples.
+    """
+    if _long(config):
+        for item in items:
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker("long")
     left_out = [name for name in ASKED_FOR if name not in config.getoption("markexpr")]
     deselected = {item for item in items if any(item.get_closest_marker(name) for name in left_out)}
     if deselected:
@@ -27,17 +50,29 @@ def pytest_collection_modifyitems(config, items):
     items[:] = _slow_first(chosen, getattr(config, "workerinput", {}).get("workercount", 1))
 
 
-def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """The tests in as many shares as xdist deals out, each beginning with its part of the chaos tests.
+def pytest_collection_finish():
+    """Garbage is looked for from here on."""
+    gc.enable()
 
-    They take longest: one that is begun last ends the run alone.
+
+def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """The tests in as many shares as xdist deals out, each beginning with its part of the chaos tests, then of the system's.
+
+    They take longest: one that is begun last ends the run alone. The tests of a module stay together, and share what
+    it starts; what is left for the end, and for whoever has nothing else to do, takes milliseconds.
     """
-    slow = [item for item in items if item.get_closest_marker("chaos")]
-    rest = [item for item in items if not item.get_closest_marker("chaos")]
+    chaos = [item for item in items if item.get_closest_marker("chaos")]
+    system: dict[object, list[pytest.Item]] = {}
+    rest: list[pytest.Item] = []
+    for item in items:
+        if not item.get_closest_marker("chaos"):
+            known = item.get_closest_marker("system") is not None
+            (system.setdefault(item.path, []) if known else rest).append(item)
+    modules = sorted(system.values(), key=len, reverse=True)
     ordered: list[pytest.Item] = []
     for number in range(processes):
         size = (len(items) - len(ordered)) // (processes - number)
-        own = slow[number::processes]
+        own = chaos[number::processes] + [item for module in modules[number::processes] for item in module]
         others = max(size - len(own), 0)
         ordered += own + rest[:others]
         del rest[:others]

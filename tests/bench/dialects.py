@@ -22,7 +22,7 @@ from tests.bench.families import account_toml, upstreams
 from tests.bench.requests import WARM_UP, cpu_s, load, profile, say
 from tests.fakes.families import PROVIDERS, UPSTREAMS, model_toml, pool_toml
 from tests.fakes.responses import NATIVE
-from tests.fakes.tokn import CHILDREN, Tokn
+from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn
 
 FAMILIES = (*PROVIDERS, NATIVE)
 DIALECTS = ("responses", "messages")
@@ -161,7 +161,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         upstreams(chosen.pace_s) as addresses,
-        Tokn(Path(folder, "data"), config(addresses, chosen.host)) as tokn,
+        StartedTokn(Path(folder, "data"), config(addresses, chosen.host)) as tokn,
     ):
         bench = Bench(tokn, chosen.count)
         for family in [chosen.family] if chosen.family else FAMILIES:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bench.requests import canned, measure, profile, say
 from tests.fakes import bedrock
 from tests.fakes.families import PROVIDERS, UPSTREAMS, model_toml, pool_toml
-from tests.fakes.tokn import CHILDREN, Tokn
+from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn
 
 RATIO_MAX = 2.0  # of the pass-through's CPU
 
@@ -60,7 +60,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         upstreams(chosen.pace_s) as addresses,
-        Tokn(Path(folder, "data"), _config(addresses)) as tokn,
+        StartedTokn(Path(folder, "data"), _config(addresses)) as tokn,
     ):
         bench(tokn, chosen.count, with_profile=chosen.profile)
 

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.bench.requests import CHILDREN, WARM_UP, canned, cpu_s, load, say
-from tests.fakes.tokn import ROOT, Tokn
+from tests.fakes.tokn import ROOT, StartedTokn, Tokn
 from tests.fakes.upstream import SCRIPTED, pool_toml
 
 CONFIDENCE = 0.95
@@ -31,7 +31,7 @@ class Side:
 
     def __init__(self, tree: Path, folder: Path, base_url: str) -> None:
         program = (str(tree / ".venv/bin/python"), "-m", "tokn")
-        kind = type("TreeTokn", (Tokn,), {"program": program})
+        kind = type("TreeTokn", (StartedTokn,), {"program": program})
         plain = pool_toml(base_url).replace(SCRIPTED, "")  # older trees do not know it, and no call needs it
         self.tokn: Tokn = kind(folder, plain, PYTHONPATH=str(tree))
         self.key = self.tokn.row("key", "create", "--name", "bench", "--balance", "100000")

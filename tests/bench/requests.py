@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.tokn import CHILDREN, ROOT, Tokn, memory_bytes, process_name
+from tests.fakes.tokn import CHILDREN, ROOT, StartedTokn, Tokn, memory_bytes, process_name
 from tests.fakes.upstream import pool_toml
 
 CALLERS = 32
@@ -140,7 +140,7 @@ def bench(
     upstream, base_url = canned(pace_s)
     folder.mkdir()
     try:
-        with Tokn(folder / "data", pool_toml(base_url)) as tokn:
+        with StartedTokn(folder / "data", pool_toml(base_url)) as tokn:
             say(f"idle memory of all processes: {memory_bytes(tokn.tree()) / 2**20:.0f} MB (target 300)")
             for process in tokn.tree():
                 say(f"  {process_name(process) or 'up':12} {memory_bytes([process]) / 2**20:6.0f} MB")

@@ -18,16 +18,13 @@ import psutil
 
 from tests.fakes import collected
 from tests.fakes.books import read
-from tests.fakes.commands import TOKN, Commands, Service
+from tests.fakes.commands import TOKN, Service
 from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
 from tests.fakes.postgres import PostgresServer
-from tests.fakes.tokn import ROOT, CommandError, ask, environment, status, wait_for
+from tests.fakes.tokn import CommandError, ask, commands, environment, status, wait_for
 
 START_S = 30.0
-SERVICES = ("edge.app", "workers.app", "ledger.app")
-
-_services: list[Commands] = []
 
 
 class Separate:
@@ -71,11 +68,9 @@ class Separate:
                 self._add(f"edge{index or ''}", "edge", "--port", str(port))
 
     def _add(self, name: str, *words: str) -> None:
-        if not _services:
-            _services.append(Commands(environment(), ROOT, "tokn.cli", "tokn.services", *SERVICES))
         module, *first = self._start
         told = (*first, *words, "--config", str(self.config))
-        self.services[name] = Service(_services[0], module, told, environment(), self.folder / f"{name}.log")
+        self.services[name] = Service(commands(), module, told, environment(), self.folder / f"{name}.log")
 
     def __enter__(self) -> Self:
         self.nats.start()

@@ -2,10 +2,11 @@
 
 A command is 0.6 s of imports and a few milliseconds of work, and a service is a second of imports. Tests of the
 command itself start it as people do (`tests.fakes.tokn.run`); this is for those that ask a deployment something, and
-for those that kill one service after another.
+for those that kill one service after another. `tests.fakes.forked` has whole deployments so.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -62,12 +63,22 @@ class Commands:
         return subprocess.CompletedProcess(words, int(code) if code else -signal.SIGKILL, *texts)
 
     def fork(
-        self, module: str, words: Sequence[str], environment: dict[str, str], out: int, err: int
+        self,
+        module: str,
+        words: Sequence[str],
+        environment: dict[str, str],
+        out: int,
+        err: int,
+        *,
+        folder: str = "",
     ) -> socket.socket:
-        """Becomes a module's `main` with these words. The socket says the process id, then the exit code."""
+        """Becomes a module's `main` with these words. The socket says the process id, then the exit code.
+
+        With a `folder` it is in that one, and in a session of its own.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
-            request = json.dumps([module, words, environment]).encode()
+            request = json.dumps([module, words, environment, folder]).encode()
             socket.send_fds(self._asked, [request], [theirs.fileno(), out, err])
         return ours
 
@@ -119,6 +130,7 @@ class Service:
 def serve(asked: socket.socket) -> None:
     """Forks a command for each request, until whoever asks is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
+    gc.freeze()  # no fork looks through, and so copies, what all of them share
     while True:
         request, fds, _, _ = socket.recv_fds(asked, REQUEST_BYTES_MAX, FDS)
         if not request:
@@ -130,15 +142,27 @@ def serve(asked: socket.socket) -> None:
             os.close(fd)
 
 
-def command(module: str, words: list[str], environment: dict[str, str], fds: Sequence[int]) -> None:
+def command(
+    module: str, words: list[str], environment: dict[str, str], folder: str, fds: Sequence[int]
+) -> None:
     """Is a module's `main` with these words from here on, and says with which code it ends."""
     answer, out, err = fds
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.write(answer, f"{os.getpid():<16}".encode())
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    if folder:
+        os.chdir(folder)
+        os.setsid()
+    code = run_main(module, words, environment)
+    os.write(answer, str(code).encode())
+    os._exit(0)
+
+
+def run_main(module: str, words: Sequence[str], environment: dict[str, str]) -> int:
+    """A module's `main` with these words and this environment, to its end as that of an interpreter: its exit code."""
     code: object = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.write(answer, f"{os.getpid():<16}".encode())
-        os.dup2(out, 1)
-        os.dup2(err, 2)
         os.environ.clear()  # noqa: TID251  a command has the environment that its test gave it
         os.environ.update(environment)  # noqa: TID251  as above
         sys.argv = ["tokn", *words]
@@ -147,12 +171,10 @@ def command(module: str, words: list[str], environment: dict[str, str], fds: Seq
         code = end.code or 0
     except BaseException:  # noqa: BLE001  as the interpreter does at the end of a process
         traceback.print_exc()
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os.write(answer, str(code if isinstance(code, int) else 1).encode())
-        os._exit(0)
+    with contextlib.suppress(ValueError, OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return code if isinstance(code, int) else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Owns `tokn` without a file on a machine whose providers are fakes: variables make its pools, at the fakes' addresses.
 
-`python -m tests.fakes.homes '{"openai": "http://…"}' up …` is `tokn up …` to which these are the vendors' own hosts.
+It is forked with `{"openai": "http://…"} up …`, and is `tokn up …` to which these are the vendors' own hosts.
 """
 
 import json
@@ -12,15 +12,15 @@ from msgspec import structs
 
 import runtime.settings.settings as read
 from runtime.settings.pools import PoolSettings, environment_pools
-from tests.fakes.tokn import TOKN, Tokn
-from tokn.__main__ import main
+from tests.fakes import forked
+from tests.fakes.tokn import Tokn
 
 MODULE = "tests.fakes.homes"
 
 
 def at_home(addresses: dict[str, str]) -> type[Tokn]:
     """A `Tokn` to which these addresses are the vendors' own."""
-    return type("AtHome", (Tokn,), {"program": (TOKN[0], "-m", MODULE, json.dumps(addresses))})
+    return type("AtHome", (Tokn,), {"forks": (MODULE, json.dumps(addresses))})
 
 
 def _moved(pool: PoolSettings, addresses: dict[str, str]) -> PoolSettings:
@@ -31,7 +31,8 @@ def _moved(pool: PoolSettings, addresses: dict[str, str]) -> PoolSettings:
     return structs.replace(pool, accounts=(there,))
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """The command in `sys.argv`, behind the addresses."""
     hosts = json.loads(sys.argv.pop(1))
 
     def pools(variables: Mapping[str, str], **more: Any) -> tuple[PoolSettings, ...]:
@@ -39,4 +40,4 @@ if __name__ == "__main__":
         return tuple(_moved(pool, hosts) for pool in environment_pools(variables, **more))
 
     read.environment_pools = pools
-    sys.exit(main())
+    return forked.main()

@@ -1,6 +1,7 @@
 """Owns texts of many kinds, made from a seed: what prompts and answers are made of, for estimates of their tokens."""
 
 import base64
+import functools
 import json
 import random
 import uuid
@@ -329,6 +330,7 @@ _MAKERS: dict[str, Make] = {
 KINDS = (*LANGUAGES, *_MAKERS)
 
 
+@functools.lru_cache(maxsize=128)
 def text(kind: str, seed: int, size: int) -> str:
     """So many characters of a kind; another text for each seed."""
     chance = random.Random(f"{kind} {seed}")

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.fakes import collected
+from tests.fakes import collected, forked
 from tests.fakes.books import path_of, read
 from tests.fakes.commands import Commands
 from tests.fakes.ports import free_port
@@ -28,6 +28,15 @@ START_S = 60.0
 STOP_S = 10.0
 COMMAND_S = 15.0
 CHILDREN = ("edge", "worker", "ledger", "nats-server")
+LOADED = (
+    "tokn.cli",
+    "tokn.up",
+    "tokn.services",
+    "edge.app",
+    "workers.app",
+    "ledger.app",
+    forked.MODULE,
+)
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
 
 
@@ -83,20 +92,28 @@ def run(*arguments: str, timeout_s: float = COMMAND_S, **env: str) -> subprocess
 _commands: list[Commands] = []
 
 
+def commands() -> Commands:
+    """The process of this test process that forks commands and services."""
+    if not _commands:
+        _commands.append(Commands(environment(), ROOT, *LOADED))
+    return _commands[0]
+
+
 def ask(*arguments: str, timeout_s: float = COMMAND_S, **env: str) -> subprocess.CompletedProcess[str]:
     """As `run`, at a fraction of its cost."""
-    if not _commands:
-        _commands.append(Commands(environment(), ROOT, "tokn.cli"))
-    return _commands[0].run(arguments, environment(**env), timeout_s)
+    return commands().run(arguments, environment(**env), timeout_s)
 
 
 class Tokn:
     """One `tokn up` with its data folder. Use as a context manager; `key` is empty on a restart.
 
-    Its books are in the folder, or with a `config` at `database_url`.
+    Its books are in the folder, or with a `config` at `database_url`. Its processes are forked, unless it has a
+    `program`, with which it is started as people do.
     """
 
-    program = TOKN
+    program: tuple[str, ...] = ()
+    forks: tuple[str, ...] = (forked.MODULE,)  # whose `main` it is, and the words before `up`
+    process: subprocess.Popen[str] | forked.Forked
 
     def __init__(
         self, data: Path, config: str | None = None, *, port: int = 0, database_url: str = "", **env: str
@@ -121,17 +138,24 @@ class Tokn:
         options = ["--config", str(self.config)] if self.config else []
         self.lines = []
         self.started = time.monotonic()
+        words = ("up", "--port", str(self.port), "--data", str(self.data), *options)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.program, "up", "--port", str(self.port), "--data", str(self.data), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                cwd=self.data.parent,
-                env=environment(**self.env),
-                start_new_session=True,
-            )
+            if not self.program and sys.platform == "linux":
+                module, *before = self.forks
+                told = (*before, *words)
+                env, folder = environment(**self.env), self.data.parent
+                self.process = forked.Forked(commands(), module, told, env, folder=folder, err=log.fileno())
+            else:
+                self.process = subprocess.Popen(
+                    [*(self.program or TOKN), *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    cwd=self.data.parent,
+                    env=environment(**self.env),
+                    start_new_session=True,
+                )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
@@ -283,6 +307,12 @@ class Tokn:
             self.close()
 
 
+class StartedTokn(Tokn):
+    """As people start it: for tests of its starts, its memory, its environment, and of what the process list shows."""
+
+    program = TOKN
+
+
 def alive(process: psutil.Process) -> bool:
     """Whether a process still runs: neither ended nor a zombie, and its pid not another's by now."""
     try:
@@ -294,9 +324,11 @@ def alive(process: psutil.Process) -> bool:
 def process_name(process: psutil.Process) -> str:
     """edge, worker, ledger, nats-server, or the empty text: by the name in the process list."""
     try:
-        words = process.cmdline()
+        called, words = process.name(), process.cmdline()
     except psutil.NoSuchProcess:
         return ""
+    if called.startswith("tokn "):  # what a service calls itself; a forked one has its parent's words
+        return called.removeprefix("tokn ")
     text = " ".join(words[:4])
     if "nats-server" in text:
         return "nats-server"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from runtime.settings.settings import load
-from tests.fakes.tokn import TOKN, Tokn, environment, wait_for
+from tests.fakes.tokn import Tokn, environment, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -99,15 +99,7 @@ def test_every_command_works(documented, call, line):
     make = ("key", "create", "--name", "docs", "--profile", "acme", "--balance", "1")
     for name in (OTHER_ID, KEY_ID):
         line = line.replace(name, documented.row(*make)["id"])
-    words = shlex.split(line.replace(CALL, call) if CALL in line else line)[1:]
-    done = subprocess.run(
-        [*TOKN, *words],
-        env=environment(TOKN_DATA=str(documented.data)),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = documented.run(*shlex.split(line.replace(CALL, call) if CALL in line else line)[1:])
     assert done.returncode == 0, done.stderr
 
 

@@ -122,7 +122,6 @@ def received(upstream, client, body: bytes) -> dict[str, Any]:
     return {name: bytes(value) for name, value in _raw(only.body).items()}
 
 
-@settings(max_examples=250)
 @given(fields=_fields, options=_options)
 def test_upstream_receives_what_the_caller_sent(upstream, client, fields, options):
     """Every value arrives byte for byte but for white space, and in order; the model and a stream's options are written."""

@@ -14,7 +14,16 @@ import psutil
 import pytest
 
 from tests.fakes.ports import free_port
-from tests.fakes.tokn import CHILDREN, Tokn, environment, memory_bytes, run, shell_words, wait_for
+from tests.fakes.tokn import (
+    CHILDREN,
+    StartedTokn,
+    Tokn,
+    environment,
+    memory_bytes,
+    run,
+    shell_words,
+    wait_for,
+)
 
 pytestmark = pytest.mark.system
 
@@ -29,7 +38,7 @@ SANDBOX_IN_NANO, SANDBOX_OUT_NANO = 600, 1_200
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     """`tokn up` on an empty folder, without a configuration or credentials."""
-    with Tokn(tmp_path_factory.mktemp("fresh") / "data") as running:
+    with StartedTokn(tmp_path_factory.mktemp("fresh") / "data") as running:
         yield running
 
 
@@ -142,14 +151,14 @@ def slowdown() -> float:
 def test_first_answer_comes_soon(tmp_path):
     """A start on an empty folder answers its first call within 5 s, times how much slower the machine is just then."""
     before = slowdown()
-    with Tokn(tmp_path / "data") as tokn:
+    with StartedTokn(tmp_path / "data") as tokn:
         took_s = first_answer_s(tokn)
     assert took_s < FIRST_ANSWER_MAX_S * max(before, slowdown())
 
 
 def test_start_answer_stop_and_start_again(tmp_path):
     """A start answers, stops idle in under 5 s, and a second start keeps key and balance."""
-    with Tokn(tmp_path / "data") as tokn:
+    with StartedTokn(tmp_path / "data") as tokn:
         key, line = tokn.key, tokn.curl
         first_answer_s(tokn)
         balance_nano = settle(tokn, 1)

@@ -149,11 +149,14 @@ async def test_no_body_holds_up_the_loop(tokn, count):
 async def test_no_large_body_is_read_without_money(tokn):
     """A key that could pay for no call gets its 402 before a body above 64 KiB is read, and as ever for a small one."""
     key = tokn.row("key", "create", "--balance", "0", "--json")["key"]
+    bodies = [
+        heavy.body(heavy.JUNK[junk], size, MODEL)
+        for size, junk in ((heavy.BODY_BYTES, "keys"), (100_000, "messages"))
+    ]
     before = steps(tokn)
     async with session(1) as client:
         for dialect in DIALECTS:
-            for size, junk in ((heavy.BODY_BYTES, "keys"), (100_000, "messages")):
-                body = heavy.body(heavy.JUNK[junk], size, MODEL)
+            for body in bodies:
                 headers = {"Authorization": f"Bearer {key}"}
                 async with client.post(
                     tokn.url + dialect.path, data=io.BytesIO(body), headers=headers

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.books import balance, opened
 from tests.fakes.caller import body, call, session, until
-from tests.fakes.tokn import Tokn, memory_bytes, wait_for
+from tests.fakes.tokn import StartedTokn, Tokn, memory_bytes, wait_for
 from tests.fakes.upstream import pool_of_one, pool_toml
 
 pytestmark = pytest.mark.system
@@ -88,7 +88,7 @@ def tokn(upstream, tmp_path_factory):
     """A deployment with a pool of its own for each case: a failing account is left alone for a while."""
     names = [*BROKEN, "endless-line"]
     config = pool_toml(upstream.base_url) + "".join(pool_of_one(name, upstream.base_url) for name in names)
-    with Tokn(tmp_path_factory.mktemp("hostile") / "data", config) as running:
+    with StartedTokn(tmp_path_factory.mktemp("hostile") / "data", config) as running:
         yield running
 
 

@@ -1,10 +1,10 @@
 """Owns what callers of /v1/messages see over the whole path: Anthropic's own SDK, native and translated, and the bill."""
 
+import importlib
 import json
 from decimal import Decimal
 from typing import Any
 
-import anthropic
 import httpx
 import openai
 import pytest
@@ -63,7 +63,13 @@ def tokn(played, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sdk(tokn):
+def anthropic():
+    """Anthropic's package: two seconds of imports, for the one process that runs these tests."""
+    return importlib.import_module("anthropic")
+
+
+@pytest.fixture(scope="module")
+def sdk(tokn, anthropic):
     """Anthropic's own SDK."""
     with anthropic.Anthropic(api_key=tokn.key, base_url=tokn.url, max_retries=0, timeout=60) as client:
         yield client
@@ -76,9 +82,7 @@ def http(tokn):
         yield client
 
 
-def ask(
-    sdk: anthropic.Anthropic, *, stream: bool, **body: Any
-) -> tuple[anthropic.types.Message, httpx.Headers]:
+def ask(sdk: Any, *, stream: bool, **body: Any) -> tuple[Any, httpx.Headers]:
     """A message by the SDK, which adds a stream up itself, and the headers it came with."""
     body = {"max_tokens": 400, "messages": SAY} | body
     if not stream:
@@ -172,7 +176,7 @@ def test_the_cost_is_told_where_it_was_asked_for(played, http, provider, stream)
 
 
 @every_family
-def test_a_failure_in_a_stream_is_an_error_event(played, sdk, provider):
+def test_a_failure_in_a_stream_is_an_error_event(played, sdk, provider, anthropic):
     """The SDK raises what the provider's failure means, and no message ends as if it were whole."""
     (stage,) = played[provider]
     stage.play(REPORT, broken=3)
@@ -183,7 +187,7 @@ def test_a_failure_in_a_stream_is_an_error_event(played, sdk, provider):
     assert raised.value.body["request_id"].startswith("req_")
 
 
-def test_errors_have_anthropics_envelope(tokn, sdk, http):
+def test_errors_have_anthropics_envelope(tokn, sdk, http, anthropic):
     """Each status under the path: its type, its class in the SDK, and the request's id in body and header."""
     for status, kind, made in (
         (400, "invalid_request_error", {"json": {"model": "openai", "messages": SAY}}),
@@ -206,7 +210,7 @@ def test_errors_have_anthropics_envelope(tokn, sdk, http):
 
 
 @every_family
-def test_an_overloaded_provider_is_529(played, sdk, provider):
+def test_an_overloaded_provider_is_529(played, sdk, provider, anthropic):
     """As Anthropic's own clients know it."""
     (stage,) = played[provider]
     stage.fail(
@@ -222,7 +226,7 @@ def test_an_overloaded_provider_is_529(played, sdk, provider):
     assert (raised.value.status_code, raised.value.body["error"]["type"]) == (529, "overloaded_error")
 
 
-def test_a_native_refusal_keeps_its_words(played, sdk):
+def test_a_native_refusal_keeps_its_words(played, sdk, anthropic):
     """Anthropic's clients mend their request by what its 400 says."""
     (stage,) = played["anthropic"]
     words = "messages.1.content.0: Invalid `signature` in `thinking` block"
@@ -249,7 +253,7 @@ def test_what_goes_no_further_is_named(played, http):
     assert [tool["name"] for tool in stage.bodies[-1]["tools"][0]["functionDeclarations"]] == [TOOL["name"]]
 
 
-def test_one_list_of_models_serves_both_sdks(tokn, sdk):
+def test_one_list_of_models_serves_both_sdks(tokn, sdk, anthropic):
     """Anthropic's SDK reads all that its type wants, turns pages, and finds one model by its id."""
     listed = {model.id: model for model in sdk.models.list(limit=2)}
     assert {*PROVIDERS, "tokn-sandbox"} <= set(listed)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.fakes.caller import body
-from tests.fakes.tokn import CHILDREN, Tokn, process_name
+from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn, process_name
 from tests.fakes.upstream import API_KEY, Upstream, pool_toml
 
 pytestmark = pytest.mark.system
@@ -24,7 +24,7 @@ def remains(tmp_path_factory):
     folder = tmp_path_factory.mktemp("secrets")
     with Upstream() as upstream:
         config = pool_toml(upstream.base_url).replace(f'"{API_KEY}"', f'"env:{VARIABLE_KEY}"')
-        with Tokn(folder / "data", config, **{VARIABLE_KEY: API_KEY}) as tokn:
+        with StartedTokn(folder / "data", config, **{VARIABLE_KEY: API_KEY}) as tokn:
             environments = child_environments(tokn)
             answers = [tokn.lines, provoke(tokn)]
             metrics = httpx.get(f"{tokn.url}/metrics", timeout=60).text

@@ -16,7 +16,8 @@ import pytest
 from tests.fakes import strangers
 from tests.fakes.caller import body, session
 from tests.fakes.strangers import SHAPES
-from tests.fakes.tokn import memory_bytes, wait_for
+from tests.fakes.tokn import StartedTokn, memory_bytes, wait_for
+from tests.fakes.upstream import pool_toml
 
 pytestmark = pytest.mark.system
 
@@ -104,6 +105,16 @@ def connections(tokn) -> float:
         return math.inf  # it still works off those that came last
     (found,) = [line for line in lines if line.startswith("tokn_edge_connections ")]
     return float(found.split()[1])
+
+
+@pytest.fixture(scope="module")
+def tokn(upstream, tmp_path_factory):
+    """As people start it: an edge that shares no memory."""
+    folder = tmp_path_factory.mktemp("strangers") / "data"
+    with StartedTokn(folder, pool_toml(upstream.base_url)) as running:
+        yield running
+        assert running.stop()[0] == 0
+        assert not running.orphans()
 
 
 @pytest.fixture(scope="module")

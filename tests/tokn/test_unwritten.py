@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes.tokn import CHILDREN, Tokn, wait_for
+from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -78,7 +78,7 @@ BROKEN = {"gone": "2> >(exit 0)", "full": "2>/dev/full", "closed": "2>&-"}
 def test_no_child_is_lost_with_its_log(how, tmp_path):
     """With nobody to read the log every child comes back all the same, and a stop is as clean as ever."""
 
-    class Unheard(Tokn):
+    class Unheard(StartedTokn):
         program = ("bash", "-c", f'exec "$0" "$@" {BROKEN[how]}', sys.executable, "-m", "tokn")
 
     with Unheard(tmp_path / "data") as tokn:
@@ -132,7 +132,7 @@ def test_a_full_disk_ends_with_its_cause(disk, killed):
 
     With every child killed meanwhile as well.
     """
-    with Tokn(disk / "data", SLOW) as tokn:
+    with StartedTokn(disk / "data", SLOW) as tokn:
         words = "a " * WORDS
         streams = [
             threading.Thread(target=call, args=(tokn, words), kwargs={"stream": True}) for _ in range(STREAMS)

@@ -11,7 +11,7 @@ import pytest
 from schemas.bus.subjects import Role
 from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
-from tests.fakes.tokn import CHILDREN, Tokn, alive, ask, environment, run, wait_for
+from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn, alive, ask, environment, run, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -38,7 +38,7 @@ MADE = [
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
     """One `tokn up` on the sandbox for the tests of this module."""
-    with Tokn(tmp_path_factory.mktemp("up") / "data") as running:
+    with StartedTokn(tmp_path_factory.mktemp("up") / "data") as running:
         yield running
 
 
@@ -77,7 +77,7 @@ def test_frozen_child_does_not_hold_up_a_stop(tmp_path):
 
 def test_kill_of_up_leaves_no_orphan_and_the_next_start_finds_all(tmp_path):
     """A kill -9 of `tokn up` ends every child at once; a start right after it has the same key and balance."""
-    with Tokn(tmp_path / "data") as tokn:
+    with StartedTokn(tmp_path / "data") as tokn:
         key, key_id = tokn.key, tokn.key_id()
         assert call(tokn) == 200
         balance = tokn.settled(key_id)
@@ -133,7 +133,7 @@ def test_upstream_credentials_reach_only_workers(tmp_path):
 
     The start says which variable made which pool, and each sells its rows.
     """
-    with Tokn(tmp_path / "data", **CANARIES) as tokn:
+    with StartedTokn(tmp_path / "data", **CANARIES) as tokn:
         listed = httpx.get(
             f"{tokn.url}/v1/models", headers={"Authorization": f"Bearer {tokn.key}"}, timeout=60
         ).json()

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.limits import LIMITS
@@ -18,7 +18,6 @@ STEPS = st.lists(
 
 
 @given(places=st.integers(1, 45), steps=STEPS)
-@settings(max_examples=150, deadline=None)
 def test_nobody_waits_behind_a_loud_key(places: int, steps: list[tuple[str, int]]) -> None:
     """A quiet key's call waits only while every place is taken, and then at most one turn of each other key that waits."""
     pool = Pool(places)

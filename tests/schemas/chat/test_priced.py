@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -74,7 +74,6 @@ def refused(body: dict[str, Any], **model: Any) -> str | None:
     return raised.value.error.param
 
 
-@settings(max_examples=100)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=9),
@@ -193,7 +192,6 @@ def test_what_stands_beside_the_prompts_of_a_batch_reaches_each() -> None:
     assert got.text_bytes == len('["x","y","z"]') + len(json.dumps(suffix))
 
 
-@settings(max_examples=300)
 @given(st.text(max_size=200), st.booleans())
 def test_bound_is_never_below_the_bytes_of_the_text(text: str, ascii_only: bool) -> None:
     """However a text is written in JSON, its bound is at least its UTF-8 length: no tokenizer makes more tokens."""

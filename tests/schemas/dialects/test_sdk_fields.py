@@ -1,17 +1,12 @@
 """Every field that an official SDK can send, against what goes on of it: listed, or knowingly left out or refused."""
 
+import importlib
 import typing
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typing_extensions
-from anthropic.types import message_create_params as messages_params
-from anthropic.types.beta import message_create_params as beta_params
-from openai.types import completion_create_params as legacy_params
-from openai.types import embedding_create_params as embedding_params
-from openai.types.chat import completion_create_params as chat_params
-from openai.types.responses import response_create_params as responses_params
 
 from schemas.catalogue.forwarded import BASES, Forwarded
 from schemas.chat.forms import CHAT_FORMS, COMPLETION_FORMS, EMBEDDING_FORMS
@@ -60,19 +55,51 @@ def _runs_elsewhere(place: str, kind: str) -> bool:
     return place == "input" and kind in HOSTED
 
 
-SDKS: tuple[tuple[str, Any, frozenset[str], Names], ...] = (
-    ("chat", chat_params.CompletionCreateParamsStreaming, Forwarded().fields(chat=True), CHAT_FORMS),
+# An SDK is seconds of imports: where its type is, for the process that runs the test.
+SDKS: tuple[tuple[str, str, frozenset[str], Names], ...] = (
+    (
+        "chat",
+        "openai.types.chat.completion_create_params:CompletionCreateParamsStreaming",
+        Forwarded().fields(chat=True),
+        CHAT_FORMS,
+    ),
     (
         "completions",
-        legacy_params.CompletionCreateParamsStreaming,
+        "openai.types.completion_create_params:CompletionCreateParamsStreaming",
         Forwarded().fields(chat=False),
         COMPLETION_FORMS,
     ),
-    ("embeddings", embedding_params.EmbeddingCreateParams, _EMBEDDINGS, EMBEDDING_FORMS),
-    ("responses", responses_params.ResponseCreateParamsStreaming, RESPONSES_KNOWN, RESPONSES_FORMS),
-    ("messages", messages_params.MessageCreateParamsStreaming, KNOWN | REFUSED.keys(), MESSAGE_FORMS),
-    ("messages with betas", beta_params.MessageCreateParamsStreaming, KNOWN | REFUSED.keys(), MESSAGE_FORMS),
+    (
+        "embeddings",
+        "openai.types.embedding_create_params:EmbeddingCreateParams",
+        _EMBEDDINGS,
+        EMBEDDING_FORMS,
+    ),
+    (
+        "responses",
+        "openai.types.responses.response_create_params:ResponseCreateParamsStreaming",
+        RESPONSES_KNOWN,
+        RESPONSES_FORMS,
+    ),
+    (
+        "messages",
+        "anthropic.types.message_create_params:MessageCreateParamsStreaming",
+        KNOWN | REFUSED.keys(),
+        MESSAGE_FORMS,
+    ),
+    (
+        "messages with betas",
+        "anthropic.types.beta.message_create_params:MessageCreateParamsStreaming",
+        KNOWN | REFUSED.keys(),
+        MESSAGE_FORMS,
+    ),
 )
+
+
+def fields_of(params: str) -> dict[str, Any]:
+    """The fields of an SDK's type and what each may be."""
+    module, _, name = params.partition(":")
+    return typing_extensions.get_type_hints(getattr(importlib.import_module(module), name))
 
 
 def _bare(given: Any) -> Any:
@@ -128,7 +155,7 @@ def _unlisted(
 @pytest.mark.parametrize(("name", "params", "top", "forms"), SDKS, ids=[sdk[0] for sdk in SDKS])
 def test_each_field_of_an_sdk_is_listed_or_named_here(name, params, top, forms):
     """At the top and at any depth, of every type that it can send."""
-    hints = typing_extensions.get_type_hints(params)
+    hints = fields_of(params)
     found = {one for one in hints if one not in top}
     for one, inner in hints.items():
         found.update(unlisted(inner, forms.get(one), one))
@@ -138,4 +165,4 @@ def test_each_field_of_an_sdk_is_listed_or_named_here(name, params, top, forms):
 @pytest.mark.parametrize("base", BASES)
 def test_chat_is_served_by_every_list(base):
     """What OpenAI's SDK sends to chat is listed for every kind of server."""
-    assert typing_extensions.get_type_hints(SDKS[0][1]).keys() <= Forwarded(base=base).fields(chat=True)
+    assert fields_of(SDKS[0][1]).keys() <= Forwarded(base=base).fields(chat=True)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.asked import Ask, Bound
@@ -117,7 +117,6 @@ ids = st.lists(st.lists(st.integers(0, 200_000), min_size=1, max_size=300), min_
 
 
 @given(value=texts | ids, context=st.integers(1, 400), share=st.floats(0, 1))
-@settings(max_examples=300)
 def test_a_hold_covers_every_charge(value: list[Any], context: int, share: float) -> None:
     """The bound is the sum over the inputs: each at most a context, none below its tokens; no charge exceeds the hold."""
     of = model(context=context)

@@ -166,7 +166,7 @@ def test_a_long_turn_costs_what_its_items_do(words: int, late: bool) -> None:
         outputs = [output(f"call_{index}") for index in reversed(range(size))]
         return [*calls, *among, *([USER] if late else []), *outputs]
 
-    assert _cpu_s(turn(12_000)) < 7 * _cpu_s(turn(3_000))
+    assert _cpu_s(turn(6_000)) < 7 * _cpu_s(turn(1_500))
 
 
 def test_calls_that_share_an_id_have_a_result_each() -> None:

@@ -1,5 +1,7 @@
 """What a worker learns of its estimates from providers' own counts, and what a caller can make of that."""
 
+import functools
+
 import pytest
 
 from schemas.estimates.sample import of_text
@@ -15,26 +17,24 @@ HISTORY = 20  # calls
 CHARS = 1_500
 
 
+@functools.cache
 def prompt(kind: str, seed: int) -> tuple[Weighed, int]:
     """A prompt of a kind, and its true tokens: those of later calls are longer."""
     made = text(kind, seed, CHARS if seed < HISTORY else 3 * CHARS)
     return weighed(of_text(made)), tokens(made)
 
 
-PROMPTS = {(kind, seed): prompt(kind, seed) for kind in KINDS for seed in range(HISTORY + 5)}
-
-
 def trained(kind: str, calls: int = HISTORY, scope: str = "a") -> Factors:
     """What so many calls of a key leave behind."""
     made = Factors()
     for seed in range(calls):
-        made.learn(scope, GPT, *PROMPTS[kind, seed % HISTORY])
+        made.learn(scope, GPT, *prompt(kind, seed % HISTORY))
     return made
 
 
 def leaves(made: Factors, kind: str, scope: str = "a") -> list[float]:
     """Estimate by truth, of further calls of a kind."""
-    found = [PROMPTS[kind, seed] for seed in range(HISTORY, HISTORY + 5)]
+    found = [prompt(kind, seed) for seed in range(HISTORY, HISTORY + 5)]
     return [made.tokens(scope, GPT, weight) / truth for weight, truth in found]
 
 
@@ -56,22 +56,22 @@ def test_who_trains_with_one_text_gains_nothing_with_another() -> None:
     for kind in KINDS:
         made = trained(kind, 3 * HISTORY)
         for other in KINDS:
-            weight, truth = PROMPTS[other, HISTORY]
+            weight, truth = prompt(other, HISTORY)
             least = min(truth, none.tokens("a", GPT, weight))
             assert made.tokens("a", GPT, weight) >= 0.95 * least, (kind, other)
 
 
 def test_one_key_sets_no_other_keys_factor() -> None:
     """However many calls a key makes, another key starts where the model starts; what most of three keys say counts."""
-    weight, truth = PROMPTS["russian", HISTORY]
+    weight, truth = prompt("russian", HISTORY)
     made = Factors()
     for scope in ("a", "a", "b"):
         for seed in range(HISTORY):
-            made.learn(scope, GPT, PROMPTS["russian", seed][0], 10**6)
+            made.learn(scope, GPT, prompt("russian", seed)[0], 10**6)
     assert made.tokens("c", GPT, weight) == Factors().tokens("c", GPT, weight)
     for scope in ("d", "e", "f"):
         for seed in range(HISTORY):
-            made.learn(scope, GPT, *PROMPTS["russian", seed])
+            made.learn(scope, GPT, *prompt("russian", seed))
     assert made.tokens("c", GPT, weight) == pytest.approx(truth, rel=0.05)
 
 
@@ -92,7 +92,7 @@ def test_one_key_sets_no_other_keys_factor() -> None:
 def test_a_factor_stays_within_its_bounds(upstream: str, start: object) -> None:
     """Nonsense counts move no factor beyond what a tokenizer of the model could do."""
     assert start_of(upstream) == start
-    weight, _ = PROMPTS["english", 0]
+    weight, _ = prompt("english", 0)
     for reported, bound in ((10**9, start_of(upstream).most), (1, start_of(upstream).least)):
         made = Factors()
         for _ in range(200):
@@ -116,9 +116,9 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Factors()
     for number in range(40):
         for kind in KINDS[::4]:
-            made.learn(f"key{number}", f"gpt-{number}", *PROMPTS[kind, 0])
+            made.learn(f"key{number}", f"gpt-{number}", *prompt(kind, 0))
         for key in range(30):
-            made.learn(f"voter{key}", "gpt-last", *PROMPTS["hex", 0])
+            made.learn(f"voter{key}", "gpt-last", *prompt("hex", 0))
         made.wants(f"key{number}", GPT, 0.0)
     assert len(made._keys) == len(made._calls) == 5
     assert len(made._models) == 3

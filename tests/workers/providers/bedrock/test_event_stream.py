@@ -3,7 +3,7 @@ from zlib import crc32
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import bedrock_frames as aws_frames
@@ -43,7 +43,6 @@ def test_golden_frames_of_aws_are_read_and_our_test_encoder_writes_the_same_byte
     assert aws_frames.exception("throttlingException", "slow") == THROTTLING
 
 
-@settings(max_examples=200, deadline=None)
 @given(payloads=st.lists(st.binary(max_size=200), max_size=6), cuts=st.lists(st.integers(1, 90), min_size=1))
 def test_any_cut_of_any_frames_gives_what_botocore_gives(payloads, cuts):
     """Frames split and coalesce arbitrarily; the result is botocore's own."""
@@ -60,7 +59,6 @@ def test_any_cut_of_any_frames_gives_what_botocore_gives(payloads, cuts):
     assert out == expected
 
 
-@settings(max_examples=200, deadline=None)
 @given(position=st.integers(0, len(MESSAGE_STOP) - 1), flip=st.integers(1, 255))
 def test_a_flipped_byte_is_never_taken_for_a_frame(position, flip):
     """Whatever byte is wrong, the frame before it is read and this one is not."""
