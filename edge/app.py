@@ -26,6 +26,7 @@ from edge.http.peers import Trusted
 from edge.http.places import Places
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.own import OwnReads
+from edge.reload import Following
 from edge.routes import ROUTES, gate
 from edge.routes.endpoint import Backing, Load, router
 from edge.watch import Watch
@@ -35,6 +36,7 @@ from runtime.catalogue.shelf import utc_today
 from runtime.ledger import LedgerClient, Patience
 from runtime.log import get_logger
 from runtime.metrics import watch_bus
+from runtime.reload import Live
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
 from schemas.bus.subjects import Role
@@ -46,7 +48,7 @@ FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the
 _logger = get_logger("edge.app")
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, stop: asyncio.Event, *, live: Live | None = None) -> None:
     """Runs an edge until `stop` is set. Raises SettingsError for a port in use or refused credentials."""
     calls, connections = settings.calls, settings.connections
     limits = structs.replace(
@@ -61,6 +63,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     edge = Edge(settings, limits)
     try:
         await edge.open()
+        if live is not None:
+            live.follow(edge.following.prepare)
         await edge.run(stop)
     finally:
         await edge.close()
@@ -98,7 +102,7 @@ class Edge:
         watch_bus(self.bus)
         self.load = Load(limits)
         self.budget = Budget(limits.buffered_bytes)
-        pools = tuple(pool.name for pool in self._settings.pools)
+        pools = [pool.name for pool in self._settings.pools]
         self.roster = Roster(limits.overdue_s, pools)
         ledger = LedgerClient(
             self.bus,
@@ -127,6 +131,14 @@ class Edge:
             usage_cost=self._settings.usage_cost,
         )
         cors = Cors(self._settings.cors_origins)
+        self.following = Following(
+            limits=limits,
+            cors=cors,
+            pools=pools,
+            rules=rules,
+            relay=self.relay,
+            catalogue=self.catalogue,
+        )
         self.places = Places(max(1, min(limits.connections, descriptors.limit() - limits.descriptors_kept)))
         telemetry.CONNECTIONS.set_function(self.places.__len__)
         backing = Backing(

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from datetime import UTC, date, datetime
+from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +13,7 @@ from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
-from ledger.prices.listed import priced
-from ledger.prices.offers import Catalogue
-from ledger.prices.reach import pool_regions
+from ledger.reload import catalogue_of, prepare, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
@@ -28,13 +27,12 @@ from runtime.bus.bus import Bus
 from runtime.catalogue.age import age_days, as_of, is_old
 from runtime.log import get_logger
 from runtime.metrics import watch_bus
+from runtime.reload import Live
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
-from runtime.settings.sold import unrouted
 from runtime.tasks import Vital
 from schemas.bus.subjects import BEATS, Role
 from schemas.catalogue.families import SANDBOX
-from schemas.catalogue.model import Model
 from schemas.catalogue.profiles import PICTURE_TOKENS_MAX
 
 GRACE_S = 3.0  # for what is queued at a stop
@@ -104,6 +102,7 @@ async def serve(
     quiet_s: float = QUIET_S,
     clock: Callable[[], int] | None = None,
     ready: asyncio.Event | None = None,
+    live: Live | None = None,
 ) -> None:
     """Runs a ledger until `stop` is set, then commits what is queued and ends; `ready` is set once it answers.
 
@@ -111,16 +110,14 @@ async def serve(
     """
     if not settings.pepper:
         raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
-    today = datetime.now(UTC).date()
-    models = priced(settings, today)
+    sold, today = catalogue_of(settings), today_utc()
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
-        await again(lambda: write_catalogue(store, models, settings.pools))
+        await again(lambda: write_catalogue(store, sold.sorted, settings.pools))
         _say_guesses(settings)
         _say_age(settings, today)
         telemetry = _the_telemetry()
-        sold = _catalogue(settings, models, today)
         committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
@@ -144,7 +141,7 @@ async def serve(
             committer=committer,
             consumer=consumer,
             beats=beats,
-            providers={pool.name: pool.provider for pool in settings.pools},
+            providers=providers_of(settings),
             auditing=asyncio.Lock(),
         )
         requests = Requests(bus, writer, services, telemetry)
@@ -158,17 +155,14 @@ async def serve(
         unlisten = await requests.listen()
         if ready is not None:
             ready.set()
-        _logger.info("ready", database=store.dialect, models=len(models), catalogue=sold.version)
+        if live is not None:
+            live.follow(partial(prepare, services))
+        _logger.info("ready", database=store.dialect, models=len(sold.models), catalogue=sold.version)
         await vital.until(stop)
         await unlisten()
         consumer.stop()
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
-
-
-def _catalogue(settings: Settings, models: tuple[Model, ...], today: date) -> Catalogue:
-    elsewhere = tuple(unrouted(settings, {model.id for model in models}, today))
-    return Catalogue(models, pool_regions(settings.pools), settings.aliases, elsewhere)
 
 
 async def _unless_stopped(

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from runtime import bounded, log
 from runtime.bus.bus import Bus
+from runtime.reload import STATUS
 
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -85,9 +86,27 @@ class _LogCollector(Collector):
         yield from (lost, left_out)
 
 
+class _ConfigCollector(Collector):
+    """Shows which configuration this process runs on."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "tokn_config_generation", "The configuration in use: 1 from the start", STATUS.generation
+        )
+        yield GaugeMetricFamily(
+            "tokn_config_last_reload_ok",
+            "0 while the newest configuration is refused, and the last good one in use",
+            float(STATUS.ok),
+        )
+        yield GaugeMetricFamily(
+            "tokn_config_last_reload_seconds", "Unix time of the newest reload, or of the start", STATUS.at
+        )
+
+
 _BUSES = _BusCollector()
 REGISTRY.register(_BUSES)
 REGISTRY.register(_LogCollector())
+REGISTRY.register(_ConfigCollector())
 
 
 def watch_bus(bus: Bus) -> None:

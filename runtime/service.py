@@ -7,13 +7,14 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from runtime import descriptors, log
 from runtime.settings.settings import Settings, SettingsError
+from runtime.tasks import noted
 
 if TYPE_CHECKING:
     from runtime.metrics import MetricsServer
@@ -35,6 +36,11 @@ def end_process() -> None:
     os._exit(EXIT_FAILED)
 
 
+def outlive_terminal() -> None:
+    """Has this process, and what it starts, live on when its terminal is closed: SIGHUP ends nothing."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def run_service(
     name: str,
     settings: Settings,
@@ -43,18 +49,20 @@ def run_service(
     announce: Callable[[int], None] | None = None,
     any_port: bool = False,
     log_level: int = logging.INFO,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     """Runs a service until SIGTERM or SIGINT, and answers with its exit code.
 
-    With `announce` the process serves its metrics itself, at `settings.metrics_port`, and tells the port; with
+    `beside` runs along with it until its end. With `announce` the process serves its metrics itself, at `settings.metrics_port`, and tells the port; with
     `any_port` that is a free one where the other is taken. A second signal cancels what the first one has not stopped.
     """
+    outlive_terminal()
     log.configure(name, level=log_level)
     descriptors.raise_limit()
     gc.freeze()  # code stays until the end
     gc.set_threshold(GARBAGE_OBJECTS, *GARBAGE_GENERATIONS)
     try:
-        uvloop.run(_run(settings, serve, announce, any_port))
+        uvloop.run(_run(settings, serve, announce, any_port, beside))
     except SettingsError as error:
         log.say(f"tokn {name}: {error}")
         return EXIT_CONFIGURATION
@@ -71,6 +79,7 @@ async def _run(
     serve: Callable[[asyncio.Event], Awaitable[None]],
     announce: Callable[[int], None] | None,
     any_port: bool,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -94,6 +103,9 @@ async def _run(
                 ) from None
             stack.push_async_callback(metrics.close)
             announce(metrics.port)
+        if beside is not None:
+            noted(along := asyncio.create_task(beside(), name="reloads"))
+            stack.callback(along.cancel)
         await task
 
 

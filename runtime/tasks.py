@@ -14,6 +14,7 @@ class Vital:
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[Any]] = []
+        self._others = asyncio.Event()  # there are others than those that are watched
 
     def start(
         self, name: str, work: Coroutine[Any, Any, Any], *, may_return: bool = False
@@ -21,6 +22,7 @@ class Vital:
         """Runs something until `close`. What `may_return` has an end of its own; nothing may end by an exception."""
         task = asyncio.create_task(work, name=name)
         self._tasks.append(task)
+        self._others.set()
         if may_return:
             task.add_done_callback(self._returned)
         return task
@@ -29,13 +31,23 @@ class Vital:
         if not task.cancelled() and task.exception() is None:
             self._tasks.remove(task)
 
+    async def end(self, task: asyncio.Task[Any]) -> None:
+        """Cancels one that is needed no longer, and waits for its end."""
+        if task in self._tasks:
+            self._tasks.remove(task)
+        task.cancel()
+        await asyncio.wait([task])
+
     async def until(self, stop: asyncio.Event) -> None:
         """Waits until `stop` is set. Raises what ended a task before that, RuntimeError for one that just returned."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stopping.done():
+                self._others.clear()
+                others = asyncio.create_task(self._others.wait())
                 watched = list(self._tasks)
-                await asyncio.wait([stopping, *watched], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([stopping, others, *watched], return_when=asyncio.FIRST_COMPLETED)
+                others.cancel()
                 for task in self._tasks:  # without those that may return, and have
                     if task.done():
                         raise _why(task)

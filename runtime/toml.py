@@ -118,6 +118,11 @@ class Table:
             raise self.problem(key, "must be a list of tables")
         return [Table(self.file, f"[{self._inside(key)}]", one) for one in values]
 
+    def peek(self, key: str) -> str:
+        """A text that stays to be taken; empty if there is none."""
+        value = self._values.get(key)
+        return value if isinstance(value, str) else ""
+
     def take_any(self, key: str) -> Any:
         """Whatever is there; its reader checks it."""
         return self._values.pop(key, None)

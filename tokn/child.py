@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -13,27 +14,27 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tokn.handing import Frame, Handed, Told, packed
+
+ANSWER_S = 60.0  # how long a child may take to do what a frame says
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-_LINE_BYTES_MAX = 4096
+_LINE_BYTES_MAX = 16 * 1024
 
 
 class Program(Struct, frozen=True, kw_only=True):
-    """What a child runs. `standard_input` is all that it can read there; `stop_s` how long it may take to end."""
+    """What a child runs. `settings` are what it is handed on standard input, if anything; `stop_s` how long it may take to end."""
 
     name: str
     arguments: tuple[str, ...]
     environment: dict[str, str]
-    standard_input: bytes = b""
+    settings: Handed | None = None  # with them it has a line to its parent, and answers on standard output
     log: Path | None = None
-    announces: bool = False  # its standard output is one line of JSON with its metrics port
     stop_s: float
 
 
-class Announcement(Struct):
-    """What a service tells its parent on standard output."""
-
-    metrics_port: int
+class ChildError(Exception):
+    """A child has not done what a frame says: why."""
 
 
 def tokn_command(*words: str) -> tuple[str, ...]:
@@ -47,11 +48,19 @@ def tokn_command(*words: str) -> tuple[str, ...]:
 class Child:
     """One process of a program."""
 
-    def __init__(self, program: Program, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        program: Program,
+        process: asyncio.subprocess.Process,
+        line: asyncio.StreamWriter | None = None,
+    ) -> None:
         self.program = program
         self.started = time.monotonic()
         self.metrics_port = 0
         self._process = process
+        self._line = line
+        self._asked: dict[tuple[int, str], asyncio.Future[str]] = {}
+        self._tells = process.stdout is not None  # until its output ends
 
     @classmethod
     async def start(cls, program: Program, lock_fd: int) -> "Child":
@@ -61,16 +70,23 @@ class Child:
         thread that started a child ends. Raises OSError.
         """
         parent = os.getpid()
-        handed = _memory_file(program.standard_input)
-        try:
-            with contextlib.ExitStack() as stack:
-                error: int | None = None
-                if program.log is not None:
-                    error = stack.enter_context(program.log.open("ab")).fileno()
+        with contextlib.ExitStack() as stack:
+            error: int | None = None
+            if program.log is not None:
+                error = stack.enter_context(program.log.open("ab")).fileno()
+            line: asyncio.StreamWriter | None = None
+            handed = asyncio.subprocess.DEVNULL
+            if program.settings is not None:
+                # Settings with credentials never touch a disk or a command line.
+                ours, theirs = socket.socketpair()
+                handed = stack.enter_context(theirs).fileno()
+                _, line = await asyncio.open_unix_connection(sock=ours)
+                line.write(packed(program.settings))
+            try:
                 process = await asyncio.create_subprocess_exec(
                     *program.arguments,
                     stdin=handed,
-                    stdout=asyncio.subprocess.PIPE if program.announces else error,
+                    stdout=error if line is None else asyncio.subprocess.PIPE,
                     stderr=error,
                     env=program.environment,
                     pass_fds=(lock_fd,),
@@ -78,9 +94,15 @@ class Child:
                     preexec_fn=lambda: _die_with(parent),
                     limit=_LINE_BYTES_MAX,
                 )
-        finally:
-            os.close(handed)
-        return cls(program, process)
+            except BaseException:
+                if line is not None:
+                    line.close()
+                raise
+        return cls(program, process, line)
+
+    @property
+    def _ended(self) -> str:
+        return f"the {self.program.name} has ended, and is started again: try again"
 
     @property
     def pid(self) -> int:
@@ -92,15 +114,52 @@ class Child:
         return await self._process.wait()
 
     async def listen(self, told: Callable[[], None]) -> None:
-        """Reads what it announces, to the end of its output."""
+        """Reads what it tells, to the end of its output. `told` is called for its metrics port."""
         if self._process.stdout is None:
             return
-        with contextlib.suppress(ValueError, msgspec.MsgspecError):
-            line = await self._process.stdout.readline()
-            self.metrics_port = msgspec.json.decode(line, type=Announcement).metrics_port
+        try:
+            async for line in self._process.stdout:
+                with contextlib.suppress(msgspec.MsgspecError):
+                    self._heard(msgspec.json.decode(line, type=Told), told)
+        except ValueError:  # a line without an end
+            while await self._process.stdout.read(_LINE_BYTES_MAX):
+                pass
+        finally:
+            self._tells = False
+            for answer in self._asked.values():
+                if not answer.done():
+                    answer.set_result(self._ended)
+            if self._line is not None:
+                self._line.close()
+
+    def _heard(self, line: Told, told: Callable[[], None]) -> None:
+        if line.metrics_port:
+            self.metrics_port = line.metrics_port
             told()
-        while await self._process.stdout.read(_LINE_BYTES_MAX):
-            pass
+        answer = self._asked.get((line.generation, line.to))
+        if answer is not None and not answer.done():
+            answer.set_result(line.error)
+
+    async def ask(self, frame: Frame) -> None:
+        """Has it do what a frame says, and waits until it has. Raises ChildError."""
+        if self._line is None or not self._tells:
+            raise ChildError(self._ended)
+        name = (frame.generation, str(frame.__struct_config__.tag))
+        answer = self._asked[name] = asyncio.get_running_loop().create_future()
+        try:
+            self._line.write(packed(frame))
+            async with asyncio.timeout(ANSWER_S):
+                if error := await answer:
+                    raise ChildError(error)
+        except TimeoutError:
+            raise ChildError(f"the {self.program.name} has not answered for {ANSWER_S:g} s") from None
+        finally:
+            del self._asked[name]
+
+    def send(self, frame: Frame) -> None:
+        """Tells it something that it does not answer."""
+        if self._line is not None and self._tells:
+            self._line.write(packed(frame))
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL if that is not enough in its time."""
@@ -145,18 +204,3 @@ def _die_with(parent: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the line above took hold
         os._exit(1)
-
-
-def _memory_file(data: bytes) -> int:
-    """A file in memory with `data`, at its start: settings with credentials never touch a disk or a command line."""
-    fd = os.memfd_create("tokn-settings") if hasattr(os, "memfd_create") else _unnamed_file()
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
-def _unnamed_file() -> int:
-    import tempfile  # noqa: PLC0415  only where there are no memory files
-
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

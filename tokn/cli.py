@@ -3,6 +3,7 @@
 import sys
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from runtime import log
@@ -142,6 +143,31 @@ def ledger(
     from tokn.services import run_standalone  # noqa: PLC0415  other commands do not load it
 
     raise typer.Exit(run_standalone("ledger", config, data=data))
+
+
+@app.command()
+def reload(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what differs, and whether it could be taken.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have the running tokn up read its configuration again. What is wrong in it changes nothing, and is exit code 3."""
+    from tokn import asking  # noqa: PLC0415  other commands do not load it
+
+    answer = asking.ask(folder_of(data), asking.Question(check))
+    if answer.error:
+        raise SettingsError(answer.error)
+    if as_json:
+        show.json_lines([{"checked": check, **msgspec.to_builtins(answer)}])
+        return
+    told = [change.line for change in answer.changes] or ["Nothing differs."]
+    if any(change.restart for change in answer.changes):
+        told.append("Restart tokn up for what needs a restart; all else is live.")
+    if answer.changes:
+        told.append("It can be taken." if check else f"Reloaded: this is generation {answer.generation}.")
+    sys.stdout.write("\n".join(told) + "\n")
 
 
 # Asking the ledger.

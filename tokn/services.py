@@ -3,19 +3,21 @@
 import asyncio
 import ctypes
 import gc
-import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import msgspec
 from msgspec import structs
 
 from runtime import log
-from runtime.service import EXIT_CONFIGURATION, run_service
-from runtime.settings.settings import Settings, SettingsError, decode, load, redacted
+from runtime.reload import STATUS, Live, Reloads, follow
+from runtime.service import EXIT_CONFIGURATION, outlive_terminal, run_service
+from runtime.settings.settings import Settings, SettingsError, load, redacted
 from schemas.bus.subjects import Role
+from tokn import handing
 
 ROLES = {
     "edge": (Role.EDGE,),
@@ -23,6 +25,7 @@ ROLES = {
     "ledger": (Role.LEDGER,),
 }
 HANDED = "--handed-settings"  # settings come as JSON on standard input: how `tokn up` starts its children
+_STANDARD_INPUT = 0
 _PR_SET_NAME = 15
 
 
@@ -34,12 +37,22 @@ def for_service(settings: Settings, service: str) -> Settings:
 def run_handed(service: str, words: list[str]) -> int:
     """Runs a service whose parent hands it its settings; it announces its metrics port."""
     try:
-        settings = decode(sys.stdin.buffer.read())
-    except msgspec.MsgspecError as error:
+        STATUS.generation, settings = handing.first(_STANDARD_INPUT)
+    except handing.HandingError as error:
         log.say(f"tokn {service}: the settings on standard input cannot be read: {error}")
         return EXIT_CONFIGURATION
+    live = Live()
     # The terminal of `tokn up` is for its key and curl line, and for what is wrong.
-    return _run(service, settings, tuple(words), _announce, logging.WARNING, any_port=True)
+    return _run(
+        service,
+        settings,
+        tuple(words),
+        live,
+        partial(handing.obey, live, _STANDARD_INPUT),
+        announce=lambda port: handing.tell(handing.Told(metrics_port=port)),
+        log_level=logging.WARNING,
+        any_port=True,
+    )
 
 
 def run_standalone(
@@ -51,12 +64,28 @@ def run_standalone(
     host: str | None = None,
     port: int | None = None,
 ) -> int:
-    """Runs a service from a file and the environment. Raises SettingsError."""
+    """Runs a service from a file and the environment, which a SIGHUP has it read again. Raises SettingsError."""
+
+    def read() -> Settings:
+        found = _needed(service, config, data)
+        host_set, port_set = (found.host if host is None else host), (found.port if port is None else port)
+        return for_service(structs.replace(found, host=host_set, port=port_set), service)
+
+    settings = read()
+    if unknown := [name for name in pools if name not in {pool.name for pool in settings.pools}]:
+        raise SettingsError(f"{settings.source}: [pools.{unknown[0]}]: there is no such pool")
+    live = Live()
+    reloads = Reloads(settings, read, live)
+    return _run(
+        service, settings, pools, live, partial(follow, reloads, service), announce=lambda _port: None
+    )
+
+
+def _needed(service: str, config: Path | None, data: Path | None) -> Settings:
+    """The settings of a service that runs alone, with all that it needs. Raises SettingsError."""
     settings = load(config, credentials=service == "worker", books=service == "ledger", data=data)
     if not settings.nats.url:
         raise SettingsError(f"{settings.source}: [nats] url: is needed to run a service by itself")
-    if unknown := [name for name in pools if name not in {pool.name for pool in settings.pools}]:
-        raise SettingsError(f"{settings.source}: [pools.{unknown[0]}]: there is no such pool")
     if service == "ledger" and not settings.database_url:
         raise SettingsError(
             f"{settings.source}: [ledger] database_url: is needed, or a data folder (TOKN_DATA)"
@@ -65,53 +94,54 @@ def run_standalone(
         raise SettingsError(
             f"{settings.source}: [ledger] pepper: is needed (or TOKN_PEPPER): a long random text"
         )
-    settings = structs.replace(
-        settings,
-        host=host if host is not None else settings.host,
-        port=port if port is not None else settings.port,
-    )
-    return _run(service, for_service(settings, service), pools, lambda _port: None, logging.INFO)
-
-
-def _announce(port: int) -> None:
-    log.tell(json.dumps({"metrics_port": port}) + "\n")
+    return settings
 
 
 def _run(
     service: str,
     settings: Settings,
     pools: tuple[str, ...],
-    announce: Callable[[int], None],
-    log_level: int,
+    live: Live,
+    beside: Callable[[], Coroutine[Any, Any, None]],
     *,
+    announce: Callable[[int], None],
+    log_level: int = logging.INFO,
     any_port: bool = False,
 ) -> int:
+    outlive_terminal()  # what is loaded below takes a while
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, f"tokn {service}".encode())
     gc.disable()  # nothing that is being loaded is garbage, and looking for some is a tenth of a start
     try:
-        serve = _serve(service, settings, pools)
+        serve = _serve(service, settings, pools, live)
     except SettingsError as error:
         log.say(f"tokn {service}: {error}")
         return EXIT_CONFIGURATION
     finally:
         gc.enable()
-    own_metrics = None if service == "edge" else announce  # an edge serves them beside its routes
-    return run_service(service, settings, serve, announce=own_metrics, any_port=any_port, log_level=log_level)
+    return run_service(
+        service,
+        settings,
+        serve,
+        announce=None if service == "edge" else announce,  # an edge serves its metrics beside its routes
+        any_port=any_port,
+        log_level=log_level,
+        beside=beside,
+    )
 
 
 def _serve(
-    service: str, settings: Settings, pools: tuple[str, ...]
+    service: str, settings: Settings, pools: tuple[str, ...], live: Live
 ) -> Callable[[asyncio.Event], Awaitable[None]]:
     # Each process imports only its own service.
     if service == "edge":
         import edge.app  # noqa: PLC0415  each process imports only its own service
 
-        return lambda stop: edge.app.serve(settings, stop)
+        return lambda stop: edge.app.serve(settings, stop, live=live)
     if service == "worker":
         import workers.app  # noqa: PLC0415  as above
 
-        return lambda stop: workers.app.serve(settings, pools, stop)
+        return lambda stop: workers.app.serve(settings, pools, stop, live=live)
     import ledger.app  # noqa: PLC0415  as above
 
-    return lambda stop: ledger.app.serve(settings, stop)
+    return lambda stop: ledger.app.serve(settings, stop, live=live)

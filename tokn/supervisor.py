@@ -25,15 +25,22 @@ class Supervisor:
         self.ended = asyncio.Event()  # a child's configuration is wrong, or one is kept no longer
         self._lock_fd = lock_fd
         self._on_change = on_change
+        self._programs: dict[str, Program] = {}  # what each is started with next
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
 
     async def start(self, program: Program) -> None:
         """Starts a program and keeps it running. Raises OSError if it cannot be started at all."""
+        self._stopping.discard(program.name)
+        self._programs[program.name] = program
         child = await self._spawn(program)
-        keeper = asyncio.create_task(self._keep(program, child), name=program.name)
+        keeper = asyncio.create_task(self._keep(child), name=program.name)
         keeper.add_done_callback(self._kept)
         self._keepers[program.name] = keeper
+
+    def replace(self, program: Program) -> None:
+        """Has the program of this name be started like this from now on; what runs goes on as it is."""
+        self._programs[program.name] = program
 
     def _kept(self, keeper: asyncio.Task[None]) -> None:
         """A keeper has ended. Without it its child would never be started again: then all end, with a code."""
@@ -48,7 +55,8 @@ class Supervisor:
         self._on_change()
         return child
 
-    async def _keep(self, program: Program, child: Child) -> None:
+    async def _keep(self, child: Child) -> None:
+        name = child.program.name
         pause_s = PAUSE_MIN_S
         while True:
             listening = asyncio.create_task(child.listen(self._on_change))
@@ -56,7 +64,7 @@ class Supervisor:
                 code = await child.wait()
             finally:
                 listening.cancel()
-            if program.name in self._stopping:
+            if name in self._stopping:
                 return
             if code == EXIT_CONFIGURATION:
                 self.exit_code = EXIT_CONFIGURATION
@@ -64,19 +72,17 @@ class Supervisor:
                 return
             lived_s = time.monotonic() - child.started
             pause_s = PAUSE_MIN_S if lived_s >= STEADY_S else pause_s
-            _logger.warning(
-                "a child ended; starting it again", child=program.name, code=code, pause_s=pause_s
-            )
+            _logger.warning("a child ended; starting it again", child=name, code=code, pause_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_MAX_S, pause_s * 2)
-            child = await self._respawn(program)
+            child = await self._respawn(name)
 
-    async def _respawn(self, program: Program) -> Child:
+    async def _respawn(self, name: str) -> Child:
         while True:
             try:
-                return await self._spawn(program)
+                return await self._spawn(self._programs[name])
             except (OSError, subprocess.SubprocessError) as error:
-                _logger.exception("a child cannot be started", child=program.name, exc_info=error)
+                _logger.exception("a child cannot be started", child=name, exc_info=error)
                 await asyncio.sleep(PAUSE_MAX_S)
 
     async def stop(self, name: str) -> None:

@@ -11,13 +11,19 @@ from msgspec import Struct, structs
 
 from runtime import log
 from runtime.catalogue.presets import presets, price_source
-from runtime.service import EXIT_FAILED
-from runtime.settings.settings import PoolSettings, Settings, encode, load
+from runtime.reload import Reloads, follow
+from runtime.service import EXIT_FAILED, outlive_terminal
+from runtime.settings.changes import kept
+from runtime.settings.settings import PoolSettings, Settings, load
+from runtime.tasks import noted
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Lifecycle
 from tokn import nats
+from tokn.asking import Asked
+from tokn.changeover import Changeover
 from tokn.child import Program, output, tokn_command
 from tokn.folder import ChildRun, Folder, Run
+from tokn.handing import handed
 from tokn.nats import EmbeddedNats
 from tokn.ports import checked_port, exchange
 from tokn.services import HANDED, for_service
@@ -27,6 +33,7 @@ from tokn.supervisor import Supervisor
 # How long each kind may take to end, once the calls in flight have had their time.
 STOP_S = {"edge": 10.0, "worker": 35.0, "ledger": 20.0, nats.NAME: nats.STOP_S}
 SLOW_STOP_S = 2.0  # a stop that takes longer says what it waits for
+SWITCH_ORDER = ("ledger", "worker", "edge")  # starts and reloads: whoever sells comes before whoever asks
 STOP_ORDER = ("edge", "worker", "ledger", nats.NAME)
 SERVING = ("edge", "worker")  # those that have calls
 METRICS_PORT = 9464  # the ledger's, unless `[metrics] port` has another
@@ -56,12 +63,25 @@ class Up:
         self._ready_once = False
         self._said_metrics: dict[str, int] = {}
         self._again: asyncio.TimerHandle | None = None  # of the run file, after one that could not be written
-        kept = folder.secrets()
+        made = folder.secrets()
         if self._nats is not None:
-            own = structs.replace(settings.nats, url=self._nats.url, passwords=kept.passwords)
+            own = structs.replace(settings.nats, url=self._nats.url, passwords=made.passwords)
             self.settings = structs.replace(self.settings, nats=own)
         if not settings.pepper:
-            self.settings = structs.replace(self.settings, pepper=kept.pepper)
+            self.settings = structs.replace(self.settings, pepper=made.pepper)
+        self.changeover = Changeover(self.supervisor, self._programs, self._took)
+
+    def _programs(self, settings: Settings, generation: int) -> dict[str, Program]:
+        """The services that these settings need, as they are started with them."""
+        whole = kept(settings, self.settings)
+        return {
+            name: self._service(name, whole, generation)
+            for name in SWITCH_ORDER
+            if name != "worker" or whole.pools
+        }
+
+    def _took(self, settings: Settings) -> None:
+        self.settings = kept(settings, self.settings)
 
     def _changed(self) -> None:
         self._say_metrics()
@@ -86,16 +106,14 @@ class Up:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104  compared with, never listened on
         return f"http://{host}:{self.settings.port}"
 
-    def _service(self, service: str, *words: str) -> Program:
-        chains = tuple(begin for pool in self.settings.pools for begin in presets()[pool.provider].chain)
+    def _service(self, service: str, settings: Settings, generation: int = 1) -> Program:
+        chains = tuple(begin for pool in settings.pools for begin in presets()[pool.provider].chain)
+        own = structs.replace(for_service(settings, service), metrics_port=self._metrics_port(service))
         return Program(
             name=service,
-            arguments=tokn_command(service, HANDED, *words),
+            arguments=tokn_command(service, HANDED),
             environment=worker_environment(chains) if service == "worker" else plain_environment(),
-            standard_input=encode(
-                structs.replace(for_service(self.settings, service), metrics_port=self._metrics_port(service))
-            ),
-            announces=service != "edge",
+            settings=handed(generation, own),
             stop_s=STOP_S[service] + (self._serving_s if service in SERVING else 0.0),
         )
 
@@ -124,11 +142,7 @@ class Up:
         if self._nats is not None:
             await self.supervisor.start(self._nats.program(self.settings.nats.passwords))
             await self._nats.answers()
-        await self.supervisor.start(self._service("ledger"))
-        names = tuple(pool.name for pool in self.settings.pools)
-        if names:
-            await self.supervisor.start(self._service("worker", *names))
-        await self.supervisor.start(self._service("edge"))
+        await self.changeover.start(self.settings)
 
     async def until_ready(self) -> None:
         """Waits until calls can be served."""
@@ -229,24 +243,26 @@ def pool_lines(pools: tuple[PoolSettings, ...]) -> list[str]:
 
 def up(config: Path | None, data: Path, host: str | None, port: int | None) -> int:
     """Runs everything until SIGINT or SIGTERM, and answers with the exit code. Raises SettingsError."""
+    outlive_terminal()
     log.configure("up")
-    settings = load(config, credentials=True, data=data)
-    settings = structs.replace(
-        settings,
-        host=host if host is not None else settings.host,
-        port=port if port is not None else settings.port,
-    )
-    settings = structs.replace(settings, port=checked_port(settings.host, settings.port))
+
+    def read() -> Settings:
+        found = load(config, credentials=True, data=data)
+        host_set, port_set = (found.host if host is None else host), (found.port if port is None else port)
+        return structs.replace(found, host=host_set, port=port_set)
+
+    settings = read()
+    port_taken = checked_port(settings.host, settings.port)
     folder = Folder(data)
     folder.open()
     try:
-        return asyncio.run(_run(settings, folder))
+        deployment = Up(structs.replace(settings, port=port_taken), folder)
+        return asyncio.run(_run(deployment, Reloads(settings, read, deployment.changeover)))
     finally:
         folder.close()
 
 
-async def _run(settings: Settings, folder: Folder) -> int:
-    deployment = Up(settings, folder)
+async def _run(deployment: Up, reloads: Reloads) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -258,14 +274,11 @@ async def _run(settings: Settings, folder: Folder) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
 
-    async def life() -> None:
-        await deployment.start()
-        key, _ = await asyncio.gather(deployment.first_key(), deployment.until_ready())
-        deployment.announce(key)
-
-    starting, watching = asyncio.create_task(life()), asyncio.create_task(deployment.watch())
+    starting, watching = asyncio.create_task(_start(deployment)), asyncio.create_task(deployment.watch())
+    reloading = asyncio.create_task(_reload(deployment, reloads), name="reloads")
+    noted(reloading)  # what runs is worth more than its reloads
     ended = deployment.supervisor.ended
-    ending = [asyncio.create_task(stop.wait()), asyncio.create_task(ended.wait()), watching]
+    ending = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(ended.wait()), watching]
     try:
         await asyncio.wait([starting, *ending], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
@@ -278,8 +291,20 @@ async def _run(settings: Settings, folder: Folder) -> int:
         return EXIT_FAILED
     finally:
         starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        for task in ending:
-            task.cancel()
+        reloading.cancel()
+        await asyncio.gather(starting, reloading, return_exceptions=True)
+        for one in ending:
+            one.cancel()
         await deployment.stop()
     return deployment.supervisor.exit_code
+
+
+async def _start(deployment: Up) -> None:
+    await deployment.start()
+    key, _ = await asyncio.gather(deployment.first_key(), deployment.until_ready())
+    deployment.announce(key)
+
+
+async def _reload(deployment: Up, reloads: Reloads) -> None:
+    async with Asked(deployment.folder, reloads):
+        await follow(reloads, "up")

@@ -9,6 +9,7 @@ from runtime.bus.bus import Bus
 from runtime.ledger import LedgerClient
 from runtime.log import get_logger
 from runtime.metrics import REGISTRY, watch_bus
+from runtime.reload import Live
 from runtime.service import end_process
 from runtime.settings.settings import AccountSettings, PoolSettings, Settings, SettingsError
 from runtime.settings.sold import sold_by
@@ -22,8 +23,8 @@ from workers.calls.drains import Drains
 from workers.calls.items import Keeper
 from workers.calls.serving import Counts, Serving
 from workers.calls.usage_events import UsagePublisher
-from workers.discovery import PACE, Discovery, stock
 from workers.pool import Pool, room
+from workers.pools import Pools
 from workers.providers import UnknownProviderError, family
 from workers.providers.base import Family, Prepared
 from workers.providers.sandbox.family import Sandbox
@@ -34,11 +35,14 @@ ACKS_S = 10.0  # for the last usage events, after the calls in flight
 PREPARE_S = 10.0  # for a family's credentials
 
 
-async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event) -> None:
-    """Serves some pools until `stop` is set; then finishes what it has. Raises SettingsError."""
-    # A pool that is named twice is one: two publishers of one name would hide each other's events from the stream.
-    chosen = [_settings(settings, name) for name in dict.fromkeys(pools)]
-    alone = chosen[0].name if len(chosen) == 1 else ""
+async def serve(
+    settings: Settings, pools: tuple[str, ...], stop: asyncio.Event, *, live: Live | None = None
+) -> None:
+    """Serves some pools (all, if none is named) until `stop` is set; then finishes what it has. Raises SettingsError."""
+    names = dict.fromkeys(_settings(settings, name).name for name in pools) or [
+        pool.name for pool in settings.pools
+    ]
+    alone = next(iter(names)) if len(names) == 1 else ""
     async with contextlib.AsyncExitStack() as stack:
         bus = await Bus.connect(settings.nats, Role.WORKER, name="worker", on_closed=end_process, pool=alone)
         stack.push_async_callback(bus.close)
@@ -52,35 +56,32 @@ async def serve(settings: Settings, pools: tuple[str, ...], stop: asyncio.Event)
         calls = Calls(bus)
         ledger = LedgerClient(bus, upkeep.LEDGER_PATIENCE)
         drained: Counter[str] = Counter()
-        served = [
-            Pool(
-                await _serving(
-                    pool, settings, http, UsagePublisher(usage, pool.name, worker_id), bus, drained=drained
-                ),
-                calls,
-            )
-            for pool in chosen
-        ]
-        _show(stack, bus, usage, served)
-        await bus.subscribe(subjects.control(worker_id), calls.on_control)
+        # One for each name, for good: two publishers of one name would hide each other's events from the stream.
+        publishers: dict[str, UsagePublisher] = {}
+
+        async def made(pool: PoolSettings, settings: Settings) -> Serving:
+            events = publishers.setdefault(pool.name, UsagePublisher(usage, pool.name, worker_id))
+            return await _serving(pool, settings, http, events, bus, drained=drained)
+
         vital = Vital()
         stack.push_async_callback(vital.close)
-        vital.start("ticks", upkeep.tick(calls, served))
-        vital.start("leases", upkeep.renew_leases(ledger, calls, served))
-        for pool in served:
-            # Of a pool without limited credit nothing is asked, and some families have no lists.
-            vital.start("inventory", upkeep.follow_inventory(ledger, pool), may_return=True)
-            if (known := stock(pool.serving)) is not None:
-                vital.start("lists", Discovery(pool.serving, known, PACE).run(), may_return=True)
-        for pool in served:
-            await pool.start()
-        get_logger("workers.app").info("serving", worker_id=worker_id, pools=list(pools))
+        own = f"{Role.WORKER}.{alone}" in settings.nats.passwords
+        served = Pools(calls, ledger, vital, made, words=pools, alone=alone if own else "")
+        _show(stack, bus, usage, served.current)
+        await bus.subscribe(subjects.control(worker_id), calls.on_control)
+        vital.start("ticks", upkeep.tick(calls, served.every))
+        vital.start("leases", upkeep.renew_leases(ledger, calls, served.every))
+        await served.start(settings)
+        if live is not None:
+            live.follow(served.prepare)
+        get_logger("workers.app").info("serving", worker_id=worker_id, pools=list(names))
         await vital.until(stop)
         await _finish(calls, served, settings.calls.grace_s)
 
 
-async def _finish(calls: Calls, pools: list[Pool], grace_s: float) -> None:
-    await asyncio.gather(*(pool.leave() for pool in pools))
+async def _finish(calls: Calls, served: Pools, grace_s: float) -> None:
+    pools = list(served.every)
+    await asyncio.gather(*(pool.leave() for pool in served.current))
     if not await calls.finished(grace_s):
         calls.stop_all()
         await calls.finished(ACKS_S)

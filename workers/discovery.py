@@ -85,6 +85,8 @@ class Discovery:
     async def _follow(self, family: Listing, account: Account) -> None:
         pace, failures = self._pace, 0
         while True:
+            while account.heir is not None:  # with other credentials than those that this task began with
+                account = account.heir
             async with self._turns:
                 began = time.monotonic()
                 failures = 0 if await self.ask(family, account) else failures + 1

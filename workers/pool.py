@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import structs
 
 from runtime.bus.bus import BusError, Message, Subscription
 from runtime.log import get_logger
+from runtime.settings.settings import AccountSettings
 from runtime.tasks import noted
 from schemas.bus import subjects
 from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Beat, Bounce, Job, decode_job, encode
+from schemas.catalogue.model import Model
 from schemas.errors import WireError, model_not_found
 from workers.answers import speaks
 from workers.calls.accounts import Account, Accounts
@@ -46,6 +49,7 @@ class Pool:
         self._inflight = 0
         self._parts_bytes = 0
         self._stopping = False
+        self._left = False
         self._full = False
         self._subscription: Subscription | None = None
         self._gate: asyncio.Task[None] | None = None
@@ -59,6 +63,18 @@ class Pool:
         self._said_at = 0.0
         self._beat_now = False
         self._states = States(serving.pool)
+
+    def follow(self, models: Mapping[str, Model], accounts: Iterable[AccountSettings]) -> None:
+        """Sells these models with these accounts from now on. Calls in flight go on as they began."""
+        serving = self.serving
+        serving.models = models
+        serving.accounts.adopt(accounts)
+        self._capacity = room(serving.accounts)
+        serving.drains.resize(self._capacity)
+        self._full = self._inflight >= self._capacity
+        self._follow_lists()
+        self._changed()
+        self.beat(time.monotonic())
 
     @property
     def inflight(self) -> int:
@@ -168,12 +184,14 @@ class Pool:
     def tick(self, now: float) -> None:
         """Beats, and the gate; to be called several times a second."""
         serving = self.serving
+        serving.accounts.tick(now)
+        serving.usage_events.tick(now)
+        if self._left:
+            return
         if serving.pool in self._calls.recite:
             self._calls.recite.discard(serving.pool)
             self._said, self._beat_now = "", True
-        serving.accounts.tick(now)
         self._states.look(serving.accounts.all, now)
-        serving.usage_events.tick(now)
         self._full = self._inflight >= self._capacity
         if (self._subscription is not None) != self._accepting:
             self._changed()
@@ -259,6 +277,11 @@ class Pool:
             unlisted=self._unlisted,
             unpriced=accounts.said.unpriced,
         )
+
+    async def go(self) -> None:
+        """Leaves for good, and says nothing more: another may serve the pool in its place."""
+        await self.leave()
+        self._left = True
 
     async def leave(self) -> None:
         """Takes no further jobs: those already on their way are bounced."""

@@ -96,6 +96,15 @@ class Catalogue:
         if now - self._loaded > self._limits.catalogue_s:
             self._load()
 
+    def renew(self) -> asyncio.Task[None]:
+        """Reads it again, after a reading that is under way: that may have missed what is new."""
+        return self._loop.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+        await asyncio.wait([self._load()])
+
     def _load(self) -> asyncio.Task[None]:
         if self._loading is None or self._loading.done():
             self._loading = self._loop.create_task(self._read())

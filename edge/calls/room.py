@@ -36,7 +36,7 @@ class Room:
         self.stalled = (
             False  # a worker had no room, whatever the figures say: nobody overtakes those who wait
         )
-        self._rules = rules
+        self.rules = rules
         self._lanes: dict[str, Lane] = {}
         self._idle: OrderedDict[str, float] = OrderedDict()  # scope: since when it has no calls
         self._weight_here = 0
@@ -102,7 +102,7 @@ class Room:
         held = lane.running + (self._elsewhere.get(lane.scope, 0) if self._elsewhere else 0)
         if not held:
             return True
-        rules = self._rules
+        rules = self.rules
         if free - 1 < int(capacity * rules.kept):
             return False
         if taken <= capacity * rules.crowded:

@@ -28,6 +28,10 @@ class Cors:
     """Which origins may read answers: all with `*`, none with an empty list. An origin is `https://host[:port]`."""
 
     def __init__(self, origins: Sequence[str]) -> None:
+        self.allow(origins)
+
+    def allow(self, origins: Sequence[str]) -> None:
+        """These may from now on."""
         self._every = EVERY_ORIGIN in origins
         self._origins = frozenset(origin.encode() for origin in origins)
 

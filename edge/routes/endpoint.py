@@ -60,7 +60,7 @@ class Backing(Struct, frozen=True, kw_only=True):
     relay: Relay
     admission: Admission
     budget: Budget
-    pools: tuple[str, ...]
+    pools: Sequence[str]  # as the settings have them now
     cors: Cors
     own: OwnReads
 

@@ -1,8 +1,9 @@
-"""Owns what a ledger writes at its start: the catalogue, its price rows, and upstream accounts' opening credit."""
+"""Owns what a ledger writes at its start, and when its settings change: the catalogue, its price rows, and upstream accounts' opening credit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
+from msgspec import Struct
 
 from ledger.commits.load_save import save
 from ledger.prices.offers import Catalogue, encode_price, price_ref
@@ -19,28 +20,66 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 async def write_catalogue(store: Store, models: tuple[Model, ...], pools: tuple[PoolSettings, ...]) -> None:
     """Writes the tables `models`, `prices` and `upstream_accounts`, and applies opening credits, once each."""
     async with store.write() as tx:
-        for model in sorted(models, key=lambda one: one.id):
-            await tx.execute(
-                "INSERT INTO models (id, pool, provider, upstream, context, max_output, rate, body) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET pool = excluded.pool, "
-                "provider = excluded.provider, upstream = excluded.upstream, context = excluded.context, "
-                "max_output = excluded.max_output, rate = excluded.rate, body = excluded.body",
-                model.id,
-                model.pool,
-                model.provider,
-                model.upstream,
-                model.context,
-                model.max_output,
-                str(model.rate),
-                _encode(model).decode(),
-            )
+        await _write_models(tx, models)
         await write_prices(tx, {price_ref(price): price for model in models for price in model.prices})
         known = {row[0] for row in await tx.fetch("SELECT id FROM models")}
-        for gone in sorted(known - {model.id for model in models}):
-            await tx.execute("DELETE FROM models WHERE id = $1", gone)
-        for pool in sorted(pools, key=lambda one: one.name):
-            for account in sorted(pool.accounts, key=lambda one: one.id):
-                await _open_upstream(tx, pool.name, account)
+        await _forget_models(tx, known - {model.id for model in models})
+        await _open_upstreams(tx, pools)
+
+
+class Changes(Struct, frozen=True):
+    """What a catalogue has that another has not: thousands of models stay as they are when a file changes."""
+
+    models: tuple[Model, ...]
+    gone: frozenset[str]
+    prices: Mapping[str, Price]
+
+
+def changes(old: Catalogue, new: Catalogue) -> Changes:
+    """From one to the other."""
+    return Changes(
+        tuple(model for model in new.sorted if old.models.get(model.id) != model),
+        frozenset(old.models.keys() - new.models.keys()),
+        {ref: price for ref, price in new.prices.items() if ref not in old.prices},
+    )
+
+
+async def write_changes(store: Store, found: Changes, pools: tuple[PoolSettings, ...]) -> None:
+    """Writes what differs from what is written already: few rows, since calls wait meanwhile."""
+    async with store.write() as tx:
+        await _write_models(tx, found.models)
+        await write_prices(tx, found.prices)
+        await _forget_models(tx, found.gone)
+        await _open_upstreams(tx, pools)
+
+
+async def _write_models(tx: Transaction, models: tuple[Model, ...]) -> None:
+    for model in sorted(models, key=lambda one: one.id):
+        await tx.execute(
+            "INSERT INTO models (id, pool, provider, upstream, context, max_output, rate, body) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET pool = excluded.pool, "
+            "provider = excluded.provider, upstream = excluded.upstream, context = excluded.context, "
+            "max_output = excluded.max_output, rate = excluded.rate, body = excluded.body",
+            model.id,
+            model.pool,
+            model.provider,
+            model.upstream,
+            model.context,
+            model.max_output,
+            str(model.rate),
+            _encode(model).decode(),
+        )
+
+
+async def _forget_models(tx: Transaction, names: Collection[str]) -> None:
+    for gone in sorted(names):
+        await tx.execute("DELETE FROM models WHERE id = $1", gone)
+
+
+async def _open_upstreams(tx: Transaction, pools: tuple[PoolSettings, ...]) -> None:
+    for pool in sorted(pools, key=lambda one: one.name):
+        for account in sorted(pool.accounts, key=lambda one: one.id):
+            await _open_upstream(tx, pool.name, account)
 
 
 async def write_prices(tx: Transaction, prices: Mapping[str, Price]) -> None:

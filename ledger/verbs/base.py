@@ -1,7 +1,7 @@
 """Owns the ways in which a ledger answers a verb: by a commit, by an act, by a renewal, or by a read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ class Services(Struct, frozen=True, kw_only=True, eq=False):
     committer: Committer
     consumer: Consumer
     beats: Beats
-    providers: Mapping[str, str]  # of the pools in the settings, by name
+    providers: dict[str, str]  # of the pools in the settings, by name
     auditing: asyncio.Lock  # one proof at a time
 
 

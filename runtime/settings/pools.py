@@ -63,6 +63,7 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     uplift: str = ""
     own_host: bool = False  # its base_url leads to the vendor itself, though it is not the vendor's address
     keyless: bool = False  # its key is a variable that is set but empty: the account is there, and out of use
+    files: dict[str, str] = {}  # the credentials that are in files, by their names here: absolute paths
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):
@@ -157,7 +158,9 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         raise row.problem("id", "is made of letters, digits, _ and -, at most 64")
     keyed = row.has("api_key")
     resolve = unread if secrets is None else secrets.resolve
-    found: dict[str, Any] = {key: resolve(row, key) for key in CREDENTIALS if key != _PROFILE}
+    names = [key for key in CREDENTIALS if key != _PROFILE]
+    files = {} if secrets is None else {key: path for key in names if (path := secrets.file(row, key))}
+    found: dict[str, Any] = {key: resolve(row, key) for key in names}
     credit = row.decimal("credit_usd")
     try:
         credit_nano = None if credit is None else usd_to_nano(str(credit))
@@ -180,6 +183,7 @@ def _account(row: Table, preset: Preset, secrets: Secrets | None) -> AccountSett
         **places,
         profile=row.text(_PROFILE),
         own_host=row.boolean("own_host", default=False),
+        files=files,
         **found,
     )
     if secrets is not None and preset.needs_key and not account.api_key:
@@ -292,5 +296,5 @@ def _first_set(variables: Mapping[str, str], names: tuple[str, ...]) -> str:
 def without_credentials(pool: PoolSettings) -> PoolSettings:
     """A pool with nothing in it that lets anybody in."""
     blank = dict.fromkeys(CREDENTIALS, "")
-    accounts = tuple(structs.replace(account, **blank) for account in pool.accounts)
+    accounts = tuple(structs.replace(account, files={}, **blank) for account in pool.accounts)
     return structs.replace(pool, accounts=accounts)

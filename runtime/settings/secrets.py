@@ -13,7 +13,8 @@ class Secrets:
 
     def __init__(self, variables: Mapping[str, str], folder: Path) -> None:
         self._variables = variables
-        self._folder = folder
+        self._folder = folder.absolute()
+        self.files: dict[str, None] = {}  # those that were read, in order
 
     def resolve(self, table: Table, key: str) -> str:
         """The value behind a key, empty if the key is not there. Raises SettingsError."""
@@ -24,13 +25,25 @@ class Secrets:
                 raise table.problem(key, f"the environment variable {text[4:]} is not set")
             return value
         if text.startswith("file:"):
+            path = self._folder / text[5:]
+            self.files[str(path)] = None
             try:
-                with (self._folder / text[5:]).open("rb") as file:
-                    return file.read(_SECRET_BYTES_MAX).decode().strip()
+                return read_secret(path)
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else "it is not text"
                 raise table.problem(key, f"the file {text[5:]} cannot be read: {why}") from None
         return text
+
+    def file(self, table: Table, key: str) -> str:
+        """The absolute path of the file that holds a value, before it is resolved; empty if none does."""
+        text = table.peek(key)
+        return str(self._folder / text[5:]) if text.startswith("file:") else ""
+
+
+def read_secret(path: Path) -> str:
+    """The secret in a file. Raises OSError, or ValueError for what is no text."""
+    with path.open("rb") as file:
+        return file.read(_SECRET_BYTES_MAX).decode().strip()
 
 
 def unread(table: Table, key: str) -> str:

@@ -95,6 +95,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     data: Path | None = None
+    watch: bool = False  # a change of the files is a reload
+    files: tuple[
+        str, ...
+    ] = ()  # the configuration file and those of secrets, absolute, as far as they were read
     source: str = "the environment"
 
 
@@ -127,7 +131,7 @@ def load(
     pricing = root.table("pricing")
     rate = read_rate(pricing)
     pricing.done()
-    edge, metrics = root.table("edge"), root.table("metrics")
+    edge, metrics, reload = root.table("edge"), root.table("metrics"), root.table("reload")
     settings = Settings(
         nats=nats,
         database_url=database_url,
@@ -148,10 +152,12 @@ def load(
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,
         data=data.absolute() if data is not None else None,
+        watch=reload.boolean("watch", default=False),
+        files=(*((str(config.absolute()),) if config is not None else ()), *secrets.files),
         source=root.file,
     )
-    edge.done()
-    metrics.done()
+    for table in (edge, metrics, reload):
+        table.done()
     models, guessed_pictures = catalogue(root.tables("models"), settings.pools, settings.rate)
     settings = structs.replace(settings, models=models, guessed_pictures=guessed_pictures, builtin_rows=True)
     aliases = _aliases(root.tables("aliases"), settings)

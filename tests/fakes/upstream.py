@@ -103,6 +103,7 @@ class Upstream(Hosted):
         super().__init__()
         self.calls: list[Call] = []
         self.waiting = 0
+        self.keys = {API_KEY}  # those that it takes
         self._gate = asyncio.Event()
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -124,9 +125,11 @@ class Upstream(Hosted):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        if API_KEY not in (
-            request.headers.get("Authorization", "").removeprefix("Bearer "),
-            request.headers.get("x-api-key"),
+        if self.keys.isdisjoint(
+            (
+                request.headers.get("Authorization", "").removeprefix("Bearer "),
+                request.headers.get("x-api-key"),
+            )
         ):
             return _error(401, "Incorrect API key provided: sk-upst****", "invalid_api_key")
         try:

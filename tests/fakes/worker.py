@@ -13,6 +13,7 @@ import pytest
 from nats.js.api import StreamConfig
 
 from runtime.bus.bus import Bus, Message
+from runtime.reload import Live
 from runtime.sealing import Writer
 from runtime.settings.calls import IDLE_S
 from runtime.settings.settings import AccountSettings, CallSettings, PoolSettings, Settings
@@ -338,7 +339,14 @@ class Rig:
         self.edge = edge
         self.ledger = ledger
         self.stop = asyncio.Event()
+        self.live = Live()
+        self.settings = Settings()
         self.worker: asyncio.Task[None] | None = None
+
+    async def reload(self, *pools: PoolSettings, models: tuple[Model, ...]) -> None:
+        """Has the worker take these pools and models in place of what it has. Raises SettingsError."""
+        await self.live.prepare(2, msgspec.structs.replace(self.settings, pools=pools, models=models))
+        await self.live.switch(2)
 
     def beat(self, pool: str = "openai") -> Beat | None:
         """The last beat of a pool."""
@@ -355,8 +363,12 @@ async def rig(
     idle_s: float = IDLE_S,
     credit_nano: dict[str, int | None] | None = None,
     signed: bool = True,
+    named: bool = True,
 ) -> AsyncIterator[Rig]:
-    """A bus, a ledger, an edge and a worker for these pools, started; stopped in order afterwards."""
+    """A bus, a ledger, an edge and a worker for these pools, started; stopped in order afterwards.
+
+    Not `named`, the worker serves whatever pools its settings have.
+    """
     with NatsServer(folder, signed=signed) as server:
         loop = asyncio.get_running_loop()
         closed = loop.create_future()
@@ -370,10 +382,9 @@ async def rig(
         edge = Edge(buses[0])
         await edge.start()
         made = Rig(server, edge, ledger)
-        configured = settings(server, pools, models, CallSettings(idle_s=idle_s, grace_s=grace_s))
-        made.worker = asyncio.create_task(
-            app.serve(configured, tuple(pool.name for pool in pools), made.stop)
-        )
+        made.settings = settings(server, pools, models, CallSettings(idle_s=idle_s, grace_s=grace_s))
+        names = tuple(pool.name for pool in pools) if named else ()
+        made.worker = asyncio.create_task(app.serve(made.settings, names, made.stop, live=made.live))
         try:
             await until(
                 lambda: made.worker.done() or all(made.beat(pool.name) for pool in pools),

@@ -27,7 +27,7 @@ def declared() -> dict[str, set[str]]:
     every = {family.name for family in metrics.REGISTRY.collect()}
     ledger = CollectorRegistry()
     Telemetry(ledger)
-    common = {name for name in every if name.startswith(("tokn_bus_", "tokn_log_"))}
+    common = {name for name in every if name.startswith(("tokn_bus_", "tokn_config_", "tokn_log_"))}
     return {
         "edge": {name for name in every if name.startswith("tokn_edge_")} | common,
         "ledger": {family.name for family in ledger.collect()} | common,

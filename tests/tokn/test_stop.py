@@ -32,7 +32,7 @@ def test_up_waits_for_the_grace_of_those_that_have_calls(tmp_path, monkeypatch, 
     folder.open()
     try:
         deployment = Up(settings, folder)
-        stop_s = {name: deployment._service(name).stop_s for name in ("edge", "worker", "ledger")}
+        stop_s = {name: deployment._service(name, settings).stop_s for name in ("edge", "worker", "ledger")}
     finally:
         folder.close()
     assert stop_s["edge"] > drain_s + grace_s + EDGE_LAST_S

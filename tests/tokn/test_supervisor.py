@@ -8,10 +8,12 @@ import time
 import psutil
 import pytest
 
+from runtime.settings.settings import Settings
 from tests.fakes.ticks import Ticks
 from tests.fakes.tokn import alive, wait_for
 from tokn import supervisor as supervising
 from tokn.child import Program
+from tokn.handing import handed
 from tokn.settings import plain_environment
 from tokn.supervisor import Supervisor
 
@@ -145,15 +147,16 @@ async def test_stopped_child_stays_down(supervisor):
     assert not supervisor.children
 
 
-async def test_child_is_handed_its_input_and_announces_its_port(supervisor):
+async def test_child_is_handed_its_settings_and_announces_its_port(supervisor):
     """Settings go in on standard input, of any size, and the metrics port comes back on standard output."""
     code = (
-        "import sys, json, signal; n = len(sys.stdin.buffer.read());"
+        "import json, os, signal; from tokn.handing import first; generation, settings = first(0);"
+        "n = len(settings.public_url) if generation == 7 else 1;"
         "print(json.dumps({'metrics_port': n}), flush=True); signal.pause()"
     )
     changed: list[int] = []
     supervisor._on_change = lambda: changed.append(1)
-    await supervisor.start(program(code, standard_input=b"x" * 500_000, announces=True))
+    await supervisor.start(program(code, settings=handed(7, Settings(public_url="x" * 500_000))))
     await until(lambda: supervisor.children["child"].metrics_port == 500_000)
     assert len(changed) == 2
 

@@ -17,7 +17,8 @@ from schemas.errors import model_not_found
 from tests.fakes import lists
 from tests.fakes.openai import FakeOpenAI, Reply, error
 from tests.fakes.worker import account, job, model, rig, until
-from workers import app, discovery
+from workers import discovery
+from workers import pools as served_pools
 from workers.calls.accounts import Accounts
 from workers.calls.listed import Stock
 from workers.calls.serving import Counts, Serving
@@ -254,6 +255,22 @@ async def test_a_miss_has_the_list_read_again_once_a_gap() -> None:
     assert len(of("two")) == 1
 
 
+async def test_an_account_with_another_key_has_its_list_read_with_it() -> None:
+    """An account that gets another credential while its list is kept is asked again with that one, and its heir knows the list."""
+    upstream = Upstream(lambda _: Answer(body("a")))
+    made = serving(upstream)
+    (before,) = made.accounts.all
+
+    def known() -> bool:
+        (account,) = made.accounts.all
+        if account is before and before.list.findings.listed:
+            made.accounts.replace(before, structs.replace(before.settings, api_key="another-key"))
+        return account is not before and account.list.findings.listed == 1
+
+    await _running(discovery_of(made, pace=Pace(interval_s=600.0, miss_gap_s=0.01)), known)
+    assert len(upstream.asked) == 2
+
+
 async def test_an_account_without_a_key_is_not_asked() -> None:
     """Nobody is called with an empty key."""
     upstream = Upstream(lambda _: Answer(body("a")))
@@ -362,7 +379,7 @@ def _beat(beats: list[Beat]) -> Beat | None:
 
 async def test_a_miss_is_confirmed_by_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """An own row that one key's call finds gone is gone for all once the list, read after it, lacks it too."""
-    monkeypatch.setattr(app, "PACE", Pace(interval_s=600.0, miss_gap_s=1.0))
+    monkeypatch.setattr(served_pools, "PACE", Pace(interval_s=600.0, miss_gap_s=1.0))
     async with FakeOpenAI(lambda _: error(404, "no such model", code="model_not_found")) as fake:
         fake.shown.models = lists.openai("a")
         pools = (PoolSettings(name=POOL, provider="openai", accounts=(account(fake.base_url),)),)

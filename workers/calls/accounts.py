@@ -18,6 +18,7 @@ from schemas.errors import (
     upstream_denied,
     upstream_failed,
 )
+from workers.calls import doors
 from workers.calls.condition import GONE_RETRY_S, Condition, Seen, state_of, wait_s
 from workers.calls.listed import AccountList, Findings, Said, together
 from workers.providers.base import About, Action, Fault
@@ -26,7 +27,7 @@ MODELS_MAX = 512  # of one account, whose conditions are remembered
 MODELS_TOLD_MAX = 16  # of one account, in a beat
 REASON_CHARS_MAX = 200  # of one model, in a beat
 WHY_NOT_CHARS_MAX = 400  # of all accounts together: a beat has it for each model, and must fit a message
-_SECRET_CHARS_MIN = 4  # shorter ones would take ordinary words out
+_SECRETS_MAX = 32  # of one account, with those of before
 MISREPORTS_BEFORE_COOLING = 3
 MISREPORTED_COOL_S = 60.0
 UNSETTLED_S = 3.0  # how long a finished call still counts: until the ledger's figure has it
@@ -51,6 +52,7 @@ class Account:
         "_secrets",
         "condition",
         "credit_nano",
+        "heir",
         "inflight",
         "lacking",
         "list",
@@ -60,9 +62,10 @@ class Account:
 
     def __init__(self, settings: AccountSettings) -> None:
         self.settings = settings
+        self.heir: Account | None = None  # with other settings, in its place: what this one has counts there
         self.condition = Condition()
         if settings.keyless:
-            reason = "its api_key is empty: set it and restart the worker"
+            reason = "its api_key is empty: set it and reload"
             self.condition.close(AccountState.REFUSED, math.inf, reason)
         self.inflight = 0
         self.misreports = 0
@@ -72,14 +75,7 @@ class Account:
         self._models: dict[str, Condition] = {}  # by upstream model, where there is something to remember
         self._held_nano = 0
         self._finished: deque[tuple[float, int]] = deque()
-        secrets = (
-            settings.api_key,
-            settings.secret_access_key,
-            settings.session_token,
-            settings.bearer_token,
-        )
-        names = (settings.organization, settings.project, settings.access_key_id)
-        self._secrets = [text for text in (*secrets, *names) if len(text) >= _SECRET_CHARS_MIN]
+        self._secrets = doors.secrets(settings)
 
     @property
     def left_nano(self) -> int | None:
@@ -143,10 +139,26 @@ class Account:
     def give_back(self, list_nano: int, now: float) -> None:
         """A call has ended; its cost counts until the ledger's figure is sure to have it."""
         self.inflight -= 1
-        if self.credit_nano is None:
+        if self.heir is not None:
+            self.heir.give_back(list_nano, now)
+        elif self.credit_nano is None:
             self._held_nano -= list_nano
         else:
             self._finished.append((now + UNSETTLED_S, list_nano))
+
+    def become(self, settings: AccountSettings) -> "Account":
+        """The same account with other settings. Tries under way keep this one, with its credentials and what they meet."""
+        heir = self.heir = Account(settings)
+        heir.inflight, heir.misreports = self.inflight, self.misreports
+        heir._held_nano, heir._finished = self._held_nano, self._finished
+        if settings.credit_nano is not None and self.credit_nano is not None:
+            heir.credit_nano = self.credit_nano
+        # What an upstream says may still have the credentials of before in it.
+        heir._secrets = list(dict.fromkeys((*heir._secrets, *self._secrets)))[:_SECRETS_MAX]
+        if doors.is_same(self.settings, settings):
+            heir.condition, heir._models = self.condition, self._models
+            heir.list, heir.lacking = self.list, self.lacking
+        return heir
 
     def settle(self, now: float) -> None:
         """Forgets calls that the ledger's figure has by now, and what there is no use in remembering."""
@@ -293,12 +305,34 @@ class Accounts:
     """The accounts of one pool."""
 
     def __init__(self, settings: Iterable[AccountSettings]) -> None:
-        self.all = [Account(account) for account in settings]
+        self.said = Said()
+        self.lists_read = 0  # how often what lists say may have changed
+        self._are([Account(account) for account in settings])
+
+    def _are(self, accounts: list[Account]) -> None:
+        self.all = accounts
         # One without a key serves nothing, so neither its list nor its silence counts beside the others'.
         self._able = [account for account in self.all if not account.settings.keyless] or self.all
         self.metered = any(account.credit_nano is not None for account in self.all)
-        self.said = Said()
-        self.lists_read = 0  # how often what lists say may have changed
+
+    def replace(self, account: Account, settings: AccountSettings) -> None:
+        """One account has other settings from now on, if it is still one of these."""
+        if account in self.all:
+            self._are([one.become(settings) if one is account else one for one in self.all])
+            account.list.wanted.set()  # the heir's is to be read
+
+    def adopt(self, settings: Iterable[AccountSettings]) -> None:
+        """Has these accounts from now on: those that differ in nothing as they are, the others with what they have."""
+        known = {account.settings.id: account for account in self.all}
+        accounts = []
+        for one in settings:
+            before = known.get(one.id)
+            if before is not None:
+                accounts.append(before if before.settings == one else before.become(one))
+            else:
+                accounts.append(Account(one))
+        self._are(accounts)
+        self.follow_lists()
 
     def pick(self, upstream: str, key: str, list_nano: int, tried: set[str], now: float) -> Account | None:
         """The account that would serve this key's call, and has not been tried for it: the least loaded without doubt."""

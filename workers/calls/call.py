@@ -28,6 +28,7 @@ from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
 from workers.calls.leaving import Leaving
 from workers.calls.parts import Parts, PartsError
+from workers.calls.renewing import renewed
 from workers.calls.serving import Serving
 from workers.calls.stops import UNWANTED, Stop
 from workers.calls.tries import HUNG_UP, Tries
@@ -207,6 +208,9 @@ class Call:
                 continue
             account.failed(fault, job.upstream, job.scope, time.monotonic())
             self._error = self._told(fault)
+            if fault.action is Action.REFUSED and not final and await renewed(accounts, account):
+                tried.discard(account.settings.id)
+                continue
             if final or fault.action is Action.STOP:
                 return False
         return False

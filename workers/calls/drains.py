@@ -10,9 +10,13 @@ class Drains:
     """Those of one pool. `keys` counts those of each key, by its scope, and is shared by all pools of a worker."""
 
     def __init__(self, capacity: int = 0, keys: Counter[str] | None = None) -> None:
-        self._most = max(1, int(capacity * DRAINS_SHARE))
+        self.resize(capacity)
         self._keys: Counter[str] = Counter() if keys is None else keys
         self.count = 0
+
+    def resize(self, capacity: int) -> None:
+        """The pool takes so many calls at once from now on."""
+        self._most = max(1, int(capacity * DRAINS_SHARE))
 
     def begin(self, scope: str) -> bool:
         """Takes a place for an answer of this key; False if there is none."""

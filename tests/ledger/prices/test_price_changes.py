@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from msgspec import structs
 
-from ledger.commits.opening import write_catalogue
+from ledger.commits.opening import changes, write_catalogue, write_changes
+from ledger.prices.offers import Catalogue
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.money.pricing import Price, PriceTier, TokenUsage, charge
@@ -75,6 +76,38 @@ async def test_another_configuration_leaves_calls_in_flight_alone(source: Source
     await books.settle(event("before", USAGE), event("after", USAGE))
     rows = {row["request_id"]: row for row in await books.usage(key_id)}
     assert rows["before"]["billed_nano"] == charge(USAGE, OLD, RATE)
+    assert rows["after"]["billed_nano"] == charge(USAGE, dearer, RATE)
+    await books.check()
+    await books.close()
+
+
+async def test_a_reload_leaves_calls_in_flight_alone(source: Source, clock: Clock) -> None:
+    """The next hold has the new price, one of before keeps its own, also of a model that is gone; few rows are written."""
+    books = await opened(source, clock, OLD)
+    key_id = await books.key(nano=100 * USD)
+    await books.hold("before", prompt=5_000)
+    dearer = price("30.00", "90.00")
+    gone = next(one for one in BUILTIN if one.id != MODEL)
+    old = books.committer.catalogue
+    for name, new in (
+        ("after", Catalogue(tuple(one for one in models(dearer) if one.id != gone.id))),
+        ("again", Catalogue(models(OLD))),
+    ):
+        found = changes(old, new)
+        assert [one.id for one in found.models] == ([MODEL] if name == "after" else sorted((MODEL, gone.id)))
+        assert found.gone == ({gone.id} if name == "after" else frozenset())
+        await write_changes(books.store, found, POOLS)
+        books.committer.catalogue = old = new
+        written = {str(row[0]) for row in await books.store.fetch("SELECT id FROM models")}
+        assert written == new.models.keys()
+        await books.hold(name, prompt=5_000)
+        assert await books.store.fetch(
+            "SELECT posted_nano FROM accounts WHERE id = $1", "upstream:openai:main"
+        )
+    books.committer.catalogue = Catalogue(tuple(one for one in BUILTIN if one.id != MODEL))
+    await books.settle(*(event(name, USAGE) for name in ("before", "after", "again")))
+    rows = {row["request_id"]: row for row in await books.usage(key_id)}
+    assert rows["before"]["billed_nano"] == rows["again"]["billed_nano"] == charge(USAGE, OLD, RATE)
     assert rows["after"]["billed_nano"] == charge(USAGE, dearer, RATE)
     await books.check()
     await books.close()

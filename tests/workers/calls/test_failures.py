@@ -27,7 +27,7 @@ from tests.fakes.openai import (
 from tests.fakes.ports import free_port
 from tests.fakes.ticks import Ticks
 from tests.fakes.worker import account, job, model, rig, until
-from workers import app
+from workers import pools
 from workers.upstream.http import ANSWER_BYTES_MAX
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -215,7 +215,7 @@ async def test_connection_refused_goes_to_the_next_account() -> None:
 async def test_hang_up_without_an_answer_is_not_tried_again(monkeypatch, reused: bool) -> None:
     """A provider that read a request and hung up may have served it: no second account is paid, reused connection or not."""
     # No list is asked for: its connection would be one to reuse.
-    monkeypatch.setattr(app, "stock", lambda _: None)
+    monkeypatch.setattr(pools, "stock", lambda _: None)
     replies = [answer] if reused else []
 
     def handler(received: Received) -> Reply:

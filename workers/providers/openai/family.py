@@ -107,7 +107,7 @@ class OpenAI:
         if minted:
             from workers.providers.openai.google_tokens import Tokens  # noqa: PLC0415  35 MB that few pools need
 
-            self._tokens = Tokens()
+            self._tokens = self._tokens or Tokens()
             await self._tokens.prepare(minted)
 
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:

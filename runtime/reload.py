@@ -1,0 +1,203 @@
+"""Owns reloads: settings are read again, everybody who uses them prepares, and only if all can, all switch."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from runtime import log
+from runtime.settings.changes import Change, differences, kept
+from runtime.settings.settings import Settings, SettingsError
+
+WATCH_S = 2.0  # between two looks at watched files
+
+Switch = Callable[[], Awaitable[None]]
+Prepare = Callable[[Settings], Awaitable[Switch]]
+Read = Callable[[], Settings]
+
+
+class Status:
+    """What metrics say of the configuration of this process."""
+
+    def __init__(self) -> None:
+        self.generation = 1  # of what it runs on: 1 is the start's, and later ones are higher
+        self.ok = True  # the newest that it was asked to take
+        self.at = time.time()  # when that was
+
+    def took(self, generation: int) -> None:
+        """It runs on this one now."""
+        self.generation, self.ok, self.at = generation, True, time.time()
+
+    def stayed(self, *, ok: bool) -> None:
+        """The last good one stays: nothing differed, or `ok` is False."""
+        self.ok, self.at = ok, time.time()
+
+
+STATUS = Status()
+
+
+class Part(Protocol):
+    """Whoever runs on settings. `prepare` changes nothing that anybody sees; then comes either `switch` or `drop`."""
+
+    async def prepare(self, generation: int, settings: Settings) -> None:
+        """Gets ready for settings. Raises SettingsError where it cannot run on them."""
+        ...
+
+    async def switch(self, generation: int) -> None:
+        """Runs on them from now on."""
+        ...
+
+    async def drop(self, generation: int, *, ok: bool | None) -> None:
+        """Stays with what it has: it was only a check (None), nothing differed, or somebody cannot run on it (False)."""
+        ...
+
+
+class Live:
+    """A running service as a Part: it says by `follow` how it takes new settings."""
+
+    def __init__(self) -> None:
+        self._prepare: Prepare | None = None
+        self._ready: tuple[int, Switch] | None = None
+
+    def follow(self, prepare: Prepare) -> None:
+        """From now on the service can take new settings."""
+        self._prepare = prepare
+
+    async def prepare(self, generation: int, settings: Settings) -> None:
+        """Gets ready. Raises SettingsError, also before the service has started."""
+        if self._prepare is None:
+            raise SettingsError("a service is still starting: try again")
+        self._ready = (generation, await self._prepare(settings))
+
+    async def switch(self, generation: int) -> None:
+        """Takes what was prepared under this number. Raises SettingsError if nothing was."""
+        ready, self._ready = self._ready, None
+        if ready is None or ready[0] != generation:
+            raise SettingsError("nothing was prepared")
+        await ready[1]()
+        STATUS.took(generation)
+
+    async def drop(self, generation: int, *, ok: bool | None) -> None:
+        """Forgets what was prepared."""
+        del generation
+        self._ready = None
+        if ok is not None:
+            STATUS.stayed(ok=ok)
+
+
+class Outcome(Struct, frozen=True):
+    """What a reload came to: the generation that runs now, and what differs, in lines for people."""
+
+    generation: int
+    changes: tuple[Change, ...] = ()
+
+
+class Reloads:
+    """Reloads of one process, one at a time. `settings` are those as they were read last and taken."""
+
+    def __init__(self, settings: Settings, read: Read, part: Part) -> None:
+        self.settings = settings
+        self.generation = 1
+        self._started = settings
+        self._read = read
+        self._part = part
+        self._asked = 1  # numbers, each used once
+        self._turn = asyncio.Lock()
+
+    async def reload(self, *, check: bool = False) -> Outcome:
+        """Reads the settings and has them taken; with `check` only looks whether they could be.
+
+        Raises SettingsError, which names file, table and key; nothing has changed then.
+        """
+        async with self._turn:
+            self._asked += 1
+            number = self._asked
+            try:
+                settings = await asyncio.to_thread(self._read)
+                changes = differences(self.settings, settings, self._started)
+                if differs := settings != self.settings:
+                    await self._part.prepare(number, kept(settings, self._started))
+            except SettingsError:
+                await self._part.drop(number, ok=None if check else False)
+                raise
+            if check or not differs:
+                await self._part.drop(number, ok=None if check else True)
+                return Outcome(self.generation, changes)
+            await self._part.switch(number)
+            self.settings, self.generation = settings, number
+            return Outcome(number, changes)
+
+
+class Watched:
+    """Files as they were when somebody looked last: a file that another takes the place of is another, too."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, tuple[int, int, int]] = {}
+        self._hashes: dict[str, bytes] = {}
+
+    def changed(self, files: Iterable[str]) -> bool:
+        """Whether one of them has another content than at the last look, or was not looked at: who knows what was read."""
+        found = False
+        for path in files:
+            mark = _mark(path)
+            if self._marks.get(path) == mark:
+                continue
+            known, told = self._hashes.get(path), _hash(path)
+            self._marks[path], self._hashes[path] = mark, told
+            found = found or known != told
+        return found
+
+
+def _mark(path: str) -> tuple[int, int, int]:
+    try:
+        about = os.stat(path)  # noqa: PTH116  follows links, as reading does
+    except OSError:
+        return (0, 0, 0)
+    return (about.st_mtime_ns, about.st_size, about.st_ino)
+
+
+def _hash(path: str) -> bytes:
+    try:
+        return hashlib.blake2b(Path(path).read_bytes()).digest()
+    except OSError:
+        return b""
+
+
+async def follow(reloads: Reloads, name: str) -> None:
+    """Reloads at each SIGHUP, and at changes of the files where the settings say so; until cancelled."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    watched = Watched()
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_S):
+                await asked.wait()
+        settings, told = reloads.settings, asked.is_set()
+        asked.clear()
+        if told or (settings.watch and await asyncio.to_thread(watched.changed, settings.files)):
+            await _reload(reloads, name, told=told)
+
+
+async def _reload(reloads: Reloads, name: str, *, told: bool) -> None:
+    """Reloads, and says on standard error what came of it; that nothing differs only to who `told` it. Never raises."""
+    logger = log.get_logger("runtime.reload")
+    try:
+        outcome = await reloads.reload()
+    except SettingsError as error:
+        log.say(f"tokn {name}: not reloaded, nothing has changed: {error}")
+    except Exception:
+        logger.exception("a reload failed")
+    else:
+        if outcome.changes or told:
+            logger.info(
+                "configuration reloaded" if outcome.changes else "configuration read again: nothing differs",
+                generation=outcome.generation,
+                changes=[change.line for change in outcome.changes],
+            )
