@@ -28,7 +28,7 @@ from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.own import OwnReads
 from edge.reload import Following
 from edge.routes import ROUTES, gate
-from edge.routes.endpoint import Backing, Load, router
+from edge.routes.endpoint import Backing, Load, Routes
 from edge.watch import Watch
 from runtime import descriptors
 from runtime.bus.bus import Bus
@@ -161,11 +161,12 @@ class Edge:
         limits = self._limits
         trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
         return Config(
-            router(ROUTES, backing),
+            Routes(ROUTES, backing),
             http=bounded(limits, backing.cors, self.places, gate(), trusted),
             ws="none",
             lifespan="off",
             loop="none",
+            interface="asgi3",
             log_config=None,
             log_level="error",
             access_log=False,

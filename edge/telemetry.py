@@ -1,19 +1,23 @@
 """Owns the edge's metrics. Label sets are bounded: routes and statuses, never models, keys or paths."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Iterator
 
-from runtime.metrics import REGISTRY
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from runtime.metrics import REGISTRY, Tally
 from schemas.dialects import DIALECTS
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600)
 
-REQUESTS = Counter("tokn_edge_requests", "Requests answered", ["route", "status"], registry=REGISTRY)
+REQUESTS = Tally("tokn_edge_requests", "Requests answered", ("route", "status"))
 IN_FLIGHT = Gauge("tokn_edge_requests_in_flight", "Requests being answered", registry=REGISTRY)
 CALLS = Gauge("tokn_edge_calls", "Calls followed, those whose caller has left included", registry=REGISTRY)
 WAITING = Gauge("tokn_edge_waiting_calls", "Calls that wait for a place in their pool", registry=REGISTRY)
 BUFFERED = Gauge("tokn_edge_buffered_bytes", "Request bodies and answers in memory", registry=REGISTRY)
 ATTEMPTS = Counter("tokn_edge_offers", "Jobs offered once more, by why", ["why"], registry=REGISTRY)
-ENDED = Counter("tokn_edge_calls_ended", "Calls ended, by how", ["how"], registry=REGISTRY)
+ENDED = Tally("tokn_edge_calls_ended", "Calls ended, by how", ("how",))
 FIRST_BYTE = Histogram(
     "tokn_edge_first_byte_seconds",
     "From the request's head to the answer's first byte",
@@ -44,21 +48,34 @@ LET_GO = {why: _LET_GO.labels(why) for why in ("limit", "share", "refused", "pre
 AGAIN = {
     why: ATTEMPTS.labels(why) for why in ("reattempt", "candidate")
 }  # there from the start: rates see the first
-_ENDS = {how: ENDED.labels(how) for how in ("ok", "error", "left")}
+_ENDS = {how: (how,) for how in ("ok", "error", "left")}
+for _labels in _ENDS.values():
+    ENDED.add(_labels, 0)
 _FIRST = {dialect.name: FIRST_BYTE.labels(dialect.name) for dialect in DIALECTS}
-_requests: dict[tuple[str, int], Counter] = {}
+_statuses: dict[int, str] = {}
+
+
+class _Tallies(Collector):
+    """Shows what each call counts: plain integers, since a metric's own counters are dear on the hot path."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield REQUESTS.family()
+        yield ENDED.family()
+
+
+REGISTRY.register(_Tallies())
 
 
 def count_request(route: str, status: int) -> None:
-    """Counts an answer. Children are kept: looking them up by label is dear on the hot path."""
-    child = _requests.get((route, status))
-    if child is None:
-        child = _requests[route, status] = REQUESTS.labels(route, str(status))
-    child.inc()
+    """Counts an answer."""
+    text = _statuses.get(status)
+    if text is None:
+        text = _statuses[status] = str(status)
+    REQUESTS.add((route, text))
 
 
 def count_call(route: str, how: str, first_byte_s: float | None) -> None:
     """Counts a call that was answered: `how` is ok, error or left."""
-    _ENDS[how].inc()
+    ENDED.add(_ENDS[how])
     if first_byte_s is not None:
         _FIRST[route].observe(first_byte_s)

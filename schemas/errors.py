@@ -101,6 +101,11 @@ def insufficient_balance(message: str) -> WireError:
     return WireError(402, "billing_error", message, "insufficient_balance", should_retry=False)
 
 
+def cap_reached(message: str) -> WireError:
+    """402: a spend cap leaves too little for the call; retrying cannot help before its period ends."""
+    return WireError(402, "billing_error", message, "spend_cap_reached", should_retry=False)
+
+
 def provider_denied(model: str) -> WireError:
     """403: the key may not use this model's provider."""
     return WireError(

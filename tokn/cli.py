@@ -25,11 +25,12 @@ from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
 from tokn.audit import audit_app
+from tokn.caps import cap_app, new_cap
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.limits import limits
 from tokn.models import models_app
 from tokn.money import MONEY, NEGATIVE, pool_app
-from tokn.options import AsJson, Config, Data, IdempotencyKey, folder_of, key_id, ledger_of, nano
+from tokn.options import AsJson, Config, Data, IdempotencyKey, folder_of, id_of, ledger_of, nano_of
 from tokn.parked import parked
 
 EXIT_NO_LEDGER = 4
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(key_app, name="key")
+app.add_typer(cap_app, name="cap")
 app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
@@ -214,6 +216,15 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
     playground: Annotated[
         bool, typer.Option("--playground", help="Draw on the profile's playground credits.")
     ] = False,
+    cap: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cap",
+            metavar="PERIOD=USD[@ZONE]",
+            help="A spend cap, as day=5 or month=100@Europe/Berlin.",
+            show_default=False,
+        ),
+    ] = None,
     key: Annotated[
         str,
         typer.Option(metavar="-", help="The key itself, on standard input: to repeat a creation."),
@@ -230,9 +241,10 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         keys.digest(key),
         name,
         profile,
-        nano(balance, least=0, what="--balance"),
+        nano_of(balance, least=0, what="--balance"),
         _providers(providers),
         playground,
+        tuple(map(new_cap, cap or ())),
     )
     try:
         row = ledger_of(config, data).act("key_create", request, idempotency_key)
@@ -261,7 +273,7 @@ def key_show(
     as_json: AsJson = False,
 ) -> None:
     """Show one key."""
-    request = KeyRef(VERSION, key_id(id_))
+    request = KeyRef(VERSION, id_of(id_))
     _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
 
 
@@ -274,7 +286,7 @@ def key_revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    row = ledger_of(config, data).act("key_revoke", KeyRef(VERSION, key_id(id_)), idempotency_key)
+    row = ledger_of(config, data).act("key_revoke", KeyRef(VERSION, id_of(id_)), idempotency_key)
     _print_one(row, as_json, "Revoked")
 
 
@@ -286,7 +298,7 @@ def balance(
     as_json: AsJson = False,
 ) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = KeyRef(VERSION, key_id(id_))
+    request = KeyRef(VERSION, id_of(id_))
     _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
 
 
@@ -320,10 +332,10 @@ def usage(  # noqa: PLR0917  Typer calls it by name
             show.story(row)
         return
     if by or since or until or organization or as_csv:
-        asked = sums.query(by, since, until, key_id(key), organization)
+        asked = sums.query(by, since, until, id_of(key), organization)
         sums.print_sums(ledger_of(config, data), asked, as_csv=as_csv, as_json=as_json)
         return
-    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=key_id(key)))
+    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=id_of(key)))
     if as_json:
         show.json_lines(rows)
         return
@@ -392,7 +404,7 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     key = ""
     if not listed.rows:
         key = keys.generate()
-        amount = nano(usd, least=0, what="USD")
+        amount = nano_of(usd, least=0, what="USD")
         request = KeyCreate(VERSION, keys.digest(key), "first", "default", amount, None, False)
         asked.act("key_create", request)
     show.json_lines([{"key": key}])

@@ -18,6 +18,7 @@ from schemas.bus.subjects import Role, new_id
 from schemas.verbs.acts import ACT, AUDIT_LOG, ActRequest, LogQuery
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
+from schemas.verbs.caps import CAP_LIST, CapList
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
 from schemas.verbs.money import CREDITS, CreditsQuery
@@ -43,6 +44,7 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     ModelsQuery: (MODELS, "after"),
     CreditsQuery: (CREDITS, "before"),
     LogQuery: (AUDIT_LOG, "before"),
+    CapList: (CAP_LIST, "after"),
     SumsQuery: (SUMS, "after"),
 }
 
@@ -118,7 +120,7 @@ class Ledger:
     def pages(
         self,
         limit: int,
-        request: UsageQuery | KeyList | ModelsQuery | SumsQuery | CreditsQuery | LogQuery,
+        request: UsageQuery | KeyList | ModelsQuery | CapList | SumsQuery | CreditsQuery | LogQuery,
     ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit

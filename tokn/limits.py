@@ -7,7 +7,7 @@ import typer
 from schemas.verbs.base import VERSION
 from schemas.verbs.limits import LIMITS_SET, LimitsSet
 from tokn import show
-from tokn.options import AsJson, Config, Data, IdempotencyKey, key_id, ledger_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, id_of, ledger_of
 
 _NONE = "none"
 
@@ -46,7 +46,7 @@ def limits(  # noqa: PLR0917  Typer calls it by name
     """Show or set the limits of a key, or of all keys of an organisation together."""
     request = LimitsSet(
         VERSION,
-        key_id=key_id(id_),
+        key_id=id_of(id_),
         profile=organization,
         rpm=_limit(rpm, "--rpm"),
         tpm=_limit(tpm, "--tpm"),

@@ -11,7 +11,7 @@ import typer
 from schemas.verbs.base import VERSION
 from schemas.verbs.money import CreditsQuery, Move, Post, Refund, UpstreamDeposit, WriteOff
 from tokn import show
-from tokn.options import AsJson, Config, Data, IdempotencyKey, key_id, ledger_of, nano
+from tokn.options import AsJson, Config, Data, IdempotencyKey, id_of, ledger_of, nano_of
 
 NEGATIVE: Final = {
     "ignore_unknown_options": True
@@ -52,7 +52,7 @@ class Taken(StrEnum):
 def _owner(named: str, playground: str | None, organization: str | None) -> str:
     if playground is not None:
         return f"playground:{playground}"
-    return f"org:{organization}" if organization is not None else f"key:{key_id(named)}"
+    return f"org:{organization}" if organization is not None else f"key:{id_of(named)}"
 
 
 def _owner_and_usd(words: list[str], playground: str | None, organization: str | None) -> tuple[str, str]:
@@ -105,7 +105,7 @@ def credit(  # noqa: PLR0917  Typer calls it by name
     """Add to a balance: a key's, a wallet's or a playground's."""
     owner, usd = _owner_and_usd(words, playground, organization)
     expires_ms, expires_in_s = _expiry(expires)
-    amount = nano(usd, least=1, what="USD")
+    amount = nano_of(usd, least=1, what="USD")
     form = Post(VERSION, owner, amount, reason, reference, expires_ms, expires_in_s)
     _print(ledger_of(config, data).act(kind.value, form, idempotency_key), as_json)
 
@@ -124,7 +124,7 @@ def debit(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Take from a balance what is available there."""
     owner, usd = _owner_and_usd(words, playground, organization)
-    amount = nano(usd, least=1, what="USD")
+    amount = nano_of(usd, least=1, what="USD")
     signed = -amount if kind is Taken.ADJUSTMENT else amount
     form = Post(VERSION, owner, signed, reason, reference)
     _print(ledger_of(config, data).act(kind.value, form, idempotency_key), as_json)
@@ -141,7 +141,7 @@ def refund(  # noqa: PLR0917  Typer calls it by name
     as_json: AsJson = False,
 ) -> None:
     """Give back a call's bill, or a part of it, to the balance that paid."""
-    amount = nano(usd, least=1, what="USD") if usd else 0
+    amount = nano_of(usd, least=1, what="USD") if usd else 0
     form = Refund(VERSION, request, amount, reason, reference)
     _print(ledger_of(config, data).act("refund", form, idempotency_key), as_json)
 
@@ -158,7 +158,7 @@ def move(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Move money between two balances of one organisation."""
     named = [one if one.startswith("org:") else _owner(one, None, None) for one in (source, target)]
-    form = Move(VERSION, named[0], named[1], nano(usd, least=1, what="USD"), reason)
+    form = Move(VERSION, named[0], named[1], nano_of(usd, least=1, what="USD"), reason)
     _print(ledger_of(config, data).act("move", form, idempotency_key), as_json)
 
 
@@ -171,7 +171,7 @@ def write_off(  # noqa: PLR0917  Typer calls it by name
     as_json: AsJson = False,
 ) -> None:
     """Give up usage that no balance covered."""
-    form = WriteOff(VERSION, nano(usd, least=1, what="USD") if usd else 0, reason)
+    form = WriteOff(VERSION, nano_of(usd, least=1, what="USD") if usd else 0, reason)
     _print(ledger_of(config, data).act("write_off", form, idempotency_key), as_json)
 
 
@@ -218,6 +218,6 @@ def pool_credit(  # noqa: PLR0917  Typer calls it by name
     pool, colon, name = account.partition(":")
     if not colon:
         raise typer.BadParameter("give POOL:ACCOUNT, as tokn pools shows them", param_hint="POOL:ACCOUNT")
-    amount = nano(usd.removeprefix("-"), least=1, what="USD")
+    amount = nano_of(usd.removeprefix("-"), least=1, what="USD")
     form = UpstreamDeposit(VERSION, pool, name, -amount if usd.startswith("-") else amount, reason, reference)
     _print(ledger_of(config, data).act("upstream_deposit", form, idempotency_key), as_json)

@@ -39,25 +39,6 @@ IdempotencyKey = Annotated[
 ]
 
 
-def nano(text: str, *, least: int, what: str) -> int:
-    """An amount in USD as nano-dollars. `least` is 1 for more than 0, else 0. Raises typer.BadParameter."""
-    try:
-        amount = usd_to_nano(text)
-    except AmountError as error:
-        raise typer.BadParameter(str(error), param_hint=what) from None
-    if amount < least:
-        raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
-    return amount
-
-
-def key_id(text: str) -> str:
-    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
-    if text.startswith(keys.PREFIX):
-        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
-        raise typer.BadParameter(why)
-    return text
-
-
 def folder_of(data: Path | None) -> Path:
     """The data folder that an option or the environment names."""
     return data or Path(variable("TOKN_DATA") or DATA_DEFAULT)
@@ -68,3 +49,22 @@ def ledger_of(config: Path | None, data: Path | None) -> Any:
     from tokn.ledger import Ledger, find  # noqa: PLC0415  a service does not load the operator's client
 
     return Ledger(find(config, folder_of(data)))
+
+
+def nano_of(text: str, *, least: int, what: str) -> int:
+    """An amount of USD in nano-dollars. Raises BadParameter."""
+    try:
+        amount = usd_to_nano(text)
+    except AmountError as error:
+        raise typer.BadParameter(str(error), param_hint=what) from None
+    if amount < least:
+        raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
+    return amount
+
+
+def id_of(text: str) -> str:
+    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
+    if text.startswith(keys.PREFIX):
+        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
+        raise typer.BadParameter(why)
+    return text

@@ -12,6 +12,7 @@ from schemas.money.amounts import nano_to_usd
 CALL = ("call", "bill")  # what `call` makes of a call
 CREDIT = ("credit", "about")  # what `credit` makes of one
 ENTRY = ("act", "about")  # what `entry` makes of one
+CAP = ("cap", "usd")  # what `tokn cap list` makes of a cap
 TRIES = ("attempt", "pool", "account", "upstream", "outcome", "status", "reason", "ours")
 _ELSEWHERE = ("hold", "tries", "tokens", "price")  # of a call's story
 LISTED_MAX = 20  # of the values in one cell
@@ -32,7 +33,10 @@ def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: st
 
     console = Console()
     drawn = Table(
-        title=title, title_justify="left", header_style="bold", show_lines=columns in {CALL, CREDIT, ENTRY}
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        show_lines=columns in {CALL, CAP, CREDIT, ENTRY},
     )
     for column in columns:
         right = column.endswith(("_nano", "_tokens")) or column in {"workers", "inflight", "capacity"}

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from edge.admission.candidates import Asked, Candidate, Choice
+from edge.admission.capped import capped
 from edge.admission.catalogue import Catalogue
 from edge.admission.desk import Desk
 from edge.admission.fares import Fares
@@ -174,6 +175,8 @@ class Admission:
         by_id = {candidate.model.id: candidate for candidate in candidates}
         if isinstance(reply, Refusal):
             self._full.learn(caller.digest, reply)
+            if reply.cap is not None:
+                raise capped(reply, reply.cap, ask)
             raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))
         granted: tuple[Hold | Granted, ...] = reply.candidates or (reply,)
         offers: list[Offer] = []

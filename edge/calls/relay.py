@@ -56,13 +56,14 @@ class Relay:
         rules: Mapping[str, Fairness],
     ) -> None:
         self.edge_id = bus.id
-        self._secret = secrets.token_bytes(SECRET_BYTES)
+        self._secret = hashlib.blake2b(key=secrets.token_bytes(SECRET_BYTES), digest_size=SECRET_BYTES)
         self._bus = bus
         self._ledger = ledger
         self._roster = roster
         self._budget = budget
         self._limits = limits
         self._calls: dict[str, Call] = {}
+        self._inboxes: dict[str, Call] = {}  # by that of the attempt that is offered or runs
         self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._neighbours = Neighbours(bus, self.edge_id, limits.overdue_s)
         self.turns = self._neighbours.turns = Turns(
@@ -110,16 +111,19 @@ class Relay:
 
     def on_frame(self, message: Message) -> None:
         """A frame of some call's attempt, or word that nobody heard its job."""
-        parsed = subjects.parse_frames(message.subject)
-        if parsed is None:
+        current = self._inboxes.get(message.subject)
+        if current is not None:
+            request_id, attempt = current.request_id, current.current.number
+        elif (parsed := subjects.parse_frames(message.subject)) is None:
             return
-        request_id, attempt = parsed
-        call = self._calls.get(request_id)
-        current = call if call is not None and call.current.number == attempt else None
-        inbox = current.current.inbox if current is not None else self._inbox(request_id, attempt)
-        if message.subject != inbox:
-            telemetry.FOREIGN_FRAMES.inc()  # of somebody who has not seen the job: he may end no call, not even by a cancel
-            return
+        else:
+            request_id, attempt = parsed
+            call = self._calls.get(request_id)
+            current = call if call is not None and call.current.number == attempt else None
+            inbox = current.current.inbox if current is not None else self._inbox(request_id, attempt)
+            if message.subject != inbox:
+                telemetry.FOREIGN_FRAMES.inc()  # of somebody who has not seen the job: he may end no call, not even by a cancel
+                return
         if message.no_responders:
             if current is not None:
                 current.on_no_responders()
@@ -190,6 +194,7 @@ class Relay:
         """Offers a job to the pool; False while NATS is away or backed up."""
         try:
             inbox = call.current.inbox = self._inbox(call.request_id, call.current.number)
+            self._inboxes[inbox] = self._calls[call.request_id]
             self._bus.publish(subjects.pool(call.pool), frames.encode(job), inbox)
         except BusError:
             return False
@@ -199,8 +204,9 @@ class Relay:
         """Where an attempt's frames go. A server that knows who is who also knows no worker that wants it without a secret."""
         secret = ""
         if self._bus.signed:
-            name = f"{request_id}.{attempt}".encode()
-            secret = hashlib.blake2b(name, key=self._secret, digest_size=SECRET_BYTES).hexdigest()
+            keyed = self._secret.copy()
+            keyed.update(f"{request_id}.{attempt}".encode())
+            secret = keyed.hexdigest()
         return subjects.frames(self.edge_id, request_id, attempt, secret)
 
     def cancel(self, worker_id: str, request_id: str, attempt: int, *, left: bool = False) -> None:
@@ -251,6 +257,7 @@ class Relay:
 
     def reattempt(self, call: CallView, replaced: TokenUsage, candidate: int) -> None:
         """Asks the ledger for the next attempt, of the candidate at a place."""
+        self._inboxes.pop(call.current.inbox, None)
         self._errands.reattempt(call, replaced, candidate)
 
     def reported(self, call: CallView, job: Job, usage: TokenUsage) -> None:
@@ -260,6 +267,7 @@ class Relay:
     def settle(self, call: CallView, how: Settle) -> None:
         """Takes an ended call off the list, and tells the books what its end means."""
         self._calls.pop(call.request_id, None)
+        self._inboxes.pop(call.current.inbox, None)
         self.turns.leave(call)
         self._errands.settle(call, how)
 

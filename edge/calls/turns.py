@@ -36,18 +36,18 @@ class Turns:
 
     def enter(self, call: Waiter) -> bool:
         """Takes a place in its pool for a call, if it has none. False if its key may not have one now."""
-        turn = call.turn
+        pool, turn = call.pool, call.turn
         if turn is not None:
-            if turn.pool == call.pool:
+            if turn.pool == pool:
                 return turn.placed
             self.leave(call)
-        room = self._room(call.pool)
+        room = self.rooms.get(pool) or self._room(pool)
         lane = room.lane(call.scope)
         if lane.waiting or (room.stalled and self._stalled(room)) or not room.admits(lane):
             room.rests(lane, self._now)
             return False
         room.take(lane)
-        call.turn = Turn(room.pool, lane, placed=True)
+        call.turn = Turn(pool, lane, placed=True)
         return True
 
     def wait(self, call: Waiter, *, refused: bool) -> WireError | None:

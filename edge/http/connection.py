@@ -48,6 +48,7 @@ class BoundedProtocol(Link):
         self._hosts = 0
         self._keyed = False
         self._body_bytes = 0  # as its head says; of a chunked one more than any may have
+        self._unjudged = False  # its head is here, and perhaps its body comes with the same bytes
 
     def overdue(self) -> None:
         """Ends the connection; who sent a part of a request is told."""
@@ -77,9 +78,11 @@ class BoundedProtocol(Link):
                 data = self._head_without_offer() + data[stop.args[0] :]
             except httptools.HttpParserError:
                 self.send_400_response("Invalid HTTP request received.")
-                return
+                break
             else:
-                return
+                break
+        if self._unjudged:
+            self._judge()
 
     def _head_without_offer(self) -> bytes:
         version = self.parser.get_http_version().encode()
@@ -158,16 +161,17 @@ class BoundedProtocol(Link):
         self._deadline = now + self.limits.body_s
         self._asks_at = now + self.limits.slow_s if self._keyed and self._body_bytes else 0.0
         super().on_headers_complete()
-        self._judge()
+        if self.places.draining:
+            self.cycle.keep_alive = False
+        self._unjudged = True  # most bodies come at once with their head: nothing of this is then for long
 
     def _judge(self) -> None:
         # Without the form of a key a request is answered from its head, and its body is thrown away as it comes.
         # With it a body that is large waits in the kernel until somebody here asks for it.
-        cycle, places = self.cycle, self.places
-        if places.draining:
-            cycle.keep_alive = False
+        self._unjudged = False
+        places = self.places
         if self._body_bytes:
-            cycle.transport = self.late_transport()
+            self.cycle.transport = self.late_transport()
             if self._keyed and self._body_bytes > self.limits.early_bytes:
                 self.flow.pause_reading()
         if not self._keyed:
@@ -192,10 +196,13 @@ class BoundedProtocol(Link):
             self._deadline = self.loop.time() + self.limits.keep_alive_s
             return
         self._deadline = 0.0
-        if self._body_bytes:
+        whole, self._unjudged = self._unjudged, False
+        if self._body_bytes and not whole:
             cycle.transport = self.transport
         if self._keyed:
             self.places.work(self)
+        elif whole:
+            self.places.rest(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

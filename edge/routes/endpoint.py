@@ -1,7 +1,8 @@
 """Owns what every route has: its row, what handlers stand on, and the boundary behind which each failure is an answer."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -112,7 +113,7 @@ class Endpoint:
             else:
                 await row.handler(self._backing, exchange)
         except RequestError as refused:
-            await exchange.refuse(refused.error)
+            await exchange.refuse(refused.error, *refused.headers)
         except LedgerAwayError:
             await exchange.refuse(LEDGER_AWAY)
         except CallerGoneError:
@@ -145,14 +146,26 @@ class Endpoint:
             )
 
 
-def router(rows: Sequence[Row], backing: Backing) -> Router:
-    """Starlette's router over these routes, in their order."""
-    other = Row(path="", name="unknown", methods=None, handler=partial(_unknown, rows))
-    return Router(
-        [Path(row.path, Endpoint(row, backing), name=row.name) for row in rows],
-        redirect_slashes=False,
-        default=Endpoint(other, backing),
-    )
+class Routes:
+    """All routes as one ASGI app: Starlette's router, in their order. A path without parameters is looked up beforehand.
+
+    To be asked for each route in turn, and to note in the scope which it was, costs a call more than its key does.
+    """
+
+    def __init__(self, rows: Sequence[Row], backing: Backing) -> None:
+        other = Row(path="", name="unknown", methods=None, handler=partial(_unknown, rows))
+        endpoints = [Endpoint(row, backing) for row in rows]
+        routes = [Path(row.path, end, name=row.name) for row, end in zip(rows, endpoints, strict=True)]
+        self._router = Router(routes, redirect_slashes=False, default=Endpoint(other, backing))
+        self._endpoints: dict[str, Endpoint] = {}
+        for route, end in zip(routes, endpoints, strict=True):
+            first = next(one for one in routes if one.path_regex.match(route.path))
+            if first is route and not route.param_convertors:
+                self._endpoints[route.path] = end
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Answers one request."""
+        return (self._endpoints.get(scope["path"]) or self._router)(scope, receive, send)
 
 
 async def _unknown(rows: Sequence[Row], backing: Backing, exchange: Exchange) -> None:

@@ -8,6 +8,8 @@ from schemas.verbs.limits import LimitsSet
 
 def _wants(names: Wanted, form: LimitsSet, _digest: str) -> None:
     names.scopes.add(setting.scope_of(form))
+    if form.profile:
+        names.profiles.add(form.profile)
 
 
 LIMITS_SET = Act(

@@ -4,7 +4,6 @@ from ledger.acts.base import Act
 from ledger.commits.load_save import Wanted
 from ledger.rules.book import Book
 from ledger.rules.keys import balance_row, missing
-from ledger.rules.limits.base import counted
 from ledger.rules.money import lots, posting
 from ledger.rules.money.posting import Why, credit_row
 from ledger.rules.rows import REVENUE, HoldState, Kind, UsageRow
@@ -60,11 +59,7 @@ def _refund(book: Book, form: Refund, _digest: str) -> Rows:
         call=form.request_id,
     )
     account.spent_nano -= amount_nano
-    for period in filter(
-        None, map(book.periods.get, counted(hold).p)
-    ):  # of caps, those that the call counts in
-        period.spent_nano -= amount_nano
-        book.periods.touch(period)
+    book.count(hold, spent_nano=-amount_nano)
     bill.refunded_nano += amount_nano
     bill.bill_final = True
     book.usage.touch(bill)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ledger.commits.commands import Command
 from ledger.commits.load_act import load_act
+from ledger.commits.load_capping import load_capping, name_scopes
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue
@@ -102,7 +103,11 @@ class Committer:
             if connected != self._priced or tx.now_ms - self._surprised_ms > SURPRISES_AGE_MAX_MS:
                 self.catalogue.surprises = await load_surprises(tx)
                 self._surprised_ms = tx.now_ms
+            if names.capping:
+                await name_scopes(tx, names)
             await load(tx, book, names)
+            if names.capping:
+                await load_capping(tx, book, names)
             if names.record is not None:
                 await load_act(tx, book, names)
             answers = [

@@ -73,6 +73,19 @@ _DIFFERENCE_SQL = (
 _OPEN = "state IN ('open', 'estimated')"
 
 
+class Capping(Struct, frozen=True):
+    """What an act on a cap needs: the cap by its id, and where one is made or ended all keys of its scope.
+
+    `period` and `zone` ("" for the organisation's) say which calls one that is made has to count.
+    """
+
+    cap_id: str
+    scope: str = ""
+    period: str = ""
+    zone: str = ""
+    ends: bool = False
+
+
 class Wanted(Struct):
     """Names of the rows that a batch needs. Requests bring their holds, usage and accounts along."""
 
@@ -82,6 +95,7 @@ class Wanted(Struct):
     key_ids: set[str] = field(default_factory=set)
     profiles: set[str] = field(default_factory=set)
     accounts: set[str] = field(default_factory=set)  # of callers, by id
+    capping: list[Capping] = field(default_factory=list)  # what acts on caps need, each alone in its commit
     scopes: set[str] = field(
         default_factory=set
     )  # of limits that change: all their keys, accounts, open holds

@@ -10,8 +10,10 @@ from msgspec import Struct, structs
 from ledger.prices.offers import Offer
 from ledger.rules import limits
 from ledger.rules.book import Book
+from ledger.rules.limits import caps
+from ledger.rules.limits.caps import Purse
 from ledger.rules.limits.rates import room
-from ledger.rules.rows import Account, Candidate, Hold, HoldState, Key
+from ledger.rules.rows import Candidate, Hold, HoldState, Key
 from ledger.rules.surprises import uplifts_of
 from schemas.catalogue.aliases import CANDIDATES_MAX
 from schemas.chat.priced import PROMPTS_MAX
@@ -105,14 +107,14 @@ def _choices(request: Authorise) -> int:
     return min(max(request.choices, 1), _CHOICES_MAX)
 
 
-def _price(book: Book, request: Authorise, account: Account, one: Further, offer: Offer) -> _Priced | Refusal:
+def _price(book: Book, request: Authorise, purse: Purse, one: Further, offer: Offer) -> _Priced | Refusal:
     """The bound of a call with one model; a refusal if what is available does not cover it."""
     model, choices = offer.model, _choices(request)
     prompts = min(max(request.prompts, 1), PROMPTS_MAX)
     prompt_max = min(max(one.prompt_max, 0), model.context * prompts)
     uplifts = book.catalogue.reach(offer, one.uplifts[:_UPLIFTS_MAX])
     bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max, uplifts)
-    available = account.available_nano
+    available = purse.available_nano
     if one.limit is None:
         limit, least = model.max_output, min(UNSET_LIMIT_MIN, model.max_output)
     else:
@@ -124,7 +126,7 @@ def _price(book: Book, request: Authorise, account: Account, one: Further, offer
     if amount > available or limit < least:
         required = bound.hold_nano(choices * least)
         fitting = _fitting(bound, available, choices, model.max_output)
-        return _insufficient(account, required, fitting, model.id if request.others else "")
+        return _short(purse, required, fitting, model.id if request.others else "")
     at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max, uplifts)
     return _Priced(
         offer=offer,
@@ -138,11 +140,11 @@ def _price(book: Book, request: Authorise, account: Account, one: Further, offer
 
 
 def _grant(book: Book, request: Authorise, key: Key, able: Sequence[tuple[Further, Offer]]) -> AuthoriseReply:
-    account = book.accounts[key.account_id]
+    purse = caps.purse(book, key, book.accounts[key.account_id])
     priced: list[_Priced] = []
     short: list[Refusal] = []
     for one, offer in able:
-        found = _price(book, request, account, one, offer)
+        found = _price(book, request, purse, one, offer)
         if isinstance(found, Refusal):
             short.append(found)
         else:
@@ -184,6 +186,7 @@ def _grant(book: Book, request: Authorise, key: Key, able: Sequence[tuple[Furthe
     if refused is not None:
         return refused
     book.add_hold(hold)
+    caps.take(book, purse, hold)
     if hold.candidate:
         for place, priced_one in enumerate(priced, 1):
             book.candidates.add(_candidate(hold, place, priced_one))
@@ -230,14 +233,15 @@ def _fitting(bound: Bound, nano: int, choices: int, limit: int) -> int:
     return max(min(affordable // choices, limit), 0)
 
 
-def _insufficient(account: Account, required_nano: int, fitting: int, model: str) -> Refusal:
+def _short(purse: Purse, required_nano: int, fitting: int, model: str) -> Refusal:
     return Refusal(
-        Reason.INSUFFICIENT,
-        account.posted_nano,
-        account.held_nano,
+        Reason.INSUFFICIENT if purse.room is None else Reason.CAPPED,
+        purse.account.posted_nano,
+        purse.account.held_nano,
         min(required_nano, NANO_MAX),
         fitting,
         model,
+        cap=None if purse.room is None else caps.figures(purse.room),
     )
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
+from ledger.rules.counted import counted
 from ledger.rules.rows import (
     SOURCES,
     Account,
@@ -51,6 +52,18 @@ class Rules(Struct, frozen=True, kw_only=True):
     grace_ms: int = int(ESTIMATE_GRACE_S * 1000)
 
 
+class CallsBefore(Struct, frozen=True):
+    """The calls of a period before its cap is made: what those that have ended were billed, and those that have not.
+
+    `open_nano` is billed to the latter: an estimate may still be corrected. `too_many` is set where they were not counted.
+    """
+
+    spent_nano: int = 0
+    open: tuple[Hold, ...] = ()
+    open_nano: int = 0
+    too_many: bool = False
+
+
 class Book:
     """Loaded rows by id, and the changes of one batch. Every row object stands for its row until the commit.
 
@@ -73,6 +86,8 @@ class Book:
         self.caps = RowSet(Cap)  # these three are loaded where an account of the batch is limited
         self.periods = RowSet(CapPeriod)
         self.rates = RowSet(Rate)
+        self.capped: dict[str, list[Cap]] = {}  # the caps in force, by scope
+        self.calls_before: dict[str, CallsBefore] = {}  # by the id of a cap that is about to be made
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some
         self.usage = RowSet(UsageRow)
@@ -160,9 +175,20 @@ class Book:
             account.held_nano += difference_nano
             self.accounts.touch(account)
 
+    def count(self, hold: Hold, *, held_nano: int = 0, spent_nano: int = 0) -> None:
+        """Adds to what is held and spent in the periods of caps that a hold counts in."""
+        if not hold.limits or not (held_nano or spent_nano):
+            return
+        for id_ in counted(hold).p:
+            period = self.periods[id_]
+            period.held_nano += held_nano
+            period.spent_nano += spent_nano
+            self.periods.touch(period)
+
     def set_held(self, hold: Hold, held_nano: int, state: str) -> None:
         """Moves a hold to a state with so much still held."""
         self.reserve(self.accounts[hold.account_id], held_nano - hold.held_nano)
+        self.count(hold, held_nano=held_nano - hold.held_nano)
         hold.held_nano = held_nano
         hold.state = state
         if state not in _HOLDING:

@@ -2,8 +2,10 @@
 
 import msgspec
 
+from ledger.rules import capping
 from ledger.rules.authorise import ACTIVE, REVOKED, providers_of
 from ledger.rules.book import Book
+from ledger.rules.limits.base import key_scope
 from ledger.rules.money import posting
 from ledger.rules.rows import Account, Key, Profile, metered_id, playground_id
 from schemas.money.amounts import NANO_MAX
@@ -55,7 +57,9 @@ def create_problem(request: KeyCreate) -> str:
         or "\x00" in request.name + request.profile
     ):
         return f"names have at most {NAME_CHARS_MAX} characters"
-    return ""
+    if len({one.period for one in request.caps}) < len(request.caps):
+        return "a key has one cap a period"
+    return next(filter(None, map(capping.problem_of, request.caps)), "")
 
 
 def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
@@ -75,6 +79,9 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     key_id = key_id_of(digest)
     account_id = playground_id(profile_id) if request.playground else metered_id(key_id)
     account = book.accounts[account_id] if request.playground else book.add_account(account_id)
+    # What bounds all keys of an organisation flags its playground account, which is locked here.
+    account.limited = book.accounts[playground_id(profile_id)].limited or bool(request.caps)
+    book.accounts.touch(account)
     key = book.keys.add(
         Key(
             id=key_id,
@@ -89,6 +96,9 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
             revoked_ms=0,
         )
     )
+    for new in request.caps:
+        zone = capping.zone_of(book, new.zone, profile_id)
+        capping.begin(book, key_scope(key_id), new, zone, capping.NO_CALLS)
     posting.deposit(book, account_id, request.posted_nano, f"create:{key_id}")
     return Rows((key_row(key, account),))
 

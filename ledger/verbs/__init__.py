@@ -4,6 +4,7 @@ from ledger.verbs.acts import ACT, AUDIT_LOG
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
 from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
 from ledger.verbs.limits import LIMITS_SET
@@ -36,6 +37,10 @@ ANSWERS: tuple[Answer, ...] = (
     CREDIT,
     LIMITS_SET,
     BALANCE,
+    CAP_CREATE,
+    CAP_UPDATE,
+    CAP_END,
+    CAP_LIST,
     USAGE,
     SUMS,
     POOLS,

@@ -7,7 +7,7 @@ from typing import Any
 from ledger.rollups.reading import sums
 from ledger.rollups.sql import DAY_MS, Rollup
 from ledger.rules.authorise import providers_of
-from ledger.rules.limits.base import scopes
+from ledger.rules.limits.base import key_scope
 from ledger.rules.limits.setting import limits_row
 from ledger.rules.rollup_rows import UsageDay
 from ledger.rules.rows import Account, Key, Status, row_of
@@ -27,7 +27,7 @@ _KEY_WIDTH = len(Key.__struct_fields__)
 _CAPS = (
     "SELECT c.id, c.period, c.limit_nano, COALESCE(p.spent_nano, 0), COALESCE(p.held_nano, 0) FROM caps c "
     "LEFT JOIN cap_periods p ON p.cap_id = c.id AND p.start_ms <= $1 AND (p.end_ms = 0 OR p.end_ms > $2) "
-    "WHERE c.ended_ms = 0 AND c.scope IN ($3, $4)"
+    "WHERE c.ended_ms = 0 AND c.scope = $3"
 )
 
 
@@ -78,9 +78,9 @@ async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
 
 
 async def _tightest(store: Store, key: Key) -> dict[str, Any] | None:
-    """The cap that leaves the least of those that count the key's calls."""
+    """The key's own cap that leaves the least: what its organisation may spend is not for each of its keys to know."""
     now_ms = _now_ms()
-    rows = await store.fetch(_CAPS, now_ms, now_ms, *scopes(key))
+    rows = await store.fetch(_CAPS, now_ms, now_ms, key_scope(key.id))
     found = [
         {"id": row[0], "period": row[1], "limit_nano": row[2], "left_nano": max(row[2] - row[3] - row[4], 0)}
         for row in rows

@@ -12,7 +12,9 @@ USAGE_CONSUMER = "ledger"
 THOUGHTS_BUCKET = "thoughts"  # key-value bucket of thought signatures, by tool-call id
 ITEMS_BUCKET = "items"  # key-value bucket of finished items, by scope, ring and item
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PART = r"[A-Za-z0-9_-]{1,64}"
+_TOKEN = re.compile(_PART)
+_FRAMES_INBOX = re.compile(rf"_INBOX\.{_PART}\.f\.{_PART}\.\d+(?:\.{_PART})?")
 
 
 class Role(StrEnum):
@@ -118,14 +120,7 @@ def edge_of(subject: str) -> str:
 
 def is_frames_inbox(subject: str) -> bool:
     """Whether a job's reply subject is a frame inbox: a worker writes to nothing else."""
-    parts = subject.split(".")
-    return (
-        5 <= len(parts) <= 6
-        and parts[0] == "_INBOX"
-        and parts[2] == "f"
-        and parts[4].isdecimal()
-        and all(is_token(part) for part in (parts[1], parts[3], *parts[5:]))
-    )
+    return _FRAMES_INBOX.fullmatch(subject) is not None
 
 
 def reply_prefix(role: Role) -> str:

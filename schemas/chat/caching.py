@@ -34,7 +34,7 @@ def ttls(fields: Fields) -> set[str]:
     found: set[str] = set()
     for name, value in fields.items():
         raw = bytes(value)
-        if len(raw) >= _BYTES_MIN and may_name(raw):
+        if len(raw) >= _BYTES_MIN and (b'ttl"' in raw or b"\\u00" in raw) and may_name(raw):
             try:
                 _collect({name: value}, found)
             except UNREADABLE:

@@ -3,7 +3,7 @@
 So nothing goes on that was not read: of an object one value a name, and no name that a reader might take for another.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -39,6 +39,14 @@ class Typed(Struct, frozen=True):
             return self.other
         return self.kinds.get(_decode_text(raw), self.other)
 
+    def groups(self, items: Sequence[Fields]) -> Collection[tuple[Names, list[Fields]]]:
+        """Objects by their list. Raises one of UNREADABLE."""
+        found: dict[int, tuple[Names, list[Fields]]] = {}
+        for item in items:
+            names = self.names(item)
+            found.setdefault(id(names), (names, []))[1].append(item)
+        return found.values()
+
 
 Form = Names | Typed
 Holder = Form | list[Form] | tuple[Form]
@@ -58,6 +66,7 @@ _LIST: Final = ord("[")
 _TEXT: Final = ord('"')
 _NULL: Final = ord("n")
 _HOLDING: Final = b"{["
+_MANY: Final = (list, tuple)  # a union would be made anew each time that it is asked for
 
 
 def _is_clean(raws: Sequence[Raw], form: Holder, level: int) -> bool:
@@ -77,30 +86,30 @@ def _is_clean(raws: Sequence[Raw], form: Holder, level: int) -> bool:
         return False
     if not is_plain(joined, items, listed=True):
         return False
-    among = form[0] if isinstance(form, list | tuple) else form
+    among = form[0] if isinstance(form, _MANY) else form
+    holds = joined.find(b"[", 1) > 0 or joined.count(b"{") > len(items)  # or some text has one
     inner: dict[int, tuple[Holder, list[Raw]]] = {}
-    for item in items:
-        names = among.names(item) if isinstance(among, Typed) else among
-        for name, value in item.items():
-            held = names.get(name, _UNLISTED)
-            if held is None:
-                continue
-            if held is _UNLISTED:
-                return False
-            if memoryview(value)[0] in _HOLDING:
-                inner.setdefault(id(held), (held, []))[1].append(value)
-    return all(_is_clean(values, held, level + 1) for held, values in inner.values())
+    for names, alike in among.groups(items) if isinstance(among, Typed) else ((among, items),):
+        found = set().union(*alike)
+        if not found <= names.keys():
+            return False
+        for name in found if holds else ():
+            if (held := names[name]) is not None:
+                values = [item[name] for item in alike if name in item]
+                holding = [value for value in values if memoryview(value)[0] in _HOLDING]
+                inner.setdefault(id(held), (held, []))[1].extend(holding)
+    return all(not values or _is_clean(values, held, level + 1) for held, values in inner.values())
 
 
 def _joined(raws: Sequence[Raw], form: Holder) -> bytes | None:
     """Objects, and those in lists, as one list; None where one stands in the other's place."""
-    if len(raws) == 1 and isinstance(form, list | tuple) and memoryview(raws[0])[0] == _LIST:
+    if len(raws) == 1 and isinstance(form, _MANY) and memoryview(raws[0])[0] == _LIST:
         return bytes(raws[0])
     pieces: list[bytes] = []
     for raw in raws:
         piece = bytes(raw)
         if piece[0] == _LIST:
-            if not isinstance(form, list | tuple):
+            if not isinstance(form, _MANY):
                 return None
             piece = piece[1:-1]
         elif isinstance(form, list):
@@ -141,7 +150,7 @@ class Sieve:
                 self._fail(place, "it must be an array", "invalid_type")
             one = form[0] if isinstance(form, tuple) else form
             return self._object(raw, one, place, level)
-        if not isinstance(form, list | tuple):
+        if not isinstance(form, _MANY):
             self._fail(place, "it must be an object", "invalid_type")
         return self._list(raw, form[0], place, level)
 

@@ -6,6 +6,7 @@ from schemas.verbs.acts import ACT, AUDIT_LOG
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
 from schemas.verbs.limits import LIMITS_SET
@@ -38,6 +39,10 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     CREDIT,
     LIMITS_SET,
     BALANCE,
+    CAP_CREATE,
+    CAP_UPDATE,
+    CAP_END,
+    CAP_LIST,
     USAGE,
     SUMS,
     POOLS,

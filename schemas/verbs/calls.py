@@ -140,8 +140,24 @@ class Limited(Struct, frozen=True, array_like=True):
     retry_ms: int
 
 
+class CapFigures(Struct, frozen=True, array_like=True):
+    """A spend cap that has no room for a call, in its current period. `scope` is "key", or "org" for the organisation's.
+
+    `period` is day, week, month or total, by the calendar of `zone`; `resets_s` is unix seconds, 0 for never.
+    """
+
+    id: str
+    scope: str
+    period: str
+    zone: str
+    limit_nano: int
+    spent_nano: int
+    held_nano: int
+    resets_s: int
+
+
 class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
-    """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit.
+    """Why there is no hold, and for `INSUFFICIENT` and `CAPPED` the figures; `fitting_limit` 0 means that no limit would fit.
 
     `model` is which of several models it is about. `key_id` is the caller's, where the key lives.
     """
@@ -155,6 +171,7 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     key_id: str = ""
     limited: Limited | None = None  # of `LIMITED`
     room: Room | None = None  # the same
+    cap: CapFigures | None = None  # the one that leaves the least, where it leaves less than the balance
 
 
 AuthoriseReply = Hold | Refusal

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from schemas.bus.subjects import Role
 from schemas.verbs.base import Rows, Verb
+from schemas.verbs.caps import NewCap
 
 
 class KeyQuery(Struct, frozen=True, array_like=True):
@@ -37,6 +38,7 @@ class KeyCreate(Struct, frozen=True, array_like=True):
     posted_nano: int
     providers: tuple[str, ...] | None
     playground: bool
+    caps: tuple[NewCap, ...] = ()
 
 
 class KeyRef(Struct, frozen=True, array_like=True):

@@ -15,8 +15,9 @@ from edge.calls.roster import Roster
 from edge.http.cors import Cors
 from edge.http.link import CONNECTION
 from edge.limits import LIMITS
+from edge.own import OwnReads
 from edge.routes import ROUTES
-from edge.routes.endpoint import Backing, Load, router
+from edge.routes.endpoint import Backing, Load, Routes
 from runtime.ledger import LedgerClient, Patience
 from schemas import keys, verbs
 from schemas.bus.frames import Job
@@ -142,8 +143,9 @@ class App:
             budget=self.budget,
             pools=(),
             cors=Cors(("*",)),
+            own=OwnReads(books),
         )
-        self.router = router(ROUTES, backing)
+        self.router = Routes(ROUTES, backing)
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer."""

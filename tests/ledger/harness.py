@@ -22,10 +22,12 @@ from ledger.telemetry import Telemetry
 from ledger.verbs import ANSWERS
 from ledger.verbs.audit import audit
 from ledger.verbs.base import Acts
+from ledger.verbs.caps import cap_list
 from ledger.verbs.keys import balance
 from ledger.verbs.money import credits_page
 from ledger.verbs.usage import usage
 from runtime.settings.settings import AccountSettings, PoolSettings
+from schemas.bus.subjects import new_id
 from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
@@ -33,6 +35,7 @@ from schemas.money.pricing import NO_USAGE, TokenUsage, charge
 from schemas.verbs.acts import ActRequest
 from schemas.verbs.base import encode
 from schemas.verbs.calls import Authorise, Estimate, Hold, Reattempt, Release
+from schemas.verbs.caps import CapCreate, CapList, NewCap
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef
 from schemas.verbs.money import CreditsQuery
 from schemas.verbs.usage import UsageQuery
@@ -54,6 +57,8 @@ TABLES = (
     "rates",
     "holds",
     "candidates",
+    "caps",
+    "cap_periods",
     "usage",
     "usage_hours",
     "usage_days",
@@ -291,6 +296,20 @@ class Books:
     async def credit(self, request_id: str, nano: int, *, key_id: str = "", profile: str = "") -> Any:
         """Adds to a balance."""
         return await self.do(Credit(1, request_id, nano, key_id, profile))
+
+    async def cap(self, nano: int, period: str = "day", *, organization: str = "", **fields: Any) -> str:
+        """Makes a cap of a key (`key_id`), or of an organisation. Returns its id."""
+        key_id = fields.pop("key_id", "")
+        cap = NewCap(fields.pop("cap_id", new_id("cap_")), period, nano, **fields)
+        reply = await self.do(CapCreate(1, cap, key_id, organization))
+        assert not reply.problem, reply.problem
+        return str(reply.rows[0]["id"])
+
+    async def period(self, cap_id: str) -> tuple[int, int]:
+        """Spent and held in a cap's current period."""
+        rows = (await cap_list(self.store, CapList(1), self.clock.ms)).rows
+        current = next(row["current"] for row in rows if row["id"] == cap_id)
+        return current["spent_nano"], current["held_nano"]
 
     async def revoke(self, key_id: str) -> Any:
         """Revokes a key."""

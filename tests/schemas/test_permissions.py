@@ -18,7 +18,7 @@ ASKS = {
         *("ledger.credit", "ledger.balance", "ledger.usage", "ledger.pools", "ledger.audit"),
         *("ledger.surprises", "ledger.surprises_forget", "ledger.models", "ledger.models_explain"),
         *("ledger.admin_write", "ledger.audit_log", "ledger.credits", "ledger.parked", "ledger.limits_set"),
-        "ledger.sums",
+        *("ledger.sums", "ledger.cap_create", "ledger.cap_list", "ledger.cap_update", "ledger.cap_end"),
     },
 }
 

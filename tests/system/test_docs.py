@@ -18,7 +18,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTED_URL = "http://127.0.0.1:8000"
 PROVIDER_KEYS = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "GEMINI_API_KEY"), "docs")
 PROVIDER_KEYS["OPENAI_API_KEY"] = "sk-docs"
-KEY_ID, OTHER_ID, CALL = "key_…", "key_other…", "req_…"
+KEY_ID, OTHER_ID, CALL, CAP_ID = "key_…", "key_other…", "req_…", "cap_…"
 
 pytestmark = pytest.mark.system
 
@@ -95,8 +95,12 @@ def call(documented) -> str:
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_works(documented, call, line):
-    """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id."""
+    """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id or cap."""
     make = ("key", "create", "--name", "docs", "--profile", "acme", "--balance", "1")
+    if CAP_ID in line:
+        target = documented.row(*make)["id"]
+        cap = documented.row("cap", "create", "100", "--period", "month", "--key", target)["id"]
+        line = line.replace(CAP_ID, cap)
     for name in (OTHER_ID, KEY_ID):
         line = line.replace(name, documented.row(*make)["id"])
     done = documented.run(*shlex.split(line.replace(CALL, call) if CALL in line else line)[1:])

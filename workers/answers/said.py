@@ -18,13 +18,15 @@ TOKENS_PER_BYTE: Final = 0.25
 class Said:
     """Content, refusals, reasoning and tool arguments of one exchange, in the order in which they came."""
 
-    __slots__ = ("_chars", "_density", "_first", "_kept", "_mark", "count_bytes")
+    __slots__ = ("_density", "_first", "_kept", "_mark", "_short_bytes", "count_bytes")
 
     def __init__(self) -> None:
         self.count_bytes = 0
         self._first = ""
         self._kept: list[str] = []  # what came after, shortened now and then
-        self._chars = 0  # in `_kept`
+        self._short_bytes = (
+            3 * KEPT_CHARS
+        )  # up to so many in all `_kept` is short: a byte is at most a character
         self._mark = FIRST_MARK_BYTES
         self._density = TOKENS_PER_BYTE
 
@@ -32,22 +34,23 @@ class Said:
         """A piece of output."""
         self.count_bytes += len(text) if text.isascii() else utf8_bytes(text)
         self._kept.append(text)
-        self._chars += len(text)
-        if self._chars > 3 * KEPT_CHARS:
+        if self.count_bytes > self._short_bytes:
             self._shorten()
 
     def add_bytes(self, count_bytes: int, like: str) -> None:
         """Output that is not at hand, as dense as a text that is."""
         self.count_bytes += count_bytes
         self._kept.append(like[:KEPT_CHARS])
-        self._chars += len(self._kept[-1])
+        self._short_bytes = 0  # nobody knows: the next piece has it looked at
 
     def _shorten(self) -> None:
         text = "".join(self._kept)
-        if not self._first:
-            self._first, text = text[:KEPT_CHARS], text[KEPT_CHARS:]
-        self._kept = [text[-KEPT_CHARS:]]
-        self._chars = len(self._kept[0])
+        if len(text) > 3 * KEPT_CHARS:
+            if not self._first:
+                self._first, text = text[:KEPT_CHARS], text[KEPT_CHARS:]
+            text = text[-KEPT_CHARS:]
+        self._kept = [text]
+        self._short_bytes = self.count_bytes + 3 * KEPT_CHARS - len(text)
 
     def tokens(self, upstream: str) -> int:
         """What a model's provider likely counts for all of it, rounded up."""

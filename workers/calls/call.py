@@ -89,7 +89,8 @@ class Call:
         self._phase = _Phase.NEW
         self._stop: Stop | None = None
         self._left = False  # the edge has said that nobody waits for this attempt
-        self._leaving = Leaving(serving, job, self._delivery, self.frames, began=self._began)
+        self._whole = job  # with its body, once that is here
+        self._leaving: Leaving | None = None  # most callers stay
         self._error: WireError | None = None
 
     def start(self) -> asyncio.Task[None]:
@@ -103,14 +104,21 @@ class Call:
         self._left = self._left or why in (Stop.CANCELLED, Stop.REPLACED)
         if self._stop is not None or self._phase is _Phase.SETTLING:
             return
-        if why in UNWANTED and self._leaving.stays(why, time.monotonic()):
+        if why in UNWANTED and self._leave().stays(why, time.monotonic()):
             return
         self._stop = why
         self._interrupt()
 
     @property
     def _muted(self) -> bool:
-        return self._leaving.draining
+        return self._leaving is not None and self._leaving.draining
+
+    def _leave(self) -> Leaving:
+        """What becomes of the answer without its caller. A call that is left before its body is here asks for none."""
+        if self._leaving is None:
+            delivery, frames = self._delivery, self.frames
+            self._leaving = Leaving(self._serving, self._whole, delivery, frames, began=self._began)
+        return self._leaving
 
     def tick(self, now: float) -> None:
         """Deadlines and keep-alives; to be called several times a second."""
@@ -118,7 +126,7 @@ class Call:
         if self._phase is not _Phase.RUNNING:
             return
         if self._muted:
-            if self._leaving.over(now) or self._delivery.overdue(now):
+            if self._leave().over(now) or self._delivery.overdue(now):
                 self._stop = self._stop or Stop.CANCELLED
                 self._interrupt()
         elif self.frames.gone:
@@ -127,7 +135,7 @@ class Call:
             self.stop(Stop.TIMEOUT)
         elif self.job.stream and self._delivery.asking:
             # An edge whose worker dies knows no more than this.
-            self.frames.output_tokens = max(self.frames.output_tokens, self._leaving.unseen(now))
+            self.frames.output_tokens = max(self.frames.output_tokens, self._leave().unseen(now))
 
     def _interrupt(self) -> None:
         if self.task is not None and self._phase is _Phase.RUNNING:
@@ -152,7 +160,8 @@ class Call:
             self._phase = _Phase.SETTLING
             if self._first_account is not None:
                 self._first_account.give_back(self.job.hold_list_nano, time.monotonic())
-            self._leaving.ended()
+            if self._leaving is not None:
+                self._leaving.ended()
             if not complete:
                 self._delivery.hang_up()
         await self._settle(complete=complete)
@@ -162,7 +171,7 @@ class Call:
         job, serving = self.job, self._serving
         if self.parts is not None:
             job = structs.replace(job, body=await self.parts.whole())
-            self._leaving.of(job)
+            self._whole = job
             self._tries.resolved(job)
         model = serving.models.get(job.model)
         if model is None:
@@ -250,7 +259,7 @@ class Call:
                 fault=fault,
                 exchanges=exchanges,
                 caller_left=left,
-                unseen_tokens=self._leaving.unseen(time.monotonic(), exchanges) if unseen else 0,
+                unseen_tokens=self._leave().unseen(time.monotonic(), exchanges) if unseen else 0,
                 reason=told.reason(failed, words, account),
             )
             made = self._tries.made[-1]

@@ -33,10 +33,6 @@ class Leaving:
         self._until: float | None = None
         self._pays_bound = False
 
-    def of(self, job: Job) -> None:
-        """The job has its body now."""
-        self._job = job
-
     @property
     def draining(self) -> bool:
         """Whether the caller has left, and the answer is read on."""

@@ -12,7 +12,7 @@ from schemas.bus.frames import Accept, Bounce, Data, End, Failed
 from schemas.bus.subjects import Role
 from schemas.errors import internal
 from tests.edge.conftest import FAST, Rig
-from tests.edge.stand_ins import Attempt, connect, event, until, without_pings
+from tests.edge.stand_ins import Attempt, connect, event, happy, until, without_pings
 
 BODY = {"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 
@@ -104,6 +104,21 @@ async def test_no_edge_cancels_a_call_of_another_for_a_stranger(rig: Rig) -> Non
     assert [frames.decode_control(data) for data in told] == [
         frames.Cancel("req_that_has_ended", 1, left=False)
     ]
+
+
+async def test_no_inbox_is_remembered_beyond_its_attempt(rig: Rig) -> None:
+    """Neither that of a call which has ended well or badly, nor that of an attempt which another has replaced."""
+
+    async def lost_once(attempt: Attempt) -> None:
+        if attempt.job.attempt > 1:
+            assert len(rig.edge.relay._inboxes) == 1
+            await happy(attempt)
+
+    await rig.chat()
+    rig.worker.script = lost_once
+    assert (await rig.chat()).status_code == 200
+    await rig.chat(model="none")
+    assert not rig.edge.relay._inboxes
 
 
 async def test_inboxes_have_a_secret_each(rig: Rig) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from schemas.bus.usage import Outcome
 from schemas.money.pricing import TokenUsage
+from schemas.verbs.caps import CapCreate, NewCap
 from schemas.verbs.money import Post, Refund
 from tests.ledger.harness import USD, Books, billed, event
 
@@ -140,4 +141,23 @@ async def test_a_refund_goes_back_to_what_paid(books: Books) -> None:
     assert (await books.balance(key))[0] == USD + owed // 2 - 1_000
     await books.expire_lots()
     assert await books.balance(key) == (USD, 0)
+    await books.check()
+
+
+async def test_a_refund_gives_room_back_in_the_calls_own_period(books: Books) -> None:
+    """What a cap counted of the call, in the period of its hold, is less by the refund; a later period is not touched."""
+    key = await books.key()
+    cap = NewCap("cap_1", "day", USD, "UTC")
+    assert not (await books.do(CapCreate(1, cap, key))).problem
+    await books.hold("r1")
+    await books.settle(event("r1", SMALL))
+    books.clock.turn(86_400)
+    await books.hold("r2")
+    await books.settle(event("r2", SMALL))
+    await _refund(books, "r1", 1_000)
+    rows = await books.store.fetch("SELECT spent_nano FROM cap_periods ORDER BY start_ms")
+    assert [row[0] for row in rows] == [billed(SMALL) - 1_000, billed(SMALL)]
+    assert not (await books.do(CapCreate(1, NewCap("cap_2", "total", USD, "UTC"), key))).problem
+    rows = await books.store.fetch("SELECT spent_nano FROM cap_periods WHERE cap_id = 'cap_2'")
+    assert [row[0] for row in rows] == [2 * billed(SMALL) - 1_000], "one that is made later counts it so"
     await books.check()

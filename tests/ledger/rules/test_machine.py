@@ -21,6 +21,7 @@ from ledger.verbs.audit import findings
 from schemas.bus.usage import Known, Outcome, UsageEvent
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Estimate, Further, Hold, Reattempt, Release
+from schemas.verbs.caps import CapCreate, CapEnd, CapUpdate, NewCap
 from schemas.verbs.keys import Credit
 from schemas.verbs.limits import LimitsSet
 from schemas.verbs.money import Move, Post, Refund, UpstreamDeposit, WriteOff
@@ -30,6 +31,7 @@ from tests.ledger.harness import USD, Books, Clock, act, digest_of, event
 
 KEYS = ("rich", "poor", "play", "play2")
 LISTS = (("gpt-4o",), ("gpt-4o", "gpt-4o-mini"), ("gpt-4o-mini", "gone", "gpt-4o"), ("gone", "gpt-4o"))
+PERIODS = (("day", "Europe/Berlin"), ("week", "UTC"), ("month", "America/New_York"), ("total", "UTC"))
 places = st.integers(0, 4)  # of candidates, those that no hold has included
 MAD = pytest.mark.uncollected("reports are drawn at random, up to 160 tokens of a prompt that is held as 100")
 
@@ -58,6 +60,7 @@ class BooksMachine(RuleBasedStateMachine):
         self.copy: tuple[dict[str, list[Any]], set[str]] | None = None
         self.number = 0
         self.last: tuple[Any, Any] | None = None  # an act with its answer
+        self.caps: list[str] = []
 
     def run(self, work: Any) -> Any:
         """Runs a coroutine in the machine's loop."""
@@ -244,6 +247,32 @@ class BooksMachine(RuleBasedStateMachine):
         self.run(self.books.committer.commit([], [Delivery("stream", self.sequence, tuple(again))]))
         assert self.run(self.books.state()) == before
 
+    @rule(
+        whose=st.sampled_from((*KEYS, "default", "p")),
+        period=st.sampled_from(PERIODS),
+        nano=st.integers(0, 10**7),
+    )
+    def cap(self, whose: str, period: tuple[str, str], nano: int) -> None:
+        """A key or an organisation is capped, in the middle of its calls; or it is already."""
+        self.number += 1
+        cap = NewCap(f"cap_{self.number}", period[0], nano, period[1])
+        key_id = self.ids.get(whose, "")
+        (reply,) = self.commit([CapCreate(1, cap, key_id, "" if key_id else whose)])
+        if not reply.problem:
+            self.caps.append(cap.cap_id)
+
+    @rule(pick=st.integers(0, 1000), nano=st.none() | st.integers(0, 10**7))
+    def change_cap(self, pick: int, nano: int | None) -> None:
+        """A cap is raised, lowered, perhaps below what is spent, or ended."""
+        if self.caps:
+            cap = self.caps[pick % len(self.caps)]
+            self.commit([CapEnd(1, cap) if nano is None else CapUpdate(1, cap, nano)])
+
+    @rule(days=st.sampled_from((0, 1, 7, 30, 90)), hours=st.integers(-2, 25))
+    def calendar(self, days: int, hours: int) -> None:
+        """Midnights, months and changes of the clock go by, or the database's clock is set back by some hours."""
+        self.clock.turn(days * 86_400 + hours * 3_600)
+
     @rule(picks=st.lists(st.integers(0, 1000), max_size=5), seconds=st.integers(1, 40))
     def time_passes(self, picks: list[int], seconds: int) -> None:
         """Some leases are renewed, others run out."""
@@ -351,6 +380,8 @@ class BooksMachine(RuleBasedStateMachine):
             proof = self.run(self.books.check())
             assert proof["open_holds"] == 0
             held = self.run(self.store.fetch("SELECT SUM(held_nano) FROM accounts"))
+            assert int(held[0][0]) == 0
+            held = self.run(self.store.fetch("SELECT COALESCE(SUM(held_nano), 0) FROM cap_periods"))
             assert int(held[0][0]) == 0
 
 

@@ -306,7 +306,8 @@ class OpenAIExchange:
             body = self._names.back(body)
         try:
             fields = mending(_decode_map, body)
-            body.decode()
+            if not body.isascii():
+                body.decode()
         except UNREADABLE:
             self.fault = NONSENSE
             return b""
@@ -315,11 +316,12 @@ class OpenAIExchange:
             return b""
         _hear(fields["choices"], self.said)
         self._served_by(fields)
-        if not _absent(fields, "usage"):
+        told_usage = not _absent(fields, "usage")
+        if told_usage:
             self.usage = token_usage(fields["usage"], long_cache=self._long_cache)
         if self._job.include_cost:
             fields["usage"] = self._shown(fields.pop("usage", None))  # as the last field
-        elif not _absent(fields, "usage"):
+        elif told_usage:
             fields["usage"] = self._shown(fields["usage"])
         fields["model"] = self._model_id
         self._finish(ended=bool(self.output_bytes) or body_ends(told))
@@ -370,7 +372,7 @@ class OpenAIExchange:
             fields = _decode_map(event)
         except UNREADABLE:
             return self._reread(event, out)
-        if not self._readable(fields):
+        if "error" in fields and not self._readable(fields):
             return False
         choices = fields.get("choices", _EMPTY_LIST)
         bare = bytes(choices).strip() == b"[]"
@@ -399,7 +401,7 @@ class OpenAIExchange:
 
     def _hear(self, choices: Raw) -> None:
         _hear(choices, self.said)
-        if not self.output_bytes and not self._ended:
+        if not self.said.count_bytes and not self._ended:
             self._ended = chunk_ends(choices)
 
     def _readable(self, fields: dict[str, Raw]) -> bool:
@@ -545,12 +547,15 @@ def _hear(choices: Raw, heard: Said) -> None:
 def _hear_one(said: _Said, heard: Said) -> None:
     if said.content:
         heard.add(said.content)
-    for text in (said.refusal, said.reasoning_content or said.reasoning):
-        if text:
-            heard.add(text)
+    if said.refusal:
+        heard.add(said.refusal)
+    if reasoning := said.reasoning_content or said.reasoning:
+        heard.add(reasoning)
     if said.function_call is not None and said.function_call.arguments:
         heard.add(said.function_call.arguments)
-    for call in said.tool_calls or ():
+    if not said.tool_calls:
+        return
+    for call in said.tool_calls:
         if call.function is not None and call.function.arguments:
             heard.add(call.function.arguments)
         elif call.custom is not None and call.custom.input:

@@ -30,6 +30,7 @@ class _Usage(Struct):
 
 
 _decode = msgspec.json.Decoder(_Usage).decode
+_NONE_BEFORE, _NONE_AFTER = _PromptDetails(), _CompletionDetails()
 
 
 def token_usage(raw: Raw | bytes, *, long_cache: bool = False, vectors: bool = False) -> TokenUsage | None:
@@ -50,8 +51,8 @@ def token_usage(raw: Raw | bytes, *, long_cache: bool = False, vectors: bool = F
         if not vectors and type(usage.total_tokens) is not int:
             return None
         completion = 0 if vectors else usage.total_tokens - prompt
-    before = usage.prompt_tokens_details or _PromptDetails()
-    after = usage.completion_tokens_details or _CompletionDetails()
+    before = usage.prompt_tokens_details or _NONE_BEFORE
+    after = usage.completion_tokens_details or _NONE_AFTER
     parts = (
         before.cached_tokens or 0,
         before.cache_write_tokens or 0,
@@ -61,6 +62,8 @@ def token_usage(raw: Raw | bytes, *, long_cache: bool = False, vectors: bool = F
     )
     if min(prompt, completion, *parts) < 0 or max(prompt, completion, *parts) > TOKENS_MAX:
         return None
+    if not any(parts):
+        return TokenUsage(input=prompt, output=completion)
     cached, written, heard = _within(prompt, parts[:3])
     reasoning, spoken = _within(completion, parts[3:])
     return TokenUsage(

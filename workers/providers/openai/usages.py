@@ -97,6 +97,7 @@ class _Contract(Struct, forbid_unknown_fields=True):
 
 
 _decode_contract = msgspec.json.Decoder(_Contract).decode
+_NONE_BEFORE, _NONE_AFTER = _PromptDetails(), _CompletionDetails()
 
 
 class Usages:
@@ -163,8 +164,8 @@ def _sound(raw: Raw) -> bool:
         usage = _decode_contract(raw)
     except UNREADABLE:
         return False
-    before = usage.prompt_tokens_details or _PromptDetails()
-    after = usage.completion_tokens_details or _CompletionDetails()
+    before = usage.prompt_tokens_details or _NONE_BEFORE
+    after = usage.completion_tokens_details or _NONE_AFTER
     parts = (before.cached_tokens, before.cache_write_tokens, before.audio_tokens)
     spoken = (after.reasoning_tokens, after.audio_tokens)
     totals = (usage.prompt_tokens, usage.completion_tokens)

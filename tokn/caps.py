@@ -1,0 +1,155 @@
+"""Owns `tokn cap`: spend caps of keys and organisations, made, listed, changed and ended."""
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from schemas.bus.subjects import new_id
+from schemas.money.amounts import nano_to_usd
+from schemas.verbs.base import VERSION, Rows
+from schemas.verbs.caps import (
+    ALERT_PERCENT,
+    CAP_CREATE,
+    CAP_END,
+    CAP_UPDATE,
+    CapCreate,
+    CapEnd,
+    CapList,
+    CapUpdate,
+    NewCap,
+)
+from tokn import show
+from tokn.options import AsJson, Config, Data, id_of, ledger_of, nano_of
+
+cap_app = typer.Typer(
+    help="Make, list, change and end spend caps.", no_args_is_help=True, rich_markup_mode=None
+)
+COLUMNS: Final = show.CAP
+
+_Key = Annotated[str, typer.Option("--key", metavar="ID", help="The key.")]
+_Organization = Annotated[str, typer.Option("--organization", metavar="ORG", help="The organisation.")]
+_Alert = Annotated[int | None, typer.Option("--alert", metavar="PERCENT", help="Say when so much is spent.")]
+
+
+def new_cap(text: str) -> NewCap:
+    """A cap as PERIOD=USD, or PERIOD=USD@ZONE. Raises BadParameter."""
+    period, equals, rest = text.partition("=")
+    usd, _, zone = rest.partition("@")
+    if not equals:
+        raise typer.BadParameter("write a cap as day=5 or month=100@Europe/Berlin", param_hint="--cap")
+    return NewCap(new_id("cap_"), period, nano_of(usd, least=0, what="--cap"), zone)
+
+
+@cap_app.command("create")
+def create(  # noqa: PLR0917  Typer calls it by name
+    usd: Annotated[str, typer.Argument(metavar="USD", help="What may be spent in a period.")],
+    period: Annotated[str, typer.Option(help="day, week, month or total.")],
+    key: _Key = "",
+    organization: _Organization = "",
+    zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="A time zone as Europe/Berlin. Left out: the organisation's.")
+    ] = "",
+    alert: _Alert = None,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cap what a key, or all keys of an organisation together, may spend by day, week, month or for good.
+
+    What was spent in the running period counts, and so do calls in flight.
+    """
+    percent = ALERT_PERCENT if alert is None else alert
+    cap = NewCap(new_id("cap_"), period, nano_of(usd, least=0, what="USD"), zone, percent)
+    request = CapCreate(VERSION, cap, id_of(key), organization)
+    _print(ledger_of(config, data).ask(CAP_CREATE, request), as_json, "Cap")
+
+
+@cap_app.command("list")
+def list_caps(
+    key: _Key = "",
+    organization: _Organization = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the caps in force, with what is spent, held and left."""
+    rows = ledger_of(config, data).pages(sys.maxsize, CapList(VERSION, id_of(key), organization))
+    if as_json:
+        show.json_lines(rows)
+        return
+    empty = "No caps. Make one: tokn cap create 5 --period day --key ID"
+    show.table(map(_cells, rows), COLUMNS, title="Caps", empty=empty)
+
+
+@cap_app.command("update")
+def update(  # noqa: PLR0917  Typer calls it by name
+    cap: Annotated[str, typer.Argument(metavar="CAP", help="The cap's id.")],
+    usd: Annotated[
+        str, typer.Argument(metavar="[USD]", help="What may be spent in a period from now on.")
+    ] = "",
+    alert: _Alert = None,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a cap. Below what is spent already it stops new calls; calls in flight go on."""
+    limit = nano_of(usd, least=0, what="USD") if usd else None
+    if limit is None and alert is None:
+        raise typer.BadParameter("give USD or --alert")
+    request = CapUpdate(VERSION, cap, limit, alert)
+    _print(ledger_of(config, data).ask(CAP_UPDATE, request), as_json, "Cap")
+
+
+@cap_app.command("end")
+def end(
+    cap: Annotated[str, typer.Argument(metavar="CAP", help="The cap's id.")],
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a cap: it bounds no new call from now on."""
+    _print(ledger_of(config, data).ask(CAP_END, CapEnd(VERSION, cap)), as_json, "Ended")
+
+
+def _print(reply: Rows, as_json: bool, title: str) -> None:
+    row = dict(reply.rows[0])
+    if as_json:
+        show.json_lines([row])
+    else:
+        show.fields(_fields(row), title=title)
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    """A cap for people, a figure a line."""
+    current = row["current"] or {}
+    shown = {"id": row["id"], **row["scope"], "period": row["period"], "timezone": row["timezone"]}
+    shown |= {name: row[name] for name in ("limit_nano", "alert_percent")}
+    shown |= {name: current[name] for name in ("spent_nano", "held_nano", "remaining_nano") if current}
+    if current.get("ends_at"):
+        shown["until"] = current["ends_at"]
+    if row["begins_at"]:
+        shown["note"] = f"too many calls to count in this period: it begins at {_time(row['begins_at'])} UTC"
+    return shown
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    """A cap in two cells that fit a narrow terminal."""
+    ((kind, whose),) = row["scope"].items()
+    current = row["current"]
+    alert = f"{row['alert_percent']} % are spent\n" if current and current["alert"] else ""
+    if current is None:
+        now = f"begins at {_time(row['begins_at'])} UTC"
+    else:
+        spent, held, left = (nano_to_usd(current[f"{name}_nano"]) for name in ("spent", "held", "remaining"))
+        until = f"\nuntil {_time(current['ends_at'])} UTC" if current["ends_at"] else ""
+        now = f"spent {spent}\nheld {held}\nleft {left}{until}"
+    return {
+        "cap": f"{row['id']}\n{kind} {whose}\nby {row['period']}, {row['timezone']}",
+        "usd": f"{alert}limit {nano_to_usd(row['limit_nano'])}\n{now}",
+    }
+
+
+def _time(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
