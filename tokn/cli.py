@@ -25,7 +25,7 @@ from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
 from tokn.audit import audit_app
-from tokn.caps import cap_app, new_cap
+from tokn.caps import cap_app, id_by, new_cap
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.limits import limits
 from tokn.models import models_app
@@ -244,7 +244,8 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         nano_of(balance, least=0, what="--balance"),
         _providers(providers),
         playground,
-        tuple(map(new_cap, cap or ())),
+        # Their ids follow from the key: a creation that is repeated is the same request.
+        tuple(new_cap(one, id_by(f"{keys.digest(key).hex()}:{at}")) for at, one in enumerate(cap or ())),
     )
     try:
         row = ledger_of(config, data).act("key_create", request, idempotency_key)

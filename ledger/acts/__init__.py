@@ -3,6 +3,7 @@
 from typing import Any
 
 from ledger.acts.base import Act
+from ledger.acts.caps import CAP_CREATE, CAP_END, CAP_UPDATE
 from ledger.acts.grants import DEPOSIT, GIFT, PROMOTIONAL
 from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE
 from ledger.acts.limits import LIMITS_SET
@@ -18,6 +19,9 @@ ACTS: tuple[Act[Any], ...] = (
     KEY_CREATE,
     KEY_REVOKE,
     LIMITS_SET,
+    CAP_CREATE,
+    CAP_UPDATE,
+    CAP_END,
     CREDIT,
     DEPOSIT,
     PROMOTIONAL,

@@ -10,12 +10,19 @@ from ledger.store.base import StoreError
 from ledger.verbs.acts import log_page
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.acts import LogQuery
+from schemas.verbs.caps import CapCreate, CapEnd, CapUpdate, NewCap
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef
 from schemas.verbs.limits import LimitsSet
 from schemas.verbs.money import Move, Post, Refund, UpstreamDeposit, WriteOff
 from schemas.verbs.surprises import SurprisesForget
 from tests.ledger.harness import USD, Books, digest_of, event
 
+MAKERS = {
+    "upstream_deposit",
+    "key_create",
+    "cap_create",
+    "surprises_forget",
+}  # that need not change what is there
 LONG = TokenUsage(input=100, output=100_000)
 
 
@@ -43,6 +50,9 @@ async def _every_act(books: Books) -> dict[str, Any]:
         "write_off": WriteOff(1),
         "upstream_deposit": UpstreamDeposit(1, "openai", "main", USD),
         "limits_set": LimitsSet(1, key, rpm=60),
+        "cap_create": CapCreate(1, NewCap("cap_1", "day", USD, "UTC"), key),
+        "cap_update": CapUpdate(1, "cap_1", 2 * USD, None),
+        "cap_end": CapEnd(1, "cap_1"),
         "surprises_forget": SurprisesForget(1, "openai"),
         "key_revoke": KeyRef(1, key),
     }
@@ -64,7 +74,7 @@ async def test_every_act_has_its_entry(books: Books) -> None:
     assert set(entries) == set(done)
     for name, entry in entries.items():
         assert entry["after"] or name == "surprises_forget", name
-        assert entry["before"] or name in {"upstream_deposit", "key_create", "surprises_forget"}, name
+        assert entry["before"] or name in MAKERS, name
         assert entry["target"]
         text = json.dumps(entry)
         assert digest_of("one").hex() not in text
