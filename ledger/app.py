@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ledger.acts.upkeep import keep_lots
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
 from ledger.commits.roll import Roll
@@ -151,6 +152,7 @@ async def serve(
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
+        vital.start("the end of promotional credit", keep_lots(writer))
         vital.start("roll-ups", Rolling(writer).run())
         vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         unlisten = await requests.listen()

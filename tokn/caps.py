@@ -1,5 +1,6 @@
 """Owns `tokn cap`: spend caps of keys and organisations, made, listed, changed and ended."""
 
+import hashlib
 import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -8,12 +9,9 @@ import typer
 
 from schemas.bus.subjects import new_id
 from schemas.money.amounts import nano_to_usd
-from schemas.verbs.base import VERSION, Rows
+from schemas.verbs.base import VERSION
 from schemas.verbs.caps import (
     ALERT_PERCENT,
-    CAP_CREATE,
-    CAP_END,
-    CAP_UPDATE,
     CapCreate,
     CapEnd,
     CapList,
@@ -22,7 +20,7 @@ from schemas.verbs.caps import (
 )
 from tokn import show
 from tokn.named import KEY_HELP, key_id
-from tokn.options import AsJson, Config, Data, ledger_of, nano_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, nano_of
 
 cap_app = typer.Typer(
     help="Make, list, change and end spend caps.", no_args_is_help=True, rich_markup_mode=None
@@ -34,13 +32,18 @@ _Organization = Annotated[str, typer.Option("--organization", metavar="ORG", hel
 _Alert = Annotated[int | None, typer.Option("--alert", metavar="PERCENT", help="Say when so much is spent.")]
 
 
-def new_cap(text: str) -> NewCap:
+def id_by(text: str) -> str:
+    """The id of a cap that is made by a request: the same again has the same id."""
+    return f"cap_{hashlib.sha256(text.encode()).hexdigest()[:28]}"
+
+
+def new_cap(text: str, id_: str) -> NewCap:
     """A cap as PERIOD=USD, or PERIOD=USD@ZONE. Raises BadParameter."""
     period, equals, rest = text.partition("=")
     usd, _, zone = rest.partition("@")
     if not equals:
         raise typer.BadParameter("write a cap as day=5 or month=100@Europe/Berlin", param_hint="--cap")
-    return NewCap(new_id("cap_"), period, nano_of(usd, least=0, what="--cap"), zone)
+    return NewCap(id_, period, nano_of(usd, least=0, what="--cap"), zone)
 
 
 @cap_app.command("create")
@@ -53,6 +56,7 @@ def create(  # noqa: PLR0917  Typer calls it by name
         str, typer.Option(metavar="ZONE", help="A time zone as Europe/Berlin. Left out: the organisation's.")
     ] = "",
     alert: _Alert = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -62,10 +66,11 @@ def create(  # noqa: PLR0917  Typer calls it by name
     What was spent in the running period counts, and so do calls in flight.
     """
     percent = ALERT_PERCENT if alert is None else alert
-    cap = NewCap(new_id("cap_"), period, nano_of(usd, least=0, what="USD"), zone, percent)
+    again = idempotency_key or new_id("idem_")
+    cap = NewCap(id_by(again), period, nano_of(usd, least=0, what="USD"), zone, percent)
     asked = ledger_of(config, data)
     request = CapCreate(VERSION, cap, key_id(asked, key) if key else "", organization)
-    _print(asked.ask(CAP_CREATE, request), as_json, "Cap")
+    _print(asked.act("cap_create", request, again), as_json, "Cap")
 
 
 @cap_app.command("list")
@@ -94,6 +99,7 @@ def update(  # noqa: PLR0917  Typer calls it by name
         str, typer.Argument(metavar="[USD]", help="What may be spent in a period from now on.")
     ] = "",
     alert: _Alert = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -103,22 +109,23 @@ def update(  # noqa: PLR0917  Typer calls it by name
     if limit is None and alert is None:
         raise typer.BadParameter("give USD or --alert")
     request = CapUpdate(VERSION, cap, limit, alert)
-    _print(ledger_of(config, data).ask(CAP_UPDATE, request), as_json, "Cap")
+    _print(ledger_of(config, data).act("cap_update", request, idempotency_key), as_json, "Cap")
 
 
 @cap_app.command("end")
 def end(
     cap: Annotated[str, typer.Argument(metavar="CAP", help="The cap's id.")],
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """End a cap: it bounds no new call from now on."""
-    _print(ledger_of(config, data).ask(CAP_END, CapEnd(VERSION, cap)), as_json, "Ended")
+    row = ledger_of(config, data).act("cap_end", CapEnd(VERSION, cap), idempotency_key)
+    _print(row, as_json, "Ended")
 
 
-def _print(reply: Rows, as_json: bool, title: str) -> None:
-    row = dict(reply.rows[0])
+def _print(row: dict[str, Any], as_json: bool, title: str) -> None:
     if as_json:
         show.json_lines([row])
     else:

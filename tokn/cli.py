@@ -10,37 +10,42 @@ from runtime import log
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import SettingsError
 from schemas import keys
-from schemas.bus.subjects import new_id
-from schemas.verbs.audit import AUDIT, AuditQuery
 from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.keys import (
     BALANCE,
-    CREDIT,
-    KEY_CREATE,
     KEY_LIST,
-    KEY_REVOKE,
     KEY_SHOW,
-    Credit,
     KeyCreate,
     KeyList,
     KeyRef,
 )
 from schemas.verbs.pools import POOLS, PoolsQuery
-from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
+from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
-from tokn.caps import cap_app, new_cap
-from tokn.errors import NoLedgerError, RefusedError
+from tokn.audit import audit_app
+from tokn.caps import cap_app, id_by, new_cap
+from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
 from tokn.limits import limits
 from tokn.models import models_app
-from tokn.named import KEY_HELP, hide, key_id, secret_of
-from tokn.options import AsJson, Config, Data, folder_of, ledger_of, nano_of, providers_of
+from tokn.money import MONEY, NEGATIVE, pool_app
+from tokn.named import hide, key_id, secret_of
+from tokn.options import (
+    AsJson,
+    Config,
+    Data,
+    IdempotencyKey,
+    folder_of,
+    ledger_of,
+    nano_of,
+    providers_of,
+)
 from tokn.organizations import org_app
+from tokn.parked import parked
 from tokn.times import moment_ms
 
 EXIT_NO_LEDGER = 4
-AUDIT_FINDINGS_SHOWN = 50
 MISSING_SHOWN = 50
 STATUSES = ("active", "paused", "expired", "revoked")
 
@@ -62,7 +67,12 @@ for one in COMMANDS:
     key_app.command()(one)
 app.add_typer(org_app, name="org")
 app.add_typer(models_app, name="models")
+app.add_typer(audit_app, name="audit")
+app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
+app.command("parked")(parked)
+for command in MONEY:
+    app.command(context_settings=NEGATIVE)(command)
 
 
 def run(words: list[str]) -> int:
@@ -227,6 +237,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
             show_default=False,
         ),
     ] = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -245,9 +256,13 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         models_of(models) or None,
         0 if expires is None else moment_ms(expires, "--expires"),
         wallet,
-        tuple(map(new_cap, cap or ())),
+        # Their ids follow from the key: a creation that is repeated is the same request.
+        tuple(new_cap(one, id_by(f"{keys.digest(key).hex()}:{at}")) for at, one in enumerate(cap or ())),
     )
-    row = _one(ledger_of(config, data).ask(KEY_CREATE, request))
+    try:
+        row = ledger_of(config, data).act("key_create", request, idempotency_key)
+    except UnknownError as error:
+        raise UnknownError(f"{error} --key - and the key on standard input: {key}") from None
     made = {"id": row.pop("id"), "key": key, **row}
     _print_one(made, as_json, "New key (shown only now)")
 
@@ -274,7 +289,12 @@ def key_list(  # noqa: PLR0917  Typer calls it by name
 
 
 @key_app.command("show")
-def key_show(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def key_show(
+    key: KeyArgument,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Show one key."""
     asked = ledger_of(config, data)
     request = KeyRef(VERSION, key_id(asked, key))
@@ -282,44 +302,17 @@ def key_show(key: KeyArgument, config: Config = None, data: Data = None, as_json
 
 
 @key_app.command("revoke")
-def key_revoke(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    asked = ledger_of(config, data)
-    request = KeyRef(VERSION, key_id(asked, key))
-    _print_one(_one(asked.ask(KEY_REVOKE, request)), as_json, "Revoked")
-
-
-@app.command()
-def credit(  # noqa: PLR0917  Typer calls it by name
-    words: Annotated[list[str], typer.Argument(metavar="KEY USD", help=f"{KEY_HELP} Then an amount.")],
-    playground: Annotated[
-        str | None,
-        typer.Option(
-            "--playground", metavar="PROFILE", help="Credit this profile's playground: PROFILE USD."
-        ),
-    ] = None,
-    organization: Annotated[
-        str | None,
-        typer.Option("--organization", metavar="ORG", help="Credit this organisation's wallet: ORG USD."),
-    ] = None,
+def key_revoke(
+    key: KeyArgument,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add to a key's balance, to a profile's playground credits, or to an organisation's wallet."""
-    others = [one for one in (playground, organization) if one is not None]
-    if len(others) > 1 or len(words) != 2 - len(others):
-        raise typer.BadParameter("give KEY USD, --playground PROFILE USD or --organization ORG USD")
+    """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
     asked = ledger_of(config, data)
-    request = Credit(
-        VERSION,
-        new_id("credit_"),
-        nano_of(words[-1], least=1, what="USD"),
-        key_id="" if others else key_id(asked, words[0]),
-        profile=playground or "",
-        organization=organization or "",
-    )
-    _print_one(_one(asked.ask(CREDIT, request)), as_json, "Balance")
+    row = asked.act("key_revoke", KeyRef(VERSION, key_id(asked, key)), idempotency_key)
+    _print_one(row, as_json, "Revoked")
 
 
 @app.command()
@@ -414,31 +407,13 @@ def surprises(
     asked = ledger_of(config, data)
     if forget:
         pool, _, account = forget.partition("/")
-        asked.ask(SURPRISES_FORGET, SurprisesForget(VERSION, pool, account))
+        asked.act("surprises_forget", SurprisesForget(VERSION, pool, account))
     rows = asked.ask(SURPRISES, SurprisesQuery()).rows
     if as_json:
         show.json_lines(rows)
         return
     columns = ("pool", "account", "upstream", "uplift", "request_id", "created")
     show.table(rows, columns, title="Surprises", empty="No account has served anything unforeseen.")
-
-
-@app.command()
-def audit(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Prove the books. Exit code 0 only if they balance."""
-    row = _one(ledger_of(config, data).ask(AUDIT, AuditQuery()))
-    if as_json:
-        show.json_lines([row])
-    else:
-        findings = row.get("findings", [])
-        show.fields({name: value for name, value in row.items() if name != "findings"}, title="Audit")
-        show.table(
-            findings[:AUDIT_FINDINGS_SHOWN],
-            ("invariant", "request_id", "detail"),
-            title=f"{len(findings)} findings",
-            empty="The books balance." if row["ok"] else "No details.",
-        )
-    raise typer.Exit(0 if row["ok"] else EXIT_FAILED)
 
 
 @app.command("first-key", hidden=True)
@@ -456,5 +431,5 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
         request = KeyCreate(
             VERSION, keys.digest(key), "first", "default", amount, None, False, key[-HINT_CHARS:]
         )
-        made = str(_one(asked.ask(KEY_CREATE, request))["id"])
+        made = str(asked.act("key_create", request)["id"])
     show.json_lines([{"key": key, "id": made}])

@@ -7,10 +7,11 @@ import typer
 from schemas import keys
 from schemas.catalogue import allowed
 from schemas.verbs.base import VERSION
-from schemas.verbs.keys import KEY_ROTATE, KEY_UPDATE, KeyRotate, KeyUpdate
+from schemas.verbs.keys import KeyRotate, KeyUpdate
 from tokn import show
+from tokn.errors import UnknownError
 from tokn.named import KEY_HELP, key_id, secret_of
-from tokn.options import AsJson, Config, Data, ledger_of, providers_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, providers_of
 from tokn.times import length_ms, moment_ms
 
 ALL = "all"
@@ -60,6 +61,7 @@ def update(  # noqa: PLR0917  Typer calls it by name
     ] = None,
     models: Models = None,
     expires: Expires = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -76,7 +78,7 @@ def update(  # noqa: PLR0917  Typer calls it by name
         models=models_of(models),
         expires_ms=None if expires is None else moment_ms(expires, "--expires"),
     )
-    _say(dict(asked.ask(KEY_UPDATE, request).rows[0]), as_json, "Key")
+    _say(asked.act("key_update", request, idempotency_key), as_json, "Key")
 
 
 def rotate(  # noqa: PLR0917  Typer calls it by name
@@ -92,6 +94,7 @@ def rotate(  # noqa: PLR0917  Typer calls it by name
             help="The new secret, to repeat a rotation; - reads it from standard input.",
         ),
     ] = "",
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -101,22 +104,37 @@ def rotate(  # noqa: PLR0917  Typer calls it by name
     fresh = secret_of(secret) if secret else keys.generate()
     overlap_ms = length_ms(overlap, "--overlap")
     request = KeyRotate(VERSION, key_id(asked, key), keys.digest(fresh), fresh[-HINT_CHARS:], overlap_ms)
-    row = dict(asked.ask(KEY_ROTATE, request).rows[0])
+    try:
+        row = asked.act("key_rotate", request, idempotency_key)
+    except UnknownError as error:
+        raise UnknownError(f"{error} --key - and the new key on standard input: {fresh}") from None
     _say({"id": row.pop("id"), "key": fresh, **row}, as_json, "New secret (shown only now)")
 
 
-def pause(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def pause(
+    key: KeyArgument,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Pause a key: its new calls are refused until it is resumed; it may still read its receipts."""
     asked = ledger_of(config, data)
     request = KeyUpdate(VERSION, key_id(asked, key), status="paused")
-    _say(dict(asked.ask(KEY_UPDATE, request).rows[0]), as_json, "Paused")
+    _say(asked.act("key_update", request, idempotency_key), as_json, "Paused")
 
 
-def resume(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def resume(
+    key: KeyArgument,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Resume a paused key."""
     asked = ledger_of(config, data)
     request = KeyUpdate(VERSION, key_id(asked, key), status="active")
-    _say(dict(asked.ask(KEY_UPDATE, request).rows[0]), as_json, "Resumed")
+    _say(asked.act("key_update", request, idempotency_key), as_json, "Resumed")
 
 
 COMMANDS = (update, rotate, pause, resume)

@@ -8,7 +8,7 @@ from schemas.verbs.base import VERSION
 from schemas.verbs.limits import LIMITS_SET, LimitsSet
 from tokn import show
 from tokn.named import KEY_HELP, key_id
-from tokn.options import AsJson, Config, Data, ledger_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
 
 _NONE = "none"
 
@@ -39,6 +39,7 @@ def limits(  # noqa: PLR0917  Typer calls it by name
         str | None,
         typer.Option("--in-flight", metavar="N", help="Calls at the same time, or none.", show_default=False),
     ] = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -53,7 +54,10 @@ def limits(  # noqa: PLR0917  Typer calls it by name
         tpm=_limit(tpm, "--tpm"),
         in_flight=_limit(in_flight, "--in-flight"),
     )
-    row = dict(asked.ask(LIMITS_SET, request).rows[0])
+    if rpm is tpm is in_flight is None:
+        row = dict(asked.ask(LIMITS_SET, request).rows[0])
+    else:
+        row = asked.act("limits_set", request, idempotency_key)
     if as_json:
         show.json_lines([row])
     else:

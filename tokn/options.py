@@ -28,6 +28,17 @@ AsJson = Annotated[
 ]
 
 
+IdempotencyKey = Annotated[
+    str,
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Repeat an act that may have been done: with its key it is done once.",
+        show_default=False,
+    ),
+]
+
+
 def providers_of(text: str | None) -> tuple[str, ...] | None:
     """A list of providers as it was written; None where there is no word of it. Raises typer.BadParameter."""
     if text is None:

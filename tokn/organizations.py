@@ -7,16 +7,14 @@ import typer
 
 from schemas.verbs.base import VERSION
 from schemas.verbs.organizations import (
-    ORG_CREATE,
     ORG_SHOW,
-    ORG_UPDATE,
     OrganizationCreate,
     OrganizationList,
     OrganizationRef,
     OrganizationUpdate,
 )
 from tokn import show
-from tokn.options import AsJson, Config, Data, ledger_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
 
 org_app = typer.Typer(
     help="Make, list, show, change and suspend organisations.", no_args_is_help=True, rich_markup_mode=None
@@ -44,13 +42,14 @@ def create(  # noqa: PLR0917  Typer calls it by name
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     email: Annotated[str, typer.Option(help="Whom to write to.")] = "",
     timezone: Annotated[str, typer.Option(metavar="ZONE", help="Like Europe/Berlin. Left out: UTC.")] = "",
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an organisation with a wallet that its keys may draw on."""
     request = OrganizationCreate(VERSION, id_, name, email, timezone)
-    _say(dict(ledger_of(config, data).ask(ORG_CREATE, request).rows[0]), as_json, "New organisation")
+    _say(ledger_of(config, data).act("org_create", request, idempotency_key), as_json, "New organisation")
 
 
 @org_app.command("list")
@@ -78,6 +77,7 @@ def update(  # noqa: PLR0917  Typer calls it by name
     timezone: Annotated[
         str | None, typer.Option(metavar="ZONE", help="Like Europe/Berlin.", show_default=False)
     ] = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -86,18 +86,30 @@ def update(  # noqa: PLR0917  Typer calls it by name
     if name is None and email is None and timezone is None:
         raise typer.BadParameter("name what is to change: --name, --email or --timezone")
     request = OrganizationUpdate(VERSION, id_, name, email, timezone)
-    _say(dict(ledger_of(config, data).ask(ORG_UPDATE, request).rows[0]), as_json, "Organisation")
+    _say(ledger_of(config, data).act("org_update", request, idempotency_key), as_json, "Organisation")
 
 
 @org_app.command("suspend")
-def suspend(id_: Organization, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def suspend(
+    id_: Organization,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Suspend an organisation: new calls of all its keys are refused until it is resumed."""
     request = OrganizationUpdate(VERSION, id_, status="suspended")
-    _say(dict(ledger_of(config, data).ask(ORG_UPDATE, request).rows[0]), as_json, "Suspended")
+    _say(ledger_of(config, data).act("org_update", request, idempotency_key), as_json, "Suspended")
 
 
 @org_app.command("resume")
-def resume(id_: Organization, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def resume(
+    id_: Organization,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Resume a suspended organisation."""
     request = OrganizationUpdate(VERSION, id_, status="active")
-    _say(dict(ledger_of(config, data).ask(ORG_UPDATE, request).rows[0]), as_json, "Resumed")
+    _say(ledger_of(config, data).act("org_update", request, idempotency_key), as_json, "Resumed")

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ledger.commits.commands import Command
 from ledger.commits.ledgers import OLDER_RUNS, admitted
+from ledger.commits.load_act import load_act
 from ledger.commits.load_capping import load_capping, name_scopes
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
@@ -112,6 +113,8 @@ class Committer:
             await load(tx, book, names)
             if names.capping:
                 await load_capping(tx, book, names)
+            if names.record is not None:
+                await load_act(tx, book, names)
             answers = [
                 OLDER if late and _is_newer(command) else command.write.answer(book, command.request, digest)
                 for command, digest in zip(commands, digests, strict=True)

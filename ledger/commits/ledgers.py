@@ -22,6 +22,14 @@ _SPENT_SQL = (
     WHERE accounts.id = moved.account AND accounts.kind IN ('metered', 'playground')
     """,
 )
+# Older ledgers gave deposits without saying so.
+_CREDITS_SQL = """
+    INSERT INTO credits (id, kind, account_id, amount_nano, transfer, number, reason, reference, call, actor,
+        expires_ms, lot_nano, remaining_nano, gone_nano, created_ms)
+    SELECT request_id, kind, credit, amount_nano, request_id, 0, '', '', '', '', 0, 0, 0, 0, created_ms
+    FROM transfers AS t WHERE kind = 'deposit'
+        AND NOT EXISTS (SELECT 1 FROM credits AS c WHERE c.kind = 'deposit' AND c.transfer = t.request_id)
+"""
 _REFUSE_SQLITE = """
     CREATE TRIGGER IF NOT EXISTS ledgers_refuse BEFORE UPDATE ON accounts
     BEGIN SELECT tokn_knows_0006() WHERE 0; END
@@ -45,7 +53,7 @@ async def admitted(tx: Transaction) -> bool:
     if tx.dialect == "postgresql":
         await tx.execute(f"SET LOCAL statement_timeout = '{TAKE_OVER_S:.0f}s'")
         await tx.execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")
-    for sql in _SPENT_SQL:
+    for sql in (*_SPENT_SQL, _CREDITS_SQL):
         await tx.execute(sql, timeout_s=TAKE_OVER_S)
     if tx.dialect == "sqlite":
         await tx.execute(_REFUSE_SQLITE)

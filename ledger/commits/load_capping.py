@@ -26,7 +26,7 @@ _OF_ACCOUNT_SQL = "SELECT id FROM api_keys WHERE account_id = (SELECT account_id
 _OF_ORGANIZATION_SQL = "SELECT id FROM api_keys WHERE profile = $1"
 # Expired calls are named one by one: a late report may bill them yet.
 _ENDED_SQL = """
-    SELECT CASE WHEN h.state = 'expired' THEN h.request_id ELSE '' END, COUNT(*), SUM(u.billed_nano)
+    SELECT CASE WHEN h.state = 'expired' THEN h.request_id ELSE '' END, COUNT(*), SUM(u.billed_nano - u.refunded_nano)
     FROM usage u JOIN holds h ON h.request_id = u.request_id WHERE u.key_id
 """
 _WITHIN_SQL = f"""
@@ -34,7 +34,7 @@ _WITHIN_SQL = f"""
         AND h.state IN ('settled', 'expired') AND h.created_ms >= $3 AND h.created_ms < $4
     GROUP BY 1
 """
-_BILLED_SQL = "SELECT COALESCE(SUM(billed_nano), 0) FROM usage WHERE slot = 0 AND request_id "
+_BILLED_SQL = "SELECT COALESCE(SUM(billed_nano - refunded_nano), 0) FROM usage WHERE slot = 0 AND request_id "
 _NEVER_MS = 2**62
 
 

@@ -2,13 +2,15 @@
 
 import functools
 import hmac
+from typing import Any
 
 from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
+from ledger.rules.act_rows import Credit, Entry, Head
 from ledger.rules.counted import counted
 from ledger.rules.rows import (
-    DEPOSITS,
+    SOURCES,
     Account,
     AccountKind,
     Candidate,
@@ -93,7 +95,15 @@ class Book:
         self.bounded: set[str] = set()  # accounts of these that a cap or limit of a key bounds
         self.bounded_owners: set[str] = set()  # profiles whose keys a cap or limit bounds together
         self.deposits: dict[str, Transfer] = {}  # by request id
+        self.credits = RowSet(Credit)
         self.deposited_before_nano = 0  # loaded where a batch may deposit
+        # Of an act, which is alone in its commit.
+        self.actor = ""
+        self.put_aside = RowSet(Parked)  # an event that was parked before
+        self.log = RowSet(Head)  # of the audit log its head
+        self.record: Entry | None = None  # the act of this idempotency key, if it was done
+        self.entries: list[Entry] = []
+        self.upstream: dict[tuple[str, str], bool] = {}  # whether the credit of a pool's account has a limit
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
         self.parked: list[Parked] = []
@@ -143,8 +153,12 @@ class Book:
 
     @property
     def deposited_nano(self) -> int:
-        """All that was ever deposited, this batch included."""
-        return self.deposited_before_nano - self.differences.get(DEPOSITS, 0)
+        """All that callers were ever given and has not been taken back, this batch included."""
+        return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
+
+    def row_sets(self) -> list[RowSet[Any]]:
+        """All rows that were loaded, kind by kind."""
+        return [one for one in vars(self).values() if isinstance(one, RowSet)]
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)

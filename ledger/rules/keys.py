@@ -1,4 +1,4 @@
-"""Owns what commands change: keys, their first balance, revocation, and credit."""
+"""Owns what commands change about keys: their making with a first balance, and revocation."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,11 @@ import msgspec
 from ledger.rules import capping
 from ledger.rules.book import Book
 from ledger.rules.limits.base import key_scope
+from ledger.rules.money import posting
 from ledger.rules.rows import (
-    DEPOSITS,
     Account,
     Key,
     KeySecret,
-    Kind,
     Profile,
     Status,
     metered_id,
@@ -24,11 +23,9 @@ from ledger.rules.standing import names_of, status_of
 from schemas.catalogue import allowed
 from schemas.money.amounts import NANO_MAX
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.keys import KeyCreate, KeyRef
 
 DEFAULT_PROFILE = "default"
-DEPOSITS_MAX_NANO = NANO_MAX // 2  # all together: beyond it sums of nano-dollars would not fit their columns
-_FULL = "all deposits together are at most 4 billion USD"
 NAME_CHARS_MAX = 200
 TIME_MAX_MS = 253_402_300_799_000  # the end of the year 9999
 _encode = msgspec.json.Encoder().encode
@@ -134,8 +131,8 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     problem = create_problem(request, book.now_ms)
     if problem:
         return Rows(problem=problem)
-    if book.deposited_nano + request.posted_nano > DEPOSITS_MAX_NANO:
-        return Rows(problem=_FULL)
+    if posting.too_much(book, request.posted_nano):
+        return Rows(problem=posting.FULL)
     profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
     account = _account(book, request, profile, key_id)
@@ -162,13 +159,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     for new in request.caps:
         zone = capping.zone_of(book, new.zone, profile.id)
         capping.begin(book, key_scope(key_id), new, zone, capping.NO_CALLS)
-    book.move(
-        request.posted_nano,
-        debit=DEPOSITS,
-        credit=account.id,
-        request_id=f"create:{key_id}",
-        kind=Kind.DEPOSIT,
-    )
+    posting.deposit(book, account.id, request.posted_nano, f"create:{key_id}")
     return Rows((key_row(key, account, book.now_ms, (secret,)),))
 
 
@@ -223,57 +214,6 @@ def changed(book: Book, key: Key) -> None:
     """Tells the book that a key has changed."""
     key.version += 1
     book.keys.touch(key)
-
-
-def credit(book: Book, request: Credit) -> Rows:
-    """Adds to a balance, once per request id."""
-    if not 0 < request.amount_nano <= NANO_MAX // 4:
-        return Rows(problem="the amount must be more than 0, and at most 2 billion USD")
-    if sum(map(bool, (request.key_id, request.profile, request.organization))) != 1:
-        return Rows(problem="name either a key, an organisation or a profile")
-    named = request.key_id or request.organization or request.profile
-    account, why = _credited(book, request)
-    if account is None:
-        return missing(why)
-    done = book.deposits.get(request.request_id)
-    if done is not None:
-        if (done.credit, done.amount_nano) != (account.id, request.amount_nano):
-            return Rows(problem="this request id was used for another credit")
-    elif why:
-        return Rows(problem=why)
-    elif book.deposited_nano + request.amount_nano > DEPOSITS_MAX_NANO:
-        return Rows(problem=_FULL)
-    else:
-        book.move(
-            request.amount_nano,
-            debit=DEPOSITS,
-            credit=account.id,
-            request_id=request.request_id,
-            kind=Kind.DEPOSIT,
-        )
-        book.deposits[request.request_id] = book.transfers[-1]
-    row = balance_row(named, account)
-    if draws_on(account.id) != "key":
-        row["account"] = account.id
-    return Rows((row,))
-
-
-def _credited(book: Book, request: Credit) -> tuple[Account | None, str]:
-    """The account that a credit goes to, and why it does not; without an account what is missing."""
-    if request.key_id:
-        key = book.keys.get(request.key_id)
-        if key is None:
-            return None, f"key {request.key_id} (tokn key list)"
-        revoked = key.status == Status.REVOKED
-        why = f"key {request.key_id} is revoked: nothing could be spent there" if revoked else ""
-        return book.accounts[key.account_id], why
-    if request.organization:
-        if request.organization not in book.profiles:
-            return None, f"organisation {request.organization}"
-        return add_wallet(book, request.organization), ""
-    if request.profile not in book.profiles:
-        return None, f"profile {request.profile}"
-    return book.accounts[playground_id(request.profile)], ""
 
 
 def missing(what: str) -> Rows:

@@ -1,5 +1,6 @@
 """What a ledger does for each verb, and the requests that come in."""
 
+from ledger.verbs.acts import ACT, AUDIT_LOG
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
@@ -19,8 +20,10 @@ from ledger.verbs.keys import (
 )
 from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
+from ledger.verbs.money import CREDITS
 from ledger.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from ledger.verbs.own import SELF
+from ledger.verbs.parked import PARKED
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.sums import SUMS
@@ -65,4 +68,8 @@ ANSWERS: tuple[Answer, ...] = (
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,
+    ACT,
+    AUDIT_LOG,
+    CREDITS,
+    PARKED,
 )

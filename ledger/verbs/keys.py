@@ -1,12 +1,9 @@
-"""Owns the answers about keys and balances: how each is read, and which rows a change needs."""
+"""Owns the answers about keys and balances: how each is read, and which acts change them."""
 
 from msgspec import Struct, structs
 
-from ledger.commits.commands import Write
-from ledger.commits.load_save import Wanted
-from ledger.rules import key_changes
-from ledger.rules import keys as rules
-from ledger.rules.keys import DEFAULT_PROFILE, balance_row, key_row, missing
+from ledger.acts import keys as acts
+from ledger.rules.keys import balance_row, key_row, missing
 from ledger.rules.rows import Account, Key, KeySecret, Status, row_of
 from ledger.rules.standing import ended_ms, names_of
 from ledger.store.base import Row, Store
@@ -20,21 +17,12 @@ from ledger.store.queries import (
     SECRETS_OF_KEY,
     Query,
 )
-from ledger.verbs.base import Read, Services
+from ledger.verbs.acts import by_itself
+from ledger.verbs.base import Acts, Read, Services
 from schemas.verbs import keys as verbs
 from schemas.verbs.base import Rows
 from schemas.verbs.calls import Reason
-from schemas.verbs.keys import (
-    Credit,
-    KeyCreate,
-    KeyFind,
-    KeyList,
-    KeyQuery,
-    KeyRef,
-    KeyReply,
-    KeyRotate,
-    KeyUpdate,
-)
+from schemas.verbs.keys import KeyFind, KeyList, KeyQuery, KeyReply
 
 PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 
@@ -161,29 +149,6 @@ def _pattern(part: str) -> str:
     return f"%{part.lower()}%"
 
 
-def _create_wants(names: Wanted, request: KeyCreate, digest: str) -> None:
-    names.digests.add(digest)
-    names.profiles.add(request.profile or DEFAULT_PROFILE)
-    names.owners.add(request.profile or DEFAULT_PROFILE)
-
-
-def _change_wants(names: Wanted, request: KeyRef | KeyUpdate, _digest: str) -> None:
-    names.changed_keys.add(request.key_id)
-
-
-def _rotate_wants(names: Wanted, request: KeyRotate, digest: str) -> None:
-    names.digests.add(digest)
-    names.changed_keys.add(request.key_id)
-    names.secrets_of.add(request.key_id)
-
-
-def _credit_wants(names: Wanted, request: Credit, _digest: str) -> None:
-    names.deposits.add(request.request_id)
-    if request.organization:
-        names.owners.add(request.organization)
-    (names.key_ids if request.key_id else names.profiles).add(request.key_id or request.profile)
-
-
 async def _key(services: Services, request: KeyQuery) -> KeyReply:
     committer = services.committer
     reply = await key(services.store, committer.digest(request.digest))
@@ -191,13 +156,7 @@ async def _key(services: Services, request: KeyQuery) -> KeyReply:
 
 
 KEY = Read(verb=verbs.KEY, answer=_key)
-KEY_CREATE = Write(
-    verb=verbs.KEY_CREATE,
-    wants=_create_wants,
-    answer=rules.key_create,
-    hashed=True,
-    newer=lambda request: bool(request.models or request.expires_ms or request.caps),
-)
+KEY_CREATE = Acts(verb=verbs.KEY_CREATE, command=by_itself(acts.KEY_CREATE))
 KEY_LIST = Read(verb=verbs.KEY_LIST, answer=lambda services, request: key_list(services.store, request))
 KEY_SHOW = Read(
     verb=verbs.KEY_SHOW, answer=lambda services, request: key_show(services.store, request.key_id)
@@ -208,27 +167,8 @@ KEY_FIND = Read(
         services.store, request, services.committer.digest(request.digest)
     ),
 )
-KEY_UPDATE = Write(
-    verb=verbs.KEY_UPDATE,
-    wants=_change_wants,
-    answer=lambda book, request, _digest: key_changes.key_update(book, request),
-    newer=lambda request: bool(request.models or request.expires_ms),
-)
-KEY_ROTATE = Write(
-    verb=verbs.KEY_ROTATE,
-    wants=_rotate_wants,
-    answer=key_changes.key_rotate,
-    hashed=True,
-    newer=lambda _: True,
-)
-KEY_REVOKE = Write(
-    verb=verbs.KEY_REVOKE,
-    wants=_change_wants,
-    answer=lambda book, request, _digest: rules.key_revoke(book, request),
-)
-CREDIT = Write(
-    verb=verbs.CREDIT,
-    wants=_credit_wants,
-    answer=lambda book, request, _digest: rules.credit(book, request),
-)
+KEY_UPDATE = Acts(verb=verbs.KEY_UPDATE, command=by_itself(acts.KEY_UPDATE))
+KEY_ROTATE = Acts(verb=verbs.KEY_ROTATE, command=by_itself(acts.KEY_ROTATE))
+KEY_REVOKE = Acts(verb=verbs.KEY_REVOKE, command=by_itself(acts.KEY_REVOKE))
+CREDIT = Acts(verb=verbs.CREDIT, command=by_itself(acts.CREDIT))
 BALANCE = Read(verb=verbs.BALANCE, answer=lambda services, request: balance(services.store, request.key_id))

@@ -1,18 +1,17 @@
 """Owns the answers about organisations: how each is read, and which rows a change needs."""
 
-from ledger.commits.commands import Write
-from ledger.commits.load_save import Wanted
-from ledger.rules import organizations as rules
+from ledger.acts import organizations as acts
 from ledger.rules.keys import missing
 from ledger.rules.organizations import organization_row
-from ledger.rules.rows import Account, Profile, Status, account_kind, row_of, wallet_id
+from ledger.rules.rows import Account, Profile, account_kind, row_of, wallet_id
 from ledger.store.base import Row, Store
 from ledger.store.queries import ORGANIZATION, ORGANIZATIONS
-from ledger.verbs.base import Read
+from ledger.verbs.acts import by_itself
+from ledger.verbs.base import Acts, Read
 from ledger.verbs.keys import PAGE_MAX
 from schemas.verbs import organizations as verbs
 from schemas.verbs.base import Rows
-from schemas.verbs.organizations import OrganizationCreate, OrganizationList, OrganizationUpdate
+from schemas.verbs.organizations import OrganizationList
 
 _PROFILE_WIDTH = len(Profile.__struct_fields__)
 
@@ -40,26 +39,7 @@ async def org_show(store: Store, id_: str) -> Rows:
     return Rows((_shown(rows[0]),)) if rows else missing(f"organisation {id_}")
 
 
-def _create_wants(names: Wanted, request: OrganizationCreate, _digest: str) -> None:
-    names.owners.add(request.id)
-
-
-def _update_wants(names: Wanted, request: OrganizationUpdate, _digest: str) -> None:
-    names.owners.add(request.id)
-    if request.status:
-        names.organizations.add(request.id)
-
-
-ORG_CREATE = Write(
-    verb=verbs.ORG_CREATE,
-    wants=_create_wants,
-    answer=lambda book, request, _digest: rules.organization_create(book, request),
-)
+ORG_CREATE = Acts(verb=verbs.ORG_CREATE, command=by_itself(acts.ORG_CREATE))
 ORG_LIST = Read(verb=verbs.ORG_LIST, answer=lambda services, request: org_list(services.store, request))
 ORG_SHOW = Read(verb=verbs.ORG_SHOW, answer=lambda services, request: org_show(services.store, request.id))
-ORG_UPDATE = Write(
-    verb=verbs.ORG_UPDATE,
-    wants=_update_wants,
-    answer=lambda book, request, _digest: rules.organization_update(book, request),
-    newer=lambda request: request.status == Status.SUSPENDED,
-)
+ORG_UPDATE = Acts(verb=verbs.ORG_UPDATE, command=by_itself(acts.ORG_UPDATE))

@@ -8,7 +8,8 @@ from ledger.rollups.reading import sums
 from ledger.rollups.sql import DAY_MS, Rollup
 from ledger.rules.limits.base import key_scope
 from ledger.rules.limits.setting import limits_row
-from ledger.rules.rows import Account, Key, UsageDay
+from ledger.rules.rollup_rows import UsageDay
+from ledger.rules.rows import Account, Key
 from ledger.rules.standing import names_of
 from ledger.store.base import Store
 from ledger.store.queries import ATTEMPTS

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from schemas.verbs.acts import ACT, AUDIT_LOG
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
@@ -21,7 +22,9 @@ from schemas.verbs.keys import (
 )
 from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
+from schemas.verbs.money import CREDITS
 from schemas.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
+from schemas.verbs.parked import PARKED
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.self import SELF
@@ -67,4 +70,8 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,
+    ACT,
+    AUDIT_LOG,
+    CREDITS,
+    PARKED,
 )
