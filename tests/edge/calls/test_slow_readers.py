@@ -96,6 +96,7 @@ async def test_requests_without_readers_give_their_places_back(rig: Rig) -> None
     # Connections inherit it. Else megabytes of answers fit into the system's buffers before anybody is stuck.
     rig.edge._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     deaf_ones = [deaf(rig, one) for _ in range(5)]
+    await until(lambda: len(rig.edge.places) == 5)  # who sends far ahead before is refused
 
     async def more() -> None:
         while True:
