@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import asyncpg
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, is_at_fault
+from ledger.store.connecting import Link, reach
 from ledger.store.migrate import EMPTY, head, script
 from ledger.store.statements import Table, Update
 
@@ -166,6 +167,7 @@ class PostgresStore:
         self._clock = clock
         self.connected_since = 0.0
         self._lock = asyncio.Lock()
+        self._link = Link(url, CONNECT_TIMEOUT_S)
         self._writer: Any = None
         self._readers: Any = None
 
@@ -188,20 +190,15 @@ class PostgresStore:
 
     async def _connect(self) -> None:
         with _errors():
-            self._writer = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings=_WRITER_SETTINGS,
+            self._writer, link = await reach(
+                self._url, CONNECT_TIMEOUT_S, _WRITER_SETTINGS, COMMAND_TIMEOUT_S
             )
+            if self._readers is not None and link != self._link:
+                self._readers.terminate()
+                self._readers = None
+            self._link = link
             if self._readers is None:
-                self._readers = await asyncpg.create_pool(
-                    self._url,
-                    min_size=0,
-                    max_size=READERS_MAX,
-                    timeout=CONNECT_TIMEOUT_S,
-                    command_timeout=READ_TIMEOUT_S,
-                )
+                self._readers = await link.pool(READERS_MAX, READ_TIMEOUT_S)
         self.connected_since = time.monotonic()
 
     @contextlib.asynccontextmanager
@@ -214,6 +211,7 @@ class PostgresStore:
             try:
                 with _errors():
                     await transaction.start()
+                    await self._link.set_local(self._writer, _WRITER_SETTINGS)
                 now_ms = self._clock() if self._clock is not None else await self._now()
                 yield PostgresTransaction(self._writer, now_ms)
                 with _errors():
@@ -241,14 +239,10 @@ class PostgresStore:
     async def snapshot(self) -> AsyncIterator[PostgresReader]:
         """A consistent view on a connection of its own."""
         with _errors():
-            connection = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=AUDIT_TIMEOUT_S,
-                server_settings=_AUDIT_SETTINGS,
-            )
+            connection = await self._link.connect(_AUDIT_SETTINGS, AUDIT_TIMEOUT_S)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                await self._link.set_local(connection, _AUDIT_SETTINGS)
                 yield PostgresReader(connection)
         finally:
             await connection.close(timeout=COMMAND_TIMEOUT_S)
@@ -269,16 +263,12 @@ class PostgresStore:
     async def migrate(self) -> None:
         """Takes the tables to the newest revision."""
         with _errors():
-            connection = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=MIGRATION_TIMEOUT_S,
-                server_settings=_MIGRATION_SETTINGS,
-            )
+            connection = await self._link.connect(_MIGRATION_SETTINGS, MIGRATION_TIMEOUT_S)
             try:
                 while (revision := await _revision(connection)) != head():
                     sql = script("postgresql", revision)
                     async with connection.transaction(isolation=_ISOLATION):
+                        await self._link.set_local(connection, _MIGRATION_SETTINGS)
                         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
                         if await _revision(connection) == revision:
                             await connection.execute(sql)
