@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from ipaddress import ip_network
 
 from msgspec import structs
-from uvicorn import Config, Server
+from uvicorn import Config
 
 from edge import telemetry
 from edge.admission.admission import Admission
@@ -24,6 +24,7 @@ from edge.http.connection import BoundedProtocol, bounded
 from edge.http.cors import Cors
 from edge.http.peers import Trusted
 from edge.http.places import Places
+from edge.http.server import EdgeServer
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.own import OwnReads
 from edge.reload import Following
@@ -43,6 +44,7 @@ from schemas.bus.subjects import Role
 from schemas.errors import unavailable
 
 SWEPT_AT_ONCE = 256  # connections that are looked at before others have their turn
+WOKEN_AT_ONCE = 8  # of them: to end one with an answer, or to ask for its key, takes as long as thirty looks
 FINISH_S = 2.0  # for the last errors to reach callers, and the last errands the ledger, at the least
 
 _logger = get_logger("edge.app")
@@ -68,15 +70,6 @@ async def serve(settings: Settings, stop: asyncio.Event, *, live: Live | None = 
         await edge.run(stop)
     finally:
         await edge.close()
-
-
-class _Server(Server):
-    """uvicorn's server without its signal handlers: the process has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves signals alone."""
-        yield
 
 
 class Edge:
@@ -155,11 +148,21 @@ class Edge:
             cors=cors,
             own=OwnReads(ledger),
         )
-        self.server = _Server(self._config(backing))
+        self.server = self._served(backing)
 
-    def _config(self, backing: Backing) -> Config:
+    def _served(self, backing: Backing) -> EdgeServer:
         limits = self._limits
         trusted = Trusted([ip_network(one) for one in self._settings.connections.trusted_proxies])
+        spare = descriptors.limit() - limits.descriptors_kept - self.places.most
+        return EdgeServer(
+            self._config(backing, trusted),
+            places=self.places,
+            trusted=trusted,
+            waiting=min(limits.waiting_connections, max(spare, limits.waiting_connections_least)),
+        )
+
+    def _config(self, backing: Backing, trusted: Trusted) -> Config:
+        limits = self._limits
         return Config(
             Routes(ROUTES, backing),
             http=bounded(limits, backing.cors, self.places, gate(), trusted),
@@ -235,10 +238,13 @@ class Edge:
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        for number, connection in enumerate(list(self.server.server_state.connections), 1):
-            if isinstance(connection, BoundedProtocol):
-                connection.sweep(loop.time())
-            if number % SWEPT_AT_ONCE == 0:
+        looks = woken = 0
+        for connection in list(self.server.server_state.connections):
+            looks += 1
+            if isinstance(connection, BoundedProtocol) and connection.sweep(loop.time()):
+                woken += 1
+            if looks >= SWEPT_AT_ONCE or woken >= WOKEN_AT_ONCE:
+                looks = woken = 0
                 await asyncio.sleep(0)
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     body_s: float = 60.0
     body_bytes: int = frames.REQUEST_BYTES_MAX
     slow_s: float = 0.5  # a body that is not here by then is waited for only for a key that is known
+    slow_asks: int = 4  # strangers with slow bodies whose keys are asked for at once
     early_bytes: int = 64 * 1024  # more is read only for a key that lives and could pay for a call
     # Bodies, before and after they are read, and plain answers: in memory, all callers together.
     buffered_bytes: int = 384 * 1024 * 1024
@@ -26,7 +27,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     requests: int = 4096  # being answered at once
     connections: int = 8192  # at the most, fewer where descriptors are
     descriptors_kept: int = 256  # for what is no caller's connection
-    backlog: int = 2048
+    backlog: int = 2048  # that the system has taken, and nobody has looked at
+    waiting_connections: int = (
+        2048  # that were looked at and are no connections yet, fewer where descriptors are
+    )
+    waiting_connections_least: int = 64
     keep_alive_s: float = KEEP_ALIVE_S
     send_buffer_bytes: int = 64 * 1024  # of a connection in the system, which allows itself twice this
     stall_s: float = 120.0  # a reader who takes nothing for so long has left

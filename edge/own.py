@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from runtime.ledger import LedgerClient
 from schemas.chat.priced import RequestError
-from schemas.errors import bad_key, invalid, saturated
+from schemas.errors import bad_key, expired_key, invalid, saturated
 from schemas.verbs.base import VERSION
 from schemas.verbs.self import SELF, Ask, SelfQuery, SelfReply
 
@@ -52,7 +52,7 @@ class OwnReads:
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
         if not reply.active:
-            raise RequestError(bad_key())
+            raise RequestError(expired_key(reply.expired_ms) if reply.expired_ms else bad_key())
         if reply.problem:
             raise RequestError(invalid(f"{reply.problem}.", param=param, code="invalid_value"))
         return reply

@@ -43,7 +43,10 @@ _LET_GO = Counter(
     ["why"],
     registry=REGISTRY,
 )
-LET_GO = {why: _LET_GO.labels(why) for why in ("limit", "share", "refused", "preface")}
+LET_GO = {
+    why: _LET_GO.labels(why)
+    for why in ("limit", "share", "refused", "waited", "left", "descriptors", "preface")
+}
 
 AGAIN = {
     why: ATTEMPTS.labels(why) for why in ("reattempt", "candidate")

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Coroutine
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ledger.acts.upkeep import keep_lots
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
+from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
 from ledger.reload import catalogue_of, prepare, providers_of, today_utc
@@ -145,9 +148,11 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
+        vital.start("this ledger's own row", Roll(store, writer, secrets.token_hex(8)).run())
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
+        vital.start("the end of promotional credit", keep_lots(writer))
         vital.start("roll-ups", Rolling(writer).run())
         vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         unlisten = await requests.listen()

@@ -103,5 +103,5 @@ def _label(answer: Any) -> str:
     if isinstance(answer, Hold):
         return "hold"
     if isinstance(answer, Refusal):
-        return answer.reason.value
+        return answer.reason
     return type(answer).__name__.lower()

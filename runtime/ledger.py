@@ -6,13 +6,17 @@ import time
 import msgspec
 from msgspec import Struct
 
-from runtime.bus.bus import Bus, BusDenied, BusError, PayloadTooLarge
+from runtime.bus.bus import Bus, BusDenied, BusError, NoResponders, PayloadTooLarge
 from schemas.verbs.base import Form, Reply, Verb, encode
 from schemas.verbs.ping import PING, Ping
 
 
 class LedgerAwayError(BusError):
-    """No ledger answered in time. Its cause is what the bus said last."""
+    """No ledger answered in time. Its cause is what the bus said last; `reached` says that one may have had the request."""
+
+    def __init__(self, why: str, *, reached: bool = True) -> None:
+        super().__init__(why)
+        self.reached = reached
 
 
 class Patience(Struct, frozen=True, kw_only=True):
@@ -44,18 +48,20 @@ class LedgerClient:
         data = encode(request)
         deadline = time.monotonic() + waits.total_s
         left_s = waits.total_s
+        reached = False
         while True:
             try:
                 reply = await self._bus.request(verb.subject, data, min(left_s, waits.try_s))
             except (BusDenied, PayloadTooLarge):
                 raise
             except BusError as error:
+                reached = reached or not isinstance(error, NoResponders)
                 if waits.pause_s is None:
-                    raise LedgerAwayError(str(error)) from error
+                    raise LedgerAwayError(str(error), reached=reached) from error
                 await asyncio.sleep(min(waits.pause_s, left_s))
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    raise LedgerAwayError(str(error)) from error
+                    raise LedgerAwayError(str(error), reached=reached) from error
             else:
                 return verb.reply_decoder.decode(reply)
 

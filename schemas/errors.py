@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -96,9 +96,47 @@ def bad_key() -> WireError:
     )
 
 
+def expired_key(expired_ms: int) -> WireError:
+    """401: a key, or the secret that was shown, whose time is over."""
+    on = datetime.fromtimestamp(expired_ms / 1000, UTC)
+    return WireError(
+        401,
+        INVALID_REQUEST,
+        f"This key expired on {on:%Y-%m-%d} at {on:%H:%M:%S} UTC. Ask its issuer for a new one.",
+        "invalid_api_key",
+    )
+
+
+def key_paused() -> WireError:
+    """403: a key that its issuer has stopped for a time."""
+    return WireError(
+        403,
+        "permission_error",
+        "This key is paused: it can make no calls until its issuer resumes it.",
+        "key_paused",
+        should_retry=False,
+    )
+
+
+def organization_suspended() -> WireError:
+    """403: no key of this organisation can make a call."""
+    return WireError(
+        403,
+        "permission_error",
+        "The organisation of this key is suspended: none of its keys can make calls until it is resumed.",
+        "organization_suspended",
+        should_retry=False,
+    )
+
+
 def insufficient_balance(message: str) -> WireError:
     """402: the key's balance does not cover the call; retrying cannot help."""
     return WireError(402, "billing_error", message, "insufficient_balance", should_retry=False)
+
+
+def cap_reached(message: str) -> WireError:
+    """402: a spend cap leaves too little for the call; retrying cannot help before its period ends."""
+    return WireError(402, "billing_error", message, "spend_cap_reached", should_retry=False)
 
 
 def provider_denied(model: str) -> WireError:
@@ -107,6 +145,17 @@ def provider_denied(model: str) -> WireError:
         403,
         "permission_error",
         f"This key may not use the provider of the model `{model}`. Ask its issuer to allow it.",
+        "model_not_allowed",
+        "model",
+    )
+
+
+def model_denied(model: str) -> WireError:
+    """403: the key has a list of models, without this one."""
+    return WireError(
+        403,
+        "permission_error",
+        f"This key may not use the model `{model}`. GET /v1/models lists those that it may; its issuer can allow others.",
         "model_not_allowed",
         "model",
     )

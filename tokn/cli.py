@@ -7,38 +7,47 @@ import msgspec
 import typer
 
 from runtime import log
-from runtime.catalogue.presets import presets
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED
 from runtime.settings.settings import SettingsError
 from schemas import keys
-from schemas.bus.subjects import new_id
-from schemas.money.amounts import AmountError, usd_to_nano
-from schemas.verbs.audit import AUDIT, AuditQuery
 from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.keys import (
     BALANCE,
-    CREDIT,
-    KEY_CREATE,
     KEY_LIST,
-    KEY_REVOKE,
     KEY_SHOW,
-    Credit,
     KeyCreate,
     KeyList,
     KeyRef,
 )
 from schemas.verbs.pools import POOLS, PoolsQuery
-from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET, SurprisesForget, SurprisesQuery
+from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
-from tokn.errors import NoLedgerError, RefusedError
+from tokn.audit import audit_app
+from tokn.caps import cap_app, id_by, new_cap
+from tokn.errors import NoLedgerError, RefusedError, UnknownError
+from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
 from tokn.limits import limits
 from tokn.models import models_app
-from tokn.options import AsJson, Config, Data, folder_of, ledger_of
+from tokn.money import MONEY, NEGATIVE, pool_app
+from tokn.named import hide, key_id, secret_of
+from tokn.options import (
+    AsJson,
+    Config,
+    Data,
+    IdempotencyKey,
+    folder_of,
+    ledger_of,
+    nano_of,
+    providers_of,
+)
+from tokn.organizations import org_app
+from tokn.parked import parked
+from tokn.times import moment_ms
 
 EXIT_NO_LEDGER = 4
-AUDIT_FINDINGS_SHOWN = 50
 MISSING_SHOWN = 50
+STATUSES = ("active", "paused", "expired", "revoked")
 
 app = typer.Typer(
     name="tokn",
@@ -49,14 +58,26 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-key_app = typer.Typer(help="Make, list, show and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
+key_app = typer.Typer(
+    help="Make, list, show, change and revoke keys.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(key_app, name="key")
+app.add_typer(cap_app, name="cap")
+for one in COMMANDS:
+    key_app.command()(one)
+app.add_typer(org_app, name="org")
 app.add_typer(models_app, name="models")
+app.add_typer(audit_app, name="audit")
+app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
+app.command("parked")(parked)
+for command in MONEY:
+    app.command(context_settings=NEGATIVE)(command)
 
 
 def run(words: list[str]) -> int:
     """Runs one command and answers with its exit code. All that fails says one line on standard error."""
+    words = hide(words)
     try:
         app(args=words, prog_name="tokn")
     except SystemExit as ending:
@@ -173,34 +194,6 @@ def reload(
 # Asking the ledger.
 
 
-def _nano(text: str, *, least: int, what: str) -> int:
-    try:
-        amount = usd_to_nano(text)
-    except AmountError as error:
-        raise typer.BadParameter(str(error), param_hint=what) from None
-    if amount < least:
-        raise typer.BadParameter("must be more than 0" if least else "must not be negative", param_hint=what)
-    return amount
-
-
-def _providers(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in presets()]
-    if unknown or not names:
-        raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")
-    return names
-
-
-def _id(text: str) -> str:
-    """A key's id as it was given, unless it is the key itself: that is kept out of requests and messages."""
-    if text.startswith(keys.PREFIX):
-        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
-        raise typer.BadParameter(why)
-    return text
-
-
 def _one(reply: Rows) -> dict[str, Any]:
     return dict(reply.rows[0])
 
@@ -215,7 +208,9 @@ def _print_one(row: dict[str, Any], as_json: bool, title: str) -> None:
 @key_app.command("create")
 def key_create(  # noqa: PLR0917  Typer calls it by name
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
-    profile: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
+    profile: Annotated[
+        str, typer.Option("--profile", "--organization", metavar="ORG", help="Whose key it is.")
+    ] = "default",
     balance: Annotated[str, typer.Option(metavar="USD", help="The opening balance.")] = "0",
     providers: Annotated[
         str | None,
@@ -224,30 +219,68 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
     playground: Annotated[
         bool, typer.Option("--playground", help="Draw on the profile's playground credits.")
     ] = False,
+    wallet: Annotated[
+        bool, typer.Option("--organization-wallet", help="Draw on the organisation's own balance.")
+    ] = False,
+    models: Models = None,
+    expires: Expires = None,
+    secret: Annotated[
+        str,
+        typer.Option("--key", metavar="KEY", help="Make this key, again; - reads it from standard input."),
+    ] = "",
+    cap: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cap",
+            metavar="PERIOD=USD[@ZONE]",
+            help="A spend cap, as day=5 or month=100@Europe/Berlin.",
+            show_default=False,
+        ),
+    ] = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown only now: the ledger keeps a hash."""
-    key = keys.generate()
+    key = secret_of(secret) if secret else keys.generate()
     request = KeyCreate(
         VERSION,
         keys.digest(key),
         name,
         profile,
-        _nano(balance, least=0, what="--balance"),
-        _providers(providers),
+        nano_of(balance, least=0, what="--balance"),
+        providers_of(providers),
         playground,
+        key[-HINT_CHARS:],
+        models_of(models) or None,
+        0 if expires is None else moment_ms(expires, "--expires"),
+        wallet,
+        # Their ids follow from the key: a creation that is repeated is the same request.
+        tuple(new_cap(one, id_by(f"{keys.digest(key).hex()}:{at}")) for at, one in enumerate(cap or ())),
     )
-    row = _one(ledger_of(config, data).ask(KEY_CREATE, request))
+    try:
+        row = ledger_of(config, data).act("key_create", request, idempotency_key)
+    except UnknownError as error:
+        raise UnknownError(f"{error} --key - and the key on standard input: {key}") from None
     made = {"id": row.pop("id"), "key": key, **row}
     _print_one(made, as_json, "New key (shown only now)")
 
 
 @key_app.command("list")
-def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """List all keys, oldest first."""
-    rows = ledger_of(config, data).pages(sys.maxsize, KeyList(VERSION))
+def key_list(  # noqa: PLR0917  Typer calls it by name
+    organization: Annotated[str, typer.Option(metavar="ORG", help="Only this organisation's.")] = "",
+    status: Annotated[str, typer.Option(help="Only active, paused, expired or revoked ones.")] = "",
+    name: Annotated[str, typer.Option(help="Only those with this in their name.")] = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List keys, oldest first."""
+    if status and status not in STATUSES:
+        raise typer.BadParameter(f"choose from {', '.join(STATUSES)}", param_hint="--status")
+    request = KeyList(VERSION, organization=organization, status=status, name=name)
+    rows = ledger_of(config, data).pages(sys.maxsize, request)
     if as_json:
         show.json_lines(rows)
     else:
@@ -256,50 +289,38 @@ def key_list(config: Config = None, data: Data = None, as_json: AsJson = False) 
 
 
 @key_app.command("show")
-def key_show(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Show one key."""
-    request = KeyRef(VERSION, _id(key_id))
-    _print_one(_one(ledger_of(config, data).ask(KEY_SHOW, request)), as_json, "Key")
-
-
-@key_app.command("revoke")
-def key_revoke(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
-    request = KeyRef(VERSION, _id(key_id))
-    _print_one(_one(ledger_of(config, data).ask(KEY_REVOKE, request)), as_json, "Revoked")
-
-
-@app.command()
-def credit(
-    words: Annotated[list[str], typer.Argument(metavar="ID USD", help="A key's id and an amount.")],
-    playground: Annotated[
-        str | None,
-        typer.Option(
-            "--playground", metavar="PROFILE", help="Credit this profile's playground: PROFILE USD."
-        ),
-    ] = None,
+def key_show(
+    key: KeyArgument,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add to a key's balance, or to a profile's playground credits."""
-    if len(words) != (1 if playground is not None else 2):
-        raise typer.BadParameter("give ID USD, or --playground PROFILE USD")
-    request = Credit(
-        VERSION,
-        new_id("credit_"),
-        _nano(words[-1], least=1, what="USD"),
-        key_id="" if playground is not None else _id(words[0]),
-        profile=playground or "",
-    )
-    _print_one(_one(ledger_of(config, data).ask(CREDIT, request)), as_json, "Balance")
+    """Show one key."""
+    asked = ledger_of(config, data)
+    request = KeyRef(VERSION, key_id(asked, key))
+    _print_one(_one(asked.ask(KEY_SHOW, request)), as_json, "Key")
+
+
+@key_app.command("revoke")
+def key_revoke(
+    key: KeyArgument,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
+    asked = ledger_of(config, data)
+    row = asked.act("key_revoke", KeyRef(VERSION, key_id(asked, key)), idempotency_key)
+    _print_one(row, as_json, "Revoked")
 
 
 @app.command()
-def balance(key_id: str, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def balance(key: KeyArgument, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a key's balance: posted, held by calls in flight, available."""
-    request = KeyRef(VERSION, _id(key_id))
-    _print_one(_one(ledger_of(config, data).ask(BALANCE, request)), as_json, "Balance")
+    asked = ledger_of(config, data)
+    request = KeyRef(VERSION, key_id(asked, key))
+    _print_one(_one(asked.ask(BALANCE, request)), as_json, "Balance")
 
 
 @app.command()
@@ -331,11 +352,13 @@ def usage(  # noqa: PLR0917  Typer calls it by name
         else:
             show.story(row)
         return
+    asked = ledger_of(config, data)
+    named = key_id(asked, key) if key else ""
     if by or since or until or organization or as_csv:
-        asked = sums.query(by, since, until, _id(key), organization)
-        sums.print_sums(ledger_of(config, data), asked, as_csv=as_csv, as_json=as_json)
+        query = sums.query(by, since, until, named, organization)
+        sums.print_sums(asked, query, as_csv=as_csv, as_json=as_json)
         return
-    rows = ledger_of(config, data).pages(limit, UsageQuery(VERSION, key_id=_id(key)))
+    rows = asked.pages(limit, UsageQuery(VERSION, key_id=named))
     if as_json:
         show.json_lines(rows)
         return
@@ -384,31 +407,13 @@ def surprises(
     asked = ledger_of(config, data)
     if forget:
         pool, _, account = forget.partition("/")
-        asked.ask(SURPRISES_FORGET, SurprisesForget(VERSION, pool, account))
+        asked.act("surprises_forget", SurprisesForget(VERSION, pool, account))
     rows = asked.ask(SURPRISES, SurprisesQuery()).rows
     if as_json:
         show.json_lines(rows)
         return
     columns = ("pool", "account", "upstream", "uplift", "request_id", "created")
     show.table(rows, columns, title="Surprises", empty="No account has served anything unforeseen.")
-
-
-@app.command()
-def audit(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Prove the books. Exit code 0 only if they balance."""
-    row = _one(ledger_of(config, data).ask(AUDIT, AuditQuery()))
-    if as_json:
-        show.json_lines([row])
-    else:
-        findings = row.get("findings", [])
-        show.fields({name: value for name, value in row.items() if name != "findings"}, title="Audit")
-        show.table(
-            findings[:AUDIT_FINDINGS_SHOWN],
-            ("invariant", "request_id", "detail"),
-            title=f"{len(findings)} findings",
-            empty="The books balance." if row["ok"] else "No details.",
-        )
-    raise typer.Exit(0 if row["ok"] else EXIT_FAILED)
 
 
 @app.command("first-key", hidden=True)
@@ -419,10 +424,12 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     """
     asked = ledger_of(config, data)
     listed = asked.ask_patiently(KEY_LIST, KeyList(VERSION, limit=1))
-    key = ""
+    key = made = ""
     if not listed.rows:
         key = keys.generate()
-        amount = _nano(usd, least=0, what="USD")
-        request = KeyCreate(VERSION, keys.digest(key), "first", "default", amount, None, False)
-        asked.ask(KEY_CREATE, request)
-    show.json_lines([{"key": key}])
+        amount = nano_of(usd, least=0, what="USD")
+        request = KeyCreate(
+            VERSION, keys.digest(key), "first", "default", amount, None, False, key[-HINT_CHARS:]
+        )
+        made = str(asked.act("key_create", request)["id"])
+    show.json_lines([{"key": key, "id": made}])

@@ -7,3 +7,7 @@ class NoLedgerError(Exception):
 
 class RefusedError(Exception):
     """The ledger's answer is no: exit code 1."""
+
+
+class UnknownError(NoLedgerError):
+    """An act was asked for, and nobody says whether it was done: exit code 4."""

@@ -1,6 +1,9 @@
 """Owns talking to a ledger as a command: finding one, asking it, and saying why nothing answers."""
 
 import asyncio
+import contextlib
+import getpass
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,22 +12,30 @@ from typing import Any, Final
 import msgspec
 
 from runtime.bus.bus import Bus, BusError, PayloadTooLarge
-from runtime.ledger import LedgerClient, once
+from runtime.ledger import LedgerAwayError, LedgerClient, Patience, once
 from runtime.settings.settings import NatsSettings, load
-from schemas.bus.subjects import Role
+from schemas.bus.subjects import Role, new_id
+from schemas.verbs.acts import ACT, AUDIT_LOG, ActRequest, LogQuery
 from schemas.verbs.audit import AUDIT
-from schemas.verbs.base import Form, Rows, Verb
+from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
+from schemas.verbs.caps import CAP_LIST, CapList
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
+from schemas.verbs.money import CREDITS, CreditsQuery
+from schemas.verbs.organizations import ORG_LIST, OrganizationList
 from schemas.verbs.sums import SUMS, SumsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
-from tokn.errors import NoLedgerError, RefusedError
+from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.folder import Folder
 
 CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 15.0
 AUDIT_TIMEOUT_S = 600.0
 PAGE_ROWS = 100
+ACTOR_CHARS_MAX = 200
+ACT_PATIENCE = Patience(
+    total_s=REPLY_TIMEOUT_S, try_s=5.0, pause_s=0.2
+)  # asked again with its key, it is done once
 PATIENCE_S = 30.0
 PATIENCE_STEP_S = 0.05
 # What is asked page by page: its verb, and where the cursor of the page before goes.
@@ -32,6 +43,10 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     UsageQuery: (USAGE, "before"),
     KeyList: (KEY_LIST, "after"),
     ModelsQuery: (MODELS, "after"),
+    CreditsQuery: (CREDITS, "before"),
+    LogQuery: (AUDIT_LOG, "before"),
+    CapList: (CAP_LIST, "after"),
+    OrganizationList: (ORG_LIST, "after"),
     SumsQuery: (SUMS, "after"),
 }
 
@@ -57,6 +72,13 @@ def find(config: Path | None, data: Path) -> NatsSettings:
     )
 
 
+def actor() -> str:
+    """Who runs this command, as the audit log names them."""
+    with contextlib.suppress(OSError, KeyError):  # a user without a name
+        return f"cli:{getpass.getuser()}@{socket.gethostname()}"[:ACTOR_CHARS_MAX]
+    return "cli"
+
+
 class Ledger:
     """A ledger as one command sees it: each request is one short connection."""
 
@@ -78,8 +100,36 @@ class Ledger:
                     raise
                 time.sleep(PATIENCE_STEP_S)
 
+    def act(self, name: str, form: Any, key: str = "") -> dict[str, Any]:
+        """Does an act once, under an idempotency key that is made here unless it is given. Returns the answer's row.
+
+        Raises RefusedError and NoLedgerError, which say that it was not done, and UnknownError, which says how to
+        repeat it.
+        """
+        key = key or new_id("idem_")
+        request = ActRequest(VERSION, name, encode(form), key, actor())
+        try:
+            return dict(asyncio.run(self._ask(ACT, request, ACT_PATIENCE)).rows[0])
+        except RefusedError as error:
+            raise RefusedError(f"not done: {error}") from None
+        except UnknownError as error:
+            raise UnknownError(
+                f"not known whether it was done ({error}): repeat the same with --idempotency-key {key}"
+            ) from None
+        except NoLedgerError as error:
+            raise NoLedgerError(f"not done: {error}") from None
+
     def pages(
-        self, limit: int, request: UsageQuery | KeyList | ModelsQuery | SumsQuery
+        self,
+        limit: int,
+        request: UsageQuery
+        | KeyList
+        | ModelsQuery
+        | CapList
+        | OrganizationList
+        | SumsQuery
+        | CreditsQuery
+        | LogQuery,
     ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit
@@ -93,7 +143,7 @@ class Ledger:
                 return
             request = msgspec.structs.replace(request, **{place: reply.cursor})
 
-    async def _ask(self, verb: Verb[Form, Rows], request: Form) -> Rows:
+    async def _ask(self, verb: Verb[Form, Rows], request: Form, patience: Patience | None = None) -> Rows:
         timeout_s = AUDIT_TIMEOUT_S if verb is AUDIT else REPLY_TIMEOUT_S
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -103,9 +153,14 @@ class Ledger:
         except BusError as error:
             raise NoLedgerError(f"NATS at {self._nats.url}: {error}") from None
         try:
-            reply = await LedgerClient(bus, once(timeout_s)).ask(verb, request)
+            reply = await LedgerClient(bus, patience or once(timeout_s)).ask(verb, request)
         except PayloadTooLarge as error:
             raise RefusedError(str(error)) from None
+        except LedgerAwayError as error:
+            kind = UnknownError if error.reached else NoLedgerError
+            raise kind(
+                f"no ledger answers at {self._nats.url} ({error}): is `tokn ledger` running?"
+            ) from None
         except BusError as error:
             raise NoLedgerError(
                 f"no ledger answers at {self._nats.url} ({error}): is `tokn ledger` running?"

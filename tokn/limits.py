@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from schemas import keys
 from schemas.verbs.base import VERSION
 from schemas.verbs.limits import LIMITS_SET, LimitsSet
 from tokn import show
-from tokn.options import AsJson, Config, Data, ledger_of
+from tokn.named import KEY_HELP, key_id
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
 
 _NONE = "none"
 
@@ -24,15 +24,8 @@ def _limit(text: str | None, option: str) -> int | None:
     return int(text)
 
 
-def _key_id(text: str) -> str:
-    if text.startswith(keys.PREFIX):
-        why = "that is a key itself, which is shown only once; name it by its id (tokn key list)"
-        raise typer.BadParameter(why)
-    return text
-
-
 def limits(  # noqa: PLR0917  Typer calls it by name
-    key_id: Annotated[str, typer.Argument(metavar="[ID]", help="A key's id.")] = "",
+    key: Annotated[str, typer.Argument(metavar="[KEY]", help=KEY_HELP)] = "",
     organization: Annotated[
         str, typer.Option("--organization", metavar="ORG", help="All keys of this organisation together.")
     ] = "",
@@ -46,20 +39,25 @@ def limits(  # noqa: PLR0917  Typer calls it by name
         str | None,
         typer.Option("--in-flight", metavar="N", help="Calls at the same time, or none.", show_default=False),
     ] = None,
+    idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Show or set the limits of a key, or of all keys of an organisation together."""
+    asked = ledger_of(config, data)
     request = LimitsSet(
         VERSION,
-        key_id=_key_id(key_id),
+        key_id=key_id(asked, key) if key else "",
         profile=organization,
         rpm=_limit(rpm, "--rpm"),
         tpm=_limit(tpm, "--tpm"),
         in_flight=_limit(in_flight, "--in-flight"),
     )
-    row = dict(ledger_of(config, data).ask(LIMITS_SET, request).rows[0])
+    if rpm is tpm is in_flight is None:
+        row = dict(asked.ask(LIMITS_SET, request).rows[0])
+    else:
+        row = asked.act("limits_set", request, idempotency_key)
     if as_json:
         show.json_lines([row])
     else:

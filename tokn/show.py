@@ -10,6 +10,9 @@ import msgspec
 from schemas.money.amounts import nano_to_usd
 
 CALL = ("call", "bill")  # what `call` makes of a call
+CREDIT = ("credit", "about")  # what `credit` makes of one
+ENTRY = ("act", "about")  # what `entry` makes of one
+CAP = ("cap", "usd")  # what `tokn cap list` makes of a cap
 TRIES = ("attempt", "pool", "account", "upstream", "outcome", "status", "reason", "ours")
 _ELSEWHERE = ("hold", "tries", "tokens", "price")  # of a call's story
 LISTED_MAX = 20  # of the values in one cell
@@ -29,7 +32,12 @@ def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: st
     from rich.table import Table  # noqa: PLC0415  as above
 
     console = Console()
-    drawn = Table(title=title, title_justify="left", header_style="bold", show_lines=columns == CALL)
+    drawn = Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        show_lines=columns in {CALL, CAP, CREDIT, ENTRY},
+    )
     for column in columns:
         right = column.endswith(("_nano", "_tokens")) or column in {"workers", "inflight", "capacity"}
         drawn.add_column(_heading(column), justify="right" if right else "left", overflow="fold")
@@ -72,6 +80,28 @@ def call(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def credit(row: dict[str, Any]) -> dict[str, Any]:
+    """A credit in two cells that fit a narrow terminal: which one it is; how much, for whom and why."""
+    lines = [f"{nano_to_usd(row['amount_nano'])} USD", row["account"]]
+    if row["remaining_nano"] is not None:
+        ends = f" until {cell('expires', row['expires'])}" if row["expires"] else ""
+        lines.append(f"{nano_to_usd(row['remaining_nano'])} USD left{ends}")
+    lines += [str(row[name]) for name in ("call", "reference", "reason") if row[name]]
+    return {
+        "credit": "\n".join((row["id"], row["kind"], cell("created", row["created"]))),
+        "about": "\n".join(lines),
+    }
+
+
+def entry(row: dict[str, Any]) -> dict[str, Any]:
+    """An act in two cells that fit a narrow terminal: what was done and when; to what, by whom and why."""
+    lines = [row[name] for name in ("target", "actor", "reason") if row[name]]
+    return {
+        "act": "\n".join((f"{row['number']} {row['action']}", cell("created", row["created"]))),
+        "about": "\n".join(lines),
+    }
+
+
 def story(row: dict[str, Any]) -> None:
     """One call for people: what it was and cost, then its tries in order."""
     hold, tries = row["hold"], row["tries"]
@@ -93,7 +123,7 @@ def cell(column: str, value: Any) -> str:
         return "all" if column == "providers" else "-"
     if column.endswith("_nano"):
         return nano_to_usd(value)
-    if column in ("created", "until") and isinstance(value, int | float):
+    if column in ("created", "until", "expires") and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
         rest = len(value) - LISTED_MAX

@@ -46,9 +46,10 @@ FIRST_BALANCE_USD = "5"
 
 
 class FirstKey(Struct):
-    """What the first-key command prints: the key, empty if there were keys already."""
+    """What the first-key command prints: the key and its id, empty if there were keys already."""
 
-    key: str
+    key: str = ""
+    id: str = ""
 
 
 class Up:
@@ -169,28 +170,30 @@ class Up:
         )
         return head.startswith(b"HTTP/1.1 200")
 
-    async def first_key(self) -> str:
-        """The key made on the first start of this folder; empty on later ones."""
+    async def first_key(self) -> FirstKey:
+        """The key made on the first start of this folder; an empty one on later ones."""
         marker = self.folder.path / "first-key"
         if marker.exists():
-            return ""
+            return FirstKey()
         # A process of its own, since it needs libraries that this one would then keep in memory for good.
         command = tokn_command("first-key", FIRST_BALANCE_USD, "--data", str(self.folder.path))
         code, out = await output(command, plain_environment())
         if code:
             self._logger.error("no first key was made; make one: tokn key create", code=code)
-            return ""
+            return FirstKey()
         self.folder.write(marker, b"made\n")
-        return msgspec.json.decode(out, type=FirstKey).key
+        return msgspec.json.decode(out, type=FirstKey)
 
-    def announce(self, key: str) -> None:
+    def announce(self, first: FirstKey) -> None:
         """Says on standard output where it runs; with a key also the key and a curl line."""
         self._ready_once = True
         self._say_metrics()
         lines = [f"tokn is ready: {self.base_url}/v1", *pool_lines(self.settings.pools)]
-        if key:
-            lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now:", f"  {key}", ""]
-            lines += ["Try it:", "", self._curl(key), ""]
+        if first.key:
+            lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now (its id is {first.id}):"]
+            lines += [f"  {first.key}", "", "Try it:", "", self._curl(first.key), ""]
+        else:
+            lines += ["", f"Another key: tokn key create --balance {FIRST_BALANCE_USD}", ""]
         if not log.tell("\n".join(lines) + "\n"):  # what runs is worth more than these lines
             self._logger.error("standard output takes nothing; a key: tokn key create", url=self.base_url)
 
@@ -301,8 +304,8 @@ async def _run(deployment: Up, reloads: Reloads) -> int:
 
 async def _start(deployment: Up) -> None:
     await deployment.start()
-    key, _ = await asyncio.gather(deployment.first_key(), deployment.until_ready())
-    deployment.announce(key)
+    first, _ = await asyncio.gather(deployment.first_key(), deployment.until_ready())
+    deployment.announce(first)
 
 
 async def _reload(deployment: Up, reloads: Reloads) -> None:

@@ -19,9 +19,11 @@ from schemas.bus.subjects import Role
 from workers import upkeep
 from workers.calls.accounts import Accounts
 from workers.calls.calls import Calls
+from workers.calls.counting import Counting
 from workers.calls.drains import Drains
 from workers.calls.items import Keeper
 from workers.calls.serving import Counts, Serving
+from workers.calls.speeds import Speeds
 from workers.calls.usage_events import UsagePublisher
 from workers.pool import Pool, room
 from workers.pools import Pools
@@ -56,12 +58,13 @@ async def serve(
         calls = Calls(bus)
         ledger = LedgerClient(bus, upkeep.LEDGER_PATIENCE)
         drained: Counter[str] = Counter()
+        counting = Counting()
         # One for each name, for good: two publishers of one name would hide each other's events from the stream.
         publishers: dict[str, UsagePublisher] = {}
 
         async def made(pool: PoolSettings, settings: Settings) -> Serving:
             events = publishers.setdefault(pool.name, UsagePublisher(usage, pool.name, worker_id))
-            return await _serving(pool, settings, http, events, bus, drained=drained)
+            return await _serving(pool, settings, http, events, bus, drained=drained, counting=counting)
 
         vital = Vital()
         stack.push_async_callback(vital.close)
@@ -107,6 +110,7 @@ async def _serving(
     bus: Bus,
     *,
     drained: Counter[str],
+    counting: Counting,
 ) -> Serving:
     try:
         made: Family = family(pool.family)
@@ -138,8 +142,10 @@ async def _serving(
         counts=Counts(),
         idle_s=settings.calls.idle_s,
         drains=Drains(room(accounts), drained),
+        counting=counting,
         on_hangup=pool.on_hangup,
         drain_s=settings.calls.drain_s,
+        speeds=Speeds(pool.provider),
     )
 
 

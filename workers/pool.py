@@ -14,11 +14,13 @@ from runtime.tasks import noted
 from schemas.bus import subjects
 from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Beat, Bounce, Job, decode_job, encode
 from schemas.catalogue.model import Model
+from schemas.dialects.messages.counting import COUNT
 from schemas.errors import WireError, model_not_found
 from workers.answers import speaks
 from workers.calls.accounts import Account, Accounts
 from workers.calls.call import Call
 from workers.calls.calls import Calls
+from workers.calls.counts import Counts
 from workers.calls.parts import Parts
 from workers.calls.serving import Serving
 from workers.calls.states import States
@@ -45,6 +47,7 @@ class Pool:
     def __init__(self, serving: Serving, calls: Calls) -> None:
         self.serving = serving
         self._calls = calls
+        self._counts = Counts(serving)
         self._capacity = room(serving.accounts)
         self._inflight = 0
         self._parts_bytes = 0
@@ -97,9 +100,13 @@ class Pool:
             serving.counts.invalid_jobs += 1
             _logger.warning("a job cannot be read", size=len(message.data))
             return
-        known = job.v >= VERSION and speaks(job.dialect)
+        counts = job.dialect == COUNT
+        known = job.v >= VERSION and (counts or speaks(job.dialect))
         if not known or subjects.parse_frames(message.reply) != (job.request_id, job.attempt):
             serving.counts.invalid_jobs += 1
+            return
+        if counts:
+            self._counts.take(job, message.reply)
             return
         if self._calls.is_stale(job.request_id, job.attempt):
             return

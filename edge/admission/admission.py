@@ -1,7 +1,8 @@
 """Owns the checks before a call, in their order: the key's form, the key, the body, the model, the provider, the balance."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
 from typing import Final, TypeVar
@@ -9,6 +10,7 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from edge.admission.candidates import Asked, Candidate, Choice
+from edge.admission.capped import capped
 from edge.admission.catalogue import Catalogue
 from edge.admission.desk import Desk
 from edge.admission.fares import Fares
@@ -34,8 +36,12 @@ from schemas.dialects.base import Dialect
 from schemas.errors import (
     WireError,
     bad_key,
+    expired_key,
     insufficient_balance,
+    key_paused,
+    model_denied,
     model_not_found,
+    organization_suspended,
     provider_denied,
     unavailable,
     upstream_failed,
@@ -51,6 +57,17 @@ Result = TypeVar("Result")
 _PENNILESS: Final = "Insufficient balance: the key's balance covers no call, so its request was not read. Add credit to the key."
 
 
+_BARRED: Final[Mapping[str, Callable[[], WireError]]] = {
+    Reason.PAUSED: key_paused,
+    Reason.SUSPENDED: organization_suspended,
+}
+_OF_MODEL: Final[Mapping[str, Callable[[str], WireError]]] = {
+    Reason.UNKNOWN_MODEL: model_not_found,
+    Reason.MODEL_DENIED: model_denied,
+    Reason.PROVIDER_DENIED: provider_denied,
+}
+
+
 class Caller:
     """One caller's key during one request: known or not, it is asked for once."""
 
@@ -61,18 +78,30 @@ class Caller:
         self._known: KeyReply | None = None
 
     async def verify(self) -> None:
-        """Raises RequestError 401 unless the key lives."""
+        """Raises RequestError 401 unless the key lives. One that is paused may still read."""
         await self._key()
 
+    async def models(self) -> tuple[str, ...] | None:
+        """The models that the key may use, as its list has them; None for all. Raises RequestError 401."""
+        return (await self._key()).models
+
     async def verify_large(self) -> None:
-        """The same before a large body is read, and RequestError 402 for a key that could pay for no call."""
-        available_nano = (await self._key()).available_nano
+        """The same before a large body is read, and RequestError 402, 403 for a key that could make no call."""
+        known = await self._key()
+        if known.barred in _BARRED:
+            raise RequestError(_BARRED[known.barred]())
+        available_nano = known.available_nano
         if available_nano is not None and available_nano < self._fares.least_nano():
             raise RequestError(insufficient_balance(_PENNILESS))
 
     async def scope(self) -> str:
         """What stands for the key, as its hold will have it. Raises RequestError 401."""
         return (await self._key()).scope
+
+    async def may_use(self, provider: str) -> bool:
+        """Whether the key may use a provider. Raises RequestError 401."""
+        allowed = (await self._key()).providers
+        return allowed is None or provider in allowed
 
     @property
     def key_id(self) -> str:
@@ -83,7 +112,7 @@ class Caller:
         if self._known is None:
             reply = await self._ledger.ask(KEY, KeyQuery(VERSION, self.digest))
             if not reply.active:
-                raise RequestError(bad_key())
+                raise RequestError(expired_key(reply.expired_ms) if reply.expired_ms else bad_key())
             self._known = reply
         return self._known
 
@@ -115,6 +144,7 @@ class Admission:
         self._choice = Choice(catalogue, self.shelf, relay, pages)
         self._budget = budget
         self._limits = limits
+        self._slow = asyncio.Semaphore(limits.slow_asks)
         self._full = Full()
         self._usage_cost = usage_cost  # usage objects say what calls are billed, whether callers ask or not
 
@@ -124,7 +154,7 @@ class Admission:
 
     async def body(self, exchange: Exchange, caller: Caller) -> Body:
         """A request's body. Its bytes are taken from the budget: whoever asks gives them back. Raises RequestError."""
-        return await read_body(exchange, self._limits, self._budget, caller)
+        return await read_body(exchange, self._limits, self._budget, caller, self._slow)
 
     async def read(self, body: Body, work: Callable[[], Result]) -> Result:
         """What `work` makes of a body, beside the loop where that takes long. Raises what it raises, RequestError 503."""
@@ -174,7 +204,10 @@ class Admission:
         by_id = {candidate.model.id: candidate for candidate in candidates}
         if isinstance(reply, Refusal):
             self._full.learn(caller.digest, reply)
+            if reply.cap is not None:
+                raise capped(reply, reply.cap, ask)
             raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))
+        exchange.connection.known()
         granted: tuple[Hold | Granted, ...] = reply.candidates or (reply,)
         offers: list[Offer] = []
         for terms in granted:
@@ -301,13 +334,15 @@ def _job(
 
 
 def _refusal(refusal: Refusal, ask: Ask, model: Model) -> WireError:
+    if refusal.reason in _BARRED:
+        return _BARRED[refusal.reason]()
+    if refusal.reason in _OF_MODEL:
+        return _OF_MODEL[refusal.reason](model.id)
     match refusal.reason:
         case Reason.UNKNOWN_KEY:
             return bad_key()
-        case Reason.UNKNOWN_MODEL:
-            return model_not_found(model.id)
-        case Reason.PROVIDER_DENIED:
-            return provider_denied(model.id)
+        case Reason.EXPIRED:
+            return expired_key(refusal.expired_ms)
         case Reason.INSUFFICIENT:
             return insufficient_balance(_shortage(refusal, ask, model))
         case Reason.LIMITED if refusal.limited is not None:

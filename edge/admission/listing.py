@@ -14,6 +14,7 @@ from msgspec import Struct
 from edge.admission.catalogue import Catalogue, alias_entry, describe
 from edge.calls.roster import Roster
 from runtime.catalogue.shelf import Shelf, utc_today
+from schemas.catalogue.allowed import allows
 from schemas.catalogue.model import Model
 
 ENTRIES_AT_ONCE = 8  # between two turns of the loop
@@ -77,6 +78,31 @@ class Listing:
                 if made is None or made.key != self._key():
                     made = self._made = await self._make()
         return made
+
+    async def of(self, names: tuple[str, ...]) -> Listed:
+        """The list of now as a key with a list of its own sees it: without the models that it may not use."""
+        whole = await self.current()
+        ids: list[str] = []
+        entries: list[bytes] = []
+        for number, (id_, entry) in enumerate(zip(whole.ids, whole.entries, strict=True), 1):
+            if self.shows(names, id_):
+                ids.append(id_)
+                entries.append(entry)
+            if number % MODELS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        said = "\n".join((whole.tag, *names))
+        return Listed(
+            key=whole.key,
+            ids=tuple(ids),
+            entries=tuple(entries),
+            parts=await _parts(tuple(ids), tuple(entries)),
+            tag=f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"',
+        )
+
+    def shows(self, names: tuple[str, ...] | None, id_: str) -> bool:
+        """Whether a key with such a list may use a model, or some model that an alias stands for."""
+        ids = self._catalogue.stands_for(id_) or (id_,)
+        return any(allows(names, one) for one in ids)
 
     def _key(self) -> tuple[int, int, dt.date]:
         return self._catalogue.generation, self._roster.generation, self._shelf.today()

@@ -13,6 +13,7 @@ from edge import telemetry
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.candidates import Candidates, Offer
+from edge.calls.counts import Counts
 from edge.calls.errands import Errands
 from edge.calls.host import CallView, Settle, State
 from edge.calls.liveness import Liveness
@@ -76,6 +77,7 @@ class Relay:
         )
         self.overruns = Overruns()
         self._parts = Parts(bus)
+        self.counts = Counts(self._publish)
         self._errands = Errands(ledger, limits)
         self._liveness = Liveness(bus, roster, self._errands, self._calls, limits)
         self._renew_at = 0.0
@@ -121,8 +123,7 @@ class Relay:
             call = self._calls.get(request_id)
             current = call if call is not None and call.current.number == attempt else None
             inbox = current.current.inbox if current is not None else self._inbox(request_id, attempt)
-            if message.subject != inbox:
-                telemetry.FOREIGN_FRAMES.inc()  # of somebody who has not seen the job: he may end no call, not even by a cancel
+            if self._is_done(message, inbox, request_id):
                 return
         if message.no_responders:
             if current is not None:
@@ -141,6 +142,13 @@ class Relay:
         elif not isinstance(frame, Bounce):
             worker_id = frame.worker_id if isinstance(frame, Accept) else subjects.controlled(message.reply)
             self._stale(worker_id, request_id, attempt)
+
+    def _is_done(self, message: Message, inbox: str, request_id: str) -> bool:
+        """Whether a message is the answer to a count, or of somebody who has not seen the job: he may end no call, not even by a cancel."""
+        if message.subject != inbox:
+            telemetry.FOREIGN_FRAMES.inc()
+            return True
+        return self.counts.hears(request_id, message)
 
     def _stale(self, worker_id: str, request_id: str, attempt: int) -> None:
         """Frames of an attempt that has ended here, or was replaced: its worker is told to stop, now and then."""
@@ -196,6 +204,16 @@ class Relay:
             inbox = call.current.inbox = self._inbox(call.request_id, call.current.number)
             self._inboxes[inbox] = self._calls[call.request_id]
             self._bus.publish(subjects.pool(call.pool), frames.encode(job), inbox)
+        except BusError:
+            return False
+        return True
+
+    def _publish(self, pool: str, job: Job) -> bool:
+        """Offers a count to a pool; False while NATS is away or backed up."""
+        try:
+            self._bus.publish(
+                subjects.pool(pool), frames.encode(job), self._inbox(job.request_id, job.attempt)
+            )
         except BusError:
             return False
         return True

@@ -51,11 +51,12 @@ class BoundedProtocol(Link):
         self._unjudged = False  # its head is here, and perhaps its body comes with the same bytes
 
     def overdue(self) -> None:
-        """Ends the connection; who sent a part of a request is told."""
+        """Ends the connection; who sent a part of a request is told, but no stranger in a crowd."""
         cycle = self.cycle
         waits = (cycle.more_body and not cycle.response_started) if self.busy else self._head_bytes
         # Else an earlier request's answer is on its way.
-        if waits and not self.pipeline and not self._lingers:
+        told = self._keyed or not self.places.crowded
+        if waits and told and not self.pipeline and not self._lingers:
             self.refuse(request_timeout())
         self.transport.close()  # it sends nothing that could stand unread
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol
 
 from edge.budget import Budget
-from edge.http.exchange import Exchange
+from edge.http.exchange import CallerGoneError, Exchange
 from edge.http.heads import API_KEY, AUTHORIZATION, key_in
 from edge.limits import Limits
 from schemas import keys
@@ -88,11 +88,14 @@ class Body:
         self.values = values
 
 
-async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: Sender) -> Body:
+async def read_body(
+    exchange: Exchange, limits: Limits, budget: Budget, sender: Sender, slow: asyncio.Semaphore
+) -> Body:
     """The whole body. Its bytes are taken from `budget`: the caller of this gives them back.
 
     The sender is verified before more than `early_bytes` of it are read, before it is refused for its size or for what
-    it holds, and if it is slow: then there is an empty piece. Raises RequestError and CallerGoneError; then nothing
+    it holds, and if it is slow: then there is an empty piece. `slow` has room for those that are asked for at once, so
+    that slow strangers do not stand before others at the ledger. Raises RequestError and CallerGoneError; then nothing
     stays taken.
     """
     declared = _content_length(exchange)
@@ -117,7 +120,7 @@ async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: 
                 exchange.connection.known()
                 known = large = True
             elif not known and more and not piece:
-                await sender.verify()
+                await _verify_slow(exchange, sender, slow)
                 exchange.connection.known()
                 known = True
             _check_size(size, limits.body_bytes)
@@ -132,6 +135,16 @@ async def read_body(exchange: Exchange, limits: Limits, budget: Budget, sender: 
         budget.give_back(size)
         raise
     return Body(pieces[0] if len(pieces) == 1 else b"".join(pieces), counted.values if counted else 0)
+
+
+async def _verify_slow(exchange: Exchange, sender: Sender, slow: asyncio.Semaphore) -> None:
+    if exchange.connection.served:
+        await sender.verify()
+        return
+    async with slow:
+        if exchange.connection.gone:
+            raise CallerGoneError
+        await sender.verify()
 
 
 def take(budget: Budget, count: int) -> None:

@@ -50,6 +50,7 @@ class Link(HttpToolsProtocol):
         self._deadline = 0.0  # loop time by which what is being received must be here; 0: nothing is
         self._asks_at = 0.0  # loop time when a body is slow, and its key is asked for before the rest; 0: not
         self._preface: Preface | None = None  # what a trusted proxy says first, until it is read
+        self._served = False  # on a living key
         self._lingers = False  # answered and ended: what still comes is thrown away
         self._thrown_bytes = 0
         self._unread_bytes = 0  # written and not taken by the socket, at the last sweep
@@ -74,6 +75,11 @@ class Link(HttpToolsProtocol):
         self._on_writable = callback
 
     @property
+    def served(self) -> bool:
+        """Whether a call was made on a living key from its address."""
+        return self._served or share_of(self.client[0] if self.client else "") in self.places.served
+
+    @property
     def gone(self) -> bool:
         """Whether the caller has hung up."""
         return self.transport.is_closing()
@@ -83,8 +89,11 @@ class Link(HttpToolsProtocol):
         self.transport.abort()
 
     def known(self) -> None:
-        """Keeps the connection's place: the key of its request lives."""
+        """Keeps the connection's place: the key of its request lives. So its address is let in first from now on."""
         self.places.work(self)
+        if not self._served:
+            self._served = True
+            self.places.served.add(share_of(self.client[0] if self.client else ""))
 
     # How it ends.
 
@@ -116,14 +125,18 @@ class Link(HttpToolsProtocol):
         refusals.say(error, request_id=request_id, route=route, client=client, trace=trace)
         self.linger()
 
-    def sweep(self, now: float) -> None:
-        """Ends the connection if it is overdue, or its caller reads nothing."""
+    def sweep(self, now: float) -> bool:
+        """Ends the connection if it is overdue, or its caller reads nothing. Whether that was more than a look."""
         self._sweep_unread(now)
-        if self._asks_at and now >= self._asks_at:
+        # Nothing may lie unread: the app would take that for the whole reason that it is woken.
+        asks = bool(self._asks_at) and now >= self._asks_at and not self.cycle.body
+        if asks:
             self._asks_at = 0.0
             self.cycle.message_event.set()
-        if self._deadline and now >= self._deadline and not self.gone:
+        late = bool(self._deadline) and now >= self._deadline and not self.gone
+        if late:
             self.overdue()
+        return asks or late
 
     def overdue(self) -> None:
         """Its deadline has passed."""
@@ -161,6 +174,7 @@ class Link(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of everything, and tells the app, if it asked."""
         self.places.leave(self)
+        self._deadline = self._asks_at = 0.0  # a sweep that is under way may still come to it
         super().connection_lost(exc)
         self.pipeline.clear()
         if self.cycle is not None:

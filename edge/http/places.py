@@ -5,15 +5,17 @@ longest. One whose request is being answered, or whose key is known, never does.
 """
 
 import time
+from collections import OrderedDict
 from typing import Protocol
 
 from edge import telemetry
 from runtime.log import get_logger
 
-ADDRESSES_COUNT_ABOVE = 0.5  # of the connections: an address's share applies while there are more
+CROWDED_ABOVE = 0.5  # of the connections: an address's share applies while there are more
 ADDRESS_SHARE = 0.05  # of the connections
 ADDRESS_SHARE_LEAST = 16
 LOOKS_MAX = 64  # connections of one address that are looked at for one to give way
+SERVED_MAX = 4_096  # addresses that are remembered, the latest
 LOG_GAP_S = 60.0  # between two lines about one reason
 
 _logger = get_logger("edge.http.places")
@@ -26,11 +28,30 @@ class Guest(Protocol):
         """Ends the connection now."""
 
 
+class Served:
+    """Addresses from which a call was made on a living key, the latest: they are let in before others."""
+
+    def __init__(self) -> None:
+        self._addresses: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, address: str) -> bool:
+        """Whether one is remembered."""
+        return address in self._addresses
+
+    def add(self, address: str) -> None:
+        """One was served now."""
+        self._addresses[address] = None
+        self._addresses.move_to_end(address)
+        if len(self._addresses) > SERVED_MAX:
+            self._addresses.popitem(last=False)
+
+
 class Places:
     """All connections, in the order in which they give way. An address is whatever stands for one; "" has no share."""
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self.served = Served()
         self.draining = False  # each answer is the last on its connection
         self._share = max(int(most * ADDRESS_SHARE), ADDRESS_SHARE_LEAST)
         self._guests: dict[Guest, str] = {}
@@ -43,6 +64,11 @@ class Places:
 
     def __len__(self) -> int:
         return len(self._guests)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether connections are scarce: an address has its share then, and a stranger's last word is not worth an answer."""
+        return len(self._guests) > self.most * CROWDED_ABOVE
 
     @property
     def working(self) -> int:
@@ -62,9 +88,8 @@ class Places:
         """Says whose a connection is. False if its address has its share, and none of that gives way."""
         if not address:
             return True
-        crowded = len(self._guests) > self.most * ADDRESSES_COUNT_ABOVE
         mates = self._of.get(address, {})
-        if crowded and len(mates) >= self._share and not self._make_room_among(mates):
+        if self.crowded and len(mates) >= self._share and not self._make_room_among(mates):
             self.tell("share")
             return False
         mates[guest] = None
@@ -141,5 +166,8 @@ _WORDS = {
     "limit": "there are as many connections as there may be; the one longest without a request gives way",
     "share": "an address has its share of the connections; one of its own gives way, or is refused",
     "refused": "there are as many connections as there may be, and all have requests; a new one is refused",
+    "waited": "more connections wait to be let in than may; one of those that nobody knows is refused",
+    "left": "a connection was left before it was let in",
+    "descriptors": "no connection can be taken: there is no descriptor left, or no memory",
     "preface": "a trusted proxy sent a PROXY header that cannot be read",
 }

@@ -1,7 +1,13 @@
-"""Owns the route that counts a Messages request: an estimate, without a job, a hold or a bill."""
+"""Owns the route that counts a Messages request: by an estimate or its provider's word, without a hold or a bill."""
 
+from msgspec import Raw
+
+from edge.admission.admission import Caller
 from edge.http.exchange import Exchange
+from edge.http.heading import job_headers
+from edge.http.intake import Body
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
+from schemas.catalogue.model import NATIVE, Model
 from schemas.chat import priced
 from schemas.chat.priced import RequestError
 from schemas.dialects.messages.counting import count
@@ -21,11 +27,38 @@ async def count_tokens(backing: Backing, exchange: Exchange) -> None:
         model = await backing.catalogue.find(name)
         if model is None:
             raise RequestError(model_not_found(name[:ID_CHARS_MAX]))
-        upstream = model.upstream
-        tokens = await backing.admission.read(body, lambda: count(decode(body.data), upstream))
+        tokens = await _native(backing, exchange, caller, body, model) if model.count == NATIVE else None
+        if tokens is None:
+            upstream = model.upstream
+            tokens = await backing.admission.read(body, lambda: count(decode(body.data), upstream))
     finally:
         backing.budget.give_back(body.size)
     await exchange.answer(200, encode({"input_tokens": tokens}))
+
+
+async def _native(
+    backing: Backing, exchange: Exchange, caller: Caller, body: Body, model: Model
+) -> int | None:
+    """What the model's provider counts; None where it may not be asked, or does not say so in time."""
+    if not await caller.may_use(model.provider) or not backing.roster.serves(model.pool, model.id):
+        return None
+    try:
+        raw = await backing.admission.read(body, lambda: _as_call(body.data, model))
+        headers = job_headers(exchange, DIALECT.job_headers)
+    except RequestError:
+        return None  # what could be no call is estimated all the same
+    return await backing.relay.counts.ask(model, raw, await caller.scope(), headers)
+
+
+def _as_call(data: bytes, model: Model) -> bytes:
+    """The body as a call of the model would send it on. Raises RequestError for one that could be no call."""
+    fields = priced.decode(data)
+    fields["max_tokens"] = Raw(b"%d" % model.max_output)
+    DIALECT.bound(fields, DIALECT.read(fields), model)
+    raw = DIALECT.encode(fields)
+    if (refused := DIALECT.refuse(model, raw)) is not None:
+        raise RequestError(refused)
+    return raw
 
 
 ROUTES = (

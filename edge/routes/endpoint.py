@@ -113,7 +113,7 @@ class Endpoint:
             else:
                 await row.handler(self._backing, exchange)
         except RequestError as refused:
-            await exchange.refuse(refused.error)
+            await exchange.refuse(refused.error, *refused.headers)
         except LedgerAwayError:
             await exchange.refuse(LEDGER_AWAY)
         except CallerGoneError:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode
 from schemas.chat.priced import RequestError
-from schemas.errors import INVALID_REQUEST, WireError, bad_key
+from schemas.errors import INVALID_REQUEST, WireError, bad_key, expired_key
 from schemas.verbs.base import VERSION
 from schemas.verbs.usage import GENERATION, GenerationQuery, GenerationReply
 
@@ -37,7 +37,7 @@ async def found_receipt(backing: Backing, exchange: Exchange, name: str) -> dict
     caller = backing.admission.caller(exchange)
     reply = await receipt_of(backing, GenerationQuery(VERSION, caller.digest, name[:ID_CHARS_MAX]))
     if not reply.active:
-        raise RequestError(bad_key())
+        raise RequestError(expired_key(reply.expired_ms) if reply.expired_ms else bad_key())
     if reply.receipt is None:
         message = "This key has no call with that id. It is the x-request-id of the call's answer."
         raise RequestError(WireError(404, INVALID_REQUEST, message, "generation_not_found", "id"))

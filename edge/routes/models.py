@@ -11,16 +11,18 @@ from edge.http.exchange import Exchange
 from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row, encode, no_route
 from schemas.catalogue.model import Model
 from schemas.chat.priced import RequestError
-from schemas.errors import invalid, model_not_found, saturated
+from schemas.errors import invalid, model_denied, model_not_found, saturated
 
 
 async def models(backing: Backing, exchange: Exchange) -> None:
     """GET /v1/models: what some worker can serve now; a page of it with `limit`, `after_id` or `before_id`; 304 for what is known."""
-    await backing.admission.caller(exchange).verify()
+    names = await backing.admission.caller(exchange).models()
     asked = parse_qs(exchange.scope["query_string"].decode("latin-1"))
     limit, after_id = _limit(asked.get("limit", [])), asked.get("after_id", [""])[0]
     before_id = asked.get("before_id", [""])[0]
     listed = await backing.listing.current()
+    if names is not None:
+        listed = await backing.listing.of(names)
     tag = (b"etag", listed.tag.encode())
     if _is_known(exchange, listed.tag):
         await exchange.answer(304, b"", tag)
@@ -48,7 +50,7 @@ def _is_known(exchange: Exchange, tag: str) -> bool:
 
 async def model(backing: Backing, exchange: Exchange) -> None:
     """GET /v1/models/{id}: the entry that the list shows."""
-    await backing.admission.caller(exchange).verify()
+    names = await backing.admission.caller(exchange).models()
     name = str(exchange.scope["path_params"]["id"])
     if not name:
         raise RequestError(no_route(ROUTES, exchange.method, exchange.path))
@@ -58,6 +60,8 @@ async def model(backing: Backing, exchange: Exchange) -> None:
     def described(model: Model) -> dict[str, Any]:
         return describe(model, backing.roster, shelf.today())
 
+    if not backing.listing.shows(names, name) and (found is not None or backing.catalogue.stands_for(name)):
+        raise RequestError(model_denied(name))
     if backing.catalogue.stands_for(name):
         entry = alias_entry(backing.catalogue, shelf.serves, described, name)
         if entry is None:

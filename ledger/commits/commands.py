@@ -15,7 +15,8 @@ class Write(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
 
     `wants` adds the names of the rows that the request needs; `answer` changes the book that has them. Both get the
     keyed hash of the request's `digest` if the verb is `hashed`, else "". `busy` answers if too many commands wait;
-    without it the asker hears nothing, and asks again.
+    without it the asker hears nothing, and asks again. One that is `alone` has its commit to itself. `newer` says whether
+    a request asks for what an older ledger on the same books would break: it is refused while one is seen.
     """
 
     verb: Verb[Form, Reply]
@@ -23,6 +24,8 @@ class Write(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):
     answer: Callable[[Book, Form, str], Reply]
     hashed: bool = False
     busy: Reply | None = None
+    alone: bool = False
+    newer: Callable[[Form], bool] | None = None
 
 
 class Command(Struct, frozen=True, eq=False):

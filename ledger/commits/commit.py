@@ -10,6 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from ledger.commits.commands import Command
+from ledger.commits.ledgers import OLDER_RUNS, admitted
+from ledger.commits.load_act import load_act
+from ledger.commits.load_capping import load_capping, name_scopes
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue
@@ -17,10 +20,11 @@ from ledger.rules import holds
 from ledger.rules.book import Book, Rules, scope_of
 from ledger.rules.rows import Parked, Surprise
 from ledger.rules.settlement import problem, settle
-from ledger.store.base import Store, again
+from ledger.store.base import Store, Transaction, again
 from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.bus.usage import UsageEvent
+from schemas.verbs.base import Rows
 
 EXPIRE_MAX = 1_000  # holds in one commit
 SURPRISES_AGE_MAX_MS = (
@@ -31,6 +35,7 @@ RENEW_MARGIN_MS = 5_000  # a lease that was renewed so recently is left as it is
 _logger = get_logger("ledger.commit")
 _encode_event = msgspec.msgpack.Encoder().encode
 _DEFAULT_RULES = Rules()
+OLDER = Rows(problem=OLDER_RUNS)
 
 
 class Delivery(Struct, frozen=True, eq=False):
@@ -60,6 +65,7 @@ class Committer:
         self.writable = True  # the last commit went well, or a probe after it
         self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._priced: float | None = None  # the connection on which price rows were written
+        self._admitted: float | None = None  # the connection on which no older ledger could write
         self._surprised_ms = 0  # when surprises were read
         self._pepper = pepper
         self._telemetry = telemetry
@@ -101,9 +107,16 @@ class Committer:
             if connected != self._priced or tx.now_ms - self._surprised_ms > SURPRISES_AGE_MAX_MS:
                 self.catalogue.surprises = await load_surprises(tx)
                 self._surprised_ms = tx.now_ms
+            late = await self._late(tx, commands)
+            if names.capping:
+                await name_scopes(tx, names)
             await load(tx, book, names)
+            if names.capping:
+                await load_capping(tx, book, names)
+            if names.record is not None:
+                await load_act(tx, book, names)
             answers = [
-                command.write.answer(book, command.request, digest)
+                OLDER if late and _is_newer(command) else command.write.answer(book, command.request, digest)
                 for command, digest in zip(commands, digests, strict=True)
             ]
             settled = [_settle(book, event, why) for event, why in zip(events, problems, strict=True)]
@@ -122,6 +135,15 @@ class Committer:
             time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
         )
         return answers
+
+    async def _late(self, tx: Transaction, commands: Sequence[Command]) -> bool:
+        """Whether an older ledger keeps back some of the commands."""
+        if self._admitted == self.store.connected_since or not any(map(_is_newer, commands)):
+            return False
+        if await admitted(tx):
+            self._admitted = self.store.connected_since
+            return False
+        return True
 
     async def probe(self) -> None:
         """Writes one row and takes it away again: whether a commit would go well now. Raises StoreError."""
@@ -154,6 +176,10 @@ class Committer:
             _park(book, event.request_id, event.attempt, reason, _encode_event(event))
             await save(tx, book, None)
         self._telemetry.parked.inc()
+
+
+def _is_newer(command: Command) -> bool:
+    return command.write.newer is not None and command.write.newer(command.request)
 
 
 def _say_surprise(row: Surprise) -> None:

@@ -4,15 +4,17 @@ A batch whose accounts are not limited, and whose holds count nowhere, asks the 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 
 from msgspec.structs import astuple
 
 from ledger.rules.book import Book
-from ledger.rules.limits.base import counted, read_counted, scopes
+from ledger.rules.counted import counted, read_counted
+from ledger.rules.limits.base import scopes
+from ledger.rules.limits.caps import current_id
 from ledger.rules.limits.rates import bounds_of, new_rate
-from ledger.rules.rows import Cap, CapPeriod, Hold, Key, Profile, Rate, Row, row_of
+from ledger.rules.rows import Cap, CapPeriod, Hold, HoldState, Key, Profile, Rate, Row, row_of
 from ledger.rules.rowset import RowSet, T
 from ledger.store.base import Transaction
 from ledger.store.statements import NEW_RATES, columns, table_of
@@ -28,9 +30,9 @@ async def load_scopes(tx: Transaction, book: Book, names: set[str]) -> None:
     """Loads the keys of scopes whose limits change, and locks their organisations: no key is made there meanwhile."""
     keys = {name.partition(":")[2] for name in names if name.startswith("key:")}
     organizations = {name.partition(":")[2] for name in names if name.startswith("org:")}
-    await _fetch(tx, book.profiles, "id", organizations, locked=True)
-    await _fetch(tx, book.keys, "id", keys)
-    await _fetch(tx, book.keys, "profile", organizations)
+    await fetch(tx, book.profiles, "id", organizations, locked=True)
+    await fetch(tx, book.keys, "id", keys, locked=True)  # it is written whole
+    await fetch(tx, book.keys, "profile", organizations)
 
 
 async def load_open_holds(tx: Transaction, book: Book) -> None:
@@ -51,26 +53,37 @@ async def load_limits(tx: Transaction, book: Book, changing: AbstractSet[str] = 
     if not counts and not limited and not changing:
         return
     named = {scope for key in limited for scope in scopes(key)}
-    periods = {id_ for one in counts for id_ in one.p}
     if limited:
-        await _fetch(tx, book.profiles, "id", {key.profile for key in limited} - _known(book.profiles))
+        await fetch(tx, book.profiles, "id", {key.profile for key in limited} - _known(book.profiles))
+    await load_caps(tx, book, named)
+    late = [hold for hold in book.holds.values() if hold.limits and hold.state != HoldState.OPEN]
+    if late:  # a report may come that charges more: as much as their caps leave
+        capped = {id_.partition("@")[0] for hold in late for id_ in counted(hold).p}
+        await fetch(tx, book.caps, "id", {id_ for id_ in capped if id_ not in book.caps})
+    await load_periods(tx, book, {id_ for one in counts for id_ in one.p})
+    await _load_rates(tx, book, limited, {scope for one in counts for scope in one.r} | changing)
+
+
+async def load_caps(tx: Transaction, book: Book, named: Collection[str]) -> None:
+    """Loads and locks the caps in force of some scopes. Whoever changes a cap has its lock."""
+    if named:
         where = f"scope {tx.among} AND ended_ms = 0 ORDER BY id{tx.locked}"
         rows = await tx.fetch(_SELECTS[Cap] + where, tx.array(named))
-        book.caps.load(row_of(Cap, row) for row in rows)
-        current = "(end_ms = 0 OR end_ms > $2)"
-        rows = await tx.fetch(
-            f"SELECT id FROM cap_periods WHERE cap_id {tx.among} AND {current}",  # noqa: S608  tx.among is the store's own word
-            tx.array({cap.id for cap in book.caps.values()}),
-            tx.now_ms,
-        )
-        periods.update(row[0] for row in rows)
-    await _fetch(tx, book.periods, "id", periods, locked=True)
-    await _load_rates(tx, book, limited, {scope for one in counts for scope in one.r} | changing)
+        found = [row_of(Cap, row) for row in rows]
+        book.caps.load(found)
+        for cap in found:
+            book.capped.setdefault(cap.scope, []).append(cap)
+
+
+async def load_periods(tx: Transaction, book: Book, others: Iterable[str] = ()) -> None:
+    """Loads and locks the current periods of all caps in force in a book, and some others by id."""
+    ids = {current_id(cap, book.now_ms) for caps in book.capped.values() for cap in caps}
+    await fetch(tx, book.periods, "id", ids.union(others), locked=True)
 
 
 async def _load_rates(tx: Transaction, book: Book, limited: list[Key], scopes_: set[str]) -> None:
     bounded = {one.scope for key in limited for one in bounds_of(key, book.profiles.get(key.profile))}
-    await _fetch(tx, book.rates, "scope", bounded | scopes_, locked=True)
+    await fetch(tx, book.rates, "scope", bounded | scopes_, locked=True)
     missing = sorted(scope for scope in bounded | scopes_ if scope not in book.rates)
     if not missing:
         return
@@ -78,16 +91,17 @@ async def _load_rates(tx: Transaction, book: Book, limited: list[Key], scopes_: 
     open_ = await tx.fetch(f"SELECT limits FROM holds WHERE {_OPEN} AND limits <> ''")  # noqa: S608  a constant
     in_flight = Counter(scope for row in open_ for scope in read_counted(row[0]).r)
     await tx.insert(NEW_RATES, [astuple(new_rate(scope, in_flight[scope])) for scope in missing])
-    await _fetch(tx, book.rates, "scope", missing, locked=True)
+    await fetch(tx, book.rates, "scope", missing, locked=True)
 
 
 def _known(rows: RowSet[Profile]) -> set[str]:
     return {row.id for row in rows.values()}
 
 
-async def _fetch(
+async def fetch(
     tx: Transaction, rows: RowSet[T], column: str, values: Iterable[str], *, locked: bool = False
 ) -> None:
+    """Loads rows of one of the kinds above by a column."""
     wanted = set(values)
     if wanted:
         where = f"{column} {tx.among} ORDER BY {column}{tx.locked if locked else ''}"

@@ -1,24 +1,26 @@
 """Owns how a batch's rows are loaded and its changes written: set by set, locked in one order everywhere.
 
-The order is holds, callers' accounts, caps and their periods, rates, new rows, all other accounts, stream position,
-each sorted by its key: ledgers that share a database wait for one another, but never in a circle. The accounts that every batch touches come last, so
+The order is holds, callers' accounts, caps and their periods, rates, lots, the audit log's head, new rows, all other
+accounts, stream position, each sorted by its key: ledgers that share a database wait for one another, but never in a
+circle. What only acts lock stands in `load_act`. The accounts that every batch touches come last, so
 they are locked for the shortest time.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
 from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
+from ledger.commits.load_owners import account_ids, load_bounded, load_owned
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
 from ledger.rules import rows as rules
+from ledger.rules.act_rows import Credit, Head
 from ledger.rules.book import Book
 from ledger.rules.rows import (
-    DEPOSITS,
     Account,
     AccountKind,
     Candidate,
@@ -30,7 +32,6 @@ from ledger.rules.rows import (
     KeySecret,
     Profile,
     Rate,
-    Transfer,
     UsageRow,
     account_kind,
     playground_id,
@@ -43,6 +44,8 @@ from ledger.store.statements import (
     CANDIDATES,
     CAP_PERIODS,
     CAPS,
+    CREDITS,
+    ENTRIES,
     HOLDS,
     KEYS,
     PARKED,
@@ -62,14 +65,31 @@ from ledger.store.statements import (
 
 _SELECTS: dict[type[rules.Row], str] = {
     kind: f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE "  # noqa: S608  made of our own column names
-    for kind in (Account, Profile, Key, Hold, Candidate, UsageRow)
+    for kind in (Account, Profile, Key, Hold, Candidate, UsageRow, Credit)
 }
-_DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as _SELECTS
 _DIFFERENCE_SQL = (
     "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
     "ON CONFLICT (id) DO UPDATE SET posted_nano = accounts.posted_nano + excluded.posted_nano"
 )
+_SECRET_WIDTH = len(SECRETS.columns)
+_KEYS_BY_SECRET_SQL = (
+    f"SELECT {', '.join([f's.{name}' for name in SECRETS.columns] + [f'k.{name}' for name in KEYS.columns])} "  # noqa: S608  as _SELECTS
+    "FROM key_secrets AS s JOIN api_keys AS k ON k.id = s.key_id WHERE s.digest "
+)
 _OPEN = "state IN ('open', 'estimated')"
+
+
+class Capping(Struct, frozen=True):
+    """What an act on a cap needs: the cap by its id, and where one is made or ended all keys of its scope.
+
+    `period` and `zone` ("" for the organisation's) say which calls one that is made has to count.
+    """
+
+    cap_id: str
+    scope: str = ""
+    period: str = ""
+    zone: str = ""
+    ends: bool = False
 
 
 class Wanted(Struct):
@@ -80,10 +100,24 @@ class Wanted(Struct):
     digests: set[str] = field(default_factory=set)
     key_ids: set[str] = field(default_factory=set)
     profiles: set[str] = field(default_factory=set)
-    deposits: set[str] = field(default_factory=set)  # request ids of credits
+    accounts: set[str] = field(default_factory=set)  # of callers, by id
+    capping: list[Capping] = field(default_factory=list)  # what acts on caps need, each alone in its commit
+    changed_keys: set[str] = field(default_factory=set)  # ids of keys that are read to be changed: locked
+    secrets_of: set[str] = field(default_factory=set)  # ids of keys whose secrets matter, all of them
+    owners: set[str] = field(default_factory=set)  # profiles that are locked, with their wallets
+    organizations: set[str] = field(default_factory=set)  # owners that all accounts of their keys come with
     scopes: set[str] = field(
         default_factory=set
     )  # of limits that change: all their keys, accounts, open holds
+    # Of an act, which is alone in its commit: its credential and idempotency key, which may be "".
+    record: tuple[str, str] | None = None
+    deposits: set[str] = field(default_factory=set)  # request ids of transfers
+    references: set[str] = field(default_factory=set)
+    calls: set[str] = field(default_factory=set)  # request ids whose refunds matter
+    others: set[str] = field(default_factory=set)  # accounts that are not callers'
+    upstream: set[tuple[str, str]] = field(default_factory=set)  # accounts of pools
+    lots: bool = False  # of all callers' accounts
+    parked: tuple[str, int] | None = None  # an event, by request id and attempt
 
 
 class Applied(Struct, frozen=True):
@@ -102,31 +136,43 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     """Fills a book with what a batch wants, locked where it will be changed."""
     if names.request_ids:
         where = f"request_id {tx.among} ORDER BY request_id{tx.locked}"
-        await _fetch(tx, book.holds, where, tx.array(names.request_ids))
+        await fetch(tx, book.holds, where, tx.array(names.request_ids))
         await _load_candidates(tx, book)
         await _load_usage(tx, book, names.billed)
     if names.digests:
-        await _fetch(tx, book.keys, f"digest {tx.among}", tx.array(names.digests))
+        await _load_keys(tx, book, names.digests)
     if names.key_ids:
-        await _fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
-    if names.deposits:
-        for row in await tx.fetch(_DEPOSITS_SQL + tx.among, tx.array(names.deposits)):
-            book.deposits[row[0]] = row_of(Transfer, row)
-    if names.deposits or names.profiles:
-        for row in await tx.fetch("SELECT posted_nano FROM accounts WHERE id = $1", DEPOSITS):
-            book.deposited_before_nano = -row[0]
+        await fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
+    if names.changed_keys or names.owners:
+        await load_owned(tx, book, names.changed_keys, names.secrets_of, names.owners)
     if names.scopes:
         await load_scopes(tx, book, names.scopes)
-    await load_accounts(tx, book, names.profiles)
+    owned = await account_ids(tx, book, names.owners, names.organizations)
+    await load_accounts(tx, book, names.profiles | names.owners, owned | names.accounts)
+    if names.owners:
+        await load_bounded(tx, book, names.owners)
     if names.scopes:
         await load_open_holds(tx, book)
     await load_limits(tx, book, names.scopes)
     await _load_prices(tx, book)
 
 
-async def _fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
+async def fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
+    """Loads rows of one kind that a condition names."""
     found = await tx.fetch(_SELECTS[rows.kind] + where, *parameters)
     rows.load(row_of(rows.kind, row) for row in found)
+
+
+async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:
+    """Loads keys by the digests of their secrets. One that a ledger of the version before made has its own only."""
+    rows = await tx.fetch(_KEYS_BY_SECRET_SQL + tx.among, tx.array(digests))
+    book.secrets.load(
+        KeySecret(digest=row[0], id=row[1], key_id=row[2], hint=row[3], created_ms=row[4], expires_ms=row[5])
+        for row in rows  # by hand: every call has one, and all of its columns are what both databases give
+    )
+    book.keys.load(row_of(Key, row[_SECRET_WIDTH:]) for row in rows)
+    if unknown := [digest for digest in digests if digest not in book.secrets]:
+        await fetch(tx, book.keys, f"digest {tx.among}", tx.array(unknown))
 
 
 async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> None:
@@ -141,25 +187,26 @@ async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> Non
         or hold.candidate
     ]
     if known:
-        await _fetch(tx, book.usage, f"request_id {tx.among}", tx.array(known))
+        await fetch(tx, book.usage, f"request_id {tx.among}", tx.array(known))
 
 
 async def _load_candidates(tx: Transaction, book: Book) -> None:
     several = [hold.request_id for hold in book.holds.values() if hold.candidate]
     if several:
-        await _fetch(tx, book.candidates, f"request_id {tx.among}", tx.array(several))
+        await fetch(tx, book.candidates, f"request_id {tx.among}", tx.array(several))
 
 
-async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None:
-    """Loads and locks the callers' accounts of a book's holds and keys, and those of some profiles."""
+async def load_accounts(tx: Transaction, book: Book, profiles: set[str], more: Iterable[str] = ()) -> None:
+    """Loads and locks the callers' accounts of a book's holds and keys, those of some profiles, and more by their ids."""
     ids = {hold.account_id for hold in book.holds.values() if hold.account_id}
     ids.update(key.account_id for key in book.keys.values())
     ids.update(playground_id(profile) for profile in profiles)
+    ids.update(more)
     if not ids:
         return
     # Load profiles before accounts: both are created in one commit, so a visible profile has its account.
     await _load_profiles(tx, book, profiles)
-    await _fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
+    await fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
     # After them: what a profile shows changes only while its account is locked.
     accounts = [one.id for one in book.accounts.values() if one.kind == AccountKind.PLAYGROUND]
     await _load_profiles(tx, book, {id_.partition(":")[2] for id_ in accounts})
@@ -167,7 +214,7 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str]) -> None
 
 async def _load_profiles(tx: Transaction, book: Book, profiles: set[str]) -> None:
     if profiles:
-        await _fetch(tx, book.profiles, f"id {tx.among}", tx.array(profiles))
+        await fetch(tx, book.profiles, f"id {tx.among}", tx.array(profiles))
 
 
 async def _load_prices(tx: Transaction, book: Book) -> None:
@@ -196,7 +243,7 @@ async def load_surprises(tx: Transaction) -> Surprises:
 async def load_lapsed(tx: Transaction, book: Book, before_ms: int, limit: int) -> list[Hold]:
     """Loads holds whose lease ended before a moment; those that another ledger has locked are left out."""
     where = f"{_OPEN} AND lease_ms < $1 ORDER BY request_id LIMIT $2{tx.locked_free}"
-    await _fetch(tx, book.holds, where, before_ms, limit)
+    await fetch(tx, book.holds, where, before_ms, limit)
     lapsed = list(book.holds.values())
     await _load_candidates(tx, book)
     await _load_usage(tx, book, {hold.request_id for hold in lapsed})
@@ -246,9 +293,13 @@ _STEPS = (
     _Step(RATES, lambda book: book.rates.inserts()),
     _Step(update_of(Hold), lambda book: book.holds.updates()),
     _Step(_CALLS_CHANGED, lambda book: book.usage.updates()),
+    _Step(update_of(Credit), lambda book: book.credits.updates()),
+    _Step(update_of(Head), lambda book: book.log.updates()),
     _Step(HOLDS, lambda book: book.holds.inserts()),
     _Step(CANDIDATES, lambda book: book.candidates.inserts()),
     _Step(USAGE, lambda book: book.usage.inserts()),
+    _Step(CREDITS, lambda book: book.credits.inserts()),
+    _Step(ENTRIES, lambda book: [astuple(row) for row in book.entries]),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
     _Step(SURPRISES, lambda book: sorted(astuple(row) for row in book.surprises.values())),
@@ -268,6 +319,10 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
             await tx.insert(step.statement, rows)
         else:
             await tx.update(step.statement, rows)
+    for row in book.put_aside.removed.values():
+        await tx.execute(
+            "DELETE FROM parked_events WHERE request_id = $1 AND attempt = $2", row.request_id, row.attempt
+        )
     for pool, account in book.forgotten:
         await tx.execute(
             "DELETE FROM surprises WHERE pool = $1 AND (account = $2 OR $3)", pool, account, not account
@@ -307,7 +362,9 @@ async def save_position(tx: Transaction, identity: str, applied: list[Range]) ->
     reached, rest = advance(position, [*((row[0], row[1]) for row in ahead), *applied])
     if reached != position:
         await tx.execute(
-            "UPDATE stream_positions SET applied_seq = $2 WHERE identity = $1", identity, reached
+            "UPDATE stream_positions SET applied_seq = $2, turn = turn + 1 WHERE identity = $1",
+            identity,
+            reached,
         )
     if ahead:
         await tx.execute("DELETE FROM stream_ranges WHERE identity = $1", identity)

@@ -174,7 +174,11 @@ class Writer:
 
     async def _commit_some(self) -> None:
         self._drop_old()
-        commands = [self._commands.popleft() for _ in range(min(len(self._commands), COMMANDS_MAX))]
+        if self._is_next_alone():  # and then a batch, so that acts one after another hold nothing else up
+            await self._commit_these([self._commands.popleft()], [])
+        commands: list[_Waiting] = []
+        while self._commands and len(commands) < COMMANDS_MAX and not self._is_next_alone():
+            commands.append(self._commands.popleft())
         budget = EVENTS_BESIDE_COMMANDS_MAX if commands else EVENTS_MAX
         works: list[_Work] = []
         while self._works and (not works or budget >= len(self._works[0].delivery.events)):
@@ -183,6 +187,13 @@ class Writer:
             work = self._works.popleft()
             budget -= len(work.delivery.events)
             works.append(work)
+        if commands or works:
+            await self._commit_these(commands, works)
+
+    def _is_next_alone(self) -> bool:
+        return bool(self._commands) and self._commands[0].command.write.alone
+
+    async def _commit_these(self, commands: list[_Waiting], works: list[_Work]) -> None:
         try:
             answers = await self.committer.commit(
                 [one.command for one in commands], [one.delivery for one in works]

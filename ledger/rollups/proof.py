@@ -1,7 +1,7 @@
 """Owns the proof of roll-ups: each table sums to the calls that are in it, by all that it tells apart but time."""
 
 from ledger.rollups.sql import CALLS, ROLLED, ROLLUPS, Rollup
-from ledger.rules.rows import SUMS
+from ledger.rules.rollup_rows import SUMS
 
 
 def _proof(rollup: Rollup) -> str:

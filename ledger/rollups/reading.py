@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ledger.rollups.sql import CALLS, ROLLED, Rollup
-from ledger.rules.rows import SUMS
+from ledger.rules.rollup_rows import SUMS
 from ledger.store.base import Reader, Store
 
 

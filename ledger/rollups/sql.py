@@ -4,7 +4,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from ledger.rules.rows import SUMS, Row, UsageDay, UsageHour, UsageTotal
+from ledger.rules.rollup_rows import SUMS, UsageDay, UsageHour, UsageTotal
+from ledger.rules.rows import Row
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS

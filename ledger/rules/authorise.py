@@ -10,18 +10,21 @@ from msgspec import Struct, structs
 from ledger.prices.offers import Offer
 from ledger.rules import limits
 from ledger.rules.book import Book
+from ledger.rules.limits import caps
+from ledger.rules.limits.caps import Purse
 from ledger.rules.limits.rates import room
-from ledger.rules.rows import Account, Candidate, Hold, HoldState, Key
+from ledger.rules.rows import Candidate, Hold, HoldState, Key
+from ledger.rules.standing import names_of
+from ledger.rules.standing import refusal as refusal_of
 from ledger.rules.surprises import uplifts_of
 from schemas.catalogue.aliases import CANDIDATES_MAX
+from schemas.catalogue.allowed import allows
 from schemas.chat.priced import PROMPTS_MAX
 from schemas.money.amounts import NANO_MAX
 from schemas.money.pricing import Bound
 from schemas.verbs.calls import UNSET_LIMIT_MIN, Authorise, AuthoriseReply, Further, Granted, Reason, Refusal
 from schemas.verbs.calls import Hold as HoldReply
 
-ACTIVE = "active"
-REVOKED = "revoked"
 _CHOICES_MAX = 2**20
 # A call that sets no limit may hold one part in so many of what is available: others of its key run beside it, or may.
 UNSET_LIMIT_PARTS = 8
@@ -30,22 +33,23 @@ UNSET_LIMIT_FLOOR = (
 )
 _UPLIFTS_MAX = 4  # that a request may ask for: a service tier, a region, a speed
 _encode = msgspec.json.Encoder().encode
-_decode_providers = msgspec.json.Decoder(tuple[str, ...]).decode
-
-
-def providers_of(key: Key) -> tuple[str, ...] | None:
-    """The providers a key may use; None for all."""
-    return _decode_providers(key.providers) if key.providers else None
 
 
 def authorise(book: Book, request: Authorise, digest: str) -> AuthoriseReply:
     """A hold, the hold there already is for this request id, or a refusal. `digest` is the stored form of the key."""
-    key = book.keys.find(digest)
-    if key is None or key.status != ACTIVE:
+    key = book.key_of(digest)
+    if key is None:
         return Refusal(Reason.UNKNOWN_KEY)
+    reply: AuthoriseReply
+    refused = refusal_of(book, key, digest)
     existing = book.holds.get(request.request_id)
-    reply = _again(book, existing, request, key) if existing is not None else _anew(book, request, key)
-    return structs.replace(reply, key_id=key.id) if isinstance(reply, Refusal) else reply
+    if refused is not None:
+        reply = refused
+    else:
+        reply = _again(book, existing, request, key) if existing is not None else _anew(book, request, key)
+    if isinstance(reply, Refusal) and reply.reason != Reason.UNKNOWN_KEY:
+        return structs.replace(reply, key_id=key.id)
+    return reply
 
 
 def _anew(book: Book, request: Authorise, key: Key) -> AuthoriseReply:
@@ -60,7 +64,9 @@ def _anew(book: Book, request: Authorise, key: Key) -> AuthoriseReply:
         which = one.model if request.others else ""
         if offer is None:
             refused = refused or Refusal(Reason.UNKNOWN_MODEL, model=which)
-        elif key.providers and offer.model.provider not in _decode_providers(key.providers):
+        elif key.models and not allows(names_of(key.models), offer.model.id):
+            refused = refused or Refusal(Reason.MODEL_DENIED, model=which)
+        elif key.providers and offer.model.provider not in (names_of(key.providers) or ()):
             refused = refused or Refusal(Reason.PROVIDER_DENIED, model=which)
         else:
             able.append((one, offer))
@@ -105,14 +111,14 @@ def _choices(request: Authorise) -> int:
     return min(max(request.choices, 1), _CHOICES_MAX)
 
 
-def _price(book: Book, request: Authorise, account: Account, one: Further, offer: Offer) -> _Priced | Refusal:
+def _price(book: Book, request: Authorise, purse: Purse, one: Further, offer: Offer) -> _Priced | Refusal:
     """The bound of a call with one model; a refusal if what is available does not cover it."""
     model, choices = offer.model, _choices(request)
     prompts = min(max(request.prompts, 1), PROMPTS_MAX)
     prompt_max = min(max(one.prompt_max, 0), model.context * prompts)
     uplifts = book.catalogue.reach(offer, one.uplifts[:_UPLIFTS_MAX])
     bound = book.catalogue.bound(offer.ref, offer.price, model.rate, prompt_max, uplifts)
-    available = account.available_nano
+    available = purse.available_nano
     if one.limit is None:
         limit, least = model.max_output, min(UNSET_LIMIT_MIN, model.max_output)
     else:
@@ -124,7 +130,7 @@ def _price(book: Book, request: Authorise, account: Account, one: Further, offer
     if amount > available or limit < least:
         required = bound.hold_nano(choices * least)
         fitting = _fitting(bound, available, choices, model.max_output)
-        return _insufficient(account, required, fitting, model.id if request.others else "")
+        return _short(purse, required, fitting, model.id if request.others else "")
     at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max, uplifts)
     return _Priced(
         offer=offer,
@@ -138,11 +144,11 @@ def _price(book: Book, request: Authorise, account: Account, one: Further, offer
 
 
 def _grant(book: Book, request: Authorise, key: Key, able: Sequence[tuple[Further, Offer]]) -> AuthoriseReply:
-    account = book.accounts[key.account_id]
+    purse = caps.purse(book, key, book.accounts[key.account_id])
     priced: list[_Priced] = []
     short: list[Refusal] = []
     for one, offer in able:
-        found = _price(book, request, account, one, offer)
+        found = _price(book, request, purse, one, offer)
         if isinstance(found, Refusal):
             short.append(found)
         else:
@@ -184,6 +190,7 @@ def _grant(book: Book, request: Authorise, key: Key, able: Sequence[tuple[Furthe
     if refused is not None:
         return refused
     book.add_hold(hold)
+    caps.take(book, purse, hold)
     if hold.candidate:
         for place, priced_one in enumerate(priced, 1):
             book.candidates.add(_candidate(hold, place, priced_one))
@@ -230,14 +237,15 @@ def _fitting(bound: Bound, nano: int, choices: int, limit: int) -> int:
     return max(min(affordable // choices, limit), 0)
 
 
-def _insufficient(account: Account, required_nano: int, fitting: int, model: str) -> Refusal:
+def _short(purse: Purse, required_nano: int, fitting: int, model: str) -> Refusal:
     return Refusal(
-        Reason.INSUFFICIENT,
-        account.posted_nano,
-        account.held_nano,
+        Reason.INSUFFICIENT if purse.room is None else Reason.CAPPED,
+        purse.account.posted_nano,
+        purse.account.held_nano,
         min(required_nano, NANO_MAX),
         fitting,
         model,
+        cap=None if purse.room is None else caps.figures(purse.room),
     )
 
 

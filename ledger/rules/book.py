@@ -2,12 +2,15 @@
 
 import functools
 import hmac
+from typing import Any
 
 from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
+from ledger.rules.act_rows import Credit, Entry, Head
+from ledger.rules.counted import counted
 from ledger.rules.rows import (
-    DEPOSITS,
+    SOURCES,
     Account,
     AccountKind,
     Candidate,
@@ -49,6 +52,18 @@ class Rules(Struct, frozen=True, kw_only=True):
     grace_ms: int = int(ESTIMATE_GRACE_S * 1000)
 
 
+class CallsBefore(Struct, frozen=True):
+    """The calls of a period before its cap is made: what those that have ended were billed, and those that have not.
+
+    `open_nano` is billed to the latter: an estimate may still be corrected. `too_many` is set where they were not counted.
+    """
+
+    spent_nano: int = 0
+    open: tuple[Hold, ...] = ()
+    open_nano: int = 0
+    too_many: bool = False
+
+
 class Book:
     """Loaded rows by id, and the changes of one batch. Every row object stands for its row until the commit.
 
@@ -71,11 +86,24 @@ class Book:
         self.caps = RowSet(Cap)  # these three are loaded where an account of the batch is limited
         self.periods = RowSet(CapPeriod)
         self.rates = RowSet(Rate)
+        self.capped: dict[str, list[Cap]] = {}  # the caps in force, by scope
+        self.calls_before: dict[str, CallsBefore] = {}  # by the id of a cap that is about to be made
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some
         self.usage = RowSet(UsageRow)
+        self.organizations: dict[str, set[str]] = {}  # all their accounts, of those whose bounds may change
+        self.bounded: set[str] = set()  # accounts of these that a cap or limit of a key bounds
+        self.bounded_owners: set[str] = set()  # profiles whose keys a cap or limit bounds together
         self.deposits: dict[str, Transfer] = {}  # by request id
+        self.credits = RowSet(Credit)
         self.deposited_before_nano = 0  # loaded where a batch may deposit
+        # Of an act, which is alone in its commit.
+        self.actor = ""
+        self.put_aside = RowSet(Parked)  # an event that was parked before
+        self.log = RowSet(Head)  # of the audit log its head
+        self.record: Entry | None = None  # the act of this idempotency key, if it was done
+        self.entries: list[Entry] = []
+        self.upstream: dict[tuple[str, str], bool] = {}  # whether the credit of a pool's account has a limit
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
         self.parked: list[Parked] = []
@@ -86,6 +114,11 @@ class Book:
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
         return scope_of(self._pepper, key_id)
+
+    def key_of(self, digest: str) -> Key | None:
+        """The key that a secret's digest opens, whatever its state; None if there is none."""
+        secret = self.secrets.get(digest)
+        return self.keys.find(digest) if secret is None else self.keys.get(secret.key_id)
 
     def move(
         self,
@@ -120,8 +153,12 @@ class Book:
 
     @property
     def deposited_nano(self) -> int:
-        """All that was ever deposited, this batch included."""
-        return self.deposited_before_nano - self.differences.get(DEPOSITS, 0)
+        """All that callers were ever given and has not been taken back, this batch included."""
+        return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
+
+    def row_sets(self) -> list[RowSet[Any]]:
+        """All rows that were loaded, kind by kind."""
+        return [one for one in vars(self).values() if isinstance(one, RowSet)]
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)
@@ -146,9 +183,20 @@ class Book:
             account.held_nano += difference_nano
             self.accounts.touch(account)
 
+    def count(self, hold: Hold, *, held_nano: int = 0, spent_nano: int = 0) -> None:
+        """Adds to what is held and spent in the periods of caps that a hold counts in."""
+        if not hold.limits or not (held_nano or spent_nano):
+            return
+        for id_ in counted(hold).p:
+            period = self.periods[id_]
+            period.held_nano += held_nano
+            period.spent_nano += spent_nano
+            self.periods.touch(period)
+
     def set_held(self, hold: Hold, held_nano: int, state: str) -> None:
         """Moves a hold to a state with so much still held."""
         self.reserve(self.accounts[hold.account_id], held_nano - hold.held_nano)
+        self.count(hold, held_nano=held_nano - hold.held_nano)
         hold.held_nano = held_nano
         hold.state = state
         if state not in _HOLDING:
@@ -159,6 +207,12 @@ class Book:
         """Adds a new hold and reserves its amount."""
         self.holds.add(hold)
         self.reserve(self.accounts[hold.account_id], hold.held_nano)
+
+    def belonging(self, organization: str) -> list[Account]:
+        """The accounts of all keys of an organisation, its wallet and its playground account, once they are loaded."""
+        return [
+            self.accounts[name] for name in self.organizations.get(organization, ()) if name in self.accounts
+        ]
 
     def terms(self, hold: Hold, place: int = 0) -> Terms:
         """What a hold pinned for its candidate at a place; for the current one if there is none there."""

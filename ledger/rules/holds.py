@@ -141,9 +141,12 @@ def _forgive(book: Book, hold: Hold, bill: UsageRow) -> None:
 
     A stream that failed after its first bytes is billed for them by its worker, though they may not have arrived.
     """
-    if bill.bill_final and bill.outcome == Outcome.FAILED and not (bill.billed_nano or bill.uncollected_nano):
+    left = bill.billed_nano - bill.refunded_nano + bill.uncollected_nano
+    if bill.bill_final and bill.outcome == Outcome.FAILED and not left:
         return
-    charge_call(book, hold, bill, owed_nano=0, paid_nano=0, line=FORGIVEN)
+    # What an operator has refunded stays refunded, once.
+    refunded = bill.refunded_nano
+    charge_call(book, hold, bill, owed_nano=refunded, paid_nano=refunded, line=FORGIVEN)
     bill.count(NO_USAGE)
     bill.outcome, bill.list_nano, bill.bill_final = str(Outcome.FAILED), 0, True
     book.usage.touch(bill)

@@ -1,33 +1,75 @@
-"""Owns what commands change: keys, their first balance, revocation, and credit."""
+"""Owns what commands change about keys: their making with a first balance, and revocation."""
+
+from collections.abc import Iterable
 
 import msgspec
 
-from ledger.rules.authorise import ACTIVE, REVOKED, providers_of
+from ledger.rules import capping
 from ledger.rules.book import Book
-from ledger.rules.rows import DEPOSITS, Account, Key, Kind, Profile, metered_id, playground_id
+from ledger.rules.limits.base import key_scope
+from ledger.rules.money import posting
+from ledger.rules.rows import (
+    Account,
+    Key,
+    KeySecret,
+    Profile,
+    Status,
+    metered_id,
+    playground_id,
+    wallet_id,
+)
+from ledger.rules.secrets import add_secret, live, secret_row
+from ledger.rules.standing import names_of, status_of
+from schemas.catalogue import allowed
 from schemas.money.amounts import NANO_MAX
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.keys import KeyCreate, KeyRef
 
 DEFAULT_PROFILE = "default"
-DEPOSITS_MAX_NANO = NANO_MAX // 2  # all together: beyond it sums of nano-dollars would not fit their columns
-_FULL = "all deposits together are at most 4 billion USD"
 NAME_CHARS_MAX = 200
+TIME_MAX_MS = 253_402_300_799_000  # the end of the year 9999
 _encode = msgspec.json.Encoder().encode
 
 
-def key_row(key: Key, account: Account) -> dict[str, object]:
-    """A key as commands show it."""
-    return {
+def names_column(names: tuple[str, ...] | None) -> str:
+    """A list of names as its column has it; None is all."""
+    return "" if names is None else _encode(names).decode()
+
+
+def seconds(unix_ms: int) -> int | None:
+    """A moment as commands show it; None for never."""
+    return unix_ms // 1000 if unix_ms else None
+
+
+def draws_on(account_id: str) -> str:
+    """Whose balance an account is, in the words of commands."""
+    return {"playground": "playground", "org": "organization"}.get(account_id.partition(":")[0], "key")
+
+
+def key_row(
+    key: Key, account: Account, now_ms: int, secrets: Iterable[KeySecret] | None = None
+) -> dict[str, object]:
+    """A key as commands show it; with its secrets that are not over, if they are told."""
+    row: dict[str, object] = {
         "id": key.id,
         "name": key.name,
         "profile": key.profile,
-        "providers": providers_of(key),
-        "status": key.status,
+        "providers": names_of(key.providers),
+        "status": status_of(key, now_ms),
         "playground": bool(key.playground),
         "posted_nano": account.posted_nano,
         "created": key.created_ms // 1000,
+        "organization": key.profile,
+        "draws_on": draws_on(key.account_id),
+        "models": names_of(key.models),
+        "expires_at": seconds(key.expires_ms),
+        "revoked_at": seconds(key.revoked_ms),
+        "version": key.version,
     }
+    if secrets is not None:
+        shown = [one for one in secrets if live(one, now_ms)]
+        row["secrets"] = [secret_row(one) for one in sorted(shown, key=lambda one: (one.created_ms, one.id))]
+    return row
 
 
 def balance_row(id_: str, account: Account) -> dict[str, object]:
@@ -45,106 +87,133 @@ def key_id_of(digest: str) -> str:
     return f"key_{digest[:16]}"
 
 
-def create_problem(request: KeyCreate) -> str:
+def name_problem(*names: str) -> str:
+    """Why something cannot be called so; empty if it can."""
+    if any(len(name) > NAME_CHARS_MAX or "\x00" in name for name in names):
+        return f"names have at most {NAME_CHARS_MAX} characters"
+    return ""
+
+
+def create_problem(request: KeyCreate, now_ms: int) -> str:
     """Why a key cannot be made as asked; empty if it can."""
     if len(request.digest) != 32:
         return "the digest is not a SHA-256"
     if not 0 <= request.posted_nano <= NANO_MAX // 4:
         return "the balance must not be negative, or beyond 2 billion USD"
-    if (
-        max(len(request.name), len(request.profile)) > NAME_CHARS_MAX
-        or "\x00" in request.name + request.profile
-    ):
-        return f"names have at most {NAME_CHARS_MAX} characters"
+    if request.wallet and request.playground:
+        return "a key draws on playground credits or on its organisation's wallet, not on both"
+    if request.posted_nano and request.wallet:
+        return (
+            "a key that draws on its organisation's wallet has no balance of its own: credit the organisation"
+        )
+    if len({one.period for one in request.caps}) < len(request.caps):
+        return "a key has one cap a period"
+    return (
+        name_problem(request.name, request.profile)
+        or expiry_problem(request.expires_ms, now_ms)
+        or allowed.problem(request.models or ())
+        or next(filter(None, map(capping.problem_of, request.caps)), "")
+    )
+
+
+def expiry_problem(expires_ms: int, now_ms: int) -> str:
+    """Why a key cannot end at a moment; empty if it can. 0 is for never."""
+    if expires_ms and not now_ms < expires_ms <= TIME_MAX_MS:
+        return "the moment at which the key expires must lie ahead"
     return ""
 
 
 def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     """Makes a key and its accounts. The same key again is the same key: nothing is credited twice."""
-    problem = create_problem(request)
+    existing = book.key_of(digest)
+    if existing is not None:
+        return Rows((key_row(existing, book.accounts[existing.account_id], book.now_ms),))
+    problem = create_problem(request, book.now_ms)
     if problem:
         return Rows(problem=problem)
-    existing = book.keys.find(digest)
-    if existing is not None:
-        return Rows((key_row(existing, book.accounts[existing.account_id]),))
-    if book.deposited_nano + request.posted_nano > DEPOSITS_MAX_NANO:
-        return Rows(problem=_FULL)
-    profile_id = request.profile or DEFAULT_PROFILE
-    if profile_id not in book.profiles:
-        book.profiles.add(Profile(id=profile_id, playground_credits_usd="0.00", created_ms=book.now_ms))
-        book.add_account(playground_id(profile_id))
+    if posting.too_much(book, request.posted_nano):
+        return Rows(problem=posting.FULL)
+    profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
-    account_id = playground_id(profile_id) if request.playground else metered_id(key_id)
-    account = book.accounts[account_id] if request.playground else book.add_account(account_id)
+    account = _account(book, request, profile, key_id)
+    if request.caps and not account.limited:
+        account.limited = True
+        book.accounts.touch(account)
     key = book.keys.add(
         Key(
             id=key_id,
             digest=digest,
             name=request.name,
-            profile=profile_id,
-            account_id=account_id,
-            providers="" if request.providers is None else _encode(request.providers).decode(),
+            profile=profile.id,
+            account_id=account.id,
+            providers=names_column(request.providers),
             playground=request.playground,
-            status=ACTIVE,
+            status=Status.ACTIVE,
             created_ms=book.now_ms,
             revoked_ms=0,
+            expires_ms=request.expires_ms,
+            models=names_column(request.models),
         )
     )
-    book.move(
-        request.posted_nano,
-        debit=DEPOSITS,
-        credit=account_id,
-        request_id=f"create:{key_id}",
-        kind=Kind.DEPOSIT,
-    )
-    return Rows((key_row(key, account),))
+    secret = add_secret(book, key, digest, request.hint)
+    for new in request.caps:
+        zone = capping.zone_of(book, new.zone, profile.id)
+        capping.begin(book, key_scope(key_id), new, zone, capping.NO_CALLS)
+    posting.deposit(book, account.id, request.posted_nano, f"create:{key_id}")
+    return Rows((key_row(key, account, book.now_ms, (secret,)),))
+
+
+def add_profile(book: Book, profile_id: str) -> Profile:
+    """A profile, made if there is none, with an account for its playground credits."""
+    profile = book.profiles.get(profile_id)
+    if profile is None:
+        profile = book.profiles.add(
+            Profile(id=profile_id, playground_credits_usd="0.00", created_ms=book.now_ms)
+        )
+        book.add_account(playground_id(profile_id))
+    return profile
+
+
+def add_wallet(book: Book, profile_id: str) -> Account:
+    """An organisation's own account, made if there is none."""
+    account = book.accounts.get(wallet_id(profile_id))
+    return account or _new_account(book, book.profiles[profile_id], wallet_id(profile_id))
+
+
+def _account(book: Book, request: KeyCreate, profile: Profile, key_id: str) -> Account:
+    if request.playground:
+        return book.accounts[playground_id(profile.id)]
+    if request.wallet:
+        return add_wallet(book, profile.id)
+    return _new_account(book, profile, metered_id(key_id))
+
+
+def _new_account(book: Book, profile: Profile, account_id: str) -> Account:
+    account = book.add_account(account_id)
+    account.limited = bounded(book, profile)
+    return account
+
+
+def bounded(book: Book, profile: Profile) -> bool:
+    """Whether calls of all keys of an organisation have to look for what bounds them, or suspends them."""
+    return profile.id in book.bounded_owners or profile.status == Status.SUSPENDED
 
 
 def key_revoke(book: Book, request: KeyRef) -> Rows:
     """Revokes a key; calls in flight are settled as ever."""
     key = book.keys.get(request.key_id)
     if key is None:
-        return missing(f"key {request.key_id}")
-    if key.status != REVOKED:
-        key.status, key.revoked_ms = REVOKED, book.now_ms
-        book.keys.touch(key)
-    return Rows((key_row(key, book.accounts[key.account_id]),))
+        return missing(f"key {request.key_id} (tokn key list)")
+    if key.status != Status.REVOKED:
+        key.status, key.revoked_ms = Status.REVOKED, book.now_ms
+        changed(book, key)
+    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms),))
 
 
-def credit(book: Book, request: Credit) -> Rows:
-    """Adds to a balance, once per request id."""
-    if not 0 < request.amount_nano <= NANO_MAX // 4:
-        return Rows(problem="the amount must be more than 0, and at most 2 billion USD")
-    if bool(request.key_id) == bool(request.profile):
-        return Rows(problem="name either a key or a profile")
-    revoked = False
-    if request.key_id:
-        key = book.keys.get(request.key_id)
-        if key is None:
-            return missing(f"key {request.key_id}")
-        account, revoked = book.accounts[key.account_id], key.status == REVOKED
-    else:
-        if request.profile not in book.profiles:
-            return missing(f"profile {request.profile}")
-        account = book.accounts[playground_id(request.profile)]
-    done = book.deposits.get(request.request_id)
-    if done is not None:
-        if (done.credit, done.amount_nano) != (account.id, request.amount_nano):
-            return Rows(problem="this request id was used for another credit")
-    elif revoked:
-        return Rows(problem=f"key {request.key_id} is revoked: nothing could be spent there")
-    elif book.deposited_nano + request.amount_nano > DEPOSITS_MAX_NANO:
-        return Rows(problem=_FULL)
-    else:
-        book.move(
-            request.amount_nano,
-            debit=DEPOSITS,
-            credit=account.id,
-            request_id=request.request_id,
-            kind=Kind.DEPOSIT,
-        )
-        book.deposits[request.request_id] = book.transfers[-1]
-    return Rows((balance_row(request.key_id or request.profile, account),))
+def changed(book: Book, key: Key) -> None:
+    """Tells the book that a key has changed."""
+    key.version += 1
+    book.keys.touch(key)
 
 
 def missing(what: str) -> Rows:

@@ -44,6 +44,16 @@ class Kind:
     COST = "cost"  # one line a try at an upstream
     COST_ESTIMATE = "cost_estimate"  # line 0 the estimate, line 1 takes it back
     OPENING = "opening"  # an upstream account's first credit
+    # Of operators, as are deposits: a transfer and its credit share one word.
+    DEPOSIT_RETURN = "deposit_return"
+    PROMOTIONAL = "promotional"
+    EXPIRY = "expiry"
+    GOODWILL = "goodwill"
+    REFUND = "refund"  # by the call's request id; the attempt is the number of the refund, from 1
+    ADJUSTMENT = "adjustment"
+    MOVE = "move"
+    WRITE_OFF = "write_off"
+    UPSTREAM_DEPOSIT = "upstream_deposit"
 
 
 class AccountKind:
@@ -63,6 +73,11 @@ COST_OF_GOODS = "cost_of_goods"
 UNCOLLECTED = "uncollected"
 UNALLOCATED = "unallocated"  # estimated costs whose upstream account is not known
 UPSTREAM_DEPOSITS = "upstream_deposits"
+PROMOTIONS = "promotions"
+GOODWILL = "goodwill"
+ADJUSTMENTS = "adjustments"
+BAD_DEBT = "bad_debt"  # what was uncollected and is given up
+SOURCES = (DEPOSITS, PROMOTIONS, GOODWILL, ADJUSTMENTS)  # where callers' money comes from
 
 
 def metered_id(key_id: str) -> str:
@@ -130,6 +145,7 @@ class Account(Row, kw_only=True):
     `spent_nano` is all charges minus all refunds. Below `low_nano` its balance is low; 0 is for none.
     `limited` says that a key that draws on it, or such a key's organisation, has a cap or a limit: only then a batch
     looks for them. It changes while the account is locked.
+    `lots_nano` is the part of it that is left of promotional credit and goodwill; charges take it first.
     """
 
     TABLE: ClassVar[str] = "accounts"
@@ -140,6 +156,7 @@ class Account(Row, kw_only=True):
         "spent_nano",
         "low_nano",
         "limited",
+        "lots_nano",
     )
 
     id: str
@@ -149,6 +166,7 @@ class Account(Row, kw_only=True):
     spent_nano: int = 0
     low_nano: int = 0
     limited: bool = False
+    lots_nano: int = 0
 
     @property
     def available_nano(self) -> int:
@@ -464,6 +482,8 @@ class UsageRow(Row, kw_only=True):
     finished_ms: int
     created_ms: int
     cached_audio: int
+    refunded_nano: int = 0  # of the bill, by operators
+    lots_nano: int = 0  # of the bill, what promotional credit and goodwill paid and have not had back
 
     @property
     def usage(self) -> TokenUsage:
@@ -478,21 +498,6 @@ class UsageRow(Row, kw_only=True):
 
 # The column of each class of tokens.
 TOKEN_COLUMNS = {name: name for name in TokenUsage.__struct_fields__} | {"cache_write_long": "cache_write_1h"}
-
-
-# What roll-ups sum: each column with what it takes of a usage row `u`. Only a bill counts as a call, and has its tokens.
-_BILL = "CASE WHEN u.slot = 0 THEN {} ELSE 0 END"
-SUMS = {
-    "calls": _BILL.format(1),
-    "failed": "CASE WHEN u.slot = 0 AND u.outcome IN ('failed', 'expired') THEN 1 ELSE 0 END",
-    "cancelled": "CASE WHEN u.slot = 0 AND u.outcome = 'cancelled' THEN 1 ELSE 0 END",
-    **{f"{column}_tokens": _BILL.format(f"u.{column}") for column in TOKEN_COLUMNS.values()},
-    "list_nano": _BILL.format("u.list_nano"),
-    "billed_nano": "u.billed_nano",
-    "refunded_nano": "0",
-    "uncollected_nano": "u.uncollected_nano",
-    "cost_nano": "u.cost_nano",
-}
 
 
 class Surprise(Row, kw_only=True):
@@ -542,46 +547,6 @@ class Transfer(Row, kw_only=True):
     credit: str
     amount_nano: int
     created_ms: int
-
-
-class UsageHour(Row, kw_only=True):
-    """What a key used of one model in one hour (since 1970), as its calls were booked; sums of usage rows."""
-
-    TABLE: ClassVar[str] = "usage_hours"
-    KEY: ClassVar[tuple[str, ...]] = ("hour", "key_id", "model", "pool", "provider", "organization")
-
-    hour: int
-    key_id: str
-    model: str
-    pool: str
-    provider: str
-    organization: str
-
-
-class UsageDay(Row, kw_only=True):
-    """The same of one day (since 1970, UTC), without the pool."""
-
-    TABLE: ClassVar[str] = "usage_days"
-    KEY: ClassVar[tuple[str, ...]] = ("key_id", "day", "model", "provider", "organization")
-
-    key_id: str
-    day: int
-    model: str
-    provider: str
-    organization: str
-
-
-class UsageTotal(Row, kw_only=True):
-    """The same of one hour, of all keys of an organisation together."""
-
-    TABLE: ClassVar[str] = "usage_totals"
-    KEY: ClassVar[tuple[str, ...]] = ("hour", "organization", "model", "pool", "provider")
-
-    hour: int
-    organization: str
-    model: str
-    pool: str
-    provider: str
 
 
 class StreamRange(Row, kw_only=True):

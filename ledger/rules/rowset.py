@@ -1,4 +1,4 @@
-"""Owns the rows of one kind in one batch: those that were loaded, those that are new, those that have changed."""
+"""Owns the rows of one kind in one batch: those that were loaded, those that are new, those that have changed or go."""
 
 from collections.abc import Callable, Hashable, Iterable, ValuesView
 from functools import lru_cache
@@ -24,7 +24,7 @@ class RowSet(Generic[T]):
     `second` names another unique column to find a row by. A key of several columns is a tuple.
     """
 
-    __slots__ = ("_key", "_rows", "_second", "_second_of", "changed", "kind", "new")
+    __slots__ = ("_key", "_rows", "_second", "_second_of", "changed", "kind", "new", "removed")
 
     def __init__(self, kind: type[T], *, second: str = "") -> None:
         self.kind = kind
@@ -34,6 +34,7 @@ class RowSet(Generic[T]):
         self._second: dict[Hashable, T] = {}
         self.new: dict[Hashable, T] = {}
         self.changed: dict[Hashable, T] = {}
+        self.removed: dict[Hashable, T] = {}
 
     def load(self, rows: Iterable[T]) -> None:
         """Takes rows as the database has them; those read last replace what was read before."""
@@ -57,6 +58,11 @@ class RowSet(Generic[T]):
         key = self._key(row)
         if key not in self.new:
             self.changed[key] = row
+
+    def remove(self, row: T) -> None:
+        """Takes a row away that the database has; only few kinds of rows can go."""
+        key = self._key(row)
+        self.removed[key] = self._rows.pop(key)
 
     def inserts(self) -> list[tuple[Any, ...]]:
         """The new rows, as the table has their columns."""

@@ -7,6 +7,8 @@ import msgspec
 
 from ledger.rules import limits, surprises
 from ledger.rules.book import Book
+from ledger.rules.limits import caps
+from ledger.rules.money import lots
 from ledger.rules.rows import (
     COST_OF_GOODS,
     REVENUE,
@@ -113,7 +115,10 @@ def _bill(book: Book, hold: Hold, event: UsageEvent) -> Settled:
 def charge_call(book: Book, hold: Hold, row: UsageRow, *, owed_nano: int, paid_nano: int, line: int) -> None:
     """Moves what a call's bill lacks: `paid_nano` in all by the caller, the rest of what is owed uncollected."""
     rest = owed_nano - paid_nano
-    book.accounts[hold.account_id].spent_nano += paid_nano - row.billed_nano  # told to the book by the move
+    account = book.accounts[hold.account_id]
+    account.spent_nano += paid_nano - row.billed_nano  # told to the book by the move
+    lots.charged(account, row, paid_nano - row.billed_nano)
+    book.count(hold, spent_nano=paid_nano - row.billed_nano)
     for kind, source, difference in (
         (Kind.CHARGE, hold.account_id, paid_nano - row.billed_nano),
         (Kind.UNCOLLECTED, UNCOLLECTED, rest - row.uncollected_nano),
@@ -144,8 +149,8 @@ def _correct(book: Book, hold: Hold, bill: UsageRow, event: UsageEvent) -> Settl
         paid = min(owed, hold.amount_nano)
         if paid > bill.billed_nano:
             # What this hold still reserves is for this very charge.
-            account = book.accounts[hold.account_id]
-            paid = min(paid, bill.billed_nano + account.available_nano + hold.held_nano)
+            free_nano = caps.free_nano(book, hold, book.accounts[hold.account_id])
+            paid = min(paid, bill.billed_nano + hold.held_nano + free_nano)
         _fill(bill, event, at_list)
         book.choose(hold, event.candidate)
         terms = book.terms(hold)

@@ -74,8 +74,8 @@ class Transaction(Reader, Protocol):
         """Updates rows in one go. Each has the set columns first, then the key columns."""
         ...
 
-    async def execute(self, sql: str, *parameters: Any) -> None:
-        """Runs one statement."""
+    async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
+        """Runs one statement, in the time that all have or in another."""
         ...
 
 
@@ -98,6 +98,10 @@ class Store(Protocol):
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows of one read. Raises StoreDown."""
+        ...
+
+    def now_ms(self) -> int:
+        """The database's clock, for reads: as far from this machine's as it was at the last transaction."""
         ...
 
     async def migrate(self) -> None:

@@ -7,6 +7,8 @@ from runtime.settings.settings import SettingsError
 FOLDER = Path(__file__).parent / "sql"
 DIALECTS = ("sqlite", "postgresql")
 EMPTY = "base"
+# What this ledger tells the database that it knows. It grows with what an older ledger, beside it, would break.
+KNOWN_REVISION = 6
 
 
 def revisions(dialect: str = DIALECTS[0]) -> list[str]:

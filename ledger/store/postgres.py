@@ -11,7 +11,7 @@ import asyncpg
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, is_at_fault
 from ledger.store.connecting import Link, reach
-from ledger.store.migrate import EMPTY, head, script
+from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
 READERS_MAX = 4
@@ -28,6 +28,7 @@ _HAS_REVISION_SQL = (
     "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
 )
+_KNOWN = {"tokn.revision": str(KNOWN_REVISION)}  # a trigger lets no ledger write that does not say so
 _WRITER_SETTINGS = {
     # A commit is durable or it has not happened, whatever the server's default says.
     "synchronous_commit": "on",
@@ -40,6 +41,7 @@ _WRITER_SETTINGS = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    **_KNOWN,
 }
 _AUDIT_SETTINGS = {
     # One process that sums in memory: the calls' cores stay theirs, and it is the faster way at any size measured.
@@ -48,7 +50,7 @@ _AUDIT_SETTINGS = {
     "statement_timeout": f"{AUDIT_TIMEOUT_S:.0f}s",
     "jit": "off",
 }
-_MIGRATION_SETTINGS = {"lock_timeout": "0", "statement_timeout": "0"}
+_MIGRATION_SETTINGS = {"lock_timeout": "0", "statement_timeout": "0", **_KNOWN}
 _CONFLICTS = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -151,10 +153,10 @@ class PostgresTransaction(PostgresReader):
         with _errors():
             await self._connection.execute(_update_sql(update), *zip(*rows, strict=True))
 
-    async def execute(self, sql: str, *parameters: Any) -> None:
+    async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
         """Runs one statement."""
         with _errors():
-            await self._connection.execute(sql, *parameters)
+            await self._connection.execute(sql, *parameters, timeout=timeout_s)
 
 
 class PostgresStore:
@@ -166,6 +168,7 @@ class PostgresStore:
         self._url = url
         self._clock = clock
         self.connected_since = 0.0
+        self._ahead_ms = 0  # of this machine's clock
         self._lock = asyncio.Lock()
         self._link = Link(url, CONNECT_TIMEOUT_S)
         self._writer: Any = None
@@ -233,7 +236,9 @@ class PostgresStore:
 
     async def _now(self) -> int:
         with _errors():
-            return int(await self._writer.fetchval(_NOW_SQL))
+            now_ms = int(await self._writer.fetchval(_NOW_SQL))
+        self._ahead_ms = now_ms - _machine_ms()
+        return now_ms
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[PostgresReader]:
@@ -260,6 +265,10 @@ class PostgresStore:
                 await self._readers.release(connection, timeout=READ_TIMEOUT_S)
             return rows
 
+    def now_ms(self) -> int:
+        """The database's clock, as far from this machine's as it was at the last transaction."""
+        return self._clock() if self._clock is not None else _machine_ms() + self._ahead_ms
+
     async def migrate(self) -> None:
         """Takes the tables to the newest revision."""
         with _errors():
@@ -281,6 +290,10 @@ class PostgresStore:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 await self._writer.close()
                 await self._readers.close()
+
+
+def _machine_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _revision(connection: Any) -> str:

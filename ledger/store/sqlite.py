@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused
-from ledger.store.migrate import EMPTY, head, script
+from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
 BUSY_TIMEOUT_S = 2.0
@@ -117,8 +117,9 @@ class SqliteTransaction(SqliteReader):
         with _errors():
             self._connection.executemany(_update_sql(update), rows)
 
-    async def execute(self, sql: str, *parameters: Any) -> None:
+    async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
         """Runs one statement."""
+        del timeout_s  # nothing here takes long by waiting
         with _errors():
             self._connection.execute(_numbered(sql), parameters)
 
@@ -167,6 +168,8 @@ class SqliteStore:
                 f"journal_size_limit = {pages * WAL_PAGE_BYTES}",
             ):
                 connection.execute(f"PRAGMA {pragma}")
+            # A trigger that names it lets no ledger write that does not have it.
+            connection.create_function(f"tokn_knows_{KNOWN_REVISION:04}", 0, lambda: 1, deterministic=True)
         return connection
 
     @contextlib.asynccontextmanager
@@ -224,6 +227,10 @@ class SqliteStore:
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows of one small read."""
         return await self._reader.fetch(sql, *parameters)
+
+    def now_ms(self) -> int:
+        """The clock that transactions have."""
+        return self._clock()
 
     async def migrate(self) -> None:
         """Takes the tables to the newest revision."""

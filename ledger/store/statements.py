@@ -4,7 +4,7 @@ from typing import get_type_hints
 
 from msgspec import Struct
 
-from ledger.rules import rows
+from ledger.rules import act_rows, rows
 from ledger.rules.rows import Row
 
 _SQL_TYPES = {str: "text", int: "bigint", bool: "boolean", bytes: "bytea"}
@@ -59,6 +59,8 @@ PARKED = table_of(rows.Parked, once=True)
 TRANSFERS = table_of(rows.Transfer)
 RANGES = table_of(rows.StreamRange)
 SURPRISES = table_of(rows.Surprise, once=True)
+CREDITS = table_of(act_rows.Credit)
+ENTRIES = table_of(act_rows.Entry)
 
 
 def columns(table: Table) -> str:

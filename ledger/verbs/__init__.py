@@ -1,13 +1,29 @@
 """What a ledger does for each verb, and the requests that come in."""
 
+from ledger.verbs.acts import ACT, AUDIT_LOG
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
-from ledger.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from ledger.verbs.keys import (
+    BALANCE,
+    CREDIT,
+    KEY,
+    KEY_CREATE,
+    KEY_FIND,
+    KEY_LIST,
+    KEY_REVOKE,
+    KEY_ROTATE,
+    KEY_SHOW,
+    KEY_UPDATE,
+)
 from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
+from ledger.verbs.money import CREDITS
+from ledger.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from ledger.verbs.own import SELF
+from ledger.verbs.parked import PARKED
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.sums import SUMS
@@ -29,10 +45,21 @@ ANSWERS: tuple[Answer, ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_FIND,
+    KEY_UPDATE,
+    KEY_ROTATE,
     KEY_REVOKE,
+    ORG_CREATE,
+    ORG_LIST,
+    ORG_SHOW,
+    ORG_UPDATE,
     CREDIT,
     LIMITS_SET,
     BALANCE,
+    CAP_CREATE,
+    CAP_UPDATE,
+    CAP_END,
+    CAP_LIST,
     USAGE,
     SUMS,
     POOLS,
@@ -41,4 +68,8 @@ ANSWERS: tuple[Answer, ...] = (
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,
+    ACT,
+    AUDIT_LOG,
+    CREDITS,
+    PARKED,
 )

@@ -2,33 +2,27 @@
 
 I1 balances are what transfers make them, and what is held is what open holds hold; I2 a call is billed once, exactly
 what its usage row says; I3 a hold has ended exactly once; I4 no caller's account is overdrawn; I5 no charge is above
-its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books;
-I15 roll-ups are the sums of the calls that are in them;
-I12 a rate limit counts as many calls in flight as open holds list it.
+its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books; I10 a period
+of a cap has what was spent before its cap was made and what the calls that count in it were billed, less what was
+refunded, and holds what they hold; I11 that is within its ceiling; I12 a rate limit counts as many calls in flight as
+open holds list it; I15 roll-ups are the sums of the calls that are in them. What acts do has its own checks.
 """
 
 from collections import Counter
 from typing import Any
 
-from msgspec import Struct
-
 from ledger.rollups.proof import PROOFS
-from ledger.rules.limits.base import read_counted
+from ledger.rules.counted import read_counted
 from ledger.store.base import Reader
+from ledger.verbs import audit_money
 from ledger.verbs.base import Read, Services
+from ledger.verbs.check import Check
 from schemas.money.amounts import AmountError, usd_to_nano
 from schemas.verbs import audit as verbs
 from schemas.verbs.audit import AuditQuery
 from schemas.verbs.base import Rows
 
 FINDINGS_MAX = 100  # of each invariant: a person reads them
-
-
-class Check(Struct, frozen=True):
-    """A query that returns (request id, detail) for each thing that breaks an invariant."""
-
-    invariant: str
-    sql: str
 
 
 _CHECKS: tuple[Check, ...] = (
@@ -134,8 +128,33 @@ _CHECKS: tuple[Check, ...] = (
         WHERE u.model <> CASE WHEN h.candidate = 0 THEN h.model ELSE COALESCE(c.model, '') END
         """,
     ),
+    Check(
+        "I10",
+        """
+        SELECT '', 'period ' || id || ' has ' || SUM(spent) || ' spent and ' || SUM(held)
+            || ' held more than the calls that count in it'
+        FROM (SELECT id, spent_nano - base_nano AS spent, held_nano AS held, 0 AS listed FROM cap_periods
+              UNION ALL
+              SELECT p.value, COALESCE(u.refunded_nano, 0) - COALESCE(u.billed_nano, 0), -h.held_nano, 1
+              FROM {capped} LEFT JOIN usage u ON u.request_id = h.request_id AND u.slot = 0) AS sides
+        GROUP BY id HAVING SUM(spent) <> 0 OR SUM(held) <> 0 OR MIN(listed) = 1
+        """,
+    ),
+    Check(
+        "I11",
+        """
+        SELECT '', 'period ' || id || ' has ' || spent_nano || ' spent and ' || held_nano || ' held of '
+            || ceiling_nano FROM cap_periods
+        WHERE spent_nano + held_nano > ceiling_nano OR spent_nano < 0 OR held_nano < 0
+        """,
+    ),
 )
 _CHECKS += tuple(Check("I15", sql) for sql in PROOFS)
+_CAPPED = {
+    "sqlite": "(SELECT * FROM holds WHERE limits <> '') h CROSS JOIN json_each(h.limits, '$.p') p",
+    "postgresql": "(SELECT * FROM holds WHERE limits <> '') h "
+    "CROSS JOIN LATERAL jsonb_array_elements_text(CAST(h.limits AS jsonb) -> 'p') AS p(value)",
+}
 _COUNTS_SQL = """
     SELECT (SELECT COUNT(*) FROM holds WHERE state = 'open'),
         (SELECT COUNT(*) FROM parked_events),
@@ -206,10 +225,16 @@ async def _rates(reader: Reader) -> list[dict[str, Any]]:
 async def findings(reader: Reader) -> list[dict[str, Any]]:
     """What breaks an invariant within the books."""
     found: list[dict[str, Any]] = []
-    for check in _CHECKS:
-        rows = await reader.fetch(f"{check.sql} LIMIT {FINDINGS_MAX}")
+    for check in (*_CHECKS, *audit_money.CHECKS):
+        sql = check.sql.replace("{capped}", _CAPPED[reader.dialect])
+        rows = await reader.fetch(f"{sql} LIMIT {FINDINGS_MAX}")
         found += [{"invariant": check.invariant, "request_id": row[0], "detail": row[1]} for row in rows]
-    return found + await _credits(reader) + await _rates(reader)
+    return [
+        *found,
+        *await _credits(reader),
+        *await _rates(reader),
+        *await audit_money.broken_entry(reader),
+    ]
 
 
 async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Owns the ways in which a ledger answers a verb: by a commit, by a renewal, or by a read."""
+"""Owns the ways in which a ledger answers a verb: by a commit, by an act, by a renewal, or by a read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,12 +6,12 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
-from ledger.commits.commands import Write
+from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer
 from ledger.store.base import Store
 from ledger.stream.consumer import Consumer
 from ledger.verbs.beats import Beats
-from schemas.verbs.base import Form, Reply, Verb
+from schemas.verbs.base import Form, Reply, Rows, Verb
 
 
 class Services(Struct, frozen=True, kw_only=True, eq=False):
@@ -38,4 +38,11 @@ class Renewal(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False)
     verb: Verb[Form, Reply]
 
 
-Answer = Write[Any, Any] | Renewal[Any, Any] | Read[Any, Any]
+class Acts(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
+    """Answered by an act, alone in its commit. `command` is what the writer commits, or the answer if it cannot be read."""
+
+    verb: Verb[Form, Rows]
+    command: Callable[[Form], Command | Rows]
+
+
+Answer = Write[Any, Any] | Acts[Any] | Renewal[Any, Any] | Read[Any, Any]

@@ -30,6 +30,8 @@ def call_row(bill: UsageRow, rate: str, price_ref: str, price: str | None) -> di
         "list_nano": bill.list_nano,
         "rate": rate,
         "billed_nano": bill.billed_nano,
+        "refunded_nano": bill.refunded_nano,
+        "net_nano": bill.billed_nano - bill.refunded_nano,
         "uncollected_nano": bill.uncollected_nano,
         "price_ref": price_ref,
         "price": msgspec.json.decode(price) if price else None,

@@ -11,7 +11,7 @@ from ledger.commits.writer import Writer
 from ledger.store.base import StoreError
 from ledger.telemetry import Telemetry
 from ledger.verbs import ANSWERS
-from ledger.verbs.base import Answer, Read, Renewal, Services
+from ledger.verbs.base import Acts, Answer, Read, Renewal, Services
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.bus.subjects import LEDGER_QUEUE, LEDGERS
@@ -66,12 +66,21 @@ class Requests:
                 return lambda request, reply: self._writer.submit(
                     Command(one, request), lambda answer: self._reply(reply, answer)
                 )
+            case Acts():
+                return lambda request, reply: self._act(one, request, reply)
             case Renewal():
                 return lambda request, reply: self._writer.renew(
                     request, lambda answer: self._reply(reply, answer)
                 )
             case Read():
                 return lambda request, reply: self._start(one, request, reply)
+
+    def _act(self, one: Acts[Any], request: Any, reply: str) -> None:
+        made = one.command(request)
+        if isinstance(made, Command):
+            self._writer.submit(made, lambda answer: self._reply(reply, answer))
+        else:
+            self._reply(reply, made)
 
     def _start(self, one: Read[Any, Any], request: Any, reply: str) -> None:
         if len(self._reads) >= READS_MAX:

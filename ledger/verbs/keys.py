@@ -1,37 +1,77 @@
-"""Owns the answers about keys and balances: how each is read, and which rows a change needs."""
+"""Owns the answers about keys and balances: how each is read, and which acts change them."""
 
-from msgspec import structs
+from msgspec import Struct, structs
 
-from ledger.commits.commands import Write
-from ledger.commits.load_save import Wanted
-from ledger.rules import keys as rules
-from ledger.rules.authorise import ACTIVE, providers_of
-from ledger.rules.keys import DEFAULT_PROFILE, balance_row, key_row, missing
-from ledger.rules.rows import Account, Key, row_of
+from ledger.acts import keys as acts
+from ledger.rules.keys import balance_row, key_row, missing
+from ledger.rules.rows import Account, Key, KeySecret, Status, row_of
+from ledger.rules.standing import ended_ms, names_of
 from ledger.store.base import Row, Store
-from ledger.store.queries import KEY_BY_DIGEST, KEY_BY_ID, KEYS_AFTER, KEYS_FIRST, Query
-from ledger.verbs.base import Read, Services
+from ledger.store.queries import (
+    KEY_BY_DIGEST,
+    KEY_BY_ID,
+    KEY_BY_SECRET,
+    KEYS_AFTER,
+    KEYS_FIRST,
+    KEYS_NAMED,
+    SECRETS_OF_KEY,
+    Query,
+)
+from ledger.verbs.acts import by_itself
+from ledger.verbs.base import Acts, Read, Services
 from schemas.verbs import keys as verbs
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import Credit, KeyCreate, KeyList, KeyQuery, KeyRef, KeyReply
+from schemas.verbs.calls import Reason
+from schemas.verbs.keys import KeyFind, KeyList, KeyQuery, KeyReply
 
 PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 
 
 _KEY_WIDTH = len(Key.__struct_fields__)
+_PAIR_WIDTH = _KEY_WIDTH + len(Account.__struct_fields__)
+
+
+class Opened(Struct, frozen=True):
+    """What a secret opens: a key that is not revoked. `ended_ms` is when it, or the secret, ended; 0 if it lives."""
+
+    key: Key
+    account: Account
+    ended_ms: int
+    suspended: bool  # its organisation
+
+
+async def opened(store: Store, digest: str) -> Opened | None:
+    """What a secret opens, by its digest; None if it opens nothing."""
+    rows = await KEY_BY_SECRET.fetch(store, digest=digest)
+    if not rows:
+        # One that a ledger of the version before made has no secret beside it.
+        rows = [(*row, 0, Status.ACTIVE) for row in await KEY_BY_DIGEST.fetch(store, digest=digest)]
+    if not rows:
+        return None
+    *pair, secret_expires_ms, owner = rows[0]
+    row, account = _pair(pair)
+    if row.status == Status.REVOKED:
+        return None
+    over_ms = ended_ms(store.now_ms(), row.expires_ms, secret_expires_ms)
+    return Opened(row, account, over_ms, owner == Status.SUSPENDED and account.limited)
 
 
 async def key(store: Store, digest: str) -> KeyReply:
     """Whether a key lives, what it may use, and what it could pay for."""
-    found = await _found(store, KEY_BY_DIGEST, digest=digest)
-    if found is None or found[0].status != ACTIVE:
-        return KeyReply(active=False)
-    row, account = found
+    found = await opened(store, digest)
+    if found is None or found.ended_ms:
+        return KeyReply(active=False, expired_ms=0 if found is None else found.ended_ms)
+    row, account = found.key, found.account
+    barred = Reason.PAUSED if row.status != Status.ACTIVE else ""
+    if found.suspended:
+        barred = barred or Reason.SUSPENDED
     return KeyReply(
         active=True,
         key_id=row.id,
-        providers=providers_of(row),
+        providers=names_of(row.providers),
         available_nano=account.available_nano,
+        models=names_of(row.models),
+        barred=barred,
     )
 
 
@@ -46,45 +86,67 @@ async def _found(store: Store, query: Query, **values: str) -> tuple[Key, Accoun
 
 
 def _pair(row: Row) -> tuple[Key, Account]:
-    return row_of(Key, row[:_KEY_WIDTH]), row_of(Account, row[_KEY_WIDTH:])
+    return row_of(Key, row[:_KEY_WIDTH]), row_of(Account, row[_KEY_WIDTH:_PAIR_WIDTH])
 
 
 async def key_show(store: Store, key_id: str) -> Rows:
-    """One key."""
+    """One key, with its secrets' hints."""
     found = await key_of(store, key_id)
-    return missing(f"key {key_id}") if found is None else Rows((key_row(*found),))
+    if found is None:
+        return missing(f"key {key_id} (tokn key list)")
+    secrets = [row_of(KeySecret, row) for row in await SECRETS_OF_KEY.fetch(store, key_id=key_id)]
+    return Rows((key_row(*found, store.now_ms(), secrets),))
+
+
+async def key_find(store: Store, request: KeyFind, digest: str) -> Rows:
+    """The one key that a name, or a secret, means."""
+    if request.digest:
+        rows = await KEY_BY_SECRET.fetch(store, digest=digest) or await KEY_BY_DIGEST.fetch(
+            store, digest=digest
+        )
+        what = "key with this secret"
+    else:
+        rows = await KEYS_NAMED.fetch(store, name=request.name, limit=2)
+        what = f"key {request.name}"
+    if len(rows) > 1:
+        return Rows(problem=f"several keys are called {request.name}: name one by its id (tokn key list)")
+    if not rows:
+        return Rows(problem=f"there is no {what} (tokn key list)", missing=True)
+    return Rows((key_row(*_pair(rows[0]), store.now_ms()),))
 
 
 async def balance(store: Store, key_id: str) -> Rows:
     """One key's balance."""
     found = await key_of(store, key_id)
-    return missing(f"key {key_id}") if found is None else Rows((balance_row(key_id, found[1]),))
+    return (
+        missing(f"key {key_id} (tokn key list)") if found is None else Rows((balance_row(key_id, found[1]),))
+    )
 
 
 async def key_list(store: Store, query: KeyList) -> Rows:
     """A page of keys, oldest first."""
-    limit = min(max(query.limit, 1), PAGE_MAX)
+    limit, now_ms = min(max(query.limit, 1), PAGE_MAX), store.now_ms()
+    filters: dict[str, str | int] = {
+        "organization": query.organization,
+        "status": query.status,
+        "pattern": _pattern(query.name),
+        "now_ms": now_ms,
+        "limit": limit,
+    }
     if query.after:
-        rows = await KEYS_AFTER.fetch(store, after=query.after, limit=limit)
+        rows = await KEYS_AFTER.fetch(store, after=query.after, **filters)
     else:
-        rows = await KEYS_FIRST.fetch(store, limit=limit)
+        rows = await KEYS_FIRST.fetch(store, **filters)
     found = [_pair(row) for row in rows]
     cursor = found[-1][0].id if len(found) == limit else ""
-    return Rows(tuple(key_row(*one) for one in found), cursor=cursor)
+    return Rows(tuple(key_row(*one, now_ms) for one in found), cursor=cursor)
 
 
-def _create_wants(names: Wanted, request: KeyCreate, digest: str) -> None:
-    names.digests.add(digest)
-    names.profiles.add(request.profile or DEFAULT_PROFILE)
-
-
-def _revoke_wants(names: Wanted, request: KeyRef, _digest: str) -> None:
-    names.key_ids.add(request.key_id)
-
-
-def _credit_wants(names: Wanted, request: Credit, _digest: str) -> None:
-    names.deposits.add(request.request_id)
-    (names.key_ids if request.key_id else names.profiles).add(request.key_id or request.profile)
+def _pattern(part: str) -> str:
+    """What LIKE finds a part of a name by."""
+    for sign in "\\%_":
+        part = part.replace(sign, f"\\{sign}")
+    return f"%{part.lower()}%"
 
 
 async def _key(services: Services, request: KeyQuery) -> KeyReply:
@@ -94,19 +156,19 @@ async def _key(services: Services, request: KeyQuery) -> KeyReply:
 
 
 KEY = Read(verb=verbs.KEY, answer=_key)
-KEY_CREATE = Write(verb=verbs.KEY_CREATE, wants=_create_wants, answer=rules.key_create, hashed=True)
+KEY_CREATE = Acts(verb=verbs.KEY_CREATE, command=by_itself(acts.KEY_CREATE))
 KEY_LIST = Read(verb=verbs.KEY_LIST, answer=lambda services, request: key_list(services.store, request))
 KEY_SHOW = Read(
     verb=verbs.KEY_SHOW, answer=lambda services, request: key_show(services.store, request.key_id)
 )
-KEY_REVOKE = Write(
-    verb=verbs.KEY_REVOKE,
-    wants=_revoke_wants,
-    answer=lambda book, request, _digest: rules.key_revoke(book, request),
+KEY_FIND = Read(
+    verb=verbs.KEY_FIND,
+    answer=lambda services, request: key_find(
+        services.store, request, services.committer.digest(request.digest)
+    ),
 )
-CREDIT = Write(
-    verb=verbs.CREDIT,
-    wants=_credit_wants,
-    answer=lambda book, request, _digest: rules.credit(book, request),
-)
+KEY_UPDATE = Acts(verb=verbs.KEY_UPDATE, command=by_itself(acts.KEY_UPDATE))
+KEY_ROTATE = Acts(verb=verbs.KEY_ROTATE, command=by_itself(acts.KEY_ROTATE))
+KEY_REVOKE = Acts(verb=verbs.KEY_REVOKE, command=by_itself(acts.KEY_REVOKE))
+CREDIT = Acts(verb=verbs.CREDIT, command=by_itself(acts.CREDIT))
 BALANCE = Read(verb=verbs.BALANCE, answer=lambda services, request: balance(services.store, request.key_id))

@@ -6,14 +6,15 @@ from typing import Any
 
 from ledger.rollups.reading import sums
 from ledger.rollups.sql import DAY_MS, Rollup
-from ledger.rules.authorise import providers_of
-from ledger.rules.limits.base import scopes
+from ledger.rules.limits.base import key_scope
 from ledger.rules.limits.setting import limits_row
-from ledger.rules.rows import Account, Key, Status, UsageDay, row_of
+from ledger.rules.rollup_rows import UsageDay
+from ledger.rules.rows import Account, Key
+from ledger.rules.standing import names_of
 from ledger.store.base import Store
-from ledger.store.queries import ATTEMPTS, KEY_BY_DIGEST
+from ledger.store.queries import ATTEMPTS
 from ledger.verbs.base import Read, Services
-from ledger.verbs.keys import PAGE_MAX
+from ledger.verbs.keys import PAGE_MAX, opened
 from ledger.verbs.usage import usage
 from schemas.verbs import self as verbs
 from schemas.verbs.self import ActivityAsk, CallsAsk, CreditsAsk, KeyAsk, SelfQuery, SelfReply
@@ -22,27 +23,15 @@ from schemas.verbs.usage import UsageQuery
 ACTIVITY_DAYS = 30
 PAGES_MAX = 10  # of calls that are looked through for one page of those asked for
 _DAYS = Rollup(UsageDay)
-_KEY_WIDTH = len(Key.__struct_fields__)
 _CAPS = (
     "SELECT c.id, c.period, c.limit_nano, COALESCE(p.spent_nano, 0), COALESCE(p.held_nano, 0) FROM caps c "
     "LEFT JOIN cap_periods p ON p.cap_id = c.id AND p.start_ms <= $1 AND (p.end_ms = 0 OR p.end_ms > $2) "
-    "WHERE c.ended_ms = 0 AND c.scope IN ($3, $4)"
+    "WHERE c.ended_ms = 0 AND c.scope = $3"
 )
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-async def _holder(store: Store, digest: str) -> tuple[Key, Account] | None:
-    """The key and its account, if the key may read: a paused one may, and one without money."""
-    rows = await KEY_BY_DIGEST.fetch(store, digest=digest)
-    if not rows:
-        return None
-    row = rows[0]
-    key, account = row_of(Key, row[:_KEY_WIDTH]), row_of(Account, row[_KEY_WIDTH:])
-    ended = key.status == Status.REVOKED or 0 < key.expires_ms <= _now_ms()
-    return None if ended else (key, account)
 
 
 async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
@@ -68,7 +57,7 @@ async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
         "used_day_nano": since(today),
         "used_week_nano": since(today - timedelta(days=today.weekday())),
         "used_month_nano": since(today.replace(day=1)),
-        "providers": providers_of(key),
+        "providers": names_of(key.providers),
         "expires": key.expires_ms // 1000 or None,
         "created": key.created_ms // 1000,
         "limits": {name: value for name, value in limits_row(key).items() if name != "id"},
@@ -77,9 +66,9 @@ async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
 
 
 async def _tightest(store: Store, key: Key) -> dict[str, Any] | None:
-    """The cap that leaves the least of those that count the key's calls."""
+    """The key's own cap that leaves the least: what its organisation may spend is not for each of its keys to know."""
     now_ms = _now_ms()
-    rows = await store.fetch(_CAPS, now_ms, now_ms, *scopes(key))
+    rows = await store.fetch(_CAPS, now_ms, now_ms, key_scope(key.id))
     found = [
         {"id": row[0], "period": row[1], "limit_nano": row[2], "left_nano": max(row[2] - row[3] - row[4], 0)}
         for row in rows
@@ -130,10 +119,10 @@ async def _calls(store: Store, key: Key, ask: CallsAsk) -> SelfReply:
 
 async def _self(services: Services, request: SelfQuery) -> SelfReply:
     store = services.store
-    found = await _holder(store, services.committer.digest(request.digest))
-    if found is None:
-        return SelfReply(active=False)
-    key, account = found
+    found = await opened(store, services.committer.digest(request.digest))
+    if found is None or found.ended_ms:  # a paused key may read, and one without money
+        return SelfReply(active=False, expired_ms=0 if found is None else found.ended_ms)
+    key, account = found.key, found.account
     match request.ask:
         case KeyAsk():
             return SelfReply(active=True, rows=(await _key(store, key, account),))

@@ -5,7 +5,7 @@ from typing import Any
 
 from ledger.rollups.reading import sums
 from ledger.rollups.sql import DAY_MS, HOUR_MS, Rollup
-from ledger.rules.rows import UsageDay, UsageHour, UsageTotal
+from ledger.rules.rollup_rows import UsageDay, UsageHour, UsageTotal
 from ledger.verbs.base import Read, Services
 from ledger.verbs.keys import PAGE_MAX
 from schemas.verbs import sums as verbs

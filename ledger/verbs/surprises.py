@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from ledger.commits.commands import Write
+from ledger.acts import surprises as acts
 from ledger.commits.load_save import surprise_rows
-from ledger.rules.book import Book
 from ledger.store.base import Store
-from ledger.verbs.base import Read
+from ledger.verbs.acts import by_itself
+from ledger.verbs.base import Acts, Read
 from schemas.verbs import surprises as verbs
 from schemas.verbs.base import Rows
-from schemas.verbs.surprises import SurprisesForget
 
 _SHOWN = ("pool", "account", "upstream", "uplift", "request_id")
 
@@ -23,12 +22,5 @@ async def surprises(store: Store) -> Rows:
     return Rows(tuple(rows))
 
 
-def _forget(book: Book, request: SurprisesForget, _digest: str) -> Rows:
-    book.forgotten.append((request.pool, request.account))
-    return Rows()
-
-
 SURPRISES = Read(verb=verbs.SURPRISES, answer=lambda services, _request: surprises(services.store))
-SURPRISES_FORGET = Write(
-    verb=verbs.SURPRISES_FORGET, wants=lambda _names, _request, _digest: None, answer=_forget
-)
+SURPRISES_FORGET = Acts(verb=verbs.SURPRISES_FORGET, command=by_itself(acts.SURPRISES_FORGET))

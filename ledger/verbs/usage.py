@@ -30,7 +30,7 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
     rows: Sequence[Row]
     if query.key_id:
         if await key_of(store, query.key_id) is None:
-            return missing(f"key {query.key_id}")
+            return missing(f"key {query.key_id} (tokn key list)")
         rows = await _usage_of(store, query.key_id, before, limit)
     else:
         rows = await CALLS.fetch(store, before=before, limit=limit)
@@ -88,7 +88,7 @@ def _try_row(one: Sequence[Any]) -> dict[str, Any]:
 async def _generation(services: Services, request: GenerationQuery) -> GenerationReply:
     found = await key(services.store, services.committer.digest(request.digest))
     if not found.active:
-        return GenerationReply(active=False, receipt=None)
+        return GenerationReply(active=False, receipt=None, expired_ms=found.expired_ms)
     told, running = await receipt(services.store, found.key_id, request.request_id), False
     if told is None:
         state = await _state(services.store, found.key_id, request.request_id)

@@ -11,7 +11,7 @@ from runtime.catalogue.presets import presets, price_source
 from runtime.settings.pools import PoolSettings, forwarded, own_pools, read_hangup, read_rate
 from runtime.toml import Table
 from schemas.catalogue.builtin import BUILTIN
-from schemas.catalogue.model import Capabilities, Lifecycle, Model
+from schemas.catalogue.model import COUNTS, Capabilities, Lifecycle, Model
 from schemas.catalogue.profiles import COMPATIBLE_PROFILE, PICTURE_TOKENS_MAX, profiled
 from schemas.catalogue.regions import REGIONAL
 from schemas.catalogue.row import Row
@@ -160,6 +160,7 @@ def _row(
         forwards=forwarded(pools[pool], own=pool in own_addresses),
         pinned=True,
         on_hangup=read_hangup(row),
+        count=_count(row),
     )
     rate = read_rate(row)
     row.done()
@@ -247,6 +248,13 @@ def known_capabilities(provider: str, upstream: str, *, own: bool) -> Capabiliti
     one_name = preset.profile == COMPATIBLE_PROFILE or preset.profile != preset.family
     named = preset.limit_field and (one_name or (able.guessed and own))
     return structs.replace(able, limit_field=preset.limit_field) if named else able
+
+
+def _count(row: Table) -> str:
+    said = row.text("count")
+    if said and said not in COUNTS:
+        raise row.problem("count", f"{said!r} is not one of: {', '.join(COUNTS)}")
+    return said
 
 
 def _lifecycle(row: Table, kept: Model | None) -> Lifecycle:

@@ -63,10 +63,11 @@ _NOVA_2: Final = structs.replace(_NOVA, efforts=("none", *_EFFORTS), thinking="l
 
 
 def _claude(upstream: str) -> Capabilities:
-    """A Claude is what it is at Anthropic, but for what Converse has no words for."""
+    """A Claude is what it is at Anthropic, but for what Converse has no words for: only Messages go by its own form."""
     own = anthropic_capabilities(upstream)
     return structs.replace(
         own,
+        messages=True,
         limit_field="maxTokens",
         stop_pattern=_VISIBLE,
         file_types=PLAIN.file_types,
@@ -129,6 +130,11 @@ def region_uplifts(upstream: str) -> tuple[str, ...]:
     """Where a profile is bound to, by the name that a price row's uplifts may have: "us", "eu", "apac"."""
     region, _ = _split(upstream)
     return (region,) if region and region != _GLOBAL else ()
+
+
+def is_claude(upstream: str) -> bool:
+    """Whether a model is one of Anthropic's, which has fields of its own beside those of Converse."""
+    return _split(upstream)[1].startswith(_CLAUDE)
 
 
 def is_nova(upstream: str) -> bool:

@@ -23,6 +23,12 @@ DRAIN: Final = "drain"
 HANGUPS: Final = (CLOSE, DRAIN)
 
 
+# Who counts the tokens of a body for nothing: the gateway, by an estimate, or the model's provider.
+ESTIMATE: Final = "estimate"
+NATIVE: Final = "native"
+COUNTS: Final = (ESTIMATE, NATIVE)
+
+
 class Lifecycle(StrEnum):
     """Where a model stands with its provider, by its provider's own announcements."""
 
@@ -36,6 +42,7 @@ class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     chat: bool = True
     responses: bool = False  # the upstream has /v1/responses itself; else it is asked through chat
+    messages: bool = False  # Claude on Bedrock takes Messages bodies itself; else it is asked by Converse
     completions: bool = False  # the upstream has /v1/completions itself; else it is emulated over chat
     embeddings: Vectors | None = None  # how it embeds; None: it does not
     stream: bool = True
@@ -128,6 +135,7 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_hangup: str = (
         ""  # what becomes of an answer whose caller has left: CLOSE or DRAIN; empty: as its pool says
     )
+    count: str = ""  # who counts /v1/messages/count_tokens: NATIVE, or ESTIMATE, which empty means too
 
     def __post_init__(self) -> None:
         if not self.family:

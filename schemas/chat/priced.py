@@ -52,11 +52,12 @@ _PRICED_TIERS = frozenset(("auto", "default"))
 
 
 class RequestError(Exception):
-    """A body that cannot be served, with the 400 that says why."""
+    """A body that cannot be served, with the 400 that says why, and further headers of that answer."""
 
-    def __init__(self, error: WireError) -> None:
+    def __init__(self, error: WireError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(error.message)
         self.error = error
+        self.headers = headers
 
 
 class _StreamOptions(Struct, frozen=True):

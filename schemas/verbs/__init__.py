@@ -2,13 +2,29 @@
 
 from typing import Any
 
+from schemas.verbs.acts import ACT, AUDIT_LOG
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
+from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
-from schemas.verbs.keys import BALANCE, CREDIT, KEY, KEY_CREATE, KEY_LIST, KEY_REVOKE, KEY_SHOW
+from schemas.verbs.keys import (
+    BALANCE,
+    CREDIT,
+    KEY,
+    KEY_CREATE,
+    KEY_FIND,
+    KEY_LIST,
+    KEY_REVOKE,
+    KEY_ROTATE,
+    KEY_SHOW,
+    KEY_UPDATE,
+)
 from schemas.verbs.limits import LIMITS_SET
 from schemas.verbs.models import MODELS, MODELS_EXPLAIN
+from schemas.verbs.money import CREDITS
+from schemas.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
+from schemas.verbs.parked import PARKED
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.self import SELF
@@ -31,10 +47,21 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_FIND,
+    KEY_UPDATE,
+    KEY_ROTATE,
     KEY_REVOKE,
+    ORG_CREATE,
+    ORG_LIST,
+    ORG_SHOW,
+    ORG_UPDATE,
     CREDIT,
     LIMITS_SET,
     BALANCE,
+    CAP_CREATE,
+    CAP_UPDATE,
+    CAP_END,
+    CAP_LIST,
     USAGE,
     SUMS,
     POOLS,
@@ -43,4 +70,8 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     SURPRISES,
     SURPRISES_FORGET,
     AUDIT,
+    ACT,
+    AUDIT_LOG,
+    CREDITS,
+    PARKED,
 )

@@ -140,21 +140,41 @@ class Limited(Struct, frozen=True, array_like=True):
     retry_ms: int
 
 
-class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
-    """Why there is no hold, and for `INSUFFICIENT` the figures; `fitting_limit` 0 means that no limit would fit.
+class CapFigures(Struct, frozen=True, array_like=True):
+    """A spend cap that has no room for a call, in its current period. `scope` is "key", or "org" for the organisation's.
 
-    `model` is which of several models it is about. `key_id` is the caller's, where the key lives.
+    `period` is day, week, month or total, by the calendar of `zone`; `resets_s` is unix seconds, 0 for never.
     """
 
-    reason: Reason
+    id: str
+    scope: str
+    period: str
+    zone: str
+    limit_nano: int
+    spent_nano: int
+    held_nano: int
+    resets_s: int
+
+
+class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
+    """Why there is no hold, and for `INSUFFICIENT` and `CAPPED` the figures; `fitting_limit` 0 means that no limit would fit.
+
+    `reason` is a `Reason`, or a word of a later version, which its reader need not know.
+    `model` is which of several models it is about. `key_id` is the caller's, where the key lives. `expired_ms` is when
+    an `EXPIRED` key or secret ended.
+    """
+
+    reason: str
     posted_nano: int = 0
     held_nano: int = 0
     required_nano: int = 0
     fitting_limit: int = 0
     model: str = ""
     key_id: str = ""
+    expired_ms: int = 0
     limited: Limited | None = None  # of `LIMITED`
     room: Room | None = None  # the same
+    cap: CapFigures | None = None  # the one that leaves the least, where it leaves less than the balance
 
 
 AuthoriseReply = Hold | Refusal

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from schemas.bus.subjects import Role
 from schemas.verbs.base import Rows, Verb
+from schemas.verbs.caps import NewCap
 
 
 class KeyQuery(Struct, frozen=True, array_like=True):
@@ -14,10 +15,12 @@ class KeyQuery(Struct, frozen=True, array_like=True):
 
 
 class KeyReply(Struct, frozen=True, array_like=True):
-    """A live key's id and the providers it may use (None: all); `active` is False for unknown and revoked keys.
+    """A key's id and the providers it may use (None: all); `active` is False for unknown, revoked and expired keys.
 
     `scope` is what a hold of that key would bring, empty from a ledger of the last version. `available_nano` is what a
-    hold of it could take now, None from a ledger of the last version.
+    hold of it could take now, None from a ledger of the last version. `models` are those it may use, as its list has
+    them (None: all). `barred` is the `Reason` for which it may read but make no call, "" if it may. `expired_ms` is when
+    a key, or the secret shown, ended.
     """
 
     active: bool
@@ -25,10 +28,17 @@ class KeyReply(Struct, frozen=True, array_like=True):
     providers: tuple[str, ...] | None = None
     scope: str = ""
     available_nano: int | None = None
+    models: tuple[str, ...] | None = None
+    barred: str = ""
+    expired_ms: int = 0
 
 
 class KeyCreate(Struct, frozen=True, array_like=True):
-    """Makes a key. The ledger never learns the key itself, only its SHA-256; the command made it."""
+    """Makes a key. The ledger never learns the key itself, only its SHA-256 and its last four characters, the `hint`.
+
+    `profile` is its organisation. `models` are ids, and beginnings of ids with a `*` at their end; None is all.
+    `expires_ms` 0 is for never. With `wallet` it draws on the organisation's own balance.
+    """
 
     v: int
     digest: bytes
@@ -37,6 +47,44 @@ class KeyCreate(Struct, frozen=True, array_like=True):
     posted_nano: int
     providers: tuple[str, ...] | None
     playground: bool
+    hint: str = ""
+    models: tuple[str, ...] | None = None
+    expires_ms: int = 0
+    wallet: bool = False
+    caps: tuple[NewCap, ...] = ()
+
+
+class KeyRotate(Struct, frozen=True, array_like=True):
+    """Gives a key another secret; those before open it for `overlap_ms` more, at most 30 days."""
+
+    v: int
+    key_id: str
+    digest: bytes
+    hint: str
+    overlap_ms: int
+
+
+class KeyUpdate(Struct, frozen=True, array_like=True):
+    """Changes a key: what is None, or an empty `status`, stays. No providers or models are all of them.
+
+    `expires_ms` 0 is for never. `status` is `active` or `paused`.
+    """
+
+    v: int
+    key_id: str
+    name: str | None = None
+    providers: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    expires_ms: int | None = None
+    status: str = ""
+
+
+class KeyFind(Struct, frozen=True, array_like=True):
+    """Asks which key is meant: by a name that only one has, or by the SHA-256 of one of its secrets."""
+
+    v: int
+    name: str = ""
+    digest: bytes = b""
 
 
 class KeyRef(Struct, frozen=True, array_like=True):
@@ -47,15 +95,18 @@ class KeyRef(Struct, frozen=True, array_like=True):
 
 
 class KeyList(Struct, frozen=True, array_like=True):
-    """Asks for a page of keys, oldest first, after a key id."""
+    """Asks for a page of keys, oldest first, after a key id. `name` is a part of theirs, in any case; "" is for all."""
 
     v: int
     after: str = ""
     limit: int = 500
+    organization: str = ""
+    status: str = ""
+    name: str = ""
 
 
 class Credit(Struct, frozen=True, array_like=True):
-    """Adds to a key's balance, or to a profile's playground credits. Exactly one of the two is set.
+    """Adds to a key's balance, to a profile's playground credits or to an organisation's wallet. Exactly one is set.
 
     `request_id` makes it once: the same again changes nothing.
     """
@@ -65,6 +116,7 @@ class Credit(Struct, frozen=True, array_like=True):
     amount_nano: int
     key_id: str = ""
     profile: str = ""
+    organization: str = ""
 
 
 KEY: Verb[KeyQuery, KeyReply] = Verb(name="key", form=KeyQuery, reply=KeyReply, roles=(Role.EDGE,))
@@ -73,6 +125,13 @@ KEY_CREATE: Verb[KeyCreate, Rows] = Verb(
 )
 KEY_LIST: Verb[KeyList, Rows] = Verb(name="key_list", form=KeyList, reply=Rows, roles=(Role.COMMAND,))
 KEY_SHOW: Verb[KeyRef, Rows] = Verb(name="key_show", form=KeyRef, reply=Rows, roles=(Role.COMMAND,))
+KEY_FIND: Verb[KeyFind, Rows] = Verb(name="key_find", form=KeyFind, reply=Rows, roles=(Role.COMMAND,))
+KEY_UPDATE: Verb[KeyUpdate, Rows] = Verb(
+    name="key_update", form=KeyUpdate, reply=Rows, roles=(Role.COMMAND,), writes=True
+)
+KEY_ROTATE: Verb[KeyRotate, Rows] = Verb(
+    name="key_rotate", form=KeyRotate, reply=Rows, roles=(Role.COMMAND,), writes=True
+)
 KEY_REVOKE: Verb[KeyRef, Rows] = Verb(
     name="key_revoke", form=KeyRef, reply=Rows, roles=(Role.COMMAND,), writes=True
 )

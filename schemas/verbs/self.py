@@ -54,6 +54,7 @@ class SelfReply(Struct, frozen=True, array_like=True):
     problem: str = ""
     more: bool = False
     next: str = ""
+    expired_ms: int = 0  # when a key that is not active ended, 0 if it was no time that ended it
 
 
 SELF: Verb[SelfQuery, SelfReply] = Verb(name="self", form=SelfQuery, reply=SelfReply, roles=(Role.EDGE,))

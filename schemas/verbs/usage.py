@@ -35,6 +35,7 @@ class GenerationReply(Struct, frozen=True, array_like=True):
     active: bool
     receipt: dict[str, Any] | None
     running: bool = False
+    expired_ms: int = 0  # when a key that is no longer active ended, 0 if it was no time that ended it
 
 
 USAGE: Verb[UsageQuery, Rows] = Verb(name="usage", form=UsageQuery, reply=Rows, roles=(Role.COMMAND,))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import uvloop
 
 from schemas.money.pricing import TokenUsage
-from tests.fakes import anthropic, dialects, embeddings, gemini, responses
+from tests.fakes import anthropic, bedrock_claude, dialects, embeddings, gemini, responses
 
 ENVELOPE = {"id": "chatcmpl-canned", "created": 1_763_769_600, "model": "canned"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 50, "total_tokens": 59}
@@ -55,8 +55,14 @@ EVENTS = [
 
 
 ANSWER = dialects.Answer(("word ",) * WORDS, TokenUsage(input=9, output=WORDS))
-STREAM_SIGNS = (b'"stream":true', b":streamGenerateContent", b"/converse-stream ")
+STREAM_SIGNS = (
+    b'"stream":true',
+    b":streamGenerateContent",
+    b"/converse-stream ",
+    b"/invoke-with-response-stream ",
+)
 VECTOR_SIGNS = (b"/embeddings ", b":batchEmbedContents", b"/invoke ")
+CLAUDES_SIGN = b"/model/global.anthropic."  # whose plain answers are no vectors
 BODIES_MAX = 16  # whose vectors are kept
 
 
@@ -93,7 +99,9 @@ def said(provider: str) -> dict[bytes, Said]:
         whole = gemini.whole(tuple(dialects.gemini_objects(ANSWER)))
         return {b"": _said(whole, dialects.gemini_events(ANSWER))}
     kind = "application/vnd.amazon.eventstream"
-    return {b"": _said(dialects.bedrock_body(ANSWER), dialects.bedrock_events(ANSWER), kind)}
+    body, events = dialects.bedrock_body(ANSWER), dialects.bedrock_events(ANSWER)
+    own = _said(bedrock_claude.message(body), bedrock_claude.retold(events), kind)
+    return {b"/invoke": own, b"": _said(body, events, kind)}
 
 
 @lru_cache(BODIES_MAX)
@@ -133,7 +141,7 @@ class Canned(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         line, body = head.partition(b"\r\n")[0], rest[:length]
-        if any(sign in line for sign in VECTOR_SIGNS):
+        if any(sign in line for sign in VECTOR_SIGNS) and CLAUDES_SIGN not in line:
             self._transport.write(vectors(self.provider, line, body))
             return
         answer = next(answer for sign, answer in self.said.items() if sign in line)

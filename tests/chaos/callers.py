@@ -15,6 +15,7 @@ from schemas.bus.usage import Known, Outcome, Try, UsageBatch, UsageEvent, encod
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.base import Rows, Verb, encode
 from schemas.verbs.calls import AUTHORISE, Authorise, AuthoriseReply, Hold
+from schemas.verbs.caps import NewCap
 from schemas.verbs.keys import KEY_CREATE, KeyCreate
 from tests.chaos.separate import Separate
 
@@ -48,9 +49,10 @@ class Callers:
         return msgspec.msgpack.decode(data, type=reply)
 
     async def key(self, name: str, nano: int) -> str:
-        """A key's id."""
+        """A key's id. It has caps that leave as much as its balance does, so that both are kept by whatever happens."""
         digest = hashlib.sha256(name.encode()).digest()
-        request = KeyCreate(1, digest, name, "", nano, None, False)
+        caps = tuple(NewCap(new_id("cap_"), period, nano) for period in ("total", "month"))
+        request = KeyCreate(1, digest, name, "", nano, None, False, caps=caps)
         rows: Rows = await self.ask(Role.COMMAND, KEY_CREATE, request, Rows)
         return str(rows.rows[0]["id"])
 

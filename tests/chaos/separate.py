@@ -128,9 +128,9 @@ class Separate:
             raise CommandError(done.returncode, done.stderr)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def key(self, usd: str = "100") -> dict[str, Any]:
+    def key(self, usd: str = "100", *options: str) -> dict[str, Any]:
         """A new key."""
-        (made,) = self.command("key", "create", "--balance", usd)
+        (made,) = self.command("key", "create", "--balance", usd, *options)
         return made
 
     def audit(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ async def test_killed_under_load(fault, seed, load_s, capsys):
         Upstream() as upstream,
         Separate(database, ways_toml(upstream.base_url), ledgers=ledgers, served=POOLS) as deployment,
     ):
-        key = await asyncio.to_thread(deployment.key)
+        key = await asyncio.to_thread(deployment.key, "100", "--cap", "day=100", "--cap", "total=100")
         pressure = Pressure(deployment, upstream, key["key"], seed)
         async with session() as client:
             load = asyncio.create_task(pressure.run(client, load_s))

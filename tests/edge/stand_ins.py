@@ -83,6 +83,8 @@ class ScriptedLedger:
         self.refusal: Refusal | None = None
         self.active = True
         self.available_nano: int | None = 5_000_000_000  # as the key's own answer has it
+        self.key_fields: dict[str, Any] = {}  # what else the key's own answer has
+        self.expired_ms = 0  # when a key that is not active ended
         self.reattempt_ok = True
         self.receipts: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[Verb[Any, Any], Any]] = []
@@ -117,12 +119,19 @@ class ScriptedLedger:
         known = self.active and getattr(request, "digest", b"") == keys.digest(self.key)
         if verb is KEY:
             if not known:
-                return KeyReply(active=False)
-            return KeyReply(active=True, key_id="key_1", scope=SCOPE, available_nano=self.available_nano)
+                return KeyReply(active=False, expired_ms=self.expired_ms)
+            return KeyReply(
+                active=True,
+                key_id="key_1",
+                scope=SCOPE,
+                available_nano=self.available_nano,
+                **self.key_fields,
+            )
         if verb is CATALOGUE:
             return CatalogueReply(self.models, aliases=self.aliases, unrouted=self.unrouted)
         if verb is GENERATION:
-            return GenerationReply(known, self.receipts.get(request.request_id) if known else None)
+            receipt = self.receipts.get(request.request_id) if known else None
+            return GenerationReply(known, receipt, expired_ms=0 if known else self.expired_ms)
         if verb is REATTEMPT:
             return Done(self.reattempt_ok)
         if verb is AUTHORISE:

@@ -105,6 +105,12 @@ def error_body(kind: str, message: str, **details: Any) -> dict[str, Any]:
     return {"type": "error", "error": error, "request_id": "req_1"}
 
 
+COUNT = 4_321  # what every body has, by the route that counts
+COUNTED = frozenset(
+    ("cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools")
+)
+
+
 class Call(msgspec.Struct):
     """One request as it came in."""
 
@@ -118,6 +124,8 @@ class FakeAnthropic(Hosted):
 
     def __init__(self) -> None:
         super().__init__()
+        self.counted: list[Any] = []  # bodies that were to be counted
+        self.count_status = 200
         self.calls: list[Call] = []
         self.refusals: list[str] = []
         self.gone: set[str] = set()
@@ -127,7 +135,22 @@ class FakeAnthropic(Hosted):
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """Calls, and the list of models."""
-        return [web.post("/v1/messages", self._answer), web.get("/v1/models", self._list)]
+        return [
+            web.post("/v1/messages", self._answer),
+            web.post("/v1/messages/count_tokens", self._count),
+            web.get("/v1/models", self._list),
+        ]
+
+    async def _count(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if request.headers.get("x-api-key") != API_KEY:
+            return self._refuse(401, "authentication_error", "invalid x-api-key")
+        if extra := body.keys() - COUNTED:
+            return self._refuse(400, "invalid_request_error", f"{extra}: Extra inputs are not permitted")
+        self.counted.append(body)
+        if self.count_status != 200:
+            return self._refuse(self.count_status, "api_error", "not now")
+        return web.json_response({"input_tokens": COUNT})
 
     async def _list(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}

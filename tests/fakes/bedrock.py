@@ -14,8 +14,8 @@ from urllib.parse import unquote
 from aiohttp import web
 from msgspec import Struct
 
+from tests.fakes import bedrock_claude, embeddings
 from tests.fakes import bedrock_frames as frames
-from tests.fakes import embeddings
 from tests.fakes.bedrock_rules import InvalidError, check, check_titan
 from tests.fakes.bedrock_sigv4 import SignatureRefusedError, verify
 from tests.fakes.hosted import Hosted, answered
@@ -162,9 +162,9 @@ def _default(call: Call) -> Reply:
     if embeddings.is_on_bedrock(call.model):
         answered, headers = embeddings.bedrock_answer(call.model, call.body)
         return Reply(body=answered, headers=headers)
-    if call.verb == "converse":
+    if call.verb == "converse" or (call.verb == "invoke" and bedrock_claude.serves(call.model)):
         return Reply(body=answer())
-    if call.verb == "converse-stream":
+    if call.verb == "converse-stream" or bedrock_claude.serves(call.model):
         return Reply(frames=stream_of(answer()))
     return Reply(body=titan_answer()) if call.verb == "invoke" else Reply(frames=titan_stream())
 
@@ -253,11 +253,15 @@ class Bedrock(Hosted):
                 raise InvalidError(why)
         elif "titan-text" in call.model:
             check_titan(call.model, call.body)
+        elif bedrock_claude.serves(call.model):
+            bedrock_claude.check(call.model, call.body)
         else:
-            raise InvalidError("This fake invokes Titan and Cohere models only.")
+            raise InvalidError("This fake invokes Titan, Cohere and Claude models only.")
 
     async def _play(self, request: web.Request, call: Call, reply: Reply) -> web.StreamResponse:
         await asyncio.sleep(reply.delay_s)
+        if call.verb.startswith("invoke") and bedrock_claude.serves(call.model):
+            reply = bedrock_claude.claudes(reply)
         if reply.error:
             return refusal(reply.error, reply.message, headers=reply.headers)
         if reply.frames is None:

@@ -75,11 +75,19 @@ def objects(value: Any, *, top: bool = True) -> Iterator[Members]:
         yield value
         called = str(dict(value).get("type")) in CALLED
         for name, inner in value:
-            if name not in FREE and not (name == "input" and called and not top):
+            free = name in FREE or (name == "output" and not _has_parts(inner))
+            if not free and not (name == "input" and called and not top):
                 yield from objects(inner, top=False)
     elif isinstance(value, list):
         for inner in value:
             yield from objects(inner, top=False)
+
+
+def _has_parts(output: Any) -> bool:
+    """Whether a tool's result is one of parts. In any other shape it is a text, whatever it looks like."""
+    if not isinstance(output, list) or isinstance(output, Members):
+        return False
+    return all(isinstance(one, Members) and isinstance(dict(one).get("type"), str) for one in output)
 
 
 def _spelt(random: Random, name: str) -> str:

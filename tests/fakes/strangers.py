@@ -25,6 +25,7 @@ from tests.fakes.tokn import ROOT
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 _DESCRIPTORS_KEPT = 64
+_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect, by the whole pair of addresses
 _TURN = 32  # connections opened between two looks at the others
 _DRIPS = 256  # bytes sent to slow ones in such a look
 _DRIP_GAP_S = 1.0
@@ -80,6 +81,7 @@ class Crowd:
         source = f"127.{dice.randrange(1, 255)}.{dice.randrange(256)}.{dice.randrange(1, 255)}"
         link = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
+            link.setsockopt(socket.SOL_IP, _NO_PORT, 1)
             link.bind((source, 0))
             link.connect_ex(self._address)  # on one machine it is mostly done at once
             wants = select.EPOLLIN | select.EPOLLRDHUP

@@ -8,27 +8,35 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from ledger.acts.expiry import expire_lots
 from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer, Delivery
 from ledger.commits.opening import write_catalogue
 from ledger.commits.writer import Writer
 from ledger.prices.offers import Catalogue
-from ledger.rules.authorise import ACTIVE
 from ledger.rules.book import Book, Rules
-from ledger.rules.rows import Account, AccountKind, Key
+from ledger.rules.rows import Account, AccountKind, Key, Status
 from ledger.store.base import Store
 from ledger.telemetry import Telemetry
 from ledger.verbs import ANSWERS
 from ledger.verbs.audit import audit
+from ledger.verbs.base import Acts
+from ledger.verbs.caps import cap_list
 from ledger.verbs.keys import balance
+from ledger.verbs.money import credits_page
 from ledger.verbs.usage import usage
 from runtime.settings.settings import AccountSettings, PoolSettings
+from schemas.bus.subjects import new_id
 from schemas.bus.usage import Known, Outcome, Try, UsageEvent
 from schemas.catalogue.builtin import BUILTIN
 from schemas.catalogue.model import Model
 from schemas.money.pricing import NO_USAGE, TokenUsage, charge
+from schemas.verbs.acts import ActRequest
+from schemas.verbs.base import encode
 from schemas.verbs.calls import Authorise, Estimate, Hold, Reattempt, Release
+from schemas.verbs.caps import CapCreate, CapList, NewCap
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.money import CreditsQuery
 from schemas.verbs.usage import UsageQuery
 
 USD = 1_000_000_000
@@ -41,6 +49,7 @@ POOLS = (
     ),
 )
 TABLES = (
+    "key_secrets",
     "api_keys",
     "profiles",
     "accounts",
@@ -48,6 +57,8 @@ TABLES = (
     "rates",
     "holds",
     "candidates",
+    "caps",
+    "cap_periods",
     "usage",
     "usage_hours",
     "usage_days",
@@ -59,15 +70,28 @@ TABLES = (
     "stream_positions",
     "stream_ranges",
     "parked_events",
+    "credits",
+    "audit_entries",
+    "audit_head",
 )
 
 
 _WRITES = {one.verb.form: one for one in ANSWERS if isinstance(one, Write)}
+_ACTS = {one.verb.form: one.command for one in ANSWERS if isinstance(one, Acts)}
 
 
 def command(request: Any) -> Command:
     """A request with its verb: no two verbs that write have one form."""
+    if type(request) in _ACTS:
+        made = _ACTS[type(request)](request)
+        assert isinstance(made, Command), made
+        return made
     return Command(_WRITES[type(request)], request)
+
+
+def act(name: str, form: Any, *, key: str = "", actor: str = "tests", credential: bytes = b"") -> ActRequest:
+    """A request for an act."""
+    return ActRequest(1, name, encode(form), key, actor, credential)
 
 
 class Clock:
@@ -173,11 +197,21 @@ class Books:
 
     async def commit(self, requests: Sequence[Any], deliveries: Sequence[Delivery] = ()) -> list[Any]:
         """Requests and deliveries in one commit."""
-        return await self.committer.commit([command(request) for request in requests], deliveries)
+        commands = [command(request) for request in requests]
+        if not any(one.write.alone for one in commands):
+            return await self.committer.commit(commands, deliveries)
+        answers = [(await self.committer.commit([one]))[0] for one in commands]
+        if deliveries:
+            await self.committer.commit([], deliveries)
+        return answers
+
+    async def act(self, name: str, form: Any, **fields: Any) -> Any:
+        """An act in its own commit."""
+        return await self.do(act(name, form, **fields))
 
     async def key(self, name: str = "key", nano: int = 5 * USD, **fields: Any) -> str:
         """Makes a key; returns its id."""
-        defaults = {"providers": None, "playground": False, "profile": ""} | fields
+        defaults = {"providers": None, "playground": False, "profile": "", "wallet": False} | fields
         reply = await self.do(
             KeyCreate(
                 v=1,
@@ -187,6 +221,7 @@ class Books:
                 posted_nano=nano,
                 providers=defaults["providers"],
                 playground=defaults["playground"],
+                wallet=defaults["wallet"],
             )
         )
         assert not reply.problem, reply
@@ -259,9 +294,25 @@ class Books:
         """Makes another attempt the current one."""
         return bool((await self.do(Reattempt(1, hold.request_id, hold.token, attempt, replaced))).ok)
 
-    async def credit(self, request_id: str, nano: int, *, key_id: str = "", profile: str = "") -> Any:
+    async def credit(
+        self, request_id: str, nano: int, *, key_id: str = "", profile: str = "", organization: str = ""
+    ) -> Any:
         """Adds to a balance."""
-        return await self.do(Credit(1, request_id, nano, key_id, profile))
+        return await self.do(Credit(1, request_id, nano, key_id, profile, organization))
+
+    async def cap(self, nano: int, period: str = "day", *, organization: str = "", **fields: Any) -> str:
+        """Makes a cap of a key (`key_id`), or of an organisation. Returns its id."""
+        key_id = fields.pop("key_id", "")
+        cap = NewCap(fields.pop("cap_id", new_id("cap_")), period, nano, **fields)
+        reply = await self.do(CapCreate(1, cap, key_id, organization))
+        assert not reply.problem, reply.problem
+        return str(reply.rows[0]["id"])
+
+    async def period(self, cap_id: str) -> tuple[int, int]:
+        """Spent and held in a cap's current period."""
+        rows = (await cap_list(self.store, CapList(1), self.clock.ms)).rows
+        current = next(row["current"] for row in rows if row["id"] == cap_id)
+        return current["spent_nano"], current["held_nano"]
 
     async def revoke(self, key_id: str) -> Any:
         """Revokes a key."""
@@ -275,6 +326,16 @@ class Books:
         """Posted and held."""
         row = (await balance(self.store, key_id)).rows[0]
         return row["posted_nano"], row["held_nano"]
+
+    async def lots(self, key_id: str) -> list[int]:
+        """What is left of a key's lots, those with something, newest first."""
+        async with self.store.snapshot() as snapshot:
+            rows = (await credits_page(snapshot, CreditsQuery(owner=f"key:{key_id}", limit=200))).rows
+        return [row["remaining_nano"] for row in rows if row["remaining_nano"]]
+
+    async def expire_lots(self) -> None:
+        """Ends the lots whose date has come."""
+        await expire_lots(self.store)
 
     async def account(self, account_id: str) -> int:
         """What an account has."""
@@ -337,7 +398,7 @@ def lone_book(models: tuple[Model, ...], nano: int) -> Book:
         account_id="key:k",
         providers="",
         playground=False,
-        status=ACTIVE,
+        status=Status.ACTIVE,
         created_ms=0,
         revoked_ms=0,
     )

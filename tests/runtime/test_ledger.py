@@ -83,3 +83,18 @@ async def test_whether_a_ledger_answers(answer: bytes | BusError, there: bool) -
     bus = ScriptedBus([answer])
     assert await client(bus, PATIENT).answers(0.5) is there
     assert [timeout_s for _, _, timeout_s in bus.asked] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("answers", "reached"),
+    [
+        ([NoResponders("x")], False),
+        ([NoResponders("x"), BusTimeout("x"), NoResponders("x")], True),
+        ([BusTimeout("x")], True),
+    ],
+)
+async def test_whether_a_ledger_may_have_had_it(answers: list[BusError], reached: bool) -> None:
+    """Only where nobody ever listened, a request has certainly reached no ledger."""
+    with pytest.raises(LedgerAwayError) as away:
+        await client(ScriptedBus(answers), SHORT).ask(PING, Ping())
+    assert away.value.reached is reached

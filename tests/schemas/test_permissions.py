@@ -8,7 +8,7 @@ from schemas.verbs import VERBS
 ASKS = {
     Role.EDGE: {
         *("ledger.ping", "ledger.key", "ledger.catalogue", "ledger.authorise", "ledger.reattempt"),
-        *("ledger.renew", "ledger.release", "ledger.estimate", "ledger.generation"),
+        *("ledger.renew", "ledger.release", "ledger.estimate", "ledger.generation", "ledger.self"),
     },
     Role.WORKER: {"ledger.ping", "ledger.renew", "ledger.inventory"},
     Role.USAGE: set(),
@@ -17,6 +17,8 @@ ASKS = {
         *("ledger.ping", "ledger.key_create", "ledger.key_list", "ledger.key_show", "ledger.key_revoke"),
         *("ledger.credit", "ledger.balance", "ledger.usage", "ledger.pools", "ledger.audit"),
         *("ledger.surprises", "ledger.surprises_forget", "ledger.models", "ledger.models_explain"),
+        *("ledger.admin_write", "ledger.audit_log", "ledger.credits", "ledger.parked", "ledger.limits_set"),
+        *("ledger.sums", "ledger.cap_create", "ledger.cap_list", "ledger.cap_update", "ledger.cap_end"),
     },
 }
 

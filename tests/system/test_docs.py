@@ -1,14 +1,16 @@
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from runtime.settings.settings import load
-from tests.fakes.tokn import Tokn, environment
+from tests.fakes.tokn import Tokn, environment, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -16,7 +18,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTED_URL = "http://127.0.0.1:8000"
 PROVIDER_KEYS = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "GEMINI_API_KEY"), "docs")
 PROVIDER_KEYS["OPENAI_API_KEY"] = "sk-docs"
-KEY_ID = "key_…"
+KEY_ID, OTHER_ID, CALL, CAP_ID = "key_…", "key_other…", "req_…", "cap_…"
 
 pytestmark = pytest.mark.system
 
@@ -79,12 +81,29 @@ def test_every_python_snippet_runs(documented, script):
     assert "sandbox" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def call(documented) -> str:
+    """The id of a call that is billed."""
+    body = {"model": "tokn-sandbox", "messages": [{"role": "user", "content": "Hello"}]}
+    head = {"Authorization": f"Bearer {documented.key}"}
+    answer = httpx.post(f"{documented.url}/v1/chat/completions", headers=head, json=body, timeout=60)
+    request_id = answer.headers["x-request-id"]
+    wait_for(lambda: documented.run("usage", request_id).returncode == 0, 10, "the call is billed")
+    wait_for(lambda: documented.row("usage", request_id)["hold"]["state"] == "settled", 10, "its hold ended")
+    return request_id
+
+
 @pytest.mark.parametrize("line", commands())
-def test_every_command_works(documented, line):
-    """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id."""
-    target = documented.row("key", "create", "--name", "docs", "--profile", "acme", "--balance", "1")["id"]
-    words = line.replace(KEY_ID, target).split()[1:]
-    done = documented.run(*words)
+def test_every_command_works(documented, call, line):
+    """A `tokn` line of the documentation succeeds on a running gateway, with the reader's own key id or cap."""
+    make = ("key", "create", "--name", "docs", "--profile", "acme", "--balance", "1")
+    if CAP_ID in line:
+        target = documented.row(*make)["id"]
+        cap = documented.row("cap", "create", "100", "--period", "month", "--key", target)["id"]
+        line = line.replace(CAP_ID, cap)
+    for name in (OTHER_ID, KEY_ID):
+        line = line.replace(name, documented.row(*make)["id"])
+    done = documented.run(*shlex.split(line.replace(CALL, call) if CALL in line else line)[1:])
     assert done.returncode == 0, done.stderr
 
 

@@ -19,6 +19,7 @@ from tests.fakes.node import NodeSdk
 from tests.fakes.receipts import receipt
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn, wait_for
+from workers.providers.embedding import TOGETHER_MAX
 from workers.providers.sandbox.vectors import vector
 
 pytestmark = pytest.mark.system
@@ -212,19 +213,20 @@ def test_a_part_that_was_served_is_paid_for(http):
 
 
 def test_a_caller_who_leaves_pays(tokn, played):
-    """After a hang-up the call under way is read to its end, as its provider bills it; no further one is made."""
+    """After a hang-up the calls under way are read to their ends, as their provider bills them; no further one is made."""
     bedrock = played["bedrock"][0]
 
     def slow(call: Any) -> Reply:
         return Reply(body=fakes.bedrock_answer(call.model, call.body)[0], delay_s=2.0)
 
-    bedrock._queue += [bedrock_default, slow]
+    bedrock._queue += [bedrock_default, *[slow] * TOGETHER_MAX]
     key_id = tokn.key_id()
     before, calls = tokn.settled(key_id)["posted_nano"], len(bedrock.bodies)
-    body = {"model": "amazon.titan-embed-text-v2:0", "input": ["x" * 4_000, "y" * 4_000, "z"]}
+    body = {"model": "amazon.titan-embed-text-v2:0", "input": ["x" * 4_000] * (1 + TOGETHER_MAX) + ["z"]}
     link = HTTPConnection("127.0.0.1", tokn.port, timeout=60)
     link.request("POST", "/v1/embeddings", json.dumps(body), {"Authorization": f"Bearer {tokn.key}"})
-    wait_for(lambda: len(bedrock.bodies) - calls == 2, 20, "the second text is asked for")
+    asked = 1 + TOGETHER_MAX
+    wait_for(lambda: len(bedrock.bodies) - calls == asked, 20, "all but the last text are asked for")
     link.close()
-    assert before - tokn.settled(key_id, 30)["posted_nano"] == billed_nano(2_000, "0.02")
-    assert len(bedrock.bodies) - calls == 2
+    assert before - tokn.settled(key_id, 30)["posted_nano"] == billed_nano(1_000 * asked, "0.02")
+    assert len(bedrock.bodies) - calls == asked

@@ -13,9 +13,9 @@ from schemas.dialects.messages.counting import MESSAGE_TOKENS
 from schemas.estimates.starts import start_of
 from schemas.money.pricing import TokenUsage
 from tests.fakes import conversation
-from tests.fakes.anthropic import error_body
+from tests.fakes.anthropic import COUNT, error_body
 from tests.fakes.dialects import Answer, counted
-from tests.fakes.families import PROVIDERS, UPSTREAMS, by_hand, config, stages
+from tests.fakes.families import PROVIDERS, UPSTREAMS, by_hand, config, model_toml, stages
 from tests.fakes.receipts import receipt
 from tests.fakes.stages import Error
 from tests.fakes.tokn import Tokn
@@ -41,6 +41,7 @@ CALLS = Answer(
 REPORT = Answer(("It ", "rains."), TokenUsage(input=171, cached=9, output=12))
 SAY: list[Any] = [{"role": "user", "content": "hello " * 100}]
 SAY_MORE: list[Any] = [{"role": "user", "content": "hello " * 300}]  # its bound must be above EVERY_CLASS
+COUNTED = model_toml("counted", "anthropic", UPSTREAMS["anthropic"], 'count = "native"\n')
 SANDBOX = '[pools.sandbox]\nprovider = "sandbox"\nrate = 1\nwords_per_s = 0\n'
 
 every_family = pytest.mark.parametrize("provider", PROVIDERS)
@@ -57,7 +58,7 @@ def played():
 @pytest.fixture(scope="module")
 def tokn(played, tmp_path_factory):
     """`tokn up` with all four families and the sandbox."""
-    with Tokn(tmp_path_factory.mktemp("messages") / "data", config(played) + SANDBOX) as running:
+    with Tokn(tmp_path_factory.mktemp("messages") / "data", config(played) + COUNTED + SANDBOX) as running:
         yield running
         assert running.audit()["ok"] is True
 
@@ -310,6 +311,26 @@ def test_counting_costs_nothing(played, tokn, sdk, http):
         answer = http.post(path, json=body)
         assert (answer.status_code, answer.json()["type"]) == (status, "error")
     assert http.post(path, json={}, headers={"x-api-key": "no"}).status_code == 401
+
+
+def test_a_provider_counts_where_the_row_says_so(played, tokn, sdk):
+    """Its figure, for nothing and for a key without a balance; where it fails, the estimate, and it is left alone a while."""
+    fake = played["anthropic"][0]._fake
+    spent = tokn.row("key", "create", "--name", "counts", "--balance", "0")
+    free = sdk.with_options(api_key=spent["key"])
+
+    def count(model):
+        return free.messages.count_tokens(model=model, messages=SAY, system="Be brief.").input_tokens
+
+    calls, estimate = len(fake.calls), count("anthropic")
+    assert not fake.counted
+    assert count("counted") == COUNT != estimate
+    assert fake.counted == [{"model": UPSTREAMS["anthropic"], "messages": SAY, "system": "Be brief."}]
+    fake.count_status = 500
+    assert [count("counted") for _ in range(2)] == [estimate] * 2
+    assert len(fake.counted) == 2
+    assert len(fake.calls) == calls
+    assert not tokn.rows("usage", "--key", spent["id"])
 
 
 @pytest.mark.parametrize("seen", ["message_start", "content_block_start", "text_delta"])

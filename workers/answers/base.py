@@ -90,8 +90,12 @@ class Answer(Protocol):
         """Whether a choice has had its finish reason."""
         ...
 
-    def finish(self, choice: int, reason: str) -> bytes:
-        """The end of a choice. "stop" becomes "tool_calls" if it made any; a second finish is ignored."""
+    def finish(self, choice: int, reason: str, matched: str | None = None) -> bytes:
+        """The end of a choice. "stop" becomes "tool_calls" if it made any; a second finish is ignored.
+
+        `matched` is what a provider says of where it stopped; it is shown if it is a stop sequence of the caller's, in a
+        dialect that has a place for it.
+        """
         ...
 
     def end(self, usage: TokenUsage | None, uplifts: tuple[str, ...] = ()) -> bytes:

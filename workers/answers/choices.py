@@ -216,8 +216,9 @@ class ChoicesAnswer(ABC):
         state = self._choices.get(choice)
         return state is not None and state.finish is not None
 
-    def finish(self, choice: int, reason: str) -> bytes:
+    def finish(self, choice: int, reason: str, matched: str | None = None) -> bytes:
         """The finish chunk of a choice; a second one is ignored."""
+        del matched
         opened = b"" if choice in self._choices else self.open(choice)
         state = self._choices[choice]
         if state.finish is not None:

@@ -37,6 +37,7 @@ class _Asked(Struct):
 
     tools: list[_Tool] | None = None
     thinking: Thinking | None = None
+    stop_sequences: list[str] | None = None
 
 
 _decode_asked = msgspec.json.Decoder(_Asked).decode
@@ -62,6 +63,8 @@ class MessagesAnswer:
         "_pieces",
         "_refused",
         "_stop_reason",
+        "_stop_sequence",
+        "_stops",
         "_thinking",
         "_tool_empty",
         "said",
@@ -77,6 +80,7 @@ class MessagesAnswer:
         except UNREADABLE:
             asked = _Asked()
         self._thinking = asked.thinking or Thinking("disabled")
+        self._stops = asked.stop_sequences or ()
         self._names = {
             told: tool.name for tool in asked.tools or () if (told := told_name(tool.name)) != tool.name
         }
@@ -99,6 +103,7 @@ class MessagesAnswer:
         self._tool_empty = False
         self._refused = False
         self._stop_reason: str | None = None
+        self._stop_sequence: str | None = None
         self._content: list[dict[str, Any]] = []  # of a plain answer
         self._pieces: list[str] = []  # of the block that is open in it
 
@@ -208,8 +213,8 @@ class MessagesAnswer:
         del choice
         return self._stop_reason is not None
 
-    def finish(self, choice: int, reason: str) -> bytes:
-        """Ends the last block, and notes why the message ends."""
+    def finish(self, choice: int, reason: str, matched: str | None = None) -> bytes:
+        """Ends the last block, and notes why the message ends: at a stop sequence only if the provider names it."""
         if self._stop_reason is not None:
             return b""
         opened = self.open(choice) + self.tool_end(choice) + self._end_block()
@@ -217,8 +222,12 @@ class MessagesAnswer:
             self._stop_reason = _STOPS[reason]
         elif self._calls:
             self._stop_reason = "tool_use"
+        elif self._refused:
+            self._stop_reason = "refusal"
+        elif matched and matched in self._stops:
+            self._stop_reason, self._stop_sequence = "stop_sequence", matched
         else:
-            self._stop_reason = "refusal" if self._refused else "end_turn"
+            self._stop_reason = "end_turn"
         return opened
 
     def end(self, usage: TokenUsage | None, uplifts: tuple[str, ...] = ()) -> bytes:
@@ -229,10 +238,11 @@ class MessagesAnswer:
         billed = cost(job)
         opened = self.open()
         if not job.stream:
-            return _encode(_message(job, self._content, self._stop_reason, usage_whole(usage) | billed))
+            message = _message(job, self._content, self._stop_reason, usage_whole(usage) | billed)
+            return _encode(message | {"stop_sequence": self._stop_sequence})
         delta = {
             "stop_reason": self._stop_reason,
-            "stop_sequence": None,
+            "stop_sequence": self._stop_sequence,
             "stop_details": _REFUSED if self._stop_reason == "refusal" else None,
             "container": None,
         }

@@ -5,6 +5,7 @@ import binascii
 import functools
 import math
 import struct
+import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
@@ -54,7 +55,7 @@ def from_base64(text: str) -> bytes:
 
 
 class VectorsAnswer:
-    """The answer of one job: its exchanges tell their vectors in the order of the inputs, and the last one ends it."""
+    """The answer of one job: its exchanges tell their vectors, in any order and from any thread, and the last one ends it."""
 
     dialect: ClassVar[str] = EMBEDDINGS
 
@@ -67,19 +68,23 @@ class VectorsAnswer:
         self._in_base64 = encoding == BASE64
         self._entries: dict[int, list[bytes]] = {}  # by exchange
         self._ended: dict[int, TokenUsage] = {}
+        self._lock = threading.Lock()  # around the two
 
     def restart(self, exchange: int) -> None:
         """Forgets what an exchange has told: another account is tried."""
-        self._entries.pop(exchange, None)
-        self._ended.pop(exchange, None)
+        with self._lock:
+            self._entries.pop(exchange, None)
+            self._ended.pop(exchange, None)
 
     def tell(self, exchange: int, places: Sequence[int], vectors: Sequence[bytes]) -> None:
         """The vectors of an exchange, one for each of these places among the inputs. Raises VectorError."""
         if len(vectors) != len(places):
             raise VectorError
         entries = [self._entry(index, vector) for index, vector in zip(places, vectors, strict=True)]
-        self._entries[exchange] = entries
-        if sum(len(entry) for told in self._entries.values() for entry in told) > ANSWER_BYTES_MAX:
+        with self._lock:
+            self._entries[exchange] = entries
+            total_bytes = sum(len(entry) for told in self._entries.values() for entry in told)
+        if total_bytes > ANSWER_BYTES_MAX:
             raise VectorError
 
     def _entry(self, index: int, vector: bytes) -> bytes:
@@ -94,11 +99,12 @@ class VectorsAnswer:
 
         Usage is estimated where it is None, or more than the call can have used.
         """
-        if usage is None or is_beyond(self._job, usage):
-            usage = self._estimate()
-        self._ended[exchange] = usage
-        if len(self._ended) < self._exchanges:
-            return b""
+        with self._lock:
+            if usage is None or is_beyond(self._job, usage):
+                usage = self._estimate()
+            self._ended[exchange] = usage
+            if len(self._ended) < self._exchanges:
+                return b""
         total = sum(self._ended.values(), NO_USAGE)
         job = self._job
         told: dict[str, Any] = {"prompt_tokens": total.prompt, "total_tokens": total.prompt} | cost(job)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import structs
@@ -24,6 +25,7 @@ from workers.answers import costs
 from workers.calls import items, thoughts, told
 from workers.calls.accounts import Account
 from workers.calls.bill import billed_nano, usage_event
+from workers.calls.counting import WORTH_TOKENS
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
 from workers.calls.leaving import Leaving
@@ -31,16 +33,19 @@ from workers.calls.parts import Parts, PartsError
 from workers.calls.renewing import renewed
 from workers.calls.serving import Serving
 from workers.calls.stops import UNWANTED, Stop
+from workers.calls.together import together
 from workers.calls.tries import HUNG_UP, Tries
 from workers.providers.base import (
     AccountError,
     Action,
+    Companionable,
     Exchange,
     Fault,
     Forgetful,
     RefusedError,
 )
 from workers.providers.words import NOTHING
+from workers.upstream.request import UpstreamRequest
 
 TRIES_MAX = 3  # at upstreams, for one exchange
 
@@ -81,6 +86,7 @@ class Call:
         self._serving = serving
         self._delivery = Delivery(serving, job, self.frames)
         self._tries = Tries(job, serving.factors)
+        self._request: UpstreamRequest | None = None  # the newest
         self._first_account: Account | None = account
         self._began = time.monotonic()
         self._queued_ms = serving.clocks.queued_ms(
@@ -182,35 +188,61 @@ class Call:
         wanted = serving.family.thought_ids(job)
         known = await thoughts.fetch(serving.bus, wanted) if wanted else {}
         exchanges = serving.family.open(job, model, known)
+        if len(exchanges) > 1 and isinstance(exchanges[0], Companionable):
+            return await self._batch(exchanges, exchanges[0].at_once)
         for exchange in exchanges:
             # What is billed anyway is read to its end for a caller who has left; nothing more is asked for.
-            if self._muted or not await self._exchange(exchange, len(exchanges)):
+            if self._muted or not await self._exchange(exchange, len(exchanges), self._delivery):
                 return False
             if exchange.thoughts:
                 thoughts.store(serving.bus, exchange.thoughts)
         return not self._muted
 
-    async def _exchange(self, exchange: Exchange, exchanges: int) -> bool:
+    async def _batch(self, exchanges: Sequence[Exchange], at_once: int) -> bool:
+        """The calls of a split batch, several at a time: all are served, or the first that fails is what the caller sees."""
+        first: tuple[WireError | None, bool] | None = None
+
+        async def ask(exchange: Exchange, delivery: Delivery) -> bool | None:
+            nonlocal first
+            served = await self._exchange(exchange, len(exchanges), delivery)
+            if served is False and first is None:
+                first = self._error, self._tries.refused
+            return served
+
+        served = await together(
+            exchanges, self._delivery, ask, at_once=at_once, goes_on=lambda: not self._muted
+        )
+        if first is not None:
+            self._error, self._tries.refused = first
+        return served and not self._muted
+
+    async def _exchange(self, exchange: Exchange, exchanges: int, delivery: Delivery) -> bool | None:
+        """Whether an exchange was served; None if it has no room beside another of the job's."""
         accounts, job = self._serving.accounts, self.job
         tried: set[str] = set()
+        spare = delivery is not self._delivery
+        # The parts of a batch share what it may cost: only the first of them has the whole reserved.
+        list_nano = job.hold_list_nano // exchanges if spare else job.hold_list_nano
         for _ in range(TRIES_MAX):
             now = time.monotonic()
             account, self._first_account = self._first_account, None
             if account is None:
-                account = accounts.pick(job.upstream, job.scope, job.hold_list_nano, tried, now)
+                account = accounts.pick(job.upstream, job.scope, list_nano, tried, now)
+                if account is None and spare and not tried:
+                    return None
                 if account is None:
                     self._error = self._error or self._refusal(now)
                     return False
-                account.take(job.hold_list_nano)
+                account.take(list_nano)
             tried.add(account.settings.id)
             try:
-                fault = await self._try(exchange, account, exchanges)
+                fault = await self._try(exchange, account, exchanges, delivery)
             finally:
-                account.give_back(job.hold_list_nano, time.monotonic())
+                account.give_back(list_nano, time.monotonic())
             if fault is None:
                 account.succeeded(job.upstream)
                 return True
-            final = not fault.unbilled or self._delivery.answered or self._muted
+            final = not fault.unbilled or delivery.answered or self._muted
             if fault.thoughts_refused and not final and _forgets_thoughts(exchange):
                 self._error = fault.error
                 tried.discard(account.settings.id)  # it is as good as any other: the request was at fault
@@ -239,23 +271,26 @@ class Call:
             return structs.replace(fault.error, param="input")
         return fault.error
 
-    async def _try(self, exchange: Exchange, account: Account, exchanges: int) -> Fault | None:
+    async def _try(
+        self, exchange: Exchange, account: Account, exchanges: int, delivery: Delivery
+    ) -> Fault | None:
         try:
             request = exchange.request(account.settings)
         except AccountError as error:
             told.warn(self.job, self._serving.pool, account, (error.fault, NOTHING, 0))
             return error.fault
+        self._request = request
         fault: Fault | None = HUNG_UP  # unless told otherwise below
         try:
-            fault = await self._delivery.ask(exchange, request, account)
+            fault = await delivery.ask(exchange, request, account)
         finally:
-            left, words = self._muted or self._stop in UNWANTED, self._delivery.words
+            left, words = self._muted or self._stop in UNWANTED, delivery.words
             unseen = left and fault is HUNG_UP and self._stop is not Stop.REPLACED
             failed = None if fault is HUNG_UP and left else fault
             self._tries.record(
                 exchange,
                 account_id=account.settings.id,
-                status=self._delivery.status,
+                status=delivery.status,
                 fault=fault,
                 exchanges=exchanges,
                 caller_left=left,
@@ -265,7 +300,7 @@ class Call:
             made = self._tries.made[-1]
             self._serving.counts.tried(made.account, made.upstream, made.outcome, made.status)
             if fault is not None:
-                self._delivery.hang_up()
+                delivery.hang_up()
             if self._tries.misreported:
                 account.misreported(self.job, time.monotonic())
             if failed is not None:
@@ -282,6 +317,8 @@ class Call:
             self._tries.learn(time.monotonic())
             return
         if self._muted or self._stop in UNWANTED:
+            if self._stop is Stop.CANCELLED:
+                await self._count()
             durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))
             if durable and self._left:
                 # Only for a cancelled call: an edge that was merely unreachable may still have a waiting caller.
@@ -294,6 +331,15 @@ class Call:
         passes = not self.job.last and not self._delivery.answered and gives_way(error)
         self.frames.failed(error, gives_way=passes)
         await self._serving.usage_events.submit(self._event(Outcome.FAILED, passes=passes))
+
+    async def _count(self) -> None:
+        """Asks the provider for a long prompt's count that nobody has told. The answer itself is hung up on already."""
+        serving, request = self._serving, self._request
+        if request is None or self._tries.guessed_tokens < WORTH_TOKENS:
+            return
+        tokens = await serving.counting.ask(serving.family, serving.upstream, self.job.scope, request)
+        if tokens is not None:
+            self._tries.counted(tokens)
 
     async def _end(self, event: UsageEvent) -> None:
         """The last frame, once the event is durable: with what the call is billed, where anybody is told that."""

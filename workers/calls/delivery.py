@@ -37,6 +37,8 @@ class Delivery:
 
     __slots__ = (
         "_answer",
+        "_asking",
+        "_beside",
         "_costed",
         "_earlier_tokens",
         "_exchange",
@@ -47,7 +49,6 @@ class Delivery:
         "_stream",
         "_terminal",
         "answered",
-        "asking",
         "ending",
         "first_byte_at",
         "pace",
@@ -69,7 +70,8 @@ class Delivery:
         self._exchange: Exchange | None = None  # the newest
         self._earlier_tokens = 0.0  # of output, of the exchanges that are complete
         self.waiting_since: float | None = None  # for the upstream; None while not waiting for it
-        self.asking = False  # a call of an upstream is under way, whoever is waited for
+        self._asking = False
+        self._beside: list[Delivery] = []  # of the same job's calls that run at the same time
         self.pace = Pace(0.0)  # of the newest call
         self.first_byte_at: float | None = None
         self.answered = False  # something for the caller has come that no other try may repeat
@@ -77,6 +79,26 @@ class Delivery:
         self.ending = b""  # where items are kept: the whole of a plain answer, of a stream its last events
         self.status = 0  # of the newest call; 0 while there is none
         self.words = NOTHING  # by its upstream, if it has failed
+
+    @property
+    def asking(self) -> bool:
+        """Whether a call of an upstream is under way, whoever is waited for."""
+        return self._asking or any(other.asking for other in self._beside)
+
+    def beside(self) -> "Delivery":
+        """What another of the job's plain calls has beside this one, until `gather`."""
+        other = Delivery(self._serving, self._job, self._frames)
+        self._beside.append(other)
+        return other
+
+    def gather(self) -> None:
+        """Takes over what came of the calls beside: the last one to end has the answer."""
+        for other in self._beside:
+            other.hang_up()
+            self.answered = self.answered or other.answered
+            if other.rest:
+                self.rest, self.ending = other.rest, other.ending
+        self._beside.clear()
 
     @property
     def told(self) -> TokenUsage | None:
@@ -91,7 +113,7 @@ class Delivery:
     async def ask(self, exchange: Exchange, request: UpstreamRequest, account: Account) -> Fault | None:
         """Makes one call, and passes its answer on. The fault, if that was no answer, or not a whole one."""
         self.status, self.words = 0, NOTHING
-        self.asking, self._exchange = True, exchange
+        self._asking, self._exchange = True, exchange
         self.waiting_since = time.monotonic()
         self.pace = Pace(self.waiting_since)
         try:
@@ -112,7 +134,7 @@ class Delivery:
             self.words = Words(message=str(error))
             return _upstream_fault(error)
         finally:
-            self.asking, self.waiting_since = False, None
+            self._asking, self.waiting_since = False, None
         if fault is None:
             self._earlier_tokens += exchange.said.tokens_so_far(self._job.upstream)
             if (

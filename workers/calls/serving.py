@@ -10,6 +10,7 @@ from schemas.bus.usage import Outcome
 from schemas.catalogue.model import Model
 from workers.calls.accounts import Accounts
 from workers.calls.clocks import Clocks
+from workers.calls.counting import Counting
 from workers.calls.drains import Drains
 from workers.calls.factors import Factors
 from workers.calls.items import Keeper
@@ -71,6 +72,7 @@ class Serving(Struct):
     leases: Leases = field(default_factory=Leases)
     clocks: Clocks = field(default_factory=Clocks)
     speeds: Speeds = field(default_factory=Speeds)
+    counting: Counting = field(default_factory=Counting)  # one of all pools of a worker
     factors: Factors = field(default_factory=Factors)
 
     def successor(self, model: Model, now: float) -> str | None:

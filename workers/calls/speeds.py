@@ -4,8 +4,9 @@ import math
 
 from msgspec import Struct
 
+from schemas.estimates.speeds import start_per_s
+
 MODELS_MAX = 512  # whose speeds are remembered, the newest
-START_PER_S = 60.0
 LEAST_PER_S, MOST_PER_S = 10.0, 4_000.0
 WEIGHT = 0.2  # of one long answer
 LONG_TOKENS = 500  # a shorter answer weighs less: more of its time is waiting
@@ -35,20 +36,22 @@ class Pace(Struct):
 
 
 class _Speed(Struct):
-    per_s: float = START_PER_S
+    per_s: float
     head_s: float = HEAD_LEAST_S
     answers: int = 1  # the start counts as one
 
 
 class Speeds:
-    """Tokens a second of the models of one pool, by what the provider is asked for."""
+    """Tokens a second of the models of one pool, by what the provider is asked for. `preset` says which vendor that is."""
 
-    def __init__(self) -> None:
+    def __init__(self, preset: str = "") -> None:
+        self._preset = preset
         self._models: dict[str, _Speed] = {}
 
     def per_s(self, upstream: str) -> float:
         """How many tokens a model produces in a second."""
-        return self._models.get(upstream, _START).per_s
+        known = self._models.get(upstream)
+        return start_per_s(self._preset, upstream) if known is None else known.per_s
 
     def learn(self, upstream: str, pace: Pace, now: float, tokens: int) -> None:
         """An answer with so many tokens of output is complete. A short one, or one that waited for its reader, says nothing."""
@@ -58,7 +61,7 @@ class Speeds:
         if seconds < LEAST_S:
             return
         told = min(max(tokens / seconds, LEAST_PER_S), MOST_PER_S)
-        known = self._models.pop(upstream, None) or _Speed()
+        known = self._models.pop(upstream, None) or _Speed(start_per_s(self._preset, upstream))
         self._models[upstream] = known
         if len(self._models) > MODELS_MAX:
             del self._models[next(iter(self._models))]
@@ -76,7 +79,5 @@ class Speeds:
     def _begun_at(self, upstream: str, pace: Pace) -> float:
         if pace.told:
             return pace.asked_at + pace.head_s
-        return pace.asked_at + max(self._models.get(upstream, _START).head_s, HEAD_LEAST_S)
-
-
-_START = _Speed()
+        known = self._models.get(upstream)
+        return pace.asked_at + (HEAD_LEAST_S if known is None else max(known.head_s, HEAD_LEAST_S))

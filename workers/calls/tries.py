@@ -2,6 +2,8 @@
 
 import time
 
+from msgspec import structs
+
 from schemas.bus.frames import Job
 from schemas.bus.usage import Known, Outcome, Try, estimate
 from schemas.dialects.prompts import prompt_sample, text_tokens
@@ -29,6 +31,7 @@ class Tries:
 
     __slots__ = (
         "_factors",
+        "_guessed",
         "_job",
         "_served",
         "_told_tokens",
@@ -45,6 +48,9 @@ class Tries:
             None  # of the prompt's text, once it was estimated as its caller is told
         )
         self._served: list[tuple[TokenUsage, Known, tuple[str, ...]]] = []
+        self._guessed = (
+            False  # the prompt of the only exchange, of whose last try its provider has said nothing
+        )
         self.made: list[Try] = []
         self.refused = False  # by the last of them, as the caller's own fault
         self.misreported = False  # the last of them reported more tokens than it can have used
@@ -101,6 +107,7 @@ class Tries:
         `reason` is for operators: why it failed.
         """
         self.misreported = False
+        self._guessed = exchanges == 1 and exchange.usage is None
         usage, known = self._usage(
             exchange, status, fault, exchanges, caller_left=caller_left, unseen_tokens=unseen_tokens
         )
@@ -125,6 +132,18 @@ class Tries:
             # Providers tell it with usage, or in the head: who reads that starts out from what was asked for.
             unsaid = exchange.usage is None and not heads(exchange)
             self.tier_unsaid = unsaid and known is Known.ESTIMATED
+
+    @property
+    def guessed_tokens(self) -> int:
+        """Of the prompt, where that is billed and nobody but us has counted it; else 0."""
+        return self.made[-1].usage.prompt if self._guessed and self._served else 0
+
+    def counted(self, prompt: int) -> None:
+        """The provider has counted that prompt since: its figure stands for ours, up to the bound that is held."""
+        usage, known, uplifts = self._served.pop()
+        usage = structs.replace(usage, input=min(prompt, self._job.prompt_max))
+        self._served.append((usage, known, uplifts))
+        self.made[-1] = structs.replace(self.made[-1], usage=usage)
 
     def _usage(
         self,

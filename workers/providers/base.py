@@ -189,6 +189,16 @@ class Laborious(Protocol):
     laborious: ClassVar[bool]
 
 
+@runtime_checkable
+class Companionable(Protocol):
+    """An exchange that may run while others of its job do: its plain answer is whole once the last of them has ended."""
+
+    @property
+    def at_once(self) -> int:
+        """How many of the job's calls may run at a time."""
+        ...
+
+
 class Family(Protocol):
     """One provider family, made once per worker."""
 
@@ -217,11 +227,37 @@ class Family(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """A family whose provider counts the tokens of a Messages request for nothing."""
+
+    def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
+        """What asks for the count of a job of Messages. Raises RefusedError where it cannot be asked, AccountError."""
+        ...
+
+    def counted(self, body: bytes) -> int | None:
+        """The figure in a 2xx answer; None for what has none."""
+        ...
+
+
+@runtime_checkable
 class Prepared(Protocol):
     """A family that must fetch credentials (a cloud's chain): the worker awaits this before it takes jobs."""
 
     async def prepare(self, accounts: Sequence[AccountSettings]) -> None:
         """Fetches what these accounts need and keeps it fresh from then on, off the path of calls. Never raises."""
+        ...
+
+
+@runtime_checkable
+class CountsPrompts(Protocol):
+    """A family whose provider counts a prompt for free, without answering it."""
+
+    def prompt_count(self, request: UpstreamRequest) -> UpstreamRequest | None:
+        """The call that asks for the count of what an exchange's request has as its prompt; None where none does."""
+        ...
+
+    def counted(self, body: bytes) -> int | None:
+        """Tokens of the prompt, by a 200 answer to that call; None for what is no such answer."""
         ...
 
 

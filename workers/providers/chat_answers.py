@@ -17,6 +17,10 @@ from workers.providers.faults import NONSENSE
 CALLS_MAX: Final = 1_024  # of one choice: more is no answer
 HELD_CHARS_MAX: Final = 65_536  # of one answer: what is said while a call is not whole waits for its end
 
+# What servers write in the place of a stop sequence though none was met: a caller's sequence of that very word is not told.
+_MERE_REASONS: Final = frozenset(
+    ("", "complete", "completed", "end_turn", "eos", "eos_token", "stop", "stop_sequence")
+)
 _ENDS: Final = frozenset(("length", "content_filter"))  # any other reason is a way of having said all
 BROKEN_CALL: Final = Fault(
     upstream_failed("The model made a tool call with invalid tool arguments. Retry."),
@@ -69,6 +73,16 @@ class ChatChoice(Struct):
     message: ChatSaid | None = None
     logprobs: Any = None
     finish_reason: str | None = None
+    stop_reason: Any = None  # where a server stopped, by two names: a sequence, a token's number or nothing
+    matched_stop: Any = None
+
+    @property
+    def matched(self) -> str | None:
+        """The stop sequence that a server names. A word that may be no more than a reason for the end is not taken for one."""
+        if self.finish_reason != "stop":
+            return None
+        told = _text(self.stop_reason) or _text(self.matched_stop)
+        return None if told in _MERE_REASONS else told
 
 
 class _Body(Struct):
@@ -136,7 +150,7 @@ class ChatReader:
             if said is not None:
                 out += self._say(choice, said)
             if choice.finish_reason is not None and self.fault is None:
-                out += self._finish(choice.index, choice.finish_reason)
+                out += self._finish(choice.index, choice.finish_reason, choice.matched)
         return out
 
     def _say(self, choice: ChatChoice, said: ChatSaid) -> bytes:
@@ -231,7 +245,7 @@ class ChatReader:
             out += self._render.arguments(index, "".join(call.pieces))
         return out
 
-    def _finish(self, index: int, reason: str) -> bytes:
+    def _finish(self, index: int, reason: str, matched: str | None) -> bytes:
         out = b""
         state = self._calls.get(index)
         if state is not None:
@@ -247,7 +261,7 @@ class ChatReader:
                 out = self._release(state)
             out += self._open(index, state, ordered, all_of_them=True)
             state.open = None
-        return out + self._render.finish(index, reason if reason in _ENDS else "stop")
+        return out + self._render.finish(index, reason if reason in _ENDS else "stop", matched)
 
 
 def _is_bare(said: ChatSaid) -> bool:

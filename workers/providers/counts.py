@@ -18,6 +18,15 @@ def is_count(tokens: int | None) -> bool:
     return tokens is None or 0 <= tokens <= TOKENS_MAX
 
 
+def figure(body: bytes, name: str) -> int | None:
+    """The whole number that an object has under a name; None where there is none."""
+    try:
+        value = msgspec.json.decode(body, type=dict[str, Any]).get(name)
+    except UNREADABLE:
+        return None
+    return value if type(value) is int and is_count(value) else None
+
+
 def is_odd(raw: Raw) -> bool:
     """Whether a usage object has a figure that is none: negative, or beyond all measure."""
     try:

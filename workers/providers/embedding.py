@@ -22,6 +22,7 @@ from workers.providers.faults import NONSENSE
 from workers.upstream.request import UpstreamRequest
 
 BATCH_BYTES_MAX: Final = 60 * 1024 * 1024  # of the vectors in one answer, if they come as numbers
+TOGETHER_MAX: Final = 4  # calls of one batch that run at a time
 
 UNWANTED: Final = Fault(
     upstream_failed("The upstream provider's vectors are not those that were asked for."),
@@ -133,6 +134,14 @@ class EmbeddingExchange:
         self.finished = False
         self.fault: Fault | None = None
         self._of.answer.restart(self._batch.place)
+
+    @property
+    def at_once(self) -> int:
+        """How many of the batch's calls may run at a time: together their answers hold no more than one may."""
+        of = self._of
+        each = (of.request.dimensions or of.able.dimensions) * FLOAT_BYTES_MAX
+        largest = max(batch.count for batch in of.batches) * each
+        return max(1, min(TOGETHER_MAX, BATCH_BYTES_MAX // largest))
 
     def request(self, account: AccountSettings) -> UpstreamRequest:
         """The call with one account's credentials; forgets what an earlier try has read."""

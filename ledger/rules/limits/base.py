@@ -3,51 +3,46 @@
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from ledger.rules.book import Book
-from ledger.rules.rows import Hold, Key
+from ledger.rules.counted import counted
+from ledger.rules.rows import Hold, Key, Status
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Refusal
 
-
-class Counted(Struct, frozen=True, omit_defaults=True):
-    """Where a hold counts: ids of periods of caps, scopes of rates, tokens that it reserved there, second of admission."""
-
-    p: tuple[str, ...] = ()
-    r: tuple[str, ...] = ()
-    t: int = 0
-    s: int = 0
-
-
-NOWHERE = Counted()
-_decode = msgspec.json.Decoder(Counted).decode
+KEY = "key:"
+ORGANIZATION = "org:"
 _encode = msgspec.json.Encoder().encode
-
-
-def read_counted(limits: str) -> Counted:
-    """Where a hold of these `limits` counts."""
-    return _decode(limits) if limits else NOWHERE
-
-
-def counted(hold: Hold) -> Counted:
-    """Where a hold counts."""
-    return read_counted(hold.limits)
 
 
 def key_scope(key_id: str) -> str:
     """The scope of one key's caps and rates."""
-    return f"key:{key_id}"
+    return f"{KEY}{key_id}"
 
 
 def organization_scope(profile: str) -> str:
     """The scope of the caps and rates of all keys of an organisation together."""
-    return f"org:{profile}"
+    return f"{ORGANIZATION}{profile}"
 
 
 def scopes(key: Key) -> tuple[str, str]:
     """The scopes that a key's calls count in."""
     return key_scope(key.id), organization_scope(key.profile)
+
+
+def bounded(book: Book, key: Key) -> bool:
+    """Whether a cap or a limit bounds a key's calls beside its balance."""
+    own = key.rpm or key.tpm or key.in_flight or book.capped.get(key_scope(key.id))
+    return bool(own) or bounded_together(book, key.profile)
+
+
+def bounded_together(book: Book, organization: str) -> bool:
+    """Whether a cap or a limit bounds the calls of all keys of an organisation together, or it is suspended."""
+    if book.capped.get(organization_scope(organization)):
+        return True
+    row = book.profiles.get(organization)
+    return row is not None and bool(row.rpm or row.tpm or row.in_flight or row.status == Status.SUSPENDED)
 
 
 def count(book: Book, hold: Hold, **fields: tuple[str, ...] | int) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from ledger.rules.book import Book
+from ledger.rules.counted import counted
 from ledger.rules.limits import minute
-from ledger.rules.limits.base import count, counted, key_scope, organization_scope
+from ledger.rules.limits.base import count, key_scope, organization_scope
 from ledger.rules.rows import Hold, Key, Profile, Rate
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Limited, Measure, Reason, Refusal, Room

@@ -1,8 +1,9 @@
 """Owns what a command does to rate limits: it sets them, and calls in flight count in them from then on."""
 
 from ledger.rules.book import Book
-from ledger.rules.limits.base import count, counted, key_scope, organization_scope
-from ledger.rules.rows import HoldState, Key, Profile
+from ledger.rules.counted import counted
+from ledger.rules.limits.base import count, key_scope, organization_scope
+from ledger.rules.rows import HoldState, Key, Profile, playground_id
 from schemas.verbs.base import Rows
 from schemas.verbs.limits import LimitsSet
 
@@ -35,7 +36,7 @@ def limits_set(book: Book, request: LimitsSet) -> Rows:
     owner: Key | Profile | None
     if request.key_id:
         owner = book.keys.get(request.key_id)
-        missing, keys = f"key {request.key_id}", [] if owner is None else [owner]
+        missing, keys = f"key {request.key_id} (tokn key list)", [] if owner is None else [owner]
     else:
         owner = book.profiles.get(request.profile)
         missing, keys = (
@@ -52,15 +53,18 @@ def limits_set(book: Book, request: LimitsSet) -> Rows:
             book.keys.touch(owner)
         else:
             book.profiles.touch(owner)
-        _adopt(book, scope_of(request), keys)
+        accounts = {key.account_id for key in keys}
+        if request.profile:  # whose flag new keys of the organisation take
+            accounts.add(playground_id(request.profile))
+        _adopt(book, scope_of(request), keys, sorted(accounts))
     return Rows((limits_row(owner),))
 
 
-def _adopt(book: Book, scope: str, keys: list[Key]) -> None:
+def _adopt(book: Book, scope: str, keys: list[Key], accounts: list[str]) -> None:
     """Makes the next commits look for limits of these keys, and counts their calls in flight."""
     ids = {key.id for key in keys}
-    for key in keys:
-        account = book.accounts[key.account_id]
+    for id_ in accounts:
+        account = book.accounts[id_]
         if not account.limited:
             account.limited = True
             book.accounts.touch(account)

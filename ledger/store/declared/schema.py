@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import rows
+from ledger.rules import act_rows, rollup_rows, rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -112,6 +112,7 @@ Account = _model(
         "spent_nano": _later(BigInteger, "0"),
         "low_nano": _later(BigInteger, "0"),
         "limited": _later(Boolean, "false"),
+        "lots_nano": _later(BigInteger, "0"),
     },
     sqlite_with_rowid=False,
 )
@@ -123,6 +124,7 @@ Key = _model(
     Index("api_keys_created", "created_ms", "id"),
     Index("api_keys_profile", "profile", "id"),
     Index("api_keys_account", "account_id"),
+    Index("api_keys_name", "name", "id"),
     own={
         "expires_ms": _later(BigInteger, "0"),
         "models": _later(String, "''"),
@@ -185,11 +187,56 @@ Usage = _model(
     UniqueConstraint(*rows.UsageRow.KEY, name="usage_once"),
     CheckConstraint("billed_nano >= 0", name="usage_billed"),
     Index("usage_key", text(f"(seq / {USAGE_BLOCK})"), "key_id", "slot", "seq"),
-    own={"cached_audio": Column(BigInteger, nullable=False, server_default="0")},
+    own={
+        "cached_audio": Column(BigInteger, nullable=False, server_default="0"),
+        "refunded_nano": _later(BigInteger, "0"),
+        "lots_nano": _later(BigInteger, "0"),
+    },
     number={
         "seq": Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
     },
 )
+Credit = _model(
+    act_rows.Credit,
+    CheckConstraint(
+        "remaining_nano >= 0 AND gone_nano >= 0 AND remaining_nano + gone_nano <= lot_nano",
+        name="credits_lot",
+    ),
+    Index(
+        "credits_reference",
+        "kind",
+        "reference",
+        unique=True,
+        sqlite_where=text("reference <> ''"),
+        postgresql_where=text("reference <> ''"),
+    ),
+    Index("credits_account", "account_id", "created_ms", "id"),
+    Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
+    Index(
+        "credits_ending",
+        "expires_ms",
+        sqlite_where=text("expires_ms > 0"),
+        postgresql_where=text("expires_ms > 0"),
+    ),
+    Index(
+        "credits_expiring",
+        "expires_ms",
+        sqlite_where=text("remaining_nano > 0 AND expires_ms > 0"),
+        postgresql_where=text("remaining_nano > 0 AND expires_ms > 0"),
+    ),
+)
+AuditEntry = _model(
+    act_rows.Entry,
+    Index(
+        "audit_entries_key",
+        "credential",
+        "idempotency_key",
+        unique=True,
+        sqlite_where=text("idempotency_key <> ''"),
+        postgresql_where=text("idempotency_key <> ''"),
+    ),
+)
+AuditHead = _model(act_rows.Head)
 
 
 def _rollup(kind: type[Row]) -> type[SQLModel]:
@@ -198,11 +245,13 @@ def _rollup(kind: type[Row]) -> type[SQLModel]:
     for name in ("hour", "day"):
         if name in columns:
             columns[name] = _big(key=True)
-    columns |= {name: _big() for name in rows.SUMS}
+    columns |= {name: _big() for name in rollup_rows.SUMS}
     return _table(kind, columns, sqlite_with_rowid=False)
 
 
-UsageHour, UsageDay, UsageTotal = (_rollup(kind) for kind in (rows.UsageHour, rows.UsageDay, rows.UsageTotal))
+UsageHour, UsageDay, UsageTotal = (
+    _rollup(kind) for kind in (rollup_rows.UsageHour, rollup_rows.UsageDay, rollup_rows.UsageTotal)
+)
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
 Surprise = _model(rows.Surprise)
@@ -258,6 +307,16 @@ class StreamPosition(SQLModel, table=True):
     current: bool
     opened_ms: int = Field(sa_column=_big())
     detail: str = Field(sa_column=_text())
+    turn: int = Field(default=0, sa_column=_later(BigInteger, "0"))  # grows with it; older ledgers leave it
+
+
+class LedgerRow(SQLModel, table=True):
+    """Each ledger that runs, the revision that it knows, and when it was last seen; and what one must know at least."""
+
+    __tablename__ = "ledgers"
+    id: str = Field(sa_column=_text(key=True))
+    revision: int = Field(sa_column=_big())
+    seen_ms: int = Field(sa_column=_big())
 
 
 def table(model: type[SQLModel]) -> Table:

@@ -2,7 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, bindparam, cast, func, literal_column, select, true, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    String,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.default import DefaultDialect
@@ -37,6 +50,8 @@ def _page(statement: Select[Any]) -> Select[Any]:
 
 _keys = table(schema.Key).alias("k")
 _accounts = table(schema.Account).alias("a")
+_secrets = table(schema.KeySecret).alias("s")
+_profiles = table(schema.Profile).alias("o")
 _usage = table(schema.Usage).alias("u")
 _holds = table(schema.Hold).alias("h")
 _candidates = table(schema.Candidate).alias("c")
@@ -54,10 +69,47 @@ _is_current = (_candidates.c.request_id == _holds.c.request_id) & (_candidates.c
 _key = select(*_columns(rows.Key, _keys), *_columns(rows.Account, _accounts)).join_from(
     _keys, _accounts, _accounts.c.id == _keys.c.account_id
 )
-KEY_BY_DIGEST = _key.where(_keys.c.digest == bindparam("digest"))
+# The same by one of its secrets, with that one's end and the state of the key's organisation.
+KEY_BY_SECRET = (
+    _key.add_columns(_secrets.c.expires_ms, _profiles.c.status)
+    .join(_secrets, _secrets.c.key_id == _keys.c.id)
+    .join(_profiles, _profiles.c.id == _keys.c.profile)
+    .where(_secrets.c.digest == bindparam("digest"))
+)
+# A key of which a ledger of the version before wrote no secret.
+KEY_BY_DIGEST = _key.where(
+    _keys.c.digest == bindparam("digest"), ~exists().where(_secrets.c.digest == _keys.c.digest)
+)
 KEY_BY_ID = _key.where(_keys.c.id == bindparam("key_id"))
 
-KEYS_FIRST = _page(_key.order_by(_keys.c.created_ms, _keys.c.id))
+KEYS_NAMED = _page(_key.where(_keys.c.name == bindparam("name")).order_by(_keys.c.id))
+SECRETS_OF_KEY = (
+    select(*_columns(rows.KeySecret, _secrets))
+    .where(_secrets.c.key_id == bindparam("key_id"))
+    .order_by(_secrets.c.created_ms, _secrets.c.id)
+)
+
+
+def _either(wanted: str, column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a column is what is wanted, or nothing is."""
+    return bindparam(wanted, type_=String()).in_([literal_column("''", String()), column])
+
+
+def _status() -> ColumnElement[str]:
+    over = (_keys.c.expires_ms > _constant(0)) & (_keys.c.expires_ms <= bindparam("now_ms"))
+    words = {word: literal_column(f"'{word}'", String()) for word in ("revoked", "expired")}
+    return case(
+        (_keys.c.status == words["revoked"], words["revoked"]), (over, words["expired"]), else_=_keys.c.status
+    )
+
+
+KEYS_FIRST = _page(
+    _key.where(
+        _either("organization", _keys.c.profile),
+        _either("status", _status()),
+        func.lower(_keys.c.name).like(bindparam("pattern"), escape="\\"),
+    ).order_by(_keys.c.created_ms, _keys.c.id)
+)
 
 
 def _place_of_key() -> ColumnElement[Any]:
@@ -67,6 +119,15 @@ def _place_of_key() -> ColumnElement[Any]:
 
 
 KEYS_AFTER = KEYS_FIRST.where(_place_of_key())
+
+# An organisation: the columns of Profile, then what its wallet has, holds and has spent, if it has one.
+_organization = select(
+    *_columns(rows.Profile, _profiles), _accounts.c.posted_nano, _accounts.c.held_nano, _accounts.c.spent_nano
+).select_from(
+    _profiles.outerjoin(_accounts, _accounts.c.id == literal_column("'org:'", String()) + _profiles.c.id)
+)
+ORGANIZATION = _organization.where(_profiles.c.id == bindparam("id"))
+ORGANIZATIONS = _page(_organization.where(_profiles.c.id > bindparam("after")).order_by(_profiles.c.id))
 
 # A call: the columns of UsageRow, then the rate and price reference that it was billed at, the price row's body, and its number.
 _call = select(

@@ -10,6 +10,9 @@ from schemas.estimates.starts import start_of
 from schemas.estimates.weighed import tokens_of
 from schemas.media.encoded import size_bytes
 
+COUNT: Final = "messages.count"  # the `dialect` of a job that wants no answer but its provider's own count
+COUNT_S: Final = 3.0  # how long that is waited for
+
 IMAGE_TOKENS: Final = 1_600
 PAGE_TOKENS: Final = 2_000
 PAGE_BYTES: Final = 50_000  # of a PDF, where its pages are not counted

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from schemas.asked import NOTHING_SEEN, Ask, Bound, Fields, Seen
-from schemas.catalogue.families import PASS_THROUGH
+from schemas.catalogue.families import BEDROCK, PASS_THROUGH
 from schemas.catalogue.model import Model
 from schemas.chat import priced as chat
 from schemas.chat import refusals
@@ -21,6 +21,11 @@ from schemas.verbs.calls import Room
 NATIVE: Final = "anthropic"
 
 
+def is_native(model: Model) -> bool:
+    """Whether a model's provider takes the dialect's bodies itself."""
+    return model.family == NATIVE or (model.family == BEDROCK and model.capabilities.messages)
+
+
 class Messages:
     """Anthropic's Messages."""
 
@@ -29,7 +34,7 @@ class Messages:
     id_headers: tuple[bytes, ...] = (b"request-id",)
     key_headers: tuple[bytes, ...] = (b"authorization", b"x-api-key")
     job_headers: tuple[str, ...] = ("anthropic-version", "anthropic-beta")
-    families: frozenset[str] = frozenset((NATIVE,))
+    families: frozenset[str] = frozenset((NATIVE, BEDROCK))
     sse = True
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
     event_end = b"\n\n"
@@ -44,7 +49,7 @@ class Messages:
 
     def bound(self, fields: Fields, ask: Ask, model: Model, seen: Seen = NOTHING_SEEN) -> Bound:
         """What the call can cost. Raises RequestError 400."""
-        return priced.bound(fields, ask, model, seen, native=model.family in self.families)
+        return priced.bound(fields, ask, model, seen, native=is_native(model))
 
     def encode(self, fields: Fields) -> bytes:
         """The body that goes on: fields that are known, but the gateway's own."""
@@ -59,7 +64,7 @@ class Messages:
         if (error := refusals.not_chat(model)) is not None:
             return error
         try:
-            if model.family in self.families:
+            if is_native(model):
                 check(model, body)
                 return None
             request, origins = translate(model, body, "")

@@ -61,6 +61,9 @@ FOLDS: Final = by_fold(LISTED)
 LIMIT: Final = "max_tokens"
 NOTHING: Final = frozenset((b"null", b'"standard"', b"[]"))  # what a refused field may say all the same
 
+# What Bedrock's Claude refuses beside what Anthropic's takes.
+BEDROCK_DROPS: Final = frozenset(("context_management", "service_tier"))
+
 # Tools that run at the caller, by the beginning of their type, and the tokens that each adds to a prompt.
 CALLERS_TOOLS: Final = {"bash_": 300, "text_editor_": 900, "memory_": 3_000, "computer_": 1_500}
 CUSTOM: Final = "custom"

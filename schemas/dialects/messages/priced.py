@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.asked import Ask, Bound, Document, Fields, Seen
+from schemas.catalogue.families import BEDROCK
 from schemas.catalogue.forwarded import why_not_more
 from schemas.catalogue.model import Model
 from schemas.chat import counted
@@ -152,14 +153,18 @@ def bound(fields: Fields, ask: Ask, model: Model, seen: Seen, *, native: bool) -
     if any(sign in messages for sign in _SIGNS):
         media.read(fields["messages"])
         text_bytes -= media.inline_bytes
-    if not native:
+    elsewhere = model.family == BEDROCK  # Claude's own bodies, but for what Bedrock lacks
+    if not native or elsewhere:
         extra += SYSTEM_TURN_TOKENS * (messages.count(b'"system"') + messages.count(b"\\u"))
+    if not native:
         extra += sum(_told_tokens(tool) for tool in tools)
         extra += growth_tokens(messages, _CALL_SIGN)
     tokens_max = text_bytes + media.sum.most + extra + model.capabilities.overhead_tokens
     limit = min(ask.limit or LIMIT_MAX, model.max_output)  # `read` takes no body without one
     dropped = [f"tools[{at}]:{tool.type}" for at, tool in enumerate(tools) if not _is_kept(tool, native)]
     dropped += fitted(fields, model.capabilities)[1] if native else _unhonoured(fields, model)
+    if native and elsewhere:
+        dropped += [name for name in fields if name in known.BEDROCK_DROPS and not _is_null(fields[name])]
     if limit < (ask.limit or 0):
         dropped.append("max_tokens")
     return Bound(

@@ -31,10 +31,15 @@ from schemas.json import UNREADABLE
 
 DEPTH_MAX: Final = 8  # of blocks in one another
 # The client's own label for a bill: only its provider takes it off, anywhere else a model would read it.
-_BILLING_LABEL: Final = "x-anthropic-billing-header:"
+BILLING_LABEL: Final = "x-anthropic-billing-header:"
 _DEFAULT_TITLE: Final = "document.pdf"
 _OPENAI: Final = "openai"
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def reminder(text: str) -> str:
+    """Instructions as part of a user's turn, in the words by which Claude Code marks its own."""
+    return f"<system-reminder>\n{text}\n</system-reminder>"
 
 
 class Turns:
@@ -66,7 +71,7 @@ class Turns:
         parts: list[Part] = [
             self._text(block.text, block.cache_control)
             for block in blocks
-            if block.text and not block.text.startswith(_BILLING_LABEL)
+            if block.text and not block.text.startswith(BILLING_LABEL)
         ]
         if parts:
             self.messages.append(Message("system", _joined(parts)))
@@ -95,7 +100,7 @@ class Turns:
         if self._model.provider == _OPENAI:
             self.messages.append(Message("system", text))
         else:
-            self._say([TextPart(f"<system-reminder>\n{text}\n</system-reminder>")])
+            self._say([TextPart(reminder(text))])
 
     def _assistant(self, blocks: list[Block]) -> None:
         parts: list[Part] = []

@@ -14,6 +14,9 @@ import msgspec
 import pytest
 import uvloop
 
+from edge.admission.admission import Caller
+from edge.app import WOKEN_AT_ONCE
+from edge.http.connection import BoundedProtocol
 from edge.http.link import Link
 from schemas import keys
 from schemas.verbs.keys import KEY
@@ -205,6 +208,37 @@ async def test_a_key_that_nobody_has_is_asked_for_once_a_body_is_slow(rig: Rig) 
         assert len(rig.ledger.of(KEY)) == 2
 
 
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(PATIENT, slow_s=0.05)], indirect=True)
+async def test_few_slow_strangers_are_asked_for_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose key nobody knows waits for the ledger in a short line; who was served does not wait behind them."""
+    asking, most, go_on = 0, 0, asyncio.Event()
+
+    async def verify(caller: Caller) -> None:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        await go_on.wait()
+        asking -= 1
+
+    monkeypatch.setattr(Caller, "verify", verify)
+    slow = POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{"
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(12):
+            await stack.enter_async_context(connected(rig, slow))
+        await until(lambda: rig.edge.load.requests == 12)
+        await until(lambda: not any(link._asks_at for link in links(rig)))
+        for _ in range(20):  # turns of the loop, until all twelve stand in line
+            await asyncio.sleep(0)
+        assert asking == PATIENT.slow_asks
+        rig.edge.places.served.add("127.0.0.1")
+        await stack.enter_async_context(connected(rig, slow))
+        await until(lambda: asking == PATIENT.slow_asks + 1)
+        assert rig.edge.places.working == 0
+        go_on.set()
+        await until(lambda: rig.edge.places.working == 13)
+    assert most == PATIENT.slow_asks + 1
+
+
 async def test_requests_without_a_key_are_hardly_sent_ahead(rig: Rig) -> None:
     """A connection without a key has one answer from a route that wants one, and few from others."""
     got = await say(rig, b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" * 32)
@@ -236,6 +270,58 @@ async def test_at_the_limit_the_idlest_gives_way(rig: Rig) -> None:
         body = json.dumps({"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}]}).encode()
         upload[1].write(body[1:].ljust(99_999))
         assert (await asyncio.wait_for(upload[0].read(12), 30)) == b"HTTP/1.1 200"
+
+
+async def test_in_a_crowd_a_slow_stranger_has_no_last_word(nats: NatsServer) -> None:
+    """While connections are scarce half a head is ended without an answer; one with a key's form still gets its 408."""
+    async with contextlib.AsyncExitStack() as stack:
+        rig = await fresh(nats, stack)
+        keyed = await stack.enter_async_context(connected(rig, POST + auth(rig.ledger.key) + b"X-A: "))
+        crowd = [await stack.enter_async_context(connected(rig, POST + b"X-A: ")) for _ in range(5)]
+        await until(lambda: len([link for link in links(rig) if heard(link)]) == 6)
+        rig.edge.places.most = 1
+        for link in links(rig):
+            link._deadline = 1e-9
+        assert (await asyncio.wait_for(keyed[0].read(), 30)).startswith(b"HTTP/1.1 408 ")
+        assert [await asyncio.wait_for(reader.read(), 30) for reader, _ in crowd] == [b""] * 5
+
+
+async def test_few_are_ended_in_one_step(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many connections that are late together, some end in each turn of the loop: callers have theirs between."""
+    async with contextlib.AsyncExitStack() as stack:
+        rig = await fresh(nats, stack)
+        for _ in range(50):
+            await stack.enter_async_context(connected(rig, POST + b"X-A: "))
+        await until(lambda: len([link for link in links(rig) if heard(link)]) == 50)
+        ended: list[Link] = []
+
+        def overdue(link: Link) -> None:
+            ended.append(link)
+
+        monkeypatch.setattr(BoundedProtocol, "overdue", overdue)
+        for link in links(rig):
+            link._deadline = 1e-9
+        sweeping = asyncio.create_task(rig.edge._sweep())
+        most, before = 0, 0
+        while not sweeping.done():
+            await asyncio.sleep(0)
+            most, before = max(most, len(ended) - before), len(ended)
+        assert len(ended) >= 50
+        assert most <= 2 * WOKEN_AT_ONCE  # the edge's own look may be under way
+
+
+async def test_a_sweep_may_come_to_a_lost_connection(nats: NatsServer) -> None:
+    """Who leaves amid a slow body while others are looked at, and is overdue by then, ends nothing but himself."""
+    async with contextlib.AsyncExitStack() as stack:
+        rig = await fresh(nats, stack)
+        slow = POST + auth(rig.ledger.key) + b"Content-Length: 1000\r\n\r\n"
+        async with connected(rig, slow) as (_, writer):
+            await until(lambda: rig.edge.load.requests == 1)
+            (link,) = links(rig)
+            link._asks_at = link._deadline = asyncio.get_running_loop().time() + 500
+            writer.transport.abort()
+            await until(lambda: not links(rig))
+        assert not link.sweep(asyncio.get_running_loop().time() + 1_000)
 
 
 async def test_descriptors_bound_the_connections(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:

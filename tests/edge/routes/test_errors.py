@@ -320,6 +320,11 @@ async def test_model_of_a_pool_that_is_not_configured(rig: Rig, model: str, vari
         (Refusal(Reason.PROVIDER_DENIED), 403, "model_not_allowed"),
         (Refusal(Reason.INSUFFICIENT, 5, 3, 9, 0), 402, "insufficient_balance"),
         (Refusal(Reason.BACKLOG), 503, None),
+        (Refusal(Reason.MODEL_DENIED), 403, "model_not_allowed"),
+        (Refusal(Reason.PAUSED), 403, "key_paused"),
+        (Refusal(Reason.SUSPENDED), 403, "organization_suspended"),
+        (Refusal(Reason.EXPIRED, expired_ms=1_795_000_000_000), 401, "invalid_api_key"),
+        (Refusal("a word of a later version"), 503, None),
     ],
 )
 async def test_refusals_of_the_ledger(rig: Rig, refusal: Refusal, status: int, code: str | None) -> None:

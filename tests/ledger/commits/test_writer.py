@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from ledger.commits import load_save
 from ledger.commits.commit import Delivery
 from ledger.commits.writer import EVENTS_BESIDE_COMMANDS_MAX, EVENTS_MAX
 from ledger.store.base import StoreDown
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Hold
-from tests.ledger.harness import USD, Books, ask, event
+from schemas.verbs.money import Post
+from tests.ledger.conftest import Source
+from tests.ledger.harness import USD, Books, act, ask, event
 
 SMALL = TokenUsage(input=80, output=40)
 
@@ -145,3 +148,46 @@ async def test_a_database_that_is_away_loses_nothing(books: Books) -> None:
     assert isinstance(await ask(writer, books.request("r1")), Hold)
     await asyncio.wait_for(done.wait(), 30)
     assert (await books.check())["open_holds"] == 1
+
+
+async def test_an_act_is_alone(books: Books) -> None:
+    """An act shares its commit with nothing; acts one after another keep neither calls nor events waiting."""
+    key = await books.key(nano=1000 * USD)
+    await books.hold("r0")
+    commits = Commits(books)
+    acts = [act("deposit", Post(1, f"key:{key}", USD), key=f"k{number}") for number in range(10)]
+    calls = [books.request(f"r{number}") for number in range(1, 11)]
+    asked = asyncio.gather(*(ask(books.writer, request) for request in [*acts, *calls, *acts[:3]]))
+    await asyncio.sleep(0)
+    books.writer.apply(Delivery("stream", 1, (event("r0", SMALL),)), lambda: None)
+    books.start()
+    answers = await asked
+    assert all(isinstance(one, Hold) for one in answers[10:20])
+    assert answers[20:] == answers[:3]
+    assert commits.seen[0] == (1, 0)
+    assert commits.seen[1] == (0, 1), "the event does not wait for the other nine acts"
+    assert commits.seen.count((1, 0)) >= 13
+    assert (await books.balance(key))[0] > 1009 * USD
+    await books.check()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+async def test_an_act_sees_what_another_ledger_did(
+    books: Books, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that another ledger revokes after this one has read it, and before it locks, gets no money."""
+    key = await books.key(nano=0)
+    other = Books(await source.again(), books.clock)
+    before = load_save.load_accounts
+
+    async def late(*fields: Any) -> None:
+        monkeypatch.setattr(load_save, "load_accounts", before)
+        assert not (await other.revoke(key)).problem
+        await before(*fields)
+
+    monkeypatch.setattr(load_save, "load_accounts", late)
+    reply = await books.act("deposit", Post(1, f"key:{key}", USD), key="k")
+    assert "is revoked" in reply.problem
+    assert await books.balance(key) == (0, 0)
+    await books.check()
+    await other.close()

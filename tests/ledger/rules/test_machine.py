@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.commits.commit import Delivery
 from ledger.commits.rolling import Rolling
@@ -22,13 +21,17 @@ from ledger.verbs.audit import findings
 from schemas.bus.usage import Known, Outcome, UsageEvent
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Estimate, Further, Hold, Reattempt, Release
+from schemas.verbs.caps import CapCreate, CapEnd, CapUpdate, NewCap
 from schemas.verbs.keys import Credit
 from schemas.verbs.limits import LimitsSet
+from schemas.verbs.money import Move, Post, Refund, UpstreamDeposit, WriteOff
 from tests.fakes.postgres import PostgresServer
-from tests.ledger.harness import TABLES, USD, Books, Clock, digest_of, event
+from tests.ledger import copies
+from tests.ledger.harness import USD, Books, Clock, act, digest_of, event
+from tests.ledger.rules.lives import KEYS, LifeRules, Lives
 
-KEYS = ("rich", "poor", "play", "play2")
 LISTS = (("gpt-4o",), ("gpt-4o", "gpt-4o-mini"), ("gpt-4o-mini", "gone", "gpt-4o"), ("gone", "gpt-4o"))
+PERIODS = (("day", "Europe/Berlin"), ("week", "UTC"), ("month", "America/New_York"), ("total", "UTC"))
 places = st.integers(0, 4)  # of candidates, those that no hold has included
 MAD = pytest.mark.uncollected("reports are drawn at random, up to 160 tokens of a prompt that is held as 100")
 
@@ -41,7 +44,7 @@ usages = st.builds(
 )
 
 
-class BooksMachine(RuleBasedStateMachine):
+class BooksMachine(LifeRules):
     """One ledger, or several in turn, on one database."""
 
     runner: ClassVar[asyncio.Runner]
@@ -54,8 +57,10 @@ class BooksMachine(RuleBasedStateMachine):
         self.sent: list[UsageEvent] = []
         self.sequence = 0
         self.forgiven: set[str] = set()  # calls whose callers saw an error, and whose bills were taken back
-        self.copy: tuple[dict[str, list[Any]], set[str]] | None = None
+        self.copy: tuple[dict[str, list[Any]], set[str], Lives] | None = None
         self.number = 0
+        self.last: tuple[Any, Any] | None = None  # an act with its answer
+        self.caps: list[str] = []
 
     def run(self, work: Any) -> Any:
         """Runs a coroutine in the machine's loop."""
@@ -63,11 +68,11 @@ class BooksMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Empty books with four keys."""
+        """Empty books with five keys."""
         self.run(self._begin())
 
     async def _begin(self) -> None:
-        await _empty(self.store)
+        await copies.empty(self.store)
         self.books = await Books.open(self.store, self.clock)
         self.rolling = Rolling(self.books.writer)
         self.ids = {
@@ -75,7 +80,10 @@ class BooksMachine(RuleBasedStateMachine):
             "poor": await self.books.key("poor", 2_000_000),
             "play": await self.books.key("play", 3_000_000, profile="p", playground=True),
             "play2": await self.books.key("play2", 0, profile="p", playground=True),
+            "wall": await self.books.key("wall", 0, profile="p", wallet=True),
         }
+        await self.books.credit("wallet", 4_000_000, organization="p")
+        self.lives = Lives()
 
     def _holds(self, pick: int) -> Hold | None:
         names = list(self.holds)
@@ -115,17 +123,21 @@ class BooksMachine(RuleBasedStateMachine):
         limit=st.none() | st.integers(0, 400),
         choices=st.integers(1, 2),
         models=st.sampled_from(LISTS),
+        pick=st.integers(0, 7),
     )
-    def authorise(self, keys: list[str], limit: int | None, choices: int, models: tuple[str, ...]) -> None:
-        """Calls that arrive together, of one model or of several."""
+    def authorise(
+        self, keys: list[str], limit: int | None, choices: int, models: tuple[str, ...], pick: int
+    ) -> None:
+        """Calls that arrive together, of one model or of several, with any secret that their keys ever had."""
         requests = []
-        for key in keys:
+        secrets = [self.secret(key, pick) for key in keys]
+        for secret in secrets:
             self.number += 1
             requests.append(
                 Authorise(
                     v=1,
                     request_id=f"r{self.number:06d}",
-                    digest=digest_of(key),
+                    digest=digest_of(secret),
                     model=models[0],
                     prompt_max=100,
                     choices=choices,
@@ -134,7 +146,8 @@ class BooksMachine(RuleBasedStateMachine):
                     asked=models,
                 )
             )
-        for reply in self.commit(requests):
+        for key, secret, reply in zip(keys, secrets, self.commit(requests), strict=True):
+            self.judge(key, secret, reply)
             if isinstance(reply, Hold):
                 self.holds[reply.request_id] = reply
 
@@ -242,6 +255,32 @@ class BooksMachine(RuleBasedStateMachine):
         self.run(self.books.committer.commit([], [Delivery("stream", self.sequence, tuple(again))]))
         assert self.run(self.books.state()) == before
 
+    @rule(
+        whose=st.sampled_from((*KEYS, "default", "p")),
+        period=st.sampled_from(PERIODS),
+        nano=st.integers(0, 10**7),
+    )
+    def cap(self, whose: str, period: tuple[str, str], nano: int) -> None:
+        """A key or an organisation is capped, in the middle of its calls; or it is already."""
+        self.number += 1
+        cap = NewCap(f"cap_{self.number}", period[0], nano, period[1])
+        key_id = self.ids.get(whose, "")
+        (reply,) = self.commit([CapCreate(1, cap, key_id, "" if key_id else whose)])
+        if not reply.problem:
+            self.caps.append(cap.cap_id)
+
+    @rule(pick=st.integers(0, 1000), nano=st.none() | st.integers(0, 10**7))
+    def change_cap(self, pick: int, nano: int | None) -> None:
+        """A cap is raised, lowered, perhaps below what is spent, or ended."""
+        if self.caps:
+            cap = self.caps[pick % len(self.caps)]
+            self.commit([CapEnd(1, cap) if nano is None else CapUpdate(1, cap, nano)])
+
+    @rule(days=st.sampled_from((0, 1, 7, 30, 90)), hours=st.integers(-2, 25))
+    def calendar(self, days: int, hours: int) -> None:
+        """Midnights, months and changes of the clock go by, or the database's clock is set back by some hours."""
+        self.clock.turn(days * 86_400 + hours * 3_600)
+
     @rule(picks=st.lists(st.integers(0, 1000), max_size=5), seconds=st.integers(1, 40))
     def time_passes(self, picks: list[int], seconds: int) -> None:
         """Some leases are renewed, others run out."""
@@ -249,6 +288,56 @@ class BooksMachine(RuleBasedStateMachine):
         self.run(self.books.committer.renew(names))
         self.clock.turn(seconds)
         self.run(self.books.expire())
+
+    def act(self, name: str, form: Any, again: bool = False) -> Any:
+        """An act, or the last one again with its idempotency key: then its answer is the same and nothing happens."""
+        if again and self.last is not None:
+            request, answer = self.last
+            before = self.run(self.books.state())
+            assert self.commit([request]) == [answer]
+            assert self.run(self.books.state()) == before
+            return answer
+        self.number += 1
+        request = act(name, form, key=f"act{self.number}")
+        (answer,) = self.commit([request])
+        self.last = None if answer.problem else (request, answer)
+        return answer
+
+    @rule(
+        key=st.sampled_from(KEYS),
+        kind=st.sampled_from(("deposit", "promotional", "goodwill", "adjustment", "deposit_return")),
+        amount=st.integers(-(10**6), 10**7),
+        expires=st.sampled_from((0, 5, 60)),
+        again=st.booleans(),
+    )
+    def post(self, key: str, kind: str, amount: int, expires: int, again: bool) -> None:
+        """Money is given and taken, some of it until a date; what cannot be is refused."""
+        ends = expires if kind == "promotional" else 0
+        self.act(kind, Post(1, f"key:{self.ids[key]}", amount, "why", "", 0, ends), again)
+
+    @rule(pick=st.integers(0, 1000), amount=st.integers(0, 300_000), again=st.booleans())
+    def refund(self, pick: int, amount: int, again: bool) -> None:
+        """A call is refunded, in part or as far as is left, or refused."""
+        hold = self._holds(pick)
+        if hold is not None:
+            self.act("refund", Refund(1, hold.request_id, amount), again)
+
+    @rule(keys=st.permutations(("rich", "poor")), amount=st.integers(1, 10**7))
+    def move(self, keys: list[str], amount: int) -> None:
+        """Money goes from one key to another."""
+        self.act("move", Move(1, f"key:{self.ids[keys[0]]}", f"key:{self.ids[keys[1]]}", amount))
+
+    @rule(amount=st.integers(-(10**7), 10**7))
+    def other_acts(self, amount: int) -> None:
+        """What is uncollected is given up, and a pool's account topped up."""
+        self.act("write_off", WriteOff(1, max(amount, 0) // 1000))
+        self.act("upstream_deposit", UpstreamDeposit(1, "openai", "main", amount))
+
+    @rule(seconds=st.integers(0, 30))
+    def lots_end(self, seconds: int) -> None:
+        """Credit comes to its date."""
+        self.clock.turn(seconds)
+        self.run(self.books.expire_lots())
 
     @rule()
     def roll_up(self) -> None:
@@ -264,15 +353,17 @@ class BooksMachine(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         """A copy of the books."""
-        self.copy = self.run(_copy(self.store)), set(self.forgiven)
+        self.copy = self.run(copies.copy(self.store)), set(self.forgiven), self.lives.copy()
 
     @rule()
     def restore(self) -> None:
         """The books go back; the stream still has all events, and is replayed."""
         if self.copy is None:
             return
-        self.run(_restore(self.store, self.copy[0]))
+        self.run(copies.restore(self.store, self.copy[0]))
+        self.lives = self.copy[2].copy()
         self.rolling = Rolling(self.books.writer)
+        self.last = None
         self.forgiven = set(self.copy[1])  # what edges have said since is in no stream
         events = tuple(self.sent)
         if events:
@@ -280,11 +371,13 @@ class BooksMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        """I1 to I4, I12 and I15, no call is ever billed twice, and none whose caller saw an error is billed at all."""
+        """Every invariant that the audit knows, no call is ever billed twice, and none whose caller saw an error is billed at all."""
         if not hasattr(self, "ids"):
             return
         assert not self.run(findings(self.store))  # nothing else writes meanwhile
-        rows = self.run(self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > 0"))
+        rows = self.run(
+            self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > refunded_nano")
+        )
         assert not self.forgiven & {row[0] for row in rows}
 
     def teardown(self) -> None:
@@ -297,31 +390,8 @@ class BooksMachine(RuleBasedStateMachine):
             assert proof["open_holds"] == 0
             held = self.run(self.store.fetch("SELECT SUM(held_nano) FROM accounts"))
             assert int(held[0][0]) == 0
-
-
-async def _empty(store: Store) -> None:
-    async with store.write() as tx:
-        for table in TABLES:
-            await tx.execute(f"DELETE FROM {table}")
-        await tx.execute("INSERT INTO rollups (id, seq) VALUES ('usage', $1)", 0)
-
-
-async def _copy(store: Store) -> dict[str, list[Any]]:
-    return {table: [tuple(row) for row in await store.fetch(f"SELECT * FROM {table}")] for table in TABLES}
-
-
-async def _restore(store: Store, copy: dict[str, list[Any]]) -> None:
-    async with store.write() as tx:
-        for table in TABLES:
-            await tx.execute(f"DELETE FROM {table}")
-        for table in ("profiles", "accounts", *(t for t in TABLES if t not in {"profiles", "accounts"})):
-            rows = copy[table]
-            if rows:
-                marks = ", ".join(f"${at}" for at in range(1, len(rows[0]) + 1))
-                sql = f"INSERT INTO {table} VALUES ({marks})"
-                tx._connection.executemany(re.sub(r"\$", "?", sql), rows) if store.dialect == "sqlite" else (
-                    await tx._connection.executemany(sql, rows)
-                )
+            held = self.run(self.store.fetch("SELECT COALESCE(SUM(held_nano), 0) FROM cap_periods"))
+            assert int(held[0][0]) == 0
 
 
 @contextlib.contextmanager

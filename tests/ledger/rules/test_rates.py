@@ -281,3 +281,15 @@ async def test_ledgers_on_one_database(source: Source, clock: Clock) -> None:
 async def test_what_cannot_be_set(quick_books: Books, request_: LimitsSet, why: str) -> None:
     """A limit that makes no sense, or of nobody, changes nothing."""
     assert why in (await quick_books.do(request_)).problem
+
+
+async def test_a_key_made_later_is_bound_by_its_organisation(books: Books) -> None:
+    """A limit of an organisation bounds keys that are made after it."""
+    await books.key("old", profile="acme")
+    assert not (await books.do(LimitsSet(1, profile="acme", rpm=1))).problem
+    await books.key("new", profile="acme")
+    await books.hold("r1", "old")
+    reply = await books.authorise("r2", "new")
+    assert isinstance(reply, Refusal)
+    assert reply.reason is Reason.LIMITED
+    await books.check()

@@ -53,7 +53,7 @@ async def test_restored_books_are_caught_up(deployment: Deployment) -> None:
         )
         await tx.execute("UPDATE accounts SET posted_nano = 0 WHERE id IN ('revenue', 'cost_of_goods')")
         await tx.execute(
-            "UPDATE accounts SET posted_nano = $2, held_nano = $3 WHERE id = $1",
+            "UPDATE accounts SET posted_nano = $2, held_nano = $3, spent_nano = 0 WHERE id = $1",
             f"key:{key_id}",
             50 * USD,
             2 * hold[0][0],

@@ -74,7 +74,9 @@ async def test_a_charge_on_another_callers_account_is_found(books: Books) -> Non
         )
         for account, change in ((payer, nano), (f"key:{other}", -nano)):
             await tx.execute(
-                "UPDATE accounts SET posted_nano = posted_nano + $1 WHERE id = $2", change, account
+                "UPDATE accounts SET posted_nano = posted_nano + $1, spent_nano = spent_nano - $1 WHERE id = $2",
+                change,
+                account,
             )
     found = (await books.audit())["findings"]
     assert [(one["invariant"], one["request_id"]) for one in found] == [("I2", "r1")]

@@ -13,13 +13,16 @@ from msgspec import Struct, structs
 
 from ledger.commits.commands import Command, Write
 from ledger.verbs import ANSWERS
-from ledger.verbs.base import Read, Renewal, Services
+from ledger.verbs.base import Acts, Read, Renewal, Services
 from ledger.verbs.dispatch import Requests
 from runtime.bus.bus import Message
 from schemas.bus.subjects import is_token
 from schemas.permissions import PERMISSIONS
 from schemas.verbs import VERBS
+from schemas.verbs.acts import ACT
 from schemas.verbs.base import Verb, encode
+from schemas.verbs.money import WriteOff
+from tests.ledger.harness import act
 
 every_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 
@@ -130,12 +133,16 @@ async def test_what_changes_the_books_goes_through_the_writer(
     monkeypatch.setattr("ledger.verbs.dispatch.ANSWERS", stood_in)
     writer, bus = _Writer(), _Bus()
     requests = Requests(bus, writer, typing.cast("Services", None), typing.cast("Any", None))
-    request = sample(verb.form)
+    request = act("write_off", WriteOff(7)) if verb is ACT else sample(verb.form)
     requests.on_message(Message(verb.subject, "_INBOX.edge.r.1", encode(request)))
     while requests._reads:
         await next(iter(requests._reads))
     if isinstance(answer, Write):
         assert [(one.write, one.request) for one in writer.submitted] == [(answer, request)]
+    elif isinstance(answer, Acts):
+        form = WriteOff(7) if verb is ACT else request
+        assert [one.request.form for one in writer.submitted] == [form]
+        assert writer.submitted[0].write.alone
     elif isinstance(answer, Renewal):
         assert writer.renewed == [request]
     else:

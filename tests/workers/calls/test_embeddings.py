@@ -80,7 +80,7 @@ async def test_a_part_that_was_served_is_billed_if_another_is_the_callers_fault(
 
 
 async def test_a_caller_who_leaves_pays_for_what_was_served_and_asked() -> None:
-    """A hang-up in the second of three calls costs the first by its report and the second by the rule."""
+    """A hang-up while the second of three calls is held costs the first by its report and the second by the rule."""
     gate = asyncio.Event()
 
     def held(received: Received) -> Reply:
@@ -92,7 +92,7 @@ async def test_a_caller_who_leaves_pays_for_what_was_served_and_asked() -> None:
     async with FakeOpenAI(held) as fake, serving(fake) as made:
         call = job("one", "two", "three", "four", "five", "six")
         offered = made.edge.offer(call)
-        await until(lambda: len(fake.received) == 2, "the second call")
+        await until(lambda: len(fake.received) == 3, "the second call, and the third beside it")
         offered.cancel()
         outcome, known, usage = await bill(made, call)
         assert (outcome, known) == (Outcome.CANCELLED, Known.ESTIMATED)

@@ -1,6 +1,7 @@
 """What a caller pays who leaves: what the upstream bills at that moment, or all of it where the answer is read on."""
 
 import json
+import math
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from schemas.bus.usage import Known, Outcome
 from schemas.catalogue.anthropic import anthropic_capabilities
 from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.catalogue.model import Model
+from schemas.estimates.speeds import OTHER_PER_S, START_SHARE, start_per_s
 from schemas.money.pricing import Price, PriceTier, TokenUsage, charge
 from tests.fakes import anthropic, gemini, openai, responses
 from tests.fakes.dialects import bedrock_events
@@ -27,6 +29,7 @@ PRICE = Price(id="p", tiers=(PriceTier(input=Decimal(1), output=Decimal(4)),))
 COMPATIBLE = "compatible"
 POINTS = 21
 LIMIT = 4_096
+START = START_SHARE * OTHER_PER_S  # of an id that says nothing
 _CLAUDE = "claude-opus-5-5"
 _BEDROCK = "global.anthropic.claude-opus-5-5-v1"
 _EFFORTS: dict[str, Any] = {"efforts": ("low", "medium", "high"), "effort_default": "medium"}
@@ -39,7 +42,9 @@ REASONING: dict[str, Model] = {
     ),
     "gemini": ROWS["gemini"],
     "bedrock": structs.replace(
-        ROWS["bedrock"], upstream=_BEDROCK, capabilities=bedrock_capabilities(_BEDROCK)
+        ROWS["bedrock"],
+        upstream=_BEDROCK,
+        capabilities=structs.replace(bedrock_capabilities(_BEDROCK), messages=False),
     ),
 }
 every_way = pytest.mark.parametrize("way", REASONING)
@@ -154,10 +159,11 @@ async def test_reasoning_in_secret_is_read_to_its_usage(made, way, dialect, stre
 @pytest.mark.parametrize("trained", [True, False], ids=["with-history", "without"])
 @every_way
 async def test_reasoning_that_is_hung_up_on_is_billed_by_its_time(made, way, stream, trained):
-    """With 20 calls of history nobody gains 5 % by leaving, whenever; without, a quarter; and nobody loses a tenth."""
+    """With 20 calls of history nobody gains 5 % by leaving, whenever; without, a quarter of the quickest; and nobody loses a tenth."""
     worker = made(way, on_hangup="close")
     dialect = RESPONSES if way == NATIVE else CHAT
-    produced = Produced(per_s=PER_S if trained else 78.0)
+    quickest = start_per_s("", worker.model.upstream) / START_SHARE
+    produced = Produced(per_s=PER_S if trained else quickest)
     if trained:
         for number in range(20):
             run = await worker.start(
@@ -178,6 +184,18 @@ async def test_reasoning_that_is_hung_up_on_is_billed_by_its_time(made, way, str
             seconds
         )
         assert run.event.usage.completion <= LIMIT
+
+
+async def test_a_slow_model_without_history_costs_its_hold_at_most(made):
+    """What is as slow as none of its kind costs what its kind makes in that time, until that is what the call was granted."""
+    worker, produced = made("openai", on_hangup="close"), Produced(per_s=10.0)
+    start = start_per_s("", worker.model.upstream)
+    for number, seconds in enumerate((10.0, 30.0, 50.0)):
+        of = call(worker.model, CHAT, stream=True, number=number)
+        run = await worker.start(of, due("openai", CHAT, produced, stream=True))
+        await leave(run, seconds)
+        paid = run.event.usage.completion
+        assert produced.by(seconds) < paid == min(LIMIT, math.ceil((seconds - produced.head_s) * start))
 
 
 @pytest.mark.parametrize("dialect", STREAMED)
@@ -338,7 +356,8 @@ async def test_a_worker_that_must_end_bills_what_was_produced(made):
     assert run.upstream.closed_at == worker.clock.now
     assert run.event.outcome is Outcome.CANCELLED
     assert run.event.tries[0].outcome is Outcome.CANCELLED
-    assert 100 <= run.event.usage.completion <= 240  # at 60 a second, the start
+    start = start_per_s("", worker.model.upstream)
+    assert 2.0 * start <= run.event.usage.completion <= 3.0 * start
     assert worker.serving.drains.count == 0
 
 
@@ -359,7 +378,9 @@ async def test_reading_on_has_an_end(made, limit):
     await run.tick()
     assert run.upstream.closed_at == worker.clock.now
     assert run.event.outcome is Outcome.CANCELLED
-    assert run.event.usage.completion == pytest.approx(60 * 51.5, rel=0.05)
+    assert run.event.usage.completion == pytest.approx(
+        min(51.5 * start_per_s("", worker.model.upstream), LIMIT), rel=0.05
+    )
 
 
 async def test_no_more_is_read_on_than_a_hold_can_pay(made):
@@ -386,10 +407,11 @@ async def test_a_slow_reader_gains_nothing(made, monkeypatch):
     run.call.stop(Stop.CANCELLED)
     await run.until(produced.lasts_s + 100)
     assert run.event.usage == produced.usage
-    assert worker.serving.speeds.per_s(worker.model.upstream) == 60.0  # that answer taught nothing
+    upstream = worker.model.upstream
+    assert worker.serving.speeds.per_s(upstream) == start_per_s("", upstream)  # that answer taught nothing
 
 
-@pytest.mark.parametrize(("way", "counted"), [("openai", 240), ("gemini", 240), ("plain", 0)])
+@pytest.mark.parametrize(("way", "counted"), [("openai", True), ("gemini", True), ("plain", False)])
 async def test_an_edge_knows_of_secret_reasoning_while_it_lasts(made, way, counted):
     """What an edge would bill if the worker died has the reasoning that nobody saw; of a model without any, nothing."""
     able = ROWS["openai"] if way == "plain" else REASONING[way]
@@ -400,7 +422,7 @@ async def test_an_edge_knows_of_secret_reasoning_while_it_lasts(made, way, count
     )
     await run.until(4.5)
     await run.tick()
-    assert run.call.frames.output_tokens == counted
+    assert run.call.frames.output_tokens == counted * 4 * math.ceil(start_per_s("", able.upstream))
     run.call.stop(Stop.SHUTDOWN)
     await run.until(4.6)
 
@@ -413,17 +435,17 @@ def test_speeds_are_learnt_within_bounds():
         speeds.learn("slow", Pace(0.0, 0.1), 100_000.0, 1_000)
         speeds.learn("quick", Pace(0.0, 0.1), 0.7, 1_000_000)
         speeds.learn("at once", Pace(0.0, 0.1), 0.5, 1_000)
-    assert speeds.per_s("short") == 60.0
+    assert speeds.per_s("short") == START
     assert speeds.per_s("slow") == pytest.approx(10.0, rel=0.01)
     assert speeds.per_s("quick") == pytest.approx(4_000.0, rel=0.01)
-    assert speeds.per_s("at once") == 60.0
+    assert speeds.per_s("at once") == START
     for number in range(512):
         speeds.learn(f"m{number}", Pace(0.0, 0.1), 1.0, 1_000)
-    assert speeds.per_s("quick") == 60.0
+    assert speeds.per_s("quick") == START
 
 
 def test_a_late_start_is_believed_only_so_far():
     """A head that took long may have come after all of the reasoning: it makes none of that free."""
     speeds = Speeds()
-    assert speeds.produced("m", Pace(0.0, 30.0), 30.5) == 60 * 30
+    assert speeds.produced("m", Pace(0.0, 30.0), 30.5) == START * 30
     assert speeds.produced("m", Pace(0.0), 0.4) == 0

@@ -49,6 +49,7 @@ UPSTREAMS = {
 PRICE = Price(id="p", tiers=(PriceTier(input=Decimal(1), output=Decimal(2)),))
 # Whose family speaks their dialect: what goes on is the caller's own, and its provider judges the values in it.
 NATIVE = {("openai", "chat"), ("openai", "completions"), ("openai", "responses"), ("anthropic", "messages")}
+OWN_FORM = b'"anthropic_version"'  # of Claude on Bedrock
 GATEWAYS_OWN = {"model", "models", "usage"}
 NAMES_A_FIELD = re.compile(
     r"^[\w.$\[\]]+: |['`][^'`]+['`]"
@@ -112,12 +113,24 @@ def form_of(request: UpstreamRequest, model: Model) -> tuple[str, str]:
         return "anthropic", "messages with betas" if betas else "messages"
     if model.family == "gemini":
         return "gemini", "batchEmbedContents" if path.endswith(":batchEmbedContents") else "generateContent"
+    sent = json.loads(request.body)
+    if "anthropic_version" in sent:
+        return "anthropic", "messages with betas" if "anthropic_beta" in sent else "messages"
     return "bedrock", path.rsplit("/", 1)[-1]
+
+
+def sent_of(request: UpstreamRequest, model: Model) -> dict[str, Any]:
+    """What a vendor's schema is held against: Claude on Bedrock is told its model by the path, and more in the body."""
+    sent: dict[str, Any] = json.loads(request.body)
+    if sent.pop("anthropic_version", None) is None:
+        return sent
+    sent.pop("anthropic_beta", None)
+    return {"model": model.upstream} | sent
 
 
 def faults(request: UpstreamRequest, model: Model) -> dict[str, str]:
     """What the vendor has against a request, by its fields: its schema, or where it has none, what it documents."""
-    sent = json.loads(request.body)
+    sent = sent_of(request, model)
     vendor, form = form_of(request, model)
     if vendor != "bedrock":
         return why_not(vendor, form, sent)
@@ -197,9 +210,9 @@ def check_sent(dialect: str, raw: bytes, job: Job, model: Model) -> None:
     asked_choices = 0
     for exchange in exchanges:
         request = exchange.request(account)
-        sent = json.loads(request.body)
+        sent = sent_of(request, model)
         wrong = faults(request, model)
-        if (model.family, dialect) in NATIVE:
+        if (model.family, dialect) in NATIVE or OWN_FORM in request.body:
             vendor, form = form_of(request, model)
             assert sent.keys() <= fields(vendor, form).keys()
             wrote = {name: value for name, value in whole(raw).items() if name in sent}

@@ -11,7 +11,7 @@ from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.priced import RequestError
 from schemas.dialects import NAMED
 from schemas.dialects.blobs import Blob, seal
-from tests.fakes import anthropic_rules, bedrock_rules, gemini_rules
+from tests.fakes import anthropic_rules, bedrock_claude, bedrock_rules, gemini_rules
 from tests.fakes.histories import (
     PDF,
     PNG,
@@ -98,6 +98,15 @@ def _natively(raw: bytes, row: Model) -> None:
     assert told is None, told
 
 
+def _on_bedrock(raw: bytes, row: Model) -> None:
+    """By whichever form a Claude there was asked."""
+    body = json.loads(raw)
+    if "anthropic_version" in body:
+        bedrock_claude.check(row.upstream, body)
+    else:
+        bedrock_rules.check("Converse", row.upstream, body)
+
+
 ROWS: dict[str, tuple[Model, Callable[[bytes, Model], Any]]] = {
     "openai": (openai_row(), check_chat),
     "openai responses": (openai_row(responses=True), _natively),
@@ -111,11 +120,12 @@ ROWS: dict[str, tuple[Model, Callable[[bytes, Model], Any]]] = {
     },
     **{
         upstream: (
-            bedrock_cases.model(upstream),
+            bedrock_cases.by_converse(upstream),
             lambda raw, row: bedrock_rules.check("Converse", row.upstream, json.loads(raw)),
         )
         for upstream in (bedrock_cases.CLAUDE, bedrock_cases.CLAUDE_EFFORT, bedrock_cases.NOVA)
     },
+    **{f"own form of {upstream}": (bedrock_cases.model(upstream), _on_bedrock) for upstream in (bedrock_cases.CLAUDE, bedrock_cases.CLAUDE_EFFORT)},
 }  # fmt: skip
 
 

@@ -63,6 +63,15 @@ def check_bedrock(raw: bytes, row: Model) -> None:
         bedrock_rules.check("Converse", row.upstream, json.loads(raw))
 
 
+def check_invoked(raw: bytes, row: Model) -> None:
+    """The same of Claude's own form on Bedrock, which refuses more."""
+    made = json.loads(raw)
+    assert made.pop("anthropic_version") == "bedrock-2023-05-31"
+    assert not made.keys() & {"model", "stream", "cache_control", "context_management", "service_tier"}
+    assert all(turn.get("role") != "system" for turn in made["messages"])  # others it judges itself
+    check_native(json.dumps(made | {"model": row.upstream}).encode(), row)
+
+
 def check_native(raw: bytes, row: Model) -> None:
     """What the gateway promises of a body that its provider judges: the model, a limit that is held, known fields."""
     made = json.loads(raw)
@@ -91,13 +100,18 @@ ROWS: dict[str, tuple[Any, tuple[Model, ...], Any]] = {
         Bedrock(),
         tuple(
             map(
-                bedrock_cases.model,
+                bedrock_cases.by_converse,
                 (bedrock_cases.CLAUDE, bedrock_cases.CLAUDE_EFFORT, bedrock_cases.NOVA, bedrock_cases.TITAN),
             )
         ),
         check_bedrock,
     ),
     "openai": (OpenAI(), (_OPENAI,), check_chat),
+    "bedrock natively": (
+        Bedrock(),
+        tuple(map(bedrock_cases.model, (bedrock_cases.CLAUDE, bedrock_cases.CLAUDE_EFFORT))),
+        check_invoked,
+    ),
 }
 _ACCOUNT = AccountSettings(id="main", api_key=openai.API_KEY)
 
@@ -143,7 +157,7 @@ def test_refused_or_valid(family: str, count: int) -> None:
             if job is None:
                 continue
             (exchange,) = made.open(job, row, {})
-            raw = exchange._body if family == "bedrock" else exchange.request(_ACCOUNT).body
+            raw = exchange._body if family.startswith("bedrock") else exchange.request(_ACCOUNT).body
             check(raw, row)
         except Exception as wrong:
             raise AssertionError(f"seed {seed}, {row.upstream}: {json.dumps(body(seed))}") from wrong

@@ -24,7 +24,7 @@ CALLS = Answer(
     (("call_0", "f", {"a": 1}), ("call_1", "f", {})),
 )
 TOOLS = [{"name": "f", "input_schema": {"type": "object"}}]
-CLAUDE = bedrock_cases.model(bedrock_cases.CLAUDE_EFFORT)
+CLAUDE = bedrock_cases.by_converse(bedrock_cases.CLAUDE_EFFORT)
 REASONED: dict[str, Any] = bedrock.answer(stop="tool_use")
 REASONED["output"]["message"]["content"] = [
     {"reasoningContent": {"reasoningText": {"text": "Think é", "signature": "c2ln"}}},

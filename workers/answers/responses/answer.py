@@ -190,8 +190,9 @@ class ResponsesAnswer:
         del choice
         return self._finish is not None
 
-    def finish(self, choice: int, reason: str) -> bytes:
+    def finish(self, choice: int, reason: str, matched: str | None = None) -> bytes:
         """Closes the open item; a second finish is ignored."""
+        del matched
         out = b"" if self._opened else self.open(choice)
         if self._finish is not None:
             return out

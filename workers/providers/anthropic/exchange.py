@@ -19,6 +19,7 @@ from workers.providers.anthropic.thinking import without_reasoning
 from workers.providers.base import Fault
 from workers.providers.counts import counted_on
 from workers.providers.faults import CUT, NONSENSE
+from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
@@ -38,6 +39,7 @@ class AnthropicExchange:
         "_block",
         "_body",
         "_events",
+        "_halves",
         "_more",
         "_opened",
         "_output_max",
@@ -78,6 +80,7 @@ class AnthropicExchange:
         self.thoughts: dict[str, str] = {}
         self.unsure = False
         self._events = EventReader()
+        self._halves = Halves()
         self._totals: wire.Usage | None = None
         self._opened = False  # the newest word on output is the opening's
         self._produced = False  # a block began or a signature came, shown or not
@@ -144,7 +147,7 @@ class AnthropicExchange:
         out: list[bytes] = []
         for raw in events:
             try:
-                out.append(mending(self._read, raw))
+                out += self._halves.each(self._read, raw)
             except UNREADABLE:
                 self.fault = NONSENSE
             if self._over():

@@ -8,13 +8,16 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.request import MESSAGES
+from workers.providers.anthropic.count import count_request
 from workers.providers.anthropic.errors import fault_of_body
 from workers.providers.anthropic.exchange import BASE_URL, VERSION, AnthropicExchange
 from workers.providers.anthropic.models import AnthropicReading
 from workers.providers.anthropic.native import NativeExchange
 from workers.providers.anthropic.request import build
 from workers.providers.base import Exchange, Fault
+from workers.providers.counts import figure
 from workers.providers.emulation import requests
+from workers.upstream.request import UpstreamRequest
 
 
 class Anthropic:
@@ -33,6 +36,14 @@ class Anthropic:
             for request, render in requests(job, model)
         ]
 
+    def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
+        """What asks for the count of a job of Messages. Raises RefusedError."""
+        return NativeExchange(job, model).counting(account)
+
+    def counted(self, body: bytes) -> int | None:
+        """The figure in its answer."""
+        return figure(body, "input_tokens")
+
     def thought_ids(self, job: Job) -> list[str]:
         """None: reasoning is not sent back, see `workers.providers.anthropic.request`."""
         del job
@@ -50,3 +61,7 @@ class Anthropic:
             "accept": "application/json",
         }
         return AnthropicReading(account.base_url.rstrip("/") or BASE_URL, headers, today)
+
+    def prompt_count(self, request: UpstreamRequest) -> UpstreamRequest:
+        """The call that asks how many tokens the prompt of a request has."""
+        return count_request(request)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.fields import FLAGGED, KNOWN, allowed_betas
@@ -31,12 +32,18 @@ from workers.providers.anthropic.thinking import BUDGET, lacks_reasoning
 from workers.providers.base import RefusedError
 from workers.providers.counts import is_odd
 from workers.providers.faults import NONSENSE
+from workers.upstream.request import UpstreamRequest
 
 _BETA: Final = "anthropic-beta"
 _VERSION: Final = "anthropic-version"
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TYPE: Final = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _PERSON_CHARS: Final = 32
+
+# What of a body a count may have.
+_COUNTED: Final = frozenset(
+    ("cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools")
+)
 
 Fields = dict[str, Raw]
 
@@ -106,17 +113,30 @@ def _hide_person(fields: Fields, scope: str) -> None:
 class NativeExchange(AnthropicExchange):
     """One Messages call whose events go on byte for byte, but for the message's id and model, and the cost."""
 
-    __slots__ = ("_ending", "_job", "_names")
+    __slots__ = ("_betas", "_ending", "_job", "_names")
 
     def __init__(self, job: Job, model: Model) -> None:
         self._job = job
         headers = dict(job.headers)
-        betas = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
+        allowed = allowed_betas(headers.get(_BETA, ""), context=model.context, max_output=model.max_output)
+        self._betas = betas = [flag for flag in allowed if self._takes(flag)]
         body, self._names = native_body(job, model, betas)  # the names are the caller's, by the provider's
         super().__init__(job, Built(body, ""), answers(job)[0])
         version = headers.get(_VERSION, "")
         self._version = version if _DATE.fullmatch(version) else VERSION
         self._more = {_BETA: ",".join(betas)} if betas else {}
+
+    def counting(self, account: AccountSettings) -> UpstreamRequest:
+        """The call that counts the same prompt, with one account's key."""
+        request = self.request(account)
+        kept = {name: raw for name, raw in _decode_fields(self._body).items() if name in _COUNTED}
+        headers = request.headers | {"accept": "application/json"}
+        return UpstreamRequest("POST", f"{request.url}/count_tokens", headers, _encode(kept))
+
+    def _takes(self, flag: str) -> bool:
+        """Whether the provider knows a beta flag that may go on."""
+        del flag
+        return True
 
     def _restart(self) -> None:
         super()._restart()

@@ -23,9 +23,10 @@ from workers.providers.faults import CUT, NONSENSE
 
 FAMILY: Final = "bedrock"
 
+_STOP_SEQUENCE: Final = "stop_sequence"
 FINISH: Final = {
     "end_turn": "stop",
-    "stop_sequence": "stop",
+    _STOP_SEQUENCE: "stop",
     "tool_use": "tool_calls",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -82,6 +83,12 @@ class _Block(Struct):
     reasoningContent: _Reasoning | None = None
 
 
+class _More(Struct):
+    """What is asked for beside Converse's own fields, and Claude alone has."""
+
+    stop_sequence: Any = None
+
+
 class _Message(Struct):
     content: list[_Block] = []
 
@@ -95,6 +102,7 @@ class _Answer(Struct):
     stopReason: str
     usage: Usage
     serviceTier: _Tier | None = None
+    additionalModelResponseFields: _More | None = None
 
 
 class _Start(Struct):
@@ -133,6 +141,7 @@ class _BlockStop(Struct):
 
 class _Stop(Struct):
     stopReason: str
+    additionalModelResponseFields: _More | None = None
 
 
 class _Metadata(Struct):
@@ -182,6 +191,7 @@ class ConverseExchange(BedrockExchange):
     def _restart(self) -> None:
         super()._restart()
         self.uplifts = self._regions
+        self._matched: str | None = None  # the stop sequence that was met
         self._tool: int | None = None  # the block whose arguments come now
         self._skipped: set[int] = set()
         self._reasoning: dict[int, dict[str, Any]] = {}
@@ -213,7 +223,7 @@ class ConverseExchange(BedrockExchange):
             elif block.reasoningContent is not None:
                 self._keep(index, block.reasoningContent)
         self.output_bytes = render.output_bytes
-        self._reason = answer.stopReason
+        self._stopped(answer.stopReason, answer.additionalModelResponseFields)
         return self._end()
 
     def close(self) -> bytes:
@@ -230,7 +240,8 @@ class ConverseExchange(BedrockExchange):
         if name == "contentBlockStop":
             return self._stop_block(_decode_stop_block(payload).contentBlockIndex)
         if name == "messageStop":
-            self._reason = _decode_stop(payload).stopReason
+            stop = _decode_stop(payload)
+            self._stopped(stop.stopReason, stop.additionalModelResponseFields)
             return b""
         if name == "messageStart":
             return self._render.open(0)
@@ -239,6 +250,11 @@ class ConverseExchange(BedrockExchange):
             self._count(metadata.usage, metadata.serviceTier)
             return self._end()
         return b""
+
+    def _stopped(self, reason: str, more: _More | None) -> None:
+        self._reason = reason
+        told = more.stop_sequence if more is not None and reason == _STOP_SEQUENCE else None
+        self._matched = told if isinstance(told, str) else None
 
     def _start(self, event: _BlockStart) -> bytes:
         tool = event.start.toolUse
@@ -310,5 +326,5 @@ class ConverseExchange(BedrockExchange):
             return b""
         self.finished = True
         # An unknown reason is a way of ending that is newer than this table.
-        finish = self._render.finish(0, FINISH.get(self._reason or "", "stop"))
+        finish = self._render.finish(0, FINISH.get(self._reason or "", "stop"), self._matched)
         return finish + self._render.end(self.usage, self.uplifts)

@@ -1,4 +1,4 @@
-"""Owns the Bedrock family: which models speak Converse and which their own format, on AWS's own accounts."""
+"""Owns the Bedrock family: which calls go by Converse and which in a model's own format, on AWS's own accounts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -14,17 +14,21 @@ from schemas.chat.priced import RequestError
 from schemas.chat.request import ChatRequest
 from schemas.dialects.messages.request import MESSAGES
 from schemas.embeddings.request import EMBEDDINGS
+from schemas.errors import invalid
 from workers.answers.base import Answer
 from workers.providers.base import Action, Exchange, Fault, RefusedError
 from workers.providers.bedrock import embeddings, titan
 from workers.providers.bedrock.auth import CredentialStore, Signer
 from workers.providers.bedrock.converse import ConverseExchange
 from workers.providers.bedrock.errors import RENEW_COOL_S, fault_of_answer
+from workers.providers.bedrock.invoke import InvokeExchange
 from workers.providers.bedrock.models import BedrockReading
 from workers.providers.bedrock.request import build
+from workers.providers.counts import figure
 from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.history import messages_with_calls
+from workers.upstream.request import UpstreamRequest
 
 
 class Bedrock:
@@ -45,6 +49,8 @@ class Bedrock:
         """One exchange for a chat job, one a prompt for a legacy completion, one a batch for embeddings."""
         if job.dialect == EMBEDDINGS:
             return [*embeddings.exchanges(wanted(job, model), self._signer)]
+        if job.dialect == MESSAGES and model.capabilities.messages:
+            return [InvokeExchange(job, model, self._signer)]
         try:
             return [
                 self._exchange(request, job, model, thoughts, render)
@@ -60,6 +66,16 @@ class Bedrock:
             return titan.TitanExchange(job, model, titan.build(request, job, model), answer, self._signer)
         body = build(request, job, model, thoughts)
         return ConverseExchange(job, model, body, answer, self._signer)
+
+    def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
+        """What asks for the count of a job of Messages: of a Claude alone. Raises RefusedError, AccountError."""
+        if not model.capabilities.messages:
+            raise RefusedError(invalid("Bedrock counts no tokens of this model.", param="model"))
+        return InvokeExchange(job, model, self._signer).counting(account)
+
+    def counted(self, body: bytes) -> int | None:
+        """The figure in its answer."""
+        return figure(body, "inputTokens")
 
     def thought_ids(self, job: Job) -> list[str]:
         """The first call of each step of the running tool turn, if the call asks for reasoning at all."""

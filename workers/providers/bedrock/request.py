@@ -8,10 +8,11 @@ import msgspec
 from msgspec import Raw
 
 from schemas.bus.frames import Job
-from schemas.catalogue.bedrock import is_nova
+from schemas.catalogue.bedrock import is_claude, is_nova
 from schemas.catalogue.model import Capabilities, Model
 from schemas.chat.request import ChatRequest, Function, JsonSchema
 from schemas.chat.toolsets import absent, choice_names
+from schemas.dialects.messages.request import MESSAGES
 from schemas.errors import invalid
 from schemas.json import UNREADABLE
 from workers.providers.base import RefusedError
@@ -28,6 +29,7 @@ BUDGET_TOKENS: Final = {
     "max": 16384,
 }
 METADATA_MAX: Final = 16
+_STOP_PATHS: Final = ("/stop_sequence",)
 
 _METADATA: Final = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}", re.ASCII)
 _NO_PARAMETERS: Final = Raw(b'{"type":"object","properties":{}}')
@@ -65,6 +67,8 @@ def build(request: ChatRequest, job: Job, model: Model, thoughts: Mapping[str, s
         output["effort"] = reasoning.pop("effort")
     body["outputConfig"] = output
     body["additionalModelRequestFields"] = extra | reasoning
+    if job.dialect == MESSAGES and is_claude(model.upstream) and "stopSequences" in body["inferenceConfig"]:
+        body["additionalModelResponseFieldPaths"] = _STOP_PATHS  # Converse itself does not say which was met
     body["requestMetadata"] = _metadata(request.metadata)
     if request.service_tier is not None and request.service_tier in able.service_tiers:
         body["serviceTier"] = {"type": request.service_tier}

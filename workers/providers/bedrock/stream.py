@@ -5,7 +5,7 @@ from typing import Final
 
 from runtime.settings.settings import AccountSettings
 from schemas.catalogue.model import Model
-from schemas.json import UNREADABLE, mending
+from schemas.json import UNREADABLE
 from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.answers.said import Said
@@ -14,6 +14,7 @@ from workers.providers.bedrock.auth import Signer
 from workers.providers.bedrock.errors import fault_of_exception
 from workers.providers.bedrock.event_stream import FrameBuffer, FrameError
 from workers.providers.faults import NONSENSE
+from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
 
 _HEADERS: Final = {"content-type": "application/json"}
@@ -51,6 +52,7 @@ class BedrockExchange:
         self.fault: Fault | None = None
         self.thoughts: dict[str, str] = {}
         self._buffer = FrameBuffer()
+        self._halves = Halves()
         self._begun = False  # an event has come: the provider is at work
         self._reason: str | None = None
 
@@ -76,7 +78,7 @@ class BedrockExchange:
             for head, payload in self._buffer.frames(data):
                 if head.kind == "event":
                     self._begun = True
-                    out.append(mending(partial(self._event, head.name), payload))
+                    out += self._halves.each(partial(self._event, head.name), payload)
                 else:
                     self.fault = fault_of_exception(head.name, payload, head.message, begun=self._begun)
                 if self.fault is not None or self.finished:

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import ClassVar, Final
 from urllib.parse import quote
@@ -23,16 +23,18 @@ from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.answers.said import Said
 from workers.providers.base import Action, Exchange, Fault, RefusedError
-from workers.providers.counts import believed, counted_on
+from workers.providers.counts import believed, counted_on, figure
 from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
+from workers.providers.gemini.count import count_request
 from workers.providers.gemini.embeddings import GeminiEmbeddings
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.models import GeminiReading
 from workers.providers.gemini.request import THOUGHT, build
 from workers.providers.history import brings_thoughts, messages_with_calls, without_thoughts
+from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
@@ -81,6 +83,7 @@ class GeminiExchange:
         self.thoughts: dict[str, str] = {}
         self.unsure = False
         self._reader = EventReader()
+        self._halves = Halves()
         self._totals: wire.Usage | None = None
         self._reasons: dict[int, str | None] = {}  # by candidate; the last one said counts
         self._blocked = False
@@ -145,28 +148,32 @@ class GeminiExchange:
             self._fail(NONSENSE)
             return b""
         out = b""
-        for event in events:
-            try:
-                chunk = wire.decode_chunk(event)
-            except UNREADABLE:
-                chunk = _reread(event)
+        for chunk in self._chunks(events):
             out += self._take(chunk)
             if chunk.error is not None or self.fault is not None:
                 break
         self.output_bytes = self._render.output_bytes
         return out
 
+    def _chunks(self, events: list[bytes]) -> Iterator[wire.Chunk]:
+        for event in events:
+            try:
+                yield from self._halves.each(wire.decode_chunk, event)
+            except UNREADABLE:
+                yield wire.Chunk(error=_wrapped_error(event))
+
     def close(self) -> bytes:
         """The finish of each choice and the usage. It waits for the end of file: some models say STOP on every chunk."""
         if self.fault is not None:
             return b""
+        late = b"".join([self._take(wire.decode_chunk(event)) for _, event in self._halves.rest()])
         if self._blocked and not self._reasons:
             self._reasons[0] = wire.FINISH_OTHER
         if not self._reasons or None in self._reasons.values():
             self._fail(CUT if self._reasons else _empty())
             return b""
         self.finished = True
-        out = b"".join(
+        out = late + b"".join(
             self._render.finish(index, reason)
             for index, reason in sorted(self._reasons.items())
             if reason is not None
@@ -291,14 +298,6 @@ class _Wrapped(Struct):
 _decode_wrapped = msgspec.json.Decoder(list[_Wrapped]).decode
 
 
-def _reread(event: bytes) -> wire.Chunk:
-    """An event that is no chunk as it came: half a character is wrong with it, or it is an error."""
-    try:
-        return mending(wire.decode_chunk, event)
-    except UNREADABLE:
-        return wire.Chunk(error=_wrapped_error(event))
-
-
 def _wrapped_error(event: bytes) -> object:
     """The error of an event that is no chunk: wrapped in a list, or nonsense."""
     try:
@@ -327,6 +326,25 @@ class Gemini:
         except RequestError as refused:
             raise RefusedError(refused.error) from None
 
+    def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
+        """What asks for the count of a job of Messages. Raises RefusedError."""
+        try:
+            ((request, _),) = requests(job, model)
+        except RequestError as refused:
+            raise RefusedError(refused.error) from None
+        built = {"model": f"models/{model.upstream}"} | build(request, job, model, {})
+        base = (account.base_url or BASE_URL).rstrip("/")
+        return UpstreamRequest(
+            "POST",
+            f"{base}/{API_VERSION}/models/{quote(model.upstream, safe='-._~')}:countTokens",
+            {"x-goog-api-key": account.api_key, "content-type": "application/json"},
+            _encode({"generateContentRequest": built}),
+        )
+
+    def counted(self, body: bytes) -> int | None:
+        """The figure in its answer."""
+        return figure(body, "totalTokens")
+
     def thought_ids(self, job: Job) -> list[str]:
         """Ids of the history's tool calls, the newest THOUGHT_IDS_MAX of them."""
         ids = [
@@ -343,3 +361,7 @@ class Gemini:
         del today
         base = (account.base_url or BASE_URL).rstrip("/")
         return GeminiReading(f"{base}/{API_VERSION}", {"x-goog-api-key": account.api_key})
+
+    def prompt_count(self, request: UpstreamRequest) -> UpstreamRequest | None:
+        """The call that asks how many tokens the prompt of a request has; None for embeddings."""
+        return count_request(request)

@@ -14,6 +14,7 @@ from workers.providers.openai.endings import body_ends
 from workers.providers.openai.places import error_of
 from workers.providers.openai.toolcalls import BabbleError
 from workers.upstream import sse
+from workers.upstream.halves import Halves
 from workers.upstream.sse import EventReader, EventTooLargeError
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -40,6 +41,7 @@ class Mender:
     def __init__(self, job: Job) -> None:
         self._chunks = Chunks(job)
         self._reader = EventReader()
+        self._halves = Halves()
         self._head: bytes | None = b""  # what has come before it is known what comes; None once it is
         self._json: list[bytes] | None = None  # the pieces of a body that is no stream
         self._json_bytes = 0
@@ -53,9 +55,11 @@ class Mender:
             self._gather(data)
             return []
         out: list[bytes] = []
-        fits = self._chunks.fits
+        fits, halves = self._chunks.fits, self._halves
         for event in self._reader.feed(data):
-            if fits(event) and b"\n" not in event:
+            if halves.waiting:
+                self._each(halves.ready(event), out)
+            elif fits(event) and b"\n" not in event:
                 out.append(event)
             else:
                 self._event(event, out)
@@ -64,6 +68,7 @@ class Mender:
     def close(self) -> list[bytes]:
         """The last events, at the end of file: `[DONE]` among them if the answer is whole."""
         out: list[bytes] = []
+        self._each(self._halves.rest(), out)
         if self._json is not None:
             self._split(b"".join(self._json), out)
             return out
@@ -115,12 +120,28 @@ class Mender:
         if not event or _KEEP_ALIVE.fullmatch(event):
             return
         try:
-            if mended := self._chunks.chunk(_fields(_on_a_line(event))):
+            fields = _strictly(event)
+        except FailedError as failed:
+            out.append(_failure(failed.error))
+            return
+        except UNREADABLE:
+            found = self._halves.ready(event)
+            if found and found[0][1] is event:
+                out.append(_NONSENSE)
+            else:
+                self._each(found, out)
+            return
+        try:
+            if mended := self._chunks.chunk(fields):
                 out.append(mended)
         except FailedError as failed:
             out.append(_failure(failed.error))
         except (*UNREADABLE, BabbleError):
             out.append(_NONSENSE)
+
+    def _each(self, events: list[tuple[Any, bytes]], out: list[bytes]) -> None:
+        for _, event in events:
+            self._event(event, out)
 
     def _end(self) -> bytes:
         """`[DONE]`, or an error if it is no end: proxies write it after an answer that was cut."""
@@ -138,6 +159,16 @@ class Mender:
             out.append(_failure(failed.error))
         except (*UNREADABLE, BabbleError):
             return
+
+
+def _strictly(event: bytes) -> dict[str, Raw]:
+    """The fields of an event without half a character in it: raw values are not looked into. Raises as `_fields` does."""
+    if not event.isascii():
+        event.decode()
+    event = _on_a_line(event)
+    if event.lstrip()[:1] == b"[":
+        return _fields(event)
+    return _decode_map(event)
 
 
 def _fields(body: bytes) -> dict[str, Raw]:

@@ -15,7 +15,7 @@ from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.request import CHAT, COMPLETIONS
 from schemas.embeddings.request import EMBEDDINGS
 from schemas.errors import invalid
-from schemas.json import UNREADABLE, mending, paired
+from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from schemas.responses.request import RESPONSES
 from workers.answers.said import Said
@@ -33,6 +33,7 @@ from workers.providers.openai.models import OpenAIReading
 from workers.providers.openai.names import Names
 from workers.providers.openai.requests import Refusals, own_options, refuses_options, suited
 from workers.providers.openai.usage import token_usage
+from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
@@ -160,6 +161,7 @@ class OpenAIExchange:
         "_bare_for",
         "_ended",
         "_events",
+        "_halves",
         "_job",
         "_late_usage",
         "_long_cache",
@@ -198,6 +200,7 @@ class OpenAIExchange:
         self._bare_for = ""  # the account that is asked without `stream_options`
         self._mender: Mender | None = None
         self._events: EventReader | Mender = EventReader()
+        self._halves: Halves | None = None  # of a stream that cuts a character in two
         self._usage_sent = False
         self._ended = False  # a stream without output so far has said why it ends
         self._late_usage: dict[str, Raw] | None = None  # usage that came inside a chunk with content
@@ -227,7 +230,7 @@ class OpenAIExchange:
             bare = account.id == self._bare_for or self._refusals.has(account.id)
             body = suited(self._request_fields, self._job, self._model, with_options=not bare)
         self.usage, self.fault, self.said, self.uplifts = None, None, Said(), self._region
-        self._late_usage, self._ended = None, False
+        self._late_usage, self._ended, self._halves = None, False, None
         headers = calling.headers(account, self._job, self._tokens)
         return UpstreamRequest("POST", calling.url(account, self._job), headers, body)
 
@@ -340,7 +343,7 @@ class OpenAIExchange:
             events = [self._names.back(event) for event in events]
         out: list[bytes] = []
         for event in events:
-            if not self._event(event, out):
+            if not (self._event(event, out) if self._halves is None else self._next(event, out)):
                 break
         return b"".join(out)
 
@@ -349,7 +352,7 @@ class OpenAIExchange:
         out: list[bytes] = []
         if not self.finished and self.fault is None:
             for event in self._last():
-                if not self._event(event, out):
+                if not self._next(event, out):
                     break
             if not self.finished:
                 self.fault = self.fault or CUT
@@ -361,8 +364,13 @@ class OpenAIExchange:
         rest = self._events.end()
         return [rest] if rest == b"[DONE]" else []
 
-    def _event(self, event: bytes, out: list[bytes]) -> bool:
+    def _next(self, event: bytes, out: list[bytes]) -> bool:
         # Whether the stream goes on.
+        if self._halves is None or not self._halves.waiting:
+            return self._event(event, out)
+        return all(self._event(one, out) for _, one in self._halves.ready(event))
+
+    def _event(self, event: bytes, out: list[bytes]) -> bool:
         if event.startswith(b"[DONE]"):
             self._done(out)
             return False
@@ -394,10 +402,13 @@ class OpenAIExchange:
 
     def _reread(self, event: bytes, out: list[bytes]) -> bool:
         """The same for an event that could not be read, if no more than half a character is wrong with it."""
-        if (mended := paired(event)) is not event:
-            return self._event(mended, out)
-        self.fault = NONSENSE
-        return False
+        self._halves = self._halves or Halves()
+        found = self._halves.ready(event)
+        if found and found[0][1] is event:
+            self.fault = NONSENSE
+            return False
+        # What it puts out is told afterwards, if at all.
+        return all(OpenAIExchange._event(self, one, out) for _, one in found)
 
     def _hear(self, choices: Raw) -> None:
         _hear(choices, self.said)

@@ -1,4 +1,4 @@
--- Running upgrade 0005 -> 0008
+-- Running upgrade 0007 -> 0008
 
 CREATE TABLE usage_hours (
     hour BIGINT NOT NULL,
@@ -90,4 +90,4 @@ CREATE TABLE rollups (
 
 INSERT INTO rollups (id, seq) VALUES ('usage', 0);
 
-UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0005';
+UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from msgspec import structs
+
 from schemas.bus.frames import Job
 from schemas.catalogue.bedrock import bedrock_capabilities
 from schemas.catalogue.model import Model
@@ -32,6 +34,12 @@ def model(upstream: str = CLAUDE, tier: PriceTier | None = None, **uplifts: Any)
         prices=prices,
         capabilities=bedrock_capabilities(upstream),
     )
+
+
+def by_converse(upstream: str) -> Model:
+    """A model that callers of Messages, too, have by Converse: a Claude's own form is `test_invoke`'s."""
+    row = model(upstream)
+    return structs.replace(row, capabilities=structs.replace(row.capabilities, messages=False))
 
 
 def job(upstream: str = CLAUDE, *, stream: bool = True, limit: int = 1_000, **body: Any) -> Job:

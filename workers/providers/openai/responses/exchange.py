@@ -12,7 +12,7 @@ from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid
-from schemas.json import UNREADABLE, mending, paired
+from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from schemas.responses.response import response_id
 from workers.answers.beliefs import believable, is_beyond
@@ -28,6 +28,7 @@ from workers.providers.openai.responses.marking import Marking
 from workers.providers.openai.responses.produced import Items, output_bytes, output_text
 from workers.providers.openai.responses.request import upstream_fields, without_reasoning
 from workers.providers.openai.responses.usage import token_usage
+from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
 
@@ -67,6 +68,7 @@ class ResponsesExchange:
         "_added",
         "_events",
         "_fields",
+        "_halves",
         "_head",
         "_items",
         "_job",
@@ -106,6 +108,7 @@ class ResponsesExchange:
         self.finished = False
         self.fault: Fault | None = None
         self._events = EventReader()
+        self._halves = Halves()
         self._head: list[bytes] | None = []  # None once it has gone
         self._items = Items()
 
@@ -221,26 +224,29 @@ class ResponsesExchange:
         if raw.startswith(b"[DONE]"):
             return
         try:
-            if not raw.isascii():
-                raw.decode()
-            event = _decode_event(raw)
-            if event.type == "error":
-                self._error(raw)
-            elif event.type.startswith(_NAMES):
-                self._named(event, raw, out)
+            for told in self._halves.each(self._read, raw):
+                out += told
         except UNREADABLE:
-            if (mended := paired(raw)) is raw:
-                self.fault = NONSENSE
-            else:
-                self._event(mended, out)
+            self.fault = NONSENSE
 
-    def _named(self, event: _Event, raw: bytes, out: list[bytes]) -> None:
+    def _read(self, raw: bytes) -> list[bytes]:
+        """The caller's events for one of the provider's. Raises UNREADABLE."""
+        if not raw.isascii():
+            raw.decode()
+        event = _decode_event(raw)
+        if event.type == "error":
+            self._error(raw)
+        elif event.type.startswith(_NAMES):
+            return self._named(event, raw)
+        return []
+
+    def _named(self, event: _Event, raw: bytes) -> list[bytes]:
         if bytes(event.response).startswith(b"{"):
             response = _decode_map(event.response)
             if event.type == _FAILED:
                 self._count(response)
                 self._fail(response.get("error"))
-                return
+                return []
             if event.type in _LAST:
                 self._count(response)
                 if self.usage is None:  # whatever was never said piece by piece stands here
@@ -251,17 +257,17 @@ class ResponsesExchange:
             self.finished = event.type in _LAST
         elif event.type in _LAST or event.type == _FAILED:
             self.fault = NONSENSE
-            return
+            return []
         else:
             raw = self._piece(event, raw)
         framed = b"event: %b\ndata: %b\n\n" % (event.type.encode(), raw.replace(b"\n", b" "))
         if self._head is None:
-            out.append(framed)
-        elif event.type in _HEAD and len(self._head) < _HEAD_EVENTS_MAX:
+            return [framed]
+        if event.type in _HEAD and len(self._head) < _HEAD_EVENTS_MAX:
             self._head.append(framed)
-        else:
-            out += [*self._head, framed]
-            self._head = None
+            return []
+        held, self._head = self._head, None
+        return [*held, framed]
 
     def _piece(self, event: _Event, raw: bytes) -> bytes:
         """An event of the answer's own content, counted and as the caller gets it."""

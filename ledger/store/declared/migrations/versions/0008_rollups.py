@@ -1,14 +1,14 @@
 """Sums of usage by hour and day, so that no page of sums reads calls.
 
 Revision ID: 0008
-Revises: 0005
+Revises: 0007
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0007"
 
 _SUMS = (
     *("calls", "failed", "cancelled"),

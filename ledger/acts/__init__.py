@@ -1,0 +1,43 @@
+"""The acts: what operators do to the books, each with its entry in the audit log."""
+
+from typing import Any
+
+from ledger.acts.base import Act
+from ledger.acts.caps import CAP_CREATE, CAP_END, CAP_UPDATE
+from ledger.acts.grants import DEPOSIT, GIFT, PROMOTIONAL
+from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE, KEY_ROTATE, KEY_UPDATE
+from ledger.acts.limits import LIMITS_SET
+from ledger.acts.move import MOVE
+from ledger.acts.organizations import ORG_CREATE, ORG_UPDATE
+from ledger.acts.parked import PARKED_BILL, PARKED_DISMISS
+from ledger.acts.refund import REFUND
+from ledger.acts.surprises import SURPRISES_FORGET
+from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
+from ledger.acts.upstream_deposit import UPSTREAM_DEPOSIT
+from ledger.acts.write_off import WRITE_OFF
+
+ACTS: tuple[Act[Any], ...] = (
+    KEY_CREATE,
+    KEY_UPDATE,
+    KEY_ROTATE,
+    KEY_REVOKE,
+    ORG_CREATE,
+    ORG_UPDATE,
+    LIMITS_SET,
+    CAP_CREATE,
+    CAP_UPDATE,
+    CAP_END,
+    CREDIT,
+    DEPOSIT,
+    PROMOTIONAL,
+    GIFT,
+    ADJUSTMENT,
+    DEPOSIT_RETURN,
+    REFUND,
+    MOVE,
+    WRITE_OFF,
+    UPSTREAM_DEPOSIT,
+    SURPRISES_FORGET,
+    PARKED_BILL,
+    PARKED_DISMISS,
+)

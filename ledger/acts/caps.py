@@ -1,0 +1,48 @@
+"""Owns the acts on spend caps: making one, changing it, ending it."""
+
+from ledger.acts.base import Act, always
+from ledger.commits.load_save import Capping, Wanted
+from ledger.rules import capping as rules
+from schemas.verbs.caps import CapCreate, CapEnd, CapUpdate
+
+
+def _create_wants(names: Wanted, request: CapCreate, _digest: str) -> None:
+    scope = rules.scope_of(request)
+    if not scope or rules.problem_of(request.cap):
+        return
+    if request.key_id:
+        names.key_ids.add(request.key_id)
+    else:
+        names.profiles.add(request.organization)
+    names.capping.append(Capping(request.cap.cap_id, scope, request.cap.period, request.cap.zone))
+
+
+def _update_wants(names: Wanted, request: CapUpdate, _digest: str) -> None:
+    names.capping.append(Capping(request.cap_id))
+
+
+def _end_wants(names: Wanted, request: CapEnd, _digest: str) -> None:
+    names.capping.append(Capping(request.cap_id, ends=True))
+
+
+CAP_CREATE = Act(
+    name="cap_create",
+    form=CapCreate,
+    wants=_create_wants,
+    do=lambda book, form, _digest: rules.create(book, form),
+    newer=always,
+)
+CAP_UPDATE = Act(
+    name="cap_update",
+    form=CapUpdate,
+    wants=_update_wants,
+    do=lambda book, form, _digest: rules.update(book, form),
+    newer=always,
+)
+CAP_END = Act(
+    name="cap_end",
+    form=CapEnd,
+    wants=_end_wants,
+    do=lambda book, form, _digest: rules.end(book, form),
+    newer=always,
+)

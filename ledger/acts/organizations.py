@@ -1,0 +1,32 @@
+"""Owns the acts on organisations: making one, changing it, suspending and resuming it."""
+
+from ledger.acts.base import Act
+from ledger.commits.load_save import Wanted
+from ledger.rules import organizations as rules
+from ledger.rules.rows import Status
+from schemas.verbs.organizations import OrganizationCreate, OrganizationUpdate
+
+
+def _create_wants(names: Wanted, form: OrganizationCreate, _digest: str) -> None:
+    names.owners.add(form.id)
+
+
+def _update_wants(names: Wanted, form: OrganizationUpdate, _digest: str) -> None:
+    names.owners.add(form.id)
+    if form.status:
+        names.organizations.add(form.id)
+
+
+ORG_CREATE = Act(
+    name="org_create",
+    form=OrganizationCreate,
+    wants=_create_wants,
+    do=lambda book, form, _digest: rules.organization_create(book, form),
+)
+ORG_UPDATE = Act(
+    name="org_update",
+    form=OrganizationUpdate,
+    wants=_update_wants,
+    do=lambda book, form, _digest: rules.organization_update(book, form),
+    newer=lambda form: form.status == Status.SUSPENDED,
+)

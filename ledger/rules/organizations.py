@@ -1,0 +1,98 @@
+"""Owns what commands change of organisations, which are the profiles: what they are called, and whether their keys may call."""
+
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ledger.rules.book import Book
+from ledger.rules.keys import add_profile, add_wallet, bounded, missing, name_problem
+from ledger.rules.rows import Account, Profile, Status
+from schemas.money.amounts import usd_to_nano
+from schemas.verbs.base import Rows
+from schemas.verbs.organizations import OrganizationCreate, OrganizationUpdate
+
+
+def organization_row(profile: Profile, wallet: Account | None) -> dict[str, object]:
+    """An organisation as commands show it."""
+    posted, held = (wallet.posted_nano, wallet.held_nano) if wallet else (0, 0)
+    return {
+        "id": profile.id,
+        "name": profile.name,
+        "email": profile.email,
+        "status": profile.status,
+        "timezone": profile.timezone or "UTC",
+        "balance": {
+            "posted_nano": posted,
+            "held_nano": held,
+            "available_nano": posted - held,
+            "spent_nano": wallet.spent_nano if wallet else 0,
+        },
+        "playground": {"posted_nano": usd_to_nano(profile.playground_credits_usd)},
+        "created": profile.created_ms // 1000,
+        "version": profile.version,
+    }
+
+
+def _zone_problem(zone: str) -> str:
+    try:
+        if zone:
+            ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return "the time zone must be one of IANA's names, like Europe/Berlin"
+    return ""
+
+
+def organization_create(book: Book, request: OrganizationCreate) -> Rows:
+    """Makes an organisation with a wallet. The same again is the same one; another under its id is refused."""
+    if not request.id:
+        return Rows(problem="an organisation needs an id")
+    problem = name_problem(request.id, request.name, request.email) or _zone_problem(request.timezone)
+    if problem:
+        return Rows(problem=problem)
+    profile = book.profiles.get(request.id)
+    if profile is not None:
+        if (profile.name, profile.email, profile.timezone) != (request.name, request.email, request.timezone):
+            return Rows(
+                problem=f"there is an organisation {request.id} already: change it with tokn org update"
+            )
+    else:
+        profile = add_profile(book, request.id)
+        profile.name, profile.email, profile.timezone = request.name, request.email, request.timezone
+    return Rows((organization_row(profile, add_wallet(book, profile.id)),))
+
+
+def organization_update(book: Book, request: OrganizationUpdate) -> Rows:
+    """Changes an organisation. One that is suspended flags all accounts of its keys, so that their calls look for it."""
+    profile = book.profiles.get(request.id)
+    if profile is None:
+        return missing(f"organisation {request.id}")
+    if request.status not in ("", Status.ACTIVE, Status.SUSPENDED):
+        return Rows(problem="an organisation can be active or suspended")
+    problem = name_problem(request.name or "", request.email or "") or _zone_problem(request.timezone or "")
+    if problem:
+        return Rows(problem=problem)
+    asked = {
+        "name": request.name,
+        "email": request.email,
+        "timezone": request.timezone,
+        "status": request.status or None,
+    }
+    wanted = {
+        name: value for name, value in asked.items() if value is not None and getattr(profile, name) != value
+    }
+    for name, value in wanted.items():
+        setattr(profile, name, value)
+    if wanted:
+        profile.version += 1
+        book.profiles.touch(profile)
+    wallet = add_wallet(book, profile.id)
+    if "status" in wanted:
+        _flag(book, profile)
+    return Rows((organization_row(profile, wallet),))
+
+
+def _flag(book: Book, profile: Profile) -> None:
+    together = bounded(book, profile)
+    for account in book.belonging(profile.id):
+        limited = together or account.id in book.bounded
+        if account.limited != limited:
+            account.limited = limited
+            book.accounts.touch(account)

@@ -1,0 +1,73 @@
+"""Owns the answers to acts, whichever way they are asked for, and the pages of the audit log."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ledger.acts import ACTS
+from ledger.acts.base import Act
+from ledger.commits.commands import Command
+from ledger.rules.act_rows import Entry
+from ledger.rules.rows import row_of
+from ledger.store.base import Store
+from ledger.store.statements import ENTRIES, columns
+from ledger.verbs.base import Acts, Read
+from schemas.verbs import acts as verbs
+from schemas.verbs.acts import ActRequest, LogQuery
+from schemas.verbs.base import VERSION, Form, Rows
+
+PAGE_MAX = 100  # entries, so that a page fits one message of the bus
+_BY_NAME = {one.name: (one, msgspec.msgpack.Decoder(one.form).decode) for one in ACTS}
+_LOG_SQL = (
+    f"SELECT {columns(ENTRIES)} FROM audit_entries WHERE number < $1 AND ($2 = '' OR actor = $2) "  # noqa: S608  made of our own column names
+    "AND ($3 = '' OR action = $3) AND ($4 = '' OR target = $4) ORDER BY number DESC LIMIT $5"
+)
+_decode: Callable[[str], Any] = msgspec.json.decode
+
+
+def by_itself(act: Act[Form]) -> Callable[[Form], Command]:
+    """How an act is asked for by a verb of its own, as commands of before do: without an idempotency key."""
+    return lambda form: act.command(form, ActRequest(VERSION, act.name, b""))
+
+
+def command(request: ActRequest) -> Command | Rows:
+    """What the writer commits for a request of any act."""
+    found = _BY_NAME.get(request.name)
+    if found is None:
+        return Rows(problem=f"this ledger does not know {request.name[:64]!r}: it is of an older version")
+    act, decode = found
+    try:
+        return act.command(decode(request.form), request)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return Rows(problem=f"the request for {act.name} cannot be read: {error}"[:300])
+
+
+async def log_page(store: Store, query: LogQuery) -> Rows:
+    """A page of the audit log, newest first."""
+    limit = min(max(query.limit, 1), PAGE_MAX)
+    rows = await store.fetch(_LOG_SQL, query.before or 2**62, query.actor, query.action, query.target, limit)
+    entries = [row_of(Entry, row) for row in rows]
+    cursor = entries[-1].number if len(entries) == limit else 0
+    return Rows(tuple(entry_row(one) for one in entries), cursor=cursor)
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """An entry as commands show it."""
+    return {
+        "id": entry.id,
+        "number": entry.number,
+        "actor": entry.actor,
+        "action": entry.action,
+        "target": entry.target,
+        "reason": entry.reason,
+        "before": _decode(entry.before),
+        "after": _decode(entry.after),
+        "hash": entry.hash,
+        "previous": entry.previous,
+        "created": entry.created_ms // 1000,
+    }
+
+
+ACT = Acts(verb=verbs.ACT, command=command)
+AUDIT_LOG = Read(verb=verbs.AUDIT_LOG, answer=lambda services, request: log_page(services.store, request))

@@ -1,0 +1,140 @@
+"""Owns the commands that change a key while it lives: update, rotate, pause, resume."""
+
+from typing import Annotated, Any
+
+import typer
+
+from schemas import keys
+from schemas.catalogue import allowed
+from schemas.verbs.base import VERSION
+from schemas.verbs.keys import KeyRotate, KeyUpdate
+from tokn import show
+from tokn.errors import UnknownError
+from tokn.named import KEY_HELP, key_id, secret_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, providers_of
+from tokn.times import length_ms, moment_ms
+
+ALL = "all"
+HINT_CHARS = 4
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help=KEY_HELP)]
+Expires = Annotated[
+    str | None,
+    typer.Option("--expires", metavar="WHEN", help="Its end: 90d, 2026-12-31, or never.", show_default=False),
+]
+Models = Annotated[
+    str | None,
+    typer.Option(
+        "--models",
+        metavar="A,B*",
+        help="Only these models; with a * all that begin so. all: all.",
+        show_default=False,
+    ),
+]
+
+
+def models_of(text: str | None) -> tuple[str, ...] | None:
+    """A list of models as it was written; none for all, None where there is no word of it."""
+    if text is None:
+        return None
+    if text == ALL:
+        return ()
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    why = allowed.problem(names) or ("" if names else "name a model, or all")
+    if why:
+        raise typer.BadParameter(why, param_hint="--models")
+    return names
+
+
+def _say(row: dict[str, Any], as_json: bool, title: str) -> None:
+    if as_json:
+        show.json_lines([row])
+    else:
+        show.fields(row, title=title)
+
+
+def update(  # noqa: PLR0917  Typer calls it by name
+    key: KeyArgument,
+    name: Annotated[str | None, typer.Option(help="Another name.", show_default=False)] = None,
+    providers: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Only these providers. all: all.", show_default=False),
+    ] = None,
+    models: Models = None,
+    expires: Expires = None,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a key: what no option names stays as it is."""
+    asked = ledger_of(config, data)
+    if all(one is None for one in (name, providers, models, expires)):
+        raise typer.BadParameter("name what is to change: --name, --providers, --models or --expires")
+    request = KeyUpdate(
+        VERSION,
+        key_id(asked, key),
+        name=name,
+        providers=() if providers == ALL else providers_of(providers),
+        models=models_of(models),
+        expires_ms=None if expires is None else moment_ms(expires, "--expires"),
+    )
+    _say(asked.act("key_update", request, idempotency_key), as_json, "Key")
+
+
+def rotate(  # noqa: PLR0917  Typer calls it by name
+    key: KeyArgument,
+    overlap: Annotated[
+        str, typer.Option(metavar="TIME", help="How long the old secret still works; 0 for not at all.")
+    ] = "24h",
+    secret: Annotated[
+        str,
+        typer.Option(
+            "--key",
+            metavar="KEY",
+            help="The new secret, to repeat a rotation; - reads it from standard input.",
+        ),
+    ] = "",
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a key a new secret and print it. It is shown only now; the old one works until the overlap ends."""
+    asked = ledger_of(config, data)
+    fresh = secret_of(secret) if secret else keys.generate()
+    overlap_ms = length_ms(overlap, "--overlap")
+    request = KeyRotate(VERSION, key_id(asked, key), keys.digest(fresh), fresh[-HINT_CHARS:], overlap_ms)
+    try:
+        row = asked.act("key_rotate", request, idempotency_key)
+    except UnknownError as error:
+        raise UnknownError(f"{error} --key - and the new key on standard input: {fresh}") from None
+    _say({"id": row.pop("id"), "key": fresh, **row}, as_json, "New secret (shown only now)")
+
+
+def pause(
+    key: KeyArgument,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pause a key: its new calls are refused until it is resumed; it may still read its receipts."""
+    asked = ledger_of(config, data)
+    request = KeyUpdate(VERSION, key_id(asked, key), status="paused")
+    _say(asked.act("key_update", request, idempotency_key), as_json, "Paused")
+
+
+def resume(
+    key: KeyArgument,
+    idempotency_key: IdempotencyKey = "",
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Resume a paused key."""
+    asked = ledger_of(config, data)
+    request = KeyUpdate(VERSION, key_id(asked, key), status="active")
+    _say(asked.act("key_update", request, idempotency_key), as_json, "Resumed")
+
+
+COMMANDS = (update, rotate, pause, resume)

@@ -1,0 +1,34 @@
+"""Owns how commands are told lengths of time and moments: 90d, 24h, 2026-12-31, 2026-12-31T12:00:00Z, never."""
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import typer
+
+NEVER: Final = "never"
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_LENGTH: Final = re.compile(r"(\d{1,9})([smhdw]?)", re.ASCII)
+
+
+def length_ms(text: str, option: str) -> int:
+    """A length of time like 24h, in milliseconds; 0 needs no unit. Raises typer.BadParameter."""
+    found = _LENGTH.fullmatch(text)
+    if found is None or (not found[2] and int(found[1])):
+        raise typer.BadParameter("give a length of time, like 30m, 24h or 90d", param_hint=option)
+    return int(found[1]) * _UNITS_S.get(found[2], 0) * 1_000
+
+
+def moment_ms(text: str, option: str) -> int:
+    """A moment in unix milliseconds: so long from now, a day's start or a time in UTC; 0 for never. Raises typer.BadParameter."""
+    if text == NEVER:
+        return 0
+    if _LENGTH.fullmatch(text):
+        return int(time.time() * 1_000) + length_ms(text, option)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        why = "give a date (2026-12-31), a time (2026-12-31T12:00:00Z), a length (90d) or never"
+        raise typer.BadParameter(why, param_hint=option) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
