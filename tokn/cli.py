@@ -24,6 +24,7 @@ from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
 from tokn.audit import audit_app
+from tokn.backup import backup
 from tokn.caps import cap_app, id_by, new_cap
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
@@ -71,6 +72,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
 app.command("parked")(parked)
+app.command("backup")(backup)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
 
