@@ -28,6 +28,12 @@ _HAS_REVISION_SQL = (
     "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
 )
+NUMBERED = (("usage", "seq"),)  # each column that PostgreSQL numbers
+_CATCH_UP_SQL = (
+    "SELECT setval(sequence, newest) FROM (SELECT pg_get_serial_sequence('{table}', '{column}') AS sequence, "
+    "(SELECT MAX({column}) FROM {table}) AS newest) AS numbered "
+    "WHERE newest > COALESCE(pg_sequence_last_value(CAST(sequence AS regclass)), 0)"
+)
 _KNOWN = {"tokn.revision": str(KNOWN_REVISION)}  # a trigger lets no ledger write that does not say so
 _WRITER_SETTINGS = {
     # A commit is durable or it has not happened, whatever the server's default says.
@@ -281,6 +287,20 @@ class PostgresStore:
                         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
                         if await _revision(connection) == revision:
                             await connection.execute(sql)
+                await catch_up(connection)
+            finally:
+                await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[Any]:
+        """The driver's own connection in a transaction that may take long, while nobody migrates."""
+        with _errors():
+            connection = await self._link.connect(_MIGRATION_SETTINGS, MIGRATION_TIMEOUT_S)
+            try:
+                async with connection.transaction(isolation=_ISOLATION):
+                    await self._link.set_local(connection, _MIGRATION_SETTINGS)
+                    await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+                    yield connection
             finally:
                 await connection.close(timeout=CONNECT_TIMEOUT_S)
 
@@ -294,6 +314,15 @@ class PostgresStore:
 
 def _machine_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+async def catch_up(connection: Any) -> None:
+    """Puts sequences that are behind their tables after them: rows that were copied by hand have not moved them.
+
+    A ledger that is beside it never has a row beyond a sequence, so this changes nothing for it.
+    """
+    for table, column in NUMBERED:
+        await connection.execute(_CATCH_UP_SQL.format(table=table, column=column))
 
 
 async def _revision(connection: Any) -> str:
