@@ -11,6 +11,7 @@ import typer
 from schemas.verbs.base import VERSION
 from schemas.verbs.money import CreditsQuery, Move, Post, Refund, UpstreamDeposit, WriteOff
 from tokn import show
+from tokn.errors import RefusedError
 from tokn.named import KEY_HELP, key_id
 from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, nano_of
 
@@ -53,18 +54,22 @@ class Taken(StrEnum):
 def _owner(asked: Any, named: str, playground: str | None, organization: str | None) -> str:
     if playground is not None:
         return f"playground:{playground}"
-    return f"org:{organization}" if organization is not None else f"key:{key_id(asked, named)}"
+    if organization is not None:
+        return f"org:{organization}"
+    try:
+        return f"key:{key_id(asked, named)}"
+    except RefusedError as error:
+        raise RefusedError(f"not done: {error}") from None
 
 
-def _owner_and_usd(
-    asked: Any, words: list[str], playground: str | None, organization: str | None
-) -> tuple[str, str]:
+def _words(words: list[str], playground: str | None, organization: str | None) -> tuple[str, int]:
+    """Who is named, and how much in nano-dollars: all that can be wrong before a ledger is asked."""
     named = playground is not None or organization is not None
     if len(words) != _PAIR - named or (playground is not None and organization is not None):
         raise typer.BadParameter(
             "give KEY USD, or one of --playground PROFILE and --organization ORG, and USD"
         )
-    return _owner(asked, words[0], playground, organization), words[-1]
+    return words[0], nano_of(words[-1], least=1, what="USD")
 
 
 def _expiry(text: str) -> tuple[int, int]:
@@ -106,10 +111,10 @@ def credit(  # noqa: PLR0917  Typer calls it by name
     as_json: AsJson = False,
 ) -> None:
     """Add to a balance: a key's, a wallet's or a playground's."""
-    asked = ledger_of(config, data)
-    owner, usd = _owner_and_usd(asked, words, playground, organization)
+    named, amount = _words(words, playground, organization)
     expires_ms, expires_in_s = _expiry(expires)
-    amount = nano_of(usd, least=1, what="USD")
+    asked = ledger_of(config, data)
+    owner = _owner(asked, named, playground, organization)
     form = Post(VERSION, owner, amount, reason, reference, expires_ms, expires_in_s)
     _print(asked.act(kind.value, form, idempotency_key), as_json)
 
@@ -127,9 +132,9 @@ def debit(  # noqa: PLR0917  Typer calls it by name
     as_json: AsJson = False,
 ) -> None:
     """Take from a balance what is available there."""
+    named, amount = _words(words, playground, organization)
     asked = ledger_of(config, data)
-    owner, usd = _owner_and_usd(asked, words, playground, organization)
-    amount = nano_of(usd, least=1, what="USD")
+    owner = _owner(asked, named, playground, organization)
     signed = -amount if kind is Taken.ADJUSTMENT else amount
     form = Post(VERSION, owner, signed, reason, reference)
     _print(asked.act(kind.value, form, idempotency_key), as_json)
@@ -162,9 +167,10 @@ def move(  # noqa: PLR0917  Typer calls it by name
     as_json: AsJson = False,
 ) -> None:
     """Move money between two balances of one organisation."""
+    amount = nano_of(usd, least=1, what="USD")
     asked = ledger_of(config, data)
     named = [one if one.startswith("org:") else _owner(asked, one, None, None) for one in (source, target)]
-    form = Move(VERSION, named[0], named[1], nano_of(usd, least=1, what="USD"), reason)
+    form = Move(VERSION, named[0], named[1], amount, reason)
     _print(asked.act("move", form, idempotency_key), as_json)
 
 

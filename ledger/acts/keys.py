@@ -6,7 +6,7 @@ from ledger.commits.load_save import Wanted
 from ledger.rules import key_changes
 from ledger.rules import keys as rules
 from ledger.rules.book import Book
-from ledger.rules.keys import DEFAULT_PROFILE, balance_row
+from ledger.rules.keys import DEFAULT_PROFILE, balance_row, draws_on
 from ledger.rules.money import posting
 from schemas.verbs.base import Rows
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef, KeyRotate, KeyUpdate
@@ -58,7 +58,10 @@ def _credit(book: Book, form: Credit, _digest: str) -> Rows:
         return Rows(problem=posting.FULL)
     else:
         posting.deposit(book, owner.account.id, form.amount_nano, form.request_id)
-    return Rows((balance_row(owner.id, owner.account),))
+    row = balance_row(owner.id, owner.account)
+    if draws_on(owner.account.id) != "key":
+        row["account"] = owner.account.id
+    return Rows((row,))
 
 
 KEY_CREATE = Act(

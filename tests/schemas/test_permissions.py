@@ -19,6 +19,8 @@ ASKS = {
         *("ledger.surprises", "ledger.surprises_forget", "ledger.models", "ledger.models_explain"),
         *("ledger.admin_write", "ledger.audit_log", "ledger.credits", "ledger.parked", "ledger.limits_set"),
         *("ledger.sums", "ledger.cap_create", "ledger.cap_list", "ledger.cap_update", "ledger.cap_end"),
+        *("ledger.key_find", "ledger.key_update", "ledger.key_rotate"),
+        *("ledger.org_create", "ledger.org_list", "ledger.org_show", "ledger.org_update"),
     },
 }
 

@@ -11,9 +11,10 @@ from ledger.verbs.acts import log_page
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.acts import LogQuery
 from schemas.verbs.caps import CapCreate, CapEnd, CapUpdate, NewCap
-from schemas.verbs.keys import Credit, KeyCreate, KeyRef
+from schemas.verbs.keys import Credit, KeyCreate, KeyRef, KeyRotate, KeyUpdate
 from schemas.verbs.limits import LimitsSet
 from schemas.verbs.money import Move, Post, Refund, UpstreamDeposit, WriteOff
+from schemas.verbs.organizations import OrganizationCreate, OrganizationUpdate
 from schemas.verbs.surprises import SurprisesForget
 from tests.ledger.harness import USD, Books, digest_of, event
 
@@ -21,6 +22,7 @@ MAKERS = {
     "upstream_deposit",
     "key_create",
     "cap_create",
+    "org_create",
     "surprises_forget",
 }  # that need not change what is there
 LONG = TokenUsage(input=100, output=100_000)
@@ -54,6 +56,10 @@ async def _every_act(books: Books) -> dict[str, Any]:
         "cap_update": CapUpdate(1, "cap_1", 2 * USD, None),
         "cap_end": CapEnd(1, "cap_1"),
         "surprises_forget": SurprisesForget(1, "openai"),
+        "key_update": KeyUpdate(1, key, name="another"),
+        "key_rotate": KeyRotate(1, key, digest_of("two"), "wxyz", 3_600_000),
+        "org_create": OrganizationCreate(1, "beta", "Beta"),
+        "org_update": OrganizationUpdate(1, "beta", "Better"),
         "key_revoke": KeyRef(1, key),
     }
     for name, form in forms.items():
@@ -77,8 +83,9 @@ async def test_every_act_has_its_entry(books: Books) -> None:
         assert entry["before"] or name in MAKERS, name
         assert entry["target"]
         text = json.dumps(entry)
-        assert digest_of("one").hex() not in text
-        assert books.committer.digest(digest_of("one")) not in text
+        for secret in ("one", "two"):
+            assert digest_of(secret).hex() not in text
+            assert books.committer.digest(digest_of(secret)) not in text
     revoked = entries["key_revoke"]
     key = f"api_keys/{revoked['target']}"
     assert revoked["before"][key]["status"] == "active"

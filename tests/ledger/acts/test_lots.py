@@ -10,9 +10,9 @@ from ledger.acts import ACTS
 from ledger.acts.expiry import end_due
 from ledger.rules import holds
 from ledger.rules.act_rows import Head
-from ledger.rules.authorise import ACTIVE, authorise
+from ledger.rules.authorise import authorise
 from ledger.rules.book import Book
-from ledger.rules.rows import Account, AccountKind, Key
+from ledger.rules.rows import Account, AccountKind, Key, Status
 from ledger.rules.settlement import settle
 from schemas.catalogue.builtin import BUILTIN
 from schemas.money.pricing import TokenUsage
@@ -93,7 +93,7 @@ class _Run:
         second = {"id": "k2", "digest": "d2", "account_id": "key:k2"}
         first = self.book.keys["k"]
         self.book.keys.load([Key(**{name: getattr(first, name) for name in Key.__struct_fields__} | second)])
-        assert first.status == ACTIVE
+        assert first.status == Status.ACTIVE
         self.models = {"k": _Balance(), "k2": _Balance()}
         self.shares: dict[str, int] = {}  # of calls, what lots paid
         self.open: list[tuple[str, Hold]] = []
