@@ -108,6 +108,25 @@ async def test_a_lost_connection_comes_back(way: str, postgres: PostgresServer) 
         await store.close()
 
 
+async def test_a_pooler_that_comes_later(postgres: PostgresServer) -> None:
+    """A ledger that reconnects through a pooler, and straight again, goes on with what each way needs."""
+    database = await postgres.database()
+    store = await PostgresStore.open(postgres.url(database), timeout_s=10)
+    await store.migrate()
+    async with Pooler(postgres, database) as pooler:
+        urls = {True: f"postgresql://postgres@127.0.0.1:{pooler.port}/{database}", False: store._url}
+        for number, pooled in enumerate((True, False, True)):
+            store._url = urls[pooled]
+            store._writer.terminate()
+            async with store.write() as tx:
+                await tx.execute("INSERT INTO prices (ref, body) VALUES ($1, $2)", f"p{number}", "{}")
+            assert store._link.pooled is pooled
+            for _ in range(3):
+                rows = await store.fetch("SELECT COUNT(*) FROM prices WHERE body = $1", "{}")
+                assert rows[0][0] == number + 1
+        await store.close()
+
+
 async def test_a_direct_connection_is_as_before(postgres: PostgresServer) -> None:
     """Without a pooler statements are kept, and a transaction says nothing of settings."""
     database = await postgres.database()
