@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from ledger.acts.upkeep import keep_lots
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
+from ledger.commits.pepper import check_pepper
 from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
+from ledger.prices.offers import Catalogue
 from ledger.reload import catalogue_of, prepare, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreDown, StoreError, again
@@ -72,6 +74,11 @@ async def open_store(url: str, clock: Callable[[], int] | None = None) -> Store:
     return store
 
 
+async def _open_books(store: Store, settings: Settings, sold: Catalogue) -> None:
+    await again(lambda: check_pepper(store, settings.pepper.encode()))
+    await again(lambda: write_catalogue(store, sold.sorted, settings.pools))
+
+
 def _say_guesses(settings: Settings) -> None:
     for model_id in settings.guessed_pictures:
         _logger.warning(
@@ -116,7 +123,7 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
-        await again(lambda: write_catalogue(store, sold.sorted, settings.pools))
+        await _open_books(store, settings, sold)
         _say_guesses(settings)
         _say_age(settings, today)
         telemetry = _the_telemetry()

@@ -1,6 +1,7 @@
 """Owns the commands of `tokn`: their options, what they ask for, and their exit codes."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,7 @@ from schemas.verbs.surprises import SURPRISES, SurprisesForget, SurprisesQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
 from tokn.audit import audit_app
+from tokn.backup import backup
 from tokn.caps import cap_app, id_by, new_cap
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
@@ -71,6 +73,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
 app.command("parked")(parked)
+app.command("backup")(backup)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
 
@@ -154,8 +157,17 @@ def ledger(
     config: Config = None,
     data: Data = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print the schema as PostgreSQL SQL, and end.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="FILE", help="Copy a stopped SQLite file into PostgreSQL, and end."),
+    ] = None,
 ) -> None:
     """Run one ledger: keys, balances, prices, bills. Needs [nats] url in the configuration."""
+    if file is not None:
+        from tokn.importing import import_file  # noqa: PLC0415  only --import needs it
+
+        import_file(config, file)
+        raise typer.Exit
     if sql:
         from ledger.store.migrate import script  # noqa: PLC0415  only --sql needs it
 

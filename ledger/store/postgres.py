@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import asyncpg
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, is_at_fault
+from ledger.store.connecting import Link, reach
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
@@ -26,6 +27,12 @@ _NOW_SQL = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)"
 _HAS_REVISION_SQL = (
     "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
+)
+NUMBERED = (("usage", "seq"),)  # each column that PostgreSQL numbers
+_CATCH_UP_SQL = (
+    "SELECT setval(sequence, newest) FROM (SELECT pg_get_serial_sequence('{table}', '{column}') AS sequence, "
+    "(SELECT MAX({column}) FROM {table}) AS newest) AS numbered "
+    "WHERE newest > COALESCE(pg_sequence_last_value(CAST(sequence AS regclass)), 0)"
 )
 _KNOWN = {"tokn.revision": str(KNOWN_REVISION)}  # a trigger lets no ledger write that does not say so
 _WRITER_SETTINGS = {
@@ -169,6 +176,7 @@ class PostgresStore:
         self.connected_since = 0.0
         self._ahead_ms = 0  # of this machine's clock
         self._lock = asyncio.Lock()
+        self._link = Link(url, CONNECT_TIMEOUT_S)
         self._writer: Any = None
         self._readers: Any = None
 
@@ -191,20 +199,15 @@ class PostgresStore:
 
     async def _connect(self) -> None:
         with _errors():
-            self._writer = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings=_WRITER_SETTINGS,
+            self._writer, link = await reach(
+                self._url, CONNECT_TIMEOUT_S, _WRITER_SETTINGS, COMMAND_TIMEOUT_S
             )
+            if self._readers is not None and link != self._link:
+                self._readers.terminate()
+                self._readers = None
+            self._link = link
             if self._readers is None:
-                self._readers = await asyncpg.create_pool(
-                    self._url,
-                    min_size=0,
-                    max_size=READERS_MAX,
-                    timeout=CONNECT_TIMEOUT_S,
-                    command_timeout=READ_TIMEOUT_S,
-                )
+                self._readers = await link.pool(READERS_MAX, READ_TIMEOUT_S)
         self.connected_since = time.monotonic()
 
     @contextlib.asynccontextmanager
@@ -217,6 +220,7 @@ class PostgresStore:
             try:
                 with _errors():
                     await transaction.start()
+                    await self._link.set_local(self._writer, _WRITER_SETTINGS)
                 now_ms = self._clock() if self._clock is not None else await self._now()
                 yield PostgresTransaction(self._writer, now_ms)
                 with _errors():
@@ -246,14 +250,10 @@ class PostgresStore:
     async def snapshot(self) -> AsyncIterator[PostgresReader]:
         """A consistent view on a connection of its own."""
         with _errors():
-            connection = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=AUDIT_TIMEOUT_S,
-                server_settings=_AUDIT_SETTINGS,
-            )
+            connection = await self._link.connect(_AUDIT_SETTINGS, AUDIT_TIMEOUT_S)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                await self._link.set_local(connection, _AUDIT_SETTINGS)
                 yield PostgresReader(connection)
         finally:
             await connection.close(timeout=COMMAND_TIMEOUT_S)
@@ -278,19 +278,29 @@ class PostgresStore:
     async def migrate(self) -> None:
         """Takes the tables to the newest revision."""
         with _errors():
-            connection = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=MIGRATION_TIMEOUT_S,
-                server_settings=_MIGRATION_SETTINGS,
-            )
+            connection = await self._link.connect(_MIGRATION_SETTINGS, MIGRATION_TIMEOUT_S)
             try:
                 while (revision := await _revision(connection)) != head():
                     sql = script("postgresql", revision)
                     async with connection.transaction(isolation=_ISOLATION):
+                        await self._link.set_local(connection, _MIGRATION_SETTINGS)
                         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
                         if await _revision(connection) == revision:
                             await connection.execute(sql)
+                await catch_up(connection)
+            finally:
+                await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[Any]:
+        """The driver's own connection in a transaction that may take long, while nobody migrates."""
+        with _errors():
+            connection = await self._link.connect(_MIGRATION_SETTINGS, MIGRATION_TIMEOUT_S)
+            try:
+                async with connection.transaction(isolation=_ISOLATION):
+                    await self._link.set_local(connection, _MIGRATION_SETTINGS)
+                    await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+                    yield connection
             finally:
                 await connection.close(timeout=CONNECT_TIMEOUT_S)
 
@@ -304,6 +314,15 @@ class PostgresStore:
 
 def _machine_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+async def catch_up(connection: Any) -> None:
+    """Puts sequences that are behind their tables after them: rows that were copied by hand have not moved them.
+
+    A ledger that is beside it never has a row beyond a sequence, so this changes nothing for it.
+    """
+    for table, column in NUMBERED:
+        await connection.execute(_CATCH_UP_SQL.format(table=table, column=column))
 
 
 async def _revision(connection: Any) -> str:

@@ -319,6 +319,14 @@ class LedgerRow(SQLModel, table=True):
     seen_ms: int = Field(sa_column=_big())
 
 
+class Pepper(SQLModel, table=True):
+    """What tells the pepper of the books' keys from another one: a text hashed with it."""
+
+    __tablename__ = "peppers"
+    id: str = Field(sa_column=_text(key=True))
+    digest: str = Field(sa_column=_text())
+
+
 def table(model: type[SQLModel]) -> Table:
     """The SQLAlchemy table of a declared one."""
     return model.metadata.tables[str(model.__tablename__)]
