@@ -44,8 +44,8 @@ def current_id(cap: Cap, now_ms: int) -> str:
 
 
 def headroom_nano(cap: Cap, period: CapPeriod) -> int:
-    """What of a cap is neither spent nor held in a period."""
-    return max(cap.limit_nano - period.spent_nano - period.held_nano, 0)
+    """What of a cap is neither spent nor held in a period. One that is over keeps the limit that it had."""
+    return max(min(cap.limit_nano, period.ceiling_nano) - period.spent_nano - period.held_nano, 0)
 
 
 def current(book: Book, cap: Cap) -> CapPeriod | None:

@@ -180,3 +180,21 @@ async def test_a_late_report_charges_at_most_what_the_cap_leaves(books: Books) -
     await books.settle(event("late", SMALL))
     assert await books.period(cap) == (SPENT // 2, HELD)
     assert (await books.check())["uncollected_nano"] == SPENT - SPENT // 2
+
+
+@pytest.mark.uncollected("what the cap's period leaves no room for")
+async def test_a_period_that_is_over_keeps_its_limit(books: Books) -> None:
+    """A cap that is raised the day after leaves a late report no more than the limit of the call's own day."""
+    cap = await books.cap(HELD, key_id=await books.key())
+    hold = await books.hold("r1")
+    assert await books.estimate(hold, TokenUsage(input=10, output=10))
+    books.clock.turn(31)
+    await books.expire()  # the rest of the hold is free again
+    await books.hold("r2", prompt=10, limit=100)
+    books.clock.turn(86_400)
+    await books.do(CapUpdate(1, cap, limit_nano=10 * HELD))
+    await books.settle(event("r1", TokenUsage(input=100, output=100)))
+    await books.check()
+    (row,) = await books.store.fetch("SELECT spent_nano, held_nano, ceiling_nano FROM cap_periods")
+    assert row[2] == HELD
+    assert row[0] + row[1] == HELD, "all that its own limit leaves"

@@ -370,7 +370,11 @@ async def test_a_backup_that_is_restored_twice(deployment: Deployment) -> None:
 
         await until(noticed, "the stream is another one")
     await paid(5)
-    assert await deployment.applied() == 15
+
+    async def all_applied() -> bool:
+        return await deployment.applied() == 15
+
+    await until(all_applied, "the position of the last stream")
     proof = await deployment.audit()
     assert (proof["ok"], proof["calls"], proof["streams_lost"]) == (True, calls, 2)
 
