@@ -17,7 +17,7 @@ from schemas.verbs.self import SELF, Ask, SelfQuery, SelfReply
 PER_S: Final = 5.0
 BURST: Final = 20.0
 KEYS_MAX: Final = 10_000  # whose questions are counted
-KEPT_MAX: Final = 1_000  # answers
+KEPT_MAX: Final = 64  # answers: a page of calls has some 400 KiB
 KEPT_S: Final = 1.0
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,13 +41,14 @@ class OwnReads:
         """One answer. `param` is what a problem is about."""
         now = self._clock()
         self._take(digest, now)
+        self._forget(now)
         name = _encode((digest, ask))
         kept = self._kept.get(name)
-        if kept is not None and now - kept[0] < KEPT_S:
+        if kept is not None:
             reply = kept[1]
         else:
             reply = await self._ledger.ask(SELF, SelfQuery(VERSION, digest, ask))
-            self._kept[name] = now, reply
+            self._kept[name] = self._clock(), reply
             self._kept.move_to_end(name)
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
@@ -56,6 +57,11 @@ class OwnReads:
         if reply.problem:
             raise RequestError(invalid(f"{reply.problem}.", param=param, code="invalid_value"))
         return reply
+
+    def _forget(self, now: float) -> None:
+        """Drops the answers that are too old; they stand in the order of their coming."""
+        while self._kept and now - next(iter(self._kept.values()))[0] >= KEPT_S:
+            self._kept.popitem(last=False)
 
     def _take(self, digest: bytes, now: float) -> None:
         budget = self._budgets.get(digest)

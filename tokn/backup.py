@@ -31,7 +31,7 @@ def backup(
     folder = folder_of(data).absolute()
     settings = load(config, credentials=False, data=folder)
     books = (
-        Path(settings.database_url.removeprefix(_SQLITE))
+        Path(settings.database_url.removeprefix(_SQLITE)).absolute()
         if settings.database_url.startswith(_SQLITE)
         else None
     )

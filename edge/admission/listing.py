@@ -21,6 +21,7 @@ ENTRIES_AT_ONCE = 8  # between two turns of the loop
 MODELS_AT_ONCE = 1_000  # that are looked at between two turns
 ENTRIES_A_PART = 64
 PAGE_MAX = 1_000
+LISTS_MAX = 64  # of keys with lists of their own that are kept; those made first go first
 FORM = "2"  # of an entry: another form of the same models is another list
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -66,6 +67,9 @@ class Listing:
         self._shelf = Shelf(catalogue, roster, today)
         self._known: tuple[int, str, dt.date] | None = None  # what the entries are of
         self._entries: dict[str, bytes] = {}
+        self._of: dict[
+            tuple[str, tuple[str, ...]], Listed
+        ] = {}  # by the whole list's tag, and a key's own list
         self._making = asyncio.Lock()
         self._own = secrets.token_hex(8)  # tells lists apart whose ledger gives them no version
 
@@ -82,6 +86,15 @@ class Listing:
     async def of(self, names: tuple[str, ...]) -> Listed:
         """The list of now as a key with a list of its own sees it: without the models that it may not use."""
         whole = await self.current()
+        made = self._of.get((whole.tag, names))
+        if made is None:
+            made = await self._make_of(whole, names)
+            self._of[whole.tag, names] = made
+            if len(self._of) > LISTS_MAX:
+                self._of.pop(next(iter(self._of)))
+        return made
+
+    async def _make_of(self, whole: Listed, names: tuple[str, ...]) -> Listed:
         ids: list[str] = []
         entries: list[bytes] = []
         for number, (id_, entry) in enumerate(zip(whole.ids, whole.entries, strict=True), 1):

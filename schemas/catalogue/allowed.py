@@ -1,15 +1,28 @@
 """Owns which models a key's own list lets it use: ids, and beginnings of ids with a `*` at their end."""
 
+from functools import lru_cache
+
 MODELS_MAX = 100  # names in one list
 NAME_CHARS_MAX = 200
 ANY_END = "*"
+LISTS_MAX = 256  # that are kept taken apart
 
 
 def allows(names: tuple[str, ...] | None, model: str) -> bool:
     """Whether a list has a model's id; None has all."""
-    if names is None or model in names:
+    if names is None:
         return True
-    return any(one.endswith(ANY_END) and model.startswith(one[:-1]) for one in names)
+    ids, beginnings = _split(names)
+    return model in ids or model.startswith(beginnings)
+
+
+@lru_cache(maxsize=LISTS_MAX)
+def _split(names: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """A list's ids, and the beginnings of ids that it has."""
+    return (
+        frozenset(one for one in names if not one.endswith(ANY_END)),
+        tuple(one[:-1] for one in names if one.endswith(ANY_END)),
+    )
 
 
 def problem(names: tuple[str, ...]) -> str:

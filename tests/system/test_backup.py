@@ -1,6 +1,7 @@
 """`tokn backup`: the books and the secrets of a running gateway, whole or not at all, and what a restore of them serves."""
 
 import json
+import os
 import shutil
 import stat
 import threading
@@ -12,6 +13,7 @@ from typing import Self
 import httpx2
 import pytest
 
+from tests.fakes.books import path_of
 from tests.fakes.tokn import Tokn, run
 
 pytestmark = pytest.mark.system
@@ -148,3 +150,14 @@ def test_books_elsewhere(saved: SimpleNamespace, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "pg_dump" in done.stdout
     assert {path.name for path in (tmp_path / "copy").iterdir()} == {"secrets.json", "first-key"}
+
+
+def test_books_beside_the_configuration(saved: SimpleNamespace, tmp_path: Path) -> None:
+    """Books that the configuration names by a path from here are copied as any other."""
+    shutil.copytree(saved.data, tmp_path / "data")
+    here = os.path.relpath(path_of(tmp_path / "data"))
+    (tmp_path / "tokn.toml").write_text(f'[ledger]\ndatabase_url = "sqlite:///{here}"\n')
+    words = ("--data", str(tmp_path / "data"), "--config", str(tmp_path / "tokn.toml"))
+    done = run("backup", str(tmp_path / "copy"), *words)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "copy" / "ledger.db").is_file()

@@ -118,6 +118,9 @@ async def test_aliases_travel_with_the_models() -> None:
     after = await listing.current()
     assert after.ids == tuple(sorted((names[0], "quick")))
     assert after.tag != before.tag
+    own = await listing.of((names[0], "qu*"))
+    assert own.ids == (names[0], "quick")
+    assert await listing.of((names[0], "qu*")) is own, "a key's own list is made once"
     page_of_one = msgspec.json.decode(after.page(1, names[0]))
     assert [(entry["id"], entry["models"]) for entry in page_of_one["data"]] == [("quick", list(names))]
     books.sold = Sold(models)
