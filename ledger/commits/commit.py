@@ -108,8 +108,7 @@ class Committer:
                 self.catalogue.surprises = await load_surprises(tx)
                 self._surprised_ms = tx.now_ms
             late = await self._late(tx, commands)
-            if names.capping:
-                await name_scopes(tx, names)
+            await name_scopes(tx, names)
             await load(tx, book, names)
             if names.capping:
                 await load_capping(tx, book, names)
@@ -125,6 +124,7 @@ class Committer:
                     _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
             await save(tx, book, _applied(deliveries))
         self._priced = connected
+        self._admitted = connected if any(map(_is_newer, commands)) and not late else self._admitted
         if book.forgotten:
             self._surprised_ms = 0
         for row in book.surprises.values():
@@ -140,10 +140,7 @@ class Committer:
         """Whether an older ledger keeps back some of the commands."""
         if self._admitted == self.store.connected_since or not any(map(_is_newer, commands)):
             return False
-        if await admitted(tx):
-            self._admitted = self.store.connected_since
-            return False
-        return True
+        return not await admitted(tx)
 
     async def probe(self) -> None:
         """Writes one row and takes it away again: whether a commit would go well now. Raises StoreError."""

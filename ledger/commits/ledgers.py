@@ -16,8 +16,8 @@ _SPENT_SQL = (
     """
     UPDATE accounts SET spent_nano = moved.nano FROM (
         SELECT account, SUM(nano) AS nano FROM (
-            SELECT debit AS account, amount_nano AS nano FROM transfers WHERE kind = 'charge'
-            UNION ALL SELECT credit, -amount_nano FROM transfers WHERE kind = 'charge') AS sides
+            SELECT debit AS account, amount_nano AS nano FROM transfers WHERE kind IN ('charge', 'refund')
+            UNION ALL SELECT credit, -amount_nano FROM transfers WHERE kind IN ('charge', 'refund')) AS sides
         GROUP BY account) AS moved
     WHERE accounts.id = moved.account AND accounts.kind IN ('metered', 'playground')
     """,

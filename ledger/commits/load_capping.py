@@ -40,6 +40,8 @@ _NEVER_MS = 2**62
 
 async def name_scopes(tx: Transaction, names: Wanted) -> None:
     """Adds the names of what acts on caps need: the keys of a scope, its organisation, its open calls."""
+    for scope in names.scopes:  # of limits
+        names.request_ids |= await _open_of(tx, await _keys_of(tx, scope, siblings=False))
     for one in names.capping:
         scope = one.scope
         if one.ends:

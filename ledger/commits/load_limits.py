@@ -54,6 +54,8 @@ async def load_limits(tx: Transaction, book: Book, changing: AbstractSet[str] = 
         return
     named = {scope for key in limited for scope in scopes(key)}
     if limited:
+        await fetch(tx, book.keys, "id", {key.id for key in limited})
+        limited = [book.keys[key.id] for key in limited]
         await fetch(tx, book.profiles, "id", {key.profile for key in limited} - _known(book.profiles))
     await load_caps(tx, book, named)
     late = [hold for hold in book.holds.values() if hold.limits and hold.state != HoldState.OPEN]

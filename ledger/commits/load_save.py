@@ -205,7 +205,11 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str], more: I
     if not ids:
         return
     # Load profiles before accounts: both are created in one commit, so a visible profile has its account.
-    await _load_profiles(tx, book, profiles)
+    # A playground account's profile is written with it, so it is locked before it, as owners are.
+    shown = {id_.partition(":")[2] for id_ in ids if id_.startswith("playground:")}
+    if shown:
+        await fetch(tx, book.profiles, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(shown))
+    await _load_profiles(tx, book, profiles - shown)
     await fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
     # After them: what a profile shows changes only while its account is locked.
     accounts = [one.id for one in book.accounts.values() if one.kind == AccountKind.PLAYGROUND]

@@ -9,6 +9,7 @@ is seen has none below it to come.
 import asyncio
 from typing import Final
 
+from ledger.commits.ledgers import admitted
 from ledger.commits.writer import Writer
 from ledger.rollups.sql import ROLLED, ROLLUPS
 from ledger.store.base import StoreError, Transaction
@@ -18,8 +19,7 @@ INTERVAL_S: Final = 5.0
 ROWS_MAX: Final = 5_000  # in one transaction
 _NEWEST: Final = "SELECT COALESCE(MAX(seq), 0) FROM usage"
 _SNAPSHOT: Final = (
-    "SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text), "
-    "CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text)"
+    "SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text), CAST(pg_current_xact_id() AS text)"
 )
 _logger = get_logger("ledger.rollups")
 
@@ -45,6 +45,7 @@ class Rolling:
         self._store = writer.committer.store
         self._pending: tuple[int, int] | None = None  # the next transaction, and the newest row then
         self._settled_seq = 0
+        self._connected = 0.0
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Rolls until cancelled."""
@@ -62,6 +63,8 @@ class Rolling:
 
     async def _round(self) -> bool:
         async with self._store.write() as tx:
+            if not await admitted(tx):  # an older ledger corrects calls without their sums
+                return False
             await self._look(tx)
             return await roll(tx, self._settled_seq)
 
@@ -71,10 +74,14 @@ class Rolling:
             (row,) = await tx.fetch(_NEWEST)
             self._settled_seq = int(row[0])
             return
-        (numbers,) = await tx.fetch(_SNAPSHOT)  # before the newest row is looked for
+        if self._connected != self._store.connected_since:  # it may be another database by now
+            self._connected, self._pending, self._settled_seq = self._store.connected_since, None, 0
+        (row,) = await tx.fetch(_NEWEST)
+        (numbers,) = await tx.fetch(
+            _SNAPSHOT
+        )  # whoever has numbered a row below that one has a lower number than this
         oldest_running, following = int(numbers[0]), int(numbers[1])
         if self._pending is not None and self._pending[0] <= oldest_running:
             self._settled_seq, self._pending = self._pending[1], None
         if self._pending is None:
-            (row,) = await tx.fetch(_NEWEST)
             self._pending = following, int(row[0])

@@ -136,7 +136,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
     account = _account(book, request, profile, key_id)
-    if request.caps and not account.limited:
+    if (request.caps or bounded(book, profile)) and not account.limited:
         account.limited = True
         book.accounts.touch(account)
     key = book.keys.add(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import asyncpg
 
-from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, is_at_fault
+from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, again, is_at_fault
 from ledger.store.connecting import Link, reach
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
@@ -276,7 +276,10 @@ class PostgresStore:
         return self._clock() if self._clock is not None else _machine_ms() + self._ahead_ms
 
     async def migrate(self) -> None:
-        """Takes the tables to the newest revision."""
+        """Takes the tables to the newest revision. Ledgers of before go on beside, and may meet it in another order."""
+        await again(self._migrate)
+
+    async def _migrate(self) -> None:
         with _errors():
             connection = await self._link.connect(_MIGRATION_SETTINGS, MIGRATION_TIMEOUT_S)
             try:

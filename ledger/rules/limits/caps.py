@@ -120,7 +120,9 @@ def free_nano(book: Book, hold: Hold, account: Account) -> int:
     free = account.available_nano
     for id_ in counted(hold).p:
         period = book.periods[id_]
-        free = min(free, headroom_nano(book.caps[period.cap_id], period))
+        cap = book.caps.get(period.cap_id)  # not loaded where the hold was open when the batch began
+        limit_nano = period.ceiling_nano if cap is None else min(cap.limit_nano, period.ceiling_nano)
+        free = min(free, max(limit_nano - period.spent_nano - period.held_nano, 0))
     return free
 
 
