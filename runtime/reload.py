@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ from runtime.settings.changes import Change, differences, kept
 from runtime.settings.settings import Settings, SettingsError
 
 WATCH_S = 2.0  # between two looks at watched files
+AGAIN_S = 10.0  # after a failed reload, until the watched files are tried again as they are
 
 Switch = Callable[[], Awaitable[None]]
 Prepare = Callable[[Settings], Awaitable[Switch]]
@@ -114,7 +116,8 @@ class Reloads:
     async def reload(self, *, check: bool = False) -> Outcome:
         """Reads the settings and has them taken; with `check` only looks whether they could be.
 
-        Raises SettingsError, which names file, table and key; nothing has changed then.
+        Raises SettingsError, which names file, table and key; nothing has changed then. Whatever else goes wrong is
+        raised, too, and counts as a reload that failed.
         """
         async with self._turn:
             self._asked += 1
@@ -124,13 +127,17 @@ class Reloads:
                 changes = differences(self.settings, settings, self._started)
                 if differs := settings != self.settings:
                     await self._part.prepare(number, kept(settings, self._started))
-            except SettingsError:
+            except Exception:
                 await self._part.drop(number, ok=None if check else False)
                 raise
             if check or not differs:
                 await self._part.drop(number, ok=None if check else True)
                 return Outcome(self.generation, changes)
-            await self._part.switch(number)
+            try:
+                await self._part.switch(number)
+            except Exception:
+                await self._part.drop(number, ok=False)
+                raise
             self.settings, self.generation = settings, number
             return Outcome(number, changes)
 
@@ -171,33 +178,52 @@ def _hash(path: str) -> bytes:
 
 
 async def follow(reloads: Reloads, name: str) -> None:
-    """Reloads at each SIGHUP, and at changes of the files where the settings say so; until cancelled."""
+    """Reloads at each SIGHUP, and at changes of the files where the settings say so; until cancelled.
+
+    What failed may have failed for a moment: files that are watched are tried again every AGAIN_S.
+    """
     asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
     watched = Watched()
+    problem: str | None = None  # of the newest reload
+    again_at = math.inf
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WATCH_S):
                 await asked.wait()
         settings, told = reloads.settings, asked.is_set()
         asked.clear()
-        if told or (settings.watch and await asyncio.to_thread(watched.changed, settings.files)):
-            await _reload(reloads, name, told=told)
+        changed = settings.watch and await asyncio.to_thread(watched.changed, settings.files)
+        if told or changed or (settings.watch and loop.time() >= again_at):
+            known = None if told or changed else problem
+            problem = await _reload(reloads, name, told=told, known=known)
+            again_at = math.inf if problem is None else loop.time() + AGAIN_S
 
 
-async def _reload(reloads: Reloads, name: str, *, told: bool) -> None:
-    """Reloads, and says on standard error what came of it; that nothing differs only to who `told` it. Never raises."""
+async def _reload(reloads: Reloads, name: str, *, told: bool, known: str | None) -> str | None:
+    """Reloads, and answers with what went wrong, None if nothing did. Never raises.
+
+    It says what came of it on standard error: that nothing differs only to who `told` it, and no problem that is
+    `known`.
+    """
     logger = log.get_logger("runtime.reload")
     try:
         outcome = await reloads.reload()
     except SettingsError as error:
-        log.say(f"tokn {name}: not reloaded, nothing has changed: {error}")
-    except Exception:
-        logger.exception("a reload failed")
-    else:
-        if outcome.changes or told:
-            logger.info(
-                "configuration reloaded" if outcome.changes else "configuration read again: nothing differs",
-                generation=outcome.generation,
-                changes=[change.line for change in outcome.changes],
-            )
+        problem = str(error)
+        if problem != known:
+            log.say(f"tokn {name}: not reloaded, nothing has changed: {problem}")
+        return problem
+    except Exception as error:
+        problem = repr(error)
+        if problem != known:
+            logger.exception("a reload failed")
+        return problem
+    if outcome.changes or told:
+        logger.info(
+            "configuration reloaded" if outcome.changes else "configuration read again: nothing differs",
+            generation=outcome.generation,
+            changes=[change.line for change in outcome.changes],
+        )
+    return None

@@ -46,19 +46,42 @@ class Asked:
     def __init__(self, folder: Folder, reloads: Reloads) -> None:
         self._path = folder.path / NAME
         self._reloads = reloads
+        self._answers: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
+        """Raises OSError where no socket can be made."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._path.unlink(missing_ok=True)
-        with _address(self._path) as address:
-            listener.bind(address)
-        self._path.chmod(0o600)
-        self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=QUESTION_BYTES_MAX)
+        try:
+            self._path.unlink(missing_ok=True)
+            with _address(self._path) as address:
+                listener.bind(address)
+            self._path.chmod(0o600)
+            self._server = await asyncio.start_unix_server(
+                self._asked, sock=listener, limit=QUESTION_BYTES_MAX
+            )
+        except OSError:
+            listener.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # A reload that goes on would start what the end of `tokn up` no longer stops.
+        self._closed = True
         self._server.close()
+        for answer in self._answers:
+            answer.cancel()
+        await asyncio.gather(*self._answers, return_exceptions=True)
         self._path.unlink(missing_ok=True)
+
+    def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:
+            writer.close()
+            return
+        answer = asyncio.create_task(self._answer(reader, writer), name="answer to tokn reload")
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+        answer.add_done_callback(lambda _: writer.close())
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError, msgspec.MsgspecError):
@@ -67,7 +90,6 @@ class Asked:
             writer.write(msgspec.json.encode(await self._reload(question)))
             async with asyncio.timeout(QUESTION_S):
                 await writer.drain()
-        writer.close()
 
     async def _reload(self, question: Question) -> Answer:
         try:

@@ -100,6 +100,11 @@ class Changeover:
             _logger.error("a child has not switched; it is started again", child=program.name, why=why)  # noqa: TRY400  the reason is all there is
             child.signal(signal.SIGTERM)
 
+    async def settled(self) -> None:
+        """Waits until services that are needed no longer have ended; each has its program's `stop_s`."""
+        if self._stops:
+            await asyncio.wait(self._stops)
+
     async def drop(self, generation: int, *, ok: bool | None) -> None:
         """Has all stay with what they have."""
         self._ready = None

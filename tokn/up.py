@@ -1,6 +1,7 @@
 """Owns `tokn up`: everything on one machine, started, announced, and stopped in order."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -215,6 +216,9 @@ class Up:
         slow = asyncio.get_running_loop().call_later(SLOW_STOP_S, self._say_waiting)
         for name in STOP_ORDER:
             await self.supervisor.stop(name)
+            if name == "edge":
+                # The calls of a worker that a reload let go need the ledger and the bus.
+                await self.changeover.settled()
         slow.cancel()
         if self._again is not None:
             self._again.cancel()
@@ -309,5 +313,9 @@ async def _start(deployment: Up) -> None:
 
 
 async def _reload(deployment: Up, reloads: Reloads) -> None:
-    async with Asked(deployment.folder, reloads):
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(Asked(deployment.folder, reloads))
+        except OSError as error:  # a file system without sockets, perhaps
+            log.say(f"tokn up: tokn reload cannot reach it, SIGHUP can: {error}")
         await follow(reloads, "up")

@@ -1,12 +1,16 @@
 """Reloads: read whole, prepared by all, switched by all or none; and files that are watched."""
 
+import asyncio
+import contextlib
 import os
+import signal
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from runtime import metrics
+from runtime import metrics, reload
 from runtime.reload import STATUS, Live, Reloads, Watched
 from runtime.settings.settings import Settings, SettingsError, load
 
@@ -101,6 +105,46 @@ async def test_a_check_switches_nothing() -> None:
     assert file.reloads.settings == Settings()
 
 
+@pytest.mark.parametrize("where", ["read", "prepare", "switch"])
+async def test_a_reload_that_breaks_is_shown(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Whatever goes wrong in a reload, metrics show that it failed, nothing prepared is kept, and the next one may be good."""
+    for name, value in (("generation", 1), ("ok", True), ("at", 0.0)):
+        monkeypatch.setattr(STATUS, name, value)
+    live, broken = Live(), True
+
+    def read() -> Settings:
+        if broken and where == "read":
+            raise RuntimeError("a bug")
+        return Settings(full_wait_s=9.0)
+
+    async def prepare(settings: Settings):
+        del settings
+        if broken and where == "prepare":
+            raise RuntimeError("a bug")
+
+        async def switch() -> None:
+            if broken:
+                raise RuntimeError("the database is away")
+
+        return switch
+
+    live.follow(prepare)
+    reloads = Reloads(Settings(), read, live)
+    with contextlib.suppress(RuntimeError):
+        await reloads.reload(check=True)
+    assert b"tokn_config_last_reload_ok 1.0" in metrics.text(), "a check is no reload"
+    with pytest.raises(RuntimeError):
+        await reloads.reload()
+    assert b"tokn_config_last_reload_ok 0.0" in metrics.text()
+    assert b"tokn_config_generation 1.0" in metrics.text()
+    assert reloads.settings == Settings()
+    with pytest.raises(SettingsError, match="nothing was prepared"):
+        await live.switch(3)
+    broken = False
+    assert (await reloads.reload()).generation == 4
+    assert b"tokn_config_last_reload_ok 1.0" in metrics.text()
+
+
 async def test_a_service_takes_only_what_it_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that still starts refuses; one that has prepared switches under that number alone, and metrics show it."""
     for name, value in (("generation", 1), ("ok", True), ("at", 0.0)):
@@ -172,3 +216,94 @@ def test_settings_name_the_files_that_they_were_read_from(tmp_path: Path) -> Non
     unread = load(config, credentials=False, environment={})
     assert unread.files == (str(config),)
     assert unread.pools[0].accounts[0].files == {}
+
+
+class Followed(File):
+    """The same settings from a file that is watched, with every look counted."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.looks = 0
+        self.have(watch=True, files=(str(path),))
+        self.reloads.settings = self.settings
+        self.write("1")
+
+    def write(self, text: str) -> None:
+        """Another content of the file."""
+        self.path.write_text(text)
+
+    @property
+    def prepared(self) -> int:
+        """How often settings were to be prepared."""
+        return sum(what[0] == "prepare" for what in self.part.asked)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Waits for it."""
+        async with asyncio.timeout(30):
+            while not holds():
+                await asyncio.sleep(0.01)
+
+    async def look(self, times: int = 5) -> None:
+        """Waits for some more looks."""
+        wanted = self.looks + times
+        await self.until(lambda: self.looks >= wanted)
+
+
+@pytest.fixture
+async def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Followed]:
+    """Settings that are followed, from a file that was looked at, with short waits between two looks."""
+    made = Followed(tmp_path / "tokn.toml")
+    changed = Watched.changed
+
+    def counted(watched: Watched, files: tuple[str, ...]) -> bool:
+        made.looks += 1
+        return changed(watched, files)
+
+    monkeypatch.setattr(Watched, "changed", counted)
+    monkeypatch.setattr(reload, "WATCH_S", 0.01)
+    following = asyncio.create_task(reload.follow(made.reloads, "up"))
+    await made.look()
+    yield made
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+
+
+async def test_what_failed_for_a_moment_is_tried_again(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A watched change that cannot be taken is tried until it can, without a further change; its error is said once."""
+    monkeypatch.setattr(reload, "AGAIN_S", 0.02)
+    followed.part.refuses = "the worker has ended: try again"
+    followed.have(full_wait_s=9.0)
+    followed.write("2")
+    await followed.until(lambda: followed.prepared >= 4)
+    assert capfd.readouterr().err.count("the worker has ended") == 1
+    followed.part.refuses = "the edge is away"
+    await followed.until(lambda: "the edge is away" in capfd.readouterr().err)
+    followed.part.refuses = ""
+    await followed.until(lambda: followed.reloads.settings.full_wait_s == 9.0)
+    prepared = followed.prepared
+    await followed.look()
+    assert followed.prepared == prepared, "what was taken is not tried again"
+
+
+async def test_what_failed_is_not_tried_at_each_look(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before AGAIN_S has passed only another change or a SIGHUP has a failed reload tried again, and both say the error anew."""
+    monkeypatch.setattr(reload, "AGAIN_S", 3_600.0)
+    followed.part.refuses = "the worker has ended"
+    followed.have(full_wait_s=9.0)
+    followed.write("2")
+    await followed.until(lambda: followed.prepared == 1)
+    await followed.look()
+    assert followed.prepared == 1
+    followed.write("three")
+    await followed.until(lambda: followed.prepared == 2)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await followed.until(lambda: followed.prepared == 3)
+    await followed.look()
+    assert followed.prepared == 3
+    assert capfd.readouterr().err.count("the worker has ended") == 3

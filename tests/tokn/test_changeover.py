@@ -147,6 +147,29 @@ async def test_a_service_that_is_not_needed_ends_and_begins(deployment):
     await deployment.run_on("4", "4", "4")
 
 
+async def test_services_that_were_let_go_are_waited_for(deployment):
+    """Whoever ends all can wait for a worker that a reload let go, which no longer stops by its name; for none there is no wait."""
+    await deployment.changeover.settled()
+    stop, stopping = deployment.supervisor.stop, asyncio.Event()
+    begun = asyncio.Event()
+
+    async def late(name: str) -> None:
+        begun.set()
+        await stopping.wait()
+        await stop(name)
+
+    deployment.supervisor.stop = late
+    await deployment.reload(2, 2.0, keep_items=False)
+    settling = asyncio.create_task(deployment.changeover.settled())
+    await begun.wait()
+    assert not settling.done()
+    stopping.set()
+    async with asyncio.timeout(30):
+        await settling
+    assert "worker" not in deployment.supervisor.children
+    await deployment.changeover.settled()
+
+
 async def test_a_child_that_is_away_keeps_all_from_a_reload(deployment):
     """While one is started again nothing is reloaded, and the answer says to try again; a child's old number is not taken."""
     child = deployment.supervisor.children["edge"]

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from runtime.settings.edge import ConnectionSettings
 from runtime.settings.settings import CallSettings, load
+from tokn import nats
 from tokn.folder import Folder
 from tokn.up import STOP_S, Up
 
@@ -38,6 +39,30 @@ def test_up_waits_for_the_grace_of_those_that_have_calls(tmp_path, monkeypatch, 
     assert stop_s["edge"] > drain_s + grace_s + EDGE_LAST_S
     assert stop_s["worker"] > grace_s + WORKER_LAST_S
     assert stop_s["ledger"] == STOP_S["ledger"] < 60
+
+
+async def test_a_worker_that_was_let_go_has_ledger_and_bus(tmp_path, monkeypatch):
+    """A stop waits for workers that a reload let go after the edge, whose calls they serve, and before what they need."""
+    monkeypatch.chdir(tmp_path)
+    folder = Folder(tmp_path / "data")
+    folder.open()
+    ended = []
+
+    class Supervisor:
+        async def stop(self, name):
+            ended.append(name)
+
+    class Changeover:
+        async def settled(self):
+            ended.append("those let go")
+
+    try:
+        deployment = Up(load(None, credentials=False, environment={}), folder)
+        deployment.supervisor, deployment.changeover = Supervisor(), Changeover()
+        await deployment.stop()
+    finally:
+        folder.close()
+    assert ended == ["edge", "those let go", "worker", "ledger", nats.NAME]
 
 
 def test_compose_waits_for_the_grace_of_its_configuration():
