@@ -203,7 +203,7 @@ class ResponsesExchange:
         out: list[bytes] = []
         for event in events:
             self._event(event, out)
-            if self._over():
+            if self.finished or self.fault is not None:
                 break
         return b"".join(out)
 
@@ -223,6 +223,16 @@ class ResponsesExchange:
     def _event(self, raw: bytes, out: list[bytes]) -> None:
         if raw.startswith(b"[DONE]"):
             return
+        if not self._halves.waiting:
+            try:
+                out += self._read(raw)
+            except UNREADABLE:
+                self._cut(raw, out)
+        else:
+            self._cut(raw, out)
+
+    def _cut(self, raw: bytes, out: list[bytes]) -> None:
+        """An event that may hold, or complete, half a character."""
         try:
             for told in self._halves.each(self._read, raw):
                 out += told
@@ -234,14 +244,14 @@ class ResponsesExchange:
         if not raw.isascii():
             raw.decode()
         event = _decode_event(raw)
+        if event.type.startswith(_NAMES):
+            return self._named(event, raw)
         if event.type == "error":
             self._error(raw)
-        elif event.type.startswith(_NAMES):
-            return self._named(event, raw)
         return []
 
     def _named(self, event: _Event, raw: bytes) -> list[bytes]:
-        if bytes(event.response).startswith(b"{"):
+        if event.response and bytes(event.response).startswith(b"{"):
             response = _decode_map(event.response)
             if event.type == _FAILED:
                 self._count(response)
