@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -434,12 +435,13 @@ def _cpu_s(of: Job, events: list[bytes]) -> float:
 
 
 def test_a_stream_costs_what_a_chat_does() -> None:
-    """The events of fifty pieces take no more than chat's chunks and a third: the least of many short rounds in turn."""
+    """The events of fifty pieces take no more than chat's chunks and a third: the median of many short rounds in turn."""
     answer = Answer(tuple(f"word{index} " for index in range(50)), TokenUsage(input=100, output=50))
     mine, chats = made({"stream": True}, keeps=True, scope="s"), stream_job()
     pairs = [
         (_cpu_s(mine, responses_events(answer)), _cpu_s(chats, openai_events(answer)))
         for _ in range(CPU_ROUNDS)
     ]
-    ratio = min(own for own, _ in pairs) / min(other for _, other in pairs)
+    # Of each pair by itself: a machine that is slow for a while is slow for both of one.
+    ratio = statistics.median(own / other for own, other in pairs)
     assert ratio <= CPU_RATIO_MAX, f"{ratio:.2f}"
