@@ -4,7 +4,8 @@ Every act locks the head, after the accounts that it changes. So acts of all led
 read before without a lock, such as whether a key is revoked, is read once more.
 """
 
-from ledger.commits.load_save import Wanted, fetch
+from ledger.commits.fetching import fetch, fetch_by
+from ledger.commits.load_save import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
 from ledger.rules.rows import SOURCES, Account, Parked, Transfer, row_of
@@ -39,8 +40,7 @@ async def load_act(tx: Transaction, book: Book, names: Wanted) -> None:
     if names.parked is not None:
         rows = await tx.fetch(_PARKED_SQL, *names.parked)
         book.put_aside.load(row_of(Parked, row) for row in rows)
-    if names.others:
-        await fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(names.others))
+    await fetch_by(tx, book.accounts, "id", names.others, locked=True)
 
 
 async def _load_credits(tx: Transaction, book: Book, names: Wanted) -> None:
@@ -55,8 +55,5 @@ async def _load_credits(tx: Transaction, book: Book, names: Wanted) -> None:
 
 
 async def _read_again(tx: Transaction, book: Book) -> None:
-    profiles, keys = [one.id for one in book.profiles.values()], [one.id for one in book.keys.values()]
-    if profiles:
-        await fetch(tx, book.profiles, f"id {tx.among}", tx.array(profiles))
-    if keys:
-        await fetch(tx, book.keys, f"id {tx.among}", tx.array(keys))
+    await fetch_by(tx, book.profiles, "id", [one.id for one in book.profiles.values()])
+    await fetch_by(tx, book.keys, "id", [one.id for one in book.keys.values()])

@@ -6,20 +6,19 @@ between is seen once the accounts are locked: a new key begins the transaction a
 
 from collections.abc import Collection, Sequence
 
-from ledger.commits.load_limits import fetch, load_caps, load_periods
+from ledger.commits.fetching import fetch_by
+from ledger.commits.load_limits import load_caps, load_periods
 from ledger.commits.load_save import Capping, Wanted
 from ledger.rules.book import Book, CallsBefore
 from ledger.rules.capping import zone_of
 from ledger.rules.limits.base import KEY, ORGANIZATION, organization_scope, scopes
 from ledger.rules.limits.periods import Span, span
-from ledger.rules.rows import USAGE_BLOCK, Hold, HoldState, row_of
+from ledger.rules.rows import USAGE_BLOCK, Hold, HoldState
 from ledger.store.base import StoreConflict, Transaction
-from ledger.store.statements import columns, table_of
 
 CALLS_MAX = 1_000_000  # of the period in which a cap is made: with more it begins with the next one
 PROBES_MAX = 1_000_000  # of the index of calls by key: its blocks times the keys
 CLOCK_BACK_MS = 2 * 3_600_000  # rows may be out of their order in time by so much
-_HOLD_SQL = f"SELECT {columns(table_of(Hold))} FROM holds WHERE request_id "  # noqa: S608  made of our own column names
 _OPEN_SQL = "SELECT request_id FROM holds WHERE state IN ('open', 'estimated') AND key_id "
 _OF_KEY_SQL = "SELECT id FROM api_keys WHERE id = $1"
 _OF_ACCOUNT_SQL = "SELECT id FROM api_keys WHERE account_id = (SELECT account_id FROM api_keys WHERE id = $1)"
@@ -71,7 +70,7 @@ async def _open_of(tx: Transaction, keys: Collection[str]) -> set[str]:
 async def load_capping(tx: Transaction, book: Book, names: Wanted) -> None:
     """Completes a book that has all that `name_scopes` has named. Raises StoreConflict if a key was made meanwhile."""
     for one in names.capping:
-        await fetch(tx, book.caps, "id", {one.cap_id}, locked=True)
+        await fetch_by(tx, book.caps, "id", {one.cap_id}, locked=True)
         cap = book.caps.get(one.cap_id)
         scope = one.scope if cap is None else cap.scope
         if not scope:
@@ -83,9 +82,9 @@ async def load_capping(tx: Transaction, book: Book, names: Wanted) -> None:
         if not all(key in book.keys for key in keys):
             raise StoreConflict("a key was made while the caps of its organisation were about to change")
         # Read again: limits of theirs may have been set before the accounts were locked.
-        await fetch(tx, book.keys, "id", keys)
+        await fetch_by(tx, book.keys, "id", keys)
         organizations = {book.keys[key].profile for key in keys}
-        await fetch(tx, book.profiles, "id", organizations)
+        await fetch_by(tx, book.profiles, "id", organizations)
         named = {name for key in keys if one.ends for name in scopes(book.keys[key])}
         named |= {scope, *(organization_scope(name) for name in organizations if one.ends)}
         await load_caps(tx, book, named - book.capped.keys())
@@ -106,9 +105,7 @@ async def _load_calls(tx: Transaction, book: Book, one: Capping, keys: set[str])
         return
     spent_nano, expired = ended
     new = (expired | await _open_of(tx, keys)) - {hold.request_id for hold in book.holds.values()}
-    if new:
-        rows = await tx.fetch(f"{_HOLD_SQL}{tx.among} ORDER BY request_id{tx.locked}", tx.array(new))
-        book.holds.load(row_of(Hold, row) for row in rows)
+    await fetch_by(tx, book.holds, "request_id", new, locked=True)
     held = [hold for hold in book.holds.values() if hold.key_id in keys and _may_be_billed(hold, now)]
     billed = await tx.fetch(_BILLED_SQL + tx.among, tx.array(hold.request_id for hold in held))
     book.calls_before[one.cap_id] = CallsBefore(spent_nano, tuple(held), int(billed[0][0]))

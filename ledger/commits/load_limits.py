@@ -9,20 +9,17 @@ from collections.abc import Set as AbstractSet
 
 from msgspec.structs import astuple
 
+from ledger.commits.fetching import fetch_by, select
 from ledger.rules.book import Book
 from ledger.rules.counted import counted, read_counted
 from ledger.rules.limits.base import scopes
 from ledger.rules.limits.caps import current_id
 from ledger.rules.limits.rates import bounds_of, new_rate
-from ledger.rules.rows import Cap, CapPeriod, Hold, HoldState, Key, Profile, Rate, Row, row_of
-from ledger.rules.rowset import RowSet, T
+from ledger.rules.rows import Cap, Hold, HoldState, Key, Profile, row_of
+from ledger.rules.rowset import RowSet
 from ledger.store.base import Transaction
-from ledger.store.statements import NEW_RATES, columns, table_of
+from ledger.store.statements import NEW_RATES
 
-_SELECTS: dict[type[Row], str] = {
-    kind: f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE "  # noqa: S608  made of our own column names
-    for kind in (Cap, CapPeriod, Hold, Key, Profile, Rate)
-}
 _OPEN = "state IN ('open', 'estimated') AND state = 'open'"  # the first part is the index's own
 
 
@@ -30,16 +27,16 @@ async def load_scopes(tx: Transaction, book: Book, names: set[str]) -> None:
     """Loads the keys of scopes whose limits change, and locks their organisations: no key is made there meanwhile."""
     keys = {name.partition(":")[2] for name in names if name.startswith("key:")}
     organizations = {name.partition(":")[2] for name in names if name.startswith("org:")}
-    await fetch(tx, book.profiles, "id", organizations, locked=True)
-    await fetch(tx, book.keys, "id", keys, locked=True)  # it is written whole
-    await fetch(tx, book.keys, "profile", organizations)
+    await fetch_by(tx, book.profiles, "id", organizations, locked=True)
+    await fetch_by(tx, book.keys, "id", keys, locked=True)  # it is written whole
+    await fetch_by(tx, book.keys, "profile", organizations)
 
 
 async def load_open_holds(tx: Transaction, book: Book) -> None:
     """Loads and locks the open holds of the book's keys: what a new limit counts too. Their accounts are locked already."""
     ids = {key.id for key in book.keys.values()}
     where = f"{_OPEN} AND key_id {tx.among} ORDER BY request_id{tx.locked}"
-    rows = await tx.fetch(_SELECTS[Hold] + where, tx.array(ids))
+    rows = await tx.fetch(select(Hold) + where, tx.array(ids))
     book.holds.load(row for row in (row_of(Hold, row) for row in rows) if row.request_id not in book.holds)
 
 
@@ -54,14 +51,14 @@ async def load_limits(tx: Transaction, book: Book, changing: AbstractSet[str] = 
         return
     named = {scope for key in limited for scope in scopes(key)}
     if limited:
-        await fetch(tx, book.keys, "id", {key.id for key in limited})
+        await fetch_by(tx, book.keys, "id", {key.id for key in limited})
         limited = [book.keys[key.id] for key in limited]
-        await fetch(tx, book.profiles, "id", {key.profile for key in limited} - _known(book.profiles))
+        await fetch_by(tx, book.profiles, "id", {key.profile for key in limited} - _known(book.profiles))
     await load_caps(tx, book, named)
     late = [hold for hold in book.holds.values() if hold.limits and hold.state != HoldState.OPEN]
     if late:  # a report may come that charges more: as much as their caps leave
         capped = {id_.partition("@")[0] for hold in late for id_ in counted(hold).p}
-        await fetch(tx, book.caps, "id", {id_ for id_ in capped if id_ not in book.caps})
+        await fetch_by(tx, book.caps, "id", {id_ for id_ in capped if id_ not in book.caps})
     await load_periods(tx, book, {id_ for one in counts for id_ in one.p})
     await _load_rates(tx, book, limited, {scope for one in counts for scope in one.r} | changing)
 
@@ -70,7 +67,7 @@ async def load_caps(tx: Transaction, book: Book, named: Collection[str]) -> None
     """Loads and locks the caps in force of some scopes. Whoever changes a cap has its lock."""
     if named:
         where = f"scope {tx.among} AND ended_ms = 0 ORDER BY id{tx.locked}"
-        rows = await tx.fetch(_SELECTS[Cap] + where, tx.array(named))
+        rows = await tx.fetch(select(Cap) + where, tx.array(named))
         found = [row_of(Cap, row) for row in rows]
         book.caps.load(found)
         for cap in found:
@@ -80,12 +77,12 @@ async def load_caps(tx: Transaction, book: Book, named: Collection[str]) -> None
 async def load_periods(tx: Transaction, book: Book, others: Iterable[str] = ()) -> None:
     """Loads and locks the current periods of all caps in force in a book, and some others by id."""
     ids = {current_id(cap, book.now_ms) for caps in book.capped.values() for cap in caps}
-    await fetch(tx, book.periods, "id", ids.union(others), locked=True)
+    await fetch_by(tx, book.periods, "id", ids.union(others), locked=True)
 
 
 async def _load_rates(tx: Transaction, book: Book, limited: list[Key], scopes_: set[str]) -> None:
     bounded = {one.scope for key in limited for one in bounds_of(key, book.profiles.get(key.profile))}
-    await fetch(tx, book.rates, "scope", bounded | scopes_, locked=True)
+    await fetch_by(tx, book.rates, "scope", bounded | scopes_, locked=True)
     missing = sorted(scope for scope in bounded | scopes_ if scope not in book.rates)
     if not missing:
         return
@@ -93,19 +90,8 @@ async def _load_rates(tx: Transaction, book: Book, limited: list[Key], scopes_: 
     open_ = await tx.fetch(f"SELECT limits FROM holds WHERE {_OPEN} AND limits <> ''")  # noqa: S608  a constant
     in_flight = Counter(scope for row in open_ for scope in read_counted(row[0]).r)
     await tx.insert(NEW_RATES, [astuple(new_rate(scope, in_flight[scope])) for scope in missing])
-    await fetch(tx, book.rates, "scope", missing, locked=True)
+    await fetch_by(tx, book.rates, "scope", missing, locked=True)
 
 
 def _known(rows: RowSet[Profile]) -> set[str]:
     return {row.id for row in rows.values()}
-
-
-async def fetch(
-    tx: Transaction, rows: RowSet[T], column: str, values: Iterable[str], *, locked: bool = False
-) -> None:
-    """Loads rows of one of the kinds above by a column."""
-    wanted = set(values)
-    if wanted:
-        where = f"{column} {tx.among} ORDER BY {column}{tx.locked if locked else ''}"
-        found = await tx.fetch(_SELECTS[rows.kind] + where, tx.array(wanted))
-        rows.load(row_of(rows.kind, row) for row in found)

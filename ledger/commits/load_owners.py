@@ -4,14 +4,11 @@ A key is read without a lock by the calls that it pays for, and changed only und
 other. An organisation's row is locked by whatever gives it a key, or bounds all of its keys, so that none is missed.
 """
 
-from collections.abc import Iterable
-
+from ledger.commits.fetching import fetch_by
 from ledger.rules.book import Book
 from ledger.rules.limits.base import organization_scope
-from ledger.rules.rows import playground_id, row_of, wallet_id
-from ledger.rules.rowset import RowSet, T
+from ledger.rules.rows import playground_id, wallet_id
 from ledger.store.base import Transaction
-from ledger.store.statements import columns, table_of
 
 _BOUNDED_SQL = """
     SELECT account_id FROM api_keys AS k WHERE profile {among} AND (rpm > 0 OR tpm > 0 OR in_flight > 0
@@ -23,17 +20,9 @@ async def load_owned(
     tx: Transaction, book: Book, keys: set[str], secrets_of: set[str], owners: set[str]
 ) -> None:
     """Loads keys and profiles by their ids, locked, and the secrets of some keys."""
-    await _fetch(tx, book.keys, "id", keys, tx.locked)
-    await _fetch(tx, book.secrets, "key_id", secrets_of, "")
-    await _fetch(tx, book.profiles, "id", owners, tx.locked)
-
-
-async def _fetch(tx: Transaction, rows: RowSet[T], column: str, values: Iterable[str], locked: str) -> None:
-    wanted = set(values)
-    if wanted:
-        kind = rows.kind
-        sql = f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE {column} {tx.among} ORDER BY {column}{locked}"  # noqa: S608  made of our own column names
-        rows.load(row_of(kind, row) for row in await tx.fetch(sql, tx.array(wanted)))
+    await fetch_by(tx, book.keys, "id", keys, locked=True)
+    await fetch_by(tx, book.secrets, "key_id", secrets_of)
+    await fetch_by(tx, book.profiles, "id", owners, locked=True)
 
 
 async def account_ids(tx: Transaction, book: Book, owners: set[str], organizations: set[str]) -> set[str]:

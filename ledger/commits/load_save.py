@@ -7,23 +7,21 @@ they are locked for the shortest time.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
+from ledger.commits.fetching import fetch, fetch_by
 from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.load_owners import account_ids, load_bounded, load_owned
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
-from ledger.rules import rows as rules
 from ledger.rules.act_rows import Credit, Head
 from ledger.rules.book import Book
 from ledger.rules.rows import (
     Account,
     AccountKind,
-    Candidate,
     Cap,
     CapPeriod,
     Hold,
@@ -37,7 +35,6 @@ from ledger.rules.rows import (
     playground_id,
     row_of,
 )
-from ledger.rules.rowset import RowSet, T
 from ledger.store.base import Row, Transaction
 from ledger.store.statements import (
     ACCOUNTS,
@@ -59,21 +56,16 @@ from ledger.store.statements import (
     Table,
     Update,
     columns,
-    table_of,
     update_of,
 )
 
-_SELECTS: dict[type[rules.Row], str] = {
-    kind: f"SELECT {columns(table_of(kind))} FROM {kind.TABLE} WHERE "  # noqa: S608  made of our own column names
-    for kind in (Account, Profile, Key, Hold, Candidate, UsageRow, Credit)
-}
 _DIFFERENCE_SQL = (
     "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
     "ON CONFLICT (id) DO UPDATE SET posted_nano = accounts.posted_nano + excluded.posted_nano"
 )
 _SECRET_WIDTH = len(SECRETS.columns)
 _KEYS_BY_SECRET_SQL = (
-    f"SELECT {', '.join([f's.{name}' for name in SECRETS.columns] + [f'k.{name}' for name in KEYS.columns])} "  # noqa: S608  as _SELECTS
+    f"SELECT {', '.join([f's.{name}' for name in SECRETS.columns] + [f'k.{name}' for name in KEYS.columns])} "  # noqa: S608  made of our own column names
     "FROM key_secrets AS s JOIN api_keys AS k ON k.id = s.key_id WHERE s.digest "
 )
 _OPEN = "state IN ('open', 'estimated')"
@@ -141,8 +133,7 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
         await _load_usage(tx, book, names.billed)
     if names.digests:
         await _load_keys(tx, book, names.digests)
-    if names.key_ids:
-        await fetch(tx, book.keys, f"id {tx.among}", tx.array(names.key_ids))
+    await fetch_by(tx, book.keys, "id", names.key_ids)
     if names.changed_keys or names.owners:
         await load_owned(tx, book, names.changed_keys, names.secrets_of, names.owners)
     if names.scopes:
@@ -155,12 +146,6 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
         await load_open_holds(tx, book)
     await load_limits(tx, book, names.scopes)
     await _load_prices(tx, book)
-
-
-async def fetch(tx: Transaction, rows: RowSet[T], where: str, *parameters: Any) -> None:
-    """Loads rows of one kind that a condition names."""
-    found = await tx.fetch(_SELECTS[rows.kind] + where, *parameters)
-    rows.load(row_of(rows.kind, row) for row in found)
 
 
 async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:
@@ -207,18 +192,12 @@ async def load_accounts(tx: Transaction, book: Book, profiles: set[str], more: I
     # Load profiles before accounts: both are created in one commit, so a visible profile has its account.
     # A playground account's profile is written with it, so it is locked before it, as owners are.
     shown = {id_.partition(":")[2] for id_ in ids if id_.startswith("playground:")}
-    if shown:
-        await fetch(tx, book.profiles, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(shown))
-    await _load_profiles(tx, book, profiles - shown)
-    await fetch(tx, book.accounts, f"id {tx.among} ORDER BY id{tx.locked}", tx.array(ids))
+    await fetch_by(tx, book.profiles, "id", shown, locked=True)
+    await fetch_by(tx, book.profiles, "id", profiles - shown)
+    await fetch_by(tx, book.accounts, "id", ids, locked=True)
     # After them: what a profile shows changes only while its account is locked.
     accounts = [one.id for one in book.accounts.values() if one.kind == AccountKind.PLAYGROUND]
-    await _load_profiles(tx, book, {id_.partition(":")[2] for id_ in accounts})
-
-
-async def _load_profiles(tx: Transaction, book: Book, profiles: set[str]) -> None:
-    if profiles:
-        await fetch(tx, book.profiles, f"id {tx.among}", tx.array(profiles))
+    await fetch_by(tx, book.profiles, "id", {id_.partition(":")[2] for id_ in accounts})
 
 
 async def _load_prices(tx: Transaction, book: Book) -> None:
