@@ -1,7 +1,7 @@
 """Owns rate limits: calls a minute, tokens a minute, and calls in flight, of a key and of its organisation together."""
 
 import math
-from collections.abc import Iterator
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -30,6 +30,10 @@ class Bounded(Struct, frozen=True):
     tpm: int
     in_flight: int
 
+    def refused(self, measure: Measure, limit: int, used: int, asked: int, retry_ms: int) -> Limited:
+        """Why it has no room."""
+        return Limited(self.scope.partition(":")[0], measure, limit, used, asked, retry_ms)
+
 
 def bounds_of(key: Key, profile: Profile | None) -> list[Bounded]:
     """The scopes of a key's calls that have a limit."""
@@ -53,34 +57,37 @@ def new_rate(scope: str, in_flight: int) -> Rate:
 
 
 class _Counts:
-    """A scope's row while it is looked at, with its counts as they are now."""
+    """A scope's row while it is looked at, with its counts as they are now: taken apart once they are asked for."""
 
-    def __init__(self, row: Rate, bounded: Bounded | None, now_ms: int) -> None:
+    def __init__(self, row: Rate, now_ms: int) -> None:
         self.row = row
-        self.bounded = bounded
         # A clock that was set back counts on in the second that it had reached.
         self.now_ms = max(now_ms, row.base_s * 1000)
         self.now_s = self.now_ms // 1000
-        self.requests = minute.unpacked(row.requests, row.base_s, self.now_s)
-        self.tokens = minute.unpacked(row.tokens, row.base_s, self.now_s)
+
+    @cached_property
+    def requests(self) -> list[int]:
+        """Calls, second by second."""
+        return minute.unpacked(self.row.requests, self.row.base_s, self.now_s)
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """Tokens, second by second."""
+        return minute.unpacked(self.row.tokens, self.row.base_s, self.now_s)
 
     def keep(self, book: Book) -> None:
         """Writes the counts back."""
-        self.row.base_s = self.now_s
         self.row.requests, self.row.tokens = minute.packed(self.requests), minute.packed(self.tokens)
+        self.row.base_s = self.now_s
         book.rates.touch(self.row)
 
-    def refused(self, measure: Measure, limit: int, used: int, asked: int, retry_ms: int) -> Limited:
-        """Why this scope has no room."""
-        scope = "" if self.bounded is None else self.bounded.scope
-        return Limited(scope.partition(":")[0], measure, limit, used, asked, retry_ms)
 
-
-def _scopes(book: Book, key: Key) -> Iterator[_Counts]:
-    for bounded in bounds_of(key, book.profiles.get(key.profile)):
-        row = book.rates.get(bounded.scope)
-        if row is not None:
-            yield _Counts(row, bounded, book.now_ms)
+def _scopes(book: Book, key: Key) -> list[tuple[Bounded, _Counts]]:
+    return [
+        (bounded, _Counts(row, book.now_ms))
+        for bounded in bounds_of(key, book.profiles.get(key.profile))
+        if (row := book.rates.get(bounded.scope)) is not None
+    ]
 
 
 def _reserve(row: Rate, hold: Hold) -> int:
@@ -104,11 +111,10 @@ def room(book: Book, key: Key) -> Room | None:
         return None
     requests: tuple[int, int, int] | None = None
     tokens: tuple[int, int, int] | None = None
-    for one in _scopes(book, key):
-        bounded = one.bounded
-        if bounded is not None and bounded.rpm:
+    for bounded, one in _scopes(book, key):
+        if bounded.rpm:
             requests = _tighter(requests, bounded.rpm, one.requests, one.now_ms)
-        if bounded is not None and bounded.tpm:
+        if bounded.tpm:
             tokens = _tighter(tokens, bounded.tpm, one.tokens, one.now_ms)
     if requests is None and tokens is None:
         return None
@@ -131,17 +137,14 @@ class Rates:
     def before(self, book: Book, key: Key) -> Refusal | None:
         """Refuses a call too many, before anything is priced."""
         found: list[Limited] = []
-        for one in _scopes(book, key):
-            bounded = one.bounded
-            if bounded is None:
-                continue
+        for bounded, one in _scopes(book, key):
             if bounded.in_flight and one.row.in_flight >= bounded.in_flight:
                 limit, used = bounded.in_flight, one.row.in_flight
-                found.append(one.refused(Measure.IN_FLIGHT, limit, used, 1, IN_FLIGHT_RETRY_MS))
+                found.append(bounded.refused(Measure.IN_FLIGHT, limit, used, 1, IN_FLIGHT_RETRY_MS))
             used = sum(one.requests) if bounded.rpm else 0
             if bounded.rpm and used + 1 > bounded.rpm:
                 retry_ms = minute.wait_ms(one.requests, one.now_ms, used + 1 - bounded.rpm)
-                found.append(one.refused(Measure.REQUESTS, bounded.rpm, used, 1, retry_ms))
+                found.append(bounded.refused(Measure.REQUESTS, bounded.rpm, used, 1, retry_ms))
         return _refusal(found, book, key)
 
     def check(self, book: Book, _request: Authorise, hold: Hold) -> Refusal | None:
@@ -150,16 +153,16 @@ class Rates:
         if not book.accounts[key.account_id].limited:
             return None
         found: list[Limited] = []
-        for one in _scopes(book, key):
-            limit = 0 if one.bounded is None else one.bounded.tpm
+        for bounded, one in _scopes(book, key):
+            limit = bounded.tpm
             if not limit:
                 continue
             asked, used = _reserve(one.row, hold), sum(one.tokens)
             if asked > limit:
-                found.append(one.refused(Measure.TOKENS, limit, used, asked, -1))
+                found.append(bounded.refused(Measure.TOKENS, limit, used, asked, -1))
             elif used + asked > limit:
                 retry_ms = minute.wait_ms(one.tokens, one.now_ms, used + asked - limit)
-                found.append(one.refused(Measure.TOKENS, limit, used, asked, retry_ms))
+                found.append(bounded.refused(Measure.TOKENS, limit, used, asked, retry_ms))
         return _refusal(found, book, key)
 
     def take(self, book: Book, hold: Hold) -> None:
@@ -167,19 +170,17 @@ class Rates:
         key = book.keys[hold.key_id]
         if not book.accounts[key.account_id].limited:
             return
-        scopes: list[str] = []
-        reserved = second = 0
-        for one in _scopes(book, key):
-            reserved = max(reserved, _reserve(one.row, hold))
-            second = max(second, one.now_s)
-        for one in _scopes(book, key):
+        scopes = [one for _, one in _scopes(book, key)]
+        if not scopes:
+            return
+        reserved = max(_reserve(one.row, hold) for one in scopes)
+        for one in scopes:
             one.row.in_flight += 1
             minute.add(one.requests, one.now_s, 1)
             minute.add(one.tokens, one.now_s, reserved)
             one.keep(book)
-            scopes.append(one.row.scope)
-        if scopes:
-            count(book, hold, r=tuple(scopes), t=reserved, s=second)
+        second = max(one.now_s for one in scopes)
+        count(book, hold, r=tuple([one.row.scope for one in scopes]), t=reserved, s=second)
 
     def give_back(self, book: Book, hold: Hold, _billed_nano: int, usage: TokenUsage) -> None:
         """Puts the tokens that a call took in place of those that it reserved, in the second of its hold."""
@@ -188,13 +189,14 @@ class Rates:
             row = book.rates.get(scope)
             if row is None:
                 continue
-            one = _Counts(row, None, book.now_ms)
+            one = _Counts(row, book.now_ms)
             row.in_flight -= 1
             if where.s > one.now_s - minute.SECONDS:
                 minute.add(one.tokens, where.s, usage.prompt + usage.completion - where.t)
-            produced = usage.completion
-            if produced:
-                row.typical_output_milli += (produced * 1000 - row.typical_output_milli) // TYPICAL_PARTS
+            if usage.completion:
+                row.typical_output_milli += (
+                    usage.completion * 1000 - row.typical_output_milli
+                ) // TYPICAL_PARTS
             one.keep(book)
 
 
