@@ -20,7 +20,7 @@ from ledger.rules import holds
 from ledger.rules.book import Book, Rules, scope_of
 from ledger.rules.rows import Parked, Surprise
 from ledger.rules.settlement import problem, settle
-from ledger.store.base import Store, Transaction, again
+from ledger.store.base import Store, again
 from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.bus.usage import UsageEvent
@@ -107,7 +107,8 @@ class Committer:
             if connected != self._priced or tx.now_ms - self._surprised_ms > SURPRISES_AGE_MAX_MS:
                 self.catalogue.surprises = await load_surprises(tx)
                 self._surprised_ms = tx.now_ms
-            late = await self._late(tx, commands)
+            asks_newer = connected != self._admitted and any(map(_is_newer, commands))
+            late = asks_newer and not await admitted(tx)  # an older ledger keeps some of them back
             await name_scopes(tx, names)
             await load(tx, book, names)
             if names.capping:
@@ -124,7 +125,8 @@ class Committer:
                     _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
             await save(tx, book, _applied(deliveries))
         self._priced = connected
-        self._admitted = connected if any(map(_is_newer, commands)) and not late else self._admitted
+        if asks_newer and not late:
+            self._admitted = connected
         if book.forgotten:
             self._surprised_ms = 0
         for row in book.surprises.values():
@@ -135,12 +137,6 @@ class Committer:
             time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
         )
         return answers
-
-    async def _late(self, tx: Transaction, commands: Sequence[Command]) -> bool:
-        """Whether an older ledger keeps back some of the commands."""
-        if self._admitted == self.store.connected_since or not any(map(_is_newer, commands)):
-            return False
-        return not await admitted(tx)
 
     async def probe(self) -> None:
         """Writes one row and takes it away again: whether a commit would go well now. Raises StoreError."""
