@@ -1,7 +1,5 @@
 """Owns the answers about spend caps: the acts that change them, and how caps are listed."""
 
-import time
-
 from ledger.acts import caps as acts
 from ledger.rules import capping as rules
 from ledger.rules.limits.base import key_scope, organization_scope
@@ -20,9 +18,9 @@ _CAPS_SQL = f"SELECT {columns(table_of(Cap))} FROM caps WHERE ended_ms = 0 AND i
 _PERIOD_SQL = f"SELECT {columns(table_of(CapPeriod))} FROM cap_periods WHERE id = $1"  # noqa: S608  as above
 
 
-async def cap_list(store: Store, query: CapList, now_ms: int) -> Rows:
+async def cap_list(store: Store, query: CapList) -> Rows:
     """A page of caps in force with their current periods, oldest first."""
-    limit = min(max(query.limit, 1), PAGE_MAX)
+    limit, now_ms = min(max(query.limit, 1), PAGE_MAX), store.now_ms()
     scope = key_scope(query.key_id) if query.key_id else ""
     scope = organization_scope(query.organization) if query.organization else scope
     where, values = (" AND scope = $2", (scope,)) if scope else ("", ())
@@ -39,7 +37,4 @@ async def cap_list(store: Store, query: CapList, now_ms: int) -> Rows:
 CAP_CREATE = Acts(verb=verbs.CAP_CREATE, command=by_itself(acts.CAP_CREATE))
 CAP_UPDATE = Acts(verb=verbs.CAP_UPDATE, command=by_itself(acts.CAP_UPDATE))
 CAP_END = Acts(verb=verbs.CAP_END, command=by_itself(acts.CAP_END))
-CAP_LIST = Read(
-    verb=verbs.CAP_LIST,
-    answer=lambda services, request: cap_list(services.store, request, time.time_ns() // 1_000_000),
-)
+CAP_LIST = Read(verb=verbs.CAP_LIST, answer=lambda services, request: cap_list(services.store, request))

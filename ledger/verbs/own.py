@@ -1,6 +1,5 @@
 """Owns the answers to a key's holder: the key, its money, and what it has used. Reads only."""
 
-import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -30,12 +29,8 @@ _CAPS = (
 )
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
-    today = datetime.fromtimestamp(_now_ms() / 1000, UTC).date()
+    today = datetime.fromtimestamp(store.now_ms() / 1000, UTC).date()
     used = {row["day"]: row for row in await sums(store, _DAYS, ("day",), "key_id = $1", key.id)}
     epoch = date(1970, 1, 1)
 
@@ -67,7 +62,7 @@ async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
 
 async def _tightest(store: Store, key: Key) -> dict[str, Any] | None:
     """The key's own cap that leaves the least: what its organisation may spend is not for each of its keys to know."""
-    now_ms = _now_ms()
+    now_ms = store.now_ms()
     rows = await store.fetch(_CAPS, now_ms, now_ms, key_scope(key.id))
     found = [
         {"id": row[0], "period": row[1], "limit_nano": row[2], "left_nano": max(row[2] - row[3] - row[4], 0)}
@@ -77,7 +72,7 @@ async def _tightest(store: Store, key: Key) -> dict[str, Any] | None:
 
 
 async def _activity(store: Store, key: Key, ask: ActivityAsk) -> SelfReply:
-    today = _now_ms() // DAY_MS
+    today = store.now_ms() // DAY_MS
     begin = ask.day or today - ACTIVITY_DAYS
     end = ask.day or today - 1
     if not today - ACTIVITY_DAYS <= begin < today:

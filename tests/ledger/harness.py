@@ -310,7 +310,7 @@ class Books:
 
     async def period(self, cap_id: str) -> tuple[int, int]:
         """Spent and held in a cap's current period."""
-        rows = (await cap_list(self.store, CapList(1), self.clock.ms)).rows
+        rows = (await cap_list(self.store, CapList(1))).rows
         current = next(row["current"] for row in rows if row["id"] == cap_id)
         return current["spent_nano"], current["held_nano"]
 
