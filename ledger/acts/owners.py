@@ -5,7 +5,8 @@ from msgspec import Struct
 from ledger.commits.load_save import Wanted
 from ledger.rules.act_rows import Credit
 from ledger.rules.book import Book
-from ledger.rules.keys import add_wallet, balance_row, missing
+from ledger.rules.keys import add_wallet, balance_row
+from ledger.rules.missing import missing
 from ledger.rules.money.posting import credit_row
 from ledger.rules.rows import Account, Status, playground_id
 from schemas.verbs.base import Rows

@@ -5,7 +5,7 @@ import msgspec
 from ledger.acts.base import Act
 from ledger.commits.load_save import Wanted
 from ledger.rules.book import Book
-from ledger.rules.keys import missing
+from ledger.rules.missing import missing
 from ledger.rules.rows import Parked
 from ledger.rules.settlement import problem, settle
 from schemas.bus.usage import UsageEvent

@@ -3,7 +3,8 @@
 from ledger.acts.base import Act, always
 from ledger.commits.load_save import Wanted
 from ledger.rules.book import Book
-from ledger.rules.keys import balance_row, missing
+from ledger.rules.keys import balance_row
+from ledger.rules.missing import missing
 from ledger.rules.money import lots, posting
 from ledger.rules.money.posting import Why, credit_row
 from ledger.rules.rows import REVENUE, HoldState, Kind, UsageRow

@@ -3,7 +3,7 @@
 from ledger.acts.base import Act
 from ledger.commits.load_save import Wanted
 from ledger.rules.book import Book
-from ledger.rules.keys import missing
+from ledger.rules.missing import missing
 from ledger.rules.money import posting
 from ledger.rules.money.posting import Why, credit_row
 from ledger.rules.rows import UPSTREAM_DEPOSITS, Kind, upstream_id

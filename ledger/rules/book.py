@@ -208,6 +208,12 @@ class Book:
         self.holds.add(hold)
         self.reserve(self.accounts[hold.account_id], hold.held_nano)
 
+    def flag(self, account: Account, *, limited: bool) -> None:
+        """Says whether calls that draw on an account have to look for what bounds them."""
+        if account.limited != limited:
+            account.limited = limited
+            self.accounts.touch(account)
+
     def belonging(self, organization: str) -> list[Account]:
         """The accounts of all keys of an organisation, its wallet and its playground account, once they are loaded."""
         return [

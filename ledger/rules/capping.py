@@ -15,6 +15,7 @@ from ledger.rules.limits.base import (
     organization_scope,
 )
 from ledger.rules.limits.periods import PERIODS, TOTAL, UTC, is_zone, span
+from ledger.rules.missing import missing
 from ledger.rules.rows import Account, Cap, CapPeriod, playground_id
 from schemas.bus.subjects import is_token
 from schemas.money.amounts import NANO_MAX
@@ -59,9 +60,9 @@ def create(book: Book, request: CapCreate) -> Rows:
     if problem:
         return Rows(problem=problem)
     if request.key_id and request.key_id not in book.keys:
-        return _missing(f"key {request.key_id}")
+        return missing(f"key {request.key_id}")
     if request.organization and request.organization not in book.profiles:
-        return _missing(f"organisation {request.organization}")
+        return missing(f"organisation {request.organization}")
     existing = book.caps.get(new.cap_id)
     if existing is not None:
         same = (existing.scope, existing.period, existing.limit_nano) == (scope, new.period, new.limit_nano)
@@ -77,13 +78,8 @@ def create(book: Book, request: CapCreate) -> Rows:
     owner = request.organization or book.keys[request.key_id].profile
     cap = begin(book, scope, new, zone_of(book, new.zone, owner), before)
     for account in _accounts_of(book, scope):
-        account.limited = True
-        book.accounts.touch(account)
+        book.flag(account, limited=True)
     return Rows((cap_row(book, cap),))
-
-
-def _missing(what: str) -> Rows:
-    return Rows(problem=f"there is no {what}", missing=True)
 
 
 def zone_of(book: Book, zone: str, organization: str) -> str:
@@ -140,7 +136,7 @@ def update(book: Book, request: CapUpdate) -> Rows:
     """Changes a cap's figures. Below what is spent it only stops new calls."""
     cap = book.caps.get(request.cap_id)
     if cap is None:
-        return _missing(f"cap {request.cap_id}")
+        return missing(f"cap {request.cap_id}")
     if cap.ended_ms:
         return Rows(problem=f"cap {cap.id} has ended")
     limit_nano = cap.limit_nano if request.limit_nano is None else request.limit_nano
@@ -161,7 +157,7 @@ def end(book: Book, request: CapEnd) -> Rows:
     """Ends a cap: calls in flight count in its periods to their end, new ones do not."""
     cap = book.caps.get(request.cap_id)
     if cap is None:
-        return _missing(f"cap {request.cap_id}")
+        return missing(f"cap {request.cap_id}")
     if not cap.ended_ms:
         cap.ended_ms, cap.version = book.now_ms, cap.version + 1
         book.caps.touch(cap)
@@ -175,9 +171,8 @@ def _unflag(book: Book, scope: str) -> None:
     bound = {key.account_id for key in book.keys.values() if bounded(book, key)}
     bound |= {playground_id(one.id) for one in book.profiles.values() if bounded_together(book, one.id)}
     for account in _accounts_of(book, scope):
-        if account.limited and account.id not in bound:
-            account.limited = False
-            book.accounts.touch(account)
+        if account.id not in bound:
+            book.flag(account, limited=False)
 
 
 def cap_row(book: Book, cap: Cap) -> dict[str, object]:

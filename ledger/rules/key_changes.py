@@ -1,7 +1,8 @@
 """Owns how a key changes while it lives: its name, what it may use, when it ends, pauses, and the secrets that open it."""
 
 from ledger.rules.book import Book
-from ledger.rules.keys import changed, expiry_problem, key_row, missing, name_problem, names_column
+from ledger.rules.keys import changed, expiry_problem, key_row, name_problem, names_column
+from ledger.rules.missing import missing_key
 from ledger.rules.rows import Key, Status
 from ledger.rules.secrets import LIVE_MAX, OVERLAP_MAX_MS, add_secret, live, secrets_of
 from schemas.catalogue import allowed
@@ -17,7 +18,7 @@ def key_rotate(book: Book, request: KeyRotate, digest: str) -> Rows:
         return Rows(problem="the overlap must be from 0 to 30 days")
     key = book.keys.get(request.key_id)
     if key is None:
-        return missing(f"key {request.key_id} (tokn key list)")
+        return missing_key(request.key_id)
     if key.status == Status.REVOKED:
         return Rows(problem=f"key {key.id} is revoked, for good: make another")
     opened = book.key_of(digest)
@@ -69,7 +70,7 @@ def key_update(book: Book, request: KeyUpdate) -> Rows:
     """Changes a key that is not revoked; what is as asked already is no change."""
     key = book.keys.get(request.key_id)
     if key is None:
-        return missing(f"key {request.key_id} (tokn key list)")
+        return missing_key(request.key_id)
     problem = _update_problem(request, book.now_ms)
     if not problem and key.status == Status.REVOKED:
         problem = f"key {key.id} is revoked, for good: make another"

@@ -7,6 +7,7 @@ import msgspec
 from ledger.rules import capping
 from ledger.rules.book import Book
 from ledger.rules.limits.base import key_scope
+from ledger.rules.missing import missing_key
 from ledger.rules.money import posting
 from ledger.rules.rows import (
     Account,
@@ -136,9 +137,8 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
     account = _account(book, request, profile, key_id)
-    if (request.caps or bounded(book, profile)) and not account.limited:
-        account.limited = True
-        book.accounts.touch(account)
+    if request.caps or bounded(book, profile):
+        book.flag(account, limited=True)
     key = book.keys.add(
         Key(
             id=key_id,
@@ -203,7 +203,7 @@ def key_revoke(book: Book, request: KeyRef) -> Rows:
     """Revokes a key; calls in flight are settled as ever."""
     key = book.keys.get(request.key_id)
     if key is None:
-        return missing(f"key {request.key_id} (tokn key list)")
+        return missing_key(request.key_id)
     if key.status != Status.REVOKED:
         key.status, key.revoked_ms = Status.REVOKED, book.now_ms
         changed(book, key)
@@ -214,8 +214,3 @@ def changed(book: Book, key: Key) -> None:
     """Tells the book that a key has changed."""
     key.version += 1
     book.keys.touch(key)
-
-
-def missing(what: str) -> Rows:
-    """The answer when a command names what does not exist."""
-    return Rows(problem=f"there is no {what}", missing=True)

@@ -1,9 +1,9 @@
 """Owns what commands change of organisations, which are the profiles: what they are called, and whether their keys may call."""
 
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
 from ledger.rules.book import Book
-from ledger.rules.keys import add_profile, add_wallet, bounded, missing, name_problem
+from ledger.rules.keys import add_profile, add_wallet, bounded, name_problem
+from ledger.rules.limits.periods import is_zone
+from ledger.rules.missing import missing
 from ledger.rules.rows import Account, Profile, Status
 from schemas.money.amounts import usd_to_nano
 from schemas.verbs.base import Rows
@@ -32,12 +32,9 @@ def organization_row(profile: Profile, wallet: Account | None) -> dict[str, obje
 
 
 def _zone_problem(zone: str) -> str:
-    try:
-        if zone:
-            ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return "the time zone must be one of IANA's names, like Europe/Berlin"
-    return ""
+    return (
+        "" if not zone or is_zone(zone) else "the time zone must be one of IANA's names, like Europe/Berlin"
+    )
 
 
 def organization_create(book: Book, request: OrganizationCreate) -> Rows:
@@ -92,7 +89,4 @@ def organization_update(book: Book, request: OrganizationUpdate) -> Rows:
 def _flag(book: Book, profile: Profile) -> None:
     together = bounded(book, profile)
     for account in book.belonging(profile.id):
-        limited = together or account.id in book.bounded
-        if account.limited != limited:
-            account.limited = limited
-            book.accounts.touch(account)
+        book.flag(account, limited=together or account.id in book.bounded)

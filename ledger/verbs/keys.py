@@ -3,7 +3,8 @@
 from msgspec import Struct, structs
 
 from ledger.acts import keys as acts
-from ledger.rules.keys import balance_row, key_row, missing
+from ledger.rules.keys import balance_row, key_row
+from ledger.rules.missing import missing_key
 from ledger.rules.rows import Account, Key, KeySecret, Status, row_of
 from ledger.rules.standing import ended_ms, names_of
 from ledger.store.base import Row, Store
@@ -93,7 +94,7 @@ async def key_show(store: Store, key_id: str) -> Rows:
     """One key, with its secrets' hints."""
     found = await key_of(store, key_id)
     if found is None:
-        return missing(f"key {key_id} (tokn key list)")
+        return missing_key(key_id)
     secrets = [row_of(KeySecret, row) for row in await SECRETS_OF_KEY.fetch(store, key_id=key_id)]
     return Rows((key_row(*found, store.now_ms(), secrets),))
 
@@ -104,23 +105,21 @@ async def key_find(store: Store, request: KeyFind, digest: str) -> Rows:
         rows = await KEY_BY_SECRET.fetch(store, digest=digest) or await KEY_BY_DIGEST.fetch(
             store, digest=digest
         )
-        what = "key with this secret"
+        what = "with this secret"
     else:
         rows = await KEYS_NAMED.fetch(store, name=request.name, limit=2)
-        what = f"key {request.name}"
+        what = request.name
     if len(rows) > 1:
         return Rows(problem=f"several keys are called {request.name}: name one by its id (tokn key list)")
     if not rows:
-        return Rows(problem=f"there is no {what} (tokn key list)", missing=True)
+        return missing_key(what)
     return Rows((key_row(*_pair(rows[0]), store.now_ms()),))
 
 
 async def balance(store: Store, key_id: str) -> Rows:
     """One key's balance."""
     found = await key_of(store, key_id)
-    return (
-        missing(f"key {key_id} (tokn key list)") if found is None else Rows((balance_row(key_id, found[1]),))
-    )
+    return missing_key(key_id) if found is None else Rows((balance_row(key_id, found[1]),))
 
 
 async def key_list(store: Store, query: KeyList) -> Rows:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ledger.rules.act_rows import Credit
-from ledger.rules.keys import missing
+from ledger.rules.missing import missing
 from ledger.rules.money import lots
 from ledger.rules.money.posting import credit_row
 from ledger.rules.rows import Account, Key, playground_id, row_of

@@ -1,7 +1,7 @@
 """Owns the answers about organisations: how each is read, and which rows a change needs."""
 
 from ledger.acts import organizations as acts
-from ledger.rules.keys import missing
+from ledger.rules.missing import missing
 from ledger.rules.organizations import organization_row
 from ledger.rules.rows import Account, Profile, account_kind, row_of, wallet_id
 from ledger.store.base import Row, Store

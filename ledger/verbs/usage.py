@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ledger.rules.keys import missing
+from ledger.rules.missing import missing_key
 from ledger.rules.rows import USAGE_BLOCK, Hold, HoldState, UsageRow, row_of
 from ledger.store.base import Row, Store
 from ledger.store.queries import CALLS, CALLS_OF_KEY, HOLD, NEWEST_CALL, RECEIPT
@@ -30,7 +30,7 @@ async def usage(store: Store, query: UsageQuery) -> Rows:
     rows: Sequence[Row]
     if query.key_id:
         if await key_of(store, query.key_id) is None:
-            return missing(f"key {query.key_id} (tokn key list)")
+            return missing_key(query.key_id)
         rows = await _usage_of(store, query.key_id, before, limit)
     else:
         rows = await CALLS.fetch(store, before=before, limit=limit)

@@ -3,6 +3,7 @@
 from ledger.rules.book import Book
 from ledger.rules.counted import counted
 from ledger.rules.limits.base import count, key_scope, organization_scope
+from ledger.rules.missing import missing, missing_key
 from ledger.rules.rows import HoldState, Key, Profile, playground_id
 from schemas.verbs.base import Rows
 from schemas.verbs.limits import LimitsSet
@@ -36,15 +37,14 @@ def limits_set(book: Book, request: LimitsSet) -> Rows:
     owner: Key | Profile | None
     if request.key_id:
         owner = book.keys.get(request.key_id)
-        missing, keys = f"key {request.key_id} (tokn key list)", [] if owner is None else [owner]
+        if owner is None:
+            return missing_key(request.key_id)
+        keys = [owner]
     else:
         owner = book.profiles.get(request.profile)
-        missing, keys = (
-            f"organisation {request.profile}",
-            [key for key in book.keys.values() if key.profile == request.profile],
-        )
-    if owner is None:
-        return Rows(problem=f"there is no {missing}", missing=True)
+        if owner is None:
+            return missing(f"organisation {request.profile}")
+        keys = [key for key in book.keys.values() if key.profile == request.profile]
     if any(getattr(owner, name) != value for name, value in asked.items()):
         for name, value in asked.items():
             setattr(owner, name, value)
@@ -64,10 +64,7 @@ def _adopt(book: Book, scope: str, keys: list[Key], accounts: list[str]) -> None
     """Makes the next commits look for limits of these keys, and counts their calls in flight."""
     ids = {key.id for key in keys}
     for id_ in accounts:
-        account = book.accounts[id_]
-        if not account.limited:
-            account.limited = True
-            book.accounts.touch(account)
+        book.flag(book.accounts[id_], limited=True)
     rate = book.rates[scope]
     for hold in book.holds.values():
         if hold.key_id in ids and hold.state == HoldState.OPEN and scope not in counted(hold).r:
