@@ -22,7 +22,6 @@ from workers.calls import counting
 from workers.calls.counting import COUNTS_MAX, KEY_COUNTS_MAX, Counting
 from workers.calls.stops import Stop
 from workers.providers import family
-from workers.providers.gemini.count import count_request
 from workers.upstream.http import UpstreamError
 from workers.upstream.request import UpstreamRequest
 
@@ -254,7 +253,7 @@ async def test_few_are_asked_at_once():
 def test_embeddings_have_no_count():
     """Only a call that generates has a prompt that Gemini counts in this way."""
     url = "https://h.test/v1beta/models/m:batchEmbedContents"
-    assert count_request(UpstreamRequest("POST", url, {}, b"{}")) is None
+    assert family("gemini").prompt_count(UpstreamRequest("POST", url, {}, b"{}")) is None
 
 
 async def test_a_caller_who_stays_is_asked_nothing(made):

@@ -8,7 +8,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.request import MESSAGES
-from workers.providers.anthropic.count import count_request
+from workers.providers.anthropic.count import COUNTED_OF_CALL, count_request
 from workers.providers.anthropic.errors import fault_of_body
 from workers.providers.anthropic.exchange import BASE_URL, VERSION, AnthropicExchange
 from workers.providers.anthropic.models import AnthropicReading
@@ -64,4 +64,4 @@ class Anthropic:
 
     def prompt_count(self, request: UpstreamRequest) -> UpstreamRequest:
         """The call that asks how many tokens the prompt of a request has."""
-        return count_request(request)
+        return count_request(request, COUNTED_OF_CALL)

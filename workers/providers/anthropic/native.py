@@ -24,6 +24,7 @@ from workers.answers.beliefs import believable, is_beyond
 from workers.answers.costs import cost
 from workers.answers.messages import message_id
 from workers.providers.anthropic import answer as wire
+from workers.providers.anthropic.count import COUNTED, count_request
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.exchange import VERSION, AnthropicExchange
 from workers.providers.anthropic.mended import mended, renamed
@@ -39,11 +40,6 @@ _VERSION: Final = "anthropic-version"
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TYPE: Final = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _PERSON_CHARS: Final = 32
-
-# What of a body a count may have.
-_COUNTED: Final = frozenset(
-    ("cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools")
-)
 
 Fields = dict[str, Raw]
 
@@ -128,10 +124,7 @@ class NativeExchange(AnthropicExchange):
 
     def counting(self, account: AccountSettings) -> UpstreamRequest:
         """The call that counts the same prompt, with one account's key."""
-        request = self.request(account)
-        kept = {name: raw for name, raw in _decode_fields(self._body).items() if name in _COUNTED}
-        headers = request.headers | {"accept": "application/json"}
-        return UpstreamRequest("POST", f"{request.url}/count_tokens", headers, _encode(kept))
+        return count_request(self.request(account), COUNTED)
 
     def _takes(self, flag: str) -> bool:
         """Whether the provider knows a beta flag that may go on."""

@@ -28,7 +28,7 @@ from workers.providers.embedding import wanted
 from workers.providers.emulation import requests
 from workers.providers.faults import CUT, NONSENSE
 from workers.providers.gemini import answer as wire
-from workers.providers.gemini.count import count_request
+from workers.providers.gemini.count import count_request, generates
 from workers.providers.gemini.embeddings import GeminiEmbeddings
 from workers.providers.gemini.errors import fault_of_body, fault_of_event
 from workers.providers.gemini.models import GeminiReading
@@ -328,18 +328,8 @@ class Gemini:
 
     def count(self, job: Job, model: Model, account: AccountSettings) -> UpstreamRequest:
         """What asks for the count of a job of Messages. Raises RefusedError."""
-        try:
-            ((request, _),) = requests(job, model)
-        except RequestError as refused:
-            raise RefusedError(refused.error) from None
-        built = {"model": f"models/{model.upstream}"} | build(request, job, model, {})
-        base = (account.base_url or BASE_URL).rstrip("/")
-        return UpstreamRequest(
-            "POST",
-            f"{base}/{API_VERSION}/models/{quote(model.upstream, safe='-._~')}:countTokens",
-            {"x-goog-api-key": account.api_key, "content-type": "application/json"},
-            _encode({"generateContentRequest": built}),
-        )
+        (exchange,) = self.open(job, model, {})
+        return count_request(exchange.request(account))
 
     def counted(self, body: bytes) -> int | None:
         """The figure in its answer."""
@@ -364,4 +354,4 @@ class Gemini:
 
     def prompt_count(self, request: UpstreamRequest) -> UpstreamRequest | None:
         """The call that asks how many tokens the prompt of a request has; None for embeddings."""
-        return count_request(request)
+        return count_request(request) if generates(request) else None
