@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -14,6 +13,7 @@ from tokn import show
 from tokn.errors import RefusedError
 from tokn.named import KEY_HELP, key_id
 from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, nano_of
+from tokn.times import utc
 
 NEGATIVE: Final = {
     "ignore_unknown_options": True
@@ -79,10 +79,9 @@ def _expiry(text: str) -> tuple[int, int]:
     if found := _AFTER.fullmatch(text):
         return 0, int(found[1]) * _UNIT_S[found[2]]
     try:
-        moment = datetime.fromisoformat(text)
+        return int(utc(text).timestamp() * 1000), 0
     except ValueError:
         raise typer.BadParameter("give 30d, 12h, or a date as 2026-12-31", param_hint="--expires") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000), 0
 
 
 def _print(row: dict[str, Any], as_json: bool) -> None:

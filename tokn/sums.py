@@ -3,7 +3,6 @@
 import csv
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import typer
@@ -12,6 +11,7 @@ from schemas.verbs.base import VERSION
 from schemas.verbs.sums import PARTS, PERIODS, SumsQuery
 from tokn import show
 from tokn.ledger import Ledger
+from tokn.times import utc
 
 SHOWN: Final = ("calls", "prompt_tokens", "completion_tokens", "billed_nano")  # the rest is in CSV and JSON
 _PROMPT: Final = ("input", "cached", "cache_write", "cache_write_1h", "input_audio", "cached_audio")
@@ -23,15 +23,13 @@ def moment(text: str, option: str) -> int:
     if not text:
         return 0
     try:
-        found = datetime.fromisoformat(text)
+        found_s = utc(text).timestamp()
     except ValueError:
         why = "give a day or an hour of UTC, as 2026-11-25 or 2026-11-25T13"
         raise typer.BadParameter(why, param_hint=option) from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    if found.timestamp() % 3600:
+    if found_s % 3600:
         raise typer.BadParameter("sums are of whole hours", param_hint=option)
-    return int(found.timestamp())
+    return int(found_s)
 
 
 def parts(text: str) -> tuple[str, ...]:

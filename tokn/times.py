@@ -20,6 +20,12 @@ def length_ms(text: str, option: str) -> int:
     return int(found[1]) * _UNITS_S.get(found[2], 0) * 1_000
 
 
+def utc(text: str) -> datetime:
+    """A day's start or a time as ISO 8601 has it, in UTC where it names no zone. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def moment_ms(text: str, option: str) -> int:
     """A moment in unix milliseconds: so long from now, a day's start or a time in UTC; 0 for never. Raises typer.BadParameter."""
     if text == NEVER:
@@ -27,8 +33,7 @@ def moment_ms(text: str, option: str) -> int:
     if _LENGTH.fullmatch(text):
         return int(time.time() * 1_000) + length_ms(text, option)
     try:
-        moment = datetime.fromisoformat(text)
+        return int(utc(text).timestamp() * 1_000)
     except ValueError:
         why = "give a date (2026-12-31), a time (2026-12-31T12:00:00Z), a length (90d) or never"
         raise typer.BadParameter(why, param_hint=option) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
