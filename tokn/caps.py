@@ -126,10 +126,7 @@ def end(
 
 
 def _print(row: dict[str, Any], as_json: bool, title: str) -> None:
-    if as_json:
-        show.json_lines([row])
-    else:
-        show.fields(_fields(row), title=title)
+    show.one(row, as_json, title, _fields(row))
 
 
 def _fields(row: dict[str, Any]) -> dict[str, Any]:

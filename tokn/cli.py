@@ -210,13 +210,6 @@ def _one(reply: Rows) -> dict[str, Any]:
     return dict(reply.rows[0])
 
 
-def _print_one(row: dict[str, Any], as_json: bool, title: str) -> None:
-    if as_json:
-        show.json_lines([row])
-    else:
-        show.fields(row, title=title)
-
-
 @key_app.command("create")
 def key_create(  # noqa: PLR0917  Typer calls it by name
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
@@ -276,7 +269,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
     except UnknownError as error:
         raise UnknownError(f"{error} --key - and the key on standard input: {key}") from None
     made = {"id": row.pop("id"), "key": key, **row}
-    _print_one(made, as_json, "New key (shown only now)")
+    show.one(made, as_json, "New key (shown only now)")
 
 
 @key_app.command("list")
@@ -310,7 +303,7 @@ def key_show(
     """Show one key."""
     asked = ledger_of(config, data)
     request = KeyRef(VERSION, key_id(asked, key))
-    _print_one(_one(asked.ask(KEY_SHOW, request)), as_json, "Key")
+    show.one(_one(asked.ask(KEY_SHOW, request)), as_json, "Key")
 
 
 @key_app.command("revoke")
@@ -324,7 +317,7 @@ def key_revoke(
     """Revoke one key: calls with it are refused from now on, calls in flight are still billed."""
     asked = ledger_of(config, data)
     row = asked.act("key_revoke", KeyRef(VERSION, key_id(asked, key)), idempotency_key)
-    _print_one(row, as_json, "Revoked")
+    show.one(row, as_json, "Revoked")
 
 
 @app.command()
@@ -332,7 +325,7 @@ def balance(key: KeyArgument, config: Config = None, data: Data = None, as_json:
     """Show a key's balance: posted, held by calls in flight, available."""
     asked = ledger_of(config, data)
     request = KeyRef(VERSION, key_id(asked, key))
-    _print_one(_one(asked.ask(BALANCE, request)), as_json, "Balance")
+    show.one(_one(asked.ask(BALANCE, request)), as_json, "Balance")
 
 
 @app.command()

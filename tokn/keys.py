@@ -1,6 +1,6 @@
 """Owns the commands that change a key while it lives: update, rotate, pause, resume."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,13 +45,6 @@ def models_of(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def _say(row: dict[str, Any], as_json: bool, title: str) -> None:
-    if as_json:
-        show.json_lines([row])
-    else:
-        show.fields(row, title=title)
-
-
 def update(  # noqa: PLR0917  Typer calls it by name
     key: KeyArgument,
     name: Annotated[str | None, typer.Option(help="Another name.", show_default=False)] = None,
@@ -78,7 +71,7 @@ def update(  # noqa: PLR0917  Typer calls it by name
         models=models_of(models),
         expires_ms=None if expires is None else moment_ms(expires, "--expires"),
     )
-    _say(asked.act("key_update", request, idempotency_key), as_json, "Key")
+    show.one(asked.act("key_update", request, idempotency_key), as_json, "Key")
 
 
 def rotate(  # noqa: PLR0917  Typer calls it by name
@@ -108,7 +101,7 @@ def rotate(  # noqa: PLR0917  Typer calls it by name
         row = asked.act("key_rotate", request, idempotency_key)
     except UnknownError as error:
         raise UnknownError(f"{error} --key - and the new key on standard input: {fresh}") from None
-    _say({"id": row.pop("id"), "key": fresh, **row}, as_json, "New secret (shown only now)")
+    show.one({"id": row.pop("id"), "key": fresh, **row}, as_json, "New secret (shown only now)")
 
 
 def pause(
@@ -121,7 +114,7 @@ def pause(
     """Pause a key: its new calls are refused until it is resumed; it may still read its receipts."""
     asked = ledger_of(config, data)
     request = KeyUpdate(VERSION, key_id(asked, key), status="paused")
-    _say(asked.act("key_update", request, idempotency_key), as_json, "Paused")
+    show.one(asked.act("key_update", request, idempotency_key), as_json, "Paused")
 
 
 def resume(
@@ -134,7 +127,7 @@ def resume(
     """Resume a paused key."""
     asked = ledger_of(config, data)
     request = KeyUpdate(VERSION, key_id(asked, key), status="active")
-    _say(asked.act("key_update", request, idempotency_key), as_json, "Resumed")
+    show.one(asked.act("key_update", request, idempotency_key), as_json, "Resumed")
 
 
 COMMANDS = (update, rotate, pause, resume)

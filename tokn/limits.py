@@ -58,7 +58,4 @@ def limits(  # noqa: PLR0917  Typer calls it by name
         row = dict(asked.ask(LIMITS_SET, request).rows[0])
     else:
         row = asked.act("limits_set", request, idempotency_key)
-    if as_json:
-        show.json_lines([row])
-    else:
-        show.fields(row, title="Limits")
+    show.one(row, as_json, "Limits")

@@ -85,13 +85,10 @@ def _expiry(text: str) -> tuple[int, int]:
 
 
 def _print(row: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        show.json_lines([row])
-        return
     credit = row["credit"]
     shown = {name: value for name, value in row.items() if not isinstance(value, dict)}
     shown |= {"credit": credit["id"], "kind": credit["kind"], "amount_nano": credit["amount_nano"]}
-    show.fields(shown, title="Done")
+    show.one(row, as_json, "Done", shown)
 
 
 def credit(  # noqa: PLR0917  Typer calls it by name

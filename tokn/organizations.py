@@ -30,10 +30,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(row: dict[str, Any], as_json: bool, title: str) -> None:
-    if as_json:
-        show.json_lines([row])
-    else:
-        show.fields(_flat(row), title=title)
+    show.one(row, as_json, title, _flat(row))
 
 
 @org_app.command("create")

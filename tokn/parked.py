@@ -29,7 +29,7 @@ def parked(  # noqa: PLR0917  Typer calls it by name
             raise typer.BadParameter("give REQ and one of --bill and --dismiss")
         form = ParkedRef(VERSION, request, attempt, reason)
         row = asked.act("parked_bill" if bill else "parked_dismiss", form, idempotency_key)
-        show.json_lines([row]) if as_json else show.fields(row, title="Done")
+        show.one(row, as_json, "Done")
         return
     rows = asked.ask(PARKED, ParkedQuery(request_id=request, limit=limit)).rows
     if as_json:

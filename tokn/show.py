@@ -59,6 +59,14 @@ def fields(row: dict[str, Any], *, title: str) -> None:
     Console().print(drawn)
 
 
+def one(row: dict[str, Any], as_json: bool, title: str, shown: dict[str, Any] | None = None) -> None:
+    """One row as a JSON line, or for people, who may be shown other fields of it."""
+    if as_json:
+        json_lines([row])
+    else:
+        fields(row if shown is None else shown, title=title)
+
+
 def call(row: dict[str, Any]) -> dict[str, Any]:
     """A call in two cells that fit a narrow terminal: which one it was and how it ended; what was used, billed and waited for."""
     attempts = row["attempts"]
