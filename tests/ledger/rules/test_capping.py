@@ -1,7 +1,6 @@
 """Caps as operators make, change and end them: what a new one counts, whom it bounds, and what is refused."""
 
 import contextlib
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,27 +9,10 @@ from ledger.commits import load_capping
 from ledger.store.base import StoreConflict, StoreRefused
 from ledger.verbs.audit import findings
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.calls import Reason, Refusal
 from schemas.verbs.caps import CapCreate, CapEnd, CapUpdate, NewCap
 from schemas.verbs.keys import KeyCreate
 from tests.ledger.harness import USD, Books, billed, digest_of, event
-
-SMALL = TokenUsage(input=80, output=40)
-HELD = 750_000  # of a call with 100 tokens of prompt and a limit of 100
-SPENT = billed(SMALL)
-
-
-def ms(text: str) -> int:
-    """An instant of UTC."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-
-
-async def refused(books: Books, request_id: str, key: str = "key", **fields: Any) -> Refusal:
-    """A refusal by a cap."""
-    reply = await books.authorise(request_id, key, **fields)
-    assert isinstance(reply, Refusal), reply
-    assert reply.reason is Reason.CAPPED
-    return reply
+from tests.ledger.rules.capped import HELD, SMALL, SPENT, ms, refused
 
 
 async def test_a_cap_made_in_mid_period_counts_what_was(books: Books) -> None:

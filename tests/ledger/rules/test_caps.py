@@ -1,8 +1,5 @@
 """Spend caps: what is spent and held in a period never exceeds its cap, and each call counts in the periods of its hold."""
 
-from datetime import UTC, datetime
-from typing import Any
-
 import pytest
 
 from schemas.bus.usage import Outcome
@@ -10,23 +7,7 @@ from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Hold, Reason, Refusal
 from schemas.verbs.caps import CapUpdate
 from tests.ledger.harness import USD, Books, billed, event
-
-SMALL = TokenUsage(input=80, output=40)
-HELD = 750_000  # of a call with 100 tokens of prompt and a limit of 100
-SPENT = billed(SMALL)
-
-
-def ms(text: str) -> int:
-    """An instant of UTC."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-
-
-async def refused(books: Books, request_id: str, key: str = "key", **fields: Any) -> Refusal:
-    """A refusal by a cap."""
-    reply = await books.authorise(request_id, key, **fields)
-    assert isinstance(reply, Refusal), reply
-    assert reply.reason is Reason.CAPPED
-    return reply
+from tests.ledger.rules.capped import HELD, SMALL, SPENT, ms, refused
 
 
 async def test_a_cap_grants_what_fits(books: Books) -> None:

@@ -1,7 +1,7 @@
 """Periods of caps: the calendar of any zone cut into pieces that meet, on days of any length."""
 
 import zoneinfo
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -10,14 +10,10 @@ from hypothesis import strategies as st
 
 from ledger.rules.limits import periods
 from ledger.rules.limits.periods import DAY, MONTH, PERIODS, TOTAL, WEEK, Span, span
+from tests.ledger.rules.capped import ms
 
 HOUR_MS = 3_600_000
 ZONES = sorted(available_timezones())
-
-
-def ms(text: str) -> int:
-    """An instant of UTC."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 @pytest.mark.parametrize(
