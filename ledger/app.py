@@ -19,6 +19,7 @@ from ledger.commits.writer import Writer
 from ledger.prices.offers import Catalogue
 from ledger.reload import catalogue_of, prepare, providers_of, today_utc
 from ledger.rules.book import Rules
+from ledger.statements.issuing import Issuing
 from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
 from ledger.stream.expiry import QUIET_S, Expiry
@@ -152,6 +153,7 @@ async def serve(
             beats=beats,
             providers=providers_of(settings),
             auditing=asyncio.Lock(),
+            issuing=Issuing(writer, settings.billing),
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
@@ -159,8 +161,7 @@ async def serve(
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
-        vital.start("the end of promotional credit", keep_lots(writer))
-        vital.start("roll-ups", Rolling(writer).run())
+        _start_errands(vital, writer, services)
         vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         unlisten = await requests.listen()
         if ready is not None:
@@ -173,6 +174,12 @@ async def serve(
         consumer.stop()
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
+
+
+def _start_errands(vital: Vital, writer: Writer, services: Services) -> None:
+    vital.start("the end of promotional credit", keep_lots(writer))
+    vital.start("roll-ups", Rolling(writer).run())
+    vital.start("statements", services.issuing.run())
 
 
 async def _unless_stopped(

@@ -61,3 +61,4 @@ async def _switch(services: Services, settings: Settings, sold: Catalogue, found
     services.committer.catalogue = sold
     services.providers.clear()
     services.providers.update(providers_of(settings))
+    services.issuing.billing = settings.billing

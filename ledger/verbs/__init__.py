@@ -26,6 +26,7 @@ from ledger.verbs.own import SELF
 from ledger.verbs.parked import PARKED
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
+from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
@@ -72,4 +73,7 @@ ANSWERS: tuple[Answer, ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    STATEMENT,
+    STATEMENTS,
+    STATEMENT_ISSUE,
 )

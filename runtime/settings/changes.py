@@ -59,6 +59,11 @@ _ROWS = (
     _Row("[calls] drain_s", lambda one: one.calls.drain_s, ("edge", "worker")),
     _Row("[metrics] host", lambda one: one.metrics_host, ("ledger", "worker")),
     _Row("[metrics] port", lambda one: one.metrics_port, ("ledger", "worker")),
+    _Row("[billing] name", lambda one: one.billing.name),
+    _Row("[billing] address", lambda one: one.billing.address),
+    _Row("[billing] tax_id", lambda one: one.billing.tax_id),
+    _Row("[billing] footer", lambda one: one.billing.footer),
+    _Row("[billing] statement_timezone", lambda one: one.billing.statement_timezone),
     _Row("[pricing] rate", lambda one: one.rate),
     _Row("[reload] watch", lambda one: one.watch),
 )

@@ -28,6 +28,7 @@ from schemas.verbs.parked import PARKED
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.self import SELF
+from schemas.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
@@ -74,4 +75,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    STATEMENT,
+    STATEMENTS,
+    STATEMENT_ISSUE,
 )
