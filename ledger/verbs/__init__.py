@@ -6,6 +6,7 @@ from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
+from ledger.verbs.exports import EXPORT
 from ledger.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -76,4 +77,5 @@ ANSWERS: tuple[Answer, ...] = (
     STATEMENT,
     STATEMENTS,
     STATEMENT_ISSUE,
+    EXPORT,
 )

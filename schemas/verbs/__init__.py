@@ -8,6 +8,7 @@ from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
+from schemas.verbs.exports import EXPORT
 from schemas.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -78,4 +79,5 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     STATEMENT,
     STATEMENTS,
     STATEMENT_ISSUE,
+    EXPORT,
 )
