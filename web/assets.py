@@ -20,8 +20,9 @@ _KINDS: Final = {
 
 
 class Asset(Struct, frozen=True):
-    """One file: `path` is where it is served, `kind` its content type."""
+    """One file: `name` in its folder, `path` where it is served, `kind` its content type."""
 
+    name: str
     path: str
     kind: bytes
     body: bytes
@@ -59,4 +60,4 @@ def _read(file: Path) -> Asset:
     if kind is None or len(body) > FILE_BYTES_MAX:
         raise ValueError(f"{file.name} is of an unknown kind, or larger than {FILE_BYTES_MAX} bytes")
     digest = hashlib.sha256(body).hexdigest()[:HASH_CHARS]
-    return Asset(f"{PREFIX}{file.stem}-{digest}{file.suffix}", kind, body)
+    return Asset(file.name, f"{PREFIX}{file.stem}-{digest}{file.suffix}", kind, body)
