@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 _DANGEROUS: Final = (
-    *"=+-@\t\r\n",
+    *"=+-@",
     "\N{FULLWIDTH EQUALS SIGN}",
     "\N{FULLWIDTH PLUS SIGN}",
     "\N{FULLWIDTH HYPHEN-MINUS}",
     "\N{FULLWIDTH COMMERCIAL AT}",
 )
+
+_CONTROLS: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
 
 
 class Export(Protocol):
@@ -32,8 +34,9 @@ class Export(Protocol):
 
 
 def safe(text: str) -> str:
-    """Somebody's words as a cell: with an apostrophe before what a spreadsheet would calculate."""
-    return f"'{text}" if text.lstrip(" ").startswith(_DANGEROUS) else text
+    """Somebody's words as a cell: on one line, and with an apostrophe before what a spreadsheet would calculate."""
+    text = text.translate(_CONTROLS)
+    return f"'{text}" if text.lstrip().startswith(_DANGEROUS) else text
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:

@@ -151,6 +151,8 @@ class FocusCsv:
 
 def plain(number: Decimal) -> str:
     """An exact decimal without an exponent and without zeros at its end."""
+    if not number:
+        return "0"
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
