@@ -1,0 +1,58 @@
+"""Statements of large books: no call is read for them, so a month takes seconds whatever the books have."""
+
+import sys
+import time
+
+import pytest
+
+from ledger.commits.rolling import Rolling
+from ledger.statements.months import month_at
+from ledger.store.base import Store
+from tests.ledger.bench.filled import BEGIN_MS, fill
+from tests.ledger.harness import Books, Clock
+from tests.ledger.monthly import Monthly
+
+DAY_MS = 86_400_000
+SPAN_MS = 90 * DAY_MS
+STATEMENT_S = 5.0
+SIZES = [
+    pytest.param(3_000, 30),
+    pytest.param(1_000_000, 10_000, marks=pytest.mark.long),
+    pytest.param(10_000_000, 100_000, marks=pytest.mark.long),
+]
+
+pytestmark = pytest.mark.timeout(7_200)
+
+
+@pytest.mark.parametrize(("calls", "keys"), SIZES)
+async def test_a_month_of_large_books(store: Store, clock: Clock, calls: int, keys: int) -> None:
+    """A month in the middle of all calls has each of them once, and is made within seconds, drafts and all."""
+    await fill(store, calls, keys, SPAN_MS)
+    clock.ms = BEGIN_MS + SPAN_MS
+    books = await Books.open(store, clock)
+    monthly = Monthly(books)
+    rolling = Rolling(books.writer)
+    for _ in range(2):
+        await rolling.step()
+    month = month_at(BEGIN_MS + SPAN_MS // 2, "UTC")
+    for name in (month.name, monthly.period):
+        started = time.perf_counter()
+        found = await monthly.ask("filled", name, limit=1)
+        took_s = time.perf_counter() - started
+        sys.stdout.write(f"{store.dialect}: {calls} calls, {name}: {took_s:.2f} s\n")
+        assert not found["problem"]
+        if calls > 1_000_000 // 2:
+            assert took_s < STATEMENT_S
+    (rows,) = await store.fetch(
+        "SELECT COUNT(*) FROM usage WHERE created_ms >= $1 AND created_ms < $2", month.start_ms, month.end_ms
+    )
+    lines, place = [], 0
+    while True:
+        reply = await monthly.answer("filled", month.name, after=place)
+        lines += reply.rows[0]["lines"]
+        place = int(reply.cursor)
+        if not place:
+            break
+    assert sum(line["calls"] for line in lines) == int(rows[0]) > 0
+    assert len(lines) <= keys
+    await books.close()
