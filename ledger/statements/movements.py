@@ -14,6 +14,7 @@ from ledger.rules.rollup_rows import SUMS
 from ledger.rules.rows import TOKEN_COLUMNS
 from ledger.store.base import Reader
 
+KEYS_MANY: Final = 500  # beyond which sums of hours of all keys are read rather than days of each
 FOREVER_MS: Final = 2**52 // DAY_MS * DAY_MS  # beyond all that is ever booked
 _HOURS_A_DAY: Final = DAY_MS // HOUR_MS
 _MINE: Final = (
@@ -46,6 +47,11 @@ _HOURS_SQL: Final = (
     f"SELECT key_id, model, {_ROLLED_SUMS} FROM usage_hours "  # noqa: S608  as above
     "WHERE organization = $1 AND hour >= $2 AND hour < $3 GROUP BY key_id, model"
 )
+_SOME_KEYS_SQL: Final = "SELECT COUNT(*) FROM (SELECT 1 FROM api_keys WHERE profile = $1 LIMIT $2) AS few"
+_DAYS_NANO_SQL: Final = (
+    f"SELECT COALESCE(SUM(billed_nano), 0) FROM usage_days WHERE key_id IN {_KEYS} AND day >= $2 AND day < $3"  # noqa: S608  as above
+)
+_HOURS_NANO_SQL: Final = "SELECT COALESCE(SUM(billed_nano), 0) FROM usage_totals WHERE organization = $1 AND hour >= $2 AND hour < $3"
 _FRESH_SQL: Final = (
     f"SELECT u.key_id, u.model, {_FRESH_SUMS} FROM {CALLS} WHERE u.seq > ({ROLLED}) "  # noqa: S608  as above
     "AND COALESCE(k.profile, '') = $1 AND u.created_ms >= $2 AND u.created_ms < $3 GROUP BY u.key_id, u.model"
@@ -79,17 +85,23 @@ async def posted(reader: Reader, organization: str, start_ms: int, end_ms: int) 
 
 async def charged(reader: Reader, organization: str, start_ms: int, end_ms: int) -> list[Charged]:
     """What its calls were billed, by key and model. Both moments are whole hours."""
-    first, last = -(-start_ms // DAY_MS), end_ms // DAY_MS
-    hours = [(start_ms // HOUR_MS, end_ms // HOUR_MS)]
+    days, hours = _cut(start_ms, end_ms)
     rows: list[Sequence[Any]] = []
-    if first < last:
-        rows += await reader.fetch(_DAYS_SQL, organization, first, last)
-        hours = [(hours[0][0], first * _HOURS_A_DAY), (last * _HOURS_A_DAY, hours[0][1])]
-    for begin, end in hours:
-        if begin < end:
-            rows += await reader.fetch(_HOURS_SQL, organization, begin, end)
+    for sql, spans in ((_DAYS_SQL, days), (_HOURS_SQL, hours)):
+        for begin, end in spans:
+            rows += await reader.fetch(sql, organization, begin, end)
     rows += await reader.fetch(_FRESH_SQL, organization, start_ms, end_ms)
     return _together(rows)
+
+
+def _cut(start_ms: int, end_ms: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """A time as whole days, and as the hours before and after them."""
+    first, last = -(-start_ms // DAY_MS), end_ms // DAY_MS
+    begin, end = start_ms // HOUR_MS, end_ms // HOUR_MS
+    if first >= last:
+        return [], [(begin, end)] if begin < end else []
+    ends = [(begin, first * _HOURS_A_DAY), (last * _HOURS_A_DAY, end)]
+    return [(first, last)], [one for one in ends if one[0] < one[1]]
 
 
 def _together(rows: Iterable[Sequence[Any]]) -> list[Charged]:
@@ -101,10 +113,25 @@ def _together(rows: Iterable[Sequence[Any]]) -> list[Charged]:
     return [Charged(*name, *figures) for name, figures in sorted(sums.items()) if any(figures)]
 
 
+async def billed_nano(reader: Reader, organization: str, start_ms: int, end_ms: int) -> int:
+    """What its calls were billed together. Both moments are whole hours."""
+    (keys,) = await reader.fetch(_SOME_KEYS_SQL, organization, KEYS_MANY)
+    days, hours = _cut(start_ms, end_ms)
+    if int(keys[0]) == KEYS_MANY:  # the sums of all keys together are far fewer rows
+        days, hours = [], [(start_ms // HOUR_MS, end_ms // HOUR_MS)]
+    total = 0
+    for sql, spans in ((_DAYS_NANO_SQL, days), (_HOURS_NANO_SQL, hours)):
+        for begin, end in spans:
+            (row,) = await reader.fetch(sql, organization, begin, end)
+            total += int(row[0])
+    fresh = await reader.fetch(_FRESH_SQL, organization, start_ms, end_ms)
+    return total + sum(one.billed_nano for one in _together(fresh))
+
+
 async def moved_nano(reader: Reader, organization: str, start_ms: int, end_ms: int) -> int:
     """By how much its accounts have changed together."""
     given = sum(one.amount_nano for one in await posted(reader, organization, start_ms, end_ms))
-    return given - sum(one.billed_nano for one in await charged(reader, organization, start_ms, end_ms))
+    return given - await billed_nano(reader, organization, start_ms, end_ms)
 
 
 async def accounts_nano(reader: Reader, organization: str) -> int:
