@@ -37,6 +37,7 @@ LOADED = (
     "ledger.app",
     forked.MODULE,
 )
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
 
 
@@ -73,7 +74,7 @@ def status(port: int, path: str) -> int:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment for a child: nothing that configures tokn or names a provider's credentials."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}  # noqa: TID251  a child gets this much of the tests' environment
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}  # noqa: TID251  a child gets this much of the tests' environment
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **more}
 
 
