@@ -26,7 +26,7 @@ TOKN = (sys.executable, "-m", "tokn")
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
 STOP_S = 10.0
-COMMAND_S = 15.0
+COMMAND_S = 60.0
 CHILDREN = ("edge", "worker", "ledger", "nats-server")
 LOADED = (
     "tokn.cli",
@@ -124,7 +124,7 @@ class Tokn:
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self.config = data.parent / f"{data.name}.toml" if config is not None else None
-        self._database_url = database_url
+        self._books = database_url  # where they are; found with the first read of those in the folder
         if self.config is not None and config is not None:
             address = f'[ledger]\ndatabase_url = "{database_url}"\n' if database_url else ""
             self.config.write_text(address + config)
@@ -293,9 +293,11 @@ class Tokn:
 
     def read(self, sql: str) -> Sequence[Sequence[Any]]:
         """Rows of the books, read past the ledger; it may have stopped, or never have had any."""
-        if not self._database_url and not any(self.data.rglob("*.db")):
-            return []
-        return read(self._database_url or f"sqlite:///{path_of(self.data)}", sql)
+        if not self._books:
+            if not any(self.data.rglob("*.db")):
+                return []
+            self._books = f"sqlite:///{path_of(self.data)}"
+        return read(self._books, sql)
 
     def __enter__(self) -> Self:
         collected.opened(self)
