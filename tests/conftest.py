@@ -80,11 +80,14 @@ def pytest_collection_finish():
 
 
 def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """The tests in as many shares as xdist deals out, each beginning with its part of the chaos tests, then of the system's.
+    """The tests in as many shares as xdist deals out: half of them begin with the chaos tests, the others with the system's.
 
-    They take longest: one that is begun last ends the run alone. The tests of a module stay together, and share what
-    it starts; what is left for the end, and for whoever has nothing else to do, takes milliseconds.
+    They take longest: one that is begun last ends the run alone. Those of chaos wait for most of their time, so half
+    of the processes leave cores to the others. The tests of a module stay together, and share what it starts; what is
+    left for the end, and for whoever has nothing else to do, takes milliseconds.
     """
+    waiting = max(processes // 2, 1)  # so many begin with chaos
+    working = max(processes - waiting, 1)
     chaos = [item for item in items if item.get_closest_marker("chaos")]
     system: dict[object, list[pytest.Item]] = {}
     rest: list[pytest.Item] = []
@@ -96,7 +99,11 @@ def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     ordered: list[pytest.Item] = []
     for number in range(processes):
         size = (len(items) - len(ordered)) // (processes - number)
-        own = chaos[number::processes] + [item for module in modules[number::processes] for item in module]
+        own = chaos[number::waiting] if number < waiting else []
+        if number >= processes - working:
+            own = own + [
+                item for module in modules[(number - waiting) % working :: working] for item in module
+            ]
         others = max(size - len(own), 0)
         ordered += own + rest[:others]
         del rest[:others]
