@@ -122,6 +122,7 @@ def cost(way: Way, own: Job, chat: Job) -> float:
     return min(least, statistics.median(mine / other for mine, other in pairs))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("way", "dialect"), PAIRS, ids=[f"{way.name}-{dialect}" for way, dialect in PAIRS])
 def test_a_stream_costs_at_most_so_much_of_a_chat(way, dialect):
     """CPU of the whole exchange, over many short runs in turn: 1.3 of chat's where it passes on, else 2."""

@@ -36,7 +36,8 @@ MODEL = Model(
     capabilities=Capabilities(responses=True),
 )
 CPU_RATIO_MAX = 1.3
-CPU_ROUNDS = 400  # each so short that a neighbour on the machine spoils few
+CPU_CALM_ROUNDS = 100
+CPU_ROUNDS = 4 * CPU_CALM_ROUNDS  # each so short that a neighbour on the machine spoils few
 USER = {"role": "user", "content": "hi"}
 BLOB = "gAAAAABo"
 KEEPS: dict[str, Any] = {"keeps": True, "scope": "scope-1"}
@@ -434,14 +435,17 @@ def _cpu_s(of: Job, events: list[bytes]) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.alone
 def test_a_stream_costs_what_a_chat_does() -> None:
-    """The events of fifty pieces take no more than chat's chunks and a third: the median of many short rounds in turn."""
+    """The events of fifty pieces take no more than chat's chunks and a third: the median of many short, calm rounds in turn."""
     answer = Answer(tuple(f"word{index} " for index in range(50)), TokenUsage(input=100, output=50))
     mine, chats = made({"stream": True}, keeps=True, scope="s"), stream_job()
     pairs = [
         (_cpu_s(mine, responses_events(answer)), _cpu_s(chats, openai_events(answer)))
         for _ in range(CPU_ROUNDS)
     ]
+    # A neighbour on the machine empties its caches, which harms the side with more code more: the calm rounds tell.
+    calm = sorted(pairs, key=sum)[:CPU_CALM_ROUNDS]
     # Of each pair by itself: a machine that is slow for a while is slow for both of one.
-    ratio = statistics.median(own / other for own, other in pairs)
+    ratio = statistics.median(own / other for own, other in calm)
     assert ratio <= CPU_RATIO_MAX, f"{ratio:.2f}"
