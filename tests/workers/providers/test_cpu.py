@@ -91,7 +91,8 @@ def asked(way: Way, dialect: str) -> Job:
         body["messages"] = [{"role": "user", "content": "hi"}]
     raw = json.dumps(body).encode()
     known = {"dialect": dialect, "stream": True, "include_usage": dialect == CHAT, "scope": "s", "limit": 500}
-    return job({}, body=raw, body_bytes=len(raw), upstream=way.model.upstream, **known)
+    kept = dialect == RESPONSES  # its items are marked, for requests that refer to them
+    return job({}, body=raw, body_bytes=len(raw), upstream=way.model.upstream, keeps=kept, **known)
 
 
 def cpu_s(way: Way, of: Job) -> float:
