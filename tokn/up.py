@@ -15,6 +15,7 @@ from runtime.catalogue.presets import presets, price_source
 from runtime.reload import Reloads, follow
 from runtime.service import EXIT_FAILED, outlive_terminal
 from runtime.settings.changes import kept
+from runtime.settings.generation import Generation
 from runtime.settings.settings import PoolSettings, Settings, load
 from runtime.tasks import noted
 from schemas.catalogue.families import SANDBOX
@@ -254,7 +255,7 @@ def up(config: Path | None, data: Path, host: str | None, port: int | None) -> i
     log.configure("up")
 
     def read() -> Settings:
-        found = load(config, credentials=True, data=data)
+        found = alone(load(config, credentials=True, data=data))
         host_set, port_set = (found.host if host is None else host), (found.port if port is None else port)
         return structs.replace(found, host=host_set, port=port_set)
 
@@ -267,6 +268,13 @@ def up(config: Path | None, data: Path, host: str | None, port: int | None) -> i
         return asyncio.run(_run(deployment, Reloads(settings, read, deployment.changeover)))
     finally:
         folder.close()
+
+
+def alone(settings: Settings) -> Settings:
+    """Settings of a deployment whose books nobody else can open: by when its file changed it stands back to none."""
+    if settings.generation.number or not settings.database_url.startswith("sqlite"):
+        return settings
+    return structs.replace(settings, generation=Generation())
 
 
 async def _run(deployment: Up, reloads: Reloads) -> int:

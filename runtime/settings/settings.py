@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from runtime.settings.aliases import read_aliases
 from runtime.settings.calls import CallSettings, read_calls
 from runtime.settings.edge import ConnectionSettings, read_connections
+from runtime.settings.generation import Generation, changed_ms, read_generation
 from runtime.settings.models import catalogue
 from runtime.settings.origins import EVERY_ORIGIN, read_origins
 from runtime.settings.pools import (
@@ -96,6 +97,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_port: int = 0
     data: Path | None = None
     watch: bool = False  # a change of the files is a reload
+    generation: Generation = Generation()  # of the file, among those of other ledgers
     files: tuple[
         str, ...
     ] = ()  # the configuration file and those of secrets, absolute, as far as they were read
@@ -118,6 +120,7 @@ def load(
     variables = os.environ if environment is None else environment
     if config is None and DEFAULT_FILE.is_file():
         config = DEFAULT_FILE
+    changed = changed_ms(config)
     root = read(config) if config is not None else Table("the environment", "", {})
     secrets = Secrets(variables, config.parent if config is not None else Path())
     if data is None and (named := variables.get("TOKN_DATA")):
@@ -153,6 +156,7 @@ def load(
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,
         data=data.absolute() if data is not None else None,
         watch=reload.boolean("watch", default=False),
+        generation=read_generation(reload, changed),
         files=(*((str(config.absolute()),) if config is not None else ()), *secrets.files),
         source=root.file,
     )

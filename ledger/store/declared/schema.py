@@ -319,6 +319,17 @@ class LedgerRow(SQLModel, table=True):
     seen_ms: int = Field(sa_column=_big())
 
 
+class Configuration(SQLModel, table=True):
+    """The newest configuration that a ledger of these books took: one row, of what it sells and how new it is."""
+
+    __tablename__ = "configurations"
+    id: str = Field(sa_column=_text(key=True))
+    number: int = Field(sa_column=_big())
+    changed_ms: int = Field(sa_column=_big())
+    body: str = Field(sa_column=_text())
+    taken_ms: int = Field(sa_column=_big())
+
+
 class Pepper(SQLModel, table=True):
     """What tells the pepper of the books' keys from another one: a text hashed with it."""
 
