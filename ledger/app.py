@@ -14,7 +14,7 @@ from ledger.commits.pepper import check_pepper
 from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
-from ledger.reload import Reloading, open_sale, providers_of, today_utc
+from ledger.reload import Reloading, open_sale, peppers_of, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
@@ -109,18 +109,16 @@ async def serve(
 
     Raises SettingsError, and BusDown for a NATS that is lost before that.
     """
-    if not settings.pepper:
-        raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
-    today = today_utc()
+    peppers, own_id = peppers_of(settings), secrets.token_hex(8)
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
-        await again(lambda: check_pepper(store, settings.pepper.encode()))
+        await again(lambda: check_pepper(store, peppers, own_id))
         sale = await open_sale(store, settings)
         _say_guesses(settings)
-        _say_age(settings, today)
+        _say_age(settings, today_utc())
         telemetry = _the_telemetry()
-        committer = Committer(store, sale.sold, settings.pepper.encode(), telemetry, rules)
+        committer = Committer(store, sale.sold, peppers, telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
         )
@@ -151,7 +149,7 @@ async def serve(
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
-        _start_upkeep(vital, store, writer)
+        roll = _start_upkeep(vital, Roll(store, writer, own_id), writer)
         vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         _follow(Reloading(services, sale), vital, live)
         unlisten = await requests.listen()
@@ -165,12 +163,14 @@ async def serve(
         consumer.stop()
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
+        await roll.leave()
 
 
-def _start_upkeep(vital: Vital, store: Store, writer: Writer) -> None:
-    vital.start("this ledger's own row", Roll(store, writer, secrets.token_hex(8)).run())
+def _start_upkeep(vital: Vital, roll: Roll, writer: Writer) -> Roll:
+    vital.start("this ledger's own row", roll.run())
     vital.start("the end of promotional credit", keep_lots(writer))
     vital.start("roll-ups", Rolling(writer).run())
+    return roll
 
 
 def _follow(reloading: Reloading, vital: Vital, live: Live | None) -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from ledger.commits.newest import Newest, body_of, generation_in, is_older, newest_in, selling, take
 from ledger.commits.opening import Changes, changes, write_all, write_prices, write_some
+from ledger.commits.pepper import Peppers, adopt, kept_in
 from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
 from ledger.prices.reach import pool_regions
@@ -46,6 +47,13 @@ def catalogue_of(settings: Settings) -> Catalogue:
 def providers_of(settings: Settings) -> dict[str, str]:
     """The provider of each pool, by name."""
     return {pool.name: pool.provider for pool in settings.pools}
+
+
+def peppers_of(settings: Settings) -> Peppers:
+    """The peppers of a ledger, the one that is wanted first. Raises SettingsError if there is none."""
+    if not settings.pepper:
+        raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
+    return Peppers([one.encode() for one in (settings.pepper, *settings.former_peppers)])
 
 
 class Sale(Struct, frozen=True):
@@ -115,15 +123,16 @@ class Reloading:
 
         Raises SettingsError for what cannot be sold, and for settings that are older than the books' newest.
         """
-        body = await asyncio.to_thread(body_of, settings)
+        body, peppers = await asyncio.to_thread(body_of, settings), peppers_of(settings)
         with contextlib.suppress(StoreDown):  # the switch asks again
+            adopt(peppers, await kept_in(self._services.store) or peppers.wanted)
             newest = await newest_in(self._services.store.fetch)
             if newest is not None and is_older(settings.generation, body, newest):
                 raise _older(settings, newest)
         sold = await asyncio.to_thread(catalogue_of, settings)
-        return partial(self._take, settings, sold, body)
+        return partial(self._take, settings, sold, body, peppers)
 
-    async def _take(self, settings: Settings, sold: Catalogue, body: str) -> None:
+    async def _take(self, settings: Settings, sold: Catalogue, body: str, peppers: Peppers) -> None:
         # Holds keep the price rows that they name: those stay in the books, and are read from there when they are needed.
         async with self._turn:
             found = await asyncio.to_thread(changes, self._services.committer.catalogue, sold)
@@ -132,6 +141,12 @@ class Reloading:
                 raise _older(settings, newest)
             self._switch(Sale(settings, sold, newest))
             self._own = settings
+            committer = self._services.committer
+            adopt(
+                peppers,
+                committer.peppers.current if peppers.knows(committer.peppers.current) else peppers.wanted,
+            )
+            committer.peppers = peppers
 
     async def _write(self, settings: Settings, found: Changes, body: str) -> Newest:
         async with self._services.store.write() as tx:

@@ -70,21 +70,25 @@ class Up:
         if self._nats is not None:
             own = structs.replace(settings.nats, url=self._nats.url, passwords=made.passwords)
             self.settings = structs.replace(self.settings, nats=own)
-        if not settings.pepper:
-            self.settings = structs.replace(self.settings, pepper=made.pepper)
+        self._pepper = made.pepper
+        self.settings = self._peppered(self.settings)
         self.changeover = Changeover(self.supervisor, self._programs, self._took)
 
     def _programs(self, settings: Settings, generation: int) -> dict[str, Program]:
         """The services that these settings need, as they are started with them."""
-        whole = kept(settings, self.settings)
+        whole = self._peppered(kept(settings, self.settings))
         return {
             name: self._service(name, whole, generation)
             for name in SWITCH_ORDER
             if name != "worker" or whole.pools
         }
 
+    def _peppered(self, settings: Settings) -> Settings:
+        """Settings with the pepper of the data folder, where they name none."""
+        return settings if settings.pepper else structs.replace(settings, pepper=self._pepper)
+
     def _took(self, settings: Settings) -> None:
-        self.settings = kept(settings, self.settings)
+        self.settings = self._peppered(kept(settings, self.settings))
 
     def _changed(self) -> None:
         self._say_metrics()

@@ -23,7 +23,7 @@ from runtime.settings.pools import (
     read_rate,
     without_credentials,
 )
-from runtime.settings.secrets import Secrets, unread
+from runtime.settings.secrets import Secrets, all_unread, unread
 from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role
 from schemas.catalogue.aliases import Alias
@@ -46,6 +46,7 @@ __all__ = [
 DEFAULT_FILE = Path("tokn.toml")
 DEFAULT_RATE = Decimal("0.60")
 FULL_WAIT_S = 2.0
+PEPPERS_MAX = 4
 REPLICAS_MAX = 5  # what nats-server takes
 
 
@@ -76,6 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     nats: NatsSettings = NatsSettings()
     database_url: str = ""
     pepper: str = ""
+    former_peppers: tuple[str, ...] = ()  # that keys may still be hashed with
     rate: Decimal = DEFAULT_RATE
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[Model, ...] = ()
@@ -129,7 +131,10 @@ def load(
     ledger = root.table("ledger")
     resolve = secrets.resolve if books else unread
     database_url = resolve(ledger, "database_url") or _sqlite(data)
-    pepper = resolve(ledger, "pepper") or variables.get("TOKN_PEPPER", "")
+    peppers = (secrets.resolve_all if books else all_unread)(ledger, "pepper")
+    if len(set(peppers)) < len(peppers) or len(peppers) > PEPPERS_MAX:
+        raise ledger.problem("pepper", f"a list has at most {PEPPERS_MAX}, each once")
+    peppers = peppers or (variables.get("TOKN_PEPPER", ""),)
     ledger.done()
     pricing = root.table("pricing")
     rate = read_rate(pricing)
@@ -138,7 +143,8 @@ def load(
     settings = Settings(
         nats=nats,
         database_url=database_url,
-        pepper=pepper,
+        pepper=peppers[0],
+        former_peppers=peppers[1:],
         rate=DEFAULT_RATE if rate is None else rate,
         pools=read_pools(root.table("pools"), secrets if credentials else None)
         if root.has("pools")
@@ -236,6 +242,7 @@ def redacted(settings: Settings, roles: tuple[Role, ...], *, credentials: bool, 
         pools=pools,
         nats=structs.replace(settings.nats, passwords=passwords),
         pepper=settings.pepper if pepper else "",
+        former_peppers=settings.former_peppers if pepper else (),
         database_url=settings.database_url if pepper else "",
     )
 

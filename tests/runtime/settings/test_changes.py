@@ -56,7 +56,7 @@ def settings(tmp_path: Path, text: str) -> Settings:
             "[pools.p]\nrate = 0.5\n",
             ["[pools.p] rate: changed", "[[models]] m: rate 0.60 -> 0.5"],
         ),
-        ("a first pepper", "a second pepper", ["[ledger] pepper: changed: needs a restart of ledger"]),
+        ("a first pepper", "a second pepper", ["[ledger] pepper: changed"]),
         (
             "a-first-password",
             "a-second-password",
