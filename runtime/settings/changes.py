@@ -39,7 +39,7 @@ class _Row(Struct, frozen=True):
 
 _ROWS = (
     _Row("[nats] url", lambda one: one.nats.url, _EVERY, secret=True),
-    _Row("[nats] credentials", lambda one: one.nats.passwords, _EVERY, secret=True),
+    _Row("[nats] credentials", lambda one: (one.nats.passwords, one.nats.former), _EVERY, secret=True),
     _Row("[nats] replicas", lambda one: one.nats.replicas, _EVERY),
     _Row("[nats.tls]", lambda one: (one.nats.ca, one.nats.cert, one.nats.key), _EVERY, secret=True),
     _Row("[ledger] database_url", lambda one: one.database_url, ("ledger",), secret=True),

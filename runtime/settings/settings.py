@@ -53,6 +53,8 @@ REPLICAS_MAX = 5  # what nats-server takes
 class NatsSettings(Struct, frozen=True, kw_only=True):
     """Where NATS is (addresses with commas between) and the password of each role (or role and pool); none at all means no auth.
 
+    `former` are the passwords of before, of roles that have two: they are shown where a server does not know the new one yet.
+
     An empty `url` lets `tokn up` start a server of its own. `ca`, `cert` and `key` are paths of PEM files. `replicas` is
     on how many servers of a cluster each stream is kept.
     """
@@ -60,6 +62,7 @@ class NatsSettings(Struct, frozen=True, kw_only=True):
     url: str = ""
     replicas: int = 1
     passwords: dict[str, str] = {}
+    former: dict[str, str] = {}
     ca: str = ""
     cert: str = ""
     key: str = ""
@@ -193,17 +196,10 @@ def _sqlite(data: Path | None) -> str:
 
 def _nats(table: Table, secrets: Secrets) -> NatsSettings:
     url = secrets.resolve(table, "url")
-    passwords: dict[str, str] = {}
-    for line in secrets.resolve(table, "credentials").splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        if len(words) != 2 or not is_user(words[0]):
-            raise table.problem(
-                "credentials",
-                f"lines are `role password`; roles are {', '.join(Role)}, or worker.POOL and usage.POOL",
-            )
-        passwords[words[0]] = words[1]
+    try:
+        passwords, former = read_credentials(secrets.resolve(table, "credentials"))
+    except ValueError as error:
+        raise table.problem("credentials", str(error)) from None
     if passwords and not url:
         raise table.problem("credentials", "stand without a url")
     replicas = table.integer("replicas", 1, most=REPLICAS_MAX) or 1
@@ -214,6 +210,7 @@ def _nats(table: Table, secrets: Secrets) -> NatsSettings:
         url=url,
         replicas=replicas,
         passwords=passwords,
+        former=former,
         ca=tls.text("ca"),
         cert=tls.text("cert"),
         key=tls.text("key"),
@@ -227,20 +224,41 @@ def _nats(table: Table, secrets: Secrets) -> NatsSettings:
     return settings
 
 
+def read_credentials(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The passwords of all users in lines of `role password`, and those of before: a user's second line.
+
+    Raises ValueError.
+    """
+    passwords: dict[str, str] = {}
+    former: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 2 or not is_user(words[0]):
+            raise ValueError(
+                f"lines are `role password`; roles are {', '.join(Role)}, or worker.POOL and usage.POOL"
+            )
+        user, password = words
+        if user in former or passwords.get(user) == password:
+            raise ValueError(f"{user} has one line, or two: the new password and then that of before")
+        (former if user in passwords else passwords)[user] = password
+    return passwords, former
+
+
 def redacted(settings: Settings, roles: tuple[Role, ...], *, credentials: bool, pepper: bool) -> Settings:
     """What one service needs of the settings: its own roles' passwords, and secrets only where it uses them."""
     pools = settings.pools
     if not credentials:
         pools = tuple(map(without_credentials, pools))
-    passwords = {
-        user: password
-        for user, password in settings.nats.passwords.items()
-        if user.partition(".")[0] in roles and password
-    }
+    passwords, former = (
+        {user: password for user, password in of.items() if user.partition(".")[0] in roles and password}
+        for of in (settings.nats.passwords, settings.nats.former)
+    )
     return structs.replace(
         settings,
         pools=pools,
-        nats=structs.replace(settings.nats, passwords=passwords),
+        nats=structs.replace(settings.nats, passwords=passwords, former=former),
         pepper=settings.pepper if pepper else "",
         former_peppers=settings.former_peppers if pepper else (),
         database_url=settings.database_url if pepper else "",

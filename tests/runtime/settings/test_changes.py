@@ -138,5 +138,5 @@ def test_every_setting_is_compared() -> None:
     for part, prefix in (("nats", "[nats"), ("calls", "["), ("connections", "[edge]")):
         names = getattr(Settings(), part).__struct_fields__
         rows = " ".join(row.place for row in changes._ROWS if row.place.startswith(prefix))
-        told = {"passwords": "credentials", "ca": "tls", "cert": "tls", "key": "tls"}
+        told = {"passwords": "credentials", "former": "credentials", "ca": "tls", "cert": "tls", "key": "tls"}
         assert [name for name in names if told.get(name, name) not in rows] == []
