@@ -155,6 +155,8 @@ class Committer:
         )
 
     def _want_former(self, commands: Sequence[Command], digests: Sequence[str], names: Wanted) -> None:
+        if not self.peppers.several:
+            return
         names.moves = self.peppers.moves
         for command, digest in zip(commands, digests, strict=True):
             if command.write.hashed:

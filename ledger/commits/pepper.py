@@ -52,6 +52,11 @@ class Peppers:
         return [tag[:_ID_CHARS] for tag in sorted(self._all, key=lambda tag: tag != self.current)]
 
     @property
+    def several(self) -> bool:
+        """Whether there are others than the one of now."""
+        return bool(self._others)
+
+    @property
     def moves(self) -> bool:
         """Whether secrets that are found by another are hashed anew."""
         return self.current == self.wanted
