@@ -2,9 +2,10 @@
 
 import asyncio
 
-from ledger.commits.ledgers import LEAST, SEEN_SQL
+from ledger.commits.ledgers import SEEN_SQL
 from ledger.commits.writer import Writer
 from ledger.store.base import Store, StoreError
+from ledger.store.filling import LEAST
 from ledger.store.migrate import KNOWN_REVISION
 from runtime.log import get_logger
 

@@ -11,6 +11,7 @@ import asyncpg
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, again, is_at_fault
 from ledger.store.connecting import Link, reach
+from ledger.store.filling import fill_migrated
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
@@ -287,6 +288,7 @@ class PostgresStore:
     async def migrate(self) -> None:
         """Takes the tables to the newest revision. Ledgers of before go on beside, and may meet it in another order."""
         await again(self._migrate)
+        await fill_migrated(self)
 
     async def _migrate(self) -> None:
         with _ERRORS:

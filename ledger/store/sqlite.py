@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused
+from ledger.store.filling import fill_migrated
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
@@ -250,6 +251,7 @@ class SqliteStore:
                 if self._revision() == revision:
                     for statement in _statements(sql):
                         self._writer.execute(statement)
+        await fill_migrated(self)
 
     def _revision(self) -> str:
         found = self._writer.execute(
