@@ -35,15 +35,16 @@ UNTRUE = """
         GROUP BY account) AS s ON s.account = a.id
     WHERE a.kind IN ('metered', 'playground') AND a.spent_nano <> COALESCE(s.nano, 0)
 """
+PART_CALLS = 50_000  # that one statement copies: each has a deadline
 # Copies of one settled call, with the balances that they make.
-NUMBERS = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count}) "
+NUMBERS = "WITH RECURSIVE n(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM n WHERE n < {last}) "
 FILL = (
     "CREATE TABLE filled AS " + NUMBERS + "SELECT 'fill' || n AS id FROM n",
     "INSERT INTO holds SELECT f.id, {holds} FROM holds h, filled f WHERE h.request_id = 'call1'",
     "INSERT INTO usage (request_id, {usage}) SELECT f.id, {usage} FROM usage h, filled f WHERE h.request_id = 'call1'",
     "INSERT INTO transfers SELECT f.id, {transfers} FROM transfers h, filled f WHERE h.request_id = 'call1'",
     (
-        "UPDATE accounts SET posted_nano = posted_nano + {count} * COALESCE((SELECT SUM(CASE WHEN credit = accounts.id "
+        "UPDATE accounts SET posted_nano = posted_nano + {size} * COALESCE((SELECT SUM(CASE WHEN credit = accounts.id "
         "THEN amount_nano ELSE -amount_nano END) FROM transfers WHERE request_id = 'call1' "
         "AND (credit = accounts.id OR debit = accounts.id)), 0)"
     ),
@@ -53,7 +54,7 @@ FILL = (
 
 async def fill(old: Neighbour, store: Store, count: int) -> None:
     """Makes a large database of a small one, as the last release has its tables."""
-    columns: dict[str, Any] = {"count": count}
+    columns: dict[str, Any] = {}
     for table in ("holds", "usage", "transfers"):
         sql = {
             "sqlite": f"SELECT name FROM pragma_table_info('{table}') ORDER BY cid",
@@ -62,8 +63,11 @@ async def fill(old: Neighbour, store: Store, count: int) -> None:
         }[store.dialect]
         names = [row[0] for row in await store.fetch(sql)]
         columns[table] = ", ".join(name for name in names if name not in ("request_id", "seq"))
-    for statement in FILL:
-        assert await old.ask("execute", statement.format(**columns)) == "executed"
+    for first in range(1, count + 1, PART_CALLS):
+        last = min(first + PART_CALLS - 1, count)
+        part = columns | {"first": first, "last": last, "size": last - first + 1}
+        for statement in FILL:
+            assert await old.ask("execute", statement.format(**part)) == "executed"
 
 
 @pytest.fixture
