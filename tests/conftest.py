@@ -14,7 +14,7 @@ from tests.fakes.upstream import Upstream, pool_toml
 
 # How long an example takes says how busy the machine is.
 settings.register_profile(
-    "tokn", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "tokn", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("long", settings.get_profile("tokn"), max_examples=500)
 
