@@ -307,6 +307,8 @@ _STEPS = (
 
 async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     """Writes a book's changes."""
+    if book.minutes is not None:
+        book.minutes.keep()
     for step in _STEPS:
         rows = step.rows(book)
         if not rows:
