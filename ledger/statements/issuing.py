@@ -13,7 +13,7 @@ from msgspec import structs
 from msgspec.structs import asdict, astuple
 
 from ledger.acts.base import add_entry
-from ledger.commits.ledgers import LEAST, OLDER_RUNS, admitted
+from ledger.commits.ledgers import OLDER_RUNS, admitted
 from ledger.commits.load_act import load_act
 from ledger.commits.load_save import save, wanted
 from ledger.commits.writer import Writer
@@ -25,6 +25,7 @@ from ledger.statements import making, movements
 from ledger.statements.making import Made, shown
 from ledger.statements.months import Month, after, month_at, month_named
 from ledger.store.base import Reader, Store, StoreError, Transaction
+from ledger.store.filling import LEAST
 from ledger.store.statements import STATEMENT_LINES, STATEMENTS
 from runtime.log import get_logger
 from runtime.settings.billing import BILLING, BillingSettings
@@ -38,7 +39,9 @@ ORGANIZATIONS_PAGE: Final = 100
 SYSTEM: Final = "system"
 ACTION: Final = "statement_issue"
 _PROFILES_SQL: Final = "SELECT id FROM profiles WHERE id > $1 ORDER BY id LIMIT $2"
-_BEGUN_SQL: Final = "SELECT seen_ms FROM ledgers WHERE id = $1"
+_BEGUN_SQL: Final = (
+    "SELECT seen_ms FROM ledgers WHERE id = $1 AND seen_ms > 0"  # 0 while large books are taken over
+)
 _NUMBERED_SQL: Final = "SELECT COUNT(*) FROM statements WHERE number LIKE $1"
 _DELETE_SQLS: Final = (
     "DELETE FROM statement_lines WHERE statement = $1",

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from ledger.commits.ledgers import take_over
 from ledger.commits.rolling import Rolling
 from ledger.statements.months import month_at
 from ledger.store.base import Store
@@ -44,6 +45,7 @@ async def test_a_month_of_large_books(
             )
         await tx.execute(SHARE_SQL.format(organizations), timeout_s=600)
     clock.ms = BEGIN_MS + SPAN_MS
+    await take_over(store)
     books = await Books.open(store, clock)
     monthly = Monthly(books)
     rolling = Rolling(books.writer)
