@@ -20,6 +20,7 @@ settings.register_profile("long", settings.get_profile("tokn"), max_examples=500
 gc.disable()
 
 ASKED_FOR = ("long", "containers", "browser")  # marked tests that run only when `-m` names their marker
+ALONE = "alone"  # those that no process of several runs
 
 
 def pytest_configure(config):
@@ -34,7 +35,7 @@ def _long(config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leaves out the long runs, the container tests and the browser's unless `-m` asks for them by name.
+    """Leaves out the long runs, the container tests and the browser's unless `-m` asks for them by name, and those for one process from several.
 
     The long run has every property again, with more examples.
     """
@@ -43,6 +44,8 @@ def pytest_collection_modifyitems(config, items):
             if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
                 item.add_marker("long")
     left_out = [name for name in ASKED_FOR if name not in config.getoption("markexpr")]
+    if hasattr(config, "workerinput"):
+        left_out.append(ALONE)
     deselected = {item for item in items if any(item.get_closest_marker(name) for name in left_out)}
     if deselected:
         config.hook.pytest_deselected(items=list(deselected))

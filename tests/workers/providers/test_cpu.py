@@ -91,7 +91,8 @@ def asked(way: Way, dialect: str) -> Job:
         body["messages"] = [{"role": "user", "content": "hi"}]
     raw = json.dumps(body).encode()
     known = {"dialect": dialect, "stream": True, "include_usage": dialect == CHAT, "scope": "s", "limit": 500}
-    return job({}, body=raw, body_bytes=len(raw), upstream=way.model.upstream, **known)
+    kept = dialect == RESPONSES  # its items are marked, for requests that refer to them
+    return job({}, body=raw, body_bytes=len(raw), upstream=way.model.upstream, keeps=kept, **known)
 
 
 def cpu_s(way: Way, of: Job) -> float:
@@ -122,6 +123,7 @@ def cost(way: Way, own: Job, chat: Job) -> float:
     return min(least, statistics.median(mine / other for mine, other in pairs))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("way", "dialect"), PAIRS, ids=[f"{way.name}-{dialect}" for way, dialect in PAIRS])
 def test_a_stream_costs_at_most_so_much_of_a_chat(way, dialect):
     """CPU of the whole exchange, over many short runs in turn: 1.3 of chat's where it passes on, else 2."""

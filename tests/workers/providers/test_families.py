@@ -192,6 +192,7 @@ def _cpu_s(case: Case, events: list[bytes]) -> float:
     return spent_s
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("case", CASES[1:], ids=[case.provider for case in CASES[1:]])
 def test_cpu_of_a_translated_stream_is_within_twice_the_pass_through(case):
     """A stream of 50 chunks costs a translated family at most twice what it costs the pass-through."""

@@ -1,5 +1,6 @@
 import time
 
+import pytest
 from msgspec import json, structs
 
 from schemas.catalogue.builtin import BUILTIN
@@ -43,6 +44,7 @@ def openai_reads() -> list[bytes]:
     return [b"data: " + json.encode(body) + b"\n\n" for body in bodies] + [b"data: [DONE]\n\n"]
 
 
+@pytest.mark.alone
 def test_a_stream_costs_at_most_twice_the_pass_through():
     """CPU of 50 chunks through `feed`, each in a read of its own, beside the family that only passes on."""
     reads = fake.stream_of(fake.answer("hello wor" * CHUNKS), pieces=CHUNKS)
