@@ -1,15 +1,19 @@
 """Owns the public pages over HTTP: who gets what, under which headers, and that nothing else has changed for it."""
 
 import asyncio
+import contextlib
 import json
 import re
+import socket
 from html import escape, unescape
 
 import pytest
 
+from edge.routes import site
 from edge.site.site import COMPILED, LIVE, MODEL, RATE, ROOT, with_models
 from schemas.bus.subjects import new_id
 from tests.edge.conftest import FAST, Rig
+from tests.edge.stand_ins import until
 from web.headers import CONTENT_SECURITY_POLICY
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -191,6 +195,37 @@ def test_a_name_of_a_model_is_text() -> None:
     page = with_models((COMPILED / "index.html").read_bytes(), (evil,))
     assert evil.encode() not in page
     assert escape(evil).encode() in page
+
+
+def stalled(port: int) -> socket.socket:
+    """A stranger that asks for the largest page twice and reads nothing."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    made.connect(("127.0.0.1", port))
+    made.sendall(b"GET /docs HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+    return made
+
+
+async def test_who_never_reads_keeps_no_place(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many strangers ask for pages and read none: few are on their way, readers get theirs, and calls go on."""
+    monkeypatch.setattr(site, "AT_ONCE", 4)
+    with contextlib.ExitStack() as held:
+        for _ in range(12):
+            held.enter_context(stalled(rig.edge.port))
+        await until(lambda: rig.edge.load.requests == 4)
+        whole = await asyncio.wait_for(get(rig, "/docs", **HTML), 10)
+        assert whole.text.rstrip().endswith("</html>")
+        assert (await rig.chat()).status_code == 200
+        assert rig.edge.load.requests <= 4
+    await until(lambda: rig.edge.load.requests == 0)
+
+
+async def test_a_page_has_its_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not take a page in time is cut off."""
+    monkeypatch.setattr(site, "SEND_S", 0.2)
+    with contextlib.closing(stalled(rig.edge.port)):
+        await until(lambda: rig.edge.load.requests == 1)
+        await until(lambda: rig.edge.load.requests == 0)
 
 
 @pytest.fixture
