@@ -73,6 +73,8 @@ TABLES = (
     "credits",
     "audit_entries",
     "audit_head",
+    "statements",
+    "statement_lines",
 )
 
 
