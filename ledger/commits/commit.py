@@ -67,6 +67,7 @@ class Committer:
         self._priced: float | None = None  # the connection on which price rows were written
         self._admitted: float | None = None  # the connection on which no older ledger could write
         self._surprised_ms = 0  # when surprises were read
+        self._hushed: dict[str, int] = {}  # accounts of which it was told lately that they cannot pay
         self._pepper = pepper
         self._telemetry = telemetry
         self._rules = rules
@@ -100,6 +101,7 @@ class Committer:
         names.request_ids |= names.billed
         async with self.store.write() as tx:
             book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog, pepper=self._pepper)
+            book.hushed = self._hushed
             connected = self.store.connected_since
             if connected != self._priced:
                 # It may be another database by now, restored from before these rows: holds are about to refer to them.

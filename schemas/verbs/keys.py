@@ -67,7 +67,8 @@ class KeyRotate(Struct, frozen=True, array_like=True):
 class KeyUpdate(Struct, frozen=True, array_like=True):
     """Changes a key: what is None, or an empty `status`, stays. No providers or models are all of them.
 
-    `expires_ms` 0 is for never. `status` is `active` or `paused`.
+    `expires_ms` 0 is for never. `status` is `active` or `paused`. Below `low_balance_nano` the key's own balance is low;
+    0 is for no such figure.
     """
 
     v: int
@@ -77,6 +78,7 @@ class KeyUpdate(Struct, frozen=True, array_like=True):
     models: tuple[str, ...] | None = None
     expires_ms: int | None = None
     status: str = ""
+    low_balance_nano: int | None = None
 
 
 class KeyFind(Struct, frozen=True, array_like=True):

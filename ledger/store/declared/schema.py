@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, rollup_rows, rows
+from ledger.rules import act_rows, event_rows, rollup_rows, rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -125,6 +125,12 @@ Key = _model(
     Index("api_keys_profile", "profile", "id"),
     Index("api_keys_account", "account_id"),
     Index("api_keys_name", "name", "id"),
+    Index(
+        "api_keys_expires",
+        "expires_ms",
+        sqlite_where=text("expires_ms > 0"),
+        postgresql_where=text("expires_ms > 0"),
+    ),
     own={
         "expires_ms": _later(BigInteger, "0"),
         "models": _later(String, "''"),
@@ -153,6 +159,7 @@ CapPeriod = _model(
     # No two calls in flight together can cross a cap.
     CheckConstraint("spent_nano + held_nano <= ceiling_nano", name="cap_periods_covered"),
     Index("cap_periods_cap", "cap_id", "start_ms"),
+    own={"alert_nano": _later(BigInteger, "0"), "reached": _later(Boolean, "false")},
     sqlite_with_rowid=False,
 )
 Rate = _model(rows.Rate)
@@ -237,6 +244,33 @@ AuditEntry = _model(
     ),
 )
 AuditHead = _model(act_rows.Head)
+Event = _model(
+    event_rows.EventRow,
+    Index(
+        "events_once",
+        "id",
+        unique=True,
+        sqlite_where=text("endpoint = ''"),
+        postgresql_where=text("endpoint = ''"),
+    ),
+    Index(
+        "events_waiting",
+        "seq",
+        sqlite_where=text("NOT published"),
+        postgresql_where=text("NOT published"),
+    ),
+    Index("events_object", "object", "type", "created_ms"),
+    Index("events_created", "created_ms"),
+    number={
+        "seq": Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
+    },
+)
+WebhookEndpoint = _model(event_rows.Endpoint)
+Delivery = _model(
+    event_rows.DeliveryRow,
+    Index("deliveries_endpoint", "endpoint", "id"),
+    Index("deliveries_event", "event", "id"),
+)
 
 
 def _rollup(kind: type[Row]) -> type[SQLModel]:
@@ -296,6 +330,15 @@ class RolledUp(SQLModel, table=True):
     __tablename__ = "rollups"
     id: str = Field(sa_column=_text(key=True))
     seq: int = Field(sa_column=_big())
+
+
+class Told(SQLModel, table=True):
+    """What was told last: of accounts and pools their state, and how far the clock's events are."""
+
+    __tablename__ = "told"
+    id: str = Field(sa_column=_text(key=True))
+    state: str = Field(sa_column=_text())
+    at_ms: int = Field(sa_column=_big())
 
 
 class StreamPosition(SQLModel, table=True):
