@@ -21,6 +21,7 @@ from ledger.reload import catalogue_of, prepare, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
+from ledger.stream.events import Publishing
 from ledger.stream.expiry import QUIET_S, Expiry
 from ledger.stream.items import keep_bucket
 from ledger.telemetry import Telemetry
@@ -155,13 +156,10 @@ async def serve(
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
-        vital.start("this ledger's own row", Roll(store, writer, secrets.token_hex(8)).run())
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
-        vital.start("the end of promotional credit", keep_lots(writer))
-        vital.start("roll-ups", Rolling(writer).run())
-        vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
+        _start_errands(vital, bus, writer, settings.nats.replicas)
         unlisten = await requests.listen()
         if ready is not None:
             ready.set()
@@ -173,6 +171,15 @@ async def serve(
         consumer.stop()
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
+
+
+def _start_errands(vital: Vital, bus: Bus, writer: Writer, replicas: int) -> None:
+    """What a ledger does by itself, beside its requests and the stream of usage events."""
+    vital.start("this ledger's own row", Roll(writer.committer.store, writer, secrets.token_hex(8)).run())
+    vital.start("the end of promotional credit", keep_lots(writer))
+    vital.start("roll-ups", Rolling(writer).run())
+    vital.start("events", Publishing(bus, writer, replicas).run())
+    vital.start("the bucket of items", keep_bucket(bus, replicas))
 
 
 async def _unless_stopped(

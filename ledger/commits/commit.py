@@ -14,11 +14,13 @@ from ledger.commits.ledgers import OLDER_RUNS, admitted
 from ledger.commits.load_act import load_act
 from ledger.commits.load_capping import load_capping, name_scopes
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
+from ledger.commits.load_webhooks import load_endpoints
 from ledger.commits.opening import write_prices
 from ledger.prices.offers import Catalogue
 from ledger.rules import holds
 from ledger.rules.book import Book, Rules, scope_of
 from ledger.rules.rows import Parked, Surprise
+from ledger.rules.sealed import opened
 from ledger.rules.settlement import problem, settle
 from ledger.store.base import Store, again
 from ledger.telemetry import Telemetry
@@ -76,6 +78,10 @@ class Committer:
         """What the books keep of a key: a keyed hash of the hash that an edge sends."""
         return hmac.digest(self._pepper, key_digest, "sha256").hex()
 
+    def unseal(self, endpoint: str, sealed: str) -> str:
+        """A webhook endpoint's secret; empty if it was sealed under another pepper."""
+        return opened(self._pepper, endpoint, sealed)
+
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
         return scope_of(self._pepper, key_id)
@@ -115,6 +121,7 @@ class Committer:
             await load(tx, book, names)
             if names.capping:
                 await load_capping(tx, book, names)
+            await load_endpoints(tx, book, names)
             if names.record is not None:
                 await load_act(tx, book, names)
             answers = [

@@ -31,6 +31,7 @@ from ledger.rules.rows import (
     account_kind,
 )
 from ledger.rules.rowset import RowSet
+from ledger.rules.sealed import seal
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
@@ -123,6 +124,7 @@ class Book:
         self.events: list[EventRow] = []
         self.endpoints = RowSet(Endpoint)
         self.endpoints_held = 0  # of the organisation of one that is about to be made
+        self.repeated: list[EventRow] = []  # what one is to get again
         self.deliveries: list[DeliveryRow] = []
         # Of an act, which is alone in its commit.
         self.actor = ""
@@ -141,6 +143,10 @@ class Book:
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
         return scope_of(self._pepper, key_id)
+
+    def seal(self, endpoint: str, secret: str) -> str:
+        """A webhook endpoint's secret as the books have it."""
+        return seal(self._pepper, endpoint, secret)
 
     def key_of(self, digest: str) -> Key | None:
         """The key that a secret's digest opens, whatever its state; None if there is none."""

@@ -38,7 +38,7 @@ class EndpointStatus:
 class Endpoint(Row, kw_only=True):
     """Where events are sent. `events` is a JSON list of types, or of `*`; an empty organisation is for all of them.
 
-    `secrets` is JSON, and sealed (`ledger.rules.webhooks.secrets`). It gets what happened since `since_ms`. `failing_ms`
+    `secrets` is JSON, and sealed (`ledger.rules.sealed`). It gets what happened since `since_ms`. `failing_ms`
     is when its first delivery after the last success failed, 0 where none has.
     """
 

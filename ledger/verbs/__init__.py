@@ -6,6 +6,7 @@ from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
+from ledger.verbs.hooks import HOOK_DISABLE, HOOK_LOG, HOOKS
 from ledger.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -29,6 +30,7 @@ from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
+from ledger.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
 ANSWERS: tuple[Answer, ...] = (
     PING,
@@ -72,4 +74,10 @@ ANSWERS: tuple[Answer, ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    WEBHOOKS,
+    DELIVERIES,
+    EVENTS,
+    HOOKS,
+    HOOK_LOG,
+    HOOK_DISABLE,
 )

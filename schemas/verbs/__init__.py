@@ -8,6 +8,7 @@ from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
+from schemas.verbs.hooks import HOOK_DISABLE, HOOK_LOG, HOOKS
 from schemas.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -31,6 +32,7 @@ from schemas.verbs.self import SELF
 from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
+from schemas.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
 VERBS: tuple[Verb[Any, Any], ...] = (
     PING,
@@ -74,4 +76,10 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    WEBHOOKS,
+    DELIVERIES,
+    EVENTS,
+    HOOKS,
+    HOOK_LOG,
+    HOOK_DISABLE,
 )

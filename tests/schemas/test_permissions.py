@@ -21,8 +21,9 @@ ASKS = {
         *("ledger.sums", "ledger.cap_create", "ledger.cap_list", "ledger.cap_update", "ledger.cap_end"),
         *("ledger.key_find", "ledger.key_update", "ledger.key_rotate"),
         *("ledger.org_create", "ledger.org_list", "ledger.org_show", "ledger.org_update"),
+        *("ledger.webhooks", "ledger.deliveries", "ledger.events"),
     },
-    Role.CONSOLE: {"ledger.ping"},
+    Role.CONSOLE: {"ledger.ping", "ledger.hooks", "ledger.hook_log", "ledger.hook_disable"},
 }
 
 
