@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ledger.acts.upkeep import keep_lots
+from ledger.commits.clock import keep_time
 from ledger.commits.commit import Committer
 from ledger.commits.opening import write_catalogue
 from ledger.commits.pepper import check_pepper
@@ -28,6 +29,7 @@ from ledger.telemetry import Telemetry
 from ledger.verbs.base import Services
 from ledger.verbs.beats import Beats
 from ledger.verbs.dispatch import Requests
+from ledger.verbs.watching import Watching
 from runtime.bus.bus import Bus
 from runtime.catalogue.age import age_days, as_of, is_old
 from runtime.log import get_logger
@@ -160,6 +162,7 @@ async def serve(
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
         _start_errands(vital, bus, writer, settings.nats.replicas)
+        vital.start("the watch of pools", Watching(services, writer).run())
         unlisten = await requests.listen()
         if ready is not None:
             ready.set()
@@ -178,6 +181,7 @@ def _start_errands(vital: Vital, bus: Bus, writer: Writer, replicas: int) -> Non
     vital.start("this ledger's own row", Roll(writer.committer.store, writer, secrets.token_hex(8)).run())
     vital.start("the end of promotional credit", keep_lots(writer))
     vital.start("roll-ups", Rolling(writer).run())
+    vital.start("the clock", keep_time(writer))
     vital.start("events", Publishing(bus, writer, replicas).run())
     vital.start("the bucket of items", keep_bucket(bus, replicas))
 

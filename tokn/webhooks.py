@@ -179,7 +179,7 @@ def rotate(  # noqa: PLR0917  Typer calls it by name
 
 
 @webhook_app.command("test")
-def test(
+def send_test(
     endpoint: Endpoint,
     idempotency_key: IdempotencyKey = "",
     config: Config = None,
@@ -219,7 +219,7 @@ def _since_ms(text: str) -> int:
 
 
 @webhook_app.command("log")
-def log(
+def log(  # noqa: PLR0917  Typer calls it by name
     endpoint: Annotated[str, typer.Argument(metavar="[ENDPOINT]", help="Only this endpoint's.")] = "",
     event: Annotated[str, typer.Option(metavar="EVENT", help="Only this event's.")] = "",
     limit: Limit = 50,
@@ -241,7 +241,7 @@ def _delivery(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "when": _when(row["created"]), "outcome": f"{row['status']} {said}".strip()}
 
 
-def events(
+def events(  # noqa: PLR0917  Typer calls it by name
     type_: Annotated[str, typer.Option("--type", help="Only events of this type.")] = "",
     organization: Organization = "",
     limit: Limit = 50,

@@ -50,7 +50,7 @@ def tell_act(book: Book, were: Were) -> None:
 def _tell_keys(book: Book, were: Mapping[tuple[Any, ...], dict[str, Any]]) -> None:
     rotated = {secret.key_id for secret in book.secrets.new.values()}
     for key in book.keys.new.values():
-        _tell_key(book, key, "key.created")
+        tell_key(book, key, "key.created")
     for key in book.keys.changed.values():
         was = were.get((key.id,), {})
         if was == asdict(key):
@@ -58,10 +58,11 @@ def _tell_keys(book: Book, were: Mapping[tuple[Any, ...], dict[str, Any]]) -> No
         happened = "key.rotated" if key.id in rotated else "key.updated"
         if key.status != was.get("status"):
             happened = {Status.REVOKED: "key.revoked", Status.PAUSED: "key.paused"}.get(key.status, happened)
-        _tell_key(book, key, happened)
+        tell_key(book, key, happened)
 
 
-def _tell_key(book: Book, key: Key, happened: str) -> None:
+def tell_key(book: Book, key: Key, happened: str) -> None:
+    """A key to which something has happened, if its account is loaded."""
     account = book.accounts.get(key.account_id)
     if account is not None:
         book.tell(Told(happened, key.id, key.profile, key_row(key, account, book.now_ms)))
@@ -85,9 +86,9 @@ def _tell_profile(book: Book, profile: Profile, happened: str) -> None:
     book.tell(Told(happened, profile.id, profile.id, organization_row(profile, wallet)))
 
 
-def tell_credit(book: Book, credit: Credit) -> None:
-    """A credit that was made, by what it is for."""
-    happened = {Kind.REFUND: "call.refunded", Kind.EXPIRY: "credit.expired"}.get(
+def tell_credit(book: Book, credit: Credit, happened: str = "") -> None:
+    """A credit to which something has happened; one that was made tells what it is for."""
+    happened = happened or {Kind.REFUND: "call.refunded", Kind.EXPIRY: "credit.expired"}.get(
         credit.kind, "credit.created"
     )
     book.tell(Told(happened, credit.id, None, credit_row(credit), credit.account_id))
