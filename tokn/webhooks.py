@@ -111,7 +111,7 @@ def list_(
         show.json_lines(rows)
         return
     empty = "No endpoints. Make one: tokn webhook create https://example.com/hook"
-    show.table(map(_flat, rows), ("id", "url", "events", "status"), title="Webhook endpoints", empty=empty)
+    show.table(map(_endpoint, rows), show.PAIR, title="Webhook endpoints", empty=empty)
 
 
 @webhook_app.command("show")
@@ -232,13 +232,19 @@ def log(  # noqa: PLR0917  Typer calls it by name
     if as_json:
         show.json_lines(rows)
         return
-    columns = ("when", "event", "type", "attempt", "outcome")
-    show.table(map(_delivery, rows), columns, title="Deliveries", empty="Nothing was sent yet.")
+    show.table(map(_delivery, rows), show.PAIR, title="Deliveries", empty="Nothing was sent yet.")
 
 
-def _delivery(row: dict[str, Any]) -> dict[str, Any]:
-    said = row["code"] or row["error"] or ""
-    return {**row, "when": _when(row["created"]), "outcome": f"{row['status']} {said}".strip()}
+def _endpoint(row: dict[str, Any]) -> dict[str, str]:
+    status = f"{row['status']}: {row['disabled_reason']}" if row["disabled_reason"] else row["status"]
+    events = ", ".join(row["events"])
+    return {"what": f"{row['id']}\n{status}", "about": f"{row['url']}\n{events}"}
+
+
+def _delivery(row: dict[str, Any]) -> dict[str, str]:
+    said = f"{row['status']} {row['code'] or row['error'] or ''}".strip()
+    about = f"{row['type']}\nattempt {row['attempt']}, {row['ms']} ms\n{said}"
+    return {"what": f"{row['event']}\n{row['endpoint']}\n{_when(row['created'])}", "about": about}
 
 
 def events(  # noqa: PLR0917  Typer calls it by name
@@ -254,8 +260,12 @@ def events(  # noqa: PLR0917  Typer calls it by name
     if as_json:
         show.json_lines(rows)
         return
-    shown = ({**row, "when": _when(row["created"])} for row in rows)
-    show.table(shown, ("when", "id", "type", "organization", "about"), title="Events", empty="No events yet.")
+    show.table(map(_event, rows), show.PAIR, title="Events", empty="No events yet.")
+
+
+def _event(row: dict[str, Any]) -> dict[str, str]:
+    lines = [row["type"], row["about"], row["organization"] or ""]
+    return {"what": f"{row['id']}\n{_when(row['created'])}", "about": "\n".join(filter(None, lines))}
 
 
 def _when(seconds: int) -> str:
