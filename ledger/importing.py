@@ -20,12 +20,14 @@ REVISION = "alembic_version"
 SEEDED = frozenset(
     (
         "audit_head",
+        "configurations",
         "ledgers",
         "models",
         "peppers",
         "prices",
         "rollups",
         "stream_positions",
+        "told",
         "upstream_accounts",
     )
 )

@@ -33,6 +33,7 @@ from tokn.limits import limits
 from tokn.models import models_app
 from tokn.money import MONEY, NEGATIVE, pool_app
 from tokn.named import hide, key_id, secret_of
+from tokn.nats_config import nats_config
 from tokn.options import (
     AsJson,
     Config,
@@ -77,6 +78,7 @@ app.command("parked")(parked)
 app.add_typer(webhook_app, name="webhook")
 app.command("events")(events)
 app.command("backup")(backup)
+app.command("nats-config")(nats_config)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
 

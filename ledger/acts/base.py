@@ -20,7 +20,9 @@ from schemas.verbs.base import Form, Rows
 
 KEY_CHARS_MAX = 255
 ACTOR_CHARS_MAX = 200
-SECRET = frozenset({"digest", "token", "hash", "payload", "secrets"})  # columns that the audit log leaves out
+SECRET = frozenset(  # columns that the audit log leaves out
+    {"digest", "token", "hash", "payload", "pepper", "secrets"}
+)
 NOT_LOGGED = (Head, Hold, Rate)  # kinds of rows that follow from the others
 ROWS_MAX = 200  # that an entry tells of: an organisation has any number of keys
 MISMATCH = "idempotency_mismatch: this idempotency key was used for another request"

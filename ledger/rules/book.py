@@ -90,13 +90,25 @@ class Book:
     """
 
     def __init__(
-        self, catalogue: Catalogue, now_ms: int, rules: Rules, *, backlog: bool = False, pepper: bytes = b""
+        self,
+        catalogue: Catalogue,
+        now_ms: int,
+        rules: Rules,
+        *,
+        backlog: bool = False,
+        scoping: bytes = b"",
+        pepper: str = "",
     ) -> None:
         self.catalogue = catalogue
         self.now_ms = now_ms
         self.rules = rules
         self.backlog = backlog
-        self._pepper = pepper
+        self.pepper = pepper  # the id of the one that hashes new secrets
+        self.found_by: dict[
+            str, str
+        ] = {}  # the digests of secrets as they are kept, where a pepper of before did it
+        self._scoping = scoping
+        self.sealing = b""  # what webhooks' secrets are sealed under
         self.keys = RowSet(Key, second="digest")
         self.secrets = RowSet(KeySecret)
         self.profiles = RowSet(Profile)
@@ -142,14 +154,20 @@ class Book:
 
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
-        return scope_of(self._pepper, key_id)
+        return scope_of(self._scoping, key_id)
+
+    def secret_of(self, digest: str) -> KeySecret | None:
+        """A secret by its digest, whichever pepper it was hashed with; None if none of that kind is loaded."""
+        return self.secrets.get(self.found_by.get(digest, digest) if self.found_by else digest)
 
     def seal(self, endpoint: str, secret: str) -> str:
         """A webhook endpoint's secret as the books have it."""
-        return seal(self._pepper, endpoint, secret)
+        return seal(self.sealing, endpoint, secret)
 
     def key_of(self, digest: str) -> Key | None:
         """The key that a secret's digest opens, whatever its state; None if there is none."""
+        if self.found_by:
+            digest = self.found_by.get(digest, digest)
         secret = self.secrets.get(digest)
         return self.keys.find(digest) if secret is None else self.keys.get(secret.key_id)
 

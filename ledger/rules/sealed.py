@@ -4,6 +4,7 @@ The key follows from the pepper, which is not in the database: a copy of the dat
 """
 
 import base64
+import contextlib
 import hmac
 import os
 from collections.abc import Sequence
@@ -43,13 +44,14 @@ def seal(pepper: bytes, endpoint: str, secret: str) -> str:
     return base64.b64encode(nonce + _key(pepper).encrypt(nonce, secret.encode(), endpoint.encode())).decode()
 
 
-def opened(pepper: bytes, endpoint: str, sealed: str) -> str:
-    """The secret; empty if it was sealed under another pepper, or for another endpoint."""
+def opened(peppers: Sequence[bytes], endpoint: str, sealed: str) -> str:
+    """The secret; empty if it was sealed under none of these peppers, or for another endpoint."""
     data = base64.b64decode(sealed)
-    try:
-        return _key(pepper).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], endpoint.encode()).decode()
-    except InvalidTag:
-        return ""
+    for pepper in peppers:
+        with contextlib.suppress(InvalidTag):
+            found = _key(pepper).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], endpoint.encode())
+            return found.decode()
+    return ""
 
 
 def live(secrets: Sequence[Sealed], now_ms: int) -> list[Sealed]:

@@ -39,11 +39,11 @@ class _Row(Struct, frozen=True):
 
 _ROWS = (
     _Row("[nats] url", lambda one: one.nats.url, _EVERY, secret=True),
-    _Row("[nats] credentials", lambda one: one.nats.passwords, _EVERY, secret=True),
+    _Row("[nats] credentials", lambda one: (one.nats.passwords, one.nats.former), _EVERY, secret=True),
     _Row("[nats] replicas", lambda one: one.nats.replicas, _EVERY),
     _Row("[nats.tls]", lambda one: (one.nats.ca, one.nats.cert, one.nats.key), _EVERY, secret=True),
     _Row("[ledger] database_url", lambda one: one.database_url, ("ledger",), secret=True),
-    _Row("[ledger] pepper", lambda one: one.pepper, ("ledger",), secret=True),
+    _Row("[ledger] pepper", lambda one: (one.pepper, one.former_peppers), secret=True),
     _Row("[edge] host", lambda one: one.host, ("edge",)),
     _Row("[edge] port", lambda one: one.port, ("edge",)),
     _Row("[edge] full_wait_s", lambda one: one.full_wait_s),
@@ -61,6 +61,7 @@ _ROWS = (
     _Row("[metrics] port", lambda one: one.metrics_port, ("ledger", "worker")),
     _Row("[pricing] rate", lambda one: one.rate),
     _Row("[reload] watch", lambda one: one.watch),
+    _Row("[reload] generation", lambda one: one.generation.number),
 )
 # Fields that follow from others, or name where a value was read.
 _DERIVED = frozenset(("accounts", "family", "made_by", "name", "id", "files", "keyless", "auth", "uplift"))
@@ -147,7 +148,6 @@ def kept(settings: Settings, started: Settings) -> Settings:
         settings,
         nats=started.nats,
         database_url=started.database_url,
-        pepper=started.pepper,
         host=started.host,
         port=started.port,
         calls=started.calls,

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+from ledger.commits.pepper import Peppers
 from ledger.rules.webhooks import OVERDUE_MS
 from ledger.verbs.hooks import hooks
 from ledger.verbs.webhooks import deliveries_page, events_page, webhooks_page
@@ -61,7 +62,9 @@ async def test_secrets_are_sealed(books: Books) -> None:
         rows = await books.store.fetch(f"SELECT * FROM {table}")
         assert rows
         assert not any(one in str(list(map(tuple, rows))) for one in (secret, newer, secret[6:30]))
-    books.committer._pepper = b"another"
+    books.committer.peppers = Peppers((b"another", b"pepper"))
+    assert [one.secrets for one in (await asked(books)).hooks] == [(newer, secret)]
+    books.committer.peppers = Peppers((b"another",))
     assert [one.secrets for one in (await asked(books)).hooks] == [()]
 
 

@@ -56,7 +56,7 @@ def settings(tmp_path: Path, text: str) -> Settings:
             "[pools.p]\nrate = 0.5\n",
             ["[pools.p] rate: changed", "[[models]] m: rate 0.60 -> 0.5"],
         ),
-        ("a first pepper", "a second pepper", ["[ledger] pepper: changed: needs a restart of ledger"]),
+        ("a first pepper", "a second pepper", ["[ledger] pepper: changed"]),
         (
             "a-first-password",
             "a-second-password",
@@ -138,5 +138,5 @@ def test_every_setting_is_compared() -> None:
     for part, prefix in (("nats", "[nats"), ("calls", "["), ("connections", "[edge]")):
         names = getattr(Settings(), part).__struct_fields__
         rows = " ".join(row.place for row in changes._ROWS if row.place.startswith(prefix))
-        told = {"passwords": "credentials", "ca": "tls", "cert": "tls", "key": "tls"}
+        told = {"passwords": "credentials", "former": "credentials", "ca": "tls", "cert": "tls", "key": "tls"}
         assert [name for name in names if told.get(name, name) not in rows] == []

@@ -1,14 +1,14 @@
 """The outbox of events, webhook endpoints with their deliveries, and what caps have told.
 
-Revision ID: 0011
-Revises: 0010
+Revision ID: 0013
+Revises: 0012
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 
 
 def _text(name: str, *, key: bool = False) -> sa.Column[str]:
