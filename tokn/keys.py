@@ -21,7 +21,7 @@ from tokn.options import (
     low_nano,
     providers_of,
 )
-from tokn.times import length_ms, moment_ms
+from tokn.times import ending, length_ms
 
 ALL = "all"
 HINT_CHARS = 4
@@ -74,13 +74,15 @@ def update(  # noqa: PLR0917  Typer calls it by name
     if all(one is None for one in (name, providers, models, expires, low_balance)):
         named = "--name, --providers, --models, --expires or --low-balance"
         raise typer.BadParameter(f"name what is to change: {named}")
+    expires_ms, expires_in_s = (None, 0) if expires is None else ending(expires, "--expires")
     request = KeyUpdate(
         VERSION,
         key_id(asked, key),
         name=name,
         providers=() if providers == ALL else providers_of(providers),
         models=models_of(models),
-        expires_ms=None if expires is None else moment_ms(expires, "--expires"),
+        expires_ms=expires_ms,
+        expires_in_s=expires_in_s,
         low_balance_nano=low_nano(low_balance),
     )
     show.one(asked.act("key_update", request, idempotency_key), as_json, "Key")

@@ -1,7 +1,6 @@
 """Owns `tokn webhook` and `tokn events`: endpoints that are sent events, what was delivered, and what has happened."""
 
 import sys
-import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ from schemas.verbs.webhooks import (
 from tokn import show
 from tokn.errors import UnknownError
 from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
-from tokn.times import length_ms, moment_ms
+from tokn.times import ending, length_ms
 
 STANDARD_INPUT = "-"
 LINE_CHARS_MAX = 1_000
@@ -204,18 +203,11 @@ def replay(  # noqa: PLR0917  Typer calls it by name
     as_json: AsJson = False,
 ) -> None:
     """Send an endpoint an event again, or all since a date. Each keeps its id."""
-    since_ms = _since_ms(since) if since else 0
-    if bool(event) == bool(since_ms):
+    if bool(event) == bool(since):
         raise typer.BadParameter("give EVENT or --since")
-    request = WebhookReplay(VERSION, endpoint, event, since_ms)
+    since_ms, ago_s = ending(since, "--since") if since else (0, 0)
+    request = WebhookReplay(VERSION, endpoint, event, since_ms, ago_s)
     _say(ledger_of(config, data).act("webhook_replay", request, idempotency_key), as_json, "Sent again")
-
-
-def _since_ms(text: str) -> int:
-    """A moment that is past: so long ago, or a date or time. Raises BadParameter."""
-    now_ms = int(time.time() * 1000)
-    moment = moment_ms(text, "--since")
-    return 2 * now_ms - moment if moment > now_ms else moment
 
 
 @webhook_app.command("log")

@@ -21,7 +21,7 @@ def _wants(
 
 def _replay_wants(names: Wanted, form: WebhookReplay, _digest: str) -> None:
     names.endpoints.add(form.id)
-    names.repeated = Repeated(form.id, form.event, form.since_ms)
+    names.repeated = Repeated(form.id, form.event, form.since_ms, form.ago_s)
 
 
 WEBHOOK_CREATE = Act(

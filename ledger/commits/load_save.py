@@ -16,7 +16,7 @@ from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.load_owners import account_ids, load_bounded, load_owned
 from ledger.commits.pepper import find_former
 from ledger.commits.ranges import Range, advance, ranges_of
-from ledger.commits.save_events import make_events, tells
+from ledger.commits.save_events import make_events
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
 from ledger.rules.act_rows import Credit, Head
@@ -92,11 +92,12 @@ class Capping(Struct, frozen=True):
 
 
 class Repeated(Struct, frozen=True):
-    """Events that one endpoint is to get again: one by its id, or all since a moment that the endpoint is told of."""
+    """Events that one endpoint is to get again: one by its id, or all since a moment, or since so long, that it wants."""
 
     endpoint: str
     event: str = ""
     since_ms: int = 0
+    ago_s: int = 0
 
 
 class Wanted(Struct):
@@ -327,8 +328,9 @@ _STEPS = (
 
 async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     """Writes a book's changes."""
-    if tells(book):
-        await make_events(tx, book)
+    await make_events(tx, book)
+    if book.minutes is not None:
+        book.minutes.keep()
     for step in _STEPS:
         rows = step.rows(book)
         if not rows:

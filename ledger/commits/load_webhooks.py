@@ -43,5 +43,6 @@ async def _load_repeated(tx: Transaction, book: Book, asked: Repeated) -> None:
     else:
         sql = _SINCE_SQL.format(among=tx.among)
         types = tx.array(types_of(endpoint))
-        rows = await tx.fetch(sql, types, asked.since_ms, endpoint.organization, REPLAY_MAX + 1)
+        since_ms = asked.since_ms or tx.now_ms - asked.ago_s * 1_000
+        rows = await tx.fetch(sql, types, since_ms, endpoint.organization, REPLAY_MAX + 1)
     book.repeated = [row_of(EventRow, row) for row in rows]

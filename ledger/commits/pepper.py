@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from ledger.commits.ledgers import LEAST, SEEN_MS, SEEN_SQL
+from ledger.commits.ledgers import SEEN_MS, SEEN_SQL
 from ledger.rules.book import Book
 from ledger.rules.rows import Status
 from ledger.rules.secrets import add_secret
 from ledger.store.base import Store, Transaction
+from ledger.store.filling import LEAST
 from ledger.store.migrate import KNOWN_REVISION
 from runtime.settings.settings import SettingsError
 

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 
-from ledger.commits.ledgers import LEAST
 from ledger.commits.pepper import adopt, advance
 from ledger.commits.writer import Writer
 from ledger.store.base import Store, StoreError
+from ledger.store.filling import LEAST
 from runtime.log import get_logger
 
 SEEN_STEP_S = 20.0

@@ -21,13 +21,15 @@ _EXHAUSTED_SQL = (
 )
 
 
-def tells(book: Book) -> bool:
+def _tells(book: Book) -> bool:
     """Whether a commit may have something to tell."""
     return bool(book.told or book.low_before or book.exhausted or book.cap_notes or book.parked)
 
 
 async def make_events(tx: Transaction, book: Book) -> None:
-    """Adds to a book the events of what it has noted."""
+    """Adds to a book the events of what it has noted, if anything."""
+    if not _tells(book):
+        return
     telling.tell_balances(book)
     for parked in book.parked:
         telling.tell_parked(book, parked)

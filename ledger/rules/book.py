@@ -2,7 +2,7 @@
 
 import functools
 import hmac
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -53,6 +53,14 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     lease_ms: int = int(LEASE_S * 1000)
     grace_ms: int = int(ESTIMATE_GRACE_S * 1000)
+
+
+class TakenApart(Protocol):
+    """Rows that a batch has taken apart: their own module knows more of them."""
+
+    def keep(self) -> None:
+        """Writes what has changed back into the rows."""
+        ...
 
 
 class CallsBefore(Struct, frozen=True):
@@ -116,7 +124,9 @@ class Book:
         self.caps = RowSet(Cap)  # these three are loaded where an account of the batch is limited
         self.periods = RowSet(CapPeriod)
         self.rates = RowSet(Rate)
+        self.minutes: TakenApart | None = None  # the rates taken apart, once a call looks at one
         self.capped: dict[str, list[Cap]] = {}  # the caps in force, by scope
+        self.current: dict[str, list[tuple[Cap, CapPeriod]]] = {}  # those of a key, once it has called
         self.calls_before: dict[str, CallsBefore] = {}  # by the id of a cap that is about to be made
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some

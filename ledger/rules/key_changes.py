@@ -4,6 +4,7 @@ from ledger.rules.book import Book
 from ledger.rules.keys import (
     changed,
     draws_on,
+    ending_ms,
     expiry_problem,
     key_row,
     low_problem,
@@ -53,13 +54,13 @@ def _update_problem(request: KeyUpdate, now_ms: int) -> str:
         return "a key can be active or paused"
     return (
         name_problem(request.name or "")
-        or expiry_problem(request.expires_ms or 0, now_ms)
+        or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
         or allowed.problem(request.models or ())
         or low_problem(request.low_balance_nano or 0)
     )
 
 
-def _updated(key: Key, request: KeyUpdate) -> dict[str, object]:
+def _updated(key: Key, request: KeyUpdate, now_ms: int) -> dict[str, object]:
     """What a request sets, by column."""
     asked: dict[str, object] = {}
     if request.name is not None:
@@ -68,8 +69,8 @@ def _updated(key: Key, request: KeyUpdate) -> dict[str, object]:
         asked["providers"] = names_column(request.providers or None)
     if request.models is not None:
         asked["models"] = names_column(request.models or None)
-    if request.expires_ms is not None:
-        asked["expires_ms"] = request.expires_ms
+    if (expires_ms := ending_ms(request, now_ms)) is not None:
+        asked["expires_ms"] = expires_ms
     if request.status:
         asked["status"] = request.status
     return {name: value for name, value in asked.items() if getattr(key, name) != value}
@@ -88,7 +89,7 @@ def key_update(book: Book, request: KeyUpdate) -> Rows:
     if problem:
         return Rows(problem=problem)
     account = book.accounts[key.account_id]
-    wanted = _updated(key, request)
+    wanted = _updated(key, request, book.now_ms)
     for name, value in wanted.items():
         setattr(key, name, value)
     lowered = book.set_low(account, request.low_balance_nano)

@@ -196,7 +196,7 @@ def replay(book: Book, form: WebhookReplay) -> Rows:
     problem = _unreachable(endpoint, form.id)
     if endpoint is None or problem is not None:
         return problem or Rows()
-    if bool(form.event) == bool(form.since_ms):
+    if sum(map(bool, (form.event, form.since_ms, form.ago_s))) != 1 or min(form.since_ms, form.ago_s) < 0:
         return Rows(problem="name an event, or a moment")
     found = book.repeated
     if form.event and not found:

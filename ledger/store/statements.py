@@ -66,9 +66,11 @@ ENDPOINTS = table_of(event_rows.Endpoint)
 DELIVERIES = table_of(event_rows.DeliveryRow, once=True)
 
 
-def columns(table: Table) -> str:
-    """A table's columns for a SELECT, as the rows want them."""
+def columns(table: Table, alias: str = "") -> str:
+    """A table's columns for a SELECT, as the rows want them; `alias` is what a join calls the table."""
+    of = f"{alias}." if alias else ""
     # The one column that is a decimal number in PostgreSQL is text everywhere else.
     return ", ".join(
-        f"CAST({name} AS text)" if name == "playground_credits_usd" else name for name in table.columns
+        f"CAST({of}{name} AS text)" if name == "playground_credits_usd" else f"{of}{name}"
+        for name in table.columns
     )

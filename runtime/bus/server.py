@@ -57,7 +57,7 @@ def _limits(publish: Sequence[str], subscribe: Sequence[str]) -> dict[str, Any]:
     return allowed | {"subs": -1, "data": -1, "payload": -1}
 
 
-_OPERATOR: Final = "tokn: the operator of the bus"
+OPERATOR: Final = "tokn: the operator of the bus"
 _NO_LIMIT: Final = -1
 _STORES = {"mem_storage": _NO_LIMIT, "disk_storage": _NO_LIMIT, "streams": _NO_LIMIT, "consumer": _NO_LIMIT}
 _CONNECTS = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), _NO_LIMIT)
@@ -73,7 +73,7 @@ def _signed(options: ServerOptions) -> str:
         patterns.append(("admin", options.admin_password, _limits([">"], [">"])))
     # A server takes another file while it runs only if its operator stays. That one may be known to all: it signs what
     # stands in this file alone, since a server that has its accounts from here takes them from nowhere else.
-    operator = Key("O", seed_of("key O", _OPERATOR))
+    operator = Key("O", seed_of("key O", OPERATOR))
     keys = [
         {"kind": "user_scope", "role": name, "key": role_key(name, password).public, "template": limits}
         for name, password, limits in patterns

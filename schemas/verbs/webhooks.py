@@ -53,7 +53,7 @@ class WebhookRotate(Struct, frozen=True, array_like=True):
 
 
 class WebhookReplay(Struct, frozen=True, array_like=True):
-    """Has an endpoint get an event again, or all since a moment that it wants: with the same id. Exactly one is set.
+    """Has an endpoint get an event again, or all that it wants since a moment, or since `ago_s`: with the same id. One is set.
 
     Its answer says how many, and where there are `more`, since when to ask next.
     """
@@ -62,6 +62,7 @@ class WebhookReplay(Struct, frozen=True, array_like=True):
     id: str
     event: str = ""
     since_ms: int = 0
+    ago_s: int = 0
 
 
 class WebhooksQuery(Struct, frozen=True, array_like=True):

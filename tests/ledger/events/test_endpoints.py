@@ -192,7 +192,7 @@ async def test_replays(books: Books) -> None:
     assert (await books.act("webhook_replay", WebhookReplay(1, mine, others[1]["id"]))).missing
     reply = await books.act("webhook_replay", WebhookReplay(1, mine, since_ms=since_ms))
     assert reply.rows[0] == {"id": mine, "events": 1, "more_since": None}
-    reply = await books.act("webhook_replay", WebhookReplay(1, every, since_ms=since_ms))
+    reply = await books.act("webhook_replay", WebhookReplay(1, every, ago_s=1))
     assert reply.rows[0]["events"] >= 4
     assert (await books.act("webhook_replay", WebhookReplay(1, every))).problem
     test = await books.act("webhook_test", WebhookRef(1, mine))
