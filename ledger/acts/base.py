@@ -92,7 +92,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
             return reply
         tell_act(book, were)
         before, after = changes(book, were)
-        if before or after or book.forgotten or request.idempotency_key:
+        if before or after or book.forgotten or book.told or book.events or request.idempotency_key:
             add_entry(
                 book,
                 action=self.name,

@@ -3,12 +3,15 @@
 from types import SimpleNamespace
 from typing import Any
 
+from ledger.acts import ACTS
 from ledger.commits.pepper import Peppers
 from ledger.rules.webhooks import OVERDUE_MS
+from ledger.verbs.acts import log_page
 from ledger.verbs.hooks import hooks
 from ledger.verbs.webhooks import deliveries_page, events_page, webhooks_page
 from schemas.bus.subjects import new_id
 from schemas.events import EVENTS
+from schemas.verbs.acts import LogQuery
 from schemas.verbs.base import Rows
 from schemas.verbs.hooks import Attempt, HookDisable, HookLog, HooksQuery, HooksReply, Outcome
 from schemas.verbs.webhooks import (
@@ -113,6 +116,31 @@ async def test_what_is_refused(books: Books) -> None:
     assert str(ENDPOINTS_MAX) in reply.problem
     await books.key(profile="acme")
     await made(books, organization="acme")
+
+
+async def test_every_act_has_its_entry(books: Books) -> None:
+    """Each act on an endpoint is in the log with what it changed, and who asked; sending again, too, with or without a key."""
+    id_ = await made(books)
+    await books.key()
+    (told,) = await books.events("key.created")
+    forms = {
+        "webhook_update": WebhookUpdate(1, id_, url=f"{URL}2"),
+        "webhook_rotate": WebhookRotate(1, id_, new_secret()),
+        "webhook_test": WebhookRef(1, id_),
+        "webhook_replay": WebhookReplay(1, id_, told["id"]),
+        "webhook_delete": WebhookRef(1, id_),
+    }
+    for name, form in forms.items():
+        assert not (await books.act(name, form, actor="cli:ann@desk")).problem
+    rows = (await log_page(books.store, LogQuery(actor="cli:ann@desk"))).rows
+    assert {row["action"]: row["target"] for row in rows} == dict.fromkeys(forms, id_)
+    assert {one.name for one in ACTS if one.name.startswith("webhook_")} == {*forms, "webhook_create"}
+    entries = {row["action"]: row for row in rows}
+    place = f"webhook_endpoints/{id_}"
+    assert entries["webhook_update"]["before"][place]["url"] == URL
+    assert entries["webhook_update"]["after"][place]["url"] == f"{URL}2"
+    assert entries["webhook_delete"]["after"][place]["status"] == "deleted"
+    await books.check()
 
 
 async def test_pages(books: Books) -> None:
