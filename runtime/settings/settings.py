@@ -98,6 +98,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keep_items: bool = True  # items of answers are kept for an hour, for references in later requests
     usage_cost: bool = False  # usage objects say what a call is billed, whether its caller asks or not
     public_url: str = ""
+    pages: bool = True  # an edge answers browsers: its first page, its reference and its playground
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     data: Path | None = None
@@ -160,6 +161,7 @@ def load(
         cors_origins=read_origins(edge),
         keep_items=edge.boolean("keep_items", default=True),
         usage_cost=edge.boolean("usage_cost", default=False),
+        pages=edge.boolean("pages", default=True),
         public_url=variables.get("NEXT_PUBLIC_CREDEX_API_URL", "").rstrip("/"),
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,

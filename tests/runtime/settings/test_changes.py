@@ -99,7 +99,7 @@ def test_what_needs_a_restart_is_kept(tmp_path: Path) -> None:
     new = settings(
         tmp_path,
         '[nats]\nurl = "nats://elsewhere"\n[metrics]\nport = 9\n'
-        "[calls]\nidle_s = 5\n[edge]\nport = 1\nkeep_items = false\nusage_cost = true\ndrain_s = 3\n"
+        "[calls]\nidle_s = 5\n[edge]\nport = 1\nkeep_items = false\nusage_cost = true\npages = false\ndrain_s = 3\n"
         + BASE.replace("first", "second").replace("max_inflight = 5", "max_inflight = 6"),
     )
     whole = kept(new, old)
