@@ -6,6 +6,7 @@ from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
+from ledger.verbs.exports import EXPORT
 from ledger.verbs.hooks import HOOK_DISABLE, HOOK_LOG, HOOKS
 from ledger.verbs.keys import (
     BALANCE,
@@ -28,6 +29,7 @@ from ledger.verbs.own import SELF
 from ledger.verbs.parked import PARKED
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
+from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
@@ -82,4 +84,8 @@ ANSWERS: tuple[Answer, ...] = (
     HOOKS,
     HOOK_LOG,
     HOOK_DISABLE,
+    STATEMENT,
+    STATEMENTS,
+    STATEMENT_ISSUE,
+    EXPORT,
 )

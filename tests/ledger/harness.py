@@ -78,6 +78,8 @@ TABLES = (
     "webhook_endpoints",
     "deliveries",
     "told",
+    "statements",
+    "statement_lines",
 )
 
 

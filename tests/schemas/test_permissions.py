@@ -22,6 +22,7 @@ ASKS = {
         *("ledger.key_find", "ledger.key_update", "ledger.key_rotate", "ledger.key_unhashed"),
         *("ledger.org_create", "ledger.org_list", "ledger.org_show", "ledger.org_update"),
         *("ledger.webhooks", "ledger.deliveries", "ledger.events"),
+        *("ledger.statement", "ledger.statements", "ledger.statement_issue", "ledger.export"),
     },
     Role.CONSOLE: {"ledger.ping", "ledger.hooks", "ledger.hook_log", "ledger.hook_disable"},
 }

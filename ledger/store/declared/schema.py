@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, event_rows, rollup_rows, rows
+from ledger.rules import act_rows, event_rows, rollup_rows, rows, statement_rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -44,6 +44,11 @@ def _big(*, key: bool = False) -> Column[int]:
 def _later(kind: type[Integer | String | Boolean], default: str) -> Column[Any]:
     """A column that came after its table: rows of before, and ledgers of before, have the default."""
     return Column(kind, nullable=False, server_default=text(default))
+
+
+def _only(sql: str) -> dict[str, Any]:
+    """An index of these rows alone."""
+    return {"sqlite_where": text(sql), "postgresql_where": text(sql)}
 
 
 def _model(
@@ -125,12 +130,7 @@ Key = _model(
     Index("api_keys_profile", "profile", "id"),
     Index("api_keys_account", "account_id"),
     Index("api_keys_name", "name", "id"),
-    Index(
-        "api_keys_expires",
-        "expires_ms",
-        sqlite_where=text("expires_ms > 0"),
-        postgresql_where=text("expires_ms > 0"),
-    ),
+    Index("api_keys_expires", "expires_ms", **_only("expires_ms > 0")),
     own={
         "expires_ms": _later(BigInteger, "0"),
         "models": _later(String, "''"),
@@ -247,19 +247,8 @@ AuditEntry = _model(
 AuditHead = _model(act_rows.Head)
 Event = _model(
     event_rows.EventRow,
-    Index(
-        "events_once",
-        "id",
-        unique=True,
-        sqlite_where=text("endpoint = ''"),
-        postgresql_where=text("endpoint = ''"),
-    ),
-    Index(
-        "events_waiting",
-        "seq",
-        sqlite_where=text("NOT published"),
-        postgresql_where=text("NOT published"),
-    ),
+    Index("events_once", "id", unique=True, **_only("endpoint = ''")),
+    Index("events_waiting", "seq", **_only("NOT published")),
     Index("events_object", "object", "type", "created_ms"),
     Index("events_created", "created_ms"),
     number={
@@ -287,6 +276,18 @@ def _rollup(kind: type[Row]) -> type[SQLModel]:
 UsageHour, UsageDay, UsageTotal = (
     _rollup(kind) for kind in (rollup_rows.UsageHour, rollup_rows.UsageDay, rollup_rows.UsageTotal)
 )
+Statement = _model(
+    statement_rows.Statement,
+    UniqueConstraint("organization", "period", name="statements_once"),
+    Index(
+        "statements_number",
+        "number",
+        unique=True,
+        sqlite_where=text("number <> ''"),
+        postgresql_where=text("number <> ''"),
+    ),
+)
+StatementLine = _model(statement_rows.Line, sqlite_with_rowid=False)
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
 Surprise = _model(rows.Surprise)
