@@ -156,7 +156,6 @@ async def serve(
         vital.start("expiry", expiry.run())
         roll = _start_upkeep(vital, Roll(store, writer, own_id), writer, services.issuing)
         _start_telling(vital, bus, services, writer, settings.nats.replicas)
-        vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         _follow(Reloading(services, sale), vital, live)
         unlisten = await requests.listen()
         if ready is not None:
@@ -187,6 +186,7 @@ def _follow(reloading: Reloading, vital: Vital, live: Live | None) -> None:
 
 
 def _start_telling(vital: Vital, bus: Bus, services: Services, writer: Writer, replicas: int) -> None:
+    vital.start("the bucket of items", keep_bucket(bus, replicas))
     vital.start("the clock", keep_time(writer))
     vital.start("the watch of pools", Watching(services, writer).run())
     vital.start("events", Publishing(bus, writer, replicas).run())
