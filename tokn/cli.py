@@ -48,6 +48,7 @@ from tokn.options import (
 from tokn.organizations import org_app
 from tokn.parked import parked
 from tokn.times import ending
+from tokn.webhooks import events, webhook_app
 
 EXIT_NO_LEDGER = 4
 MISSING_SHOWN = 50
@@ -75,6 +76,8 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
 app.command("parked")(parked)
+app.add_typer(webhook_app, name="webhook")
+app.command("events")(events)
 app.command("backup")(backup)
 app.command("statement")(statement)
 app.command("export")(export)

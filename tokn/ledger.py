@@ -27,6 +27,14 @@ from schemas.verbs.organizations import ORG_LIST, OrganizationList
 from schemas.verbs.statements import STATEMENTS, StatementList
 from schemas.verbs.sums import SUMS, SumsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
+from schemas.verbs.webhooks import (
+    DELIVERIES,
+    EVENTS,
+    WEBHOOKS,
+    DeliveriesQuery,
+    EventsQuery,
+    WebhooksQuery,
+)
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.folder import Folder
 
@@ -52,6 +60,9 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     CapList: (CAP_LIST, "after"),
     OrganizationList: (ORG_LIST, "after"),
     SumsQuery: (SUMS, "after"),
+    WebhooksQuery: (WEBHOOKS, "after"),
+    DeliveriesQuery: (DELIVERIES, "before"),
+    EventsQuery: (EVENTS, "before"),
     StatementList: (STATEMENTS, "before"),
 }
 
@@ -135,7 +146,10 @@ class Ledger:
         | SumsQuery
         | StatementList
         | CreditsQuery
-        | LogQuery,
+        | LogQuery
+        | WebhooksQuery
+        | DeliveriesQuery
+        | EventsQuery,
     ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit

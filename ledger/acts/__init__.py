@@ -14,6 +14,14 @@ from ledger.acts.refund import REFUND
 from ledger.acts.surprises import SURPRISES_FORGET
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
 from ledger.acts.upstream_deposit import UPSTREAM_DEPOSIT
+from ledger.acts.webhooks import (
+    WEBHOOK_CREATE,
+    WEBHOOK_DELETE,
+    WEBHOOK_REPLAY,
+    WEBHOOK_ROTATE,
+    WEBHOOK_TEST,
+    WEBHOOK_UPDATE,
+)
 from ledger.acts.write_off import WRITE_OFF
 
 ACTS: tuple[Act[Any], ...] = (
@@ -40,4 +48,10 @@ ACTS: tuple[Act[Any], ...] = (
     SURPRISES_FORGET,
     PARKED_BILL,
     PARKED_DISMISS,
+    WEBHOOK_CREATE,
+    WEBHOOK_UPDATE,
+    WEBHOOK_DELETE,
+    WEBHOOK_ROTATE,
+    WEBHOOK_TEST,
+    WEBHOOK_REPLAY,
 )

@@ -13,13 +13,16 @@ from ledger.commits.load_save import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
 from ledger.rules.rows import Hold, Rate, Row
+from ledger.rules.telling import tell_act
 from schemas.bus.subjects import new_id
 from schemas.verbs.acts import ACT, ActRequest
 from schemas.verbs.base import Form, Rows
 
 KEY_CHARS_MAX = 255
 ACTOR_CHARS_MAX = 200
-SECRET = frozenset({"digest", "token", "hash", "payload", "pepper"})  # columns that the audit log leaves out
+SECRET = frozenset(  # columns that the audit log leaves out
+    {"digest", "token", "hash", "payload", "pepper", "secrets"}
+)
 NOT_LOGGED = (Head, Hold, Rate)  # kinds of rows that follow from the others
 ROWS_MAX = 200  # that an entry tells of: an organisation has any number of keys
 MISMATCH = "idempotency_mismatch: this idempotency key was used for another request"
@@ -87,8 +90,9 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         reply = self.do(book, acting.form, digest)
         if reply.problem:
             return reply
+        tell_act(book, were)
         before, after = changes(book, were)
-        if before or after or book.forgotten or request.idempotency_key:
+        if before or after or book.forgotten or book.told or book.events or request.idempotency_key:
             add_entry(
                 book,
                 action=self.name,

@@ -6,6 +6,7 @@ read before without a lock, such as whether a key is revoked, is read once more.
 
 from ledger.commits.fetching import fetch, fetch_by
 from ledger.commits.load_save import Wanted
+from ledger.commits.load_webhooks import load_webhooks
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
 from ledger.rules.rows import SOURCES, Account, Parked, Transfer, row_of
@@ -32,6 +33,7 @@ async def load_act(tx: Transaction, book: Book, names: Wanted) -> None:
             book.record = row_of(Entry, row)
     await _read_again(tx, book)
     await _load_credits(tx, book, names)
+    await load_webhooks(tx, book, names)
     for row in await tx.fetch(_ACCOUNTS_SQL + tx.among, tx.array(SOURCES)):
         book.deposited_before_nano -= row_of(Account, row).posted_nano
     for pool, account in names.upstream:

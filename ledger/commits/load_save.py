@@ -16,10 +16,12 @@ from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.load_owners import account_ids, load_bounded, load_owned
 from ledger.commits.pepper import find_former
 from ledger.commits.ranges import Range, advance, ranges_of
+from ledger.commits.save_events import make_events
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
 from ledger.rules.act_rows import Credit, Head
 from ledger.rules.book import Book
+from ledger.rules.event_rows import Endpoint
 from ledger.rules.rows import (
     Account,
     AccountKind,
@@ -43,7 +45,10 @@ from ledger.store.statements import (
     CAP_PERIODS,
     CAPS,
     CREDITS,
+    DELIVERIES,
+    ENDPOINTS,
     ENTRIES,
+    EVENTS,
     HOLDS,
     KEYS,
     PARKED,
@@ -86,6 +91,15 @@ class Capping(Struct, frozen=True):
     ends: bool = False
 
 
+class Repeated(Struct, frozen=True):
+    """Events that one endpoint is to get again: one by its id, or all since a moment, or since so long, that it wants."""
+
+    endpoint: str
+    event: str = ""
+    since_ms: int = 0
+    ago_s: int = 0
+
+
 class Wanted(Struct):
     """Names of the rows that a batch needs. Requests bring their holds, usage and accounts along."""
 
@@ -116,6 +130,9 @@ class Wanted(Struct):
     upstream: set[tuple[str, str]] = field(default_factory=set)  # accounts of pools
     lots: bool = False  # of all callers' accounts
     parked: tuple[str, int] | None = None  # an event, by request id and attempt
+    endpoints: set[str] = field(default_factory=set)  # of webhooks, by id: locked
+    endpoints_of: str | None = None  # how many an organisation has
+    repeated: "Repeated | None" = None
 
 
 class Applied(Struct, frozen=True):
@@ -301,12 +318,17 @@ _STEPS = (
     _Step(ENTRIES, lambda book: [astuple(row) for row in book.entries]),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
+    _Step(update_of(Endpoint), lambda book: book.endpoints.updates()),
+    _Step(ENDPOINTS, lambda book: book.endpoints.inserts()),
+    _Step(DELIVERIES, lambda book: [astuple(row) for row in book.deliveries]),
+    _Step(EVENTS, lambda book: [astuple(row) for row in book.events]),
     _Step(SURPRISES, lambda book: sorted(astuple(row) for row in book.surprises.values())),
 )
 
 
 async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     """Writes a book's changes."""
+    await make_events(tx, book)
     if book.minutes is not None:
         book.minutes.keep()
     for step in _STEPS:

@@ -1,7 +1,16 @@
 """Owns how a key changes while it lives: its name, what it may use, when it ends, pauses, and the secrets that open it."""
 
 from ledger.rules.book import Book
-from ledger.rules.keys import changed, ending_ms, expiry_problem, key_row, name_problem, names_column
+from ledger.rules.keys import (
+    changed,
+    draws_on,
+    ending_ms,
+    expiry_problem,
+    key_row,
+    low_problem,
+    name_problem,
+    names_column,
+)
 from ledger.rules.missing import missing_key
 from ledger.rules.rows import Key, Status
 from ledger.rules.secrets import LIVE_MAX, OVERLAP_MAX_MS, add_secret, live, secrets_of
@@ -47,6 +56,7 @@ def _update_problem(request: KeyUpdate, now_ms: int) -> str:
         name_problem(request.name or "")
         or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
         or allowed.problem(request.models or ())
+        or low_problem(request.low_balance_nano or 0)
     )
 
 
@@ -74,11 +84,15 @@ def key_update(book: Book, request: KeyUpdate) -> Rows:
     problem = _update_problem(request, book.now_ms)
     if not problem and key.status == Status.REVOKED:
         problem = f"key {key.id} is revoked, for good: make another"
+    if not problem and request.low_balance_nano is not None and draws_on(key.account_id) != "key":
+        problem = f"key {key.id} has no balance of its own: set its organisation's (tokn org update)"
     if problem:
         return Rows(problem=problem)
+    account = book.accounts[key.account_id]
     wanted = _updated(key, request, book.now_ms)
     for name, value in wanted.items():
         setattr(key, name, value)
-    if wanted:
+    lowered = book.set_low(account, request.low_balance_nano)
+    if wanted or lowered:
         changed(book, key)
-    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms),))
+    return Rows((key_row(key, account, book.now_ms),))

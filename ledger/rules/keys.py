@@ -68,6 +68,7 @@ def key_row(
         "revoked_at": seconds(key.revoked_ms),
         "version": key.version,
         "limits": setting.figures(key),
+        "low_balance_nano": (account.low_nano or None) if draws_on(key.account_id) == "key" else None,
     }
     if secrets is not None:
         shown = [one for one in secrets if live(one, now_ms)]
@@ -129,6 +130,13 @@ def expiry_problem(expires_ms: int, now_ms: int) -> str:
     """Why a key cannot end at a moment; empty if it can. 0 is for never."""
     if expires_ms and not now_ms < expires_ms <= TIME_MAX_MS:
         return "the moment at which the key expires must lie ahead"
+    return ""
+
+
+def low_problem(low_nano: int) -> str:
+    """Why a balance cannot be low below an amount; empty if it can. 0 is for no such amount."""
+    if not 0 <= low_nano <= NANO_MAX // 4:
+        return "a low balance must not be negative, or beyond 2 billion USD"
     return ""
 
 

@@ -1,7 +1,7 @@
 """Owns what commands change of organisations, which are the profiles: what they are called, and whether their keys may call."""
 
 from ledger.rules.book import Book
-from ledger.rules.keys import add_profile, add_wallet, bounded, name_problem
+from ledger.rules.keys import add_profile, add_wallet, bounded, low_problem, name_problem
 from ledger.rules.limits.periods import is_zone
 from ledger.rules.missing import missing
 from ledger.rules.rows import Account, Profile, Status
@@ -28,6 +28,7 @@ def organization_row(profile: Profile, wallet: Account | None) -> dict[str, obje
         "playground": {"posted_nano": usd_to_nano(profile.playground_credits_usd)},
         "created": profile.created_ms // 1000,
         "version": profile.version,
+        "low_balance_nano": (wallet.low_nano or None) if wallet else None,
     }
 
 
@@ -63,7 +64,11 @@ def organization_update(book: Book, request: OrganizationUpdate) -> Rows:
         return missing(f"organisation {request.id}")
     if request.status not in ("", Status.ACTIVE, Status.SUSPENDED):
         return Rows(problem="an organisation can be active or suspended")
-    problem = name_problem(request.name or "", request.email or "") or _zone_problem(request.timezone or "")
+    problem = (
+        name_problem(request.name or "", request.email or "")
+        or _zone_problem(request.timezone or "")
+        or low_problem(request.low_balance_nano or 0)
+    )
     if problem:
         return Rows(problem=problem)
     asked = {
@@ -77,10 +82,10 @@ def organization_update(book: Book, request: OrganizationUpdate) -> Rows:
     }
     for name, value in wanted.items():
         setattr(profile, name, value)
-    if wanted:
+    wallet = add_wallet(book, profile.id)
+    if book.set_low(wallet, request.low_balance_nano) or wanted:
         profile.version += 1
         book.profiles.touch(profile)
-    wallet = add_wallet(book, profile.id)
     if "status" in wanted:
         _flag(book, profile)
     return Rows((organization_row(profile, wallet),))

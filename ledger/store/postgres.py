@@ -36,7 +36,7 @@ _HAS_REVISION_SQL = (
     "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
 )
-NUMBERED = (("usage", "seq"),)  # each column that PostgreSQL numbers
+NUMBERED = (("usage", "seq"), ("events", "seq"))  # each column that PostgreSQL numbers
 _CATCH_UP_SQL = (
     "SELECT setval(sequence, newest) FROM (SELECT pg_get_serial_sequence('{table}', '{column}') AS sequence, "
     "(SELECT MAX({column}) FROM {table}) AS newest) AS numbered "

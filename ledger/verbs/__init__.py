@@ -7,6 +7,7 @@ from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
 from ledger.verbs.exports import EXPORT
+from ledger.verbs.hooks import HOOK_DISABLE, HOOK_LOG, HOOKS
 from ledger.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -32,6 +33,7 @@ from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
+from ledger.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
 ANSWERS: tuple[Answer, ...] = (
     PING,
@@ -76,6 +78,12 @@ ANSWERS: tuple[Answer, ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    WEBHOOKS,
+    DELIVERIES,
+    EVENTS,
+    HOOKS,
+    HOOK_LOG,
+    HOOK_DISABLE,
     STATEMENT,
     STATEMENTS,
     STATEMENT_ISSUE,

@@ -73,7 +73,7 @@ class KeyUpdate(Struct, frozen=True, array_like=True):
     """Changes a key: what is None, or an empty `status`, stays. No providers or models are all of them.
 
     `expires_ms` 0 is for never; with `expires_in_s` it ends so many seconds after the act. `status` is `active` or
-    `paused`.
+    `paused`. Below `low_balance_nano` the key's own balance is low; 0 is for no such figure.
     """
 
     v: int
@@ -84,6 +84,7 @@ class KeyUpdate(Struct, frozen=True, array_like=True):
     expires_ms: int | None = None
     status: str = ""
     expires_in_s: int = 0
+    low_balance_nano: int | None = None
 
 
 class KeyFind(Struct, frozen=True, array_like=True):

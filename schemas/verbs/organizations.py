@@ -17,7 +17,10 @@ class OrganizationCreate(Struct, frozen=True, array_like=True):
 
 
 class OrganizationUpdate(Struct, frozen=True, array_like=True):
-    """Changes an organisation: what is None, or an empty `status`, stays. A suspended one's keys make no new calls."""
+    """Changes an organisation: what is None, or an empty `status`, stays. A suspended one's keys make no new calls.
+
+    Below `low_balance_nano` its wallet's balance is low; 0 is for no such figure.
+    """
 
     v: int
     id: str
@@ -25,6 +28,7 @@ class OrganizationUpdate(Struct, frozen=True, array_like=True):
     email: str | None = None
     timezone: str | None = None
     status: str = ""
+    low_balance_nano: int | None = None
 
 
 class OrganizationList(Struct, frozen=True, array_like=True):

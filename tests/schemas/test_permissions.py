@@ -19,9 +19,12 @@ ASKS = {
         *("ledger.surprises", "ledger.surprises_forget", "ledger.models", "ledger.models_explain"),
         *("ledger.admin_write", "ledger.audit_log", "ledger.credits", "ledger.parked", "ledger.limits_set"),
         *("ledger.sums", "ledger.cap_create", "ledger.cap_list", "ledger.cap_update", "ledger.cap_end"),
-        *("ledger.key_find", "ledger.key_update", "ledger.key_rotate"),
+        *("ledger.key_find", "ledger.key_update", "ledger.key_rotate", "ledger.key_unhashed"),
         *("ledger.org_create", "ledger.org_list", "ledger.org_show", "ledger.org_update"),
+        *("ledger.webhooks", "ledger.deliveries", "ledger.events"),
+        *("ledger.statement", "ledger.statements", "ledger.statement_issue", "ledger.export"),
     },
+    Role.CONSOLE: {"ledger.ping", "ledger.hooks", "ledger.hook_log", "ledger.hook_disable"},
 }
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, rollup_rows, rows, statement_rows
+from ledger.rules import act_rows, event_rows, rollup_rows, rows, statement_rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -44,6 +44,11 @@ def _big(*, key: bool = False) -> Column[int]:
 def _later(kind: type[Integer | String | Boolean], default: str) -> Column[Any]:
     """A column that came after its table: rows of before, and ledgers of before, have the default."""
     return Column(kind, nullable=False, server_default=text(default))
+
+
+def _only(sql: str) -> dict[str, Any]:
+    """An index of these rows alone."""
+    return {"sqlite_where": text(sql), "postgresql_where": text(sql)}
 
 
 def _model(
@@ -125,6 +130,7 @@ Key = _model(
     Index("api_keys_profile", "profile", "id"),
     Index("api_keys_account", "account_id"),
     Index("api_keys_name", "name", "id"),
+    Index("api_keys_expires", "expires_ms", **_only("expires_ms > 0")),
     own={
         "expires_ms": _later(BigInteger, "0"),
         "models": _later(String, "''"),
@@ -154,6 +160,7 @@ CapPeriod = _model(
     # No two calls in flight together can cross a cap.
     CheckConstraint("spent_nano + held_nano <= ceiling_nano", name="cap_periods_covered"),
     Index("cap_periods_cap", "cap_id", "start_ms"),
+    own={"alert_nano": _later(BigInteger, "0"), "reached": _later(Boolean, "false")},
     sqlite_with_rowid=False,
 )
 Rate = _model(rows.Rate)
@@ -238,6 +245,22 @@ AuditEntry = _model(
     ),
 )
 AuditHead = _model(act_rows.Head)
+Event = _model(
+    event_rows.EventRow,
+    Index("events_once", "id", unique=True, **_only("endpoint = ''")),
+    Index("events_waiting", "seq", **_only("NOT published")),
+    Index("events_object", "object", "type", "created_ms"),
+    Index("events_created", "created_ms"),
+    number={
+        "seq": Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
+    },
+)
+WebhookEndpoint = _model(event_rows.Endpoint)
+Delivery = _model(
+    event_rows.DeliveryRow,
+    Index("deliveries_endpoint", "endpoint", "id"),
+    Index("deliveries_event", "event", "id"),
+)
 
 
 def _rollup(kind: type[Row]) -> type[SQLModel]:
@@ -309,6 +332,15 @@ class RolledUp(SQLModel, table=True):
     __tablename__ = "rollups"
     id: str = Field(sa_column=_text(key=True))
     seq: int = Field(sa_column=_big())
+
+
+class Told(SQLModel, table=True):
+    """What was told last: of accounts and pools their state, and how far the clock's events are."""
+
+    __tablename__ = "told"
+    id: str = Field(sa_column=_text(key=True))
+    state: str = Field(sa_column=_text())
+    at_ms: int = Field(sa_column=_big())
 
 
 class StreamPosition(SQLModel, table=True):
