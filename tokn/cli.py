@@ -29,7 +29,7 @@ from tokn.backup import backup
 from tokn.caps import cap_app, id_by, new_cap
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
-from tokn.limits import limits
+from tokn.limits import InFlight, Rpm, Tpm, limit_of, limits
 from tokn.models import models_app
 from tokn.money import MONEY, NEGATIVE, pool_app
 from tokn.named import hide, key_id, secret_of
@@ -45,7 +45,7 @@ from tokn.options import (
 )
 from tokn.organizations import org_app
 from tokn.parked import parked
-from tokn.times import moment_ms
+from tokn.times import ending
 
 EXIT_NO_LEDGER = 4
 MISSING_SHOWN = 50
@@ -242,6 +242,9 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
             show_default=False,
         ),
     ] = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    in_flight: InFlight = None,
     idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
@@ -249,6 +252,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Make a key and print it. It is shown only now: the ledger keeps a hash."""
     key = secret_of(secret) if secret else keys.generate()
+    expires_ms, expires_in_s = (0, 0) if expires is None else ending(expires, "--expires")
     request = KeyCreate(
         VERSION,
         keys.digest(key),
@@ -259,10 +263,14 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         playground,
         key[-HINT_CHARS:],
         models_of(models) or None,
-        0 if expires is None else moment_ms(expires, "--expires"),
+        expires_ms,
         wallet,
         # Their ids follow from the key: a creation that is repeated is the same request.
         tuple(new_cap(one, id_by(f"{keys.digest(key).hex()}:{at}")) for at, one in enumerate(cap or ())),
+        expires_in_s,
+        limit_of(rpm, "--rpm") or 0,
+        limit_of(tpm, "--tpm") or 0,
+        limit_of(in_flight, "--in-flight") or 0,
     )
     try:
         row = ledger_of(config, data).act("key_create", request, idempotency_key)

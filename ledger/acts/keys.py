@@ -64,20 +64,26 @@ def _credit(book: Book, form: Credit, _digest: str) -> Rows:
     return Rows((row,))
 
 
+def _ends(form: KeyCreate | KeyUpdate) -> bool:
+    return bool(form.expires_ms or form.expires_in_s)
+
+
 KEY_CREATE = Act(
     name="key_create",
     form=KeyCreate,
     wants=_create_wants,
     do=rules.key_create,
     hashed=True,
-    newer=lambda form: bool(form.models or form.expires_ms or form.caps),
+    newer=lambda form: (
+        _ends(form) or bool(form.models or form.caps or form.rpm or form.tpm or form.in_flight)
+    ),
 )
 KEY_UPDATE = Act(
     name="key_update",
     form=KeyUpdate,
     wants=_change_wants,
     do=lambda book, form, _digest: key_changes.key_update(book, form),
-    newer=lambda form: bool(form.models or form.expires_ms),
+    newer=lambda form: _ends(form) or bool(form.models),
 )
 KEY_ROTATE = Act(
     name="key_rotate",

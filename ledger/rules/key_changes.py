@@ -1,7 +1,7 @@
 """Owns how a key changes while it lives: its name, what it may use, when it ends, pauses, and the secrets that open it."""
 
 from ledger.rules.book import Book
-from ledger.rules.keys import changed, expiry_problem, key_row, name_problem, names_column
+from ledger.rules.keys import changed, ending_ms, expiry_problem, key_row, name_problem, names_column
 from ledger.rules.missing import missing_key
 from ledger.rules.rows import Key, Status
 from ledger.rules.secrets import LIVE_MAX, OVERLAP_MAX_MS, add_secret, live, secrets_of
@@ -45,12 +45,12 @@ def _update_problem(request: KeyUpdate, now_ms: int) -> str:
         return "a key can be active or paused"
     return (
         name_problem(request.name or "")
-        or expiry_problem(request.expires_ms or 0, now_ms)
+        or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
         or allowed.problem(request.models or ())
     )
 
 
-def _updated(key: Key, request: KeyUpdate) -> dict[str, object]:
+def _updated(key: Key, request: KeyUpdate, now_ms: int) -> dict[str, object]:
     """What a request sets, by column."""
     asked: dict[str, object] = {}
     if request.name is not None:
@@ -59,8 +59,8 @@ def _updated(key: Key, request: KeyUpdate) -> dict[str, object]:
         asked["providers"] = names_column(request.providers or None)
     if request.models is not None:
         asked["models"] = names_column(request.models or None)
-    if request.expires_ms is not None:
-        asked["expires_ms"] = request.expires_ms
+    if (expires_ms := ending_ms(request, now_ms)) is not None:
+        asked["expires_ms"] = expires_ms
     if request.status:
         asked["status"] = request.status
     return {name: value for name, value in asked.items() if getattr(key, name) != value}
@@ -76,7 +76,7 @@ def key_update(book: Book, request: KeyUpdate) -> Rows:
         problem = f"key {key.id} is revoked, for good: make another"
     if problem:
         return Rows(problem=problem)
-    wanted = _updated(key, request)
+    wanted = _updated(key, request, book.now_ms)
     for name, value in wanted.items():
         setattr(key, name, value)
     if wanted:

@@ -6,6 +6,7 @@ import msgspec
 
 from ledger.rules import capping
 from ledger.rules.book import Book
+from ledger.rules.limits import setting
 from ledger.rules.limits.base import key_scope
 from ledger.rules.missing import missing_key
 from ledger.rules.money import posting
@@ -24,7 +25,7 @@ from ledger.rules.standing import names_of, status_of
 from schemas.catalogue import allowed
 from schemas.money.amounts import NANO_MAX
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import KeyCreate, KeyRef
+from schemas.verbs.keys import KeyCreate, KeyRef, KeyUpdate
 
 DEFAULT_PROFILE = "default"
 NAME_CHARS_MAX = 200
@@ -66,6 +67,7 @@ def key_row(
         "expires_at": seconds(key.expires_ms),
         "revoked_at": seconds(key.revoked_ms),
         "version": key.version,
+        "limits": setting.figures(key),
     }
     if secrets is not None:
         shown = [one for one in secrets if live(one, now_ms)]
@@ -111,10 +113,16 @@ def create_problem(request: KeyCreate, now_ms: int) -> str:
         return "a key has one cap a period"
     return (
         name_problem(request.name, request.profile)
-        or expiry_problem(request.expires_ms, now_ms)
+        or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
+        or setting.problem_of(request.rpm, request.tpm, request.in_flight)
         or allowed.problem(request.models or ())
         or next(filter(None, map(capping.problem_of, request.caps)), "")
     )
+
+
+def ending_ms(request: KeyCreate | KeyUpdate, now_ms: int) -> int | None:
+    """The moment at which a key is to end, 0 for never, None where there is no word of it."""
+    return now_ms + request.expires_in_s * 1000 if request.expires_in_s else request.expires_ms
 
 
 def expiry_problem(expires_ms: int, now_ms: int) -> str:
@@ -137,7 +145,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
     account = _account(book, request, profile, key_id)
-    if request.caps or bounded(book, profile):
+    if request.caps or request.rpm or request.tpm or request.in_flight or bounded(book, profile):
         book.flag(account, limited=True)
     key = book.keys.add(
         Key(
@@ -151,8 +159,11 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
             status=Status.ACTIVE,
             created_ms=book.now_ms,
             revoked_ms=0,
-            expires_ms=request.expires_ms,
+            expires_ms=ending_ms(request, book.now_ms) or 0,
             models=names_column(request.models),
+            rpm=request.rpm,
+            tpm=request.tpm,
+            in_flight=request.in_flight,
         )
     )
     secret = add_secret(book, key, digest, request.hint)

@@ -37,7 +37,8 @@ class KeyCreate(Struct, frozen=True, array_like=True):
     """Makes a key. The ledger never learns the key itself, only its SHA-256 and its last four characters, the `hint`.
 
     `profile` is its organisation. `models` are ids, and beginnings of ids with a `*` at their end; None is all.
-    `expires_ms` 0 is for never. With `wallet` it draws on the organisation's own balance.
+    It ends at `expires_ms`, or so many seconds after it is made; both 0 is for never. With `wallet` it draws on the
+    organisation's own balance. Calls a minute, tokens a minute and calls in flight are 0 for no limit.
     """
 
     v: int
@@ -52,6 +53,10 @@ class KeyCreate(Struct, frozen=True, array_like=True):
     expires_ms: int = 0
     wallet: bool = False
     caps: tuple[NewCap, ...] = ()
+    expires_in_s: int = 0
+    rpm: int = 0
+    tpm: int = 0
+    in_flight: int = 0
 
 
 class KeyRotate(Struct, frozen=True, array_like=True):
@@ -67,7 +72,8 @@ class KeyRotate(Struct, frozen=True, array_like=True):
 class KeyUpdate(Struct, frozen=True, array_like=True):
     """Changes a key: what is None, or an empty `status`, stays. No providers or models are all of them.
 
-    `expires_ms` 0 is for never. `status` is `active` or `paused`.
+    `expires_ms` 0 is for never; with `expires_in_s` it ends so many seconds after the act. `status` is `active` or
+    `paused`.
     """
 
     v: int
@@ -77,6 +83,7 @@ class KeyUpdate(Struct, frozen=True, array_like=True):
     models: tuple[str, ...] | None = None
     expires_ms: int | None = None
     status: str = ""
+    expires_in_s: int = 0
 
 
 class KeyFind(Struct, frozen=True, array_like=True):
