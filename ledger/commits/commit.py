@@ -75,6 +75,11 @@ class Committer:
         """What the books keep of a key: a keyed hash of the hash that an edge sends."""
         return hmac.digest(self._pepper, key_digest, "sha256").hex()
 
+    @property
+    def secret(self) -> bytes:
+        """What seals a place in the books, so that who is told it cannot read it: no key's hash is made with it."""
+        return hmac.digest(self._pepper, b"places", "sha256")
+
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
         return scope_of(self._pepper, key_id)

@@ -8,7 +8,9 @@ from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
+from ledger.rules.authority_rows import ManagementKey, Operator, Session, SignInToken
 from ledger.rules.counted import counted
+from ledger.rules.grants import NOBODY, Grant
 from ledger.rules.rows import (
     SOURCES,
     Account,
@@ -30,7 +32,9 @@ from ledger.rules.rows import (
     account_kind,
 )
 from ledger.rules.rowset import RowSet
+from schemas.admin.verbs import ConsoleWrite
 from schemas.money.amounts import nano_to_usd
+from schemas.verbs.base import Rows
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
 SCOPE_CHARS = 32
@@ -62,6 +66,22 @@ class CallsBefore(Struct, frozen=True):
     open: tuple[Hold, ...] = ()
     open_nano: int = 0
     too_many: bool = False
+
+
+class OperatorRows:
+    """Who may act through a console."""
+
+    __slots__ = ("keys", "operators", "sessions", "tokens")
+
+    def __init__(self) -> None:
+        self.operators = RowSet(Operator)
+        self.keys = RowSet(ManagementKey)
+        self.sessions = RowSet(Session)
+        self.tokens = RowSet(SignInToken)
+
+    def all(self) -> tuple[RowSet[Any], ...]:
+        """Each kind's rows."""
+        return self.operators, self.keys, self.sessions, self.tokens
 
 
 class Book:
@@ -103,6 +123,10 @@ class Book:
         self.log = RowSet(Head)  # of the audit log its head
         self.record: Entry | None = None  # the act of this idempotency key, if it was done
         self.entries: list[Entry] = []
+        self.grant: Grant = NOBODY  # by whose right it is done
+        self.refusal: Rows | None = None  # or why there is none
+        self.console: ConsoleWrite | None = None  # as which it came, if it came through one
+        self._operators: OperatorRows | None = None
         self.upstream: dict[tuple[str, str], bool] = {}  # whether the credit of a pool's account has a limit
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
@@ -114,6 +138,10 @@ class Book:
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
         return scope_of(self._pepper, key_id)
+
+    def keyed(self, digest: bytes) -> str:
+        """What the books keep of a secret: a keyed hash of the hash that others send."""
+        return hmac.digest(self._pepper, digest, "sha256").hex()
 
     def key_of(self, digest: str) -> Key | None:
         """The key that a secret's digest opens, whatever its state; None if there is none."""
@@ -156,9 +184,20 @@ class Book:
         """All that callers were ever given and has not been taken back, this batch included."""
         return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
 
+    @property
+    def people(self) -> "OperatorRows":
+        """Who may act through a console: made where an act needs it, since no call does."""
+        if self._operators is None:
+            self._operators = OperatorRows()
+        return self._operators
+
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
-        return [one for one in vars(self).values() if isinstance(one, RowSet)]
+        return [one for one in (*vars(self).values(), *self.people_sets()) if isinstance(one, RowSet)]
+
+    def people_sets(self) -> tuple[RowSet[Any], ...]:
+        """Those of them that are of who may act, none where nothing asked for them."""
+        return () if self._operators is None else self._operators.all()
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ledger.rules import capping
+from ledger.rules import capping, labels
 from ledger.rules.book import Book
 from ledger.rules.limits import setting
 from ledger.rules.limits.base import key_scope
@@ -68,11 +68,24 @@ def key_row(
         "revoked_at": seconds(key.revoked_ms),
         "version": key.version,
         "limits": setting.figures(key),
+        "balance": balance(account),
+        "metadata": labels.read(key.labels),
+        "low_balance_nano": account.low_nano or None,
     }
     if secrets is not None:
         shown = [one for one in secrets if live(one, now_ms)]
         row["secrets"] = [secret_row(one) for one in sorted(shown, key=lambda one: (one.created_ms, one.id))]
     return row
+
+
+def balance(account: Account) -> dict[str, int]:
+    """What an account has, holds and has spent."""
+    return {
+        "posted_nano": account.posted_nano,
+        "held_nano": account.held_nano,
+        "available_nano": account.available_nano,
+        "spent_nano": account.spent_nano,
+    }
 
 
 def balance_row(id_: str, account: Account) -> dict[str, object]:
@@ -115,9 +128,16 @@ def create_problem(request: KeyCreate, now_ms: int) -> str:
         name_problem(request.name, request.profile)
         or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
         or setting.problem_of(request.rpm, request.tpm, request.in_flight)
+        or labels.problem(request.labels, request.low_nano)
+        or low_problem(request.low_nano, own=not (request.wallet or request.playground))
         or allowed.problem(request.models or ())
         or next(filter(None, map(capping.problem_of, request.caps)), "")
     )
+
+
+def low_problem(low_nano: int | None, *, own: bool) -> str:
+    """Why a key cannot have a low balance; empty if it can."""
+    return "" if own or not low_nano else "a key without a balance of its own cannot have a low one"
 
 
 def ending_ms(request: KeyCreate | KeyUpdate, now_ms: int) -> int | None:
@@ -145,6 +165,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
     account = _account(book, request, profile, key_id)
+    account.low_nano = request.low_nano or account.low_nano
     if request.caps or request.rpm or request.tpm or request.in_flight or bounded(book, profile):
         book.flag(account, limited=True)
     key = book.keys.add(
@@ -164,6 +185,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
             rpm=request.rpm,
             tpm=request.tpm,
             in_flight=request.in_flight,
+            labels=labels.column(request.labels),
         )
     )
     secret = add_secret(book, key, digest, request.hint)

@@ -13,6 +13,9 @@ from schemas.admin.credentials import Credential
 from schemas.bus.subjects import Role
 from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 
+EXPANSIONS = ("organization", "caps", "limits.used", "refunds", "receipt")
+EXPANSIONS_MAX = 5
+
 
 class Question(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
     """One thing that can be read: its name, its form, and the scope that it needs, "" for none.
@@ -25,9 +28,17 @@ class Question(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
     scope: str
     deployment: bool = False
 
-    def ask(self, form: Form, credential: Credential, *, ip: str = "", user_agent: str = "") -> "ConsoleRead":
+    def ask(
+        self,
+        form: Form,
+        credential: Credential,
+        *,
+        expand: tuple[str, ...] = (),
+        ip: str = "",
+        user_agent: str = "",
+    ) -> "ConsoleRead":
         """The request that asks it for somebody."""
-        return ConsoleRead(VERSION, self.name, encode(form), credential, ip, user_agent)
+        return ConsoleRead(VERSION, self.name, encode(form), credential, ip, user_agent, expand)
 
 
 class AdminRead(Struct, frozen=True, array_like=True):
@@ -36,10 +47,11 @@ class AdminRead(Struct, frozen=True, array_like=True):
     v: int
     name: str
     form: bytes
+    expand: tuple[str, ...] = ()
 
 
 class ConsoleRead(Struct, frozen=True, array_like=True):
-    """A read on behalf of whoever has the credential."""
+    """A read on behalf of whoever has the credential. `expand` are names of EXPANSIONS, where a question knows them."""
 
     v: int
     name: str
@@ -47,6 +59,7 @@ class ConsoleRead(Struct, frozen=True, array_like=True):
     credential: Credential
     ip: str = ""
     user_agent: str = ""
+    expand: tuple[str, ...] = ()
 
 
 class ConsoleWrite(Struct, frozen=True, array_like=True):

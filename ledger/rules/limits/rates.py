@@ -82,6 +82,18 @@ class _Counts:
         book.rates.touch(self.row)
 
 
+def used(row: Rate | None, now_ms: int) -> dict[str, int]:
+    """What a scope has asked in the last minute, and what it has in flight."""
+    if row is None:
+        return {"requests_per_minute": 0, "tokens_per_minute": 0, "in_flight": 0}
+    counts = _Counts(row, now_ms)
+    return {
+        "requests_per_minute": sum(counts.requests),
+        "tokens_per_minute": sum(counts.tokens),
+        "in_flight": row.in_flight,
+    }
+
+
 def _scopes(book: Book, key: Key) -> list[tuple[Bounded, _Counts]]:
     return [
         (bounded, _Counts(row, book.now_ms))

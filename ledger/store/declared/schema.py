@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, rollup_rows, rows
+from ledger.rules import act_rows, authority_rows, rollup_rows, rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -235,8 +235,23 @@ AuditEntry = _model(
         sqlite_where=text("idempotency_key <> ''"),
         postgresql_where=text("idempotency_key <> ''"),
     ),
+    own={name: _later(String, "''") for name in ("ip", "user_agent", "request_id")},
 )
 AuditHead = _model(act_rows.Head)
+
+
+def _secret(kind: type[Row], *, operator: bool = False) -> type[SQLModel]:
+    """A table whose rows are found by the digest of a secret, and some by their operator."""
+    indexes = [Index(f"{kind.TABLE}_digest", "digest", unique=True)]
+    if operator:
+        indexes.append(Index(f"{kind.TABLE}_operator", "operator"))
+    return _model(kind, *indexes)
+
+
+Operator = _model(authority_rows.Operator)
+ManagementKey = _secret(authority_rows.ManagementKey)
+Session = _secret(authority_rows.Session, operator=True)
+SignInToken = _secret(authority_rows.SignInToken, operator=True)
 
 
 def _rollup(kind: type[Row]) -> type[SQLModel]:

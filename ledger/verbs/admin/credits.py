@@ -1,0 +1,87 @@
+"""Owns the reads of credits through a console: pages of them, and one, each with what is left of it."""
+
+from typing import Any
+
+from ledger.rules.act_rows import Credit
+from ledger.rules.grants import Grant
+from ledger.rules.missing import missing
+from ledger.rules.money.posting import credit_row
+from ledger.rules.rows import playground_id, wallet_id
+from ledger.store.base import Store
+from ledger.verbs.admin.base import Reading, Where, bound, newest, one
+from ledger.verbs.admin.keys import visible
+from ledger.verbs.base import Services
+from ledger.verbs.money import left_of
+from schemas.admin import reads
+from schemas.admin.reads import CreditRef, CreditsQuery
+from schemas.verbs.base import Rows
+
+_OF_ORGANIZATION = (
+    "(r.account_id = {} OR r.account_id = {} "
+    "OR r.account_id IN (SELECT account_id FROM api_keys WHERE profile = {}))"
+)
+_OWNER_SQL = "SELECT id, profile FROM api_keys WHERE account_id = $1 LIMIT 1"
+
+
+async def shown(store: Store, credits_: list[Credit]) -> tuple[dict[str, Any], ...]:
+    """Credits as the console shows them, whose balance it was in words, and what is left of each."""
+    lots = {one.account_id for one in credits_ if one.lot_nano}
+    left = await left_of(store, lots) if lots else {}
+    return tuple(
+        credit_row(one)
+        | {"object": "credit", **owner_of(one.account_id), "expires_at": one.expires_ms // 1000 or None}
+        | ({"remaining_nano": left.get(one.id, 0)} if one.lot_nano else {})
+        for one in credits_
+    )
+
+
+def owner_of(account_id: str) -> dict[str, str | None]:
+    """Whose balance an account is: a key's own, or an organisation's wallet or playground credits."""
+    kind, _, id_ = account_id.partition(":")
+    return {
+        "key": id_ if kind == "key" else None,
+        "organization": id_ if kind in ("org", "playground") else None,
+    }
+
+
+def _bounded(where: Where, organization: str) -> None:
+    where.add(_OF_ORGANIZATION, wallet_id(organization), playground_id(organization), organization)
+
+
+async def _credits(services: Services, grant: Grant, query: CreditsQuery) -> Rows:
+    organization = bound(grant, query.organization)
+    if organization is None:
+        return Rows()
+    where = Where()
+    if organization:
+        _bounded(where, organization)
+    if query.key:
+        key = await visible(services.store, grant, query.key)
+        where.add("r.account_id = {}", "" if key is None else key.account_id)
+    if query.kind:
+        where.add("r.kind = {}", query.kind)
+    found = await newest(services.store, Credit, where, limit=query.limit, after=query.after)
+    if isinstance(found, Rows):
+        return found
+    return Rows(await shown(services.store, found[0]), cursor=found[1])
+
+
+async def organization_of(store: Store, account_id: str) -> str:
+    """The organisation whose money an account has; "" for one of ours."""
+    kind, _, id_ = account_id.partition(":")
+    if kind in ("org", "playground"):
+        return id_
+    rows = await store.fetch(_OWNER_SQL, account_id)
+    return str(rows[0][1]) if rows else ""
+
+
+async def _credit(services: Services, grant: Grant, form: CreditRef) -> Rows:
+    credit = await one(services.store, Credit, form.id)
+    owner = "" if credit is None else await organization_of(services.store, credit.account_id)
+    if grant.organization not in ("", owner):
+        credit = None
+    return missing("such credit") if credit is None else Rows(await shown(services.store, [credit]))
+
+
+CREDITS = Reading(question=reads.CREDITS, answer=_credits)
+CREDIT = Reading(question=reads.CREDIT, answer=_credit)
