@@ -13,7 +13,7 @@ from ledger.commits.load_save import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
 from ledger.rules.grants import of_command, refusal
-from ledger.rules.missing import missing
+from ledger.rules.missing import missing, worded
 from ledger.rules.rows import Hold, Rate, Row
 from schemas.admin.reasons import Reason
 from schemas.admin.verbs import ConsoleWrite
@@ -110,7 +110,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         if book.record is not None:
             if (book.record.action, book.record.form_hash) != (self.name, form_hash):
                 return Rows(problem=MISMATCH)
-            return Rows(_decode_answer(book.record.answer), replayed=console is not None)
+            return Rows(_decode_answer(book.record.answer), replayed=_replayed(book.record, console))
         if stale := self._stale(book, acting):
             return stale
         book.actor = book.grant.actor
@@ -118,7 +118,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         were = pictures(book)
         reply = self.do(book, acting.form, digest)
         if reply.problem:
-            return reply
+            return worded(reply)
         before, after = changes(book, were)
         if before or after or book.forgotten or request.idempotency_key:
             add_entry(
@@ -192,6 +192,11 @@ def _problem(request: ActRequest) -> str:
     if len(request.actor) > ACTOR_CHARS_MAX or "\x00" in request.actor:
         return f"an actor's name has at most {ACTOR_CHARS_MAX} characters"
     return ""
+
+
+def _replayed(record: Entry, console: ConsoleWrite | None) -> bool:
+    """Whether an act was done for another request than this, which may have been sent twice on its way here."""
+    return console is not None and not (console.request_id and record.request_id == console.request_id)
 
 
 def _key(row: Row) -> tuple[Any, ...]:

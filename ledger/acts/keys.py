@@ -24,6 +24,7 @@ def _create_wants(names: Wanted, form: KeyCreate, digest: str) -> None:
 
 def _change_wants(names: Wanted, form: KeyRef | KeyUpdate, _digest: str) -> None:
     names.changed_keys.add(form.key_id)
+    names.secrets_of.add(form.key_id)
     if isinstance(form, KeyUpdate) and key_changes.changes_limits(form):
         names.scopes.add(key_scope(form.key_id))
 

@@ -15,7 +15,7 @@ from ledger.rules.keys import (
 from ledger.rules.limits import setting
 from ledger.rules.missing import missing_key
 from ledger.rules.rows import Key, Status
-from ledger.rules.secrets import LIVE_MAX, OVERLAP_MAX_MS, add_secret, live, secrets_of
+from ledger.rules.secrets import LIVE_MAX, OVERLAP_MAX_MS, add_secret, live, secrets_of, shown_secrets
 from schemas.catalogue import allowed
 from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.keys import KeyRotate, KeyUpdate
@@ -106,7 +106,7 @@ def key_update(book: Book, request: KeyUpdate) -> Rows:
     if changes_limits(request):
         setting.limits_set(book, LimitsSet(VERSION, key.id, "", request.rpm, request.tpm, request.in_flight))
         key.version = min(key.version, version + 1)  # it is one change
-    return Rows((key_row(key, account, book.now_ms),))
+    return Rows((key_row(key, account, book.now_ms, shown_secrets(book, key)),))
 
 
 def changes_limits(request: KeyUpdate) -> bool:

@@ -20,7 +20,7 @@ from ledger.rules.rows import (
     playground_id,
     wallet_id,
 )
-from ledger.rules.secrets import add_secret, live, secret_row
+from ledger.rules.secrets import add_secret, live, secret_row, shown_secrets
 from ledger.rules.standing import names_of, status_of
 from schemas.catalogue import allowed
 from schemas.money.amounts import NANO_MAX
@@ -237,10 +237,12 @@ def key_revoke(book: Book, request: KeyRef) -> Rows:
     key = book.keys.get(request.key_id)
     if key is None:
         return missing_key(request.key_id)
+    if len(request.reason) > posting.REASON_CHARS_MAX or "\x00" in request.reason:
+        return Rows(problem=f"a reason has at most {posting.REASON_CHARS_MAX} characters")
     if key.status != Status.REVOKED:
         key.status, key.revoked_ms = Status.REVOKED, book.now_ms
         changed(book, key)
-    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms),))
+    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms, shown_secrets(book, key)),))
 
 
 def changed(book: Book, key: Key) -> None:

@@ -103,10 +103,11 @@ class KeyFind(Struct, frozen=True, array_like=True):
 
 
 class KeyRef(Struct, frozen=True, array_like=True):
-    """Names one key by id: key_show, key_revoke, balance."""
+    """Names one key by id: key_show, key_revoke, balance. `reason` is an act's, for the log."""
 
     v: int
     key_id: str
+    reason: str = ""
 
 
 class KeyList(Struct, frozen=True, array_like=True):

@@ -29,19 +29,10 @@ async def shown(store: Store, credits_: list[Credit]) -> tuple[dict[str, Any], .
     left = await left_of(store, lots) if lots else {}
     return tuple(
         credit_row(one)
-        | {"object": "credit", **owner_of(one.account_id), "expires_at": one.expires_ms // 1000 or None}
+        | {"object": "credit"}
         | ({"remaining_nano": left.get(one.id, 0)} if one.lot_nano else {})
         for one in credits_
     )
-
-
-def owner_of(account_id: str) -> dict[str, str | None]:
-    """Whose balance an account is: a key's own, or an organisation's wallet or playground credits."""
-    kind, _, id_ = account_id.partition(":")
-    return {
-        "key": id_ if kind == "key" else None,
-        "organization": id_ if kind in ("org", "playground") else None,
-    }
 
 
 def _bounded(where: Where, organization: str) -> None:
