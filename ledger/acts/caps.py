@@ -40,7 +40,10 @@ def _named(book: Book, form: CapUpdate | CapEnd) -> Cap | None:
 
 def _of(book: Book, form: CapUpdate | CapEnd) -> tuple[str, ...]:
     cap = _named(book, form)
-    return ("" if cap is None else owners.organization_of(book, cap.scope),)
+    if cap is None:
+        return ("",)
+    kind, _, id_ = cap.scope.partition(":")
+    return (owners.organization_of_key(book, id_) if kind == "key" else id_,)
 
 
 CAP_CREATE = Act(
