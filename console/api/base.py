@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from console.api.errors import ApiError, refused
 from console.api.fields import Page
-from runtime.ledger import LedgerClient
+from runtime.ledger import LedgerClient, Patience
 from schemas.admin.credentials import Credential
 from schemas.admin.reads import ME, Me
 from schemas.admin.reasons import Reason, reason_of
@@ -53,13 +53,13 @@ class Call:
         self._expand = expand
         self.replayed = False
 
-    async def read(self, question: Question[Form], form: Form) -> Rows:
-        """What a ledger answers. Raises ApiError, LedgerAwayError."""
+    async def read(self, question: Question[Form], form: Form, patience: Patience | None = None) -> Rows:
+        """What a ledger answers, in the time that all have or in another. Raises ApiError, LedgerAwayError."""
         told = self._asking
         asked = question.ask(
             form, told.credential, expand=self._expand, ip=told.ip, user_agent=told.user_agent
         )
-        answer = await told.ledger.ask(CONSOLE_READ, asked)
+        answer = await told.ledger.ask(CONSOLE_READ, asked, patience=patience)
         if answer.problem:
             raise refused(answer, self._route.what)
         return answer

@@ -211,6 +211,7 @@ Credit = _model(
         postgresql_where=text("reference <> ''"),
     ),
     Index("credits_account", "account_id", "created_ms", "id"),
+    Index("credits_created", "created_ms", "id"),
     Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
     Index(
         "credits_ending",
@@ -227,6 +228,7 @@ Credit = _model(
 )
 AuditEntry = _model(
     act_rows.Entry,
+    Index("audit_entries_id", "id"),
     Index(
         "audit_entries_key",
         "credential",

@@ -69,23 +69,23 @@ def selected(kind: type[Row], alias: str) -> str:
 
 
 async def newest(
-    store: Store, kind: type[_R], where: Where, *, limit: int, after: str
+    store: Store, kind: type[_R], where: Where, *, limit: int, after: str, by: str = "created_ms"
 ) -> tuple[list[_R], str] | Rows:
-    """A page of rows that have `created_ms` and `id`, and the next page's `after`; the answer if it starts nowhere."""
+    """A page of rows with an `id`, by `by` and then by that, and the next page's `after`; the answer if it starts nowhere."""
     alias = "r"
     if after:
         rows = await store.fetch(
-            f"SELECT created_ms FROM {kind.TABLE} AS r WHERE {where.sql} AND r.id = ${len(where.values) + 1}",  # noqa: S608  made of our own words
+            f"SELECT r.{by} FROM {kind.TABLE} AS r WHERE {where.sql} AND r.id = ${len(where.values) + 1}",  # noqa: S608  made of our own words
             *where.values,
             after,
         )
         if not rows:
             return NO_SUCH_START
-        where.add("(r.created_ms < {} OR (r.created_ms = {} AND r.id < {}))", rows[0][0], rows[0][0], after)
+        where.add(f"(r.{by} < {{}} OR (r.{by} = {{}} AND r.id < {{}}))", rows[0][0], rows[0][0], after)
     size = size_of(limit)
     found = await store.fetch(
         f"SELECT {selected(kind, alias)} FROM {kind.TABLE} AS r WHERE {where.sql} "  # noqa: S608  as above
-        f"ORDER BY r.created_ms DESC, r.id DESC LIMIT {size + 1}",
+        f"ORDER BY r.{by} DESC, r.id DESC LIMIT {size + 1}",
         *where.values,
     )
     page = [row_of(kind, row) for row in found[:size]]

@@ -55,7 +55,7 @@ async def _entries(services: Services, _grant: Grant, query: AuditEntriesQuery) 
         where.add("r.created_ms >= {}", query.from_s * 1000)
     if query.to_s:
         where.add("r.created_ms < {}", query.to_s * 1000)
-    found = await newest(services.store, Entry, where, limit=query.limit, after=query.after)
+    found = await newest(services.store, Entry, where, limit=query.limit, after=query.after, by="number")
     if isinstance(found, Rows):
         return found
     entries, cursor = found

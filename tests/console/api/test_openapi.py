@@ -32,7 +32,7 @@ CHECKS = (
     response_schema_conformance,
 )
 EXAMPLES = 6  # of each route; the long run takes LONG
-LONG = 150
+LONG = 40
 
 
 def test_the_document_is_one():

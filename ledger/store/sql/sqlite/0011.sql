@@ -67,4 +67,8 @@ ALTER TABLE audit_entries ADD COLUMN user_agent VARCHAR DEFAULT '' NOT NULL;
 
 ALTER TABLE audit_entries ADD COLUMN request_id VARCHAR DEFAULT '' NOT NULL;
 
+CREATE INDEX audit_entries_id ON audit_entries (id);
+
+CREATE INDEX credits_created ON credits (created_ms, id);
+
 UPDATE alembic_version SET version_num='0011' WHERE alembic_version.version_num = '0010';

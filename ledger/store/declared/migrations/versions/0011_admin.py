@@ -44,3 +44,5 @@ def upgrade() -> None:
     for name in ("ip", "user_agent", "request_id"):
         column = sa.Column(name, sa.String(), nullable=False, server_default=sa.text("''"))
         op.add_column("audit_entries", column)
+    op.create_index("audit_entries_id", "audit_entries", ["id"])
+    op.create_index("credits_created", "credits", ["created_ms", "id"])
