@@ -9,6 +9,9 @@ DEV := $(VENV)/.dev
 # process, which starts sooner; ARGS="-n 4 -k name" runs them four at a time, too.
 SPREAD := $(if $(filter -k% tests/%,$(ARGS)),,-n 4 --dist worksteal)
 
+# The files of those that compare the CPU of two ways. Four at a time they would measure their neighbours: they come after.
+ALONE = $(if $(filter -k% -m% tests/%,$(ARGS)),,$(shell grep -rl 'mark\.alone' tests --include='test_*.py'))
+
 # Every test process reads the compiled modules of the one before.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -22,6 +25,7 @@ up: $(RUNTIME)  ## set up and run everything; ARGS="--port 9000" passes options 
 
 test: $(DEV)  ## set up and pass the tests; ARGS="-k name" passes options on
 	$(BIN)/pytest $(SPREAD) $(ARGS)
+	$(if $(ALONE),$(BIN)/pytest -m alone $(ALONE) $(ARGS))
 
 test-browser: $(DEV)  ## pages of other origins in a headless Chromium, which must be on the path or in TOKN_TEST_CHROMIUM
 	$(BIN)/pytest -m browser tests/system $(ARGS)

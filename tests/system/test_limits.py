@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 
-import anthropic
 import openai
 import pytest
 
@@ -38,6 +37,8 @@ def _client(tokn: Tokn, key: str, retries: int = 0) -> openai.OpenAI:
 
 def test_headers_and_the_refusal(tokn: Tokn) -> None:
     """Each answer says what is left; at the limit the SDKs raise their own class with message, type and wait."""
+    import anthropic  # noqa: PLC0415  three seconds for each process that collects the tests, used or not
+
     key = _limited(tokn, "--rpm", "3", "--tpm", "100000")
     with _client(tokn, key) as client:
         answer = client.chat.completions.with_raw_response.create(model=MODEL, messages=SAY, max_tokens=5)  # type: ignore[call-overload]  plain dicts
