@@ -135,6 +135,21 @@ async def _dead(rig: Rig, owner: str) -> list[str]:
     return ["", "tokn_admin_x", new_management_key(), made["key"], late["key"]]
 
 
+class Keys:
+    """Management keys by what they may, each made once."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._made: dict[tuple[Any, ...], str] = {}
+
+    async def of(self, *scopes: str, organization: str = "") -> str:
+        """One with some scopes."""
+        asked = (scopes, organization)
+        if asked not in self._made:
+            self._made[asked] = await self._rig.key(*scopes, organization=organization)
+        return self._made[asked]
+
+
 def _without(scope: str) -> list[str]:
     """All scopes that do not allow one."""
     return [one for one in SCOPES if not allows((one,), scope)]
@@ -146,7 +161,7 @@ async def test_each_route_by_each_right(rig: Rig):
     acme, beta = await _two(rig, owner)
     dead = await _dead(rig, owner)
     ids_of_beta = set(asdict(beta).values())
-    of_acme = await rig.key(organization="acme")
+    of_acme, keys = await rig.key(organization="acme"), Keys(rig)
     before = await _fingerprint(rig, owner)
     for route in ROUTES:
         name = name_of(route)
@@ -155,7 +170,7 @@ async def test_each_route_by_each_right(rig: Rig):
             answer = await rig.ask(route.method, path, body, key=key)
             assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_management_key")
         if route.scope:
-            narrow = await rig.key(*_without(route.scope))
+            narrow = await keys.of(*_without(route.scope))
             answer = await rig.ask(route.method, path, body, key=narrow)
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "missing_scope"), name
             assert route.scope in answer.json()["error"]["message"]
@@ -166,7 +181,7 @@ async def test_each_route_by_each_right(rig: Rig):
             assert not [one for one in ids_of_beta if json.dumps(one) in answer.text], (name, answer.text)
             await _sees_nothing(rig, route, answer, beta, of_acme)
     assert await _fingerprint(rig, owner) == before
-    await _allowed(rig, owner, beta)
+    await _allowed(rig, owner, beta, keys)
     assert (await rig.deployment.audit())["ok"]
     assert acme.organization == "acme"
 
@@ -199,7 +214,7 @@ async def _fingerprint(rig: Rig, owner: str) -> Any:
     return json.dumps(found, sort_keys=True)
 
 
-async def _allowed(rig: Rig, owner: str, beta: World) -> None:
+async def _allowed(rig: Rig, owner: str, beta: World, keys: Keys) -> None:
     """Who has the one scope that a route names, and is of the organisation or of all, is answered; and each act is entered."""
     done: dict[str, str] = {}
     for route in ROUTES:
@@ -208,7 +223,7 @@ async def _allowed(rig: Rig, owner: str, beta: World) -> None:
         whose = "" if name in DEPLOYMENT else "beta"
         # Nobody gives or takes rights that he has not himself.
         scopes = SCOPES if name in GIVES_RIGHTS or not route.scope else (route.scope,)
-        key = await rig.key(*scopes, organization=whose)
+        key = await keys.of(*scopes, organization=whose)
         answer = await rig.ask(route.method, path, body, key=key, user_agent="tests")
         assert answer.status_code == route.status, (name, answer.text)
         if route.writes and name != "POST /books/audit":
