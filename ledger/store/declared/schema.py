@@ -123,6 +123,7 @@ Key = _model(
     ForeignKeyConstraint(["account_id"], ["accounts.id"]),
     Index("api_keys_created", "created_ms", "id"),
     Index("api_keys_profile", "profile", "id"),
+    Index("api_keys_owner", "profile", "created_ms", "id"),
     Index("api_keys_account", "account_id"),
     Index("api_keys_name", "name", "id"),
     own={
@@ -229,6 +230,7 @@ Credit = _model(
 AuditEntry = _model(
     act_rows.Entry,
     Index("audit_entries_id", "id"),
+    *(Index(f"audit_entries_{name}", name, "number") for name in ("actor", "action", "target")),
     Index(
         "audit_entries_key",
         "credential",

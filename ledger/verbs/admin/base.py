@@ -81,7 +81,7 @@ async def newest(
         )
         if not rows:
             return NO_SUCH_START
-        where.add(f"(r.{by} < {{}} OR (r.{by} = {{}} AND r.id < {{}}))", rows[0][0], rows[0][0], after)
+        where.add(f"(r.{by}, r.id) < ({{}}, {{}})", rows[0][0], after)
     size = size_of(limit)
     found = await store.fetch(
         f"SELECT {selected(kind, alias)} FROM {kind.TABLE} AS r WHERE {where.sql} "  # noqa: S608  as above

@@ -69,6 +69,14 @@ ALTER TABLE audit_entries ADD COLUMN request_id VARCHAR DEFAULT '' NOT NULL;
 
 CREATE INDEX audit_entries_id ON audit_entries (id);
 
+CREATE INDEX audit_entries_actor ON audit_entries (actor, number);
+
+CREATE INDEX audit_entries_action ON audit_entries (action, number);
+
+CREATE INDEX audit_entries_target ON audit_entries (target, number);
+
 CREATE INDEX credits_created ON credits (created_ms, id);
+
+CREATE INDEX api_keys_owner ON api_keys (profile, created_ms, id);
 
 UPDATE alembic_version SET version_num='0011' WHERE alembic_version.version_num = '0010';

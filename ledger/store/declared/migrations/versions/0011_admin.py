@@ -45,4 +45,7 @@ def upgrade() -> None:
         column = sa.Column(name, sa.String(), nullable=False, server_default=sa.text("''"))
         op.add_column("audit_entries", column)
     op.create_index("audit_entries_id", "audit_entries", ["id"])
+    for name in ("actor", "action", "target"):
+        op.create_index(f"audit_entries_{name}", "audit_entries", [name, "number"])
     op.create_index("credits_created", "credits", ["created_ms", "id"])
+    op.create_index("api_keys_owner", "api_keys", ["profile", "created_ms", "id"])
