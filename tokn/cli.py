@@ -33,6 +33,7 @@ from tokn.limits import InFlight, Rpm, Tpm, limit_of, limits
 from tokn.models import models_app
 from tokn.money import MONEY, NEGATIVE, pool_app
 from tokn.named import hide, key_id, secret_of
+from tokn.nats_config import nats_config
 from tokn.options import (
     AsJson,
     Config,
@@ -77,6 +78,7 @@ app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
 app.command("parked")(parked)
 app.command("backup")(backup)
+app.command("nats-config")(nats_config)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
 

@@ -7,7 +7,7 @@ import typer
 from schemas import keys
 from schemas.catalogue import allowed
 from schemas.verbs.base import VERSION
-from schemas.verbs.keys import KeyRotate, KeyUpdate
+from schemas.verbs.keys import KEY_UNHASHED, KeyRotate, KeysUnhashed, KeyUpdate
 from tokn import show
 from tokn.errors import UnknownError
 from tokn.named import KEY_HELP, key_id, secret_of
@@ -132,4 +132,13 @@ def resume(
     show.one(asked.act("key_update", request, idempotency_key), as_json, "Resumed")
 
 
-COMMANDS = (update, rotate, pause, resume)
+def unhashed(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Count live keys that are still hashed with a pepper of before.
+
+    Each is hashed anew when it is next used. Those that are refused have a pepper that is no longer configured.
+    """
+    (row,) = ledger_of(config, data).ask(KEY_UNHASHED, KeysUnhashed(VERSION)).rows
+    show.one(row, as_json, "Keys hashed with a pepper of before")
+
+
+COMMANDS = (update, rotate, pause, resume, unhashed)

@@ -85,8 +85,8 @@ def _ends(form: KeyCreate | KeyUpdate) -> bool:
 
 def _of_new(book: Book, form: KeyCreate) -> tuple[str, ...]:
     """Its organisation, and that of the key which has this secret already, if one has it."""
-    known = book.key_of(book.keyed(form.digest))
-    return (form.profile or DEFAULT_PROFILE, *(() if known is None else (known.profile,)))
+    known = (key.profile for key in book.keys.values())  # none but this secret's is loaded
+    return (form.profile or DEFAULT_PROFILE, *known)
 
 
 def _named(book: Book, form: KeyRef | KeyUpdate | KeyRotate) -> Key | None:

@@ -5,7 +5,7 @@ read before without a lock, such as whether a key is revoked, is read once more.
 """
 
 from ledger.commits.fetching import fetch, fetch_by
-from ledger.commits.load_grant import load_grant
+from ledger.commits.load_grant import load_grant, rehash
 from ledger.commits.load_save import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
@@ -54,10 +54,12 @@ async def _load_right(tx: Transaction, book: Book, names: Wanted) -> None:
     """By whose right the act is asked for, and whose keys it is about. Nobody changes a right while the head is locked."""
     if names.proof is None:
         return
-    found = await load_grant(tx, names.proof, book.keyed(names.proof.digest), tx.now_ms)
+    found = await load_grant(tx, names.proof, names.proof_digests, tx.now_ms)
     if isinstance(found, Rows):
         book.refusal = found
         return
+    if names.moves:
+        await rehash(tx, found, names.proof_digests[0])
     book.grant = found.grant
     named = {hold.key_id for hold in book.holds.values()}
     named |= {cap.scope.removeprefix(KEY) for cap in book.caps.values() if cap.scope.startswith(KEY)}

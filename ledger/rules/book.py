@@ -2,7 +2,7 @@
 
 import functools
 import hmac
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -56,6 +56,14 @@ class Rules(Struct, frozen=True, kw_only=True):
     grace_ms: int = int(ESTIMATE_GRACE_S * 1000)
 
 
+class TakenApart(Protocol):
+    """Rows that a batch has taken apart: their own module knows more of them."""
+
+    def keep(self) -> None:
+        """Writes what has changed back into the rows."""
+        ...
+
+
 class CallsBefore(Struct, frozen=True):
     """The calls of a period before its cap is made: what those that have ended were billed, and those that have not.
 
@@ -92,13 +100,24 @@ class Book:
     """
 
     def __init__(
-        self, catalogue: Catalogue, now_ms: int, rules: Rules, *, backlog: bool = False, pepper: bytes = b""
+        self,
+        catalogue: Catalogue,
+        now_ms: int,
+        rules: Rules,
+        *,
+        backlog: bool = False,
+        scoping: bytes = b"",
+        pepper: str = "",
     ) -> None:
         self.catalogue = catalogue
         self.now_ms = now_ms
         self.rules = rules
         self.backlog = backlog
-        self._pepper = pepper
+        self.pepper = pepper  # the id of the one that hashes new secrets
+        self.found_by: dict[
+            str, str
+        ] = {}  # the digests of secrets as they are kept, where a pepper of before did it
+        self._scoping = scoping
         self.keys = RowSet(Key, second="digest")
         self.secrets = RowSet(KeySecret)
         self.profiles = RowSet(Profile)
@@ -106,7 +125,9 @@ class Book:
         self.caps = RowSet(Cap)  # these three are loaded where an account of the batch is limited
         self.periods = RowSet(CapPeriod)
         self.rates = RowSet(Rate)
+        self.minutes: TakenApart | None = None  # the rates taken apart, once a call looks at one
         self.capped: dict[str, list[Cap]] = {}  # the caps in force, by scope
+        self.current: dict[str, list[tuple[Cap, CapPeriod]]] = {}  # those of a key, once it has called
         self.calls_before: dict[str, CallsBefore] = {}  # by the id of a cap that is about to be made
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some
@@ -137,14 +158,16 @@ class Book:
 
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
-        return scope_of(self._pepper, key_id)
+        return scope_of(self._scoping, key_id)
 
-    def keyed(self, digest: bytes) -> str:
-        """What the books keep of a secret: a keyed hash of the hash that others send."""
-        return hmac.digest(self._pepper, digest, "sha256").hex()
+    def secret_of(self, digest: str) -> KeySecret | None:
+        """A secret by its digest, whichever pepper it was hashed with; None if none of that kind is loaded."""
+        return self.secrets.get(self.found_by.get(digest, digest) if self.found_by else digest)
 
     def key_of(self, digest: str) -> Key | None:
         """The key that a secret's digest opens, whatever its state; None if there is none."""
+        if self.found_by:
+            digest = self.found_by.get(digest, digest)
         secret = self.secrets.get(digest)
         return self.keys.find(digest) if secret is None else self.keys.get(secret.key_id)
 

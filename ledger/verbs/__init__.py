@@ -17,6 +17,7 @@ from ledger.verbs.keys import (
     KEY_REVOKE,
     KEY_ROTATE,
     KEY_SHOW,
+    KEY_UNHASHED,
     KEY_UPDATE,
 )
 from ledger.verbs.limits import LIMITS_SET
@@ -46,6 +47,7 @@ ANSWERS: tuple[Answer, ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_UNHASHED,
     KEY_FIND,
     KEY_UPDATE,
     KEY_ROTATE,

@@ -102,6 +102,12 @@ class KeyFind(Struct, frozen=True, array_like=True):
     digest: bytes = b""
 
 
+class KeysUnhashed(Struct, frozen=True, array_like=True):
+    """Asks how many live keys are still hashed with a pepper of before: key_unhashed."""
+
+    v: int
+
+
 class KeyRef(Struct, frozen=True, array_like=True):
     """Names one key by id: key_show, key_revoke, balance. `reason` is an act's, for the log."""
 
@@ -142,6 +148,9 @@ KEY_CREATE: Verb[KeyCreate, Rows] = Verb(
 KEY_LIST: Verb[KeyList, Rows] = Verb(name="key_list", form=KeyList, reply=Rows, roles=(Role.COMMAND,))
 KEY_SHOW: Verb[KeyRef, Rows] = Verb(name="key_show", form=KeyRef, reply=Rows, roles=(Role.COMMAND,))
 KEY_FIND: Verb[KeyFind, Rows] = Verb(name="key_find", form=KeyFind, reply=Rows, roles=(Role.COMMAND,))
+KEY_UNHASHED: Verb[KeysUnhashed, Rows] = Verb(
+    name="key_unhashed", form=KeysUnhashed, reply=Rows, roles=(Role.COMMAND,)
+)
 KEY_UPDATE: Verb[KeyUpdate, Rows] = Verb(
     name="key_update", form=KeyUpdate, reply=Rows, roles=(Role.COMMAND,), writes=True
 )

@@ -140,6 +140,7 @@ KeySecret = _model(
     rows.KeySecret,
     UniqueConstraint("id"),
     Index("key_secrets_key", "key_id"),
+    own={"pepper": _later(String, "''")},
     sqlite_with_rowid=False,
 )
 Cap = _model(
@@ -336,10 +337,25 @@ class LedgerRow(SQLModel, table=True):
     id: str = Field(sa_column=_text(key=True))
     revision: int = Field(sa_column=_big())
     seen_ms: int = Field(sa_column=_big())
+    peppers: str = Field(default="", sa_column=_later(String, "''"))  # their ids, with spaces between
+
+
+class Configuration(SQLModel, table=True):
+    """The newest configuration that a ledger of these books took: one row, of what it sells and how new it is."""
+
+    __tablename__ = "configurations"
+    id: str = Field(sa_column=_text(key=True))
+    number: int = Field(sa_column=_big())
+    changed_ms: int = Field(sa_column=_big())
+    body: str = Field(sa_column=_text())
+    taken_ms: int = Field(sa_column=_big())
 
 
 class Pepper(SQLModel, table=True):
-    """What tells the pepper of the books' keys from another one: a text hashed with it."""
+    """What tells one pepper from another, a text hashed with it: that of `keys` hashes them now, all others did before.
+
+    `first` is the one of secrets that do not say theirs, where that is not the one of `keys`.
+    """
 
     __tablename__ = "peppers"
     id: str = Field(sa_column=_text(key=True))

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ledger.commits.load_grant import load_grant
+from ledger.commits.load_grant import Shown, load_grant, rehash
 from ledger.rules.authority_rows import Session
 from ledger.rules.grants import Grant, of_command, refusal
 from ledger.verbs.admin import books, calls, caps, keys, models, organizations, people, pools, usage
@@ -75,20 +75,26 @@ async def _answer(services: Services, grant: Grant, name: str, form: bytes, expa
 
 async def _console(services: Services, request: ConsoleRead) -> Rows:
     store, proof = services.store, request.credential
-    shown = await load_grant(store, proof, services.committer.digest(proof.digest), store.now_ms())
+    digests = services.committer.digests(proof.digest)
+    shown = await load_grant(store, proof, digests, store.now_ms())
     if isinstance(shown, Rows):
         return shown
-    if shown.session is not None:
-        await _seen(services, shown.session)
+    await _used(services, shown, digests[0])
     return await _answer(services, shown.grant, request.name, request.form, request.expand)
 
 
-async def _seen(services: Services, session: Session) -> None:
-    """Notes that a session is used, now and then: it ends when nobody does for long."""
-    now_ms = services.store.now_ms()
-    if now_ms - session.seen_ms >= SEEN_STEP_MS:
-        async with services.store.write() as tx:
-            await tx.execute(_SEEN_SQL, now_ms, session.id, now_ms)
+async def _used(services: Services, shown: Shown, digest: str) -> None:
+    """Notes now and then that a session is used, since it ends when nobody does for long; and moves a secret to a new pepper."""
+    now_ms, secret = services.store.now_ms(), shown.secret
+    moves = services.committer.peppers.moves and secret.digest != digest
+    is_seen = not isinstance(secret, Session) or now_ms - secret.seen_ms < SEEN_STEP_MS
+    if is_seen and not moves:
+        return
+    async with services.store.write() as tx:
+        if not is_seen:
+            await tx.execute(_SEEN_SQL, now_ms, secret.id, now_ms)
+        if moves:
+            await rehash(tx, shown, digest)
 
 
 async def _command(services: Services, request: AdminRead) -> Rows:

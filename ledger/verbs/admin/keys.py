@@ -21,7 +21,7 @@ from schemas.verbs.keys import KeyRef
 _ACCOUNTS_SQL = f"SELECT {selected(Account, 'r')} FROM accounts AS r WHERE r.id "  # noqa: S608  made of our own column names
 _SECRETS_SQL = f"SELECT {columns(table_of(KeySecret))} FROM key_secrets WHERE key_id "  # noqa: S608  as above
 _USED_SQL = "SELECT key_id, MAX(day) FROM usage_days WHERE key_id "
-_OPENED_SQL = "SELECT key_id FROM key_secrets WHERE digest = $1"
+_OPENED_SQL = "SELECT key_id FROM key_secrets WHERE digest "
 
 
 def _status(where: Where, status: str, now_ms: int) -> None:
@@ -70,7 +70,8 @@ async def _keys(services: Services, grant: Grant, query: KeysQuery) -> Rows:
     if query.name:
         where.add("LOWER(r.name) LIKE {} ESCAPE '\\'", pattern(query.name))
     if query.digest:
-        rows = await store.fetch(_OPENED_SQL, services.committer.digest(query.digest))
+        digests = services.committer.digests(query.digest)
+        rows = await store.fetch(_OPENED_SQL + store.among, store.array(digests))
         where.add("r.id = {}", rows[0][0] if rows else "")
     found = await newest(store, Key, where, limit=query.limit, after=query.after)
     if isinstance(found, Rows):

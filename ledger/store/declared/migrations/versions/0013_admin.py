@@ -1,14 +1,14 @@
 """Who may act through a console: management keys, operators, sessions, links to sign in; and from where an act came.
 
-Revision ID: 0011
-Revises: 0010
+Revision ID: 0013
+Revises: 0012
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 
 _COLUMNS = {
     "management_keys": (
