@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ledger.commits.pepper import Peppers
 from ledger.verbs.acts import log_page
 from schemas.admin.credentials import ManagementKey, Session, SignInToken, digest
 from schemas.admin.management_keys import ManagementKeyCreate, ManagementKeyRef, ManagementKeyUpdate
@@ -239,3 +240,21 @@ async def test_what_cannot_be(books: Books, name: str, form: Any, words: str) ->
     answer = await books.act(name, form)
     assert words in answer.problem
     assert not await _entries(books)
+
+
+async def test_another_pepper_takes_over(books: Books) -> None:
+    """Keys and sessions that were hashed with the pepper of before are found, hashed anew by a read or an act, and live on."""
+    await link(books)
+    proofs = [await signed_in(books), await management_key(books), await management_key(books, name="unused")]
+    books.committer.peppers = Peppers((b"new", b"pepper"))
+    for proof in proofs[:2]:
+        assert not (await read(books, proof, "me", Me())).problem
+    act = OperatorCreate(1, "bob", "", "viewer")
+    books.committer.peppers = Peppers((b"newer", b"new", b"pepper"))
+    for proof in proofs[:2]:
+        assert not (await by(books, proof, "operator_create", act)).problem
+    books.committer.peppers = Peppers((b"newer",))
+    for proof in proofs[:2]:
+        assert not (await read(books, proof, "me", Me())).problem
+    assert reason_of(await read(books, proofs[2], "me", Me())) is Reason.INVALID_MANAGEMENT_KEY
+    await books.check()
