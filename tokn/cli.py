@@ -26,6 +26,7 @@ from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
 from tokn.audit import audit_app
 from tokn.backup import backup
+from tokn.books import export, statement
 from tokn.caps import cap_app, id_by, new_cap
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
@@ -78,6 +79,8 @@ app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
 app.command("parked")(parked)
 app.command("backup")(backup)
+app.command("statement")(statement)
+app.command("export")(export)
 app.command("nats-config")(nats_config)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
