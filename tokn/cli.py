@@ -47,6 +47,7 @@ from tokn.options import (
 )
 from tokn.organizations import org_app
 from tokn.parked import parked
+from tokn.people import management_key_app, operator_app
 from tokn.times import ending
 from tokn.webhooks import events, webhook_app
 
@@ -71,6 +72,8 @@ app.add_typer(cap_app, name="cap")
 for one in COMMANDS:
     key_app.command()(one)
 app.add_typer(org_app, name="org")
+app.add_typer(operator_app, name="operator")
+app.add_typer(management_key_app, name="management-key")
 app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")

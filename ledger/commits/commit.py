@@ -1,5 +1,6 @@
 """Owns one commit: which rows commands and events need, what each does to the book, and its save."""
 
+import hashlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -86,6 +87,11 @@ class Committer:
         """A webhook endpoint's secret; empty if it was sealed under another pepper."""
         return opened(self.peppers.opening, endpoint, sealed)
 
+    @property
+    def secret(self) -> bytes:
+        """What seals a place in the books, so that who is told it cannot read it: no key's hash is made with it."""
+        return hashlib.sha256(b"places:" + self.peppers.scoping).digest()
+
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
         return scope_of(self.peppers.scoping, key_id)
@@ -165,6 +171,8 @@ class Committer:
         return book
 
     def _want_former(self, commands: Sequence[Command], digests: Sequence[str], names: Wanted) -> None:
+        if names.proof is not None:
+            names.proof_digests = self.digests(names.proof.digest)
         if not self.peppers.several:
             return
         names.moves = self.peppers.moves

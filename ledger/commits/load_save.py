@@ -62,8 +62,10 @@ from ledger.store.statements import (
     Table,
     Update,
     columns,
+    table_of,
     update_of,
 )
+from schemas.admin.credentials import Credential
 
 _DIFFERENCE_SQL = (
     "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
@@ -133,6 +135,13 @@ class Wanted(Struct):
     endpoints: set[str] = field(default_factory=set)  # of webhooks, by id: locked
     endpoints_of: str | None = None  # how many an organisation has
     repeated: "Repeated | None" = None
+    proof: Credential | None = None  # by whose right, unless it is the command's
+    proof_digests: list[str] = field(default_factory=list)  # of it, the first as secrets are hashed now
+    operators: set[str] = field(default_factory=set)  # with their sessions and links
+    owner_operators: bool = False  # of the whole deployment
+    management_keys: set[str] = field(default_factory=set)
+    sessions: set[str] = field(default_factory=set)
+    secret: str = ""  # of a session or link that is to be made: whether it is in use
 
 
 class Applied(Struct, frozen=True):
@@ -318,9 +327,9 @@ _STEPS = (
     _Step(ENTRIES, lambda book: [astuple(row) for row in book.entries]),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
-    _Step(update_of(Endpoint), lambda book: book.endpoints.updates()),
-    _Step(ENDPOINTS, lambda book: book.endpoints.inserts()),
-    _Step(DELIVERIES, lambda book: [astuple(row) for row in book.deliveries]),
+    _Step(update_of(Endpoint), lambda book: book.hooks.endpoints.updates()),
+    _Step(ENDPOINTS, lambda book: book.hooks.endpoints.inserts()),
+    _Step(DELIVERIES, lambda book: [astuple(row) for row in book.hooks.deliveries]),
     _Step(EVENTS, lambda book: [astuple(row) for row in book.events]),
     _Step(SURPRISES, lambda book: sorted(astuple(row) for row in book.surprises.values())),
 )
@@ -342,6 +351,7 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
             await tx.insert(step.statement, rows)
         else:
             await tx.update(step.statement, rows)
+    await _save_people(tx, book)
     for row in book.put_aside.removed.values():
         await tx.execute(
             "DELETE FROM parked_events WHERE request_id = $1 AND attempt = $2", row.request_id, row.attempt
@@ -354,6 +364,15 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
+
+
+async def _save_people(tx: Transaction, book: Book) -> None:
+    """Writes what an act changes of who may act."""
+    for people in book.people_sets():
+        if rows := people.updates():
+            await tx.update(update_of(people.kind), rows)
+        if rows := people.inserts():
+            await tx.insert(table_of(people.kind), rows)
 
 
 async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:

@@ -22,20 +22,20 @@ _SINCE_SQL = (
 
 async def load_endpoints(tx: Transaction, book: Book, names: Wanted) -> None:
     """Loads and locks endpoints by their ids: before the audit log's head, since notes of deliveries lock them alone."""
-    await fetch_by(tx, book.endpoints, "id", names.endpoints, locked=True)
+    await fetch_by(tx, book.hooks.endpoints, "id", names.endpoints, locked=True)
 
 
 async def load_webhooks(tx: Transaction, book: Book, names: Wanted) -> None:
     """What an act needs beside them, once it has the head."""
     if names.endpoints_of is not None:
         ((held,),) = await tx.fetch(_HELD_SQL, names.endpoints_of)
-        book.endpoints_held = int(held)
+        book.hooks.held = int(held)
     if names.repeated is not None:
         await _load_repeated(tx, book, names.repeated)
 
 
 async def _load_repeated(tx: Transaction, book: Book, asked: Repeated) -> None:
-    endpoint = book.endpoints.get(asked.endpoint)
+    endpoint = book.hooks.endpoints.get(asked.endpoint)
     if endpoint is None:
         return
     if asked.event:
@@ -45,4 +45,4 @@ async def _load_repeated(tx: Transaction, book: Book, asked: Repeated) -> None:
         types = tx.array(types_of(endpoint))
         since_ms = asked.since_ms or tx.now_ms - asked.ago_s * 1_000
         rows = await tx.fetch(sql, types, since_ms, endpoint.organization, REPLAY_MAX + 1)
-    book.repeated = [row_of(EventRow, row) for row in rows]
+    book.hooks.repeated = [row_of(EventRow, row) for row in rows]

@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
+from ledger.rules.authority_rows import ManagementKey, Operator, Session, SignInToken
 from ledger.rules.counted import counted
 from ledger.rules.event_rows import DeliveryRow, Endpoint, EventRow
+from ledger.rules.grants import NOBODY, Grant
 from ledger.rules.rows import (
     SOURCES,
     Account,
@@ -32,7 +34,9 @@ from ledger.rules.rows import (
 )
 from ledger.rules.rowset import RowSet
 from ledger.rules.sealed import seal
+from schemas.admin.verbs import ConsoleWrite
 from schemas.money.amounts import nano_to_usd
+from schemas.verbs.base import Rows
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
 SCOPE_CHARS = 32
@@ -90,6 +94,34 @@ class Told(Struct, frozen=True, eq=False):
     endpoint: str = ""
 
 
+class HookRows:
+    """Where events go."""
+
+    __slots__ = ("deliveries", "endpoints", "held", "repeated")
+
+    def __init__(self) -> None:
+        self.endpoints = RowSet(Endpoint)
+        self.held = 0  # by the organisation of one that is about to be made
+        self.repeated: list[EventRow] = []  # what one is to get again
+        self.deliveries: list[DeliveryRow] = []
+
+
+class OperatorRows:
+    """Who may act through a console."""
+
+    __slots__ = ("keys", "operators", "sessions", "tokens")
+
+    def __init__(self) -> None:
+        self.operators = RowSet(Operator)
+        self.keys = RowSet(ManagementKey)
+        self.sessions = RowSet(Session)
+        self.tokens = RowSet(SignInToken)
+
+    def all(self) -> tuple[RowSet[Any], ...]:
+        """Each kind's rows."""
+        return self.operators, self.keys, self.sessions, self.tokens
+
+
 class Book:
     """Loaded rows by id, and the changes of one batch. Every row object stands for its row until the commit.
 
@@ -144,16 +176,17 @@ class Book:
         self.hushed: dict[str, int] = {}  # when that was last told, as far as this ledger knows
         self.cap_notes: list[tuple[str, CapPeriod]] = []
         self.events: list[EventRow] = []
-        self.endpoints = RowSet(Endpoint)
-        self.endpoints_held = 0  # of the organisation of one that is about to be made
-        self.repeated: list[EventRow] = []  # what one is to get again
-        self.deliveries: list[DeliveryRow] = []
+        self.hooks = HookRows()
         # Of an act, which is alone in its commit.
         self.actor = ""
         self.put_aside = RowSet(Parked)  # an event that was parked before
         self.log = RowSet(Head)  # of the audit log its head
         self.record: Entry | None = None  # the act of this idempotency key, if it was done
         self.entries: list[Entry] = []
+        self.grant: Grant = NOBODY  # by whose right it is done
+        self.refusal: Rows | None = None  # or why there is none
+        self.console: ConsoleWrite | None = None  # as which it came, if it came through one
+        self._operators: OperatorRows | None = None
         self.upstream: dict[tuple[str, str], bool] = {}  # whether the credit of a pool's account has a limit
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
@@ -217,9 +250,20 @@ class Book:
         """All that callers were ever given and has not been taken back, this batch included."""
         return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
 
+    @property
+    def people(self) -> "OperatorRows":
+        """Who may act through a console: made where an act needs it, since no call does."""
+        if self._operators is None:
+            self._operators = OperatorRows()
+        return self._operators
+
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
-        return [one for one in vars(self).values() if isinstance(one, RowSet)]
+        return [one for one in (*vars(self).values(), *self.people_sets()) if isinstance(one, RowSet)]
+
+    def people_sets(self) -> tuple[RowSet[Any], ...]:
+        """Those of them that are of who may act, none where nothing asked for them."""
+        return () if self._operators is None else self._operators.all()
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)

@@ -1,5 +1,6 @@
 """Owns how a key changes while it lives: its name, what it may use, when it ends, pauses, and the secrets that open it."""
 
+from ledger.rules import labels
 from ledger.rules.book import Book
 from ledger.rules.keys import (
     changed,
@@ -11,12 +12,14 @@ from ledger.rules.keys import (
     name_problem,
     names_column,
 )
+from ledger.rules.limits import setting
 from ledger.rules.missing import missing_key
 from ledger.rules.rows import Key, Status
-from ledger.rules.secrets import LIVE_MAX, OVERLAP_MAX_MS, add_secret, live, secrets_of
+from ledger.rules.secrets import LIVE_MAX, OVERLAP_MAX_MS, add_secret, live, secrets_of, shown_secrets
 from schemas.catalogue import allowed
-from schemas.verbs.base import Rows
+from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.keys import KeyRotate, KeyUpdate
+from schemas.verbs.limits import LimitsSet
 
 
 def key_rotate(book: Book, request: KeyRotate, digest: str) -> Rows:
@@ -56,7 +59,9 @@ def _update_problem(request: KeyUpdate, now_ms: int) -> str:
         name_problem(request.name or "")
         or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
         or allowed.problem(request.models or ())
-        or low_problem(request.low_balance_nano or 0)
+        or low_problem(request.low_balance_nano)
+        or labels.problem(request.labels)
+        or setting.problem_of(*(value or 0 for value in (request.rpm, request.tpm, request.in_flight)))
     )
 
 
@@ -73,6 +78,8 @@ def _updated(key: Key, request: KeyUpdate, now_ms: int) -> dict[str, object]:
         asked["expires_ms"] = expires_ms
     if request.status:
         asked["status"] = request.status
+    if request.labels is not None:
+        asked["labels"] = labels.column(request.labels)
     return {name: value for name, value in asked.items() if getattr(key, name) != value}
 
 
@@ -90,9 +97,18 @@ def key_update(book: Book, request: KeyUpdate) -> Rows:
         return Rows(problem=problem)
     account = book.accounts[key.account_id]
     wanted = _updated(key, request, book.now_ms)
+    version = key.version
     for name, value in wanted.items():
         setattr(key, name, value)
     lowered = book.set_low(account, request.low_balance_nano)
     if wanted or lowered:
         changed(book, key)
-    return Rows((key_row(key, account, book.now_ms),))
+    if changes_limits(request):
+        setting.limits_set(book, LimitsSet(VERSION, key.id, "", request.rpm, request.tpm, request.in_flight))
+        key.version = min(key.version, version + 1)  # it is one change
+    return Rows((key_row(key, account, book.now_ms, shown_secrets(book, key)),))
+
+
+def changes_limits(request: KeyUpdate) -> bool:
+    """Whether an update has a word on limits: then it needs all that counts in them."""
+    return any(one is not None for one in (request.rpm, request.tpm, request.in_flight))

@@ -61,13 +61,13 @@ def _row(book: Book, endpoint: Endpoint) -> Rows:
 
 
 def _found(book: Book, id_: str) -> Endpoint | None:
-    found = book.endpoints.get(id_)
+    found = book.hooks.endpoints.get(id_)
     return None if found is None or found.status == EndpointStatus.DELETED else found
 
 
 def _changed(book: Book, endpoint: Endpoint) -> None:
     endpoint.version += 1
-    book.endpoints.touch(endpoint)
+    book.hooks.endpoints.touch(endpoint)
 
 
 def _sealed(book: Book, endpoint: str, secret: str) -> Sealed:
@@ -82,10 +82,10 @@ def create(book: Book, form: WebhookCreate) -> Rows:
         return Rows(problem=problem)
     if form.organization and form.organization not in book.profiles:
         return missing(f"organisation {form.organization}")
-    if book.endpoints_held >= ENDPOINTS_MAX:
+    if book.hooks.held >= ENDPOINTS_MAX:
         return Rows(problem=f"there are {ENDPOINTS_MAX} endpoints already: delete one first")
     id_ = new_id("whe_")
-    endpoint = book.endpoints.add(
+    endpoint = book.hooks.endpoints.add(
         Endpoint(
             id=id_,
             url=form.url,
@@ -198,7 +198,7 @@ def replay(book: Book, form: WebhookReplay) -> Rows:
         return problem or Rows()
     if sum(map(bool, (form.event, form.since_ms, form.ago_s))) != 1 or min(form.since_ms, form.ago_s) < 0:
         return Rows(problem="name an event, or a moment")
-    found = book.repeated
+    found = book.hooks.repeated
     if form.event and not found:
         return missing(f"event {form.event}")
     rest = found[REPLAY_MAX:]
@@ -227,15 +227,15 @@ def log(book: Book, form: HookLog) -> Rows:
     """Notes attempts, and since when an endpoint has failed."""
     seen: dict[str, Endpoint] = {}
     for one in form.attempts[:LOGGED_MAX]:
-        endpoint = book.endpoints.get(one.endpoint)
+        endpoint = book.hooks.endpoints.get(one.endpoint)
         if endpoint is None:
             continue
         seen[endpoint.id] = endpoint
-        book.deliveries.append(_delivery(one, book.now_ms))
+        book.hooks.deliveries.append(_delivery(one, book.now_ms))
         failing_ms = 0 if one.outcome == Outcome.SUCCEEDED else endpoint.failing_ms or book.now_ms
         if failing_ms != endpoint.failing_ms:
             endpoint.failing_ms = failing_ms
-            book.endpoints.touch(endpoint)
+            book.hooks.endpoints.touch(endpoint)
     return Rows(
         tuple(
             {"id": one.id, "overdue": 0 < one.failing_ms <= book.now_ms - OVERDUE_MS} for one in seen.values()

@@ -1,6 +1,7 @@
 """What a ledger does for each verb, and the requests that come in."""
 
-from ledger.verbs.acts import ACT, AUDIT_LOG
+from ledger.verbs.acts import ACT, AUDIT_LOG, CONSOLE_WRITE
+from ledger.verbs.admin import ADMIN_READ, CONSOLE_READ
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
@@ -88,4 +89,7 @@ ANSWERS: tuple[Answer, ...] = (
     STATEMENTS,
     STATEMENT_ISSUE,
     EXPORT,
+    ADMIN_READ,
+    CONSOLE_READ,
+    CONSOLE_WRITE,
 )

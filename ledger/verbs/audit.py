@@ -260,7 +260,8 @@ async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[st
     return {"ok": not found, "findings": found, **counts}
 
 
-async def _audit(services: Services, _request: AuditQuery) -> Rows:
+async def prove(services: Services, _request: AuditQuery) -> Rows:
+    """The proof, one at a time."""
     acknowledged = services.consumer.acknowledged
     async with services.auditing, services.store.snapshot() as snapshot:
         proof = await audit(snapshot, acknowledged)
@@ -281,4 +282,4 @@ async def tell_findings(store: Store, findings: Sequence[dict[str, Any]]) -> Non
             await tell(tx, [Told("books.finding", state[:16], "", data)])
 
 
-AUDIT = Read(verb=verbs.AUDIT, answer=_audit)
+AUDIT = Read(verb=verbs.AUDIT, answer=prove)

@@ -78,6 +78,10 @@ TABLES = (
     "webhook_endpoints",
     "deliveries",
     "told",
+    "operators",
+    "management_keys",
+    "sessions",
+    "sign_in_tokens",
     "statements",
     "statement_lines",
 )

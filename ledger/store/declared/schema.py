@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, event_rows, rollup_rows, rows, statement_rows
+from ledger.rules import act_rows, authority_rows, event_rows, rollup_rows, rows, statement_rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -128,6 +128,7 @@ Key = _model(
     ForeignKeyConstraint(["account_id"], ["accounts.id"]),
     Index("api_keys_created", "created_ms", "id"),
     Index("api_keys_profile", "profile", "id"),
+    Index("api_keys_owner", "profile", "created_ms", "id"),
     Index("api_keys_account", "account_id"),
     Index("api_keys_name", "name", "id"),
     Index("api_keys_expires", "expires_ms", **_only("expires_ms > 0")),
@@ -219,6 +220,7 @@ Credit = _model(
         postgresql_where=text("reference <> ''"),
     ),
     Index("credits_account", "account_id", "created_ms", "id"),
+    Index("credits_created", "created_ms", "id"),
     Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
     Index(
         "credits_ending",
@@ -235,6 +237,8 @@ Credit = _model(
 )
 AuditEntry = _model(
     act_rows.Entry,
+    Index("audit_entries_id", "id"),
+    *(Index(f"audit_entries_{name}", name, "number") for name in ("actor", "action", "target")),
     Index(
         "audit_entries_key",
         "credential",
@@ -243,6 +247,7 @@ AuditEntry = _model(
         sqlite_where=text("idempotency_key <> ''"),
         postgresql_where=text("idempotency_key <> ''"),
     ),
+    own={name: _later(String, "''") for name in ("ip", "user_agent", "request_id")},
 )
 AuditHead = _model(act_rows.Head)
 Event = _model(
@@ -261,6 +266,20 @@ Delivery = _model(
     Index("deliveries_endpoint", "endpoint", "id"),
     Index("deliveries_event", "event", "id"),
 )
+
+
+def _secret(kind: type[Row], *, operator: bool = False) -> type[SQLModel]:
+    """A table whose rows are found by the digest of a secret, and some by their operator."""
+    indexes = [Index(f"{kind.TABLE}_digest", "digest", unique=True)]
+    if operator:
+        indexes.append(Index(f"{kind.TABLE}_operator", "operator"))
+    return _model(kind, *indexes)
+
+
+Operator = _model(authority_rows.Operator)
+ManagementKey = _secret(authority_rows.ManagementKey)
+Session = _secret(authority_rows.Session, operator=True)
+SignInToken = _secret(authority_rows.SignInToken, operator=True)
 
 
 def _rollup(kind: type[Row]) -> type[SQLModel]:
