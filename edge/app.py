@@ -22,7 +22,6 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import BoundedProtocol, bounded
 from edge.http.cors import Cors
-from edge.http.peers import Trusted
 from edge.http.places import Places
 from edge.http.server import EdgeServer
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
@@ -37,6 +36,7 @@ from runtime.catalogue.shelf import utc_today
 from runtime.ledger import LedgerClient, Patience
 from runtime.log import get_logger
 from runtime.metrics import watch_bus
+from runtime.peers import Trusted
 from runtime.reload import Live
 from runtime.service import end_process
 from runtime.settings.settings import Settings, SettingsError
