@@ -90,6 +90,7 @@ PERMISSIONS: dict[Role, Permissions] = {
         subscribe=(f"{LEDGERS} {LEDGER_QUEUE}", BEATS, f"{reply_prefix(Role.LEDGER)}.>"),
     ),
     Role.COMMAND: Permissions(publish=asks(Role.COMMAND), subscribe=(own_replies(Role.COMMAND),)),
+    Role.CONSOLE: Permissions(publish=asks(Role.CONSOLE), subscribe=(own_replies(Role.CONSOLE),)),
 }
 
 # Of these there may be one a pool, `worker.openai`, whose credential is no use in another.

@@ -25,6 +25,7 @@ class Role(StrEnum):
     USAGE = "usage"
     LEDGER = "ledger"
     COMMAND = "command"
+    CONSOLE = "console"
 
 
 def is_token(text: str) -> bool:

@@ -22,6 +22,7 @@ ASKS = {
         *("ledger.key_find", "ledger.key_update", "ledger.key_rotate"),
         *("ledger.org_create", "ledger.org_list", "ledger.org_show", "ledger.org_update"),
     },
+    Role.CONSOLE: {"ledger.ping"},
 }
 
 

@@ -8,6 +8,7 @@ import nats
 import pytest
 
 from schemas.bus.subjects import Role
+from schemas.verbs import VERBS
 from tests.fakes.caller import until
 from tests.fakes.nats import NatsServer
 
@@ -31,7 +32,8 @@ PUBLISH = {
     "_INBOX.ledger.r.x": {"ledger"},
     "_INBOX.command.r.x": {"ledger"},
     "_INBOX.usage.r.x": {"ledger"},
-    "ledger.ping": {"edge", "worker", "command"},
+    "_INBOX.console.r.x": {"ledger"},
+    "ledger.ping": {"edge", "worker", "command", "console"},
     "ledger.key": {"edge"},
     "ledger.authorise": {"edge"},
     "ledger.reattempt": {"edge"},
@@ -73,6 +75,10 @@ PUBLISH = {
     "$SYS.REQ.SERVER.PING": set(),
     "anything.else": set(),
 }
+# Every other verb, too: who may ask it is written out by hand in tests/schemas/test_permissions.py.
+PUBLISH |= {
+    verb.subject: {role.value for role in verb.roles} for verb in VERBS if verb.subject not in PUBLISH
+}
 SUBSCRIBE = {
     ("pool.openai", ""): set(),
     ("pool.openai", "workers"): {"usage"},
@@ -102,6 +108,8 @@ SUBSCRIBE = {
     ("_INBOX.command.r.>", ""): set(),
     ("_INBOX.command.r.OWN.>", ""): {"command"},
     ("_INBOX.usage.r.>", ""): {"usage"},
+    ("_INBOX.console.r.>", ""): set(),
+    ("_INBOX.console.r.OWN.>", ""): {"console"},
     (">", ""): set(),
     ("_INBOX.>", ""): set(),
     ("$JS.>", ""): set(),
