@@ -22,12 +22,13 @@ COPY ledger /opt/tokn/src/ledger
 COPY runtime /opt/tokn/src/runtime
 COPY schemas /opt/tokn/src/schemas
 COPY tokn /opt/tokn/src/tokn
+COPY web /opt/tokn/src/web
 COPY workers /opt/tokn/src/workers
 RUN echo /opt/tokn/src > "$(/opt/tokn/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tokn.pth" \
     && printf '#!/opt/tokn/bin/python\nimport sys\nfrom tokn.__main__ import main\nsys.exit(main())\n' > /opt/tokn/bin/tokn \
     && chmod +x /opt/tokn/bin/tokn \
     && /opt/tokn/bin/python -m compileall -q /opt/tokn/src/edge /opt/tokn/src/ledger /opt/tokn/src/runtime \
-       /opt/tokn/src/schemas /opt/tokn/src/tokn /opt/tokn/src/workers
+       /opt/tokn/src/schemas /opt/tokn/src/tokn /opt/tokn/src/web /opt/tokn/src/workers
 ENV PATH=/opt/tokn/bin:$PATH PYTHONUNBUFFERED=1
 USER tokn
 WORKDIR /var/lib/tokn

@@ -9,10 +9,13 @@ DEV := $(VENV)/.dev
 # process, which starts sooner; ARGS="-n 4 -k name" runs them four at a time, too.
 SPREAD := $(if $(filter -k% tests/%,$(ARGS)),,-n 4 --dist worksteal)
 
+# The files of those that compare the CPU of two ways. Four at a time they would measure their neighbours: they come after.
+ALONE = $(if $(filter -k% -m% tests/%,$(ARGS)),,$(shell grep -rl 'mark\.alone' tests --include='test_*.py'))
+
 # Every test process reads the compiled modules of the one before.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-browser test-containers long bench bench-books lint style types contracts format sql catalogue catalogue-update catalogue-age lock clean
+.PHONY: help up test test-browser test-containers long bench bench-books lint style types contracts format sql pages catalogue catalogue-update catalogue-age lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +25,9 @@ up: $(RUNTIME)  ## set up and run everything; ARGS="--port 9000" passes options 
 
 test: $(DEV)  ## set up and pass the tests; ARGS="-k name" passes options on
 	$(BIN)/pytest $(SPREAD) $(ARGS)
+	$(if $(ALONE),$(BIN)/pytest -m alone $(ALONE) $(ARGS))
 
-test-browser: $(DEV)  ## pages of other origins in a headless Chromium, which must be on the path or in TOKN_TEST_CHROMIUM
+test-browser: $(DEV)  ## its own pages, and those of other origins, in a headless Chromium, which must be on the path or in TOKN_TEST_CHROMIUM
 	$(BIN)/pytest -m browser tests/system $(ARGS)
 
 test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; needs an engine, compose and debootstrap
@@ -59,6 +63,9 @@ format: $(DEV)  ## put the style right where ruff can
 
 sql: $(DEV)  ## compile the reads and migrations of ledger/store/declared for both databases
 	$(BIN)/python -m ledger.store.declared.compile
+
+pages: $(DEV)  ## compile the edge's public pages and its OpenAPI document
+	$(BIN)/python -m edge.site.declared.compile
 
 catalogue: $(DEV)  ## remake the models' rows and prices from the inputs in the repository, and print the report; WHY="…" accepts what differs
 	$(BIN)/python -m tools.catalogue $(if $(WHY),--accept "$(WHY)") $(ARGS)

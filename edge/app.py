@@ -27,8 +27,9 @@ from edge.http.server import EdgeServer
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
 from edge.own import OwnReads
 from edge.reload import Following
-from edge.routes import ROUTES, gate
+from edge.routes import ROUTES, gate, site
 from edge.routes.endpoint import Backing, Load, Routes
+from edge.site.site import Site
 from edge.watch import Watch
 from runtime import descriptors
 from runtime.bus.bus import Bus
@@ -162,9 +163,10 @@ class Edge:
         )
 
     def _config(self, backing: Backing, trusted: Trusted) -> Config:
-        limits = self._limits
+        limits, settings = self._limits, self._settings
+        pages = site.rows(Site(settings.public_url, settings.rate, self._address())) if settings.pages else ()
         return Config(
-            Routes(ROUTES, backing),
+            Routes((*ROUTES, *pages), backing),
             http=bounded(limits, backing.cors, self.places, gate(), trusted),
             ws="none",
             lifespan="off",
@@ -178,6 +180,10 @@ class Edge:
             backlog=limits.backlog,
             timeout_graceful_shutdown=int(limits.grace_s + FINISH_S),
         )
+
+    def _address(self) -> str:
+        """Where it listens, as an address: what pages say to who sends no Host that could be one."""
+        return f"http://{f'[{self._settings.host}]' if ':' in self._settings.host else self._settings.host}:{self.port}"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set and calls in flight are done, or their grace period is over."""

@@ -5,19 +5,16 @@ import contextlib
 import secrets
 from collections.abc import Callable, Coroutine
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ledger.acts.upkeep import keep_lots
 from ledger.commits.commit import Committer
-from ledger.commits.opening import write_catalogue
 from ledger.commits.pepper import check_pepper
 from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
-from ledger.prices.offers import Catalogue
-from ledger.reload import catalogue_of, prepare, providers_of, today_utc
+from ledger.reload import Reloading, open_sale, peppers_of, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
@@ -74,11 +71,6 @@ async def open_store(url: str, clock: Callable[[], int] | None = None) -> Store:
     return store
 
 
-async def _open_books(store: Store, settings: Settings, sold: Catalogue) -> None:
-    await again(lambda: check_pepper(store, settings.pepper.encode()))
-    await again(lambda: write_catalogue(store, sold.sorted, settings.pools))
-
-
 def _say_guesses(settings: Settings) -> None:
     for model_id in settings.guessed_pictures:
         _logger.warning(
@@ -117,17 +109,16 @@ async def serve(
 
     Raises SettingsError, and BusDown for a NATS that is lost before that.
     """
-    if not settings.pepper:
-        raise SettingsError("[ledger] pepper: is needed; keys are hashed with it")
-    sold, today = catalogue_of(settings), today_utc()
+    peppers, own_id = peppers_of(settings), secrets.token_hex(8)
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock)
         stack.push_async_callback(store.close)
-        await _open_books(store, settings, sold)
+        await again(lambda: check_pepper(store, peppers, own_id))
+        sale = await open_sale(store, settings)
         _say_guesses(settings)
-        _say_age(settings, today)
+        _say_age(settings, today_utc())
         telemetry = _the_telemetry()
-        committer = Committer(store, sold, settings.pepper.encode(), telemetry, rules)
+        committer = Committer(store, sale.sold, peppers, telemetry, rules)
         bus = await _unless_stopped(
             stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
         )
@@ -150,29 +141,42 @@ async def serve(
             committer=committer,
             consumer=consumer,
             beats=beats,
-            providers=providers_of(settings),
+            providers=providers_of(sale.settings),
             auditing=asyncio.Lock(),
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
-        vital.start("this ledger's own row", Roll(store, writer, secrets.token_hex(8)).run())
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
-        vital.start("the end of promotional credit", keep_lots(writer))
-        vital.start("roll-ups", Rolling(writer).run())
+        roll = _start_upkeep(vital, Roll(store, writer, own_id), writer)
         vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
+        _follow(Reloading(services, sale), vital, live)
         unlisten = await requests.listen()
         if ready is not None:
             ready.set()
-        if live is not None:
-            live.follow(partial(prepare, services))
-        _logger.info("ready", database=store.dialect, models=len(sold.models), catalogue=sold.version)
+        _logger.info(
+            "ready", database=store.dialect, models=len(sale.sold.models), catalogue=sale.sold.version
+        )
         await vital.until(stop)
         await unlisten()
         consumer.stop()
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
+        await roll.leave()
+
+
+def _start_upkeep(vital: Vital, roll: Roll, writer: Writer) -> Roll:
+    vital.start("this ledger's own row", roll.run())
+    vital.start("the end of promotional credit", keep_lots(writer))
+    vital.start("roll-ups", Rolling(writer).run())
+    return roll
+
+
+def _follow(reloading: Reloading, vital: Vital, live: Live | None) -> None:
+    vital.start("newer configurations of other ledgers", reloading.follow())
+    if live is not None:
+        live.follow(reloading.prepare)
 
 
 async def _unless_stopped(

@@ -20,6 +20,7 @@ REVISION = "alembic_version"
 SEEDED = frozenset(
     (
         "audit_head",
+        "configurations",
         "ledgers",
         "models",
         "peppers",

@@ -66,32 +66,44 @@ class Live:
 
     def __init__(self) -> None:
         self._prepare: Prepare | None = None
+        self._dropped: Callable[[], None] = _nothing
         self._ready: tuple[int, Switch] | None = None
 
-    def follow(self, prepare: Prepare) -> None:
-        """From now on the service can take new settings."""
-        self._prepare = prepare
+    def follow(self, prepare: Prepare, dropped: Callable[[], None] | None = None) -> None:
+        """From now on the service can take new settings. `dropped` is told of what was prepared and is not taken."""
+        self._prepare, self._dropped = prepare, dropped or _nothing
 
     async def prepare(self, generation: int, settings: Settings) -> None:
         """Gets ready. Raises SettingsError, also before the service has started."""
         if self._prepare is None:
             raise SettingsError("a service is still starting: try again")
+        self._forget()
         self._ready = (generation, await self._prepare(settings))
 
     async def switch(self, generation: int) -> None:
         """Takes what was prepared under this number. Raises SettingsError if nothing was."""
-        ready, self._ready = self._ready, None
-        if ready is None or ready[0] != generation:
+        if self._ready is None or self._ready[0] != generation:
+            self._forget()
             raise SettingsError("nothing was prepared")
-        await ready[1]()
+        switch, self._ready = self._ready[1], None
+        await switch()
         STATUS.took(generation)
 
     async def drop(self, generation: int, *, ok: bool | None) -> None:
         """Forgets what was prepared."""
         del generation
-        self._ready = None
+        self._forget()
         if ok is not None:
             STATUS.stayed(ok=ok)
+
+    def _forget(self) -> None:
+        if self._ready is not None:
+            self._ready = None
+            self._dropped()
+
+
+def _nothing() -> None:
+    """Most services prepare nothing that has to be ended."""
 
 
 class Outcome(Struct, frozen=True):

@@ -118,6 +118,10 @@ class Table:
             raise self.problem(key, "must be a list of tables")
         return [Table(self.file, f"[{self._inside(key)}]", one) for one in values]
 
+    def lists(self, key: str) -> bool:
+        """Whether a key that stays to be taken has a list."""
+        return isinstance(self._values.get(key), list)
+
     def peek(self, key: str) -> str:
         """A text that stays to be taken; empty if there is none."""
         value = self._values.get(key)

@@ -17,7 +17,7 @@ from schemas.bus.subjects import (
     frames_all,
     reply_prefix,
 )
-from schemas.verbs import VERBS
+from schemas.every_verb import EVERY_VERB
 
 # Stands in a subject for the id of the connection itself; nats-server fills it in. It leaves out every queue group of a
 # list that has one, so a role that takes its share of a queue has no subscription of its own.
@@ -33,7 +33,7 @@ class Permissions(Struct, frozen=True):
 
 def asks(role: Role) -> tuple[str, ...]:
     """The subjects of the verbs that a role may ask."""
-    return tuple(verb.subject for verb in VERBS if role in verb.roles)
+    return tuple(verb.subject for verb in EVERY_VERB if role in verb.roles)
 
 
 def own_replies(role: Role) -> str:

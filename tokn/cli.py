@@ -29,10 +29,11 @@ from tokn.backup import backup
 from tokn.caps import cap_app, id_by, new_cap
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
-from tokn.limits import limits
+from tokn.limits import InFlight, Rpm, Tpm, limit_of, limits
 from tokn.models import models_app
 from tokn.money import MONEY, NEGATIVE, pool_app
 from tokn.named import hide, key_id, secret_of
+from tokn.nats_config import nats_config
 from tokn.options import (
     AsJson,
     Config,
@@ -45,7 +46,8 @@ from tokn.options import (
 )
 from tokn.organizations import org_app
 from tokn.parked import parked
-from tokn.times import moment_ms
+from tokn.people import management_key_app, operator_app
+from tokn.times import ending
 
 EXIT_NO_LEDGER = 4
 MISSING_SHOWN = 50
@@ -68,12 +70,15 @@ app.add_typer(cap_app, name="cap")
 for one in COMMANDS:
     key_app.command()(one)
 app.add_typer(org_app, name="org")
+app.add_typer(operator_app, name="operator")
+app.add_typer(management_key_app, name="management-key")
 app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
 app.command("limits")(limits)
 app.command("parked")(parked)
 app.command("backup")(backup)
+app.command("nats-config")(nats_config)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
 
@@ -242,6 +247,9 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
             show_default=False,
         ),
     ] = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    in_flight: InFlight = None,
     idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
@@ -249,6 +257,7 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Make a key and print it. It is shown only now: the ledger keeps a hash."""
     key = secret_of(secret) if secret else keys.generate()
+    expires_ms, expires_in_s = (0, 0) if expires is None else ending(expires, "--expires")
     request = KeyCreate(
         VERSION,
         keys.digest(key),
@@ -259,10 +268,14 @@ def key_create(  # noqa: PLR0917  Typer calls it by name
         playground,
         key[-HINT_CHARS:],
         models_of(models) or None,
-        0 if expires is None else moment_ms(expires, "--expires"),
+        expires_ms,
         wallet,
         # Their ids follow from the key: a creation that is repeated is the same request.
         tuple(new_cap(one, id_by(f"{keys.digest(key).hex()}:{at}")) for at, one in enumerate(cap or ())),
+        expires_in_s,
+        limit_of(rpm, "--rpm") or 0,
+        limit_of(tpm, "--tpm") or 0,
+        limit_of(in_flight, "--in-flight") or 0,
     )
     try:
         row = ledger_of(config, data).act("key_create", request, idempotency_key)

@@ -20,6 +20,7 @@ SERVICE_ROLES = {
     "worker": (Role.WORKER, Role.USAGE),
     "ledger": (Role.LEDGER,),
     "command": (Role.COMMAND,),
+    "console": (Role.CONSOLE,),
 }
 NATS_PORT = 4222
 STORE = Path("/data")

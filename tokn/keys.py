@@ -7,12 +7,12 @@ import typer
 from schemas import keys
 from schemas.catalogue import allowed
 from schemas.verbs.base import VERSION
-from schemas.verbs.keys import KeyRotate, KeyUpdate
+from schemas.verbs.keys import KEY_UNHASHED, KeyRotate, KeysUnhashed, KeyUpdate
 from tokn import show
 from tokn.errors import UnknownError
 from tokn.named import KEY_HELP, key_id, secret_of
 from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, providers_of
-from tokn.times import length_ms, moment_ms
+from tokn.times import ending, length_ms
 
 ALL = "all"
 HINT_CHARS = 4
@@ -63,13 +63,15 @@ def update(  # noqa: PLR0917  Typer calls it by name
     asked = ledger_of(config, data)
     if all(one is None for one in (name, providers, models, expires)):
         raise typer.BadParameter("name what is to change: --name, --providers, --models or --expires")
+    expires_ms, expires_in_s = (None, 0) if expires is None else ending(expires, "--expires")
     request = KeyUpdate(
         VERSION,
         key_id(asked, key),
         name=name,
         providers=() if providers == ALL else providers_of(providers),
         models=models_of(models),
-        expires_ms=None if expires is None else moment_ms(expires, "--expires"),
+        expires_ms=expires_ms,
+        expires_in_s=expires_in_s,
     )
     show.one(asked.act("key_update", request, idempotency_key), as_json, "Key")
 
@@ -130,4 +132,13 @@ def resume(
     show.one(asked.act("key_update", request, idempotency_key), as_json, "Resumed")
 
 
-COMMANDS = (update, rotate, pause, resume)
+def unhashed(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Count live keys that are still hashed with a pepper of before.
+
+    Each is hashed anew when it is next used. Those that are refused have a pepper that is no longer configured.
+    """
+    (row,) = ledger_of(config, data).ask(KEY_UNHASHED, KeysUnhashed(VERSION)).rows
+    show.one(row, as_json, "Keys hashed with a pepper of before")
+
+
+COMMANDS = (update, rotate, pause, resume, unhashed)

@@ -14,6 +14,7 @@ import msgspec
 from runtime.bus.bus import Bus, BusError, PayloadTooLarge
 from runtime.ledger import LedgerAwayError, LedgerClient, Patience, once
 from runtime.settings.settings import NatsSettings, load
+from schemas.admin.verbs import ADMIN_READ, AdminRead, Question
 from schemas.bus.subjects import Role, new_id
 from schemas.verbs.acts import ACT, AUDIT_LOG, ActRequest, LogQuery
 from schemas.verbs.audit import AUDIT
@@ -142,6 +143,19 @@ class Ledger:
             if not reply.cursor or not reply.rows:
                 return
             request = msgspec.structs.replace(request, **{place: reply.cursor})
+
+    def admin_pages(self, limit: int, question: Question[Any], form: Any) -> Iterator[dict[str, Any]]:
+        """Up to `limit` rows of what a console could read, page by page."""
+        rest = limit
+        while rest > 0:
+            size = min(rest, PAGE_ROWS)
+            asked = AdminRead(VERSION, question.name, encode(msgspec.structs.replace(form, limit=size)))
+            reply = self.ask(ADMIN_READ, asked)
+            yield from reply.rows
+            rest -= len(reply.rows)
+            if not reply.cursor or not reply.rows:
+                return
+            form = msgspec.structs.replace(form, after=reply.cursor)
 
     async def _ask(self, verb: Verb[Form, Rows], request: Form, patience: Patience | None = None) -> Rows:
         timeout_s = AUDIT_TIMEOUT_S if verb is AUDIT else REPLY_TIMEOUT_S

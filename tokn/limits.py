@@ -13,7 +13,19 @@ from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
 _NONE = "none"
 
 
-def _limit(text: str | None, option: str) -> int | None:
+Rpm = Annotated[
+    str | None, typer.Option("--rpm", metavar="N", help="Calls a minute, or none.", show_default=False)
+]
+Tpm = Annotated[
+    str | None, typer.Option("--tpm", metavar="N", help="Tokens a minute, or none.", show_default=False)
+]
+InFlight = Annotated[
+    str | None,
+    typer.Option("--in-flight", metavar="N", help="Calls at the same time, or none.", show_default=False),
+]
+
+
+def limit_of(text: str | None, option: str) -> int | None:
     """A limit as it was written: None to leave it, 0 to have none."""
     if text is None:
         return None
@@ -29,16 +41,9 @@ def limits(  # noqa: PLR0917  Typer calls it by name
     organization: Annotated[
         str, typer.Option("--organization", metavar="ORG", help="All keys of this organisation together.")
     ] = "",
-    rpm: Annotated[
-        str | None, typer.Option(metavar="N", help="Calls a minute, or none.", show_default=False)
-    ] = None,
-    tpm: Annotated[
-        str | None, typer.Option(metavar="N", help="Tokens a minute, or none.", show_default=False)
-    ] = None,
-    in_flight: Annotated[
-        str | None,
-        typer.Option("--in-flight", metavar="N", help="Calls at the same time, or none.", show_default=False),
-    ] = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    in_flight: InFlight = None,
     idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
@@ -50,9 +55,9 @@ def limits(  # noqa: PLR0917  Typer calls it by name
         VERSION,
         key_id=key_id(asked, key) if key else "",
         profile=organization,
-        rpm=_limit(rpm, "--rpm"),
-        tpm=_limit(tpm, "--tpm"),
-        in_flight=_limit(in_flight, "--in-flight"),
+        rpm=limit_of(rpm, "--rpm"),
+        tpm=limit_of(tpm, "--tpm"),
+        in_flight=limit_of(in_flight, "--in-flight"),
     )
     if rpm is tpm is in_flight is None:
         row = dict(asked.ask(LIMITS_SET, request).rows[0])

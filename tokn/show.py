@@ -133,6 +133,11 @@ def cell(column: str, value: Any) -> str:
         return nano_to_usd(value)
     if column in ("created", "until", "expires") and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, dict):
+        return (
+            ", ".join(f"{name.replace('_', ' ')} {one}" for name, one in value.items() if one is not None)
+            or "-"
+        )
     if isinstance(value, list | tuple):
         rest = len(value) - LISTED_MAX
         shown = ", ".join(str(one) for one in value[:LISTED_MAX])

@@ -1,7 +1,6 @@
 """Owns how commands are told lengths of time and moments: 90d, 24h, 2026-12-31, 2026-12-31T12:00:00Z, never."""
 
 import re
-import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -26,14 +25,19 @@ def utc(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def moment_ms(text: str, option: str) -> int:
-    """A moment in unix milliseconds: so long from now, a day's start or a time in UTC; 0 for never. Raises typer.BadParameter."""
+def ending(text: str, option: str) -> tuple[int, int]:
+    """When something ends: a day's start or a time in unix milliseconds, or seconds from now. Both are 0 for never.
+
+    What is asked for again must be the same request, so the ledger makes a moment of a length. Raises typer.BadParameter.
+    """
     if text == NEVER:
-        return 0
+        return 0, 0
     if _LENGTH.fullmatch(text):
-        return int(time.time() * 1_000) + length_ms(text, option)
+        if length_s := length_ms(text, option) // 1_000:
+            return 0, length_s
+        raise typer.BadParameter("give a length of time above 0", param_hint=option)
     try:
-        return int(utc(text).timestamp() * 1_000)
+        return int(utc(text).timestamp() * 1_000), 0
     except ValueError:
         why = "give a date (2026-12-31), a time (2026-12-31T12:00:00Z), a length (90d) or never"
         raise typer.BadParameter(why, param_hint=option) from None

@@ -15,6 +15,7 @@ from runtime.catalogue.presets import presets, price_source
 from runtime.reload import Reloads, follow
 from runtime.service import EXIT_FAILED, outlive_terminal
 from runtime.settings.changes import kept
+from runtime.settings.generation import Generation
 from runtime.settings.settings import PoolSettings, Settings, load
 from runtime.tasks import noted
 from schemas.catalogue.families import SANDBOX
@@ -69,21 +70,25 @@ class Up:
         if self._nats is not None:
             own = structs.replace(settings.nats, url=self._nats.url, passwords=made.passwords)
             self.settings = structs.replace(self.settings, nats=own)
-        if not settings.pepper:
-            self.settings = structs.replace(self.settings, pepper=made.pepper)
+        self._pepper = made.pepper
+        self.settings = self._peppered(self.settings)
         self.changeover = Changeover(self.supervisor, self._programs, self._took)
 
     def _programs(self, settings: Settings, generation: int) -> dict[str, Program]:
         """The services that these settings need, as they are started with them."""
-        whole = kept(settings, self.settings)
+        whole = self._peppered(kept(settings, self.settings))
         return {
             name: self._service(name, whole, generation)
             for name in SWITCH_ORDER
             if name != "worker" or whole.pools
         }
 
+    def _peppered(self, settings: Settings) -> Settings:
+        """Settings with the pepper of the data folder, where they name none."""
+        return settings if settings.pepper else structs.replace(settings, pepper=self._pepper)
+
     def _took(self, settings: Settings) -> None:
-        self.settings = kept(settings, self.settings)
+        self.settings = self._peppered(kept(settings, self.settings))
 
     def _changed(self) -> None:
         self._say_metrics()
@@ -254,7 +259,7 @@ def up(config: Path | None, data: Path, host: str | None, port: int | None) -> i
     log.configure("up")
 
     def read() -> Settings:
-        found = load(config, credentials=True, data=data)
+        found = alone(load(config, credentials=True, data=data))
         host_set, port_set = (found.host if host is None else host), (found.port if port is None else port)
         return structs.replace(found, host=host_set, port=port_set)
 
@@ -267,6 +272,13 @@ def up(config: Path | None, data: Path, host: str | None, port: int | None) -> i
         return asyncio.run(_run(deployment, Reloads(settings, read, deployment.changeover)))
     finally:
         folder.close()
+
+
+def alone(settings: Settings) -> Settings:
+    """Settings of a deployment whose books nobody else can open: by when its file changed it stands back to none."""
+    if settings.generation.number or not settings.database_url.startswith("sqlite"):
+        return settings
+    return structs.replace(settings, generation=Generation())
 
 
 async def _run(deployment: Up, reloads: Reloads) -> int:

@@ -76,7 +76,7 @@ async def serve(
         vital.start("leases", upkeep.renew_leases(ledger, calls, served.every))
         await served.start(settings)
         if live is not None:
-            live.follow(served.prepare)
+            live.follow(served.prepare, served.drop)
         get_logger("workers.app").info("serving", worker_id=worker_id, pools=list(names))
         await vital.until(stop)
         await _finish(calls, served, settings.calls.grace_s)
@@ -90,6 +90,8 @@ async def _finish(calls: Calls, served: Pools, grace_s: float) -> None:
         await calls.finished(ACKS_S)
     unacked = sum(await asyncio.gather(*(pool.serving.usage_events.drain(ACKS_S) for pool in pools)))
     await asyncio.gather(*(pool.serving.items.drain() for pool in pools))
+    for pool in pools:
+        pool.serving.accounts.adopt(())
     if unacked:
         get_logger("workers.app").error("usage events were not acknowledged before the end", unacked=unacked)
 
@@ -125,7 +127,7 @@ async def _serving(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_S):
                 await made.prepare(given)
-    accounts = Accounts(given)
+    accounts = Accounts(given, made.keep if isinstance(made, Prepared) else None)
     return Serving(
         pool=pool.name,
         provider=pool.provider,

@@ -60,6 +60,7 @@ class Pools:
         self._words = words
         self._alone = alone
         self._errands: dict[str, list[asyncio.Task[Any]]] = {}
+        self._begins: dict[str, tuple[PoolSettings, Serving]] = {}  # that were prepared last
 
     def chosen(self, settings: Settings) -> list[PoolSettings]:
         """Those of some settings that this worker serves."""
@@ -102,22 +103,46 @@ class Pools:
                 " restart it to serve another"
             )
         stays: dict[str, tuple[PoolSettings, Mapping[str, Model]]] = {}
-        begins: dict[str, tuple[PoolSettings, Serving]] = {}
+        begins = self._begins = {}
+        try:
+            await self._prepare(settings, chosen, stays)
+        except BaseException:
+            self.drop()
+            raise
+        return partial(self._switch, _Plan(stays, begins))
+
+    async def _prepare(
+        self,
+        settings: Settings,
+        chosen: list[PoolSettings],
+        stays: dict[str, tuple[PoolSettings, Mapping[str, Model]]],
+    ) -> None:
         serving = {pool.serving.pool: pool.serving for pool in self.current}
         for pool in chosen:
             if _goes_on(self._settings.get(pool.name), pool):
                 models = await asyncio.to_thread(sold_by, settings, pool, datetime.now(UTC).date())
                 made = serving[pool.name].family
                 if isinstance(made, Prepared):
+                    serving[pool.name].accounts.coming = pool.accounts
                     await made.prepare(pool.accounts)
                 stays[pool.name] = (pool, models)
             else:
-                begins[pool.name] = (pool, await self._make(pool, settings))
-        return partial(self._switch, _Plan(stays, begins))
+                self._begins[pool.name] = (pool, await self._make(pool, settings))
+
+    def drop(self) -> None:
+        """What was prepared is not taken: credentials that only it needs are ended."""
+        begins, self._begins = self._begins, {}
+        for _, serving in begins.values():
+            serving.accounts.adopt(())
+        for pool in self.current:
+            pool.serving.accounts.coming = ()
+            pool.serving.accounts.keep()
 
     async def _switch(self, plan: _Plan) -> None:
+        self._begins = {}
         for pool in list(self.current):
             name = pool.serving.pool
+            pool.serving.accounts.coming = ()
             if name not in plan.stays:
                 await self._leave(pool)
                 continue
@@ -144,6 +169,7 @@ class Pools:
         while pool.inflight or pool.serving.usage_events.unacked:  # noqa: ASYNC110  its calls know nothing of it
             await asyncio.sleep(SETTLED_LOOK_S)
         self.every.remove(pool)
+        pool.serving.accounts.adopt(())
 
 
 def _goes_on(before: PoolSettings | None, pool: PoolSettings) -> bool:

@@ -105,10 +105,12 @@ class Exchange:
         await self._send(self._head(status, (kind, (b"content-length", b"%d" % len(body)), *headers)))
         await self._send({"type": "http.response.body", "body": body})
 
-    async def answer_in_parts(self, parts: Sequence[bytes], *headers: tuple[bytes, bytes]) -> None:
-        """Sends a whole 200 of JSON that is too large for one write, at the pace of its reader."""
+    async def answer_in_parts(
+        self, parts: Sequence[bytes], *headers: tuple[bytes, bytes], kind: tuple[bytes, bytes] = JSON
+    ) -> None:
+        """Sends a whole 200 that is too large for one write, at the pace of its reader."""
         length = (b"content-length", b"%d" % sum(map(len, parts)))
-        await self._send(self._head(200, (JSON, length, *headers)))
+        await self._send(self._head(200, (kind, length, *headers)))
         for number, part in enumerate(parts, 1):
             await self._send({"type": "http.response.body", "body": part, "more_body": number < len(parts)})
 

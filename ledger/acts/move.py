@@ -80,4 +80,12 @@ def _problem(book: Book, form: Move, source: owners.Owner, target: owners.Owner)
     )
 
 
-MOVE = Act(name=Kind.MOVE, form=Move, wants=_wants, do=_move, newer=always)
+MOVE = Act(
+    name=Kind.MOVE,
+    form=Move,
+    wants=_wants,
+    do=_move,
+    newer=always,
+    scopes=("money:write",),
+    of=lambda book, form: tuple(owners.organization_of(book, one) for one in (form.source, form.target)),
+)

@@ -55,6 +55,23 @@ def find(book: Book, owner: str) -> Owner | Rows:
     return Owner(id_, add_wallet(book, id_), id_, False)
 
 
+def organization_of(book: Book, owner: str) -> str:
+    """The organisation of an owner; "" if there is no such owner."""
+    kind, _, id_ = owner.partition(":")
+    return organization_of_key(book, id_) if kind == "key" else organization(book, id_)
+
+
+def organization_of_key(book: Book, key_id: str) -> str:
+    """The organisation of a key; "" if there is no such key."""
+    key = book.keys.get(key_id)
+    return "" if key is None else key.profile
+
+
+def organization(book: Book, id_: str) -> str:
+    """An organisation by its id; "" if there is none."""
+    return id_ if id_ in book.profiles else ""
+
+
 def receiving_problem(owner: Owner) -> str:
     """Why nothing may be given to an owner; empty if it may."""
     return f"key {owner.id} is revoked: nothing could be spent there" if owner.revoked else ""

@@ -12,6 +12,11 @@ from schemas.bus.usage import UsageEvent
 from schemas.verbs.base import Rows
 from schemas.verbs.parked import ParkedRef
 
+# An event names no key: only its hold does.
+NO_HOLD = (
+    "its call has no hold in the books, so whose it was and at which price is not known: once its caller has named the "
+    "request id, take what it owes by `tokn debit KEY USD --reason TEXT`, then --dismiss this"
+)
 _decode = msgspec.msgpack.Decoder(UsageEvent).decode
 
 
@@ -48,7 +53,7 @@ def _bill(book: Book, form: ParkedRef, _digest: str) -> Rows:
         return Rows(problem=f"{why}: nobody can be billed by it")
     hold = book.holds.get(row.request_id)
     if hold is None or not hold.key_id:
-        return Rows(problem="its call has no hold in the books, so whose it was is not known")
+        return Rows(problem=NO_HOLD)
     effect = settle(book, event)
     book.put_aside.remove(row)
     return Rows(({"id": row.request_id, "attempt": row.attempt, "effect": effect},))
@@ -62,5 +67,7 @@ def _dismiss(book: Book, form: ParkedRef, _digest: str) -> Rows:
     return Rows(({"id": row.request_id, "attempt": row.attempt, "effect": "dismissed"},))
 
 
-PARKED_BILL = Act(name="parked_bill", form=ParkedRef, wants=_wants, do=_bill)
-PARKED_DISMISS = Act(name="parked_dismiss", form=ParkedRef, wants=_wants, do=_dismiss)
+PARKED_BILL = Act(name="parked_bill", form=ParkedRef, wants=_wants, do=_bill, scopes=("money:write",))
+PARKED_DISMISS = Act(
+    name="parked_dismiss", form=ParkedRef, wants=_wants, do=_dismiss, scopes=("money:write",)
+)

@@ -49,4 +49,6 @@ def _deposit(book: Book, form: UpstreamDeposit, _digest: str) -> Rows:
     return Rows(({"id": name, "credit_nano": left_nano + form.amount_nano, "credit": credit_row(made)},))
 
 
-UPSTREAM_DEPOSIT = Act(name=Kind.UPSTREAM_DEPOSIT, form=UpstreamDeposit, wants=_wants, do=_deposit)
+UPSTREAM_DEPOSIT = Act(
+    name=Kind.UPSTREAM_DEPOSIT, form=UpstreamDeposit, wants=_wants, do=_deposit, scopes=("pools:write",)
+)

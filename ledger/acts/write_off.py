@@ -32,4 +32,6 @@ def _write_off(book: Book, form: WriteOff, _digest: str) -> Rows:
     )
 
 
-WRITE_OFF = Act(name=Kind.WRITE_OFF, form=WriteOff, wants=_wants, do=_write_off, newer=always)
+WRITE_OFF = Act(
+    name=Kind.WRITE_OFF, form=WriteOff, wants=_wants, do=_write_off, newer=always, scopes=("money:write",)
+)

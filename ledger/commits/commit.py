@@ -1,6 +1,6 @@
 """Owns one commit: which rows commands and events need, what each does to the book, and its save."""
 
-import hmac
+import hashlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from ledger.commits.load_act import load_act
 from ledger.commits.load_capping import load_capping, name_scopes
 from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.opening import write_prices
+from ledger.commits.pepper import Peppers
 from ledger.prices.offers import Catalogue
 from ledger.rules import holds
 from ledger.rules.book import Book, Rules, scope_of
@@ -55,7 +56,7 @@ class Committer:
         self,
         store: Store,
         catalogue: Catalogue,
-        pepper: bytes,
+        pepper: bytes | Peppers,
         telemetry: Telemetry,
         rules: Rules = _DEFAULT_RULES,
     ) -> None:
@@ -67,17 +68,26 @@ class Committer:
         self._priced: float | None = None  # the connection on which price rows were written
         self._admitted: float | None = None  # the connection on which no older ledger could write
         self._surprised_ms = 0  # when surprises were read
-        self._pepper = pepper
+        self.peppers = Peppers((pepper,)) if isinstance(pepper, bytes) else pepper
         self._telemetry = telemetry
         self._rules = rules
 
     def digest(self, key_digest: bytes) -> str:
         """What the books keep of a key: a keyed hash of the hash that an edge sends."""
-        return hmac.digest(self._pepper, key_digest, "sha256").hex()
+        return self.peppers.digest(key_digest)
+
+    def digests(self, key_digest: bytes) -> list[str]:
+        """The same, and what the books may still have of a key that was hashed with a pepper of before."""
+        return [self.peppers.digest(key_digest), *self.peppers.others(key_digest)]
+
+    @property
+    def secret(self) -> bytes:
+        """What seals a place in the books, so that who is told it cannot read it: no key's hash is made with it."""
+        return hashlib.sha256(b"places:" + self.peppers.scoping).digest()
 
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
-        return scope_of(self._pepper, key_id)
+        return scope_of(self.peppers.scoping, key_id)
 
     async def commit(self, commands: Sequence[Command], deliveries: Sequence[Delivery] = ()) -> list[Any]:
         """The commands' answers, once everything is durable. All deliveries are of one stream.
@@ -94,12 +104,13 @@ class Committer:
         events = [event for one in deliveries for event in one.events]
         problems = [problem(event) for event in events]
         names = _wanted(commands, digests)
+        self._want_former(commands, digests, names)
         names.billed.update(
             event.request_id for event, why in zip(events, problems, strict=True) if why is None
         )
         names.request_ids |= names.billed
         async with self.store.write() as tx:
-            book = Book(self.catalogue, tx.now_ms, self._rules, backlog=self.backlog, pepper=self._pepper)
+            book = self._book(tx.now_ms)
             connected = self.store.connected_since
             if connected != self._priced:
                 # It may be another database by now, restored from before these rows: holds are about to refer to them.
@@ -137,6 +148,28 @@ class Committer:
             time.perf_counter() - started, commands=answers, events=settled, parked=len(book.parked)
         )
         return answers
+
+    def _book(self, now_ms: int) -> Book:
+        peppers = self.peppers
+        return Book(
+            self.catalogue,
+            now_ms,
+            self._rules,
+            backlog=self.backlog,
+            scoping=peppers.scoping,
+            pepper=peppers.id,
+        )
+
+    def _want_former(self, commands: Sequence[Command], digests: Sequence[str], names: Wanted) -> None:
+        if names.proof is not None:
+            names.proof_digests = self.digests(names.proof.digest)
+        if not self.peppers.several:
+            return
+        names.moves = self.peppers.moves
+        for command, digest in zip(commands, digests, strict=True):
+            if command.write.hashed:
+                for former in self.peppers.others(command.request.digest):
+                    names.former[former] = digest
 
     async def probe(self) -> None:
         """Writes one row and takes it away again: whether a commit would go well now. Raises StoreError."""

@@ -6,6 +6,7 @@ A batch whose accounts are not limited, and whose holds count nowhere, asks the 
 from collections import Counter
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
+from functools import cache
 
 from msgspec.structs import astuple
 
@@ -15,12 +16,28 @@ from ledger.rules.counted import counted, read_counted
 from ledger.rules.limits.base import scopes
 from ledger.rules.limits.caps import current_id
 from ledger.rules.limits.rates import bounds_of, new_rate
-from ledger.rules.rows import Cap, Hold, HoldState, Key, Profile, row_of
-from ledger.rules.rowset import RowSet
+from ledger.rules.rows import Cap, CapPeriod, Hold, HoldState, Key, Profile, row_of
 from ledger.store.base import Transaction
-from ledger.store.statements import NEW_RATES
+from ledger.store.statements import CAP_PERIODS, CAPS, KEYS, NEW_RATES, PROFILES, columns
 
 _OPEN = "state IN ('open', 'estimated') AND state = 'open'"  # the first part is the index's own
+_KEY_WIDTH, _CAP_WIDTH = len(KEYS.columns), len(CAPS.columns)
+_OWNED_SQL = (
+    f"SELECT {columns(KEYS, 'k')}, {columns(PROFILES, 'p')} "  # noqa: S608  made of our own column names
+    "FROM api_keys AS k JOIN profiles AS p ON p.id = k.profile WHERE k.id "
+)
+
+
+@cache
+def _current_sql(among: str, locked: str) -> str:
+    """Caps in force with their newest periods that have begun. PostgreSQL locks no optional side of a join: first each, then both."""
+    newest = "SELECT MAX(q.start_ms) FROM cap_periods AS q WHERE q.cap_id = c.id AND q.start_ms <= $2"
+    return (
+        f"WITH c AS (SELECT {columns(CAPS)} FROM caps WHERE scope {among} AND ended_ms = 0 ORDER BY id{locked}), "  # noqa: S608  made of our own names
+        f"p AS (SELECT {columns(CAP_PERIODS, 'p')} FROM c JOIN cap_periods AS p "
+        f"ON p.cap_id = c.id AND p.start_ms = ({newest}) ORDER BY p.id{locked and f'{locked} OF p'}) "
+        f"SELECT {columns(CAPS, 'c')}, {columns(CAP_PERIODS, 'p')} FROM c LEFT JOIN p ON p.cap_id = c.id ORDER BY c.id"
+    )
 
 
 async def load_scopes(tx: Transaction, book: Book, names: set[str]) -> None:
@@ -51,16 +68,40 @@ async def load_limits(tx: Transaction, book: Book, changing: AbstractSet[str] = 
         return
     named = {scope for key in limited for scope in scopes(key)}
     if limited:
-        await fetch_by(tx, book.keys, "id", {key.id for key in limited})
+        await _read_again(tx, book, {key.id for key in limited})
         limited = [book.keys[key.id] for key in limited]
-        await fetch_by(tx, book.profiles, "id", {key.profile for key in limited} - _known(book.profiles))
-    await load_caps(tx, book, named)
+    if counts:
+        await load_caps(tx, book, named)
+    else:  # no periods but the current ones are locked, so that they may come with their caps
+        await _load_current(tx, book, named)
     late = [hold for hold in book.holds.values() if hold.limits and hold.state != HoldState.OPEN]
     if late:  # a report may come that charges more: as much as their caps leave
         capped = {id_.partition("@")[0] for hold in late for id_ in counted(hold).p}
         await fetch_by(tx, book.caps, "id", {id_ for id_ in capped if id_ not in book.caps})
     await load_periods(tx, book, {id_ for one in counts for id_ in one.p})
     await _load_rates(tx, book, limited, {scope for one in counts for scope in one.r} | changing)
+
+
+async def _read_again(tx: Transaction, book: Book, ids: set[str]) -> None:
+    """Reads keys once more, now that their accounts are locked, with their profiles, where the book does not have these."""
+    rows = await tx.fetch(_OWNED_SQL + tx.among, tx.array(ids))
+    book.keys.load(row_of(Key, row[:_KEY_WIDTH]) for row in rows)
+    for row in rows:
+        if row[_KEY_WIDTH] not in book.profiles:
+            book.profiles.load((row_of(Profile, row[_KEY_WIDTH:]),))
+
+
+async def _load_current(tx: Transaction, book: Book, named: Collection[str]) -> None:
+    """Loads and locks the caps in force of some scopes, each with its newest period that has begun."""
+    if not named:
+        return
+    rows = await tx.fetch(_current_sql(tx.among, tx.locked), tx.array(named), book.now_ms)
+    for row in rows:
+        cap = row_of(Cap, row[:_CAP_WIDTH])
+        book.caps.load((cap,))
+        book.capped.setdefault(cap.scope, []).append(cap)
+        if row[_CAP_WIDTH] is not None:
+            book.periods.load((row_of(CapPeriod, row[_CAP_WIDTH:]),))
 
 
 async def load_caps(tx: Transaction, book: Book, named: Collection[str]) -> None:
@@ -75,9 +116,10 @@ async def load_caps(tx: Transaction, book: Book, named: Collection[str]) -> None
 
 
 async def load_periods(tx: Transaction, book: Book, others: Iterable[str] = ()) -> None:
-    """Loads and locks the current periods of all caps in force in a book, and some others by id."""
+    """Loads and locks the current periods of all caps in force in a book, and some others by id, where it lacks them."""
     ids = {current_id(cap, book.now_ms) for caps in book.capped.values() for cap in caps}
-    await fetch_by(tx, book.periods, "id", ids.union(others), locked=True)
+    wanted = [id_ for id_ in ids.union(others) if id_ not in book.periods]
+    await fetch_by(tx, book.periods, "id", wanted, locked=True)
 
 
 async def _load_rates(tx: Transaction, book: Book, limited: list[Key], scopes_: set[str]) -> None:
@@ -91,7 +133,3 @@ async def _load_rates(tx: Transaction, book: Book, limited: list[Key], scopes_: 
     in_flight = Counter(scope for row in open_ for scope in read_counted(row[0]).r)
     await tx.insert(NEW_RATES, [astuple(new_rate(scope, in_flight[scope])) for scope in missing])
     await fetch_by(tx, book.rates, "scope", missing, locked=True)
-
-
-def _known(rows: RowSet[Profile]) -> set[str]:
-    return {row.id for row in rows.values()}

@@ -14,6 +14,7 @@ from msgspec.structs import astuple
 from ledger.commits.fetching import fetch, fetch_by
 from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.load_owners import account_ids, load_bounded, load_owned
+from ledger.commits.pepper import find_former
 from ledger.commits.ranges import Range, advance, ranges_of
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
@@ -56,8 +57,10 @@ from ledger.store.statements import (
     Table,
     Update,
     columns,
+    table_of,
     update_of,
 )
+from schemas.admin.credentials import Credential
 
 _DIFFERENCE_SQL = (
     "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
@@ -68,6 +71,7 @@ _KEYS_BY_SECRET_SQL = (
     f"SELECT {', '.join([f's.{name}' for name in SECRETS.columns] + [f'k.{name}' for name in KEYS.columns])} "  # noqa: S608  made of our own column names
     "FROM key_secrets AS s JOIN api_keys AS k ON k.id = s.key_id WHERE s.digest "
 )
+_SECRETLESS = "NOT EXISTS (SELECT 1 FROM key_secrets AS s WHERE s.key_id = api_keys.id)"
 _OPEN = "state IN ('open', 'estimated')"
 
 
@@ -90,6 +94,10 @@ class Wanted(Struct):
     request_ids: set[str] = field(default_factory=set)
     billed: set[str] = field(default_factory=set)  # request ids whose usage matters too
     digests: set[str] = field(default_factory=set)
+    former: dict[str, str] = field(
+        default_factory=dict
+    )  # digests by peppers of before, each with that of now
+    moves: bool = False  # what is found by these is hashed anew
     key_ids: set[str] = field(default_factory=set)
     profiles: set[str] = field(default_factory=set)
     accounts: set[str] = field(default_factory=set)  # of callers, by id
@@ -110,6 +118,13 @@ class Wanted(Struct):
     upstream: set[tuple[str, str]] = field(default_factory=set)  # accounts of pools
     lots: bool = False  # of all callers' accounts
     parked: tuple[str, int] | None = None  # an event, by request id and attempt
+    proof: Credential | None = None  # by whose right, unless it is the command's
+    proof_digests: list[str] = field(default_factory=list)  # of it, the first as secrets are hashed now
+    operators: set[str] = field(default_factory=set)  # with their sessions and links
+    owner_operators: bool = False  # of the whole deployment
+    management_keys: set[str] = field(default_factory=set)
+    sessions: set[str] = field(default_factory=set)
+    secret: str = ""  # of a session or link that is to be made: whether it is in use
 
 
 class Applied(Struct, frozen=True):
@@ -132,7 +147,9 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
         await _load_candidates(tx, book)
         await _load_usage(tx, book, names.billed)
     if names.digests:
-        await _load_keys(tx, book, names.digests)
+        await _load_keys(tx, book, names.digests.union(names.former))
+        if names.former:
+            await find_former(tx, book, names.former, moves=names.moves)
     await fetch_by(tx, book.keys, "id", names.key_ids)
     if names.changed_keys or names.owners:
         await load_owned(tx, book, names.changed_keys, names.secrets_of, names.owners)
@@ -152,12 +169,20 @@ async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:
     """Loads keys by the digests of their secrets. One that a ledger of the version before made has its own only."""
     rows = await tx.fetch(_KEYS_BY_SECRET_SQL + tx.among, tx.array(digests))
     book.secrets.load(
-        KeySecret(digest=row[0], id=row[1], key_id=row[2], hint=row[3], created_ms=row[4], expires_ms=row[5])
+        KeySecret(
+            digest=row[0],
+            id=row[1],
+            key_id=row[2],
+            hint=row[3],
+            created_ms=row[4],
+            expires_ms=row[5],
+            pepper=row[6],
+        )
         for row in rows  # by hand: every call has one, and all of its columns are what both databases give
     )
     book.keys.load(row_of(Key, row[_SECRET_WIDTH:]) for row in rows)
     if unknown := [digest for digest in digests if digest not in book.secrets]:
-        await fetch(tx, book.keys, f"digest {tx.among}", tx.array(unknown))
+        await fetch(tx, book.keys, f"digest {tx.among} AND {_SECRETLESS}", tx.array(unknown))
 
 
 async def _load_usage(tx: Transaction, book: Book, request_ids: set[str]) -> None:
@@ -291,6 +316,8 @@ _STEPS = (
 
 async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     """Writes a book's changes."""
+    if book.minutes is not None:
+        book.minutes.keep()
     for step in _STEPS:
         rows = step.rows(book)
         if not rows:
@@ -302,6 +329,7 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
             await tx.insert(step.statement, rows)
         else:
             await tx.update(step.statement, rows)
+    await _save_people(tx, book)
     for row in book.put_aside.removed.values():
         await tx.execute(
             "DELETE FROM parked_events WHERE request_id = $1 AND attempt = $2", row.request_id, row.attempt
@@ -314,6 +342,15 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
+
+
+async def _save_people(tx: Transaction, book: Book) -> None:
+    """Writes what an act changes of who may act."""
+    for people in book.people_sets():
+        if rows := people.updates():
+            await tx.update(update_of(people.kind), rows)
+        if rows := people.inserts():
+            await tx.insert(table_of(people.kind), rows)
 
 
 async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:

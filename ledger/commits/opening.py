@@ -20,11 +20,16 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 async def write_catalogue(store: Store, models: tuple[Model, ...], pools: tuple[PoolSettings, ...]) -> None:
     """Writes the tables `models`, `prices` and `upstream_accounts`, and applies opening credits, once each."""
     async with store.write() as tx:
-        await _write_models(tx, models)
-        await write_prices(tx, {price_ref(price): price for model in models for price in model.prices})
-        known = {row[0] for row in await tx.fetch("SELECT id FROM models")}
-        await _forget_models(tx, known - {model.id for model in models})
-        await _open_upstreams(tx, pools)
+        await write_all(tx, models, pools)
+
+
+async def write_all(tx: Transaction, models: tuple[Model, ...], pools: tuple[PoolSettings, ...]) -> None:
+    """The same in a transaction that does more."""
+    await _write_models(tx, models)
+    await write_prices(tx, {price_ref(price): price for model in models for price in model.prices})
+    known = {row[0] for row in await tx.fetch("SELECT id FROM models")}
+    await _forget_models(tx, known - {model.id for model in models})
+    await _open_upstreams(tx, pools)
 
 
 class Changes(Struct, frozen=True):
@@ -47,10 +52,15 @@ def changes(old: Catalogue, new: Catalogue) -> Changes:
 async def write_changes(store: Store, found: Changes, pools: tuple[PoolSettings, ...]) -> None:
     """Writes what differs from what is written already: few rows, since calls wait meanwhile."""
     async with store.write() as tx:
-        await _write_models(tx, found.models)
-        await write_prices(tx, found.prices)
-        await _forget_models(tx, found.gone)
-        await _open_upstreams(tx, pools)
+        await write_some(tx, found, pools)
+
+
+async def write_some(tx: Transaction, found: Changes, pools: tuple[PoolSettings, ...]) -> None:
+    """The same in a transaction that does more."""
+    await _write_models(tx, found.models)
+    await write_prices(tx, found.prices)
+    await _forget_models(tx, found.gone)
+    await _open_upstreams(tx, pools)
 
 
 async def _write_models(tx: Transaction, models: tuple[Model, ...]) -> None:

@@ -1,11 +1,12 @@
 """Owns one ledger's own row among those that run: written at the start, and again while it runs."""
 
 import asyncio
+import contextlib
 
-from ledger.commits.ledgers import LEAST, SEEN_SQL
+from ledger.commits.pepper import adopt, advance
 from ledger.commits.writer import Writer
 from ledger.store.base import Store, StoreError
-from ledger.store.migrate import KNOWN_REVISION
+from ledger.store.filling import LEAST
 from runtime.log import get_logger
 
 SEEN_STEP_S = 20.0
@@ -22,11 +23,23 @@ class Roll:
         self._id = id_
 
     async def call(self) -> None:
-        """Says that this ledger runs, and forgets those that ended long ago."""
+        """Says that this ledger runs, and forgets those that ended long ago. A new pepper may take over here.
+
+        Raises SettingsError where another has taken over that this ledger does not have.
+        """
+        peppers = self._writer.committer.peppers
         async with self._store.write() as tx:
-            await tx.execute(SEEN_SQL, self._id, KNOWN_REVISION, tx.now_ms)
+            kept = await advance(tx, peppers, self._id)
             forgotten = "DELETE FROM ledgers WHERE id <> $1 AND seen_ms < $2"
             await tx.execute(forgotten, LEAST, tx.now_ms - FORGOTTEN_MS)
+        if kept != peppers.current:
+            adopt(peppers, kept)
+
+    async def leave(self) -> None:
+        """Says that this ledger has ended; where it cannot, the others see that by themselves."""
+        with contextlib.suppress(StoreError):
+            async with self._store.write() as tx:
+                await tx.execute("DELETE FROM ledgers WHERE id = $1", self._id)
 
     async def run(self) -> None:
         """Says so at once and then each SEEN_STEP_S, until cancelled."""

@@ -9,10 +9,11 @@ is seen has none below it to come.
 import asyncio
 from typing import Final
 
-from ledger.commits.ledgers import admitted
+from ledger.commits.ledgers import admitted, take_over
 from ledger.commits.writer import Writer
 from ledger.rollups.sql import ROLLED, ROLLUPS
 from ledger.store.base import StoreError, Transaction
+from ledger.store.filling import taken_over
 from runtime.log import get_logger
 
 INTERVAL_S: Final = 5.0
@@ -46,6 +47,7 @@ class Rolling:
         self._pending: tuple[int, int] | None = None  # the next transaction, and the newest row then
         self._settled_seq = 0
         self._connected = 0.0
+        self._taken_over = False
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Rolls until cancelled."""
@@ -58,6 +60,9 @@ class Rolling:
 
     async def step(self) -> None:
         """One round: all that can be rolled."""
+        if not self._taken_over:
+            await take_over(self._store)
+            self._taken_over = await taken_over(self._store)
         while await self._writer.between(self._round):
             pass
 

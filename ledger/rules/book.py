@@ -2,13 +2,15 @@
 
 import functools
 import hmac
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
+from ledger.rules.authority_rows import ManagementKey, Operator, Session, SignInToken
 from ledger.rules.counted import counted
+from ledger.rules.grants import NOBODY, Grant
 from ledger.rules.rows import (
     SOURCES,
     Account,
@@ -30,7 +32,9 @@ from ledger.rules.rows import (
     account_kind,
 )
 from ledger.rules.rowset import RowSet
+from schemas.admin.verbs import ConsoleWrite
 from schemas.money.amounts import nano_to_usd
+from schemas.verbs.base import Rows
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
 SCOPE_CHARS = 32
@@ -52,6 +56,14 @@ class Rules(Struct, frozen=True, kw_only=True):
     grace_ms: int = int(ESTIMATE_GRACE_S * 1000)
 
 
+class TakenApart(Protocol):
+    """Rows that a batch has taken apart: their own module knows more of them."""
+
+    def keep(self) -> None:
+        """Writes what has changed back into the rows."""
+        ...
+
+
 class CallsBefore(Struct, frozen=True):
     """The calls of a period before its cap is made: what those that have ended were billed, and those that have not.
 
@@ -64,6 +76,22 @@ class CallsBefore(Struct, frozen=True):
     too_many: bool = False
 
 
+class OperatorRows:
+    """Who may act through a console."""
+
+    __slots__ = ("keys", "operators", "sessions", "tokens")
+
+    def __init__(self) -> None:
+        self.operators = RowSet(Operator)
+        self.keys = RowSet(ManagementKey)
+        self.sessions = RowSet(Session)
+        self.tokens = RowSet(SignInToken)
+
+    def all(self) -> tuple[RowSet[Any], ...]:
+        """Each kind's rows."""
+        return self.operators, self.keys, self.sessions, self.tokens
+
+
 class Book:
     """Loaded rows by id, and the changes of one batch. Every row object stands for its row until the commit.
 
@@ -72,13 +100,24 @@ class Book:
     """
 
     def __init__(
-        self, catalogue: Catalogue, now_ms: int, rules: Rules, *, backlog: bool = False, pepper: bytes = b""
+        self,
+        catalogue: Catalogue,
+        now_ms: int,
+        rules: Rules,
+        *,
+        backlog: bool = False,
+        scoping: bytes = b"",
+        pepper: str = "",
     ) -> None:
         self.catalogue = catalogue
         self.now_ms = now_ms
         self.rules = rules
         self.backlog = backlog
-        self._pepper = pepper
+        self.pepper = pepper  # the id of the one that hashes new secrets
+        self.found_by: dict[
+            str, str
+        ] = {}  # the digests of secrets as they are kept, where a pepper of before did it
+        self._scoping = scoping
         self.keys = RowSet(Key, second="digest")
         self.secrets = RowSet(KeySecret)
         self.profiles = RowSet(Profile)
@@ -86,7 +125,9 @@ class Book:
         self.caps = RowSet(Cap)  # these three are loaded where an account of the batch is limited
         self.periods = RowSet(CapPeriod)
         self.rates = RowSet(Rate)
+        self.minutes: TakenApart | None = None  # the rates taken apart, once a call looks at one
         self.capped: dict[str, list[Cap]] = {}  # the caps in force, by scope
+        self.current: dict[str, list[tuple[Cap, CapPeriod]]] = {}  # those of a key, once it has called
         self.calls_before: dict[str, CallsBefore] = {}  # by the id of a cap that is about to be made
         self.holds = RowSet(Hold)
         self.candidates = RowSet(Candidate)  # of all holds that have some
@@ -103,6 +144,10 @@ class Book:
         self.log = RowSet(Head)  # of the audit log its head
         self.record: Entry | None = None  # the act of this idempotency key, if it was done
         self.entries: list[Entry] = []
+        self.grant: Grant = NOBODY  # by whose right it is done
+        self.refusal: Rows | None = None  # or why there is none
+        self.console: ConsoleWrite | None = None  # as which it came, if it came through one
+        self._operators: OperatorRows | None = None
         self.upstream: dict[tuple[str, str], bool] = {}  # whether the credit of a pool's account has a limit
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
@@ -113,10 +158,16 @@ class Book:
 
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
-        return scope_of(self._pepper, key_id)
+        return scope_of(self._scoping, key_id)
+
+    def secret_of(self, digest: str) -> KeySecret | None:
+        """A secret by its digest, whichever pepper it was hashed with; None if none of that kind is loaded."""
+        return self.secrets.get(self.found_by.get(digest, digest) if self.found_by else digest)
 
     def key_of(self, digest: str) -> Key | None:
         """The key that a secret's digest opens, whatever its state; None if there is none."""
+        if self.found_by:
+            digest = self.found_by.get(digest, digest)
         secret = self.secrets.get(digest)
         return self.keys.find(digest) if secret is None else self.keys.get(secret.key_id)
 
@@ -156,9 +207,20 @@ class Book:
         """All that callers were ever given and has not been taken back, this batch included."""
         return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
 
+    @property
+    def people(self) -> "OperatorRows":
+        """Who may act through a console: made where an act needs it, since no call does."""
+        if self._operators is None:
+            self._operators = OperatorRows()
+        return self._operators
+
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
-        return [one for one in vars(self).values() if isinstance(one, RowSet)]
+        return [one for one in (*vars(self).values(), *self.people_sets()) if isinstance(one, RowSet)]
+
+    def people_sets(self) -> tuple[RowSet[Any], ...]:
+        """Those of them that are of who may act, none where nothing asked for them."""
+        return () if self._operators is None else self._operators.all()
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)

@@ -1,5 +1,7 @@
 """Owns where a hold counts beside its account: in periods of caps, and in rates."""
 
+from functools import lru_cache
+
 import msgspec
 from msgspec import Struct
 
@@ -15,10 +17,12 @@ class Counted(Struct, frozen=True, omit_defaults=True):
     s: int = 0
 
 
+READ_MAX = 4_096  # remembered: a hold's are read several times, and calls of one second often have the same
 NOWHERE = Counted()
 _decode = msgspec.json.Decoder(Counted).decode
 
 
+@lru_cache(maxsize=READ_MAX)
 def read_counted(limits: str) -> Counted:
     """Where a hold of these `limits` counts."""
     return _decode(limits) if limits else NOWHERE

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ledger.rules import capping
+from ledger.rules import capping, labels
 from ledger.rules.book import Book
+from ledger.rules.limits import setting
 from ledger.rules.limits.base import key_scope
 from ledger.rules.missing import missing_key
 from ledger.rules.money import posting
@@ -19,12 +20,12 @@ from ledger.rules.rows import (
     playground_id,
     wallet_id,
 )
-from ledger.rules.secrets import add_secret, live, secret_row
+from ledger.rules.secrets import add_secret, live, secret_row, shown_secrets
 from ledger.rules.standing import names_of, status_of
 from schemas.catalogue import allowed
 from schemas.money.amounts import NANO_MAX
 from schemas.verbs.base import Rows
-from schemas.verbs.keys import KeyCreate, KeyRef
+from schemas.verbs.keys import KeyCreate, KeyRef, KeyUpdate
 
 DEFAULT_PROFILE = "default"
 NAME_CHARS_MAX = 200
@@ -66,11 +67,25 @@ def key_row(
         "expires_at": seconds(key.expires_ms),
         "revoked_at": seconds(key.revoked_ms),
         "version": key.version,
+        "limits": setting.figures(key),
+        "balance": balance(account),
+        "metadata": labels.read(key.labels),
+        "low_balance_nano": account.low_nano or None,
     }
     if secrets is not None:
         shown = [one for one in secrets if live(one, now_ms)]
         row["secrets"] = [secret_row(one) for one in sorted(shown, key=lambda one: (one.created_ms, one.id))]
     return row
+
+
+def balance(account: Account) -> dict[str, int]:
+    """What an account has, holds and has spent."""
+    return {
+        "posted_nano": account.posted_nano,
+        "held_nano": account.held_nano,
+        "available_nano": account.available_nano,
+        "spent_nano": account.spent_nano,
+    }
 
 
 def balance_row(id_: str, account: Account) -> dict[str, object]:
@@ -111,10 +126,23 @@ def create_problem(request: KeyCreate, now_ms: int) -> str:
         return "a key has one cap a period"
     return (
         name_problem(request.name, request.profile)
-        or expiry_problem(request.expires_ms, now_ms)
+        or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
+        or setting.problem_of(request.rpm, request.tpm, request.in_flight)
+        or labels.problem(request.labels, request.low_nano)
+        or low_problem(request.low_nano, own=not (request.wallet or request.playground))
         or allowed.problem(request.models or ())
         or next(filter(None, map(capping.problem_of, request.caps)), "")
     )
+
+
+def low_problem(low_nano: int | None, *, own: bool) -> str:
+    """Why a key cannot have a low balance; empty if it can."""
+    return "" if own or not low_nano else "a key without a balance of its own cannot have a low one"
+
+
+def ending_ms(request: KeyCreate | KeyUpdate, now_ms: int) -> int | None:
+    """The moment at which a key is to end, 0 for never, None where there is no word of it."""
+    return now_ms + request.expires_in_s * 1000 if request.expires_in_s else request.expires_ms
 
 
 def expiry_problem(expires_ms: int, now_ms: int) -> str:
@@ -137,7 +165,8 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
     account = _account(book, request, profile, key_id)
-    if request.caps or bounded(book, profile):
+    account.low_nano = request.low_nano or account.low_nano
+    if request.caps or request.rpm or request.tpm or request.in_flight or bounded(book, profile):
         book.flag(account, limited=True)
     key = book.keys.add(
         Key(
@@ -151,8 +180,12 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
             status=Status.ACTIVE,
             created_ms=book.now_ms,
             revoked_ms=0,
-            expires_ms=request.expires_ms,
+            expires_ms=ending_ms(request, book.now_ms) or 0,
             models=names_column(request.models),
+            rpm=request.rpm,
+            tpm=request.tpm,
+            in_flight=request.in_flight,
+            labels=labels.column(request.labels),
         )
     )
     secret = add_secret(book, key, digest, request.hint)
@@ -204,10 +237,12 @@ def key_revoke(book: Book, request: KeyRef) -> Rows:
     key = book.keys.get(request.key_id)
     if key is None:
         return missing_key(request.key_id)
+    if len(request.reason) > posting.REASON_CHARS_MAX or "\x00" in request.reason:
+        return Rows(problem=f"a reason has at most {posting.REASON_CHARS_MAX} characters")
     if key.status != Status.REVOKED:
         key.status, key.revoked_ms = Status.REVOKED, book.now_ms
         changed(book, key)
-    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms),))
+    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms, shown_secrets(book, key)),))
 
 
 def changed(book: Book, key: Key) -> None:

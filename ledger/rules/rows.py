@@ -254,6 +254,8 @@ class Key(Row, kw_only=True):
 class KeySecret(Row, kw_only=True):
     """One secret of a key, by a keyed hash (hex) of its SHA-256. `hint` is its last four characters, "" if not known.
 
+    `pepper` is the id of the pepper that it was hashed with, "" for the first one of these books.
+
     A secret whose `expires_ms` has passed opens nothing; 0 is for never.
     """
 
@@ -267,6 +269,7 @@ class KeySecret(Row, kw_only=True):
     hint: str
     created_ms: int
     expires_ms: int
+    pepper: str = ""
 
 
 class Cap(Row, kw_only=True):

@@ -64,6 +64,11 @@ class RowSet(Generic[T]):
         key = self._key(row)
         self.removed[key] = self._rows.pop(key)
 
+    def rename(self, row: T, renamed: T) -> None:
+        """Puts a row that has another key now in its place; the database has it under that key already."""
+        del self._rows[self._key(row)]
+        self._put(renamed)
+
     def inserts(self) -> list[tuple[Any, ...]]:
         """The new rows, as the table has their columns."""
         if self.kind.SORTED:

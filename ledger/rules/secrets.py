@@ -18,8 +18,16 @@ def secret_row(secret: KeySecret) -> dict[str, object]:
     }
 
 
-def add_secret(book: Book, key: Key, digest: str, hint: str, created_ms: int | None = None) -> KeySecret:
-    """One more secret of a key."""
+def add_secret(
+    book: Book,
+    key: Key,
+    digest: str,
+    hint: str,
+    *,
+    created_ms: int | None = None,
+    pepper: str | None = None,
+) -> KeySecret:
+    """One more secret of a key, hashed with the pepper of an id; None is the one of now."""
     return book.secrets.add(
         KeySecret(
             digest=digest,
@@ -28,14 +36,19 @@ def add_secret(book: Book, key: Key, digest: str, hint: str, created_ms: int | N
             hint=hint[-HINT_CHARS_MAX:].replace("\x00", ""),
             created_ms=book.now_ms if created_ms is None else created_ms,
             expires_ms=0,
+            pepper=book.pepper if pepper is None else pepper,
         )
     )
 
 
 def secrets_of(book: Book, key: Key) -> list[KeySecret]:
     """All secrets of a key, once they are loaded. A ledger of the version before wrote none for the key's first."""
-    if key.digest not in book.secrets:
-        add_secret(book, key, key.digest, "", key.created_ms)
+    found = [one for one in book.secrets.values() if one.key_id == key.id]
+    return found or [add_secret(book, key, key.digest, "", created_ms=key.created_ms, pepper="")]
+
+
+def shown_secrets(book: Book, key: Key) -> list[KeySecret]:
+    """Those of them that the books have, once they are loaded."""
     return [one for one in book.secrets.values() if one.key_id == key.id]
 
 

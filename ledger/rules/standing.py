@@ -35,7 +35,7 @@ def refusal(book: Book, key: Key, digest: str) -> Refusal | None:
     """Why a key that is known may not make a call now, if it may not."""
     if key.status == Status.REVOKED:
         return Refusal(Reason.UNKNOWN_KEY)
-    secret = book.secrets.get(digest)
+    secret = book.secret_of(digest)
     if key.expires_ms or (secret is not None and secret.expires_ms):
         over_ms = ended_ms(book.now_ms, key.expires_ms, 0 if secret is None else secret.expires_ms)
         if over_ms:

@@ -11,6 +11,7 @@ import asyncpg
 
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, again, is_at_fault
 from ledger.store.connecting import Link, reach
+from ledger.store.filling import fill_migrated
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
@@ -105,18 +106,27 @@ def _cast(name: str) -> str:
     return f"CAST({name} AS numeric)" if name.endswith("playground_credits_usd") else name
 
 
-@contextlib.contextmanager
-def _errors() -> Any:
-    try:
-        yield
-    except _CONFLICTS as error:
-        raise StoreConflict(str(error)) from error
-    except _DOWN as error:
-        raise StoreDown(f"{type(error).__name__}: {error}") from error
-    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError) as error:
-        raise StoreRefused(f"{type(error).__name__}: {error}") from error
-    except asyncpg.PostgresError as error:
-        raise StoreError(f"{type(error).__name__}: {error}") from error
+class _Errors:
+    """The driver's errors as the seam has them. It keeps nothing, so one serves all: each statement of a call enters it."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        told = f"{type(error).__name__}: {error}"
+        if isinstance(error, _CONFLICTS):
+            raise StoreConflict(str(error)) from error
+        if isinstance(error, _DOWN):
+            raise StoreDown(told) from error
+        if isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError | OverflowError):
+            raise StoreRefused(told) from error
+        if isinstance(error, asyncpg.PostgresError):
+            raise StoreError(told) from error
+
+
+_ERRORS = _Errors()
 
 
 class PostgresReader:
@@ -130,7 +140,7 @@ class PostgresReader:
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows."""
-        with _errors():
+        with _ERRORS:
             rows: Sequence[Row] = await self._connection.fetch(sql, *parameters)
             return rows
 
@@ -151,17 +161,17 @@ class PostgresTransaction(PostgresReader):
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Inserts rows in one statement, column by column."""
-        with _errors():
+        with _ERRORS:
             await self._connection.execute(_insert_sql(table), *zip(*rows, strict=True))
 
     async def update(self, update: Update, rows: Sequence[Row]) -> None:
         """Updates rows in one statement. They are locked already."""
-        with _errors():
+        with _ERRORS:
             await self._connection.execute(_update_sql(update), *zip(*rows, strict=True))
 
     async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
         """Runs one statement."""
-        with _errors():
+        with _ERRORS:
             await self._connection.execute(sql, *parameters, timeout=timeout_s)
 
 
@@ -169,6 +179,7 @@ class PostgresStore:
     """The books in one database. `clock` replaces the database's clock (unix milliseconds), for tests."""
 
     dialect = "postgresql"
+    among: ClassVar[str] = PostgresReader.among
 
     def __init__(self, url: str, clock: Callable[[], int] | None) -> None:
         self._url = url
@@ -198,7 +209,7 @@ class PostgresStore:
                 return store
 
     async def _connect(self) -> None:
-        with _errors():
+        with _ERRORS:
             self._writer, link = await reach(
                 self._url, CONNECT_TIMEOUT_S, _WRITER_SETTINGS, COMMAND_TIMEOUT_S
             )
@@ -218,12 +229,12 @@ class PostgresStore:
                 await self._connect()
             transaction = self._writer.transaction(isolation=_ISOLATION)
             try:
-                with _errors():
+                with _ERRORS:
                     await transaction.start()
                     await self._link.set_local(self._writer, _WRITER_SETTINGS)
                 now_ms = self._clock() if self._clock is not None else await self._now()
                 yield PostgresTransaction(self._writer, now_ms)
-                with _errors():
+                with _ERRORS:
                     await transaction.commit()
             except BaseException as error:
                 if is_at_fault(error):
@@ -241,7 +252,7 @@ class PostgresStore:
             self._writer.terminate()
 
     async def _now(self) -> int:
-        with _errors():
+        with _ERRORS:
             now_ms = int(await self._writer.fetchval(_NOW_SQL))
         self._ahead_ms = now_ms - _machine_ms()
         return now_ms
@@ -249,7 +260,7 @@ class PostgresStore:
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[PostgresReader]:
         """A consistent view on a connection of its own."""
-        with _errors():
+        with _ERRORS:
             connection = await self._link.connect(_AUDIT_SETTINGS, AUDIT_TIMEOUT_S)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -260,7 +271,7 @@ class PostgresStore:
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows of one small read."""
-        with _errors():
+        with _ERRORS:
             connection = await self._readers.acquire(timeout=READ_TIMEOUT_S)
             try:
                 rows: Sequence[Row] = await connection.fetch(sql, *parameters)
@@ -271,6 +282,10 @@ class PostgresStore:
                 await self._readers.release(connection, timeout=READ_TIMEOUT_S)
             return rows
 
+    def array(self, values: Iterable[str]) -> list[str]:
+        """Texts as one parameter."""
+        return list(values)
+
     def now_ms(self) -> int:
         """The database's clock, as far from this machine's as it was at the last transaction."""
         return self._clock() if self._clock is not None else _machine_ms() + self._ahead_ms
@@ -278,9 +293,10 @@ class PostgresStore:
     async def migrate(self) -> None:
         """Takes the tables to the newest revision. Ledgers of before go on beside, and may meet it in another order."""
         await again(self._migrate)
+        await fill_migrated(self)
 
     async def _migrate(self) -> None:
-        with _errors():
+        with _ERRORS:
             connection = await self._link.connect(_MIGRATION_SETTINGS, MIGRATION_TIMEOUT_S)
             try:
                 while (revision := await _revision(connection)) != head():
@@ -297,7 +313,7 @@ class PostgresStore:
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[Any]:
         """The driver's own connection in a transaction that may take long, while nobody migrates."""
-        with _errors():
+        with _ERRORS:
             connection = await self._link.connect(_MIGRATION_SETTINGS, MIGRATION_TIMEOUT_S)
             try:
                 async with connection.transaction(isolation=_ISOLATION):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import re
 import shutil
 import sqlite3
@@ -13,7 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
+
 from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused
+from ledger.store.filling import fill_migrated
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
@@ -34,6 +36,7 @@ _HOPELESS = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 )
+_encode = msgspec.json.Encoder().encode
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
@@ -56,19 +59,27 @@ def _update_sql(update: Update) -> str:
     return f"UPDATE {update.table.name} SET {sets} WHERE {keys}"  # noqa: S608  as in _insert_sql
 
 
-@contextlib.contextmanager
-def _errors() -> Any:
-    try:
-        yield
-    except sqlite3.IntegrityError as error:
-        kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreRefused
-        raise kind(str(error)) from error
-    except (sqlite3.OperationalError, MemoryError) as error:
-        raise StoreDown(str(error)) from error
-    except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError) as error:
-        raise StoreRefused(str(error)) from error
-    except sqlite3.Error as error:
-        raise StoreError(str(error)) from error
+class _Errors:
+    """The driver's errors as the seam has them. It keeps nothing, so one serves all: each statement of a call enters it."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, sqlite3.IntegrityError):
+            kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreRefused
+            raise kind(str(error)) from error
+        if isinstance(error, sqlite3.OperationalError | MemoryError):
+            raise StoreDown(str(error)) from error
+        if isinstance(error, sqlite3.DataError | sqlite3.InterfaceError | OverflowError):
+            raise StoreRefused(str(error)) from error
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(str(error)) from error
+
+
+_ERRORS = _Errors()
 
 
 class SqliteReader:
@@ -84,17 +95,17 @@ class SqliteReader:
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows. A reader with a thread of its own never holds up the event loop."""
         if self._thread is None:
-            with _errors():
+            with _ERRORS:
                 return self._connection.execute(_numbered(sql), parameters).fetchall()
         loop = asyncio.get_running_loop()
-        with _errors():
+        with _ERRORS:
             return await loop.run_in_executor(
                 self._thread, lambda: self._connection.execute(_numbered(sql), parameters).fetchall()
             )
 
     def array(self, values: Iterable[str]) -> str:
         """Texts as one parameter: a JSON array."""
-        return json.dumps(list(values))
+        return _encode(list(values)).decode()
 
 
 class SqliteTransaction(SqliteReader):
@@ -109,18 +120,18 @@ class SqliteTransaction(SqliteReader):
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Inserts rows."""
-        with _errors():
+        with _ERRORS:
             self._connection.executemany(_insert_sql(table), rows)
 
     async def update(self, update: Update, rows: Sequence[Row]) -> None:
         """Updates rows by key."""
-        with _errors():
+        with _ERRORS:
             self._connection.executemany(_update_sql(update), rows)
 
     async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
         """Runs one statement."""
         del timeout_s  # nothing here takes long by waiting
-        with _errors():
+        with _ERRORS:
             self._connection.execute(_numbered(sql), parameters)
 
 
@@ -128,6 +139,7 @@ class SqliteStore:
     """The books in one file. `clock` replaces the machine's clock (unix milliseconds), for tests."""
 
     dialect = "sqlite"
+    among: ClassVar[str] = SqliteReader.among
 
     def __init__(self, path: Path, clock: Callable[[], int] | None = None) -> None:
         self._path = path
@@ -150,7 +162,7 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         pages = _wal_pages(self._path.parent)
-        with _errors():
+        with _ERRORS:
             connection = sqlite3.connect(
                 self._path,
                 timeout=BUSY_TIMEOUT_S,
@@ -178,7 +190,7 @@ class SqliteStore:
         async with self._lock:
             try:
                 self._roll_back()  # what an earlier roll-back could not
-                with _errors():
+                with _ERRORS:
                     self._writer.execute("BEGIN IMMEDIATE")
                 try:
                     yield SqliteTransaction(self._writer, self._clock())
@@ -194,14 +206,14 @@ class SqliteStore:
                 self._down, self.connected_since = False, time.monotonic()
 
     def _roll_back(self) -> None:
-        with _errors():
+        with _ERRORS:
             if self._writer.in_transaction:  # a disk that is full, or fails, has ended it already
                 self._writer.execute("ROLLBACK")
 
     async def _commit(self) -> None:
         # Shielded: a cancelled caller must not leave a transaction open for the next one.
         commit = asyncio.get_running_loop().run_in_executor(self._commits, self._writer.execute, "COMMIT")
-        with _errors():
+        with _ERRORS:
             try:
                 await asyncio.shield(commit)
             except asyncio.CancelledError:
@@ -228,6 +240,10 @@ class SqliteStore:
         """All rows of one small read."""
         return await self._reader.fetch(sql, *parameters)
 
+    def array(self, values: Iterable[str]) -> str:
+        """Texts as one parameter: a JSON array."""
+        return msgspec.json.encode(list(values)).decode()
+
     def now_ms(self) -> int:
         """The clock that transactions have."""
         return self._clock()
@@ -240,6 +256,7 @@ class SqliteStore:
                 if self._revision() == revision:
                     for statement in _statements(sql):
                         self._writer.execute(statement)
+        await fill_migrated(self)
 
     def _revision(self) -> str:
         found = self._writer.execute(

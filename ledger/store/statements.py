@@ -63,9 +63,11 @@ CREDITS = table_of(act_rows.Credit)
 ENTRIES = table_of(act_rows.Entry)
 
 
-def columns(table: Table) -> str:
-    """A table's columns for a SELECT, as the rows want them."""
+def columns(table: Table, alias: str = "") -> str:
+    """A table's columns for a SELECT, as the rows want them; `alias` is what a join calls the table."""
+    of = f"{alias}." if alias else ""
     # The one column that is a decimal number in PostgreSQL is text everywhere else.
     return ", ".join(
-        f"CAST({name} AS text)" if name == "playground_credits_usd" else name for name in table.columns
+        f"CAST({of}{name} AS text)" if name == "playground_credits_usd" else f"{of}{name}"
+        for name in table.columns
     )

@@ -1,6 +1,7 @@
 """What a ledger does for each verb, and the requests that come in."""
 
-from ledger.verbs.acts import ACT, AUDIT_LOG
+from ledger.verbs.acts import ACT, AUDIT_LOG, CONSOLE_WRITE
+from ledger.verbs.admin import ADMIN_READ, CONSOLE_READ
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
@@ -16,6 +17,7 @@ from ledger.verbs.keys import (
     KEY_REVOKE,
     KEY_ROTATE,
     KEY_SHOW,
+    KEY_UNHASHED,
     KEY_UPDATE,
 )
 from ledger.verbs.limits import LIMITS_SET
@@ -45,6 +47,7 @@ ANSWERS: tuple[Answer, ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_UNHASHED,
     KEY_FIND,
     KEY_UPDATE,
     KEY_ROTATE,
@@ -72,4 +75,7 @@ ANSWERS: tuple[Answer, ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    ADMIN_READ,
+    CONSOLE_READ,
+    CONSOLE_WRITE,
 )

@@ -252,10 +252,11 @@ async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[st
     return {"ok": not found, "findings": found, **counts}
 
 
-async def _audit(services: Services, _request: AuditQuery) -> Rows:
+async def prove(services: Services, _request: AuditQuery) -> Rows:
+    """The proof, one at a time."""
     acknowledged = services.consumer.acknowledged
     async with services.auditing, services.store.snapshot() as snapshot:
         return Rows((await audit(snapshot, acknowledged),))
 
 
-AUDIT = Read(verb=verbs.AUDIT, answer=_audit)
+AUDIT = Read(verb=verbs.AUDIT, answer=prove)

@@ -1,8 +1,11 @@
 """Owns the answers about keys and balances: how each is read, and which acts change them."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct, structs
 
 from ledger.acts import keys as acts
+from ledger.commits.pepper import unhashed
 from ledger.rules.keys import balance_row, key_row
 from ledger.rules.missing import missing_key
 from ledger.rules.rows import Account, Key, KeySecret, Status, row_of
@@ -23,7 +26,7 @@ from ledger.verbs.base import Acts, Read, Services
 from schemas.verbs import keys as verbs
 from schemas.verbs.base import Rows
 from schemas.verbs.calls import Reason
-from schemas.verbs.keys import KeyFind, KeyList, KeyQuery, KeyReply
+from schemas.verbs.keys import KeyFind, KeyList, KeyQuery, KeyReply, KeysUnhashed
 
 PAGE_MAX = 200  # rows, so that a page fits one message of the bus
 
@@ -41,15 +44,23 @@ class Opened(Struct, frozen=True):
     suspended: bool  # its organisation
 
 
-async def opened(store: Store, digest: str) -> Opened | None:
-    """What a secret opens, by its digest; None if it opens nothing."""
-    rows = await KEY_BY_SECRET.fetch(store, digest=digest)
-    if not rows:
+async def _by_secret(store: Store, digests: Sequence[str]) -> Row | None:
+    """A key, its account, its secret's end and its organisation's state, by the first digest that is somebody's."""
+    for digest in digests:
+        if rows := await KEY_BY_SECRET.fetch(store, digest=digest):
+            return rows[0]
         # One that a ledger of the version before made has no secret beside it.
-        rows = [(*row, 0, Status.ACTIVE) for row in await KEY_BY_DIGEST.fetch(store, digest=digest)]
-    if not rows:
+        if rows := await KEY_BY_DIGEST.fetch(store, digest=digest):
+            return (*rows[0], 0, Status.ACTIVE)
+    return None
+
+
+async def opened(store: Store, *digests: str) -> Opened | None:
+    """What a secret opens, by its digests under all peppers; None if it opens nothing."""
+    found = await _by_secret(store, digests)
+    if found is None:
         return None
-    *pair, secret_expires_ms, owner = rows[0]
+    *pair, secret_expires_ms, owner = found
     row, account = _pair(pair)
     if row.status == Status.REVOKED:
         return None
@@ -57,9 +68,9 @@ async def opened(store: Store, digest: str) -> Opened | None:
     return Opened(row, account, over_ms, owner == Status.SUSPENDED and account.limited)
 
 
-async def key(store: Store, digest: str) -> KeyReply:
+async def key(store: Store, *digests: str) -> KeyReply:
     """Whether a key lives, what it may use, and what it could pay for."""
-    found = await opened(store, digest)
+    found = await opened(store, *digests)
     if found is None or found.ended_ms:
         return KeyReply(active=False, expired_ms=0 if found is None else found.ended_ms)
     row, account = found.key, found.account
@@ -99,12 +110,11 @@ async def key_show(store: Store, key_id: str) -> Rows:
     return Rows((key_row(*found, store.now_ms(), secrets),))
 
 
-async def key_find(store: Store, request: KeyFind, digest: str) -> Rows:
+async def key_find(store: Store, request: KeyFind, *digests: str) -> Rows:
     """The one key that a name, or a secret, means."""
     if request.digest:
-        rows = await KEY_BY_SECRET.fetch(store, digest=digest) or await KEY_BY_DIGEST.fetch(
-            store, digest=digest
-        )
+        found = await _by_secret(store, digests)
+        rows: Sequence[Row] = () if found is None else (found,)
         what = "with this secret"
     else:
         rows = await KEYS_NAMED.fetch(store, name=request.name, limit=2)
@@ -128,7 +138,7 @@ async def key_list(store: Store, query: KeyList) -> Rows:
     filters: dict[str, str | int] = {
         "organization": query.organization,
         "status": query.status,
-        "pattern": _pattern(query.name),
+        "pattern": pattern(query.name),
         "now_ms": now_ms,
         "limit": limit,
     }
@@ -141,7 +151,7 @@ async def key_list(store: Store, query: KeyList) -> Rows:
     return Rows(tuple(key_row(*one, now_ms) for one in found), cursor=cursor)
 
 
-def _pattern(part: str) -> str:
+def pattern(part: str) -> str:
     """What LIKE finds a part of a name by."""
     for sign in "\\%_":
         part = part.replace(sign, f"\\{sign}")
@@ -150,7 +160,7 @@ def _pattern(part: str) -> str:
 
 async def _key(services: Services, request: KeyQuery) -> KeyReply:
     committer = services.committer
-    reply = await key(services.store, committer.digest(request.digest))
+    reply = await key(services.store, *committer.digests(request.digest))
     return structs.replace(reply, scope=committer.scope(reply.key_id)) if reply.active else reply
 
 
@@ -163,9 +173,16 @@ KEY_SHOW = Read(
 KEY_FIND = Read(
     verb=verbs.KEY_FIND,
     answer=lambda services, request: key_find(
-        services.store, request, services.committer.digest(request.digest)
+        services.store, request, *services.committer.digests(request.digest)
     ),
 )
+
+
+async def _unhashed(services: Services, _request: KeysUnhashed) -> Rows:
+    return Rows((await unhashed(services.store, services.committer.peppers),))
+
+
+KEY_UNHASHED = Read(verb=verbs.KEY_UNHASHED, answer=_unhashed)
 KEY_UPDATE = Acts(verb=verbs.KEY_UPDATE, command=by_itself(acts.KEY_UPDATE))
 KEY_ROTATE = Acts(verb=verbs.KEY_ROTATE, command=by_itself(acts.KEY_ROTATE))
 KEY_REVOKE = Acts(verb=verbs.KEY_REVOKE, command=by_itself(acts.KEY_REVOKE))

@@ -114,7 +114,7 @@ async def _calls(store: Store, key: Key, ask: CallsAsk) -> SelfReply:
 
 async def _self(services: Services, request: SelfQuery) -> SelfReply:
     store = services.store
-    found = await opened(store, services.committer.digest(request.digest))
+    found = await opened(store, *services.committer.digests(request.digest))
     if found is None or found.ended_ms:  # a paused key may read, and one without money
         return SelfReply(active=False, expired_ms=0 if found is None else found.ended_ms)
     key, account = found.key, found.account

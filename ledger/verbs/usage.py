@@ -86,7 +86,7 @@ def _try_row(one: Sequence[Any]) -> dict[str, Any]:
 
 
 async def _generation(services: Services, request: GenerationQuery) -> GenerationReply:
-    found = await key(services.store, services.committer.digest(request.digest))
+    found = await key(services.store, *services.committer.digests(request.digest))
     if not found.active:
         return GenerationReply(active=False, receipt=None, expired_ms=found.expired_ms)
     told, running = await receipt(services.store, found.key_id, request.request_id), False

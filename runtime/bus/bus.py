@@ -73,6 +73,10 @@ _QUIET_S = 5.0  # a connection that cannot be made is logged this often
 _logger = get_logger("runtime.bus")
 
 
+class _RefusedError(SettingsError):
+    """The server does not know this password of a role."""
+
+
 class _Ack(Struct):
     """JetStream's answer to a publish."""
 
@@ -115,6 +119,7 @@ class Bus:
     ) -> "Bus":
         """Connects as a role, that of one `pool` alone if there is a password for it; tries until it works or is cancelled.
 
+        Of two passwords the new one is shown first, and that of before to a server that does not know it yet.
         `on_closed` is called once if the connection ends for good (credentials refused): end the process there.
         Raises SettingsError when the credentials are missing or refused.
         """
@@ -122,6 +127,24 @@ class Bus:
         password = settings.passwords.get(user, "")
         if settings.passwords and not password:
             raise SettingsError(f"[nats] credentials: there is no line for the role {role.value!r}")
+        if former := settings.former.get(user):
+            with contextlib.suppress(_RefusedError):
+                return await cls._connect(settings, role, user, password, name=name, on_closed=on_closed)
+            _logger.warning("the new password is refused; that of before is shown", role=role.value)
+            password = former
+        return await cls._connect(settings, role, user, password, name=name, on_closed=on_closed)
+
+    @classmethod
+    async def _connect(
+        cls,
+        settings: NatsSettings,
+        role: Role,
+        user: str,
+        password: str,
+        *,
+        name: str,
+        on_closed: Callable[[], None],
+    ) -> "Bus":
         identity = Identity(user, password, secrets.token_bytes(SEED_BYTES)) if password else None
         bus = cls(role, on_closed, identity)
         connecting = asyncio.ensure_future(bus._open(settings, user if password else None, password, name))
@@ -130,7 +153,7 @@ class Bus:
             await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
                 problem = f"[nats] credentials: {settings.url} refuses the role {role.value!r}"
-                raise SettingsError(problem)  # noqa: TRY301  the clean-up below is for every failure
+                raise _RefusedError(problem)  # noqa: TRY301  the clean-up below is for every failure
             await connecting
             await bus._listen_for_replies()
         except BaseException:

@@ -32,6 +32,8 @@ def _text(data: bytes) -> str:
 
 # The account that all roles are of. Nobody has its private half: it is the hash of a name, and nothing is signed by it.
 ACCOUNT: Final = _public("A", hashlib.sha256(b"tokn: the account of the bus").digest())
+# The account of a server's own affairs. Nobody has its private half either, so it has no user, and nobody can make one.
+SYSTEM: Final = _public("A", hashlib.sha256(b"tokn: the system account of the bus").digest())
 
 
 def seed_of(purpose: str, secret: str) -> bytes:

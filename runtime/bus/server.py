@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from runtime.bus.identity import ACCOUNT, Key, role_key, seed_of
+from runtime.bus.identity import ACCOUNT, SYSTEM, Key, role_key, seed_of
+from runtime.settings.settings import read_credentials
 from schemas.bus.subjects import Role
 from schemas.permissions import OWN, is_user, permissions_of
 
@@ -25,6 +26,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
 
     The passwords do not stand in the file, only the public keys that they stand for (`runtime.bus.identity`); unless it
     is not `signed`: then each role is one user with its password, and hears what is meant for another of its role.
+    `former` are passwords of before that still count, of roles that are given another; it needs a server that is `signed`.
     `admin_password` adds a user `admin` without limits: tests look at the bus through it, `tokn up` never sets it.
     """
 
@@ -34,10 +36,12 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     admin_password: str = ""
     signed: bool = True
+    former: dict[str, str] = {}
 
     def users(self) -> list[tuple[str, str]]:
         """Those that this version knows, with their passwords; a later one may have kept others beside them."""
-        return [(name, password) for name, password in self.passwords.items() if is_user(name)]
+        both = (*self.passwords.items(), *self.former.items())
+        return [(name, password) for name, password in both if is_user(name)]
 
 
 def binary() -> str:
@@ -53,6 +57,7 @@ def _limits(publish: Sequence[str], subscribe: Sequence[str]) -> dict[str, Any]:
     return allowed | {"subs": -1, "data": -1, "payload": -1}
 
 
+OPERATOR: Final = "tokn: the operator of the bus"
 _NO_LIMIT: Final = -1
 _STORES = {"mem_storage": _NO_LIMIT, "disk_storage": _NO_LIMIT, "streams": _NO_LIMIT, "consumer": _NO_LIMIT}
 _CONNECTS = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), _NO_LIMIT)
@@ -66,9 +71,9 @@ def _signed(options: ServerOptions) -> str:
     ]
     if options.admin_password:
         patterns.append(("admin", options.admin_password, _limits([">"], [">"])))
-    # Nothing is left to sign by these two once the file is written: they follow from the passwords, so that it is the same.
-    secret = "\n".join(password for _, password, _ in patterns)
-    operator, system = (Key(letter, seed_of(f"key {letter}", secret)) for letter in "OA")
+    # A server takes another file while it runs only if its operator stays. That one may be known to all: it signs what
+    # stands in this file alone, since a server that has its accounts from here takes them from nowhere else.
+    operator = Key("O", seed_of("key O", OPERATOR))
     keys = [
         {"kind": "user_scope", "role": name, "key": role_key(name, password).public, "template": limits}
         for name, password, limits in patterns
@@ -77,12 +82,12 @@ def _signed(options: ServerOptions) -> str:
     account = {"type": "account", "limits": limits | _STORES, "signing_keys": keys}
     accounts = {
         ACCOUNT: operator.token(ACCOUNT, "tokn", account),
-        system.public: operator.token(system.public, "system", {"type": "account", "limits": limits}),
+        SYSTEM: operator.token(SYSTEM, "system", {"type": "account", "limits": limits}),
     }
-    itself = operator.token(operator.public, "tokn", {"type": "operator", "system_account": system.public})
+    itself = operator.token(operator.public, "tokn", {"type": "operator", "system_account": SYSTEM})
     preloaded = "\n".join(f"  {name}: {json.dumps(token)}" for name, token in accounts.items())
     return f"""operator: {json.dumps(itself)}
-system_account: {system.public}
+system_account: {SYSTEM}
 resolver: MEMORY
 resolver_preload {{
 {preloaded}
@@ -158,8 +163,14 @@ def main(arguments: list[str]) -> int:
     signed = "--passwords" not in arguments
     match [word for word in arguments if word != "--passwords"]:
         case [path]:
-            lines = [line.split() for line in Path(path).read_text().splitlines() if not line.startswith("#")]
-            passwords = {words[0]: words[1] for words in lines if len(words) == 2}
+            try:
+                passwords, former = read_credentials(Path(path).read_text())
+            except (OSError, ValueError) as error:
+                sys.stderr.write(f"{path}: {error}\n")
+                return 2
+            if former and not signed:
+                sys.stderr.write(f"{path}: with --passwords each role has one line\n")
+                return 2
             if lacks := sorted({role.value for role in Role} - passwords.keys()):
                 sys.stderr.write(f"{path}: there is no line for {', '.join(lacks)}\n")
                 return 2
@@ -169,6 +180,7 @@ def main(arguments: list[str]) -> int:
                 passwords=passwords,
                 host="0.0.0.0",  # noqa: S104  to be narrowed by whoever runs it
                 signed=signed,
+                former=former,
             )
             sys.stdout.write(render(options))
             return 0

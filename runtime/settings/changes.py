@@ -39,17 +39,18 @@ class _Row(Struct, frozen=True):
 
 _ROWS = (
     _Row("[nats] url", lambda one: one.nats.url, _EVERY, secret=True),
-    _Row("[nats] credentials", lambda one: one.nats.passwords, _EVERY, secret=True),
+    _Row("[nats] credentials", lambda one: (one.nats.passwords, one.nats.former), _EVERY, secret=True),
     _Row("[nats] replicas", lambda one: one.nats.replicas, _EVERY),
     _Row("[nats.tls]", lambda one: (one.nats.ca, one.nats.cert, one.nats.key), _EVERY, secret=True),
     _Row("[ledger] database_url", lambda one: one.database_url, ("ledger",), secret=True),
-    _Row("[ledger] pepper", lambda one: one.pepper, ("ledger",), secret=True),
+    _Row("[ledger] pepper", lambda one: (one.pepper, one.former_peppers), secret=True),
     _Row("[edge] host", lambda one: one.host, ("edge",)),
     _Row("[edge] port", lambda one: one.port, ("edge",)),
     _Row("[edge] full_wait_s", lambda one: one.full_wait_s),
     _Row("[edge] cors_origins", lambda one: one.cors_origins),
     _Row("[edge] keep_items", lambda one: one.keep_items, ("edge",)),
     _Row("[edge] usage_cost", lambda one: one.usage_cost, ("edge",)),
+    _Row("[edge] pages", lambda one: one.pages, ("edge",)),
     _Row("[edge] drain_s", lambda one: one.connections.drain_s, ("edge",)),
     _Row("[edge] keep_alive_s", lambda one: one.connections.keep_alive_s, ("edge",)),
     _Row("[edge] trusted_proxies", lambda one: one.connections.trusted_proxies, ("edge",)),
@@ -61,6 +62,7 @@ _ROWS = (
     _Row("[metrics] port", lambda one: one.metrics_port, ("ledger", "worker")),
     _Row("[pricing] rate", lambda one: one.rate),
     _Row("[reload] watch", lambda one: one.watch),
+    _Row("[reload] generation", lambda one: one.generation.number),
 )
 # Fields that follow from others, or name where a value was read.
 _DERIVED = frozenset(("accounts", "family", "made_by", "name", "id", "files", "keyless", "auth", "uplift"))
@@ -147,7 +149,6 @@ def kept(settings: Settings, started: Settings) -> Settings:
         settings,
         nats=started.nats,
         database_url=started.database_url,
-        pepper=started.pepper,
         host=started.host,
         port=started.port,
         calls=started.calls,
@@ -155,6 +156,7 @@ def kept(settings: Settings, started: Settings) -> Settings:
         keep_items=started.keep_items,
         usage_cost=started.usage_cost,
         public_url=started.public_url,
+        pages=started.pages,
         metrics_host=started.metrics_host,
         metrics_port=started.metrics_port,
         data=started.data,

@@ -18,7 +18,14 @@ class Secrets:
 
     def resolve(self, table: Table, key: str) -> str:
         """The value behind a key, empty if the key is not there. Raises SettingsError."""
-        text = table.text(key)
+        return self._value(table, key, table.text(key))
+
+    def resolve_all(self, table: Table, key: str) -> tuple[str, ...]:
+        """The values behind a key that has one or a list of them; none if the key is not there. Raises SettingsError."""
+        texts = (table.texts(key) or ()) if table.lists(key) else (table.text(key),)
+        return tuple(value for text in texts if (value := self._value(table, key, text)))
+
+    def _value(self, table: Table, key: str, text: str) -> str:
         if text.startswith("env:"):
             value = self._variables.get(text[4:])
             if value is None:
@@ -50,3 +57,12 @@ def unread(table: Table, key: str) -> str:
     """Passes over a secret that this service has no use for: it may be there, and it is somebody else's."""
     table.text(key)
     return ""
+
+
+def all_unread(table: Table, key: str) -> tuple[str, ...]:
+    """The same for one that may be a list."""
+    if table.lists(key):
+        table.texts(key)
+    else:
+        table.text(key)
+    return ()

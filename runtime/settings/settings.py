@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from runtime.settings.aliases import read_aliases
 from runtime.settings.calls import CallSettings, read_calls
 from runtime.settings.edge import ConnectionSettings, read_connections
+from runtime.settings.generation import Generation, changed_ms, read_generation
 from runtime.settings.models import catalogue
 from runtime.settings.origins import EVERY_ORIGIN, read_origins
 from runtime.settings.pools import (
@@ -22,7 +23,7 @@ from runtime.settings.pools import (
     read_rate,
     without_credentials,
 )
-from runtime.settings.secrets import Secrets, unread
+from runtime.settings.secrets import Secrets, all_unread, unread
 from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role
 from schemas.catalogue.aliases import Alias
@@ -45,11 +46,14 @@ __all__ = [
 DEFAULT_FILE = Path("tokn.toml")
 DEFAULT_RATE = Decimal("0.60")
 FULL_WAIT_S = 2.0
+PEPPERS_MAX = 4
 REPLICAS_MAX = 5  # what nats-server takes
 
 
 class NatsSettings(Struct, frozen=True, kw_only=True):
     """Where NATS is (addresses with commas between) and the password of each role (or role and pool); none at all means no auth.
+
+    `former` are the passwords of before, of roles that have two: they are shown where a server does not know the new one yet.
 
     An empty `url` lets `tokn up` start a server of its own. `ca`, `cert` and `key` are paths of PEM files. `replicas` is
     on how many servers of a cluster each stream is kept.
@@ -58,6 +62,7 @@ class NatsSettings(Struct, frozen=True, kw_only=True):
     url: str = ""
     replicas: int = 1
     passwords: dict[str, str] = {}
+    former: dict[str, str] = {}
     ca: str = ""
     cert: str = ""
     key: str = ""
@@ -75,6 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     nats: NatsSettings = NatsSettings()
     database_url: str = ""
     pepper: str = ""
+    former_peppers: tuple[str, ...] = ()  # that keys may still be hashed with
     rate: Decimal = DEFAULT_RATE
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[Model, ...] = ()
@@ -92,10 +98,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     keep_items: bool = True  # items of answers are kept for an hour, for references in later requests
     usage_cost: bool = False  # usage objects say what a call is billed, whether its caller asks or not
     public_url: str = ""
+    pages: bool = True  # an edge answers browsers: its first page, its reference and its playground
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     data: Path | None = None
     watch: bool = False  # a change of the files is a reload
+    generation: Generation = Generation()  # of the file, among those of other ledgers
     files: tuple[
         str, ...
     ] = ()  # the configuration file and those of secrets, absolute, as far as they were read
@@ -118,6 +126,7 @@ def load(
     variables = os.environ if environment is None else environment
     if config is None and DEFAULT_FILE.is_file():
         config = DEFAULT_FILE
+    changed = changed_ms(config)
     root = read(config) if config is not None else Table("the environment", "", {})
     secrets = Secrets(variables, config.parent if config is not None else Path())
     if data is None and (named := variables.get("TOKN_DATA")):
@@ -126,7 +135,10 @@ def load(
     ledger = root.table("ledger")
     resolve = secrets.resolve if books else unread
     database_url = resolve(ledger, "database_url") or _sqlite(data)
-    pepper = resolve(ledger, "pepper") or variables.get("TOKN_PEPPER", "")
+    peppers = (secrets.resolve_all if books else all_unread)(ledger, "pepper")
+    if len(set(peppers)) < len(peppers) or len(peppers) > PEPPERS_MAX:
+        raise ledger.problem("pepper", f"a list has at most {PEPPERS_MAX}, each once")
+    peppers = peppers or (variables.get("TOKN_PEPPER", ""),)
     ledger.done()
     pricing = root.table("pricing")
     rate = read_rate(pricing)
@@ -135,7 +147,8 @@ def load(
     settings = Settings(
         nats=nats,
         database_url=database_url,
-        pepper=pepper,
+        pepper=peppers[0],
+        former_peppers=peppers[1:],
         rate=DEFAULT_RATE if rate is None else rate,
         pools=read_pools(root.table("pools"), secrets if credentials else None)
         if root.has("pools")
@@ -148,11 +161,13 @@ def load(
         cors_origins=read_origins(edge),
         keep_items=edge.boolean("keep_items", default=True),
         usage_cost=edge.boolean("usage_cost", default=False),
+        pages=edge.boolean("pages", default=True),
         public_url=variables.get("NEXT_PUBLIC_CREDEX_API_URL", "").rstrip("/"),
         metrics_host=metrics.text("host", "127.0.0.1"),
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,
         data=data.absolute() if data is not None else None,
         watch=reload.boolean("watch", default=False),
+        generation=read_generation(reload, changed),
         files=(*((str(config.absolute()),) if config is not None else ()), *secrets.files),
         source=root.file,
     )
@@ -183,17 +198,10 @@ def _sqlite(data: Path | None) -> str:
 
 def _nats(table: Table, secrets: Secrets) -> NatsSettings:
     url = secrets.resolve(table, "url")
-    passwords: dict[str, str] = {}
-    for line in secrets.resolve(table, "credentials").splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        if len(words) != 2 or not is_user(words[0]):
-            raise table.problem(
-                "credentials",
-                f"lines are `role password`; roles are {', '.join(Role)}, or worker.POOL and usage.POOL",
-            )
-        passwords[words[0]] = words[1]
+    try:
+        passwords, former = read_credentials(secrets.resolve(table, "credentials"))
+    except ValueError as error:
+        raise table.problem("credentials", str(error)) from None
     if passwords and not url:
         raise table.problem("credentials", "stand without a url")
     replicas = table.integer("replicas", 1, most=REPLICAS_MAX) or 1
@@ -204,6 +212,7 @@ def _nats(table: Table, secrets: Secrets) -> NatsSettings:
         url=url,
         replicas=replicas,
         passwords=passwords,
+        former=former,
         ca=tls.text("ca"),
         cert=tls.text("cert"),
         key=tls.text("key"),
@@ -217,21 +226,43 @@ def _nats(table: Table, secrets: Secrets) -> NatsSettings:
     return settings
 
 
+def read_credentials(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The passwords of all users in lines of `role password`, and those of before: a user's second line.
+
+    Raises ValueError.
+    """
+    passwords: dict[str, str] = {}
+    former: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 2 or not is_user(words[0]):
+            raise ValueError(
+                f"lines are `role password`; roles are {', '.join(Role)}, or worker.POOL and usage.POOL"
+            )
+        user, password = words
+        if user in former or passwords.get(user) == password:
+            raise ValueError(f"{user} has one line, or two: the new password and then that of before")
+        (former if user in passwords else passwords)[user] = password
+    return passwords, former
+
+
 def redacted(settings: Settings, roles: tuple[Role, ...], *, credentials: bool, pepper: bool) -> Settings:
     """What one service needs of the settings: its own roles' passwords, and secrets only where it uses them."""
     pools = settings.pools
     if not credentials:
         pools = tuple(map(without_credentials, pools))
-    passwords = {
-        user: password
-        for user, password in settings.nats.passwords.items()
-        if user.partition(".")[0] in roles and password
-    }
+    passwords, former = (
+        {user: password for user, password in of.items() if user.partition(".")[0] in roles and password}
+        for of in (settings.nats.passwords, settings.nats.former)
+    )
     return structs.replace(
         settings,
         pools=pools,
-        nats=structs.replace(settings.nats, passwords=passwords),
+        nats=structs.replace(settings.nats, passwords=passwords, former=former),
         pepper=settings.pepper if pepper else "",
+        former_peppers=settings.former_peppers if pepper else (),
         database_url=settings.database_url if pepper else "",
     )
 

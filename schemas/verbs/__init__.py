@@ -18,6 +18,7 @@ from schemas.verbs.keys import (
     KEY_REVOKE,
     KEY_ROTATE,
     KEY_SHOW,
+    KEY_UNHASHED,
     KEY_UPDATE,
 )
 from schemas.verbs.limits import LIMITS_SET
@@ -47,6 +48,7 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     KEY_CREATE,
     KEY_LIST,
     KEY_SHOW,
+    KEY_UNHASHED,
     KEY_FIND,
     KEY_UPDATE,
     KEY_ROTATE,

@@ -37,7 +37,9 @@ class KeyCreate(Struct, frozen=True, array_like=True):
     """Makes a key. The ledger never learns the key itself, only its SHA-256 and its last four characters, the `hint`.
 
     `profile` is its organisation. `models` are ids, and beginnings of ids with a `*` at their end; None is all.
-    `expires_ms` 0 is for never. With `wallet` it draws on the organisation's own balance.
+    It ends at `expires_ms`, or so many seconds after it is made; both 0 is for never. With `wallet` it draws on the
+    organisation's own balance. Calls a minute, tokens a minute and calls in flight are 0 for no limit. `labels` is JSON,
+    an object of texts; below `low_nano` its own balance is low, 0 is for none.
     """
 
     v: int
@@ -52,6 +54,12 @@ class KeyCreate(Struct, frozen=True, array_like=True):
     expires_ms: int = 0
     wallet: bool = False
     caps: tuple[NewCap, ...] = ()
+    expires_in_s: int = 0
+    rpm: int = 0
+    tpm: int = 0
+    in_flight: int = 0
+    labels: str = ""
+    low_nano: int = 0
 
 
 class KeyRotate(Struct, frozen=True, array_like=True):
@@ -67,7 +75,8 @@ class KeyRotate(Struct, frozen=True, array_like=True):
 class KeyUpdate(Struct, frozen=True, array_like=True):
     """Changes a key: what is None, or an empty `status`, stays. No providers or models are all of them.
 
-    `expires_ms` 0 is for never. `status` is `active` or `paused`.
+    `expires_ms` 0 is for never; with `expires_in_s` it ends so many seconds after the act. `status` is `active` or
+    `paused`. Of limits and of `low_nano` 0 is for none.
     """
 
     v: int
@@ -77,6 +86,12 @@ class KeyUpdate(Struct, frozen=True, array_like=True):
     models: tuple[str, ...] | None = None
     expires_ms: int | None = None
     status: str = ""
+    expires_in_s: int = 0
+    rpm: int | None = None
+    tpm: int | None = None
+    in_flight: int | None = None
+    labels: str | None = None
+    low_nano: int | None = None
 
 
 class KeyFind(Struct, frozen=True, array_like=True):
@@ -87,11 +102,18 @@ class KeyFind(Struct, frozen=True, array_like=True):
     digest: bytes = b""
 
 
+class KeysUnhashed(Struct, frozen=True, array_like=True):
+    """Asks how many live keys are still hashed with a pepper of before: key_unhashed."""
+
+    v: int
+
+
 class KeyRef(Struct, frozen=True, array_like=True):
-    """Names one key by id: key_show, key_revoke, balance."""
+    """Names one key by id: key_show, key_revoke, balance. `reason` is an act's, for the log."""
 
     v: int
     key_id: str
+    reason: str = ""
 
 
 class KeyList(Struct, frozen=True, array_like=True):
@@ -126,6 +148,9 @@ KEY_CREATE: Verb[KeyCreate, Rows] = Verb(
 KEY_LIST: Verb[KeyList, Rows] = Verb(name="key_list", form=KeyList, reply=Rows, roles=(Role.COMMAND,))
 KEY_SHOW: Verb[KeyRef, Rows] = Verb(name="key_show", form=KeyRef, reply=Rows, roles=(Role.COMMAND,))
 KEY_FIND: Verb[KeyFind, Rows] = Verb(name="key_find", form=KeyFind, reply=Rows, roles=(Role.COMMAND,))
+KEY_UNHASHED: Verb[KeysUnhashed, Rows] = Verb(
+    name="key_unhashed", form=KeysUnhashed, reply=Rows, roles=(Role.COMMAND,)
+)
 KEY_UPDATE: Verb[KeyUpdate, Rows] = Verb(
     name="key_update", form=KeyUpdate, reply=Rows, roles=(Role.COMMAND,), writes=True
 )

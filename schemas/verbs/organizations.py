@@ -7,13 +7,21 @@ from schemas.verbs.base import Rows, Verb
 
 
 class OrganizationCreate(Struct, frozen=True, array_like=True):
-    """Makes an organisation. `timezone` is an IANA name, empty for UTC."""
+    """Makes an organisation. `timezone` is an IANA name, empty for UTC; of limits and of `low_nano` 0 is for none.
+
+    `labels` is JSON, an object of texts.
+    """
 
     v: int
     id: str
     name: str = ""
     email: str = ""
     timezone: str = ""
+    rpm: int = 0
+    tpm: int = 0
+    in_flight: int = 0
+    labels: str = ""
+    low_nano: int = 0
 
 
 class OrganizationUpdate(Struct, frozen=True, array_like=True):
@@ -25,6 +33,11 @@ class OrganizationUpdate(Struct, frozen=True, array_like=True):
     email: str | None = None
     timezone: str | None = None
     status: str = ""
+    rpm: int | None = None
+    tpm: int | None = None
+    in_flight: int | None = None
+    labels: str | None = None
+    low_nano: int | None = None
 
 
 class OrganizationList(Struct, frozen=True, array_like=True):

@@ -1,9 +1,11 @@
 """Owns the load generator, in a process of its own: keep-alive callers on bare asyncio; prints figures as JSON."""
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
@@ -38,7 +40,7 @@ class Caller(asyncio.Protocol):
             return
         self._head, self._left, self._tail, self._whole = b"", -1, b"", False
         self._begun = time.perf_counter()
-        self._transport.write(self._load.request)
+        self._transport.write(next(self._load.requests))
 
     def data_received(self, data: bytes) -> None:
         """Reads on to the end of the answer."""
@@ -77,8 +79,8 @@ class Caller(asyncio.Protocol):
 class Load:
     """So many requests over so many connections."""
 
-    def __init__(self, request: bytes, last: bytes, count: int, callers: int) -> None:
-        self.request = request
+    def __init__(self, requests: Sequence[bytes], last: bytes, count: int, callers: int) -> None:
+        self.requests = itertools.cycle(requests)
         self.last = last  # what the last event of a stream has in it
         self.times_s: list[float] = []
         self.failures: list[str] = []
@@ -103,15 +105,16 @@ class Load:
 
 
 async def main() -> None:
-    """Runs the load that its argument describes: port, key, model, stream, count, callers, dialect."""
-    port, key, model, stream, count, callers, dialect = json.loads(sys.argv[1])
+    """Runs the load that its argument describes: port, keys in turn, model, stream, count, callers, dialect."""
+    port, keys, model, stream, count, callers, dialect = json.loads(sys.argv[1])
     path, fields, last = DIALECTS[dialect]
     body = json.dumps({"model": model} | fields | ({"stream": True} if stream else {})).encode()
-    head = (
+    heads = [
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    load = Load(head.encode() + body, last, count, callers)
+        for key in keys
+    ]
+    load = Load([head.encode() + body for head in heads], last, count, callers)
     begun = time.perf_counter()
     loop = asyncio.get_running_loop()
     await asyncio.gather(

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Protocol
 
 from tests.bench.requests import CHILDREN, WARM_UP, canned, cpu_s, load, say
 from tests.fakes.tokn import ROOT, StartedTokn, Tokn
@@ -60,16 +61,24 @@ def interval(ratios: list[float]) -> tuple[float, float]:
     return ordered[rank], ordered[n - 1 - rank]
 
 
-def compare(other: Side, own: Side, *, pairs: int, seconds: float, stream: bool) -> list[float]:
+class Comparable(Protocol):
+    """One of the two."""
+
+    def run(self, count: int, *, stream: bool) -> tuple[Counter[str], float]:
+        """CPU seconds of requests by process, bills applied; and requests a second."""
+        ...
+
+
+def compare(other: Comparable, own: Comparable, *, pairs: int, seconds: float, stream: bool) -> list[float]:
     """The ratio of each pair, own to other."""
     for side in (other, own):
         side.run(WARM_UP, stream=stream)
     _, per_s = other.run(WARM_UP, stream=stream)
     count = max(int(per_s * seconds / SLICES), WARM_UP)
     ratios = []
-    totals: dict[Side, Counter[str]] = {other: Counter(), own: Counter()}
+    totals: dict[Comparable, Counter[str]] = {other: Counter(), own: Counter()}
     for turn in range(pairs):
-        used: dict[Side, Counter[str]] = {other: Counter(), own: Counter()}
+        used: dict[Comparable, Counter[str]] = {other: Counter(), own: Counter()}
         for part in range(turn, turn + SLICES):
             for side in (other, own) if part % 2 == 0 else (own, other):
                 used[side].update(side.run(count, stream=stream)[0])

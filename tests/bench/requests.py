@@ -37,10 +37,17 @@ def canned(pace_s: float, provider: str = "openai") -> tuple[subprocess.Popen[st
 
 
 def load(
-    tokn: Tokn, key: str, *, stream: bool, count: int, model: str = "priced", dialect: str = "chat"
+    tokn: Tokn,
+    key: str | list[str],
+    *,
+    stream: bool,
+    count: int,
+    model: str = "priced",
+    dialect: str = "chat",
 ) -> dict[str, Any]:
-    """Runs the load generator to its end. Raises if an answer was not good."""
-    arguments = json.dumps([tokn.port, key, model, stream, count, CALLERS, dialect])
+    """Runs the load generator to its end, with one key or several in turn. Raises if an answer was not good."""
+    keys = [key] if isinstance(key, str) else key
+    arguments = json.dumps([tokn.port, keys, model, stream, count, CALLERS, dialect])
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.load", arguments],
         capture_output=True,

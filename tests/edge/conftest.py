@@ -54,6 +54,8 @@ class Rig:
         self.cors_origins: tuple[str, ...] = ("*",)
         self.keep_items = True
         self.usage_cost = False
+        self.pages = True
+        self.public_url = ""
         self.trusted_proxies: tuple[str, ...] = ()
 
     async def open(self, limits: Limits) -> None:
@@ -68,6 +70,8 @@ class Rig:
                 cors_origins=self.cors_origins,
                 keep_items=self.keep_items,
                 usage_cost=self.usage_cost,
+                pages=self.pages,
+                public_url=self.public_url,
                 connections=ConnectionSettings(trusted_proxies=self.trusted_proxies),
                 pools=(PoolSettings(name="sandbox", provider="sandbox"),),
             ),

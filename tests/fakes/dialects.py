@@ -181,10 +181,13 @@ def bedrock_events(answer: Answer) -> list[bytes]:
             for piece in answer.pieces
         ]
         events.append(event("contentBlockStop", {"contentBlockIndex": 0}))
-    for index, (call_id, name, _) in enumerate(answer.calls, 1):
+    first = 1 if answer.pieces else 0
+    for index, ((call_id, name, _), arguments) in enumerate(
+        zip(answer.calls, answer.arguments, strict=True), first
+    ):
         start = {"toolUse": {"toolUseId": call_id, "name": name}}
         events.append(event("contentBlockStart", {"contentBlockIndex": index, "start": start}))
-        delta = {"toolUse": {"input": answer.arguments[index - 1]}}
+        delta = {"toolUse": {"input": arguments}}
         events.append(event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}))
         events.append(event("contentBlockStop", {"contentBlockIndex": index}))
     events.append(event("messageStop", {"stopReason": "tool_use" if answer.calls else "end_turn"}))

@@ -26,7 +26,7 @@ TOKN = (sys.executable, "-m", "tokn")
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
 STOP_S = 10.0
-COMMAND_S = 15.0
+COMMAND_S = 60.0
 CHILDREN = ("edge", "worker", "ledger", "nats-server")
 LOADED = (
     "tokn.cli",
@@ -37,6 +37,7 @@ LOADED = (
     "ledger.app",
     forked.MODULE,
 )
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
 
 
@@ -73,7 +74,7 @@ def status(port: int, path: str) -> int:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment for a child: nothing that configures tokn or names a provider's credentials."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}  # noqa: TID251  a child gets this much of the tests' environment
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}  # noqa: TID251  a child gets this much of the tests' environment
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **more}
 
 
@@ -123,7 +124,7 @@ class Tokn:
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self.config = data.parent / f"{data.name}.toml" if config is not None else None
-        self._database_url = database_url
+        self._books = database_url  # where they are; found with the first read of those in the folder
         if self.config is not None and config is not None:
             address = f'[ledger]\ndatabase_url = "{database_url}"\n' if database_url else ""
             self.config.write_text(address + config)
@@ -292,9 +293,11 @@ class Tokn:
 
     def read(self, sql: str) -> Sequence[Sequence[Any]]:
         """Rows of the books, read past the ledger; it may have stopped, or never have had any."""
-        if not self._database_url and not any(self.data.rglob("*.db")):
-            return []
-        return read(self._database_url or f"sqlite:///{path_of(self.data)}", sql)
+        if not self._books:
+            if not any(self.data.rglob("*.db")):
+                return []
+            self._books = f"sqlite:///{path_of(self.data)}"
+        return read(self._books, sql)
 
     def __enter__(self) -> Self:
         collected.opened(self)

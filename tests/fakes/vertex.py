@@ -5,6 +5,7 @@ It is strict: what the service would not understand is its error, in its shape.
 
 import asyncio
 import json
+import threading
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ MODEL = "google/gemini-2.5-flash"
 EMAIL = "worker@our-project.iam.gserviceaccount.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 AUDIENCE = "https://oauth2.googleapis.com/token"  # of every grant, wherever it is taken
+HELD_S = 30.0
 WORDS = ("Hel", "lo", " there")
 # Thinking stands beside the completion, as Google counts: the total says it.
 USAGE = {"prompt_tokens": 50, "completion_tokens": 20, "total_tokens": 80}
@@ -55,6 +57,7 @@ class Vertex(Hosted):
         self.lives_s = 3_600
         self.refuses = ""
         self.gate: asyncio.Event | None = None  # a mint waits for it
+        self.held: threading.Event | None = None  # answers wait for it
         self.minting = self.minting_most = 0
 
     @property
@@ -136,6 +139,8 @@ class Vertex(Hosted):
         if body["messages"][-1]["content"] == "echo":
             return _error(400, "INVALID_ARGUMENT", f"Request with {bearer} cannot be read.")
         self.seen.append(body)
+        if self.held is not None:
+            await asyncio.to_thread(self.held.wait, HELD_S)
         if not body.get("stream"):
             choice = {
                 "index": 0,

@@ -73,6 +73,10 @@ TABLES = (
     "credits",
     "audit_entries",
     "audit_head",
+    "operators",
+    "management_keys",
+    "sessions",
+    "sign_in_tokens",
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.commits.commit import Delivery
-from ledger.commits.pepper import check_pepper
+from ledger.commits.pepper import Peppers, check_pepper
 from ledger.importing import import_books
 from ledger.store.base import StoreError
 from ledger.store.postgres import NUMBERED, PostgresStore
@@ -31,7 +31,7 @@ BROKEN = "UPDATE accounts SET posted_nano = posted_nano + 1 WHERE id LIKE 'key:%
 async def fill(path: Path, clock: Clock) -> None:
     """Two thousand calls of three keys in a file, a hold that is open, an event that nobody can book."""
     store = SqliteStore(path, clock)
-    await check_pepper(store, b"pepper")
+    await check_pepper(store, Peppers((b"pepper",)))
     books = await Books.open(store, clock)
     keys = ("metered", "wide", "played")
     for name in keys:
@@ -114,9 +114,9 @@ async def test_all_books_go_over(file: Path, url: str, clock: Clock) -> None:
     assert amounts[0] == amounts[1]
     store = await PostgresStore.open(url, clock, timeout_s=10)
     await store.migrate()
-    await check_pepper(store, b"pepper")
+    await check_pepper(store, Peppers((b"pepper",)))
     with pytest.raises(SettingsError):
-        await check_pepper(store, b"another")
+        await check_pepper(store, Peppers((b"another",)))
     books = await Books.open(store, clock)
     books.sequence = BATCHES + 1
     await books.settle(event((await books.hold("req_next", "metered")).request_id, USED))
@@ -157,7 +157,7 @@ async def test_books_are_never_mixed(file: Path, url: str, clock: Clock) -> None
     """A database with books is refused, and keeps what it has; one where a ledger has only started is taken."""
     store = await PostgresStore.open(url, clock, timeout_s=10)
     await store.migrate()
-    await check_pepper(store, b"of the target")
+    await check_pepper(store, Peppers((b"of the target",)))
     await import_books(file, url)
     before = read(url, "SELECT id, posted_nano FROM accounts ORDER BY id")
     with pytest.raises(StoreError, match="has books already"):

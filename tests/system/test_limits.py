@@ -1,13 +1,14 @@
 """Rate limits over the whole path: what official SDKs see of them, in each protocol, plain and streamed."""
 
+import time
 from collections.abc import Iterator
 
-import anthropic
 import openai
 import pytest
 
+from schemas import keys
 from tests.fakes.node import NodeSdk
-from tests.fakes.tokn import Tokn
+from tests.fakes.tokn import Tokn, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -36,6 +37,8 @@ def _client(tokn: Tokn, key: str, retries: int = 0) -> openai.OpenAI:
 
 def test_headers_and_the_refusal(tokn: Tokn) -> None:
     """Each answer says what is left; at the limit the SDKs raise their own class with message, type and wait."""
+    import anthropic  # noqa: PLC0415  three seconds for each process that collects the tests, used or not
+
     key = _limited(tokn, "--rpm", "3", "--tpm", "100000")
     with _client(tokn, key) as client:
         answer = client.chat.completions.with_raw_response.create(model=MODEL, messages=SAY, max_tokens=5)  # type: ignore[call-overload]  plain dicts
@@ -104,4 +107,34 @@ def test_the_command(tokn: Tokn) -> None:
         assert refused.returncode == 2
     assert tokn.run("limits", "nobody", "--rpm", "1").returncode == 1
     assert tokn.run("limits", "--rpm", "1").returncode == 1
+    assert tokn.audit()["ok"]
+
+
+def test_a_key_is_made_with_its_bounds(tokn: Tokn) -> None:
+    """One command makes a key with limits, caps and an end; the same again, later, is the same key and the same end."""
+    bounds = ("--rpm", "60", "--tpm", "40000", "--in-flight", "4", "--cap", "day=5", "--expires", "90d")
+    fresh = keys.generate()
+    words = ("key", "create", "--balance", "5", *bounds, "--idempotency-key", "once", "--key", fresh)
+    made = tokn.row(*words)
+    assert made["key"] == fresh
+    limits = {"requests_per_minute": 60, "tokens_per_minute": 40_000, "in_flight": 4}
+    assert (made["limits"], made["expires_at"] - made["created"]) == (limits, 90 * 86_400)
+    assert tokn.row("limits", made["id"]) == {"id": made["id"], **limits}
+    assert [row["limit_nano"] for row in tokn.rows("cap", "list", "--key", made["id"])] == [5_000_000_000]
+    wait_for(lambda: time.time() > made["created"] + 1, 10, "a second later")
+    assert tokn.row(*words) == made
+    longer = ("key", "update", made["id"], "--expires", "120d", "--idempotency-key", "longer")
+    moved = tokn.row(*longer)
+    wait_for(lambda: time.time() > moved["expires_at"] - 120 * 86_400 + 1, 10, "a second later")
+    assert tokn.row(*longer) == moved
+    other = tokn.run(*longer[:-3], "121d", *longer[-2:])
+    assert (other.returncode, "idempotency_mismatch" in other.stderr) == (1, True)
+    for wrong in (
+        ("--rpm", "0"),
+        ("--tpm", "-1"),
+        ("--in-flight", "many"),
+        ("--expires", "0"),
+        ("--expires", "soon"),
+    ):
+        assert tokn.run("key", "create", *wrong).returncode == 2
     assert tokn.audit()["ok"]

@@ -266,15 +266,20 @@ async def test_broken_file_changes_nothing(tokn, file):
 async def test_check_changes_nothing_and_shows_no_secret(tokn, file):
     """`tokn reload --check` says what differs, what needs a restart, and no secret; then all is as before."""
     before = config_metrics(tokn)
-    other = '[edge]\nport = 1\nfull_wait_s = 3.5\n[ledger]\npepper = "a new pepper"\n[pricing]\nrate = 0.5\n'
+    made = json.loads((tokn.data / "secrets.json").read_text())["pepper"]
+    other = f'[edge]\nport = 1\nkeep_items = false\nfull_wait_s = 3.5\n[ledger]\npepper = ["a new pepper", "{made}"]\n[pricing]\nrate = 0.5\n'
     done = reload(tokn, (other + file.text()).replace(SECOND_KEY, THIRD_KEY), "--check")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "[edge] full_wait_s: 2.0 -> 3.5" in lines
     assert "[pricing] rate: 0.60 -> 0.5" in lines
-    assert "[ledger] pepper: changed: needs a restart of ledger" in lines
+    assert "[ledger] pepper: changed" in lines
+    assert "[edge] keep_items: True -> False: needs a restart of edge" in lines
     assert "[pools.openai.accounts] spare api_key: changed" in lines
-    assert not re.search("sk-upstream|a new pepper", done.stdout)
+    assert not re.search(f"sk-upstream|a new pepper|{made}", done.stdout)
+    alone = reload(tokn, '[ledger]\npepper = "a new pepper"\n' + file.text(), "--check")
+    assert alone.returncode == 3
+    assert "[ledger] pepper: the keys of these books were hashed with another one" in alone.stderr
     assert config_metrics(tokn) == before
     assert json.loads(reload(tokn, file.text(), "--check", "--json").stdout) == {
         "checked": True,

@@ -8,7 +8,7 @@ import nats
 import pytest
 
 from schemas.bus.subjects import Role
-from schemas.verbs import VERBS
+from schemas.every_verb import EVERY_VERB
 from tests.fakes.caller import until
 from tests.fakes.nats import NatsServer
 
@@ -77,7 +77,7 @@ PUBLISH = {
 }
 # Every other verb, too: who may ask it is written out by hand in tests/schemas/test_permissions.py.
 PUBLISH |= {
-    verb.subject: {role.value for role in verb.roles} for verb in VERBS if verb.subject not in PUBLISH
+    verb.subject: {role.value for role in verb.roles} for verb in EVERY_VERB if verb.subject not in PUBLISH
 }
 SUBSCRIBE = {
     ("pool.openai", ""): set(),

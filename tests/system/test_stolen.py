@@ -1,6 +1,7 @@
 """What a thief of one role's credential hears of others' calls, and does to the stream of bills, on a whole deployment."""
 
 import asyncio
+import base64
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -11,7 +12,8 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from runtime.bus.identity import ACCOUNT, SEED_BYTES, Identity, Key, role_key
+from runtime.bus.identity import ACCOUNT, SEED_BYTES, SYSTEM, Identity, Key, role_key, seed_of
+from runtime.bus.server import OPERATOR
 from schemas.bus import frames
 from schemas.bus.subjects import Role
 from tests.fakes.caller import until
@@ -201,6 +203,10 @@ def proofs(thief: Thief, victim: Identity, nonce: str) -> dict[str, tuple[bytes,
     claims = {"type": "user", "issuer_account": ACCOUNT}
     everything = {"pub": {"allow": [">"]}, "sub": {"allow": [">"]}, "subs": -1, "data": -1, "payload": -1}
     signature = own.prove(nonce)
+    # The operator's key follows from a name: anybody has it.
+    operator, account = Key("O", seed_of("key O", OPERATOR)), Key("A", bytes(32))
+    of_stranger = {"type": "user", "issuer_account": account.public}
+    system = {"type": "user", "issuer_account": SYSTEM}
     return {
         "its own": (own.token(), signature),
         "another's user": (victim.token(), signature),
@@ -210,6 +216,18 @@ def proofs(thief: Thief, victim: Identity, nonce: str) -> dict[str, tuple[bytes,
         "a user that signs itself": (Key("U", bytes(32)).token(own.id, "worker", claims).encode(), signature),
         "the signature of another moment": (own.token(), own.prove("another")),
         "no signature": (own.token(), b""),
+        "the operator's user": (operator.token(own.id, "worker", claims).encode(), signature),
+        "its user without an account": (
+            operator.token(own.id, "worker", {"type": "user"}).encode(),
+            signature,
+        ),
+        "its user of the system": (operator.token(own.id, "worker", system | everything).encode(), signature),
+        "a new account's user": (account.token(own.id, "worker", {"type": "user"}).encode(), signature),
+        "a user for a new account": (account.token(own.id, "worker", of_stranger).encode(), signature),
+        "the operator's account": (
+            operator.token(account.public, "new", {"type": "account"}).encode(),
+            base64.urlsafe_b64encode(account.sign(nonce.encode())).rstrip(b"="),
+        ),
     }
 
 

@@ -43,7 +43,7 @@ def test_each_service_gets_its_own_secrets_only(tmp_path: Path) -> None:
     made = contents(tmp_path)
     assert set(made) == {
         *("nats/server.conf", "postgres/password", "ledger/database_url", "ledger/pepper"),
-        *("edge/nats", "worker/nats", "ledger/nats", "command/nats"),
+        *("edge/nats", "worker/nats", "ledger/nats", "command/nats", "console/nats"),
     }
     shared = {}
     for service, roles in deploy.SERVICE_ROLES.items():

@@ -11,7 +11,7 @@ import pytest
 from schemas.bus.subjects import Role
 from tests.fakes.nats import NatsServer
 from tests.fakes.ports import free_port
-from tests.fakes.tokn import CHILDREN, StartedTokn, Tokn, alive, ask, environment, run, wait_for
+from tests.fakes.tokn import CHILDREN, START_S, StartedTokn, Tokn, alive, ask, environment, run, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -120,11 +120,11 @@ def test_stop_while_starting_is_clean(tmp_path):
             lambda started=started, children=children: (
                 found if len(found := started.children(recursive=True)) >= children else None
             ),
-            10,
+            START_S,
             f"{children} children",
         )
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(START_S) == 0
         assert not [child for child in below if alive(child)]
 
 
@@ -220,7 +220,7 @@ def test_services_run_by_themselves_on_a_named_server(tmp_path):
                 except httpx.TransportError:
                     return False
 
-            wait_for(ready, 20, "ready")
+            wait_for(ready, START_S, "ready")
             made = run("key", "create", "--balance", "1", "--json", "--config", str(config))
             assert made.returncode == 0, made.stderr
             answer = httpx.post(

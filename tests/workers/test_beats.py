@@ -51,7 +51,7 @@ async def test_many_models_cost_no_idle_time() -> None:
         brief = next(beat for beat in made.edge.beats if beat.brief)
         heard = Beats()
         best = 1.0
-        for _ in range(5):
+        for _ in range(20):  # a neighbour on the machine makes most of them dearer
             began = time.thread_time()
             for beat in (full, brief):
                 heard.on_beat(Message("", "", encode(beat)))

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import structs
 
@@ -21,13 +21,13 @@ from schemas.errors import (
 from workers.calls import doors
 from workers.calls.condition import GONE_RETRY_S, Condition, Seen, state_of, wait_s
 from workers.calls.listed import AccountList, Findings, Said, together
+from workers.calls.redaction import Redaction
 from workers.providers.base import About, Action, Fault
 
 MODELS_MAX = 512  # of one account, whose conditions are remembered
 MODELS_TOLD_MAX = 16  # of one account, in a beat
 REASON_CHARS_MAX = 200  # of one model, in a beat
 WHY_NOT_CHARS_MAX = 400  # of all accounts together: a beat has it for each model, and must fit a message
-_SECRETS_MAX = 32  # of one account, with those of before
 MISREPORTS_BEFORE_COOLING = 3
 MISREPORTED_COOL_S = 60.0
 UNSETTLED_S = 3.0  # how long a finished call still counts: until the ledger's figure has it
@@ -49,7 +49,6 @@ class Account:
         "_finished",
         "_held_nano",
         "_models",
-        "_secrets",
         "condition",
         "credit_nano",
         "heir",
@@ -57,6 +56,7 @@ class Account:
         "lacking",
         "list",
         "misreports",
+        "redaction",
         "settings",
     )
 
@@ -75,7 +75,7 @@ class Account:
         self._models: dict[str, Condition] = {}  # by upstream model, where there is something to remember
         self._held_nano = 0
         self._finished: deque[tuple[float, int]] = deque()
-        self._secrets = doors.secrets(settings)
+        self.redaction = Redaction(settings)
 
     @property
     def left_nano(self) -> int | None:
@@ -154,7 +154,7 @@ class Account:
         if settings.credit_nano is not None and self.credit_nano is not None:
             heir.credit_nano = self.credit_nano
         # What an upstream says may still have the credentials of before in it.
-        heir._secrets = list(dict.fromkeys((*heir._secrets, *self._secrets)))[:_SECRETS_MAX]
+        heir.redaction.inherit(self.redaction)
         if doors.is_same(self.settings, settings):
             heir.condition, heir._models = self.condition, self._models
             heir.list, heir.lacking = self.list, self.lacking
@@ -165,6 +165,7 @@ class Account:
         while self._finished and self._finished[0][0] <= now:
             self._held_nano -= self._finished.popleft()[1]
         self.condition.forget(now)
+        self.redaction.forget(now)
         for upstream in [name for name, model in self._models.items() if model.idle(now)]:
             del self._models[upstream]
 
@@ -245,9 +246,7 @@ class Account:
 
     def without_secrets(self, text: str) -> str:
         """A text with this account's own secrets taken out."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[redacted]")
-        return text
+        return self.redaction.applied(text)
 
     def beat(self, now: float) -> AccountBeat:
         """How it looks from outside."""
@@ -296,21 +295,36 @@ class Account:
         return f"account {self.settings.id}: {state.value} ({reason})"
 
 
+Keep = Callable[[Sequence[AccountSettings]], None]
 _GONE = "the provider no longer has it"
 UNLISTED = "its own list does not have it"
 _LISTS_TELL = frozenset((Action.GONE, Action.DENIED))
 
 
 class Accounts:
-    """The accounts of one pool."""
+    """The accounts of one pool. `keep` is told whose credentials are needed, whenever they may have become fewer."""
 
-    def __init__(self, settings: Iterable[AccountSettings]) -> None:
+    def __init__(self, settings: Iterable[AccountSettings], keep: Keep | None = None) -> None:
         self.said = Said()
         self.lists_read = 0  # how often what lists say may have changed
+        self.all: list[Account] = []
+        self.coming: Sequence[
+            AccountSettings
+        ] = ()  # of a reload that has prepared them, and may yet be dropped
+        self._keep = keep
+        self._let_go: list[Account] = []  # of before, which tries under way have
         self._are([Account(account) for account in settings])
 
+    def keep(self) -> None:
+        """Ends all credentials but those of these accounts, of those that are coming, and of tries under way."""
+        self._let_go = [account for account in self._let_go if account.inflight]
+        if self._keep is not None:
+            self._keep([*(account.settings for account in (*self.all, *self._let_go)), *self.coming])
+
     def _are(self, accounts: list[Account]) -> None:
+        self._let_go += [account for account in self.all if account not in accounts]
         self.all = accounts
+        self.keep()
         # One without a key serves nothing, so neither its list nor its silence counts beside the others'.
         self._able = [account for account in self.all if not account.settings.keyless] or self.all
         self.metered = any(account.credit_nano is not None for account in self.all)
@@ -331,6 +345,10 @@ class Accounts:
                 accounts.append(before if before.settings == one else before.become(one))
             else:
                 accounts.append(Account(one))
+        ids = {account.settings.id for account in accounts}
+        for gone in (account for account in self.all if account.settings.id not in ids):
+            for account in accounts:
+                account.redaction.inherit(gone.redaction)
         self._are(accounts)
         self.follow_lists()
 
@@ -391,9 +409,11 @@ class Accounts:
             self.lists_read += 1
 
     def tick(self, now: float) -> None:
-        """Forgets what the ledger has by now."""
+        """Forgets what the ledger has by now, and the credentials of tries that have ended."""
         for account in self.all:
             account.settle(now)
+        if not all(account.inflight for account in self._let_go):
+            self.keep()
 
     def refusal(self, upstream: str, key: str, list_nano: int, now: float) -> WireError | None:
         """Why no account would take such a call, however long it waited; None if some only lack room."""

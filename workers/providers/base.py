@@ -247,6 +247,10 @@ class Prepared(Protocol):
         """Fetches what these accounts need and keeps it fresh from then on, off the path of calls. Never raises."""
         ...
 
+    def keep(self, accounts: Sequence[AccountSettings]) -> None:
+        """Ends and forgets what none of these accounts needs. Of none at all nothing is left, no thread either."""
+        ...
+
 
 @runtime_checkable
 class CountsPrompts(Protocol):

@@ -1,10 +1,14 @@
 """Owns what of an upstream's words may reach a caller: short, and without keys, ARNs, account and project ids."""
 
+import math
 import re
-from collections import deque
+import threading
+import time
 
 MESSAGE_CHARS_MAX = 1_000
 HIDDEN_MAX = 64  # minted tokens that are known by heart: none lives as long as it takes to mint so many more
+FORMER_S = 600.0  # how long what an account had before is still taken out of messages
+_CHARS_MIN = 4  # shorter ones would take ordinary words out
 
 _SECRETS = re.compile(
     r"""
@@ -29,17 +33,34 @@ _SECRETS = re.compile(
 )
 
 
-_hidden: deque[str] = deque(maxlen=HIDDEN_MAX)
+_hidden: dict[str, float] = {}  # each until when, by time.monotonic(); the oldest first
+_lock = threading.Lock()  # another thread mints
 
 
-def hide(secret: str) -> None:
-    """Has a secret that no setting names, such as a minted token, taken out of every message from now on."""
-    _hidden.append(secret)
+def hide(secret: str, for_s: float = math.inf) -> None:
+    """Has a secret that no setting names, such as a minted token, taken out of every message from now on, for so long."""
+    with _lock:
+        _forget_past()
+        _hidden.pop(secret, None)
+        if len(secret) >= _CHARS_MIN:
+            _hidden[secret] = time.monotonic() + for_s
+        if len(_hidden) > HIDDEN_MAX:
+            del _hidden[next(iter(_hidden))]
+
+
+def _forget_past() -> list[str]:
+    """What is still hidden."""
+    now = time.monotonic()
+    for secret in [secret for secret, until in _hidden.items() if until <= now]:
+        del _hidden[secret]
+    return list(_hidden)
 
 
 def scrub(text: str) -> str:
     """An upstream's message with what identifies our accounts taken out, at most MESSAGE_CHARS_MAX characters."""
     text = text[: 4 * MESSAGE_CHARS_MAX]
-    for secret in tuple(_hidden):  # another thread mints
+    with _lock:
+        hidden = _forget_past()
+    for secret in hidden:
         text = text.replace(secret, "[redacted]")
     return _SECRETS.sub("[redacted]", text)[:MESSAGE_CHARS_MAX]

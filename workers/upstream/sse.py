@@ -30,6 +30,10 @@ class EventReader:
         """The data of each event that these bytes complete, in order. Raises EventTooLargeError."""
         if not (self._rest or self._data or self._after_cr):
             if data.endswith(b"\n\n") and b"\r" not in data:
+                # Most reads hold one event of one data line, perhaps below its name.
+                start = data.find(b"\n") + 1 if data.startswith(b"event: ") else 0
+                if data.startswith(b"data: ", start) and data.find(b"\n", start) == len(data) - 2:
+                    return [data[start + 6 : -2]]
                 return self._whole(data, b"\n\n")
             if data.endswith(b"\r\n\r\n"):
                 return self._whole(data, b"\r\n\r\n")
@@ -43,7 +47,7 @@ class EventReader:
         return b"".join(events)
 
     def _whole(self, data: bytes, gap: bytes) -> list[bytes]:
-        # The usual case: the read holds whole events of one data line each, perhaps below their name.
+        # Else, as a rule, several such events.
         events: list[bytes] = []
         for block in data.split(gap):
             if block.startswith(b"event: ") and gap == b"\n\n":

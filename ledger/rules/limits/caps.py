@@ -1,7 +1,6 @@
 """Owns spend caps as calls meet them: what they leave to a new hold, where it counts, and what a late report may charge."""
 
 from collections.abc import Sequence
-from operator import attrgetter
 
 from msgspec import Struct
 
@@ -79,16 +78,20 @@ def new_period(cap: Cap, start_ms: int, end_ms: int) -> CapPeriod:
     )
 
 
-_headroom_of = attrgetter("headroom_nano")
-
-
-def _rooms(book: Book, key: Key) -> list[Room]:
-    return [
-        Room(cap, period, headroom_nano(cap, period))
+def _current_of(book: Book, key: Key) -> list[tuple[Cap, CapPeriod]]:
+    """The caps that bound a key's calls, with their current periods. Neither changes in a batch that has calls."""
+    known = book.current.get(key.id)
+    if known is not None:
+        return known
+    found = [
+        (cap, period)
         for scope in scopes(key)
         for cap in book.capped.get(scope, ())
         if (period := current(book, cap)) is not None
     ]
+    if all(period.id in book.periods for _, period in found):  # else another key may come to add the same one
+        book.current[key.id] = found
+    return found
 
 
 def purse(book: Book, key: Key, account: Account) -> Purse:
@@ -96,12 +99,14 @@ def purse(book: Book, key: Key, account: Account) -> Purse:
     available_nano = account.available_nano
     if not account.limited:
         return Purse(account, available_nano)
-    rooms = _rooms(book, key)
-    periods = [room.period for room in rooms]
-    tightest = min(rooms, key=_headroom_of, default=None)
-    if tightest is None or tightest.headroom_nano >= available_nano:
-        return Purse(account, available_nano, periods)
-    return Purse(account, tightest.headroom_nano, periods, tightest)
+    found = _current_of(book, key)
+    periods = [period for _, period in found]
+    tightest: Room | None = None
+    for cap, period in found:
+        left_nano = headroom_nano(cap, period)
+        if left_nano < available_nano:
+            available_nano, tightest = left_nano, Room(cap, period, left_nano)
+    return Purse(account, available_nano, periods, tightest)
 
 
 def take(book: Book, purse: Purse, hold: Hold) -> None:

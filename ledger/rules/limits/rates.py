@@ -56,11 +56,12 @@ def new_rate(scope: str, in_flight: int) -> Rate:
     )
 
 
-class _Counts:
-    """A scope's row while it is looked at, with its counts as they are now: taken apart once they are asked for."""
+class Counts:
+    """A scope's row in one batch, with its counts as they are now: taken apart once, and packed once at its end."""
 
     def __init__(self, row: Rate, now_ms: int) -> None:
         self.row = row
+        self.changed = False
         # A clock that was set back counts on in the second that it had reached.
         self.now_ms = max(now_ms, row.base_s * 1000)
         self.now_s = self.now_ms // 1000
@@ -75,19 +76,69 @@ class _Counts:
         """Tokens, second by second."""
         return minute.unpacked(self.row.tokens, self.row.base_s, self.now_s)
 
-    def keep(self, book: Book) -> None:
-        """Writes the counts back."""
+    def change(self, book: Book) -> None:
+        """Says that they are other than the row has them."""
+        if not self.changed:
+            self.changed = True
+            book.rates.touch(self.row)
+
+    def keep(self) -> None:
+        """Writes them back into the row."""
         self.row.requests, self.row.tokens = minute.packed(self.requests), minute.packed(self.tokens)
         self.row.base_s = self.now_s
-        book.rates.touch(self.row)
 
 
-def _scopes(book: Book, key: Key) -> list[tuple[Bounded, _Counts]]:
-    return [
-        (bounded, _Counts(row, book.now_ms))
-        for bounded in bounds_of(key, book.profiles.get(key.profile))
-        if (row := book.rates.get(bounded.scope)) is not None
-    ]
+def used(row: Rate | None, now_ms: int) -> dict[str, int]:
+    """What a scope has asked in the last minute, and what it has in flight."""
+    if row is None:
+        return {"requests_per_minute": 0, "tokens_per_minute": 0, "in_flight": 0}
+    counts = Counts(row, now_ms)
+    return {
+        "requests_per_minute": sum(counts.requests),
+        "tokens_per_minute": sum(counts.tokens),
+        "in_flight": row.in_flight,
+    }
+
+
+class Minutes:
+    """What the rates of one batch have come to: each scope's row is taken apart once, however many calls it has."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counts] = {}
+        self._scopes: dict[str, list[tuple[Bounded, Counts]]] = {}
+
+    def counts(self, book: Book, scope: str) -> Counts | None:
+        """Those of a scope; None if it has no row."""
+        found = self._counts.get(scope)
+        if found is None and (row := book.rates.get(scope)) is not None:
+            found = self._counts[scope] = Counts(row, book.now_ms)
+        return found
+
+    def of_key(self, book: Book, key: Key) -> list[tuple[Bounded, Counts]]:
+        """Those that bound a key's calls. Its limits do not change in a batch that has calls."""
+        known = self._scopes.get(key.id)
+        if known is None:
+            bounds = bounds_of(key, book.profiles.get(key.profile))
+            known = self._scopes[key.id] = [
+                (one, counts) for one in bounds if (counts := self.counts(book, one.scope)) is not None
+            ]
+        return known
+
+    def keep(self) -> None:
+        """Writes what has changed back into the rows."""
+        for one in self._counts.values():
+            if one.changed:
+                one.keep()
+
+
+def _minutes(book: Book) -> Minutes:
+    if not isinstance(book.minutes, Minutes):
+        book.minutes = Minutes()
+    return book.minutes
+
+
+def _scopes(book: Book, key: Key) -> list[tuple[Bounded, Counts]]:
+    return _minutes(book).of_key(book, key)
 
 
 def _reserve(row: Rate, hold: Hold) -> int:
@@ -178,7 +229,7 @@ class Rates:
             one.row.in_flight += 1
             minute.add(one.requests, one.now_s, 1)
             minute.add(one.tokens, one.now_s, reserved)
-            one.keep(book)
+            one.change(book)
         second = max(one.now_s for one in scopes)
         count(book, hold, r=tuple([one.row.scope for one in scopes]), t=reserved, s=second)
 
@@ -186,10 +237,10 @@ class Rates:
         """Puts the tokens that a call took in place of those that it reserved, in the second of its hold."""
         where = counted(hold)
         for scope in where.r:
-            row = book.rates.get(scope)
-            if row is None:
+            one = _minutes(book).counts(book, scope)
+            if one is None:
                 continue
-            one = _Counts(row, book.now_ms)
+            row = one.row
             row.in_flight -= 1
             if where.s > one.now_s - minute.SECONDS:
                 minute.add(one.tokens, where.s, usage.prompt + usage.completion - where.t)
@@ -197,7 +248,7 @@ class Rates:
                 row.typical_output_milli += (
                     usage.completion * 1000 - row.typical_output_milli
                 ) // TYPICAL_PARTS
-            one.keep(book)
+            one.change(book)
 
 
 RATES = Rates()

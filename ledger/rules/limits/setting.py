@@ -19,12 +19,23 @@ def scope_of(request: LimitsSet) -> str:
 
 def limits_row(owner: Key | Profile) -> dict[str, object]:
     """The limits of a key or profile as commands show them; None for none."""
+    return {"id": owner.id, **figures(owner)}
+
+
+def figures(owner: Key | Profile) -> dict[str, int | None]:
+    """The limits of a key or profile, None for none."""
     return {
-        "id": owner.id,
         "requests_per_minute": owner.rpm or None,
         "tokens_per_minute": owner.tpm or None,
         "in_flight": owner.in_flight or None,
     }
+
+
+def problem_of(*limits: int) -> str:
+    """Why limits cannot be as asked; empty if they can. 0 is for none."""
+    if any(not 0 <= value <= LIMIT_MAX for value in limits):
+        return f"a limit is at least 1 and at most {LIMIT_MAX}"
+    return ""
 
 
 def limits_set(book: Book, request: LimitsSet) -> Rows:
@@ -32,8 +43,8 @@ def limits_set(book: Book, request: LimitsSet) -> Rows:
     if bool(request.key_id) == bool(request.profile):
         return Rows(problem="name either a key or an organisation")
     asked = {name: value for name in _NAMES if (value := getattr(request, name)) is not None}
-    if any(not 0 <= value <= LIMIT_MAX for value in asked.values()):
-        return Rows(problem=f"a limit is at least 1 and at most {LIMIT_MAX}")
+    if problem := problem_of(*asked.values()):
+        return Rows(problem=problem)
     owner: Key | Profile | None
     if request.key_id:
         owner = book.keys.get(request.key_id)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, rollup_rows, rows
+from ledger.rules import act_rows, authority_rows, rollup_rows, rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -123,6 +123,7 @@ Key = _model(
     ForeignKeyConstraint(["account_id"], ["accounts.id"]),
     Index("api_keys_created", "created_ms", "id"),
     Index("api_keys_profile", "profile", "id"),
+    Index("api_keys_owner", "profile", "created_ms", "id"),
     Index("api_keys_account", "account_id"),
     Index("api_keys_name", "name", "id"),
     own={
@@ -139,6 +140,7 @@ KeySecret = _model(
     rows.KeySecret,
     UniqueConstraint("id"),
     Index("key_secrets_key", "key_id"),
+    own={"pepper": _later(String, "''")},
     sqlite_with_rowid=False,
 )
 Cap = _model(
@@ -211,6 +213,7 @@ Credit = _model(
         postgresql_where=text("reference <> ''"),
     ),
     Index("credits_account", "account_id", "created_ms", "id"),
+    Index("credits_created", "created_ms", "id"),
     Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
     Index(
         "credits_ending",
@@ -227,6 +230,8 @@ Credit = _model(
 )
 AuditEntry = _model(
     act_rows.Entry,
+    Index("audit_entries_id", "id"),
+    *(Index(f"audit_entries_{name}", name, "number") for name in ("actor", "action", "target")),
     Index(
         "audit_entries_key",
         "credential",
@@ -235,8 +240,23 @@ AuditEntry = _model(
         sqlite_where=text("idempotency_key <> ''"),
         postgresql_where=text("idempotency_key <> ''"),
     ),
+    own={name: _later(String, "''") for name in ("ip", "user_agent", "request_id")},
 )
 AuditHead = _model(act_rows.Head)
+
+
+def _secret(kind: type[Row], *, operator: bool = False) -> type[SQLModel]:
+    """A table whose rows are found by the digest of a secret, and some by their operator."""
+    indexes = [Index(f"{kind.TABLE}_digest", "digest", unique=True)]
+    if operator:
+        indexes.append(Index(f"{kind.TABLE}_operator", "operator"))
+    return _model(kind, *indexes)
+
+
+Operator = _model(authority_rows.Operator)
+ManagementKey = _secret(authority_rows.ManagementKey)
+Session = _secret(authority_rows.Session, operator=True)
+SignInToken = _secret(authority_rows.SignInToken, operator=True)
 
 
 def _rollup(kind: type[Row]) -> type[SQLModel]:
@@ -317,10 +337,25 @@ class LedgerRow(SQLModel, table=True):
     id: str = Field(sa_column=_text(key=True))
     revision: int = Field(sa_column=_big())
     seen_ms: int = Field(sa_column=_big())
+    peppers: str = Field(default="", sa_column=_later(String, "''"))  # their ids, with spaces between
+
+
+class Configuration(SQLModel, table=True):
+    """The newest configuration that a ledger of these books took: one row, of what it sells and how new it is."""
+
+    __tablename__ = "configurations"
+    id: str = Field(sa_column=_text(key=True))
+    number: int = Field(sa_column=_big())
+    changed_ms: int = Field(sa_column=_big())
+    body: str = Field(sa_column=_text())
+    taken_ms: int = Field(sa_column=_big())
 
 
 class Pepper(SQLModel, table=True):
-    """What tells the pepper of the books' keys from another one: a text hashed with it."""
+    """What tells one pepper from another, a text hashed with it: that of `keys` hashes them now, all others did before.
+
+    `first` is the one of secrets that do not say theirs, where that is not the one of `keys`.
+    """
 
     __tablename__ = "peppers"
     id: str = Field(sa_column=_text(key=True))

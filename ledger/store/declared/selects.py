@@ -78,7 +78,7 @@ KEY_BY_SECRET = (
 )
 # A key of which a ledger of the version before wrote no secret.
 KEY_BY_DIGEST = _key.where(
-    _keys.c.digest == bindparam("digest"), ~exists().where(_secrets.c.digest == _keys.c.digest)
+    _keys.c.digest == bindparam("digest"), ~exists().where(_secrets.c.key_id == _keys.c.id)
 )
 KEY_BY_ID = _key.where(_keys.c.id == bindparam("key_id"))
 

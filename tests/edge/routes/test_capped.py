@@ -1,6 +1,5 @@
 """Spend caps on the wire: a 402 that says whose cap it is, its figures, what would fit and until when, in each dialect."""
 
-import anthropic
 import openai
 import pytest
 
@@ -64,6 +63,8 @@ async def test_a_cap_of_all_time_names_no_end(rig: Rig) -> None:
 
 async def test_each_dialect_has_its_envelope(rig: Rig) -> None:
     """OpenAI's and Anthropic's SDKs raise it as a 402 after one request, by chat, responses and messages, streamed or not."""
+    import anthropic  # noqa: PLC0415  three seconds for each process that collects the tests, used or not
+
     rig.ledger.refusal = refusal()
     client = openai.AsyncOpenAI(base_url=f"{rig.url}/v1", api_key=rig.ledger.key, max_retries=5)
     claude = anthropic.AsyncAnthropic(base_url=rig.url, api_key=rig.ledger.key, max_retries=5)

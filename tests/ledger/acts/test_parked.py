@@ -42,8 +42,9 @@ async def test_what_nobody_can_be_billed_for(books: Books) -> None:
             b"\xc1\x00",
             1,
         )
+    assert "tokn debit KEY USD" in (await books.act("parked_bill", ParkedRef(1, "lost", 1))).problem
     for request_id, attempt, words in (
-        ("lost", 1, "no hold"),
+        ("lost", 1, "no hold in the books"),
         ("mad", 1, "out of range"),
         ("stream:7", 0, "cannot be read"),
     ):

@@ -33,7 +33,8 @@ CALLERS = 32
 BATCH = 20  # events in one message
 
 
-def _event(request_id: str) -> UsageEvent:
+def small_event(request_id: str) -> UsageEvent:
+    """The report of a small call."""
     usage = TokenUsage(input=100, output=50)
     return UsageEvent(
         request_id=request_id,
@@ -130,7 +131,8 @@ async def run(calls: int, keys: int, url: str) -> None:
         cpu, start = time.process_time(), time.perf_counter()
         for number, first in enumerate(range(0, calls, BATCH)):
             writer.apply(
-                Delivery(identity, number + 1, tuple(_event(one) for one in ids[first : first + BATCH])), done
+                Delivery(identity, number + 1, tuple(small_event(one) for one in ids[first : first + BATCH])),
+                done,
             )
         await finished.wait()
         wall, used = time.perf_counter() - start, time.process_time() - cpu

@@ -2,9 +2,15 @@
 
 import pytest
 
-from ledger.commits.pepper import check_pepper
+from ledger.commits.pepper import Peppers
+from ledger.commits.pepper import check_pepper as check
 from ledger.store.base import Store
 from runtime.settings.settings import SettingsError
+
+
+async def check_pepper(store: Store, *peppers: bytes) -> None:
+    """The look of a ledger that starts with these."""
+    await check(store, Peppers(peppers))
 
 
 async def test_books_keep_to_one_pepper(store: Store) -> None:

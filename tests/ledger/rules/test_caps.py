@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledger.commits.commit import Delivery
 from schemas.bus.usage import Outcome
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Hold, Reason, Refusal
@@ -38,6 +39,34 @@ async def test_many_at_once_are_granted_what_fits(books: Books, together: bool) 
     replies = await books.commit(requests) if together else [await books.do(one) for one in requests]
     assert [isinstance(reply, Hold) for reply in replies] == [True] * 10 + [False] * 10
     assert await books.period(cap) == (0, 10 * HELD)
+    await books.check()
+
+
+async def test_keys_that_begin_a_period_together(books: Books) -> None:
+    """In the first commit of a day several keys share one organisation's period, cap by cap, and none gets what another has.
+
+    The same commit settles a call of the day before, which stays there.
+    """
+    keys = [await books.key(name, profile="acme") for name in ("a", "b")]
+    shared = await books.cap(3 * HELD, organization="acme")
+    own = await books.cap(HELD, key_id=keys[0])
+    await books.hold("before", "a")
+    books.clock.turn(86_400)
+    requests = [books.request(f"r{number}", "ab"[number % 2]) for number in range(6)]
+    books.sequence += 1
+    delivery = Delivery("s", books.sequence, (event("before", SMALL),))
+    replies = (await books.commit(requests, [delivery]))[:6]
+    assert [isinstance(reply, Hold) for reply in replies] == [True, True, False, True, False, False]
+    assert await books.period(shared) == (0, 3 * HELD)
+    assert await books.period(own) == (0, HELD)
+    old = await books.store.fetch("SELECT spent_nano, held_nano FROM cap_periods WHERE spent_nano > 0")
+    assert [tuple(row) for row in old] == [(SPENT, 0)] * 2
+    books.sequence += 1
+    later = [books.request(f"s{number}", "b") for number in range(2)]
+    delivery = Delivery("s", books.sequence, (event("r0", SMALL), event("r1", SMALL)))
+    assert [isinstance(one, Hold) for one in await books.commit(later, [delivery])] == [False, False]
+    assert await books.period(shared) == (2 * SPENT, HELD)
+    assert isinstance(await books.authorise("s2", "b"), Hold)
     await books.check()
 
 

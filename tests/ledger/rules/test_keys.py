@@ -118,6 +118,32 @@ async def test_expiry(books: Books) -> None:
     assert await opens(books, "key") == "hold"
 
 
+async def test_a_length_of_life_is_asked_for_again(books: Books) -> None:
+    """A key that is to live for so long ends so long after the act; the same act again later is the same act."""
+
+    def made(seconds: int) -> KeyCreate:
+        return KeyCreate(1, digest_of("lives"), "", "", USD, None, False, expires_in_s=seconds)
+
+    for wrong in (-1, TIME_MAX_MS):
+        assert "ahead" in (await books.act("key_create", made(wrong), key="c")).problem
+    begun = books.clock.ms
+    first = await books.act("key_create", made(60), key="c")
+    books.clock.turn(7)
+    assert await books.act("key_create", made(60), key="c") == first
+    assert "idempotency_mismatch" in (await books.act("key_create", made(61), key="c")).problem
+    (row,) = first.rows
+    assert row["expires_at"] == begun // 1000 + 60
+    longer = KeyUpdate(1, str(row["id"]), expires_in_s=90 * 86_400)
+    moved = await books.act("key_update", longer, key="u")
+    books.clock.turn(7)
+    assert await books.act("key_update", longer, key="u") == moved
+    assert moved.rows[0]["expires_at"] == begun // 1000 + 7 + 90 * 86_400
+    books.clock.turn(90 * 86_400 - 7.001)
+    assert await opens(books, "lives") == "hold"
+    books.clock.turn(0.001)
+    assert await opens(books, "lives") == "expired"
+
+
 async def test_pause_and_revocation(books: Books) -> None:
     """A paused key calls again when it is resumed; a revoked one never, whatever it is told."""
     key_id = await books.key()

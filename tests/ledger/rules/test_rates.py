@@ -10,12 +10,14 @@ import pytest
 
 from ledger.rules.limits import minute
 from ledger.rules.limits.rates import IN_FLIGHT_RETRY_MS
+from ledger.rules.limits.setting import LIMIT_MAX
 from ledger.store.sqlite import SqliteStore
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Hold, Measure, Reason, Refusal
+from schemas.verbs.keys import Credit, KeyCreate
 from schemas.verbs.limits import LimitsSet
 from tests.ledger.conftest import Source
-from tests.ledger.harness import USD, Books, Clock, ask, event
+from tests.ledger.harness import USD, Books, Clock, ask, digest_of, event
 
 MINUTES = 5
 OVERLOAD = 3
@@ -281,6 +283,39 @@ async def test_ledgers_on_one_database(source: Source, clock: Clock) -> None:
 async def test_what_cannot_be_set(quick_books: Books, request_: LimitsSet, why: str) -> None:
     """A limit that makes no sense, or of nobody, changes nothing."""
     assert why in (await quick_books.do(request_)).problem
+
+
+async def test_a_key_is_made_with_its_limits(books: Books) -> None:
+    """Limits that come with a new key bound its first call, whichever balance it draws on; a wrong one makes no key."""
+
+    def new(name: str, **fields: Any) -> KeyCreate:
+        nano = 0 if fields.get("wallet") or fields.get("playground") else USD
+        return KeyCreate(1, digest_of(name), name, "acme", nano, None, **({"playground": False} | fields))
+
+    for wrong in (-1, LIMIT_MAX + 1):
+        for name in ("rpm", "tpm", "in_flight"):
+            assert "a limit is" in (await books.do(new("own", **{name: wrong}))).problem
+    assert not await books.store.fetch("SELECT id FROM api_keys")
+    await books.key("free", 2 * USD, profile="acme", playground=True)
+    await books.key("rich", 0, profile="acme", wallet=True)
+    await books.do(Credit(1, "d1", USD, organization="acme"))
+    for name, fields in (("own", {}), ("play", {"playground": True}), ("wallet", {"wallet": True})):
+        for limit in ("rpm", "in_flight"):
+            key = f"{name}-{limit}"
+            for _ in range(2):
+                row = (await books.do(new(key, **fields, **{limit: 1}))).rows[0]
+            asked = {"requests_per_minute": None, "tokens_per_minute": None, "in_flight": None}
+            assert row["limits"] == asked | {{"rpm": "requests_per_minute"}.get(limit, limit): 1}
+            await books.hold(f"{key}-1", key)
+            _refused(await books.authorise(f"{key}-2", key))
+        tpm = f"{name}-tpm"
+        await books.do(new(tpm, **fields, tpm=1))
+        told = _refused(await books.authorise(tpm, tpm)).limited
+        assert told is not None
+        assert told.retry_ms == -1
+    await books.hold("free", "free")
+    await books.hold("rich", "rich")
+    await books.check()
 
 
 async def test_a_key_made_later_is_bound_by_its_organisation(books: Books) -> None:

@@ -56,7 +56,7 @@ def settings(tmp_path: Path, text: str) -> Settings:
             "[pools.p]\nrate = 0.5\n",
             ["[pools.p] rate: changed", "[[models]] m: rate 0.60 -> 0.5"],
         ),
-        ("a first pepper", "a second pepper", ["[ledger] pepper: changed: needs a restart of ledger"]),
+        ("a first pepper", "a second pepper", ["[ledger] pepper: changed"]),
         (
             "a-first-password",
             "a-second-password",
@@ -99,7 +99,7 @@ def test_what_needs_a_restart_is_kept(tmp_path: Path) -> None:
     new = settings(
         tmp_path,
         '[nats]\nurl = "nats://elsewhere"\n[metrics]\nport = 9\n'
-        "[calls]\nidle_s = 5\n[edge]\nport = 1\nkeep_items = false\nusage_cost = true\ndrain_s = 3\n"
+        "[calls]\nidle_s = 5\n[edge]\nport = 1\nkeep_items = false\nusage_cost = true\npages = false\ndrain_s = 3\n"
         + BASE.replace("first", "second").replace("max_inflight = 5", "max_inflight = 6"),
     )
     whole = kept(new, old)
@@ -138,5 +138,5 @@ def test_every_setting_is_compared() -> None:
     for part, prefix in (("nats", "[nats"), ("calls", "["), ("connections", "[edge]")):
         names = getattr(Settings(), part).__struct_fields__
         rows = " ".join(row.place for row in changes._ROWS if row.place.startswith(prefix))
-        told = {"passwords": "credentials", "ca": "tls", "cert": "tls", "key": "tls"}
+        told = {"passwords": "credentials", "former": "credentials", "ca": "tls", "cert": "tls", "key": "tls"}
         assert [name for name in names if told.get(name, name) not in rows] == []

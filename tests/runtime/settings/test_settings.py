@@ -357,6 +357,11 @@ def test_service_tiers_that_make_no_sense(tmp_path, prices, words):
         ("[nats]\nurl = 'x'\nreplicas = 6\n", ["[nats] replicas", "from 1 to 5"]),
         ("[nats]\nurl = 'x'\ntls = { ca = '/no/such' }\n", ["[nats.tls] ca", "/no/such"]),
         ("[ledger]\npepper = 'file:no-such'\n", ["[ledger] pepper", "no-such"]),
+        ("[ledger]\npepper = ['new', 'file:no-such']\n", ["[ledger] pepper", "no-such"]),
+        ("[ledger]\npepper = ['new', 7]\n", ["[ledger] pepper", "list of texts"]),
+        ("[ledger]\npepper = ['new', 'old', 'new']\n", ["[ledger] pepper", "each once"]),
+        ("[ledger]\npepper = ['a', 'b', 'c', 'd', 'e']\n", ["[ledger] pepper", "at most 4"]),
+        ("[reload]\ngeneration = 0\n", ["[reload] generation", "from 1"]),
         ("[ledger]\ndatabase_url = 'env:NOT_SET'\n", ["[ledger] database_url", "NOT_SET"]),
         ("[pricing]\nrate = 'much'\n", ["[pricing] rate", "must be a number"]),
         ("[pricing]\nrate = true\n", ["[pricing] rate", "must be a number"]),
@@ -549,3 +554,16 @@ def test_the_wait_for_room_is_the_operators(tmp_path):
     for value in ("61", "-1", '"2"'):
         with pytest.raises(SettingsError, match="full_wait_s"):
             read(tmp_path, f"[edge]\nfull_wait_s = {value}\n")
+
+
+def test_peppers_are_one_or_a_list(tmp_path: Path) -> None:
+    """The first hashes, the others are those of before; each may be in a variable or a file, and only a ledger has them."""
+    (tmp_path / "old").write_text("the old one\n")
+    path = tmp_path / "tokn.toml"
+    path.write_text('[ledger]\npepper = ["env:NEW", "file:old"]\n')
+    found = load(path, credentials=False, environment={"NEW": "the new one", "TOKN_PEPPER": "another"})
+    assert (found.pepper, found.former_peppers) == ("the new one", ("the old one",))
+    assert str(tmp_path / "old") in found.files
+    worker = encode(redacted(found, (Role.WORKER,), credentials=True, pepper=False))
+    assert b"the old one" not in worker
+    assert load(path, credentials=False, books=False, environment={}).former_peppers == ()

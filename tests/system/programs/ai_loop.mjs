@@ -22,5 +22,7 @@ const result = streamText({
   providerOptions: { openai: { store } },
   onError: ({ error }) => errors.push(String(error)),
 });
-const said = await result.text;
+const said = await result.text.catch((error) => {
+  throw new Error(errors.join("; "), { cause: error }); // it does not say what ended the stream
+});
 process.stdout.write(JSON.stringify({ text: said, seen, errors }) + "\n");

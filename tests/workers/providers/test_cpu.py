@@ -1,7 +1,6 @@
 """What a stream of fifty pieces costs a worker in each dialect, beside chat's on the same upstream."""
 
 import json
-import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from schemas.chat.request import CHAT
 from schemas.dialects.messages.request import MESSAGES
 from schemas.money.pricing import TokenUsage
 from schemas.responses.request import RESPONSES
-from tests.fakes import anthropic, openai, responses
+from tests.fakes import anthropic, costs, openai, responses
 from tests.fakes.dialects import Answer, openai_events
 from tests.workers.providers.anthropic.cases import job
 from tests.workers.providers.test_families import ACCOUNT, CASES
@@ -91,7 +90,8 @@ def asked(way: Way, dialect: str) -> Job:
         body["messages"] = [{"role": "user", "content": "hi"}]
     raw = json.dumps(body).encode()
     known = {"dialect": dialect, "stream": True, "include_usage": dialect == CHAT, "scope": "s", "limit": 500}
-    return job({}, body=raw, body_bytes=len(raw), upstream=way.model.upstream, **known)
+    kept = dialect == RESPONSES  # its items are marked, for requests that refer to them
+    return job({}, body=raw, body_bytes=len(raw), upstream=way.model.upstream, keeps=kept, **known)
 
 
 def cpu_s(way: Way, of: Job) -> float:
@@ -109,21 +109,10 @@ def cpu_s(way: Way, of: Job) -> float:
     return time.process_time() - began
 
 
-def cost(way: Way, own: Job, chat: Job) -> float:
-    """What a stream costs, of chat's: by the least of each, or by the median of neighbours, whichever is lower.
-
-    A core that changes its pace meanwhile spoils one or the other; a cost that was added raises both.
-    """
-    pairs: list[tuple[float, float]] = []
-    for _ in range(ROUNDS):
-        before, first, second, after = (cpu_s(way, of) for of in (own, chat, chat, own))
-        pairs += [(before, first), (after, second)]
-    least = min(mine for mine, _ in pairs) / min(other for _, other in pairs)
-    return min(least, statistics.median(mine / other for mine, other in pairs))
-
-
+@pytest.mark.alone
 @pytest.mark.parametrize(("way", "dialect"), PAIRS, ids=[f"{way.name}-{dialect}" for way, dialect in PAIRS])
 def test_a_stream_costs_at_most_so_much_of_a_chat(way, dialect):
     """CPU of the whole exchange, over many short runs in turn: 1.3 of chat's where it passes on, else 2."""
-    ratio = cost(way, asked(way, dialect), asked(way, CHAT))
-    assert ratio <= (NATIVE_MAX if dialect == way.native else TRANSLATED_MAX), f"{ratio:.2f}"
+    own, chat = asked(way, dialect), asked(way, CHAT)
+    found = costs.ratio(lambda: cpu_s(way, own), lambda: cpu_s(way, chat), ROUNDS)
+    assert found <= (NATIVE_MAX if dialect == way.native else TRANSLATED_MAX), f"{found:.2f}"

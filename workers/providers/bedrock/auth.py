@@ -17,6 +17,7 @@ from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings
 from schemas.errors import upstream_auth
 from workers.providers.base import About, AccountError, Action, Fault
+from workers.providers.scrub import FORMER_S, hide
 from workers.upstream.request import UpstreamRequest
 
 SERVICE: Final = "bedrock"  # what SigV4 signs for; the host is called bedrock-runtime
@@ -54,17 +55,30 @@ class Chain:
         self._found: Credentials | None = None
         self._frozen: _Signed | None = None
         self._stale = False
+        self.ended = False
         self.region = ""
         self.looked = False  # whether a lookup has ended, well or badly
 
     def refresh(self) -> None:
         """Finds the credentials, or renews them before they expire. Blocks; raises what botocore raises."""
-        if self._found is None or self._stale:
+        if self.ended:
+            return
+        found = self._found
+        if found is None or self._stale:
             # A new session: files that were rewritten since are read again.
             session = Session(profile=self._profile or None)
             self.region = session.get_config_variable("region") or ""
-            self._found, self._stale = session.get_credentials(), False
-        self._frozen = self._found.get_frozen_credentials() if self._found else None
+            found, self._stale = session.get_credentials(), False
+        frozen = found.get_frozen_credentials() if found else None
+        self._found, self._frozen = found, frozen
+
+    def end(self) -> None:
+        """No account uses it any more: its credentials are forgotten, and none are looked up."""
+        self.ended = True
+        if self._frozen is not None:
+            for text in (self._frozen.access_key, self._frozen.secret_key, self._frozen.token):
+                hide(text or "", FORMER_S)
+        self._found = self._frozen = None
 
     def spoil(self) -> None:
         """AWS refused what we have: the next look starts afresh."""
@@ -73,6 +87,8 @@ class Chain:
     def current(self) -> _Signed | None:
         """The credentials as last looked up, without any I/O; None if there are none or they have expired."""
         found = self._found
+        if self.ended:
+            return None
         if isinstance(found, RefreshableCredentials) and found.refresh_needed(_EXPIRED_MARGIN_S):
             return None
         return self._frozen
@@ -83,6 +99,7 @@ class CredentialStore:
 
     def __init__(self) -> None:
         self._chains: dict[str, Chain] = {}
+        self._lock = threading.Lock()  # of the chains there are and their thread
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -91,9 +108,18 @@ class CredentialStore:
         """The chain that an account without keys of its own uses. Starts to look its credentials up if it is new."""
         chain = self._chains.get(account.profile)
         if chain is None:
-            chain = self._chains[account.profile] = Chain(account.profile)
-            self._start()
+            with self._lock:
+                chain = self._chains[account.profile] = Chain(account.profile)
+                self._start()
         return chain
+
+    def keep(self, accounts: Sequence[AccountSettings]) -> None:
+        """Ends the chains that none of these accounts uses. The thread ends with the last one."""
+        used = {account.profile for account in accounts if uses_chain(account) or not account.region}
+        with self._lock:
+            for profile in self._chains.keys() - used:
+                self._chains.pop(profile).end()
+        self._wake.set()
 
     def credentials(self, account: AccountSettings) -> _Signed:
         """What to sign an account's calls with. Raises AccountError if there is nothing yet."""
@@ -140,16 +166,24 @@ class CredentialStore:
         while not self._closed.is_set():
             self._wake.wait(REFRESH_INTERVAL_S)
             self._wake.clear()
-            chains = list(self._chains.values())
-            for chain in chains:
-                try:
-                    chain.refresh()
-                except (BotoCoreError, OSError, ValueError) as error:
-                    # The class alone: messages of credential processes may hold what they printed.
-                    _logger.warning("aws credentials cannot be had", error=type(error).__name__)
-                chain.looked = True
-            if any(chain.current() is None for chain in chains):
+            if self._lacks_some():
                 self._closed.wait(RETRY_INTERVAL_S)
+            with self._lock:
+                if not self._chains:
+                    self._thread = None
+                    return
+
+    def _lacks_some(self) -> bool:
+        """Looks all up, and says whether one has nothing. A frame of its own: the thread holds no chain while it waits."""
+        chains = list(self._chains.values())
+        for chain in chains:
+            try:
+                chain.refresh()
+            except (BotoCoreError, OSError, ValueError) as error:
+                # The class alone: messages of credential processes may hold what they printed.
+                _logger.warning("aws credentials cannot be had", error=type(error).__name__)
+            chain.looked = True
+        return any(chain.current() is None for chain in chains if not chain.ended)
 
 
 def _base(account: AccountSettings, region: str) -> str:

@@ -45,6 +45,10 @@ class Bedrock:
         """Looks up the credentials of accounts that use the AWS chain, and keeps them fresh."""
         await self._credentials.prepare(accounts)
 
+    def keep(self, accounts: Sequence[AccountSettings]) -> None:
+        """Ends the chains that none of these accounts uses."""
+        self._credentials.keep(accounts)
+
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange for a chat job, one a prompt for a legacy completion, one a batch for embeddings."""
         if job.dialect == EMBEDDINGS:

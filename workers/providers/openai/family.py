@@ -111,6 +111,11 @@ class OpenAI:
             self._tokens = self._tokens or Tokens()
             await self._tokens.prepare(minted)
 
+    def keep(self, accounts: Sequence[AccountSettings]) -> None:
+        """Ends the tokens that none of these accounts shows."""
+        if self._tokens is not None:
+            self._tokens.keep([account for account in accounts if account.auth == calling.GOOGLE])
+
     def open(self, job: Job, model: Model, thoughts: Mapping[str, str]) -> list[Exchange]:
         """One exchange; for a dialect that the upstream has not, whatever the emulation needs."""
         del thoughts

@@ -1,6 +1,7 @@
 """Owns Google's access tokens for accounts of Vertex AI: minted off the loop by one thread, and renewed before they end."""
 
 import asyncio
+import math
 import re
 import threading
 import time
@@ -23,7 +24,7 @@ from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings
 from schemas.errors import upstream_auth
 from workers.providers.base import About, AccountError, Action, Fault
-from workers.providers.scrub import hide
+from workers.providers.scrub import FORMER_S, hide
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 RENEW_BEFORE_S: Final = 300.0  # of a token's life; half of it where it lives less than twice as long
@@ -109,6 +110,8 @@ class Source:
         self._text = text
         self._token = ""
         self._ends = 0.0
+        self.ended = False
+        self._lock = threading.Lock()  # of the token, which a mint under way may bring after the end
         self._tried = 0.0  # when the newest mint began
         self.due = 0.0  # when the next mint is wanted
         self.why_not = "its first token is not there yet"  # why there is no token
@@ -121,18 +124,31 @@ class Source:
     def mint(self) -> None:
         """Mints a token, or says why there is none; the one before stays for its time. Blocks for about MINT_MAX_S at most."""
         self._tried = time.time()
+        with self._lock:
+            text = self._text
+        if self.ended:
+            return
         try:
-            token, ends = _minted(self._text)
+            token, ends = _minted(text)
         except Exception as error:  # noqa: BLE001  keys and files can be damaged in any way, and the thread goes on
             self.due, self.why_not = self._tried + RETRY_S, _reason(error)
             # Never the error itself: it may hold what the endpoint said, or of the file.
             _logger.warning("no google token can be minted", reason=self.why_not)
         else:
-            hide(token)
             life_s = max(ends - self._tried, 0.0)
-            self._token, self._ends = token, ends
+            with self._lock:
+                hide(token, FORMER_S if self.ended else math.inf)
+                if not self.ended:
+                    self._token, self._ends = token, ends
             self.due = max(ends - min(RENEW_BEFORE_S, life_s / 2), self._tried + RETRY_S)
         self.looked = True
+
+    def end(self) -> None:
+        """No account shows it any more: the token is forgotten, and so is what mints it."""
+        with self._lock:
+            self.ended = True
+            hide(self._token, FORMER_S)
+            self._token = self._text = ""
 
     def spoil(self) -> None:
         """Google refused the token: the next one is minted at once, unless one was tried just now."""
@@ -144,6 +160,7 @@ class Tokens:
 
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
+        self._lock = threading.Lock()  # of the sources there are and their thread
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -162,6 +179,14 @@ class Tokens:
         """Google refused a token: all are minted anew."""
         for source in self._sources.values():
             source.spoil()
+        self._wake.set()
+
+    def keep(self, accounts: Sequence[AccountSettings]) -> None:
+        """Ends the tokens that none of these accounts shows. The thread ends with the last one."""
+        shown = {account.google_credentials for account in accounts}
+        with self._lock:
+            for text in self._sources.keys() - shown:
+                self._sources.pop(text).end()
         self._wake.set()
 
     async def prepare(self, accounts: Sequence[AccountSettings]) -> None:
@@ -183,22 +208,33 @@ class Tokens:
     def _source(self, account: AccountSettings) -> Source:
         source = self._sources.get(account.google_credentials)
         if source is None:
-            source = self._sources[account.google_credentials] = Source(account.google_credentials)
-            self._wake.set()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep_fresh, name="google-tokens", daemon=True)
-                self._thread.start()
+            with self._lock:
+                source = self._sources[account.google_credentials] = Source(account.google_credentials)
+                self._wake.set()
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._keep_fresh, name="google-tokens", daemon=True
+                    )
+                    self._thread.start()
         return source
 
     def _keep_fresh(self) -> None:
         while not self._closed.is_set():
             self._wake.clear()
-            now = time.time()
-            for source in list(self._sources.values()):
-                if source.due <= now and not self._closed.is_set():
-                    source.mint()
-            due = min((source.due for source in list(self._sources.values())), default=now + RETRY_S)
+            self._mint_due()
+            with self._lock:
+                if not self._sources:
+                    self._thread = None
+                    return
+                due = min(source.due for source in self._sources.values())
             self._wake.wait(max(due - time.time(), 0.0))
+
+    def _mint_due(self) -> None:
+        # A frame of its own: the thread holds no source while it waits.
+        now = time.time()
+        for source in list(self._sources.values()):
+            if source.due <= now and not source.ended and not self._closed.is_set():
+                source.mint()
 
 
 def _minted(text: str) -> tuple[str, float]:

@@ -103,13 +103,6 @@ CREATE TABLE rates (
     PRIMARY KEY (scope)
 );
 
-UPDATE accounts SET spent_nano = moved.nano FROM (
-        SELECT account, SUM(nano) AS nano FROM (
-            SELECT debit AS account, amount_nano AS nano FROM transfers WHERE kind = 'charge'
-            UNION ALL SELECT credit, -amount_nano FROM transfers WHERE kind = 'charge') AS sides
-        GROUP BY account) AS moved
-    WHERE accounts.id = moved.account AND accounts.kind IN ('metered', 'playground');
-
 INSERT INTO key_secrets (digest, id, key_id, hint, created_ms, expires_ms)
     SELECT digest, 'sec_' || substr(digest, 1, 16), id, '', created_ms, 0 FROM api_keys;
 

@@ -36,11 +36,6 @@ CREATE INDEX credits_ending ON credits (expires_ms) WHERE expires_ms > 0;
 
 CREATE INDEX credits_expiring ON credits (expires_ms) WHERE remaining_nano > 0 AND expires_ms > 0;
 
-INSERT INTO credits (id, kind, account_id, amount_nano, transfer, number, reason, reference, call, actor,
-    expires_ms, lot_nano, remaining_nano, gone_nano, created_ms)
-SELECT request_id, kind, credit, amount_nano, request_id, 0, '', '', '', '', 0, 0, 0, 0, created_ms
-FROM transfers WHERE kind = 'deposit';
-
 CREATE TABLE audit_entries (
     number BIGINT NOT NULL,
     id VARCHAR NOT NULL,

@@ -89,7 +89,7 @@ async def test_one_mint_at_a_time(cloud, tokens):
     started = time.monotonic()
     for one in several * 50:
         assert "not there yet" in refusal(tokens, one).fault.reason
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < google_tokens.MINT_MAX_S  # as long as one of them would have waited
     cloud.release_mints()
     await waiting
     assert cloud.minting_most == 1

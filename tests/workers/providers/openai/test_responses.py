@@ -2,8 +2,6 @@
 
 import json
 import re
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,7 @@ from schemas.dialects.responses import DIALECT
 from schemas.money.pricing import TokenUsage
 from schemas.responses.marks import Marks, bytes_max, is_true, unmarked
 from schemas.responses.request import RESPONSES
-from tests.fakes.dialects import Answer, openai_events
-from tests.fakes.responses import events as responses_events
-from tests.workers.providers.anthropic.cases import job, stream_job
+from tests.workers.providers.anthropic.cases import job
 from workers.providers.base import Action
 from workers.providers.openai.family import OpenAI
 from workers.providers.openai.responses.exchange import ResponsesExchange
@@ -35,8 +31,6 @@ MODEL = Model(
     max_output=500,
     capabilities=Capabilities(responses=True),
 )
-CPU_RATIO_MAX = 1.3
-CPU_ROUNDS = 400  # each so short that a neighbour on the machine spoils few
 USER = {"role": "user", "content": "hi"}
 BLOB = "gAAAAABo"
 KEEPS: dict[str, Any] = {"keeps": True, "scope": "scope-1"}
@@ -422,26 +416,3 @@ def test_nonsense_in_a_stream_is_a_fault(raw: bytes) -> None:
     assert one.feed(b"data: " + raw + b"\n\n") == b""
     assert one.fault is not None
     assert one.close() == b""
-
-
-def _cpu_s(of: Job, events: list[bytes]) -> float:
-    began = time.process_time()
-    (one,) = OpenAI().open(of, MODEL, {})
-    one.request(ACCOUNT)
-    for event in events:
-        one.feed(event)
-    assert one.finished
-    return time.process_time() - began
-
-
-def test_a_stream_costs_what_a_chat_does() -> None:
-    """The events of fifty pieces take no more than chat's chunks and a third: the median of many short rounds in turn."""
-    answer = Answer(tuple(f"word{index} " for index in range(50)), TokenUsage(input=100, output=50))
-    mine, chats = made({"stream": True}, keeps=True, scope="s"), stream_job()
-    pairs = [
-        (_cpu_s(mine, responses_events(answer)), _cpu_s(chats, openai_events(answer)))
-        for _ in range(CPU_ROUNDS)
-    ]
-    # Of each pair by itself: a machine that is slow for a while is slow for both of one.
-    ratio = statistics.median(own / other for own, other in pairs)
-    assert ratio <= CPU_RATIO_MAX, f"{ratio:.2f}"

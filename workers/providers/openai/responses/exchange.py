@@ -36,6 +36,8 @@ BASE_URL: Final = "https://api.openai.com/v1"
 _HEAD: Final = frozenset(("response.created", "response.in_progress", "response.queued"))
 _LAST: Final = frozenset(("response.completed", "response.incomplete"))
 _FAILED: Final = "response.failed"
+_DELTA: Final = "response.output_text.delta"
+_DELTA_LINES: Final = b"event: response.output_text.delta\ndata: "
 _NAMES: Final = "response."
 _UNVERIFIED: Final = b"invalid_encrypted_content"
 _TIER: Final = "service_tier"
@@ -78,6 +80,7 @@ class ResponsesExchange:
         "_names",
         "_own_host",
         "_region",
+        "_told",
         "_waived",
         "fault",
         "finished",
@@ -90,6 +93,7 @@ class ResponsesExchange:
     def __init__(self, job: Job, added: tuple[str, ...] = ()) -> None:
         self.thoughts: dict[str, str] = {}
         self._job = job
+        self._told = Raw(_encode(response_id(job.request_id))), Raw(_encode(job.model))  # in each response
         self._added = added  # fields that its pool sends on beside those that are known
         self._fields: dict[str, Raw] = {}
         self._marking = Marking.of_job(job)
@@ -244,6 +248,16 @@ class ResponsesExchange:
         if not raw.isascii():
             raw.decode()
         event = _decode_event(raw)
+        # Nearly all are this one, so it has a way of its own: a stream then costs what one of chat does.
+        if (
+            event.type == _DELTA
+            and self._head is None
+            and not event.response
+            and isinstance(event.delta, str)
+        ):
+            self.said.add(event.delta)
+            marked = raw if self._marking is None else self._marking.event(raw)
+            return [_DELTA_LINES + marked.replace(b"\n", b" ") + b"\n\n"]
         if event.type.startswith(_NAMES):
             return self._named(event, raw)
         if event.type == "error":
@@ -299,8 +313,7 @@ class ResponsesExchange:
 
     def _own(self, response: dict[str, Raw]) -> dict[str, Raw]:
         job = self._job
-        response["id"] = Raw(_encode(response_id(job.request_id)))
-        response["model"] = Raw(_encode(job.model))
+        response["id"], response["model"] = self._told
         response["store"] = Raw(b"false")
         if self._marking is not None and "output" in response:
             response["output"] = self._marking.output(response["output"])

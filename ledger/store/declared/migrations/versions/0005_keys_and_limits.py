@@ -1,4 +1,4 @@
-"""Secrets apart from keys, organisations, caps and limits; and what each account has spent.
+"""Secrets apart from keys, organisations, caps and limits; and room for what each account has spent.
 
 Revision ID: 0005
 Revises: 0004
@@ -10,14 +10,6 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 
-_SPENT = """
-    UPDATE accounts SET spent_nano = moved.nano FROM (
-        SELECT account, SUM(nano) AS nano FROM (
-            SELECT debit AS account, amount_nano AS nano FROM transfers WHERE kind = 'charge'
-            UNION ALL SELECT credit, -amount_nano FROM transfers WHERE kind = 'charge') AS sides
-        GROUP BY account) AS moved
-    WHERE accounts.id = moved.account AND accounts.kind IN ('metered', 'playground')
-"""
 _SECRETS = """
     INSERT INTO key_secrets (digest, id, key_id, hint, created_ms, expires_ms)
     SELECT digest, 'sec_' || substr(digest, 1, 16), id, '', created_ms, 0 FROM api_keys
@@ -38,7 +30,7 @@ def _add(table: str, kind: type[sa.BigInteger | sa.String | sa.Boolean], default
 
 
 def upgrade() -> None:
-    """Only adds, with defaults, so that ledgers of the version before go on beside."""
+    """Only adds, with defaults, so that ledgers of the version before go on beside. What was spent is filled in later."""
     _add("accounts", sa.BigInteger, "0", "spent_nano", "low_nano")
     _add("accounts", sa.Boolean, "false", "limited")
     _add("profiles", sa.String, "''", "name", "email")
@@ -56,7 +48,6 @@ def upgrade() -> None:
     _secrets()
     _caps()
     _rates()
-    op.execute(_SPENT)
     op.execute(_SECRETS)
 
 

@@ -21,12 +21,6 @@ CREATE TRIGGER audit_entries_rows BEFORE UPDATE OR DELETE ON audit_entries
 CREATE TRIGGER audit_entries_table BEFORE TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_stay()
 """
-_CREDITS = """
-INSERT INTO credits (id, kind, account_id, amount_nano, transfer, number, reason, reference, call, actor,
-    expires_ms, lot_nano, remaining_nano, gone_nano, created_ms)
-SELECT request_id, kind, credit, amount_nano, request_id, 0, '', '', '', '', 0, 0, 0, 0, created_ms
-FROM transfers WHERE kind = 'deposit'
-"""
 
 
 def _texts(*names: str) -> list[sa.Column[str]]:
@@ -62,7 +56,6 @@ def _make_credits() -> None:
     _partial("credits_call", "credits", ["call"], "call <> ''")
     _partial("credits_ending", "credits", ["expires_ms"], "expires_ms > 0")
     _partial("credits_expiring", "credits", ["expires_ms"], "remaining_nano > 0 AND expires_ms > 0")
-    op.execute(_CREDITS.strip())
 
 
 def _make_log() -> None:

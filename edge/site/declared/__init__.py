@@ -1,0 +1,1 @@
+"""What the public pages are written from: the API as data, and templates. Nothing that runs loads it."""
