@@ -16,6 +16,7 @@ from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
 from ledger.reload import Reloading, open_sale, peppers_of, providers_of, today_utc
 from ledger.rules.book import Rules
+from ledger.statements.issuing import Issuing
 from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
 from ledger.stream.expiry import QUIET_S, Expiry
@@ -143,13 +144,14 @@ async def serve(
             beats=beats,
             providers=providers_of(sale.settings),
             auditing=asyncio.Lock(),
+            issuing=Issuing(writer, settings.billing),
         )
         requests = Requests(bus, writer, services, telemetry)
         expiry = Expiry(bus, writer, consumer, quiet_s)
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
-        roll = _start_upkeep(vital, Roll(store, writer, own_id), writer)
+        roll = _start_upkeep(vital, Roll(store, writer, own_id), writer, services.issuing)
         vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
         _follow(Reloading(services, sale), vital, live)
         unlisten = await requests.listen()
@@ -166,10 +168,11 @@ async def serve(
         await roll.leave()
 
 
-def _start_upkeep(vital: Vital, roll: Roll, writer: Writer) -> Roll:
+def _start_upkeep(vital: Vital, roll: Roll, writer: Writer, issuing: Issuing) -> Roll:
     vital.start("this ledger's own row", roll.run())
     vital.start("the end of promotional credit", keep_lots(writer))
     vital.start("roll-ups", Rolling(writer).run())
+    vital.start("statements", issuing.run())
     return roll
 
 

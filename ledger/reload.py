@@ -171,6 +171,7 @@ class Reloading:
         services.committer.catalogue = sale.sold
         services.providers.clear()
         services.providers.update(providers_of(sale.settings))
+        services.issuing.billing = sale.settings.billing
 
     async def follow(self) -> None:
         """Looks each FOLLOW_S whether another ledger has taken a newer configuration, and sells that; until cancelled."""

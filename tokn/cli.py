@@ -27,6 +27,7 @@ from schemas.verbs.usage import USAGE, UsageQuery
 from tokn import show, sums
 from tokn.audit import audit_app
 from tokn.backup import backup
+from tokn.books import export, statement
 from tokn.caps import cap_app, id_by, new_cap
 from tokn.console import console_app, new_sign_in
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
@@ -81,6 +82,8 @@ app.add_typer(console_app, name="console")
 app.command("limits")(limits)
 app.command("parked")(parked)
 app.command("backup")(backup)
+app.command("statement")(statement)
+app.command("export")(export)
 app.command("nats-config")(nats_config)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)

@@ -20,10 +20,12 @@ from schemas.verbs.acts import ACT, AUDIT_LOG, ActRequest, LogQuery
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 from schemas.verbs.caps import CAP_LIST, CapList
+from schemas.verbs.exports import EXPORT, ExportQuery
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
 from schemas.verbs.money import CREDITS, CreditsQuery
 from schemas.verbs.organizations import ORG_LIST, OrganizationList
+from schemas.verbs.statements import STATEMENTS, StatementList
 from schemas.verbs.sums import SUMS, SumsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
@@ -37,6 +39,8 @@ ACTOR_CHARS_MAX = 200
 ACT_PATIENCE = Patience(
     total_s=REPLY_TIMEOUT_S, try_s=5.0, pause_s=0.2
 )  # asked again with its key, it is done once
+# A page of an export may be asked for again: it is of the same moment.
+EXPORT_PATIENCE = Patience(total_s=120.0, try_s=60.0, pause_s=0.5)
 PATIENCE_S = 30.0
 PATIENCE_STEP_S = 0.05
 # What is asked page by page: its verb, and where the cursor of the page before goes.
@@ -49,6 +53,7 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     CapList: (CAP_LIST, "after"),
     OrganizationList: (ORG_LIST, "after"),
     SumsQuery: (SUMS, "after"),
+    StatementList: (STATEMENTS, "before"),
 }
 
 
@@ -129,6 +134,7 @@ class Ledger:
         | CapList
         | OrganizationList
         | SumsQuery
+        | StatementList
         | CreditsQuery
         | LogQuery,
     ) -> Iterator[dict[str, Any]]:
@@ -157,17 +163,42 @@ class Ledger:
                 return
             form = msgspec.structs.replace(form, after=reply.cursor)
 
+    def export(self, request: ExportQuery) -> Iterator[Rows]:
+        """All pages of an export, over one connection. Raises RefusedError, NoLedgerError."""
+        with asyncio.Runner() as runner:
+            bus = runner.run(self._connect())
+            try:
+                while True:
+                    reply = runner.run(self._asked(bus, EXPORT, request, EXPORT_PATIENCE))
+                    yield reply
+                    if not reply.cursor:
+                        return
+                    request = msgspec.structs.replace(request, cursor=str(reply.cursor))
+            finally:
+                runner.run(bus.close())
+
     async def _ask(self, verb: Verb[Form, Rows], request: Form, patience: Patience | None = None) -> Rows:
         timeout_s = AUDIT_TIMEOUT_S if verb is AUDIT else REPLY_TIMEOUT_S
+        bus = await self._connect()
+        try:
+            return await self._asked(bus, verb, request, patience or once(timeout_s))
+        finally:
+            await bus.close()
+
+    async def _connect(self) -> Bus:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                bus = await Bus.connect(self._nats, Role.COMMAND, name="tokn command", on_closed=lambda: None)
+                return await Bus.connect(
+                    self._nats, Role.COMMAND, name="tokn command", on_closed=lambda: None
+                )
         except TimeoutError:
             raise NoLedgerError(f"NATS does not answer at {self._nats.url}") from None
         except BusError as error:
             raise NoLedgerError(f"NATS at {self._nats.url}: {error}") from None
+
+    async def _asked(self, bus: Bus, verb: Verb[Form, Rows], request: Form, patience: Patience) -> Rows:
         try:
-            reply = await LedgerClient(bus, patience or once(timeout_s)).ask(verb, request)
+            reply = await LedgerClient(bus, patience).ask(verb, request)
         except PayloadTooLarge as error:
             raise RefusedError(str(error)) from None
         except LedgerAwayError as error:
@@ -179,8 +210,6 @@ class Ledger:
             raise NoLedgerError(
                 f"no ledger answers at {self._nats.url} ({error}): is `tokn ledger` running?"
             ) from None
-        finally:
-            await bus.close()
         if reply.problem:
             raise RefusedError(reply.problem)
         return reply

@@ -355,7 +355,7 @@ async def _save_people(tx: Transaction, book: Book) -> None:
 
 async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:
     """Changes rows of calls, and the roll-ups that have them."""
-    correction = Correction([(row.request_id, row.slot) for row in book.usage.changed.values()])
+    correction = Correction(book.usage.changed.values(), tx.now_ms)
     await correction.before(tx)
     await tx.update(_CALLS_CHANGED, rows)
     await correction.after(tx)

@@ -99,6 +99,14 @@ class Store(Reader, Protocol):
         """The database's clock, for reads: as far from this machine's as it was at the last transaction."""
         ...
 
+    async def moment(self) -> tuple[int, int]:
+        """A moment after all that is committed so far: by the clock of the books, and by the database's own. Raises StoreDown."""
+        ...
+
+    async def passed(self, clock_ms: int) -> bool:
+        """Whether all that had begun before a moment of the database's own clock has ended, and nothing else can. Raises StoreDown."""
+        ...
+
     async def migrate(self) -> None:
         """Takes the tables to the newest revision; several ledgers may do so at once."""
         ...

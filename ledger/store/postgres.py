@@ -25,6 +25,13 @@ OPEN_PAUSE_S = 0.3
 _MIGRATION_LOCK = 0x746F6B6E  # "tokn": one ledger migrates, the others wait
 _ISOLATION = "read_committed"
 _NOW_SQL = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)"
+# Whoever reads has no number as a transaction, nor has whoever has just begun to write: what takes longer only reads.
+_PASSED_SQL = (
+    "SELECT clock_timestamp() >= to_timestamp($1 / 1000.0) AND NOT EXISTS (SELECT 1 FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' "
+    "AND xact_start < to_timestamp($1 / 1000.0) AND application_name <> 'tokn reader' "
+    "AND (backend_xid IS NOT NULL OR xact_start > clock_timestamp() - interval '60 s'))"
+)
 _HAS_REVISION_SQL = (
     "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
@@ -56,6 +63,7 @@ _AUDIT_SETTINGS = {
     "work_mem": "64MB",
     "statement_timeout": f"{AUDIT_TIMEOUT_S:.0f}s",
     "jit": "off",
+    "application_name": "tokn reader",
 }
 _MIGRATION_SETTINGS = {"lock_timeout": "0", "statement_timeout": "0", **_KNOWN}
 _CONFLICTS = (
@@ -289,6 +297,16 @@ class PostgresStore:
     def now_ms(self) -> int:
         """The database's clock, as far from this machine's as it was at the last transaction."""
         return self._clock() if self._clock is not None else _machine_ms() + self._ahead_ms
+
+    async def moment(self) -> tuple[int, int]:
+        """The next millisecond."""
+        ((clock_ms,),) = await self.fetch(_NOW_SQL)
+        return (int(clock_ms) if self._clock is None else self._clock()) + 1, int(clock_ms) + 1
+
+    async def passed(self, clock_ms: int) -> bool:
+        """Whether no transaction that could write is from before that moment."""
+        ((passed,),) = await self.fetch(_PASSED_SQL, clock_ms)
+        return bool(passed)
 
     async def migrate(self) -> None:
         """Takes the tables to the newest revision. Ledgers of before go on beside, and may meet it in another order."""

@@ -20,6 +20,7 @@ from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
 
 BUSY_TIMEOUT_S = 2.0
+MOMENT_S = 0.002  # longer than a tick of the clock of the books
 CACHE_KIB = 16_384
 # 64 MiB of log. Calls of many keys touch pages all over large tables, and the same ones again soon: the longer the log, the
 # more often a page is written to it before it is copied back once.
@@ -247,6 +248,17 @@ class SqliteStore:
     def now_ms(self) -> int:
         """The clock that transactions have."""
         return self._clock()
+
+    async def moment(self) -> tuple[int, int]:
+        """The millisecond after the writer's own, and nothing else is written in that one any more."""
+        async with self.write() as tx:
+            await asyncio.sleep(MOMENT_S)
+            return tx.now_ms + 1, 0
+
+    async def passed(self, clock_ms: int) -> bool:
+        """Always: whoever had a moment had the database to itself."""
+        del clock_ms
+        return True
 
     async def migrate(self) -> None:
         """Takes the tables to the newest revision."""

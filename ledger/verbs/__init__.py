@@ -7,6 +7,7 @@ from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
+from ledger.verbs.exports import EXPORT
 from ledger.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -28,6 +29,7 @@ from ledger.verbs.own import SELF
 from ledger.verbs.parked import PARKED
 from ledger.verbs.ping import PING
 from ledger.verbs.pools import INVENTORY, POOLS
+from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
@@ -75,6 +77,10 @@ ANSWERS: tuple[Answer, ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    STATEMENT,
+    STATEMENTS,
+    STATEMENT_ISSUE,
+    EXPORT,
     ADMIN_READ,
     CONSOLE_READ,
     CONSOLE_WRITE,

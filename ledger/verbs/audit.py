@@ -5,7 +5,7 @@ what its usage row says; I3 a hold has ended exactly once; I4 no caller's accoun
 its hold, and its price is one that the hold pinned; I9 nothing was acknowledged that is not in the books; I10 a period
 of a cap has what was spent before its cap was made and what the calls that count in it were billed, less what was
 refunded, and holds what they hold; I11 that is within its ceiling; I12 a rate limit counts as many calls in flight as
-open holds list it; I15 roll-ups are the sums of the calls that are in them. What acts do has its own checks.
+open holds list it; I15 roll-ups are the sums of the calls that are in them. What acts do, and statements, have their own checks.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from typing import Any
 from ledger.rollups.proof import PROOFS
 from ledger.rules.counted import read_counted
 from ledger.store.base import Reader
-from ledger.verbs import audit_money
+from ledger.verbs import audit_money, audit_statements
 from ledger.verbs.base import Read, Services
 from ledger.verbs.check import Check
 from schemas.money.amounts import AmountError, usd_to_nano
@@ -225,7 +225,7 @@ async def _rates(reader: Reader) -> list[dict[str, Any]]:
 async def findings(reader: Reader) -> list[dict[str, Any]]:
     """What breaks an invariant within the books."""
     found: list[dict[str, Any]] = []
-    for check in (*_CHECKS, *audit_money.CHECKS):
+    for check in (*_CHECKS, *audit_money.CHECKS, *audit_statements.CHECKS):
         sql = check.sql.replace("{capped}", _CAPPED[reader.dialect])
         rows = await reader.fetch(f"{sql} LIMIT {FINDINGS_MAX}")
         found += [{"invariant": check.invariant, "request_id": row[0], "detail": row[1]} for row in rows]

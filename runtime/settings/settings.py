@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from runtime.settings.aliases import read_aliases
+from runtime.settings.billing import BILLING, BillingSettings, read_billing
 from runtime.settings.calls import CallSettings, read_calls
 from runtime.settings.console import ConsoleSettings, read_console
 from runtime.settings.edge import ConnectionSettings, read_connections
@@ -105,6 +106,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_port: int = 0
     data: Path | None = None
     watch: bool = False  # a change of the files is a reload
+    billing: BillingSettings = BILLING
     generation: Generation = Generation()  # of the file, among those of other ledgers
     files: tuple[
         str, ...
@@ -170,6 +172,7 @@ def load(
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,
         data=data.absolute() if data is not None else None,
         watch=reload.boolean("watch", default=False),
+        billing=read_billing(root),
         generation=read_generation(reload, changed),
         files=(*((str(config.absolute()),) if config is not None else ()), *secrets.files),
         source=root.file,

@@ -8,6 +8,7 @@ from schemas.verbs.base import Verb
 from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
+from schemas.verbs.exports import EXPORT
 from schemas.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -29,6 +30,7 @@ from schemas.verbs.parked import PARKED
 from schemas.verbs.ping import PING
 from schemas.verbs.pools import INVENTORY, POOLS
 from schemas.verbs.self import SELF
+from schemas.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
@@ -76,4 +78,8 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    STATEMENT,
+    STATEMENTS,
+    STATEMENT_ISSUE,
+    EXPORT,
 )

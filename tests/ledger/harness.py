@@ -77,6 +77,8 @@ TABLES = (
     "management_keys",
     "sessions",
     "sign_in_tokens",
+    "statements",
+    "statement_lines",
 )
 
 

@@ -21,7 +21,8 @@ ASKS = {
         *("ledger.sums", "ledger.cap_create", "ledger.cap_list", "ledger.cap_update", "ledger.cap_end"),
         *("ledger.key_find", "ledger.key_update", "ledger.key_rotate"),
         *("ledger.org_create", "ledger.org_list", "ledger.org_show", "ledger.org_update"),
-        *("ledger.admin_read", "ledger.key_unhashed"),
+        *("ledger.admin_read", "ledger.key_unhashed", "ledger.export"),
+        *("ledger.statement", "ledger.statements", "ledger.statement_issue"),
     },
     Role.CONSOLE: {"ledger.ping", "ledger.console_read", "ledger.console_write"},
 }

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, authority_rows, rollup_rows, rows
+from ledger.rules import act_rows, authority_rows, rollup_rows, rows, statement_rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -272,6 +272,18 @@ def _rollup(kind: type[Row]) -> type[SQLModel]:
 UsageHour, UsageDay, UsageTotal = (
     _rollup(kind) for kind in (rollup_rows.UsageHour, rollup_rows.UsageDay, rollup_rows.UsageTotal)
 )
+Statement = _model(
+    statement_rows.Statement,
+    UniqueConstraint("organization", "period", name="statements_once"),
+    Index(
+        "statements_number",
+        "number",
+        unique=True,
+        sqlite_where=text("number <> ''"),
+        postgresql_where=text("number <> ''"),
+    ),
+)
+StatementLine = _model(statement_rows.Line, sqlite_with_rowid=False)
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
 Surprise = _model(rows.Surprise)

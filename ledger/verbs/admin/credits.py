@@ -24,7 +24,7 @@ _OF_ORGANIZATION = (
 # organisation at once.
 _BY_TIME = _OF_ORGANIZATION.replace("r.account_id", "+r.account_id")
 MANY_KEYS = 1_000
-_KEYS_SQL = f"SELECT COUNT(*) FROM (SELECT 1 FROM api_keys WHERE profile = $1 LIMIT {MANY_KEYS}) AS some"  # noqa: S608  our own number
+_KEYS_SQL = f"SELECT COUNT(*) FROM (SELECT 1 FROM api_keys WHERE profile = $1 LIMIT {MANY_KEYS}) AS found"  # noqa: S608  our own number
 _OWNER_SQL = "SELECT id, profile FROM api_keys WHERE account_id = $1 LIMIT 1"
 
 

@@ -17,6 +17,7 @@ from schemas.money.pricing import TokenUsage
 MODEL = "gpt-4o"
 PART = 500_000  # calls in one transaction
 USAGE = TokenUsage(input=100, output=50)
+BEGIN_MS = 1_790_000_000_000
 HELD_NANO, KEY_NANO = 5_000_000, 10**12
 TRIES = '[["main","gpt-4o","ok",200,"reported",[100,0,0,0,0,50]]]'
 
@@ -31,9 +32,13 @@ _ID = {
 _TRANSFERS = (
     "INSERT INTO transfers (request_id, kind, attempt, line, debit, credit, amount_nano, created_ms) SELECT "
 )
+_KEY = (
+    "INSERT INTO api_keys (id, digest, name, profile, account_id, providers, playground, status, created_ms, revoked_ms) "
+    "SELECT {key}, 'digest' || i, '', 'filled', 'key:' || {key}, '', {false}, 'active', 1, 0 FROM {rows}"
+)
 _KEYS = [
-    f"INSERT INTO accounts SELECT 'key:' || {{key}}, 'metered', {KEY_NANO}, 0 FROM {{rows}}",
-    "INSERT INTO api_keys SELECT {key}, 'digest' || i, '', 'filled', 'key:' || {key}, '', {false}, 'active', 1, 0 FROM {rows}",
+    f"INSERT INTO accounts (id, kind, posted_nano, held_nano) SELECT 'key:' || {{key}}, 'metered', {KEY_NANO}, 0 FROM {{rows}}",
+    _KEY,
     _TRANSFERS + "'filled' || i, 'deposit', 0, 0, 'deposits', 'key:' || {key}, {deposit}, 1 FROM {rows}",
 ]
 _HOLDS = f"""
@@ -49,26 +54,32 @@ _USAGE = f"""
         input, cached, cache_write, cache_write_1h, input_audio, output, reasoning, output_audio, uplifts, list_nano,
         billed_nano, uncollected_nano, cost_nano, tries, queued_ms, first_byte_ms, duration_ms, finished_ms, created_ms)
     SELECT {{request}}, 0, 1, {{key}}, '{MODEL}', 'openai', 'openai', 'ok', 'reported', {{true}}, {{true}},
-        100, 0, 0, 0, 0, 50, 0, 0, '[]', {{listed}}, {{billed}}, 0, {{listed}}, '{TRIES}', 1, 2, 3, 4, 5
+        100, 0, 0, 0, 0, 50, 0, 0, '[]', {{listed}}, {{billed}}, 0, {{listed}}, '{TRIES}', 1, 2, 3, 4, {{at}}
     FROM {{rows}}
 """
 _CALLS = [
     _HOLDS,
     _USAGE,
-    _TRANSFERS + "{request}, 'charge', 1, 0, 'key:' || {key}, 'revenue', {billed}, 1 FROM {rows}",
-    _TRANSFERS + "{request}, 'cost', 1, 0, 'upstream:openai:main', 'cost_of_goods', {listed}, 1 FROM {rows}",
+    _TRANSFERS + "{request}, 'charge', 1, 0, 'key:' || {key}, 'revenue', {billed}, {at} FROM {rows}",
+    _TRANSFERS
+    + "{request}, 'cost', 1, 0, 'upstream:openai:main', 'cost_of_goods', {listed}, {at} FROM {rows}",
 ]
 
 
-async def fill(store: Store, calls: int, keys: int) -> None:
-    """Keys with a balance, and calls that have ended, each with its hold, bill and two transfers: the audit passes."""
+async def fill(store: Store, calls: int, keys: int, span_ms: int = 0) -> None:
+    """Keys with a balance, and calls that have ended, each with its hold, bill and two transfers: the audit passes.
+
+    The calls are spread over a time; by default ten come in a millisecond.
+    """
+    at = f"{BEGIN_MS} + CAST(i AS bigint) * {span_ms // calls}" if span_ms else f"{BEGIN_MS} + i / 10"
     model = next(one for one in BUILTIN if one.id == MODEL)
     ref = price_ref(model.prices[0])
     billed, listed = Catalogue(BUILTIN).charges(ref, USAGE, model.rate, ())
     false, true = ("0", "1") if store.dialect == "sqlite" else ("false", "true")
     words = {
         "key": f"'k' || (i % {keys})",
-        "request": _ID[store.dialect].format(at="1790000000000 + i / 10"),
+        "request": _ID[store.dialect].format(at=at),
+        "at": at,
         "deposit": f"{KEY_NANO} + {billed} * (({calls} - 1 - i) / {keys} + 1)",
         "ref": ref,
         "rate": model.rate,
@@ -95,7 +106,9 @@ async def fill(store: Store, calls: int, keys: int) -> None:
             ("cost_of_goods", calls * listed),
         ):
             kind = "upstream" if account.startswith("upstream") else "system"
-            await tx.execute(f"INSERT INTO accounts VALUES ('{account}', '{kind}', {nano}, 0)")
+            await tx.execute(
+                f"INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ('{account}', '{kind}', {nano}, 0)"
+            )
 
 
 async def main(url: str, calls: int, keys: int) -> None:

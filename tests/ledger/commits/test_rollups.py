@@ -8,6 +8,8 @@ import pytest
 
 from ledger.commits import rolling
 from ledger.commits.rolling import Rolling
+from ledger.rollups.reading import sums
+from ledger.rollups.sql import ROLLUPS
 from schemas.money.pricing import NO_USAGE, TokenUsage
 from tests.ledger.conftest import Source
 from tests.ledger.harness import USD, Books, Clock, billed, event
@@ -98,6 +100,26 @@ async def test_corrections_follow(books: Books) -> None:
     assert found["billed_nano"] == int(bills[0][0])
     (before,) = await books.store.fetch("SELECT SUM(calls) FROM usage_hours WHERE hour <= $1", hour)
     assert int(before[0]) == 3, "no call of an hour that is over leaves it"
+
+
+async def test_a_correction_before_its_call_is_summed(books: Books) -> None:
+    """A call that is corrected in the next hour, and was not summed before, leaves each hour with what was booked in it."""
+    await books.key("key", 50 * USD)
+    books.clock.ms += HOUR_MS - books.clock.ms % HOUR_MS - 1
+    hour = books.clock.ms // HOUR_MS
+    hold = await books.hold("r0")
+    first = TokenUsage(input=10, output=5)
+    assert await books.estimate(hold, first)
+    assert books.clock.ms // HOUR_MS == hour
+    books.clock.turn(1)
+    await books.settle(event("r0", SMALL))
+    for rolled in (False, True):
+        if rolled:
+            await _settle_rolled(books)
+        rows = await sums(books.store, ROLLUPS[0], ("hour",), "1 = 1")
+        told = [(row["hour"] - hour, row["calls"], row["billed_nano"], row["output_tokens"]) for row in rows]
+        assert told == [(0, 1, billed(first), 5), (1, 0, billed(SMALL) - billed(first), 25)]
+    await books.check()
 
 
 async def test_the_audit_finds_a_flipped_figure(books: Books) -> None:

@@ -29,6 +29,7 @@ from tests.fakes.postgres import PostgresServer
 from tests.ledger import copies
 from tests.ledger.harness import USD, Books, Clock, act, digest_of, event
 from tests.ledger.rules.lives import KEYS, LifeRules, Lives
+from tests.ledger.rules.months import MonthRules
 
 LISTS = (("gpt-4o",), ("gpt-4o", "gpt-4o-mini"), ("gpt-4o-mini", "gone", "gpt-4o"), ("gone", "gpt-4o"))
 PERIODS = (("day", "Europe/Berlin"), ("week", "UTC"), ("month", "America/New_York"), ("total", "UTC"))
@@ -44,7 +45,7 @@ usages = st.builds(
 )
 
 
-class BooksMachine(LifeRules):
+class BooksMachine(LifeRules, MonthRules):
     """One ledger, or several in turn, on one database."""
 
     runner: ClassVar[asyncio.Runner]
@@ -280,6 +281,7 @@ class BooksMachine(LifeRules):
     def calendar(self, days: int, hours: int) -> None:
         """Midnights, months and changes of the clock go by, or the database's clock is set back by some hours."""
         self.clock.turn(days * 86_400 + hours * 3_600)
+        self.clock.ms = max(self.clock.ms, self.issued_ms)
 
     @rule(picks=st.lists(st.integers(0, 1000), max_size=5), seconds=st.integers(1, 40))
     def time_passes(self, picks: list[int], seconds: int) -> None:

@@ -1,14 +1,14 @@
 """Who may act through a console: management keys, operators, sessions, links to sign in; and from where an act came.
 
-Revision ID: 0013
-Revises: 0012
+Revision ID: 0014
+Revises: 0013
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 _COLUMNS = {
     "management_keys": (

@@ -1,0 +1,1 @@
+"""Monthly statements of organisations: what a month did to their accounts, and how it is issued for good."""

@@ -1,0 +1,216 @@
+"""Owns how statements are issued: a month some time after its end, in order, numbered without holes, and never changed again.
+
+A statement is made beside the writer, since a month that is over does not change any more; what is written between two
+commits is only its rows. That has the audit log's head, so no two ledgers number at once.
+"""
+
+import asyncio
+import time
+from functools import partial
+from typing import Final
+
+from msgspec import structs
+from msgspec.structs import asdict, astuple
+
+from ledger.acts.base import add_entry
+from ledger.commits.ledgers import OLDER_RUNS, admitted
+from ledger.commits.load_act import load_act
+from ledger.commits.load_save import save, wanted
+from ledger.commits.writer import Writer
+from ledger.prices.offers import Catalogue
+from ledger.rules.book import Book, Rules
+from ledger.rules.missing import missing
+from ledger.rules.statement_rows import ISSUED, Statement
+from ledger.statements import making, movements
+from ledger.statements.making import Made, shown
+from ledger.statements.months import Month, after, month_at, month_named
+from ledger.store.base import Reader, Store, StoreError, Transaction
+from ledger.store.filling import LEAST
+from ledger.store.statements import STATEMENT_LINES, STATEMENTS
+from runtime.log import get_logger
+from runtime.settings.billing import BILLING, BillingSettings
+from schemas.verbs.acts import ActRequest
+from schemas.verbs.base import VERSION, Rows
+
+DELAY_MS: Final = 15 * 60_000  # after a month's end
+INTERVAL_S: Final = 60.0
+RETRY_S: Final = 3_600.0  # of months that could not be issued
+ORGANIZATIONS_PAGE: Final = 100
+SYSTEM: Final = "system"
+ACTION: Final = "statement_issue"
+_PROFILES_SQL: Final = "SELECT id FROM profiles WHERE id > $1 ORDER BY id LIMIT $2"
+_BEGUN_SQL: Final = (
+    "SELECT seen_ms FROM ledgers WHERE id = $1 AND seen_ms > 0"  # 0 while large books are taken over
+)
+_NUMBERED_SQL: Final = "SELECT COUNT(*) FROM statements WHERE number LIKE $1"
+_DELETE_SQLS: Final = (
+    "DELETE FROM statement_lines WHERE statement = $1",
+    "DELETE FROM statements WHERE id = $1",
+)
+_logger = get_logger("ledger.statements")
+
+
+class Issuing:
+    """Issues statements for one ledger. `billing` may be replaced while it runs."""
+
+    def __init__(self, writer: Writer, billing: BillingSettings = BILLING) -> None:
+        self._writer = writer
+        self._store: Store = writer.committer.store
+        self.billing = billing
+        self._done_ms = 0  # all that ended by then is issued
+        self._again = 0.0
+
+    async def run(self, interval_s: float = INTERVAL_S) -> None:
+        """Issues what is due until cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.step()
+            except StoreError as error:
+                _logger.warning("statements have to wait", error=str(error))
+            except Exception:
+                _logger.exception("statements failed")
+
+    async def step(self) -> None:
+        """Issues all that is due, and notes what could not be. Raises StoreError."""
+        due_ms = self._running(self._store.now_ms()).start_ms
+        if self._done_ms == due_ms or time.monotonic() < self._again:
+            return
+        last, all_issued = "", True
+        while page := await self._store.fetch(_PROFILES_SQL, last, ORGANIZATIONS_PAGE):
+            for (organization,) in page:
+                all_issued = await self._issue_due(organization) and all_issued
+            last = page[-1][0]
+        if all_issued:
+            self._done_ms = due_ms
+        else:
+            self._again = time.monotonic() + RETRY_S
+
+    async def issue(self, organization: str, period: str, actor: str) -> Rows:
+        """Issues one month of an organisation, or answers with it if that was done. Raises StoreError."""
+        async with self._store.snapshot() as reader:
+            month = month_named(period, self.billing.statement_timezone)
+            if month is None:
+                return Rows(problem="name a month, as in 2026-11")
+            known = await making.stored(reader, month.id_of(organization))
+            if known is not None and known.status == ISSUED:
+                return Rows((shown(known),))
+            made = await self._first_due(reader, organization)
+            if isinstance(made, Rows):
+                return made
+            problem = self._order_problem(organization, month, made)
+        if made is None or problem:
+            return Rows(problem=problem)
+        return await self._write(made, actor)
+
+    def _running(self, now_ms: int) -> Month:
+        """The month that is not due yet."""
+        return month_at(now_ms - DELAY_MS, self.billing.statement_timezone)
+
+    def _order_problem(self, organization: str, month: Month, made: Made | None) -> str:
+        if month.end_ms > self._running(self._store.now_ms()).start_ms:
+            return f"{month.name} can be issued {DELAY_MS // 60_000} minutes after its end"
+        if made is not None and made.statement.period < month.name:
+            return f"{made.statement.period} is to be issued first"
+        if made is None or made.statement.period > month.name:
+            return f"there is nothing to issue for {organization} in {month.name}"
+        return ""
+
+    async def _issue_due(self, organization: str) -> bool:
+        """Issues all due months of one organisation. Whether none is left."""
+        while True:
+            async with self._store.snapshot() as reader:
+                made = await self._first_due(reader, organization)
+            if made is None:
+                return True
+            if isinstance(made, Rows):
+                return False
+            reply = await self._write(made, SYSTEM)
+            if reply.problem:
+                _logger.warning("a statement is not issued", statement=made.statement.id, why=reply.problem)
+                return False
+
+    async def _first_due(self, reader: Reader, organization: str) -> Made | Rows | None:
+        """The oldest month that is over, not issued, and says something. The answer's problem if nothing can be issued."""
+        begun = await reader.fetch(_BEGUN_SQL, LEAST)
+        if not begun:
+            return Rows(problem=OLDER_RUNS)
+        now_ms = self._store.now_ms()
+        # Before that time ledgers booked corrections and credits otherwise, so no month of it could be proven.
+        month = await self._first_month(reader, organization, int(begun[0][0]))
+        while month is not None and month.end_ms <= self._running(now_ms).start_ms:
+            made = await making.make(reader, organization, month, self.billing, now_ms)
+            if made is None:
+                break
+            if not made.says_nothing:
+                return made
+            month = after(month)
+        else:
+            return None
+        return missing(f"organisation {organization}")
+
+    async def _first_month(self, reader: Reader, organization: str, begun_ms: int) -> Month | None:
+        zone = self.billing.statement_timezone
+        last = await making.last_issued(reader, organization)
+        if last is not None:
+            ended = month_named(last.period, zone)
+            return None if ended is None else after(ended)
+        first_ms = await movements.first_ms(reader, organization)
+        return None if first_ms is None else month_at(max(first_ms, begun_ms), zone)
+
+    async def _write(self, made: Made, actor: str) -> Rows:
+        reply: Rows = await self._writer.between(partial(_write, self._store, made, actor))
+        return reply
+
+
+async def _write(store: Store, made: Made, actor: str) -> Rows:
+    """Writes a statement: issued if it is true, else as a draft that says why. One that was issued meanwhile stays."""
+    async with store.write() as tx:
+        if not await admitted(tx):
+            return Rows(problem=OLDER_RUNS)
+        book = Book(Catalogue(()), tx.now_ms, Rules())
+        await load_act(tx, book, wanted())  # it has the log's head now: others wait
+        known = await making.stored(tx, made.statement.id)
+        if known is not None and known.status == ISSUED:
+            return Rows((shown(known),))
+        if made.statement.problem:
+            if known is None or known.problem != made.statement.problem:
+                await _put(tx, made.statement, made)
+            return Rows(problem=made.statement.problem)
+        statement = structs.replace(
+            made.statement,
+            status=ISSUED,
+            number=await _next_number(tx, made.statement.period[:4]),
+            created_ms=tx.now_ms,
+        )
+        await _put(tx, statement, made)
+        _note(book, statement, actor)
+        await save(tx, book, None)
+    return Rows((shown(statement),))
+
+
+async def _put(tx: Transaction, statement: Statement, made: Made) -> None:
+    for sql in _DELETE_SQLS:  # a draft's
+        await tx.execute(sql, statement.id)
+    await tx.insert(STATEMENTS, [astuple(statement)])
+    if made.lines:
+        await tx.insert(STATEMENT_LINES, [astuple(line) for line in made.lines])
+
+
+async def _next_number(tx: Transaction, year: str) -> str:
+    (row,) = await tx.fetch(_NUMBERED_SQL, f"{year}-%")
+    return f"{year}-{int(row[0]) + 1:06d}"
+
+
+def _note(book: Book, statement: Statement, actor: str) -> None:
+    fields = {
+        name: value for name, value in asdict(statement).items() if name not in ("id", "seller", "buyer")
+    }
+    add_entry(
+        book,
+        action=ACTION,
+        target=statement.id,
+        request=ActRequest(VERSION, ACTION, b"", actor=actor),
+        changed=({}, {f"statements/{statement.id}": fields}),
+        answer=Rows(({"id": statement.id, "number": statement.number},)),
+    )
