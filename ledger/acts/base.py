@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from ledger.commits.commands import Command, Write
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
 from ledger.rules.grants import of_command, refusal

@@ -2,7 +2,7 @@
 
 from ledger.acts import owners
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Capping, Wanted
+from ledger.commits.wanted import Capping, Wanted
 from ledger.rules import capping as rules
 from ledger.rules.book import Book
 from ledger.rules.rows import Cap

@@ -2,7 +2,7 @@
 
 from ledger.acts import owners
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.limits import setting
 from schemas.verbs.limits import LimitsSet
 

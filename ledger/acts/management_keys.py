@@ -4,7 +4,7 @@ import msgspec
 
 from ledger.acts.base import Act
 from ledger.acts.operators import SCOPES
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.authority_rows import ManagementKey, Standing
 from ledger.rules.book import Book
 from ledger.rules.grants import refused

@@ -2,7 +2,7 @@
 
 from ledger.acts import owners
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.keys import balance_row
 from ledger.rules.money import lots, posting

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.authority_rows import Operator, Session, SignInToken, Standing
 from ledger.rules.book import Book
 from ledger.rules.grants import refused

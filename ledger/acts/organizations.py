@@ -1,7 +1,7 @@
 """Owns the acts on organisations: making one, changing it, suspending and resuming it."""
 
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules import organizations as rules
 from ledger.rules.limits.base import organization_scope
 from ledger.rules.rows import Status

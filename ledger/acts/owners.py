@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Credit
 from ledger.rules.book import Book
 from ledger.rules.keys import add_wallet, balance_row

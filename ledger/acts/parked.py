@@ -3,7 +3,7 @@
 import msgspec
 
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.missing import missing
 from ledger.rules.rows import Parked

@@ -2,7 +2,7 @@
 
 from ledger.acts.base import IP_CHARS_MAX, USER_AGENT_CHARS_MAX, Act, text
 from ledger.acts.operators import SCOPES, above, active, add_operator
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.authority_rows import Operator, Session, SignInToken
 from ledger.rules.book import Book
 from ledger.rules.grants import GrantKind

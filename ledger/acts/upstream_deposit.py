@@ -1,7 +1,7 @@
 """Owns top-ups of a pool's account, when we have paid our provider: its credit goes up, or back down, never below zero."""
 
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.missing import missing
 from ledger.rules.money import posting

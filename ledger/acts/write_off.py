@@ -1,7 +1,7 @@
 """Owns write-offs: usage that no balance covered is given up, so that it no longer stands as uncollected."""
 
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.money import posting
 from ledger.rules.money.posting import Why, credit_row

@@ -13,10 +13,11 @@ from ledger.commits.commands import Command
 from ledger.commits.ledgers import OLDER_RUNS, admitted
 from ledger.commits.load_act import load_act
 from ledger.commits.load_capping import load_capping, name_scopes
-from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
+from ledger.commits.load_save import Applied, load, load_lapsed, load_surprises, renew, save, wanted
 from ledger.commits.load_webhooks import load_endpoints
 from ledger.commits.opening import write_prices
 from ledger.commits.pepper import Peppers
+from ledger.commits.wanted import Wanted
 from ledger.prices.offers import Catalogue
 from ledger.rules import holds
 from ledger.rules.book import Book, Rules, scope_of

@@ -6,8 +6,8 @@ read before without a lock, such as whether a key is revoked, is read once more.
 
 from ledger.commits.fetching import fetch, fetch_by
 from ledger.commits.load_grant import load_grant, rehash
-from ledger.commits.load_save import Wanted
 from ledger.commits.load_webhooks import load_webhooks
+from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
 from ledger.rules.limits.base import KEY

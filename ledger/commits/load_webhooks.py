@@ -1,7 +1,7 @@
 """Owns what is loaded for webhooks: endpoints, locked, how many there are, and events that are to be sent again."""
 
 from ledger.commits.fetching import fetch_by
-from ledger.commits.load_save import Repeated, Wanted
+from ledger.commits.wanted import Repeated, Wanted
 from ledger.rules.book import Book
 from ledger.rules.event_rows import EventRow
 from ledger.rules.rows import row_of

@@ -259,7 +259,8 @@ class Book:
 
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
-        return [one for one in (*vars(self).values(), *self.people_sets()) if isinstance(one, RowSet)]
+        known = (*vars(self).values(), self.hooks.endpoints, *self.people_sets())
+        return [one for one in known if isinstance(one, RowSet)]
 
     def people_sets(self) -> tuple[RowSet[Any], ...]:
         """Those of them that are of who may act, none where nothing asked for them."""

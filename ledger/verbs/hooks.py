@@ -2,7 +2,7 @@
 
 from ledger.acts import webhooks as acts
 from ledger.commits.commands import Command, Write
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules import webhooks as rules
 from ledger.rules.event_rows import Endpoint
 from ledger.rules.rows import row_of
