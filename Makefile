@@ -27,7 +27,7 @@ test: $(DEV)  ## set up and pass the tests; ARGS="-k name" passes options on
 	$(BIN)/pytest $(SPREAD) $(ARGS)
 	$(if $(ALONE),$(BIN)/pytest -m alone $(ALONE) $(ARGS))
 
-test-browser: $(DEV)  ## its own pages, and those of other origins, in a headless Chromium, which must be on the path or in TOKN_TEST_CHROMIUM
+test-browser: $(DEV)  ## its own pages, the console's, and those of other origins, in a headless Chromium, which must be on the path or in TOKN_TEST_CHROMIUM
 	$(BIN)/pytest -m browser tests/system $(ARGS)
 
 test-containers: $(DEV)  ## the tests' servers in containers, and compose.yaml; needs an engine, compose and debootstrap

@@ -22,7 +22,6 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.connection import BoundedProtocol, bounded
 from edge.http.cors import Cors
-from edge.http.peers import Trusted
 from edge.http.places import Places
 from edge.http.server import EdgeServer
 from edge.limits import LEFT_GRACE_S, LIMITS, Limits
@@ -35,12 +34,14 @@ from edge.watch import Watch
 from runtime import descriptors
 from runtime.bus.bus import Bus
 from runtime.catalogue.shelf import utc_today
+from runtime.http import listen
 from runtime.ledger import LedgerClient, Patience
 from runtime.log import get_logger
 from runtime.metrics import watch_bus
+from runtime.peers import Trusted
 from runtime.reload import Live
 from runtime.service import end_process
-from runtime.settings.settings import Settings, SettingsError
+from runtime.settings.settings import Settings
 from schemas.bus.subjects import Role
 from schemas.errors import unavailable
 
@@ -86,7 +87,7 @@ class Edge:
     async def open(self) -> None:
         """Takes the port, connects to NATS, and subscribes."""
         limits = self._limits
-        self._socket = _listen(self._settings.host, self._settings.port)
+        self._socket = listen(self._settings.host, self._settings.port)
         # Connections inherit it. Else the system buffers megabytes of a stream that nobody reads.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
         self._stack.callback(self._socket.close)
@@ -256,24 +257,3 @@ class Edge:
     async def close(self) -> None:
         """Leaves NATS and the port."""
         await self._stack.aclose()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket's address, taken. Raises SettingsError."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --port."
-        ) from None
-    listener.setblocking(False)
-    return listener

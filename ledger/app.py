@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ledger.acts.upkeep import keep_lots
+from ledger.commits.clock import keep_time
 from ledger.commits.commit import Committer
 from ledger.commits.pepper import check_pepper
 from ledger.commits.roll import Roll
@@ -19,12 +20,14 @@ from ledger.rules.book import Rules
 from ledger.statements.issuing import Issuing
 from ledger.store.base import Store, StoreDown, StoreError, again
 from ledger.stream.consumer import Consumer
+from ledger.stream.events import Publishing
 from ledger.stream.expiry import QUIET_S, Expiry
 from ledger.stream.items import keep_bucket
 from ledger.telemetry import Telemetry
 from ledger.verbs.base import Services
 from ledger.verbs.beats import Beats
 from ledger.verbs.dispatch import Requests
+from ledger.verbs.watching import Watching
 from runtime.bus.bus import Bus
 from runtime.catalogue.age import age_days, as_of, is_old
 from runtime.log import get_logger
@@ -152,7 +155,7 @@ async def serve(
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", expiry.run())
         roll = _start_upkeep(vital, Roll(store, writer, own_id), writer, services.issuing)
-        vital.start("the bucket of items", keep_bucket(bus, settings.nats.replicas))
+        _start_telling(vital, bus, services, writer, settings.nats.replicas)
         _follow(Reloading(services, sale), vital, live)
         unlisten = await requests.listen()
         if ready is not None:
@@ -180,6 +183,13 @@ def _follow(reloading: Reloading, vital: Vital, live: Live | None) -> None:
     vital.start("newer configurations of other ledgers", reloading.follow())
     if live is not None:
         live.follow(reloading.prepare)
+
+
+def _start_telling(vital: Vital, bus: Bus, services: Services, writer: Writer, replicas: int) -> None:
+    vital.start("the bucket of items", keep_bucket(bus, replicas))
+    vital.start("the clock", keep_time(writer))
+    vital.start("the watch of pools", Watching(services, writer).run())
+    vital.start("events", Publishing(bus, writer, replicas).run())
 
 
 async def _unless_stopped(

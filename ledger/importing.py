@@ -27,6 +27,7 @@ SEEDED = frozenset(
         "prices",
         "rollups",
         "stream_positions",
+        "told",
         "upstream_accounts",
     )
 )

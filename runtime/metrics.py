@@ -1,7 +1,7 @@
 """Owns how metrics leave a process: one registry, its text, and a small HTTP server for services without one."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -103,6 +103,12 @@ class _ConfigCollector(Collector):
         )
 
 
+class _Readiness:
+    """Who says whether this process can do its work; None where nobody does."""
+
+    asked: Callable[[], Awaitable[bool]] | None = None
+
+
 _BUSES = _BusCollector()
 REGISTRY.register(_BUSES)
 REGISTRY.register(_LogCollector())
@@ -114,8 +120,13 @@ def watch_bus(bus: Bus) -> None:
     _BUSES.buses = [other for other in _BUSES.buses if other.role is not bus.role] + [bus]
 
 
+def watch_ready(asked: Callable[[], Awaitable[bool]] | None) -> None:
+    """From now on `/readyz` beside the metrics asks this."""
+    _Readiness.asked = asked
+
+
 class MetricsServer:
-    """Serves `GET /metrics` and `GET /healthz`, one request a connection."""
+    """Serves `GET /metrics`, `GET /healthz` and, where `watch_ready` was told whom to ask, `GET /readyz`, one request a connection."""
 
     def __init__(self, server: asyncio.Server) -> None:
         self._server = server
@@ -135,7 +146,7 @@ async def serve_metrics(host: str, port: int) -> MetricsServer:
         try:
             async with room, asyncio.timeout(_HEAD_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_response(head))
+                writer.write(await _response(head))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
@@ -145,7 +156,7 @@ async def serve_metrics(host: str, port: int) -> MetricsServer:
     return MetricsServer(await asyncio.start_server(answer, host, port, limit=_HEAD_BYTES_MAX))
 
 
-def _response(head: bytes) -> bytes:
+async def _response(head: bytes) -> bytes:
     method, _, rest = head.partition(b" ")
     path = rest.partition(b" ")[0].partition(b"?")[0]
     if method != b"GET":
@@ -154,6 +165,13 @@ def _response(head: bytes) -> bytes:
         status, kind, body = b"200 OK", CONTENT_TYPE, text()
     elif path == b"/healthz":
         status, kind, body = b"200 OK", "text/plain", b"ok\n"
+    elif path == b"/readyz" and _Readiness.asked is not None:
+        ready = await _Readiness.asked()
+        status, kind, body = (
+            (b"200 OK", "text/plain", b"ready\n")
+            if ready
+            else (b"503 Service Unavailable", "text/plain", b"no ledger answers\n")
+        )
     else:
         status, kind, body = b"404 Not Found", "text/plain", b"GET /metrics or /healthz\n"
     lines = f"content-type: {kind}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()

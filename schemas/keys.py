@@ -10,7 +10,7 @@ PREFIX = "tokn_"
 RANDOM_CHARACTERS = 32  # 190 bits
 CHECKSUM_CHARACTERS = 6  # 62**6 is more than a CRC-32 can be
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_FORM = re.compile(rf"tokn_([0-9A-Za-z]{{{RANDOM_CHARACTERS}}})([0-9A-Za-z]{{{CHECKSUM_CHARACTERS}}})")
+_REST = re.compile(rf"([0-9A-Za-z]{{{RANDOM_CHARACTERS}}})([0-9A-Za-z]{{{CHECKSUM_CHARACTERS}}})")
 
 
 def _checksum(body: str) -> str:
@@ -22,15 +22,15 @@ def _checksum(body: str) -> str:
     return "".join(reversed(digits))
 
 
-def generate() -> str:
-    """A fresh key."""
+def generate(prefix: str = PREFIX) -> str:
+    """A fresh key, of callers or of another kind."""
     body = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_CHARACTERS))
-    return PREFIX + body + _checksum(body)
+    return prefix + body + _checksum(body)
 
 
-def is_well_formed(key: str) -> bool:
+def is_well_formed(key: str, prefix: str = PREFIX) -> bool:
     """Whether a text can be a key: anything else is refused without asking a ledger."""
-    form = _FORM.fullmatch(key)
+    form = _REST.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
     return form is not None and _checksum(form[1]) == form[2]
 
 

@@ -6,6 +6,7 @@ from schemas.bus import subjects
 from schemas.bus.subjects import (
     BEATS,
     EDGE_BEATS,
+    EVENTS_STREAM,
     ITEMS_STREAM,
     LEDGER_QUEUE,
     LEDGERS,
@@ -17,7 +18,7 @@ from schemas.bus.subjects import (
     frames_all,
     reply_prefix,
 )
-from schemas.verbs import VERBS
+from schemas.every_verb import EVERY_VERB
 
 # Stands in a subject for the id of the connection itself; nats-server fills it in. It leaves out every queue group of a
 # list that has one, so a role that takes its share of a queue has no subscription of its own.
@@ -33,7 +34,7 @@ class Permissions(Struct, frozen=True):
 
 def asks(role: Role) -> tuple[str, ...]:
     """The subjects of the verbs that a role may ask."""
-    return tuple(verb.subject for verb in VERBS if role in verb.roles)
+    return tuple(verb.subject for verb in EVERY_VERB if role in verb.roles)
 
 
 def own_replies(role: Role) -> str:
@@ -80,6 +81,13 @@ PERMISSIONS: dict[Role, Permissions] = {
             f"{_API}.STREAM.INFO.{THOUGHTS_STREAM}",
             f"{_API}.STREAM.CREATE.{ITEMS_STREAM}",
             f"{_API}.STREAM.INFO.{ITEMS_STREAM}",
+            f"{_API}.STREAM.CREATE.{EVENTS_STREAM}",
+            f"{_API}.STREAM.INFO.{EVENTS_STREAM}",
+            f"{_API}.CONSUMER.NAMES.{EVENTS_STREAM}",
+            f"{_API}.CONSUMER.DURABLE.CREATE.{EVENTS_STREAM}.*",
+            f"{_API}.CONSUMER.DELETE.{EVENTS_STREAM}.*",
+            subjects.event(">"),
+            subjects.hook("*"),
             f"{_API}.CONSUMER.CREATE.{_EVENTS}",
             f"{_API}.CONSUMER.CREATE.{_EVENTS}.>",
             f"{_API}.CONSUMER.DURABLE.CREATE.{_EVENTS}",
@@ -90,6 +98,16 @@ PERMISSIONS: dict[Role, Permissions] = {
         subscribe=(f"{LEDGERS} {LEDGER_QUEUE}", BEATS, f"{reply_prefix(Role.LEDGER)}.>"),
     ),
     Role.COMMAND: Permissions(publish=asks(Role.COMMAND), subscribe=(own_replies(Role.COMMAND),)),
+    # Takes each endpoint's share of the stream EVENTS from a consumer that a ledger has made: with a right to make one it
+    # could have the server publish to any subject.
+    Role.CONSOLE: Permissions(
+        publish=(
+            *asks(Role.CONSOLE),
+            f"{_API}.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.*",
+            f"$JS.ACK.{EVENTS_STREAM}.>",
+        ),
+        subscribe=(own_replies(Role.CONSOLE),),
+    ),
 }
 
 # Of these there may be one a pool, `worker.openai`, whose credential is no use in another.

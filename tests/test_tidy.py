@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVICES = ("edge", "ledger", "runtime", "schemas", "tokn", "tools", "web", "workers")
+SERVICES = ("console", "edge", "ledger", "runtime", "schemas", "tokn", "tools", "web", "workers")
 FILE_LINES_MAX = 400
 FILE_LINES_STOP = 600
 LONG_FILES_MAX = 6  # files between the two, all packages together

@@ -3,7 +3,7 @@
 import os
 import sys
 
-SERVICES = ("edge", "worker", "ledger")
+SERVICES = ("edge", "worker", "ledger", "console")
 _STANDARD_ERROR = 2
 
 

@@ -31,6 +31,7 @@ class Program(Struct, frozen=True, kw_only=True):
     settings: Handed | None = None  # with them it has a line to its parent, and answers on standard output
     log: Path | None = None
     stop_s: float
+    vital: bool = True  # else its configuration being wrong, or its port taken, ends no other
 
 
 class ChildError(Exception):

@@ -1,5 +1,6 @@
 """Owns the commands of `tokn`: their options, what they ask for, and their exit codes."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from tokn.audit import audit_app
 from tokn.backup import backup
 from tokn.books import export, statement
 from tokn.caps import cap_app, id_by, new_cap
+from tokn.console import console_app, new_sign_in
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.keys import COMMANDS, HINT_CHARS, Expires, KeyArgument, Models, models_of
 from tokn.limits import InFlight, Rpm, Tpm, limit_of, limits
@@ -47,7 +49,9 @@ from tokn.options import (
 )
 from tokn.organizations import org_app
 from tokn.parked import parked
+from tokn.people import management_key_app, operator_app
 from tokn.times import ending
+from tokn.webhooks import events, webhook_app
 
 EXIT_NO_LEDGER = 4
 MISSING_SHOWN = 50
@@ -70,11 +74,16 @@ app.add_typer(cap_app, name="cap")
 for one in COMMANDS:
     key_app.command()(one)
 app.add_typer(org_app, name="org")
+app.add_typer(operator_app, name="operator")
+app.add_typer(management_key_app, name="management-key")
 app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
 app.add_typer(pool_app, name="pool")
+app.add_typer(console_app, name="console")
 app.command("limits")(limits)
 app.command("parked")(parked)
+app.add_typer(webhook_app, name="webhook")
+app.command("events")(events)
 app.command("backup")(backup)
 app.command("statement")(statement)
 app.command("export")(export)
@@ -113,23 +122,35 @@ def _fail(words: list[str], why: str, code: int) -> int:
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0917  Typer calls it by name
     host: Annotated[
         str | None, typer.Option(help="Address to listen on. [127.0.0.1]", show_default=False)
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port to listen on. [8000]", show_default=False)
     ] = None,
+    console_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of the console; another one if it is taken. [8001]",
+            show_default=False,
+        ),
+    ] = None,
+    no_console: Annotated[bool, typer.Option("--no-console", help="Run without the console.")] = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Run everything on this machine: nats-server, ledger, workers, edge.
+    """Run everything on this machine: nats-server, ledger, workers, edge, console.
 
     The first start prints a key with 5 USD and a curl line. Ctrl-C stops it in order.
     """
     from tokn.up import up as run_up  # noqa: PLC0415  other commands do not load it
 
-    raise typer.Exit(run_up(config, folder_of(data), host, port))
+    raise typer.Exit(
+        run_up(config, folder_of(data), host, port, console_port=console_port, console=not no_console)
+    )
 
 
 @app.command()
@@ -435,7 +456,12 @@ def surprises(
 
 
 @app.command("first-key", hidden=True)
-def first_key(usd: str, config: Config = None, data: Data = None) -> None:
+def first_key(
+    usd: Annotated[str, typer.Argument(help="What it is given. Left out: no key is made.")] = "",
+    sign_in: Annotated[bool, typer.Option("--sign-in", help="Make a token for the console, too.")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
     """Make a key if there is none, and print it as JSON: the start of `tokn up` calls this.
 
     The ledger may still be starting: it is waited for.
@@ -443,11 +469,16 @@ def first_key(usd: str, config: Config = None, data: Data = None) -> None:
     asked = ledger_of(config, data)
     listed = asked.ask_patiently(KEY_LIST, KeyList(VERSION, limit=1))
     key = made = ""
-    if not listed.rows:
+    if usd and not listed.rows:
         key = keys.generate()
         amount = nano_of(usd, least=0, what="USD")
         request = KeyCreate(
             VERSION, keys.digest(key), "first", "default", amount, None, False, key[-HINT_CHARS:]
         )
         made = str(asked.act("key_create", request)["id"])
-    show.json_lines([{"key": key, "id": made}])
+    token = ""
+    if sign_in:
+        # The key must not be lost for it: `tokn console login` makes another, or says why not.
+        with contextlib.suppress(RefusedError, NoLedgerError):
+            token = new_sign_in(asked)
+    show.json_lines([{"key": key, "id": made, "sign_in": token}])

@@ -20,6 +20,7 @@ SERVICE_ROLES = {
     "worker": (Role.WORKER, Role.USAGE),
     "ledger": (Role.LEDGER,),
     "command": (Role.COMMAND,),
+    "console": (Role.CONSOLE,),
 }
 NATS_PORT = 4222
 STORE = Path("/data")
@@ -79,13 +80,17 @@ def nats(config: str, store: Path) -> None:
 
 
 def first_key(config: str) -> int:
-    """Makes a key with 5 USD and prints it, if there is none yet; the exit code of the command that failed, else 0."""
+    """Makes a key with 5 USD and prints it with a link to the console, if there is none yet; the exit code of the command that failed, else 0."""
     asked = ["tokn", "key", "list", "--config", config, "--json"]
     listed = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603  our own command
     if listed.returncode or listed.stdout.strip():
         return listed.returncode
     made = ["tokn", "key", "create", "--name", "first", "--balance", FIRST_BALANCE_USD, "--config", config]
-    return subprocess.run(made, check=False).returncode  # noqa: S603  as above
+    if code := subprocess.run(made, check=False).returncode:  # noqa: S603  as above
+        return code
+    link = ["tokn", "console", "login", "--config", config]
+    subprocess.run(link, check=False)  # noqa: S603  as above; it can be made again, so nothing depends on it
+    return 0
 
 
 def main() -> int:

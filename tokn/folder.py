@@ -46,6 +46,7 @@ class Run(Struct, frozen=True):
     nats_url: str
     command_password: str
     children: tuple[ChildRun, ...] = ()
+    console_url: str = ""  # empty without a console
 
 
 class Folder:

@@ -11,7 +11,16 @@ from schemas.verbs.keys import KEY_UNHASHED, KeyRotate, KeysUnhashed, KeyUpdate
 from tokn import show
 from tokn.errors import UnknownError
 from tokn.named import KEY_HELP, key_id, secret_of
-from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, providers_of
+from tokn.options import (
+    AsJson,
+    Config,
+    Data,
+    IdempotencyKey,
+    LowBalance,
+    ledger_of,
+    low_nano,
+    providers_of,
+)
 from tokn.times import ending, length_ms
 
 ALL = "all"
@@ -54,6 +63,7 @@ def update(  # noqa: PLR0917  Typer calls it by name
     ] = None,
     models: Models = None,
     expires: Expires = None,
+    low_balance: LowBalance = None,
     idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
@@ -61,8 +71,9 @@ def update(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Change a key: what no option names stays as it is."""
     asked = ledger_of(config, data)
-    if all(one is None for one in (name, providers, models, expires)):
-        raise typer.BadParameter("name what is to change: --name, --providers, --models or --expires")
+    if all(one is None for one in (name, providers, models, expires, low_balance)):
+        named = "--name, --providers, --models, --expires or --low-balance"
+        raise typer.BadParameter(f"name what is to change: {named}")
     expires_ms, expires_in_s = (None, 0) if expires is None else ending(expires, "--expires")
     request = KeyUpdate(
         VERSION,
@@ -72,6 +83,7 @@ def update(  # noqa: PLR0917  Typer calls it by name
         models=models_of(models),
         expires_ms=expires_ms,
         expires_in_s=expires_in_s,
+        low_balance_nano=low_nano(low_balance),
     )
     show.one(asked.act("key_update", request, idempotency_key), as_json, "Key")
 

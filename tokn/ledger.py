@@ -14,6 +14,7 @@ import msgspec
 from runtime.bus.bus import Bus, BusError, PayloadTooLarge
 from runtime.ledger import LedgerAwayError, LedgerClient, Patience, once
 from runtime.settings.settings import NatsSettings, load
+from schemas.admin.verbs import ADMIN_READ, AdminRead, Question
 from schemas.bus.subjects import Role, new_id
 from schemas.verbs.acts import ACT, AUDIT_LOG, ActRequest, LogQuery
 from schemas.verbs.audit import AUDIT
@@ -27,6 +28,14 @@ from schemas.verbs.organizations import ORG_LIST, OrganizationList
 from schemas.verbs.statements import STATEMENTS, StatementList
 from schemas.verbs.sums import SUMS, SumsQuery
 from schemas.verbs.usage import USAGE, UsageQuery
+from schemas.verbs.webhooks import (
+    DELIVERIES,
+    EVENTS,
+    WEBHOOKS,
+    DeliveriesQuery,
+    EventsQuery,
+    WebhooksQuery,
+)
 from tokn.errors import NoLedgerError, RefusedError, UnknownError
 from tokn.folder import Folder
 
@@ -52,6 +61,9 @@ _PAGED: Final[Mapping[type, tuple[Verb[Any, Rows], str]]] = {
     CapList: (CAP_LIST, "after"),
     OrganizationList: (ORG_LIST, "after"),
     SumsQuery: (SUMS, "after"),
+    WebhooksQuery: (WEBHOOKS, "after"),
+    DeliveriesQuery: (DELIVERIES, "before"),
+    EventsQuery: (EVENTS, "before"),
     StatementList: (STATEMENTS, "before"),
 }
 
@@ -135,7 +147,10 @@ class Ledger:
         | SumsQuery
         | StatementList
         | CreditsQuery
-        | LogQuery,
+        | LogQuery
+        | WebhooksQuery
+        | DeliveriesQuery
+        | EventsQuery,
     ) -> Iterator[dict[str, Any]]:
         """Up to `limit` rows, page by page."""
         rest = limit
@@ -148,6 +163,19 @@ class Ledger:
             if not reply.cursor or not reply.rows:
                 return
             request = msgspec.structs.replace(request, **{place: reply.cursor})
+
+    def admin_pages(self, limit: int, question: Question[Any], form: Any) -> Iterator[dict[str, Any]]:
+        """Up to `limit` rows of what a console could read, page by page."""
+        rest = limit
+        while rest > 0:
+            size = min(rest, PAGE_ROWS)
+            asked = AdminRead(VERSION, question.name, encode(msgspec.structs.replace(form, limit=size)))
+            reply = self.ask(ADMIN_READ, asked)
+            yield from reply.rows
+            rest -= len(reply.rows)
+            if not reply.cursor or not reply.rows:
+                return
+            form = msgspec.structs.replace(form, after=reply.cursor)
 
     def export(self, request: ExportQuery) -> Iterator[Rows]:
         """All pages of an export, over one connection. Raises RefusedError, NoLedgerError."""

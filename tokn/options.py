@@ -38,6 +38,21 @@ IdempotencyKey = Annotated[
     ),
 ]
 
+LowBalance = Annotated[
+    str | None,
+    typer.Option(
+        "--low-balance",
+        metavar="USD",
+        help="Tell (balance.low) when less is left. 0: never.",
+        show_default=False,
+    ),
+]
+
+
+def low_nano(text: str | None) -> int | None:
+    """A low balance as it was written, in nano-dollars; None where there is no word of it. Raises BadParameter."""
+    return None if text is None else nano_of(text, least=0, what="--low-balance")
+
 
 def providers_of(text: str | None) -> tuple[str, ...] | None:
     """A list of providers as it was written; None where there is no word of it. Raises typer.BadParameter."""

@@ -14,7 +14,7 @@ from schemas.verbs.organizations import (
     OrganizationUpdate,
 )
 from tokn import show
-from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, LowBalance, ledger_of, low_nano
 
 org_app = typer.Typer(
     help="Make, list, show, change and suspend organisations.", no_args_is_help=True, rich_markup_mode=None
@@ -74,15 +74,17 @@ def update(  # noqa: PLR0917  Typer calls it by name
     timezone: Annotated[
         str | None, typer.Option(metavar="ZONE", help="Like Europe/Berlin.", show_default=False)
     ] = None,
+    low_balance: LowBalance = None,
     idempotency_key: IdempotencyKey = "",
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Change an organisation: what no option names stays as it is."""
-    if name is None and email is None and timezone is None:
-        raise typer.BadParameter("name what is to change: --name, --email or --timezone")
-    request = OrganizationUpdate(VERSION, id_, name, email, timezone)
+    if all(one is None for one in (name, email, timezone, low_balance)):
+        raise typer.BadParameter("name what is to change: --name, --email, --timezone or --low-balance")
+    low = low_nano(low_balance)
+    request = OrganizationUpdate(VERSION, id_, name, email, timezone, low_balance_nano=low)
     _say(ledger_of(config, data).act("org_update", request, idempotency_key), as_json, "Organisation")
 
 

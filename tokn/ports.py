@@ -1,6 +1,7 @@
 """Owns ports of this machine: which are free, and what answers there."""
 
 import asyncio
+import errno
 import socket
 
 from runtime.settings.settings import SettingsError
@@ -23,6 +24,14 @@ def checked_port(host: str, port: int) -> int:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise SettingsError(f"cannot listen on {host} port {port}: {why}; choose another --port") from None
+
+
+def some_port(host: str, port: int) -> int:
+    """A port, or a free one if another process has it. Raises SettingsError if nothing could listen there."""
+    try:
+        return _bound(host, port)
+    except OSError as error:
+        return checked_port(host, 0 if error.errno == errno.EADDRINUSE else port)
 
 
 def _bound(host: str, port: int) -> int:

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs
 
 from runtime import log
 from runtime.reload import STATUS, Live, Reloads, follow
 from runtime.service import EXIT_CONFIGURATION, outlive_terminal, run_service
+from runtime.settings.console import ConsoleSettings
 from runtime.settings.settings import Settings, SettingsError, load, redacted
 from schemas.bus.subjects import Role
 from tokn import handing
@@ -23,7 +24,9 @@ ROLES = {
     "edge": (Role.EDGE,),
     "worker": (Role.WORKER, Role.USAGE),
     "ledger": (Role.LEDGER,),
+    "console": (Role.CONSOLE,),
 }
+Listens = TypeVar("Listens", Settings, ConsoleSettings)
 HANDED = "--handed-settings"  # settings come as JSON on standard input: how `tokn up` starts its children
 _STANDARD_INPUT = 0
 _PR_SET_NAME = 15
@@ -68,8 +71,11 @@ def run_standalone(
 
     def read() -> Settings:
         found = _needed(service, config, data)
-        host_set, port_set = (found.host if host is None else host), (found.port if port is None else port)
-        return for_service(structs.replace(found, host=host_set, port=port_set), service)
+        if service == "console":
+            found = structs.replace(found, console=_at(found.console, host, port))
+        else:
+            found = _at(found, host, port)
+        return for_service(found, service)
 
     settings = read()
     if unknown := [name for name in pools if name not in {pool.name for pool in settings.pools}]:
@@ -78,6 +84,15 @@ def run_standalone(
     reloads = Reloads(settings, read, live)
     return _run(
         service, settings, pools, live, partial(follow, reloads, service), announce=lambda _port: None
+    )
+
+
+def _at(settings: Listens, host: str | None, port: int | None) -> Listens:
+    """The same settings, listening where a command says."""
+    return structs.replace(
+        settings,
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
     )
 
 
@@ -142,6 +157,10 @@ def _serve(
         import workers.app  # noqa: PLC0415  as above
 
         return lambda stop: workers.app.serve(settings, pools, stop, live=live)
+    if service == "console":
+        import console.app  # noqa: PLC0415  as above
+
+        return lambda stop: console.app.serve(settings, stop, live=live)
     import ledger.app  # noqa: PLC0415  as above
 
     return lambda stop: ledger.app.serve(settings, stop, live=live)

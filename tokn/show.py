@@ -13,6 +13,7 @@ CALL = ("call", "bill")  # what `call` makes of a call
 CREDIT = ("credit", "about")  # what `credit` makes of one
 ENTRY = ("act", "about")  # what `entry` makes of one
 CAP = ("cap", "usd")  # what `tokn cap list` makes of a cap
+PAIR = ("what", "about")  # an event, a delivery or a webhook endpoint in two cells that fit a narrow terminal
 TRIES = ("attempt", "pool", "account", "upstream", "outcome", "status", "reason", "ours")
 _ELSEWHERE = ("hold", "tries", "tokens", "price")  # of a call's story
 LISTED_MAX = 20  # of the values in one cell
@@ -36,7 +37,7 @@ def table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], *, title: st
         title=title,
         title_justify="left",
         header_style="bold",
-        show_lines=columns in {CALL, CAP, CREDIT, ENTRY},
+        show_lines=columns in {CALL, CAP, CREDIT, ENTRY, PAIR},
     )
     for column in columns:
         right = column.endswith(("_nano", "_tokens")) or column in {"workers", "inflight", "capacity"}

@@ -66,7 +66,7 @@ class Supervisor:
                 listening.cancel()
             if name in self._stopping:
                 return
-            if code == EXIT_CONFIGURATION:
+            if code == EXIT_CONFIGURATION and child.program.vital:
                 self.exit_code = EXIT_CONFIGURATION
                 self.ended.set()
                 return

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,9 @@ from runtime.catalogue.presets import presets, price_source
 from runtime.reload import Reloads, follow
 from runtime.service import EXIT_FAILED, outlive_terminal
 from runtime.settings.changes import kept
+from runtime.settings.console import exposed
 from runtime.settings.generation import Generation
-from runtime.settings.settings import PoolSettings, Settings, load
+from runtime.settings.settings import PoolSettings, Settings, SettingsError, load
 from runtime.tasks import noted
 from schemas.catalogue.families import SANDBOX
 from schemas.catalogue.model import Lifecycle
@@ -26,32 +28,44 @@ from tokn.changeover import Changeover
 from tokn.child import Program, output, tokn_command
 from tokn.folder import ChildRun, Folder, Run
 from tokn.handing import handed
+from tokn.link import console_answers, console_line
 from tokn.nats import EmbeddedNats
-from tokn.ports import checked_port, exchange
+from tokn.ports import checked_port, exchange, some_port
 from tokn.services import HANDED, for_service
 from tokn.settings import plain_environment, worker_environment
 from tokn.supervisor import Supervisor
 
 # How long each kind may take to end, once the calls in flight have had their time.
-STOP_S = {"edge": 10.0, "worker": 35.0, "ledger": 20.0, nats.NAME: nats.STOP_S}
+STOP_S = {"console": 8.0, "edge": 10.0, "worker": 35.0, "ledger": 20.0, nats.NAME: nats.STOP_S}
 SLOW_STOP_S = 2.0  # a stop that takes longer says what it waits for
-SWITCH_ORDER = ("ledger", "worker", "edge")  # starts and reloads: whoever sells comes before whoever asks
-STOP_ORDER = ("edge", "worker", "ledger", nats.NAME)
+SWITCH_ORDER = (
+    "ledger",
+    "worker",
+    "edge",
+    "console",
+)  # starts and reloads: whoever sells comes before whoever asks
+STOP_ORDER = ("console", "edge", "worker", "ledger", nats.NAME)
 SERVING = ("edge", "worker")  # those that have calls
 METRICS_PORT = 9464  # the ledger's, unless `[metrics] port` has another
-METRICS_ORDER = ("ledger", "worker")  # each has the port after the one before; an edge serves them on its own
+METRICS_ORDER = (
+    "ledger",
+    "worker",
+    "console",
+)  # each has the port after the one before; an edge serves them on its own
 PORT_MAX = 65_535
 POLL_S = 0.02
 RUN_AGAIN_S = 1.0
 SLOW_START_S = 20.0
 FIRST_BALANCE_USD = "5"
+CONSOLE_START_S = 15.0  # after that the start is announced without it
 
 
 class FirstKey(Struct):
-    """What the first-key command prints: the key and its id, empty if there were keys already."""
+    """What the first-key command prints: the key and its id, empty if there were keys already or none was wanted."""
 
     key: str = ""
     id: str = ""
+    sign_in: str = ""  # the token of a link to the console
 
 
 class Up:
@@ -77,10 +91,9 @@ class Up:
     def _programs(self, settings: Settings, generation: int) -> dict[str, Program]:
         """The services that these settings need, as they are started with them."""
         whole = self._peppered(kept(settings, self.settings))
+        needed = {"worker": bool(whole.pools), "console": whole.console.enabled}
         return {
-            name: self._service(name, whole, generation)
-            for name in SWITCH_ORDER
-            if name != "worker" or whole.pools
+            name: self._service(name, whole, generation) for name in SWITCH_ORDER if needed.get(name, True)
         }
 
     def _peppered(self, settings: Settings) -> Settings:
@@ -96,7 +109,14 @@ class Up:
             ChildRun(name, child.pid, child.metrics_port) for name, child in self.supervisor.children.items()
         )
         bus = self.settings.nats
-        run = Run(os.getpid(), self.base_url, bus.url, bus.passwords.get("command", ""), children)
+        run = Run(
+            os.getpid(),
+            self.base_url,
+            bus.url,
+            bus.passwords.get("command", ""),
+            children,
+            self.settings.console.url if self.settings.console.enabled else "",
+        )
         try:
             self.folder.write_run(run)
         except OSError:
@@ -122,6 +142,7 @@ class Up:
             environment=worker_environment(chains) if service == "worker" else plain_environment(),
             settings=handed(generation, own),
             stop_s=STOP_S[service] + (self._serving_s if service in SERVING else 0.0),
+            vital=service != "console",
         )
 
     def _metrics_port(self, service: str) -> int:
@@ -176,25 +197,39 @@ class Up:
         )
         return head.startswith(b"HTTP/1.1 200")
 
+    async def until_console(self) -> None:
+        """Waits until the console answers, if there is one, but not for ever: calls can be served without."""
+        console, waited_s = self.settings.console, 0.0
+        while console.enabled and waited_s < CONSOLE_START_S and not await console_answers(console):
+            await asyncio.sleep(POLL_S)
+            waited_s += POLL_S
+
     async def first_key(self) -> FirstKey:
-        """The key made on the first start of this folder; an empty one on later ones."""
+        """The key made on the first start of this folder, and a token for the console there and on a terminal."""
         marker = self.folder.path / "first-key"
-        if marker.exists():
+        first = not marker.exists()
+        sign_in = self.settings.console.enabled and (first or sys.stdout.isatty())
+        if not first and not sign_in:
             return FirstKey()
         # A process of its own, since it needs libraries that this one would then keep in memory for good.
-        command = tokn_command("first-key", FIRST_BALANCE_USD, "--data", str(self.folder.path))
+        words = (*((FIRST_BALANCE_USD,) if first else ()), *(("--sign-in",) if sign_in else ()))
+        command = tokn_command("first-key", *words, "--data", str(self.folder.path))
         code, out = await output(command, plain_environment())
         if code:
             self._logger.error("no first key was made; make one: tokn key create", code=code)
             return FirstKey()
-        self.folder.write(marker, b"made\n")
+        if first:
+            self.folder.write(marker, b"made\n")
         return msgspec.json.decode(out, type=FirstKey)
 
     def announce(self, first: FirstKey) -> None:
         """Says on standard output where it runs; with a key also the key and a curl line."""
         self._ready_once = True
         self._say_metrics()
-        lines = [f"tokn is ready: {self.base_url}/v1", *pool_lines(self.settings.pools)]
+        lines = [f"tokn is ready: {self.base_url}/v1"]
+        if self.settings.console.enabled:
+            lines.append(console_line(self.settings.console, first.sign_in))
+        lines += pool_lines(self.settings.pools)
         if first.key:
             lines += ["", f"A key with {FIRST_BALANCE_USD} USD, shown only now (its id is {first.id}):"]
             lines += [f"  {first.key}", "", "Try it:", "", self._curl(first.key), ""]
@@ -253,7 +288,15 @@ def pool_lines(pools: tuple[PoolSettings, ...]) -> list[str]:
     return lines
 
 
-def up(config: Path | None, data: Path, host: str | None, port: int | None) -> int:
+def up(
+    config: Path | None,
+    data: Path,
+    host: str | None,
+    port: int | None,
+    *,
+    console_port: int | None = None,
+    console: bool = True,
+) -> int:
     """Runs everything until SIGINT or SIGTERM, and answers with the exit code. Raises SettingsError."""
     outlive_terminal()
     log.configure("up")
@@ -261,14 +304,24 @@ def up(config: Path | None, data: Path, host: str | None, port: int | None) -> i
     def read() -> Settings:
         found = alone(load(config, credentials=True, data=data))
         host_set, port_set = (found.host if host is None else host), (found.port if port is None else port)
-        return structs.replace(found, host=host_set, port=port_set)
+        own = structs.replace(
+            found.console,
+            enabled=found.console.enabled and console,
+            port=found.console.port if console_port is None else console_port,
+        )
+        return structs.replace(found, host=host_set, port=port_set, console=own)
 
     settings = read()
+    if settings.console.enabled and (why := exposed(settings.console)):
+        raise SettingsError(f"{settings.source}: [console]: {why}")
     port_taken = checked_port(settings.host, settings.port)
+    own = settings.console
+    if own.enabled:
+        own = structs.replace(own, port=some_port(own.host, own.port))
     folder = Folder(data)
     folder.open()
     try:
-        deployment = Up(structs.replace(settings, port=port_taken), folder)
+        deployment = Up(structs.replace(settings, port=port_taken, console=own), folder)
         return asyncio.run(_run(deployment, Reloads(settings, read, deployment.changeover)))
     finally:
         folder.close()
@@ -320,7 +373,9 @@ async def _run(deployment: Up, reloads: Reloads) -> int:
 
 async def _start(deployment: Up) -> None:
     await deployment.start()
-    first, _ = await asyncio.gather(deployment.first_key(), deployment.until_ready())
+    first, _, _ = await asyncio.gather(
+        deployment.first_key(), deployment.until_ready(), deployment.until_console()
+    )
     deployment.announce(first)
 
 

@@ -18,9 +18,9 @@ from edge.http.cors import Cors
 from edge.http.gate import Gate
 from edge.http.heads import KEY_NAMES, TRACES, key_in, trace
 from edge.http.link import TRACE, Link
-from edge.http.peers import Trusted
 from edge.http.places import Places
 from edge.limits import Limits
+from runtime.peers import Trusted
 from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout
 
 PIPELINED_MAX = 32  # requests sent ahead of their answers on one connection

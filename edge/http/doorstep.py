@@ -11,8 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from edge.http.peers import Trusted, share_of
 from edge.http.places import Served
+from runtime.peers import Trusted, share_of
 from schemas.keys import PREFIX
 
 ACCEPTS_A_TURN: Final = 128

@@ -15,10 +15,10 @@ from edge import refusals
 from edge.http.cors import Cors
 from edge.http.gate import Gate
 from edge.http.lingering import LINGER_BYTES_MAX, LINGER_S, Lingering
-from edge.http.peers import Preface, PrefaceError, Trusted, share_of
 from edge.http.places import Places
 from edge.http.raw import new_request_id, raw_response
 from edge.limits import Limits
+from runtime.peers import Preface, PrefaceError, Trusted, share_of
 from schemas.errors import WireError, unavailable
 
 CONNECTION = "tokn.connection"  # the ASGI extension under which a scope finds its connection

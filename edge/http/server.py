@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from uvicorn import Config, Server
 
 from edge.http.doorstep import Doorstep
-from edge.http.peers import Trusted
 from edge.http.places import Places
+from runtime.peers import Trusted
 
 
 class EdgeServer(Server):

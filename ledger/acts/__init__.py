@@ -7,13 +7,28 @@ from ledger.acts.caps import CAP_CREATE, CAP_END, CAP_UPDATE
 from ledger.acts.grants import DEPOSIT, GIFT, PROMOTIONAL
 from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE, KEY_ROTATE, KEY_UPDATE
 from ledger.acts.limits import LIMITS_SET
+from ledger.acts.management_keys import (
+    MANAGEMENT_KEY_CREATE,
+    MANAGEMENT_KEY_REVOKE,
+    MANAGEMENT_KEY_UPDATE,
+)
 from ledger.acts.move import MOVE
+from ledger.acts.operators import OPERATOR_CREATE, OPERATOR_REMOVE, OPERATOR_UPDATE
 from ledger.acts.organizations import ORG_CREATE, ORG_UPDATE
 from ledger.acts.parked import PARKED_BILL, PARKED_DISMISS
 from ledger.acts.refund import REFUND
+from ledger.acts.sessions import SESSION_END, SIGN_IN, SIGN_IN_CREATE
 from ledger.acts.surprises import SURPRISES_FORGET
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
 from ledger.acts.upstream_deposit import UPSTREAM_DEPOSIT
+from ledger.acts.webhooks import (
+    WEBHOOK_CREATE,
+    WEBHOOK_DELETE,
+    WEBHOOK_REPLAY,
+    WEBHOOK_ROTATE,
+    WEBHOOK_TEST,
+    WEBHOOK_UPDATE,
+)
 from ledger.acts.write_off import WRITE_OFF
 
 ACTS: tuple[Act[Any], ...] = (
@@ -40,4 +55,19 @@ ACTS: tuple[Act[Any], ...] = (
     SURPRISES_FORGET,
     PARKED_BILL,
     PARKED_DISMISS,
+    WEBHOOK_CREATE,
+    WEBHOOK_UPDATE,
+    WEBHOOK_DELETE,
+    WEBHOOK_ROTATE,
+    WEBHOOK_TEST,
+    WEBHOOK_REPLAY,
+    OPERATOR_CREATE,
+    OPERATOR_UPDATE,
+    OPERATOR_REMOVE,
+    MANAGEMENT_KEY_CREATE,
+    MANAGEMENT_KEY_UPDATE,
+    MANAGEMENT_KEY_REVOKE,
+    SIGN_IN_CREATE,
+    SIGN_IN,
+    SESSION_END,
 )

@@ -8,6 +8,7 @@ from ledger.prices.offers import Catalogue
 from ledger.rules.book import Book, Rules
 from ledger.rules.money import lots, posting
 from ledger.rules.rows import PROMOTIONS, Account, Kind
+from ledger.rules.telling import tell_credit
 from ledger.store.base import Store, Transaction
 from schemas.verbs.acts import ActRequest
 from schemas.verbs.base import VERSION, Rows
@@ -65,7 +66,7 @@ def end_due(book: Book, account: Account) -> None:
                 ended_nano += nano
     if not ended_nano:
         return
-    posting.post(book, account.id, -ended_nano, kind=Kind.EXPIRY, other=PROMOTIONS)
+    tell_credit(book, posting.post(book, account.id, -ended_nano, kind=Kind.EXPIRY, other=PROMOTIONS))
     add_entry(
         book,
         action=Kind.EXPIRY,

@@ -2,7 +2,7 @@
 
 from ledger.acts import owners
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.money import lots, posting
 from ledger.rules.money.posting import Why
@@ -18,6 +18,11 @@ def wants(names: Wanted, form: Post, _digest: str) -> None:
     owners.want(names, form.owner)
     if form.reference:
         names.references.add(form.reference)
+
+
+def of(book: Book, form: Post) -> tuple[str, ...]:
+    """The organisation whose balance it is."""
+    return (owners.organization_of(book, form.owner),)
 
 
 def grant(kind: str, source: str, *, lot: bool = False, reason: bool = False) -> Act[Post]:
@@ -52,7 +57,15 @@ def grant(kind: str, source: str, *, lot: bool = False, reason: bool = False) ->
         return owners.answer(owner, made)
 
     # Ledgers of before know deposits, and nothing else that is given.
-    return Act(name=kind, form=Post, wants=wants, do=do, newer=None if kind == Kind.DEPOSIT else always)
+    return Act(
+        name=kind,
+        form=Post,
+        wants=wants,
+        do=do,
+        newer=None if kind == Kind.DEPOSIT else always,
+        scopes=("money:write",),
+        of=of,
+    )
 
 
 def _expiry_problem(book: Book, kind: str, expires_ms: int) -> str:

@@ -2,12 +2,16 @@
 
 from ledger.acts import owners
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules import key_changes
 from ledger.rules import keys as rules
 from ledger.rules.book import Book
+from ledger.rules.grants import GrantKind
 from ledger.rules.keys import DEFAULT_PROFILE, balance_row, draws_on
+from ledger.rules.limits.base import key_scope
+from ledger.rules.missing import missing
 from ledger.rules.money import posting
+from ledger.rules.rows import Key
 from schemas.verbs.base import Rows
 from schemas.verbs.keys import Credit, KeyCreate, KeyRef, KeyRotate, KeyUpdate
 
@@ -20,6 +24,17 @@ def _create_wants(names: Wanted, form: KeyCreate, digest: str) -> None:
 
 def _change_wants(names: Wanted, form: KeyRef | KeyUpdate, _digest: str) -> None:
     names.changed_keys.add(form.key_id)
+    names.secrets_of.add(form.key_id)
+    if isinstance(form, KeyUpdate) and key_changes.changes_limits(form):
+        names.scopes.add(key_scope(form.key_id))
+
+
+def _create(book: Book, form: KeyCreate, digest: str) -> Rows:
+    """Makes a key. A command may name an organisation that is not there yet; by the API that is a slip."""
+    named = form.profile or DEFAULT_PROFILE
+    if book.grant.kind != GrantKind.COMMAND and named != DEFAULT_PROFILE and named not in book.profiles:
+        return missing(f"organisation {named}")
+    return rules.key_create(book, form, digest)
 
 
 def _rotate_wants(names: Wanted, form: KeyRotate, digest: str) -> None:
@@ -68,22 +83,42 @@ def _ends(form: KeyCreate | KeyUpdate) -> bool:
     return bool(form.expires_ms or form.expires_in_s)
 
 
+def _of_new(book: Book, form: KeyCreate) -> tuple[str, ...]:
+    """Its organisation, and that of the key which has this secret already, if one has it."""
+    known = (key.profile for key in book.keys.values())  # none but this secret's is loaded
+    return (form.profile or DEFAULT_PROFILE, *known)
+
+
+def _named(book: Book, form: KeyRef | KeyUpdate | KeyRotate) -> Key | None:
+    return book.keys.get(form.key_id)
+
+
+def _of(book: Book, form: KeyRef | KeyUpdate | KeyRotate) -> tuple[str, ...]:
+    return (owners.organization_of_key(book, form.key_id),)
+
+
 KEY_CREATE = Act(
     name="key_create",
     form=KeyCreate,
     wants=_create_wants,
-    do=rules.key_create,
+    do=_create,
     hashed=True,
     newer=lambda form: (
         _ends(form) or bool(form.models or form.caps or form.rpm or form.tpm or form.in_flight)
     ),
+    scopes=("keys:write",),
+    further=lambda form: ("money:write",) if form.posted_nano else (),
+    of=_of_new,
 )
 KEY_UPDATE = Act(
     name="key_update",
     form=KeyUpdate,
     wants=_change_wants,
     do=lambda book, form, _digest: key_changes.key_update(book, form),
-    newer=lambda form: _ends(form) or bool(form.models),
+    newer=lambda form: _ends(form) or bool(form.models or form.rpm or form.tpm or form.in_flight),
+    scopes=("keys:write",),
+    of=_of,
+    version=_named,
 )
 KEY_ROTATE = Act(
     name="key_rotate",
@@ -92,11 +127,24 @@ KEY_ROTATE = Act(
     do=key_changes.key_rotate,
     hashed=True,
     newer=always,
+    scopes=("keys:write",),
+    of=_of,
+    version=_named,
 )
 KEY_REVOKE = Act(
     name="key_revoke",
     form=KeyRef,
     wants=_change_wants,
     do=lambda book, form, _digest: rules.key_revoke(book, form),
+    scopes=("keys:write",),
+    of=_of,
+    version=_named,
 )
-CREDIT = Act(name="credit", form=Credit, wants=_credit_wants, do=_credit)
+CREDIT = Act(
+    name="credit",
+    form=Credit,
+    wants=_credit_wants,
+    do=_credit,
+    scopes=("money:write",),
+    of=lambda book, form: (owners.organization_of(book, _owner(form)),),
+)

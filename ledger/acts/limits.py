@@ -1,7 +1,8 @@
 """Owns the act that sets rate limits, and shows them where it sets none."""
 
+from ledger.acts import owners
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.limits import setting
 from schemas.verbs.limits import LimitsSet
 
@@ -18,4 +19,6 @@ LIMITS_SET = Act(
     wants=_wants,
     do=lambda book, form, _digest: setting.limits_set(book, form),
     newer=lambda form: bool(form.rpm or form.tpm or form.in_flight),
+    scopes=("keys:write",),
+    of=lambda book, form: (owners.organization_of(book, setting.scope_of(form)),),
 )

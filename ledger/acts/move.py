@@ -2,7 +2,7 @@
 
 from ledger.acts import owners
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.keys import balance_row
 from ledger.rules.money import lots, posting
@@ -80,4 +80,12 @@ def _problem(book: Book, form: Move, source: owners.Owner, target: owners.Owner)
     )
 
 
-MOVE = Act(name=Kind.MOVE, form=Move, wants=_wants, do=_move, newer=always)
+MOVE = Act(
+    name=Kind.MOVE,
+    form=Move,
+    wants=_wants,
+    do=_move,
+    newer=always,
+    scopes=("money:write",),
+    of=lambda book, form: tuple(owners.organization_of(book, one) for one in (form.source, form.target)),
+)

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Credit
 from ledger.rules.book import Book
 from ledger.rules.keys import add_wallet, balance_row
@@ -53,6 +53,23 @@ def find(book: Book, owner: str) -> Owner | Rows:
     if id_ not in book.profiles:
         return missing(f"organisation {id_}")
     return Owner(id_, add_wallet(book, id_), id_, False)
+
+
+def organization_of(book: Book, owner: str) -> str:
+    """The organisation of an owner; "" if there is no such owner."""
+    kind, _, id_ = owner.partition(":")
+    return organization_of_key(book, id_) if kind == "key" else organization(book, id_)
+
+
+def organization_of_key(book: Book, key_id: str) -> str:
+    """The organisation of a key; "" if there is no such key."""
+    key = book.keys.get(key_id)
+    return "" if key is None else key.profile
+
+
+def organization(book: Book, id_: str) -> str:
+    """An organisation by its id; "" if there is none."""
+    return id_ if id_ in book.profiles else ""
 
 
 def receiving_problem(owner: Owner) -> str:

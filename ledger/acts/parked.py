@@ -3,7 +3,7 @@
 import msgspec
 
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.missing import missing
 from ledger.rules.rows import Parked
@@ -67,5 +67,7 @@ def _dismiss(book: Book, form: ParkedRef, _digest: str) -> Rows:
     return Rows(({"id": row.request_id, "attempt": row.attempt, "effect": "dismissed"},))
 
 
-PARKED_BILL = Act(name="parked_bill", form=ParkedRef, wants=_wants, do=_bill)
-PARKED_DISMISS = Act(name="parked_dismiss", form=ParkedRef, wants=_wants, do=_dismiss)
+PARKED_BILL = Act(name="parked_bill", form=ParkedRef, wants=_wants, do=_bill, scopes=("money:write",))
+PARKED_DISMISS = Act(
+    name="parked_dismiss", form=ParkedRef, wants=_wants, do=_dismiss, scopes=("money:write",)
+)

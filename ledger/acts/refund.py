@@ -1,7 +1,8 @@
 """Owns the refund of a call: all or a part of its bill, several times, never more than it was billed."""
 
+from ledger.acts import owners
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.keys import balance_row
 from ledger.rules.missing import missing
@@ -88,4 +89,17 @@ def _amount_problem(request_id: str, bill: UsageRow, amount_nano: int) -> str:
     return ""
 
 
-REFUND = Act(name=Kind.REFUND, form=Refund, wants=_wants, do=_refund, newer=always)
+def _of(book: Book, form: Refund) -> tuple[str, ...]:
+    hold = book.holds.get(form.request_id)
+    return ("" if hold is None else owners.organization_of_key(book, hold.key_id),)
+
+
+REFUND = Act(
+    name=Kind.REFUND,
+    form=Refund,
+    wants=_wants,
+    do=_refund,
+    newer=always,
+    scopes=("money:write",),
+    of=_of,
+)

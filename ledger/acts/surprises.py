@@ -16,4 +16,5 @@ SURPRISES_FORGET = Act(
     form=SurprisesForget,
     wants=lambda _names, _form, _digest: None,
     do=_forget,
+    scopes=("pools:write",),
 )

@@ -2,7 +2,7 @@
 
 from ledger.acts import owners
 from ledger.acts.base import Act, always
-from ledger.acts.grants import wants
+from ledger.acts.grants import of, wants
 from ledger.rules.book import Book
 from ledger.rules.money import lots, posting
 from ledger.rules.money.posting import Why
@@ -64,5 +64,9 @@ def returnable_nano(account: Account) -> int:
     return account.available_nano - account.lots_nano
 
 
-ADJUSTMENT = Act(name=Kind.ADJUSTMENT, form=Post, wants=wants, do=_adjust, newer=always)
-DEPOSIT_RETURN = Act(name=Kind.DEPOSIT_RETURN, form=Post, wants=wants, do=_return, newer=always)
+ADJUSTMENT = Act(
+    name=Kind.ADJUSTMENT, form=Post, wants=wants, do=_adjust, newer=always, scopes=("money:write",), of=of
+)
+DEPOSIT_RETURN = Act(
+    name=Kind.DEPOSIT_RETURN, form=Post, wants=wants, do=_return, newer=always, scopes=("money:write",), of=of
+)

@@ -1,7 +1,7 @@
 """Owns top-ups of a pool's account, when we have paid our provider: its credit goes up, or back down, never below zero."""
 
 from ledger.acts.base import Act
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.missing import missing
 from ledger.rules.money import posting
@@ -49,4 +49,6 @@ def _deposit(book: Book, form: UpstreamDeposit, _digest: str) -> Rows:
     return Rows(({"id": name, "credit_nano": left_nano + form.amount_nano, "credit": credit_row(made)},))
 
 
-UPSTREAM_DEPOSIT = Act(name=Kind.UPSTREAM_DEPOSIT, form=UpstreamDeposit, wants=_wants, do=_deposit)
+UPSTREAM_DEPOSIT = Act(
+    name=Kind.UPSTREAM_DEPOSIT, form=UpstreamDeposit, wants=_wants, do=_deposit, scopes=("pools:write",)
+)

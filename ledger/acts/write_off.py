@@ -1,7 +1,7 @@
 """Owns write-offs: usage that no balance covered is given up, so that it no longer stands as uncollected."""
 
 from ledger.acts.base import Act, always
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.money import posting
 from ledger.rules.money.posting import Why, credit_row
@@ -32,4 +32,6 @@ def _write_off(book: Book, form: WriteOff, _digest: str) -> Rows:
     )
 
 
-WRITE_OFF = Act(name=Kind.WRITE_OFF, form=WriteOff, wants=_wants, do=_write_off, newer=always)
+WRITE_OFF = Act(
+    name=Kind.WRITE_OFF, form=WriteOff, wants=_wants, do=_write_off, newer=always, scopes=("money:write",)
+)

@@ -5,7 +5,7 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from schemas.verbs.base import Form, Reply, Verb
 

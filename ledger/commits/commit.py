@@ -1,5 +1,6 @@
 """Owns one commit: which rows commands and events need, what each does to the book, and its save."""
 
+import hashlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -12,13 +13,16 @@ from ledger.commits.commands import Command
 from ledger.commits.ledgers import OLDER_RUNS, admitted
 from ledger.commits.load_act import load_act
 from ledger.commits.load_capping import load_capping, name_scopes
-from ledger.commits.load_save import Applied, Wanted, load, load_lapsed, load_surprises, renew, save, wanted
+from ledger.commits.load_save import Applied, load, load_lapsed, load_surprises, renew, save, wanted
+from ledger.commits.load_webhooks import load_endpoints
 from ledger.commits.opening import write_prices
 from ledger.commits.pepper import Peppers
+from ledger.commits.wanted import Wanted
 from ledger.prices.offers import Catalogue
 from ledger.rules import holds
 from ledger.rules.book import Book, Rules, scope_of
 from ledger.rules.rows import Parked, Surprise
+from ledger.rules.sealed import opened
 from ledger.rules.settlement import problem, settle
 from ledger.store.base import Store, again
 from ledger.telemetry import Telemetry
@@ -67,6 +71,7 @@ class Committer:
         self._priced: float | None = None  # the connection on which price rows were written
         self._admitted: float | None = None  # the connection on which no older ledger could write
         self._surprised_ms = 0  # when surprises were read
+        self._hushed: dict[str, int] = {}  # accounts of which it was told lately that they cannot pay
         self.peppers = Peppers((pepper,)) if isinstance(pepper, bytes) else pepper
         self._telemetry = telemetry
         self._rules = rules
@@ -78,6 +83,15 @@ class Committer:
     def digests(self, key_digest: bytes) -> list[str]:
         """The same, and what the books may still have of a key that was hashed with a pepper of before."""
         return [self.peppers.digest(key_digest), *self.peppers.others(key_digest)]
+
+    def unseal(self, endpoint: str, sealed: str) -> str:
+        """A webhook endpoint's secret; empty if it was sealed under another pepper."""
+        return opened(self.peppers.opening, endpoint, sealed)
+
+    @property
+    def secret(self) -> bytes:
+        """What seals a place in the books, so that who is told it cannot read it: no key's hash is made with it."""
+        return hashlib.sha256(b"places:" + self.peppers.scoping).digest()
 
     def scope(self, key_id: str) -> str:
         """What stands for a key outside the books."""
@@ -118,6 +132,7 @@ class Committer:
             await load(tx, book, names)
             if names.capping:
                 await load_capping(tx, book, names)
+            await load_endpoints(tx, book, names)
             if names.record is not None:
                 await load_act(tx, book, names)
             answers = [
@@ -145,7 +160,7 @@ class Committer:
 
     def _book(self, now_ms: int) -> Book:
         peppers = self.peppers
-        return Book(
+        book = Book(
             self.catalogue,
             now_ms,
             self._rules,
@@ -153,8 +168,12 @@ class Committer:
             scoping=peppers.scoping,
             pepper=peppers.id,
         )
+        book.sealing, book.hushed = peppers.sealing, self._hushed
+        return book
 
     def _want_former(self, commands: Sequence[Command], digests: Sequence[str], names: Wanted) -> None:
+        if names.proof is not None:
+            names.proof_digests = self.digests(names.proof.digest)
         if not self.peppers.several:
             return
         names.moves = self.peppers.moves

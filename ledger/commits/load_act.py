@@ -5,12 +5,16 @@ read before without a lock, such as whether a key is revoked, is read once more.
 """
 
 from ledger.commits.fetching import fetch, fetch_by
-from ledger.commits.load_save import Wanted
+from ledger.commits.load_grant import load_grant, rehash
+from ledger.commits.load_webhooks import load_webhooks
+from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
+from ledger.rules.limits.base import KEY
 from ledger.rules.rows import SOURCES, Account, Parked, Transfer, row_of
 from ledger.store.base import Transaction
 from ledger.store.statements import ENTRIES, PARKED, TRANSFERS, columns, table_of
+from schemas.verbs.base import Rows
 
 _ENTRY_SQL = f"SELECT {columns(ENTRIES)} FROM audit_entries WHERE credential = $1 AND idempotency_key = $2"  # noqa: S608  made of our own column names
 _LIMITED_SQL = "SELECT limited FROM upstream_accounts WHERE pool = $1 AND id = $2"
@@ -18,6 +22,7 @@ _PARKED_SQL = f"SELECT {columns(PARKED)} FROM parked_events WHERE request_id = $
 _HEAD_SQL = f"SELECT {columns(table_of(Head))} FROM audit_head"  # noqa: S608  as above
 _DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as above
 _ACCOUNTS_SQL = f"SELECT {columns(table_of(Account))} FROM accounts WHERE id "  # noqa: S608  as above
+_OWNERS = "role = 'owner' AND status = 'active' AND organization = '' ORDER BY created_ms, id"
 
 
 async def load_act(tx: Transaction, book: Book, names: Wanted) -> None:
@@ -27,11 +32,15 @@ async def load_act(tx: Transaction, book: Book, names: Wanted) -> None:
         where = f"account_id {tx.among} AND lot_nano > 0 ORDER BY id{tx.locked}"
         await fetch(tx, book.credits, where, tx.array(callers))
     book.log.load(row_of(Head, row) for row in await tx.fetch(_HEAD_SQL + tx.locked))
+    await _load_right(tx, book, names)
     if names.record is not None and names.record[1]:
-        for row in await tx.fetch(_ENTRY_SQL, *names.record):
+        credential = book.grant.id if names.proof is not None else names.record[0]
+        for row in await tx.fetch(_ENTRY_SQL, credential, names.record[1]):
             book.record = row_of(Entry, row)
     await _read_again(tx, book)
+    await _load_people(tx, book, names)
     await _load_credits(tx, book, names)
+    await load_webhooks(tx, book, names)
     for row in await tx.fetch(_ACCOUNTS_SQL + tx.among, tx.array(SOURCES)):
         book.deposited_before_nano -= row_of(Account, row).posted_nano
     for pool, account in names.upstream:
@@ -41,6 +50,44 @@ async def load_act(tx: Transaction, book: Book, names: Wanted) -> None:
         rows = await tx.fetch(_PARKED_SQL, *names.parked)
         book.put_aside.load(row_of(Parked, row) for row in rows)
     await fetch_by(tx, book.accounts, "id", names.others, locked=True)
+
+
+async def _load_right(tx: Transaction, book: Book, names: Wanted) -> None:
+    """By whose right the act is asked for, and whose keys it is about. Nobody changes a right while the head is locked."""
+    if names.proof is None:
+        return
+    found = await load_grant(tx, names.proof, names.proof_digests, tx.now_ms)
+    if isinstance(found, Rows):
+        book.refusal = found
+        return
+    if names.moves:
+        await rehash(tx, found, names.proof_digests[0])
+    book.grant = found.grant
+    named = {hold.key_id for hold in book.holds.values()}
+    named |= {cap.scope.removeprefix(KEY) for cap in book.caps.values() if cap.scope.startswith(KEY)}
+    await fetch_by(tx, book.keys, "id", {one for one in named if one and one not in book.keys})
+
+
+async def _load_people(tx: Transaction, book: Book, names: Wanted) -> None:
+    """Operators with their sessions and links, and management keys. Acts alone change them, and wait for the head."""
+    grant = book.grant
+    operators = names.operators | ({grant.id} if grant.token else set())
+    sessions = {one or grant.session for one in names.sessions}
+    if not (operators or sessions or names.owner_operators or names.management_keys or names.secret):
+        return
+    people = book.people
+    await fetch_by(tx, people.sessions, "operator", names.operators)
+    await fetch_by(tx, people.sessions, "id", sessions)
+    operators |= {one.operator for one in people.sessions.values()}
+    if names.owner_operators:
+        await fetch(tx, people.operators, _OWNERS)
+        operators |= {one.id for one in people.operators.values()}
+    await fetch_by(tx, people.operators, "id", operators)
+    await fetch_by(tx, people.tokens, "operator", operators)
+    await fetch_by(tx, people.keys, "id", names.management_keys)
+    secret = {names.secret} - {""}
+    await fetch_by(tx, people.sessions, "digest", secret)
+    await fetch_by(tx, people.tokens, "digest", secret)
 
 
 async def _load_credits(tx: Transaction, book: Book, names: Wanted) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from ledger.commits.fetching import fetch_by
 from ledger.commits.load_limits import load_caps, load_periods
-from ledger.commits.load_save import Capping, Wanted
+from ledger.commits.wanted import Capping, Wanted
 from ledger.rules.book import Book, CallsBefore
 from ledger.rules.capping import zone_of
 from ledger.rules.limits.base import KEY, ORGANIZATION, organization_scope, scopes

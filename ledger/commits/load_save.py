@@ -8,7 +8,7 @@ they are locked for the shortest time.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from ledger.commits.fetching import fetch, fetch_by
@@ -16,10 +16,13 @@ from ledger.commits.load_limits import load_limits, load_open_holds, load_scopes
 from ledger.commits.load_owners import account_ids, load_bounded, load_owned
 from ledger.commits.pepper import find_former
 from ledger.commits.ranges import Range, advance, ranges_of
+from ledger.commits.save_events import make_events
+from ledger.commits.wanted import Wanted
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
 from ledger.rules.act_rows import Credit, Head
 from ledger.rules.book import Book
+from ledger.rules.event_rows import Endpoint
 from ledger.rules.rows import (
     Account,
     AccountKind,
@@ -43,7 +46,10 @@ from ledger.store.statements import (
     CAP_PERIODS,
     CAPS,
     CREDITS,
+    DELIVERIES,
+    ENDPOINTS,
     ENTRIES,
+    EVENTS,
     HOLDS,
     KEYS,
     PARKED,
@@ -57,6 +63,7 @@ from ledger.store.statements import (
     Table,
     Update,
     columns,
+    table_of,
     update_of,
 )
 
@@ -71,51 +78,6 @@ _KEYS_BY_SECRET_SQL = (
 )
 _SECRETLESS = "NOT EXISTS (SELECT 1 FROM key_secrets AS s WHERE s.key_id = api_keys.id)"
 _OPEN = "state IN ('open', 'estimated')"
-
-
-class Capping(Struct, frozen=True):
-    """What an act on a cap needs: the cap by its id, and where one is made or ended all keys of its scope.
-
-    `period` and `zone` ("" for the organisation's) say which calls one that is made has to count.
-    """
-
-    cap_id: str
-    scope: str = ""
-    period: str = ""
-    zone: str = ""
-    ends: bool = False
-
-
-class Wanted(Struct):
-    """Names of the rows that a batch needs. Requests bring their holds, usage and accounts along."""
-
-    request_ids: set[str] = field(default_factory=set)
-    billed: set[str] = field(default_factory=set)  # request ids whose usage matters too
-    digests: set[str] = field(default_factory=set)
-    former: dict[str, str] = field(
-        default_factory=dict
-    )  # digests by peppers of before, each with that of now
-    moves: bool = False  # what is found by these is hashed anew
-    key_ids: set[str] = field(default_factory=set)
-    profiles: set[str] = field(default_factory=set)
-    accounts: set[str] = field(default_factory=set)  # of callers, by id
-    capping: list[Capping] = field(default_factory=list)  # what acts on caps need, each alone in its commit
-    changed_keys: set[str] = field(default_factory=set)  # ids of keys that are read to be changed: locked
-    secrets_of: set[str] = field(default_factory=set)  # ids of keys whose secrets matter, all of them
-    owners: set[str] = field(default_factory=set)  # profiles that are locked, with their wallets
-    organizations: set[str] = field(default_factory=set)  # owners that all accounts of their keys come with
-    scopes: set[str] = field(
-        default_factory=set
-    )  # of limits that change: all their keys, accounts, open holds
-    # Of an act, which is alone in its commit: its credential and idempotency key, which may be "".
-    record: tuple[str, str] | None = None
-    deposits: set[str] = field(default_factory=set)  # request ids of transfers
-    references: set[str] = field(default_factory=set)
-    calls: set[str] = field(default_factory=set)  # request ids whose refunds matter
-    others: set[str] = field(default_factory=set)  # accounts that are not callers'
-    upstream: set[tuple[str, str]] = field(default_factory=set)  # accounts of pools
-    lots: bool = False  # of all callers' accounts
-    parked: tuple[str, int] | None = None  # an event, by request id and attempt
 
 
 class Applied(Struct, frozen=True):
@@ -301,12 +263,17 @@ _STEPS = (
     _Step(ENTRIES, lambda book: [astuple(row) for row in book.entries]),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
+    _Step(update_of(Endpoint), lambda book: book.hooks.endpoints.updates()),
+    _Step(ENDPOINTS, lambda book: book.hooks.endpoints.inserts()),
+    _Step(DELIVERIES, lambda book: [astuple(row) for row in book.hooks.deliveries]),
+    _Step(EVENTS, lambda book: [astuple(row) for row in book.events]),
     _Step(SURPRISES, lambda book: sorted(astuple(row) for row in book.surprises.values())),
 )
 
 
 async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     """Writes a book's changes."""
+    await make_events(tx, book)
     if book.minutes is not None:
         book.minutes.keep()
     for step in _STEPS:
@@ -320,6 +287,7 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
             await tx.insert(step.statement, rows)
         else:
             await tx.update(step.statement, rows)
+    await _save_people(tx, book)
     for row in book.put_aside.removed.values():
         await tx.execute(
             "DELETE FROM parked_events WHERE request_id = $1 AND attempt = $2", row.request_id, row.attempt
@@ -332,6 +300,15 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
     if applied is not None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
+
+
+async def _save_people(tx: Transaction, book: Book) -> None:
+    """Writes what an act changes of who may act."""
+    for people in book.people_sets():
+        if rows := people.updates():
+            await tx.update(update_of(people.kind), rows)
+        if rows := people.inserts():
+            await tx.insert(table_of(people.kind), rows)
 
 
 async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:

@@ -62,6 +62,16 @@ class Peppers:
         """Whether secrets that are found by another are hashed anew."""
         return self.current == self.wanted
 
+    @property
+    def sealing(self) -> bytes:
+        """What webhooks' secrets are sealed under from now on."""
+        return self._pepper
+
+    @property
+    def opening(self) -> tuple[bytes, ...]:
+        """What they may have been sealed under."""
+        return (self._pepper, *self._others)
+
     def digest(self, key_digest: bytes) -> str:
         """What the books keep of a secret: a keyed hash of the hash that an edge sends."""
         return hmac.digest(self._pepper, key_digest, "sha256").hex()

@@ -44,7 +44,8 @@ class Entry(Row, kw_only=True):
     """One act in the audit log, which is also what makes it happen once. Never changed.
 
     `before` and `after` are JSON: of each row that the act changed, the fields that differ. `answer` is the JSON of its
-    answer, which has no secret. `hash` chains it to the entry before.
+    answer, which has no secret. `hash` chains it to the entry before. The address, program and request id of whoever
+    asked are those that a console told.
     """
 
     TABLE: ClassVar[str] = "audit_entries"
@@ -66,6 +67,9 @@ class Entry(Row, kw_only=True):
     answer: str
     previous: str
     hash: str
+    ip: str = ""
+    user_agent: str = ""
+    request_id: str = ""
 
 
 class Head(Row, kw_only=True):

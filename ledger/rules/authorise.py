@@ -130,7 +130,7 @@ def _price(book: Book, request: Authorise, purse: Purse, one: Further, offer: Of
     if amount > available or limit < least:
         required = bound.hold_nano(choices * least)
         fitting = _fitting(bound, available, choices, model.max_output)
-        return _short(purse, required, fitting, model.id if request.others else "")
+        return _short(book, purse, required, fitting, model.id if request.others else "")
     at_list = book.catalogue.list_bound(offer.ref, offer.price, prompt_max, uplifts)
     return _Priced(
         offer=offer,
@@ -237,7 +237,11 @@ def _fitting(bound: Bound, nano: int, choices: int, limit: int) -> int:
     return max(min(affordable // choices, limit), 0)
 
 
-def _short(purse: Purse, required_nano: int, fitting: int, model: str) -> Refusal:
+def _short(book: Book, purse: Purse, required_nano: int, fitting: int, model: str) -> Refusal:
+    if purse.room is not None:
+        caps.reach(book, purse.room.period)
+    else:
+        book.exhaust(purse.account)
     return Refusal(
         Reason.INSUFFICIENT if purse.room is None else Reason.CAPPED,
         purse.account.posted_nano,

@@ -8,7 +8,10 @@ from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
+from ledger.rules.authority_rows import ManagementKey, Operator, Session, SignInToken
 from ledger.rules.counted import counted
+from ledger.rules.event_rows import DeliveryRow, Endpoint, EventRow
+from ledger.rules.grants import NOBODY, Grant
 from ledger.rules.rows import (
     SOURCES,
     Account,
@@ -30,11 +33,15 @@ from ledger.rules.rows import (
     account_kind,
 )
 from ledger.rules.rowset import RowSet
+from ledger.rules.sealed import seal
+from schemas.admin.verbs import ConsoleWrite
 from schemas.money.amounts import nano_to_usd
+from schemas.verbs.base import Rows
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
 SCOPE_CHARS = 32
 SCOPES_MAX = 10_000  # remembered: each takes longer to make than to find
+EXHAUSTED_EVERY_MS = 3_600_000  # so often it is told of one account that it cannot pay
 _SURPRISES_MAX = 64  # of one batch: names come from upstreams
 _HOLDING = (HoldState.OPEN, HoldState.ESTIMATED)
 
@@ -72,6 +79,49 @@ class CallsBefore(Struct, frozen=True):
     too_many: bool = False
 
 
+class Told(Struct, frozen=True, eq=False):
+    """Something that has happened, to be told with the commit: an event's type, what it is about, and its data.
+
+    `organization` is None where it is that of the account. `id` is set where the same may be told again and is one.
+    """
+
+    type: str
+    object: str
+    organization: str | None
+    data: dict[str, Any]
+    account: str = ""
+    id: str = ""
+    endpoint: str = ""
+
+
+class HookRows:
+    """Where events go."""
+
+    __slots__ = ("deliveries", "endpoints", "held", "repeated")
+
+    def __init__(self) -> None:
+        self.endpoints = RowSet(Endpoint)
+        self.held = 0  # by the organisation of one that is about to be made
+        self.repeated: list[EventRow] = []  # what one is to get again
+        self.deliveries: list[DeliveryRow] = []
+
+
+class OperatorRows:
+    """Who may act through a console."""
+
+    __slots__ = ("keys", "operators", "sessions", "tokens")
+
+    def __init__(self) -> None:
+        self.operators = RowSet(Operator)
+        self.keys = RowSet(ManagementKey)
+        self.sessions = RowSet(Session)
+        self.tokens = RowSet(SignInToken)
+
+    def all(self) -> tuple[RowSet[Any], ...]:
+        """Each kind's rows."""
+        return self.operators, self.keys, self.sessions, self.tokens
+
+
 class Book:
     """Loaded rows by id, and the changes of one batch. Every row object stands for its row until the commit.
 
@@ -98,6 +148,7 @@ class Book:
             str, str
         ] = {}  # the digests of secrets as they are kept, where a pepper of before did it
         self._scoping = scoping
+        self.sealing = b""  # what webhooks' secrets are sealed under
         self.keys = RowSet(Key, second="digest")
         self.secrets = RowSet(KeySecret)
         self.profiles = RowSet(Profile)
@@ -118,12 +169,24 @@ class Book:
         self.deposits: dict[str, Transfer] = {}  # by request id
         self.credits = RowSet(Credit)
         self.deposited_before_nano = 0  # loaded where a batch may deposit
+        # What the commit tells. Balances and caps are only noted here, and looked at when rows are saved.
+        self.told: list[Told] = []
+        self.low_before: dict[str, int] = {}  # what accounts with a low balance had before this commit
+        self.exhausted: set[str] = set()  # accounts that could not pay for a call
+        self.hushed: dict[str, int] = {}  # when that was last told, as far as this ledger knows
+        self.cap_notes: list[tuple[str, CapPeriod]] = []
+        self.events: list[EventRow] = []
+        self.hooks = HookRows()
         # Of an act, which is alone in its commit.
         self.actor = ""
         self.put_aside = RowSet(Parked)  # an event that was parked before
         self.log = RowSet(Head)  # of the audit log its head
         self.record: Entry | None = None  # the act of this idempotency key, if it was done
         self.entries: list[Entry] = []
+        self.grant: Grant = NOBODY  # by whose right it is done
+        self.refusal: Rows | None = None  # or why there is none
+        self.console: ConsoleWrite | None = None  # as which it came, if it came through one
+        self._operators: OperatorRows | None = None
         self.upstream: dict[tuple[str, str], bool] = {}  # whether the credit of a pool's account has a limit
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
@@ -139,6 +202,10 @@ class Book:
     def secret_of(self, digest: str) -> KeySecret | None:
         """A secret by its digest, whichever pepper it was hashed with; None if none of that kind is loaded."""
         return self.secrets.get(self.found_by.get(digest, digest) if self.found_by else digest)
+
+    def seal(self, endpoint: str, secret: str) -> str:
+        """A webhook endpoint's secret as the books have it."""
+        return seal(self.sealing, endpoint, secret)
 
     def key_of(self, digest: str) -> Key | None:
         """The key that a secret's digest opens, whatever its state; None if there is none."""
@@ -183,15 +250,29 @@ class Book:
         """All that callers were ever given and has not been taken back, this batch included."""
         return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
 
+    @property
+    def people(self) -> "OperatorRows":
+        """Who may act through a console: made where an act needs it, since no call does."""
+        if self._operators is None:
+            self._operators = OperatorRows()
+        return self._operators
+
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
-        return [one for one in vars(self).values() if isinstance(one, RowSet)]
+        known = (*vars(self).values(), self.hooks.endpoints, *self.people_sets())
+        return [one for one in known if isinstance(one, RowSet)]
+
+    def people_sets(self) -> tuple[RowSet[Any], ...]:
+        """Those of them that are of who may act, none where nothing asked for them."""
+        return () if self._operators is None else self._operators.all()
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)
         if account is None:
             self.differences[account_id] = self.differences.get(account_id, 0) + difference_nano
             return
+        if account.low_nano:
+            self.low_before.setdefault(account_id, account.posted_nano)
         account.posted_nano += difference_nano
         self.accounts.touch(account)
         if account.kind == AccountKind.PLAYGROUND:
@@ -219,6 +300,23 @@ class Book:
             period.held_nano += held_nano
             period.spent_nano += spent_nano
             self.periods.touch(period)
+            if period.alert_nano and period.spent_nano >= period.alert_nano and not period.alerted:
+                self.alert(period)
+
+    def tell(self, one: Told) -> None:
+        """Tells of something with this commit."""
+        self.told.append(one)
+
+    def exhaust(self, account: Account) -> None:
+        """Notes that an account could not pay for a call."""
+        if self.now_ms - self.hushed.get(account.id, -EXHAUSTED_EVERY_MS) >= EXHAUSTED_EVERY_MS:
+            self.exhausted.add(account.id)
+
+    def alert(self, period: CapPeriod) -> None:
+        """Notes that so much of a cap is spent that somebody wants to know."""
+        period.alerted = True
+        self.periods.touch(period)
+        self.cap_notes.append(("cap.alert", period))
 
     def set_held(self, hold: Hold, held_nano: int, state: str) -> None:
         """Moves a hold to a state with so much still held."""
@@ -234,6 +332,14 @@ class Book:
         """Adds a new hold and reserves its amount."""
         self.holds.add(hold)
         self.reserve(self.accounts[hold.account_id], hold.held_nano)
+
+    def set_low(self, account: Account, low_nano: int | None) -> bool:
+        """Sets below what an account's balance is low; None leaves it. Whether that is another figure."""
+        if low_nano is None or account.low_nano == low_nano:
+            return False
+        account.low_nano = low_nano
+        self.accounts.touch(account)
+        return True
 
     def flag(self, account: Account, *, limited: bool) -> None:
         """Says whether calls that draw on an account have to look for what bounds them."""

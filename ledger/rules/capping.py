@@ -115,7 +115,17 @@ def begin(book: Book, scope: str, new: NewCap, zone: str, before: CallsBefore) -
     for hold in before.open:
         count(book, hold, p=(*counted(hold).p, period.id))
     _raise_ceiling(cap, period)
+    _alert_anew(book, cap, period)
     return cap
+
+
+def _alert_anew(book: Book, cap: Cap, period: CapPeriod) -> None:
+    """Another figure is another alert: it is told when that one is reached, which may be now."""
+    period.alert_nano = caps.alert_nano(cap)
+    if period.spent_nano < period.alert_nano:
+        period.alerted = False
+    elif period.alert_nano and not period.alerted:
+        book.alert(period)
 
 
 def _raise_ceiling(cap: Cap, period: CapPeriod) -> None:
@@ -149,6 +159,7 @@ def update(book: Book, request: CapUpdate) -> Rows:
         for period in book.periods.values():
             if period.cap_id == cap.id:
                 _raise_ceiling(cap, period)
+                _alert_anew(book, cap, period)
                 book.periods.touch(period)
     return Rows((cap_row(book, cap),))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ledger.rules import capping
+from ledger.rules import capping, labels
 from ledger.rules.book import Book
 from ledger.rules.limits import setting
 from ledger.rules.limits.base import key_scope
@@ -20,7 +20,7 @@ from ledger.rules.rows import (
     playground_id,
     wallet_id,
 )
-from ledger.rules.secrets import add_secret, live, secret_row
+from ledger.rules.secrets import add_secret, live, secret_row, shown_secrets
 from ledger.rules.standing import names_of, status_of
 from schemas.catalogue import allowed
 from schemas.money.amounts import NANO_MAX
@@ -68,11 +68,24 @@ def key_row(
         "revoked_at": seconds(key.revoked_ms),
         "version": key.version,
         "limits": setting.figures(key),
+        "balance": balance(account),
+        "metadata": labels.read(key.labels),
+        "low_balance_nano": (account.low_nano or None) if draws_on(key.account_id) == "key" else None,
     }
     if secrets is not None:
         shown = [one for one in secrets if live(one, now_ms)]
         row["secrets"] = [secret_row(one) for one in sorted(shown, key=lambda one: (one.created_ms, one.id))]
     return row
+
+
+def balance(account: Account) -> dict[str, int]:
+    """What an account has, holds and has spent."""
+    return {
+        "posted_nano": account.posted_nano,
+        "held_nano": account.held_nano,
+        "available_nano": account.available_nano,
+        "spent_nano": account.spent_nano,
+    }
 
 
 def balance_row(id_: str, account: Account) -> dict[str, object]:
@@ -105,6 +118,8 @@ def create_problem(request: KeyCreate, now_ms: int) -> str:
         return "the balance must not be negative, or beyond 2 billion USD"
     if request.wallet and request.playground:
         return "a key draws on playground credits or on its organisation's wallet, not on both"
+    if request.low_balance_nano and (request.wallet or request.playground):
+        return "a key without a balance of its own cannot have a low one"
     if request.posted_nano and request.wallet:
         return (
             "a key that draws on its organisation's wallet has no balance of its own: credit the organisation"
@@ -115,6 +130,8 @@ def create_problem(request: KeyCreate, now_ms: int) -> str:
         name_problem(request.name, request.profile)
         or expiry_problem(ending_ms(request, now_ms) or 0, now_ms)
         or setting.problem_of(request.rpm, request.tpm, request.in_flight)
+        or labels.problem(request.labels)
+        or low_problem(request.low_balance_nano)
         or allowed.problem(request.models or ())
         or next(filter(None, map(capping.problem_of, request.caps)), "")
     )
@@ -132,6 +149,13 @@ def expiry_problem(expires_ms: int, now_ms: int) -> str:
     return ""
 
 
+def low_problem(low_nano: int | None) -> str:
+    """Why a balance cannot be low below an amount; empty if it can. 0 is for no such amount, None for no word of it."""
+    if not 0 <= (low_nano or 0) <= NANO_MAX // 4:
+        return "a low balance must not be negative, or beyond 2 billion USD"
+    return ""
+
+
 def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     """Makes a key and its accounts. The same key again is the same key: nothing is credited twice."""
     existing = book.key_of(digest)
@@ -145,6 +169,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
     profile = add_profile(book, request.profile or DEFAULT_PROFILE)
     key_id = key_id_of(digest)
     account = _account(book, request, profile, key_id)
+    account.low_nano = request.low_balance_nano or account.low_nano
     if request.caps or request.rpm or request.tpm or request.in_flight or bounded(book, profile):
         book.flag(account, limited=True)
     key = book.keys.add(
@@ -164,6 +189,7 @@ def key_create(book: Book, request: KeyCreate, digest: str) -> Rows:
             rpm=request.rpm,
             tpm=request.tpm,
             in_flight=request.in_flight,
+            labels=labels.column(request.labels),
         )
     )
     secret = add_secret(book, key, digest, request.hint)
@@ -215,10 +241,12 @@ def key_revoke(book: Book, request: KeyRef) -> Rows:
     key = book.keys.get(request.key_id)
     if key is None:
         return missing_key(request.key_id)
+    if len(request.reason) > posting.REASON_CHARS_MAX or "\x00" in request.reason:
+        return Rows(problem=f"a reason has at most {posting.REASON_CHARS_MAX} characters")
     if key.status != Status.REVOKED:
         key.status, key.revoked_ms = Status.REVOKED, book.now_ms
         changed(book, key)
-    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms),))
+    return Rows((key_row(key, book.accounts[key.account_id], book.now_ms, shown_secrets(book, key)),))
 
 
 def changed(book: Book, key: Key) -> None:

@@ -294,7 +294,8 @@ class CapPeriod(Row, kw_only=True):
     """One period of a cap: what was spent and is held by the calls whose holds were taken in it.
 
     `id` is `<cap>@<start_ms>`; `end_ms` 0 is for never. `base_nano` was spent before the cap was made. The ceiling is
-    the limit, or what was spent and held where the limit was lowered below it.
+    the limit, or what was spent and held where the limit was lowered below it. `alerted` says that `alert_nano` was spent
+    and that this was told, `reached` that a call was refused and that was told. Nothing is told where `alert_nano` is 0.
     """
 
     TABLE: ClassVar[str] = "cap_periods"
@@ -305,6 +306,8 @@ class CapPeriod(Row, kw_only=True):
         "base_nano",
         "ceiling_nano",
         "alerted",
+        "alert_nano",
+        "reached",
     )
 
     id: str
@@ -316,6 +319,8 @@ class CapPeriod(Row, kw_only=True):
     base_nano: int
     ceiling_nano: int
     alerted: bool
+    alert_nano: int = 0
+    reached: bool = False
 
 
 class Rate(Row, kw_only=True):

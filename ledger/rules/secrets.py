@@ -47,6 +47,11 @@ def secrets_of(book: Book, key: Key) -> list[KeySecret]:
     return found or [add_secret(book, key, key.digest, "", created_ms=key.created_ms, pepper="")]
 
 
+def shown_secrets(book: Book, key: Key) -> list[KeySecret]:
+    """Those of them that the books have, once they are loaded."""
+    return [one for one in book.secrets.values() if one.key_id == key.id]
+
+
 def live(secret: KeySecret, now_ms: int) -> bool:
     """Whether a secret opens its key."""
     return not 0 < secret.expires_ms <= now_ms

@@ -79,10 +79,9 @@ class Transaction(Reader, Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(Reader, Protocol):
     """A database with the tables of the books."""
 
-    dialect: str
     connected_since: float  # time.monotonic() of the connection that writes
 
     def write(self) -> AbstractAsyncContextManager[Transaction]:
@@ -94,10 +93,6 @@ class Store(Protocol):
 
     def snapshot(self) -> AbstractAsyncContextManager[Reader]:
         """A consistent view that never holds up a writer."""
-        ...
-
-    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
-        """All rows of one read. Raises StoreDown."""
         ...
 
     def now_ms(self) -> int:

@@ -36,7 +36,7 @@ _HAS_REVISION_SQL = (
     "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relname = 'alembic_version' AND n.nspname = ANY(current_schemas(false))"
 )
-NUMBERED = (("usage", "seq"),)  # each column that PostgreSQL numbers
+NUMBERED = (("usage", "seq"), ("events", "seq"))  # each column that PostgreSQL numbers
 _CATCH_UP_SQL = (
     "SELECT setval(sequence, newest) FROM (SELECT pg_get_serial_sequence('{table}', '{column}') AS sequence, "
     "(SELECT MAX({column}) FROM {table}) AS newest) AS numbered "
@@ -187,6 +187,7 @@ class PostgresStore:
     """The books in one database. `clock` replaces the database's clock (unix milliseconds), for tests."""
 
     dialect = "postgresql"
+    among: ClassVar[str] = PostgresReader.among
 
     def __init__(self, url: str, clock: Callable[[], int] | None) -> None:
         self._url = url
@@ -288,6 +289,10 @@ class PostgresStore:
             finally:
                 await self._readers.release(connection, timeout=READ_TIMEOUT_S)
             return rows
+
+    def array(self, values: Iterable[str]) -> list[str]:
+        """Texts as one parameter."""
+        return list(values)
 
     def now_ms(self) -> int:
         """The database's clock, as far from this machine's as it was at the last transaction."""

@@ -140,6 +140,7 @@ class SqliteStore:
     """The books in one file. `clock` replaces the machine's clock (unix milliseconds), for tests."""
 
     dialect = "sqlite"
+    among: ClassVar[str] = SqliteReader.among
 
     def __init__(self, path: Path, clock: Callable[[], int] | None = None) -> None:
         self._path = path
@@ -239,6 +240,10 @@ class SqliteStore:
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Row]:
         """All rows of one small read."""
         return await self._reader.fetch(sql, *parameters)
+
+    def array(self, values: Iterable[str]) -> str:
+        """Texts as one parameter: a JSON array."""
+        return msgspec.json.encode(list(values)).decode()
 
     def now_ms(self) -> int:
         """The clock that transactions have."""

@@ -4,7 +4,7 @@ from typing import get_type_hints
 
 from msgspec import Struct
 
-from ledger.rules import act_rows, rows, statement_rows
+from ledger.rules import act_rows, event_rows, rows, statement_rows
 from ledger.rules.rows import Row
 
 _SQL_TYPES = {str: "text", int: "bigint", bool: "boolean", bytes: "bytea"}
@@ -61,6 +61,9 @@ RANGES = table_of(rows.StreamRange)
 SURPRISES = table_of(rows.Surprise, once=True)
 CREDITS = table_of(act_rows.Credit)
 ENTRIES = table_of(act_rows.Entry)
+EVENTS = table_of(event_rows.EventRow, once=True)
+ENDPOINTS = table_of(event_rows.Endpoint)
+DELIVERIES = table_of(event_rows.DeliveryRow, once=True)
 STATEMENTS = table_of(statement_rows.Statement)
 STATEMENT_LINES = table_of(statement_rows.Line)
 

@@ -13,9 +13,9 @@ import msgspec
 from ledger.commits.commit import Delivery
 from ledger.commits.writer import Writer
 from ledger.stream import jetstream, positions
-from ledger.stream.jetstream import StreamProblem
 from ledger.telemetry import Telemetry
 from runtime.bus.bus import Bus, BusError, Message
+from runtime.bus.streams import ACK, StreamProblem
 from runtime.log import get_logger
 from schemas.bus.subjects import Role, new_id, reply_prefix
 from schemas.bus.usage import VERSION, decode_batch, version_of
@@ -130,7 +130,7 @@ class Consumer:
     def _done(self, reply: str) -> None:
         self._held -= 1
         self._wake.set()
-        self._answer(reply, jetstream.ACK)
+        self._answer(reply, ACK)
 
     def _answer(self, reply: str, word: bytes) -> None:
         try:

@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any, Final
 
-from ledger.stream.jetstream import StreamProblem, make_stream
+from ledger.stream.jetstream import make_stream
 from runtime.bus.bus import Bus, BusError
+from runtime.bus.streams import StreamProblem
 from runtime.log import get_logger
 from schemas.bus import subjects
 from schemas.bus.subjects import ITEMS_STREAM

@@ -6,11 +6,11 @@ import msgspec
 from msgspec import Struct
 
 from runtime.bus.bus import Bus
+from runtime.bus.streams import NAME_IN_USE, NANO, NO_CONSUMER, StreamProblem, ask, delivered, later
 from runtime.log import get_logger
 from schemas.bus import subjects
 from schemas.bus.subjects import THOUGHTS_STREAM, USAGE_CONSUMER, USAGE_STREAM, USAGES
 
-TIMEOUT_S = 5.0
 MAX_AGE_S = 14 * 86_400
 MAX_BYTES = 2 * 1024 * 1024 * 1024
 DUPLICATE_WINDOW_S = 600
@@ -18,9 +18,6 @@ ACK_WAIT_S = 10  # of a ledger that was killed: then another, or its successor, 
 ACK_PENDING_MAX = 1_000  # messages handed out and not yet acknowledged, over all ledgers
 THOUGHTS_AGE_S = 86_400
 THOUGHTS_MAX_BYTES = 256 * 1024 * 1024
-_NANO = 1_000_000_000
-_NAME_IN_USE = 10_058
-_NO_CONSUMER = 10_014
 _NO_MESSAGE = 10_037
 PULL_BYTES_MAX = (
     4 * 1024 * 1024
@@ -30,20 +27,6 @@ _encode = msgspec.json.Encoder().encode
 
 
 _logger = get_logger("ledger.jetstream")
-
-
-class StreamProblem(Exception):  # noqa: N818  the name says what is the case
-    """JetStream refused: what it said, and its code."""
-
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class _Error(Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
 
 
 class StreamState(Struct):
@@ -80,10 +63,6 @@ class Consumer(Struct):
     num_ack_pending: int = 0
 
 
-class _Answer(Struct):
-    error: _Error | None = None
-
-
 class _Sequence(Struct):
     seq: int
 
@@ -92,21 +71,9 @@ class _Kept(Struct):
     message: _Sequence
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_stream = msgspec.json.Decoder(Stream).decode
 _decode_consumer = msgspec.json.Decoder(Consumer).decode
 _decode_kept = msgspec.json.Decoder(_Kept).decode
-
-
-async def _ask(bus: Bus, api: str, body: dict[str, Any] | None = None) -> bytes:
-    reply = await bus.request(
-        f"{subjects.JETSTREAM_API}.{api}", _encode(body) if body is not None else b"", TIMEOUT_S
-    )
-    error = _decode_answer(reply).error
-    if error is not None:
-        text = f"{api}: {error.description} ({error.code}/{error.err_code})"
-        raise StreamProblem(text, error.err_code)
-    return reply
 
 
 async def ensure_streams(bus: Bus, replicas: int) -> None:
@@ -117,14 +84,14 @@ async def ensure_streams(bus: Bus, replicas: int) -> None:
         "retention": "limits",
         "storage": "file",
         "discard": "old",
-        "max_age": MAX_AGE_S * _NANO,
+        "max_age": MAX_AGE_S * NANO,
         "max_bytes": MAX_BYTES,
         "max_msgs": -1,
         "max_consumers": -1,
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
         "num_replicas": replicas,
-        "duplicate_window": DUPLICATE_WINDOW_S * _NANO,
+        "duplicate_window": DUPLICATE_WINDOW_S * NANO,
         "deny_delete": True,
         "deny_purge": True,
     }
@@ -134,14 +101,14 @@ async def ensure_streams(bus: Bus, replicas: int) -> None:
         "retention": "limits",
         "storage": "file",
         "discard": "new",
-        "max_age": THOUGHTS_AGE_S * _NANO,
+        "max_age": THOUGHTS_AGE_S * NANO,
         "max_bytes": THOUGHTS_MAX_BYTES,
         "max_msgs": -1,
         "max_consumers": -1,
         "max_msgs_per_subject": 1,
         "max_msg_size": -1,
         "num_replicas": replicas,
-        "duplicate_window": 120 * _NANO,
+        "duplicate_window": 120 * NANO,
         "allow_rollup_hdrs": True,
         "allow_direct": True,
         "deny_delete": True,
@@ -157,9 +124,9 @@ async def make_stream(bus: Bus, config: dict[str, Any]) -> None:
     """
     name = config["name"]
     try:
-        await _ask(bus, f"STREAM.CREATE.{name}", config)
+        await ask(bus, f"STREAM.CREATE.{name}", config)
     except StreamProblem as problem:
-        if problem.code != _NAME_IN_USE:
+        if problem.code != NAME_IN_USE:
             raise
         _logger.warning("a stream is not as this ledger would make it, and stays so", stream=name)
 
@@ -167,7 +134,7 @@ async def make_stream(bus: Bus, config: dict[str, Any]) -> None:
 _CONSUMER = {
     "durable_name": USAGE_CONSUMER,
     "ack_policy": "explicit",
-    "ack_wait": ACK_WAIT_S * _NANO,
+    "ack_wait": ACK_WAIT_S * NANO,
     "max_deliver": -1,
     "max_ack_pending": ACK_PENDING_MAX,
     "replay_policy": "instant",
@@ -190,7 +157,7 @@ async def update_consumer(bus: Bus) -> None:
 
 
 async def _configure(bus: Bus, config: dict[str, Any]) -> None:
-    await _ask(
+    await ask(
         bus,
         f"CONSUMER.DURABLE.CREATE.{USAGE_STREAM}.{USAGE_CONSUMER}",
         {"stream_name": USAGE_STREAM, "config": config},
@@ -199,20 +166,20 @@ async def _configure(bus: Bus, config: dict[str, Any]) -> None:
 
 async def reset_consumer(bus: Bus, start_seq: int) -> None:
     """Makes the consumer anew, to deliver from a sequence on. Raises StreamProblem, BusError."""
-    await _ask(bus, f"CONSUMER.DELETE.{USAGE_STREAM}.{USAGE_CONSUMER}")
+    await ask(bus, f"CONSUMER.DELETE.{USAGE_STREAM}.{USAGE_CONSUMER}")
     await make_consumer(bus, start_seq)
 
 
 async def usage_stream(bus: Bus) -> Stream:
     """The stream as it is. Raises StreamProblem, BusError."""
-    return _decode_stream(await _ask(bus, f"STREAM.INFO.{USAGE_STREAM}"))
+    return _decode_stream(await ask(bus, f"STREAM.INFO.{USAGE_STREAM}"))
 
 
 async def first_kept(bus: Bus, start_seq: int) -> int | None:
     """The first sequence from one on whose message the stream still has. Raises StreamProblem, BusError."""
     body = {"seq": start_seq, "next_by_subj": USAGES}
     try:
-        return _decode_kept(await _ask(bus, f"STREAM.MSG.GET.{USAGE_STREAM}", body)).message.seq
+        return _decode_kept(await ask(bus, f"STREAM.MSG.GET.{USAGE_STREAM}", body)).message.seq
     except StreamProblem as problem:
         if problem.code != _NO_MESSAGE:
             raise
@@ -221,7 +188,7 @@ async def first_kept(bus: Bus, start_seq: int) -> int | None:
 
 async def consumer(bus: Bus) -> Consumer:
     """The consumer as it is. Raises StreamProblem, BusError."""
-    return _decode_consumer(await _ask(bus, f"CONSUMER.INFO.{USAGE_STREAM}.{USAGE_CONSUMER}"))
+    return _decode_consumer(await ask(bus, f"CONSUMER.INFO.{USAGE_STREAM}.{USAGE_CONSUMER}"))
 
 
 async def ack_floor(bus: Bus) -> int | None:
@@ -229,24 +196,21 @@ async def ack_floor(bus: Bus) -> int | None:
     try:
         return (await consumer(bus)).ack_floor.stream_seq
     except StreamProblem as problem:
-        if problem.code != _NO_CONSUMER:
+        if problem.code != NO_CONSUMER:
             raise
         return None
 
 
 def next_request(batch: int, expires_s: float) -> tuple[str, bytes]:
     """Subject and payload that ask for so many messages, PULL_BYTES_MAX in all."""
-    body = {"batch": batch, "max_bytes": PULL_BYTES_MAX, "expires": int(expires_s * _NANO)}
+    body = {"batch": batch, "max_bytes": PULL_BYTES_MAX, "expires": int(expires_s * NANO)}
     return subjects.next_events(), _encode(body)
 
 
-ACK = b"+ACK"
-LATER = b"-NAK " + _encode({"delay": int(LATER_S * _NANO)})
+LATER = later(LATER_S)
 
 
 def stream_sequence(ack_subject: str) -> int:
     """The stream sequence in a message's ack subject; 0 if it is not one."""
-    parts = ack_subject.split(".")
-    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…, or with <domain>.<account hash> after ACK.
-    at = 5 if len(parts) == 9 else 7
-    return int(parts[at]) if len(parts) >= 9 and parts[at].isdecimal() else 0
+    found = delivered(ack_subject)
+    return 0 if found is None else found.sequence

@@ -1,12 +1,14 @@
 """What a ledger does for each verb, and the requests that come in."""
 
-from ledger.verbs.acts import ACT, AUDIT_LOG
+from ledger.verbs.acts import ACT, AUDIT_LOG, CONSOLE_WRITE
+from ledger.verbs.admin import ADMIN_READ, CONSOLE_READ
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from ledger.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from ledger.verbs.catalogue import CATALOGUE
 from ledger.verbs.exports import EXPORT
+from ledger.verbs.hooks import HOOK_DISABLE, HOOK_LOG, HOOKS
 from ledger.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -32,6 +34,7 @@ from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from ledger.verbs.usage import GENERATION, USAGE
+from ledger.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
 ANSWERS: tuple[Answer, ...] = (
     PING,
@@ -76,8 +79,17 @@ ANSWERS: tuple[Answer, ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    WEBHOOKS,
+    DELIVERIES,
+    EVENTS,
+    HOOKS,
+    HOOK_LOG,
+    HOOK_DISABLE,
     STATEMENT,
     STATEMENTS,
     STATEMENT_ISSUE,
     EXPORT,
+    ADMIN_READ,
+    CONSOLE_READ,
+    CONSOLE_WRITE,
 )

@@ -13,6 +13,8 @@ from ledger.rules.rows import row_of
 from ledger.store.base import Store
 from ledger.store.statements import ENTRIES, columns
 from ledger.verbs.base import Acts, Read
+from schemas.admin.verbs import CONSOLE_WRITE as CONSOLE_WRITE_VERB
+from schemas.admin.verbs import ConsoleWrite
 from schemas.verbs import acts as verbs
 from schemas.verbs.acts import ActRequest, LogQuery
 from schemas.verbs.base import VERSION, Form, Rows
@@ -32,13 +34,23 @@ def by_itself(act: Act[Form]) -> Callable[[Form], Command]:
 
 
 def command(request: ActRequest) -> Command | Rows:
-    """What the writer commits for a request of any act."""
+    """What the writer commits for a request of any act by a command."""
+    return _command(request, None)
+
+
+def console_command(request: ConsoleWrite) -> Command | Rows:
+    """The same for one through a console, with the credential of whoever asks."""
+    told = ActRequest(request.v, request.name, request.form, request.idempotency_key)
+    return _command(told, request)
+
+
+def _command(request: ActRequest, console: ConsoleWrite | None) -> Command | Rows:
     found = _BY_NAME.get(request.name)
     if found is None:
         return Rows(problem=f"this ledger does not know {request.name[:64]!r}: it is of an older version")
     act, decode = found
     try:
-        return act.command(decode(request.form), request)
+        return act.command(decode(request.form), request, console)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return Rows(problem=f"the request for {act.name} cannot be read: {error}"[:300])
 
@@ -65,9 +77,13 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "after": _decode(entry.after),
         "hash": entry.hash,
         "previous": entry.previous,
+        "ip": entry.ip or None,
+        "user_agent": entry.user_agent or None,
+        "request_id": entry.request_id or None,
         "created": entry.created_ms // 1000,
     }
 
 
 ACT = Acts(verb=verbs.ACT, command=command)
+CONSOLE_WRITE = Acts(verb=CONSOLE_WRITE_VERB, command=console_command)
 AUDIT_LOG = Read(verb=verbs.AUDIT_LOG, answer=lambda services, request: log_page(services.store, request))

@@ -8,12 +8,18 @@ refunded, and holds what they hold; I11 that is within its ceiling; I12 a rate l
 open holds list it; I15 roll-ups are the sums of the calls that are in them. What acts do, and statements, have their own checks.
 """
 
+import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from ledger.commits.telling_alone import tell, turned
 from ledger.rollups.proof import PROOFS
+from ledger.rules.book import Told
 from ledger.rules.counted import read_counted
-from ledger.store.base import Reader
+from ledger.store.base import Reader, Store
 from ledger.verbs import audit_money, audit_statements
 from ledger.verbs.base import Read, Services
 from ledger.verbs.check import Check
@@ -23,6 +29,8 @@ from schemas.verbs.audit import AuditQuery
 from schemas.verbs.base import Rows
 
 FINDINGS_MAX = 100  # of each invariant: a person reads them
+_TOLD_SQL = "SELECT state FROM told WHERE id = 'books'"
+_encode = msgspec.json.Encoder().encode
 
 
 _CHECKS: tuple[Check, ...] = (
@@ -252,10 +260,26 @@ async def audit(reader: Reader, acknowledged: tuple[str, int] | None) -> dict[st
     return {"ok": not found, "findings": found, **counts}
 
 
-async def _audit(services: Services, _request: AuditQuery) -> Rows:
+async def prove(services: Services, _request: AuditQuery) -> Rows:
+    """The proof, one at a time."""
     acknowledged = services.consumer.acknowledged
     async with services.auditing, services.store.snapshot() as snapshot:
-        return Rows((await audit(snapshot, acknowledged),))
+        proof = await audit(snapshot, acknowledged)
+    await tell_findings(services.store, proof["findings"])
+    return Rows((proof,))
 
 
-AUDIT = Read(verb=verbs.AUDIT, answer=_audit)
+async def tell_findings(store: Store, findings: Sequence[dict[str, Any]]) -> None:
+    """Tells of findings that are others than those that were told last."""
+    text = _encode(findings)
+    state = hashlib.sha256(text).hexdigest() if findings else ""
+    told = [str(row[0]) for row in await store.fetch(_TOLD_SQL)]
+    if (told or [""]) == [state]:
+        return
+    async with store.write() as tx:
+        if await turned(tx, "books", state) is not None and findings:
+            data = {"id": state[:16], "count": len(findings), "first": findings[0]}
+            await tell(tx, [Told("books.finding", state[:16], "", data)])
+
+
+AUDIT = Read(verb=verbs.AUDIT, answer=prove)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer
@@ -25,6 +25,7 @@ class Services(Struct, frozen=True, kw_only=True, eq=False):
     providers: dict[str, str]  # of the pools in the settings, by name
     auditing: asyncio.Lock  # one proof at a time
     issuing: Issuing
+    proven: list[tuple[float, Rows]] = field(default_factory=list)  # the last proof, by time.monotonic()
 
 
 class Read(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False):

@@ -1,7 +1,7 @@
 """Owns the answers about a call and its hold: which rows each needs. What happens to them is in `ledger.rules`."""
 
 from ledger.commits.commands import Write
-from ledger.commits.load_save import Wanted
+from ledger.commits.wanted import Wanted
 from ledger.rules import holds
 from ledger.rules.authorise import authorise
 from ledger.verbs.base import Renewal

@@ -138,7 +138,7 @@ async def key_list(store: Store, query: KeyList) -> Rows:
     filters: dict[str, str | int] = {
         "organization": query.organization,
         "status": query.status,
-        "pattern": _pattern(query.name),
+        "pattern": pattern(query.name),
         "now_ms": now_ms,
         "limit": limit,
     }
@@ -151,7 +151,7 @@ async def key_list(store: Store, query: KeyList) -> Rows:
     return Rows(tuple(key_row(*one, now_ms) for one in found), cursor=cursor)
 
 
-def _pattern(part: str) -> str:
+def pattern(part: str) -> str:
     """What LIKE finds a part of a name by."""
     for sign in "\\%_":
         part = part.replace(sign, f"\\{sign}")

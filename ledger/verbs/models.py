@@ -129,7 +129,9 @@ async def _models(services: Services, request: ModelsQuery) -> Rows:
     return await page(view_of(services), request)
 
 
-async def _explain(services: Services, request: ModelRef) -> Rows:
+async def explain(services: Services, request: ModelRef) -> Rows:
+    """One model, and why it can or cannot be called."""
+
     async def credit(pool: str) -> dict[str, int | None]:
         return await inventory(services.store, pool)
 
@@ -137,4 +139,4 @@ async def _explain(services: Services, request: ModelRef) -> Rows:
 
 
 MODELS = Read(verb=verbs.MODELS, answer=_models)
-MODELS_EXPLAIN = Read(verb=verbs.MODELS_EXPLAIN, answer=_explain)
+MODELS_EXPLAIN = Read(verb=verbs.MODELS_EXPLAIN, answer=explain)

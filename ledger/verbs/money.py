@@ -35,7 +35,7 @@ async def credits_page(reader: Reader, query: CreditsQuery) -> Rows:
     before_ms = int(ms) if ms.isdecimal() else 2**62
     rows = await reader.fetch(_PAGE_SQL, before_ms, id_, account_id, query.kind, limit)
     page = [row_of(Credit, row) for row in rows]
-    left = await _left(reader, {one.account_id for one in page if one.lot_nano})
+    left = await left_of(reader, {one.account_id for one in page if one.lot_nano})
     last = page[-1] if len(page) == limit else None
     return Rows(
         tuple(credit_row(one) | _remaining(one, left) for one in page),
@@ -56,7 +56,7 @@ async def _account_of(reader: Reader, owner: str) -> str | Rows:
     return playground_id(id_) if kind == "playground" else owner
 
 
-async def _left(reader: Reader, account_ids: set[str]) -> dict[str, int]:
+async def left_of(reader: Reader, account_ids: set[str]) -> dict[str, int]:
     """What is left of each lot of some accounts, by the credit's id."""
     found: dict[str, int] = {}
     for row in await reader.fetch(_ACCOUNTS_SQL + reader.among, reader.array(account_ids)):

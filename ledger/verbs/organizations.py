@@ -18,10 +18,15 @@ _PROFILE_WIDTH = len(Profile.__struct_fields__)
 
 def _shown(row: Row) -> dict[str, object]:
     profile = row_of(Profile, (row[0], str(row[1]), *row[2:_PROFILE_WIDTH]))
-    posted, held, spent = row[_PROFILE_WIDTH:]
+    posted, held, spent, low = row[_PROFILE_WIDTH:]
     id_ = wallet_id(profile.id)
     wallet = Account(
-        id=id_, kind=account_kind(id_), posted_nano=posted or 0, held_nano=held or 0, spent_nano=spent or 0
+        id=id_,
+        kind=account_kind(id_),
+        posted_nano=posted or 0,
+        held_nano=held or 0,
+        spent_nano=spent or 0,
+        low_nano=low or 0,
     )
     return organization_row(profile, wallet)
 

@@ -31,7 +31,7 @@ async def _inventory(services: Services, request: Inventory) -> InventoryReply:
     return InventoryReply(await inventory(services.store, request.pool))
 
 
-async def _pools(services: Services, _request: PoolsQuery) -> Rows:
+async def all_pools(services: Services, _request: PoolsQuery) -> Rows:
     """Each configured or living pool, by name."""
     live = services.beats.live()
     names = sorted(services.providers.keys() | live.keys())
@@ -114,4 +114,4 @@ def _models_out(beats: list[Beat]) -> dict[str, list[dict[str, Any]]]:
 
 
 INVENTORY = Read(verb=verbs.INVENTORY, answer=_inventory)
-POOLS = Read(verb=verbs.POOLS, answer=_pools)
+POOLS = Read(verb=verbs.POOLS, answer=all_pools)

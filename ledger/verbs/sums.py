@@ -71,7 +71,8 @@ def _shown(name: str, value: Any) -> Any:
     return value
 
 
-async def _sums(services: Services, query: SumsQuery) -> Rows:
+async def sums_page(services: Services, query: SumsQuery) -> Rows:
+    """A page of sums."""
     problem = _problem(query)
     if problem:
         return Rows(problem=problem)
@@ -92,4 +93,4 @@ def _row(by: dict[str, str], row: dict[str, Any]) -> dict[str, Any]:
     return {**{name: _shown(name, row[expression]) for name, expression in by.items()}, **used}
 
 
-SUMS = Read(verb=verbs.SUMS, answer=_sums)
+SUMS = Read(verb=verbs.SUMS, answer=sums_page)

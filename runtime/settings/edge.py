@@ -28,17 +28,22 @@ def read_connections(edge: Table) -> ConnectionSettings:
     """The figures of a file. Raises SettingsError."""
     drain_s = edge.decimal("drain_s", most=_DRAIN_MOST_S)
     keep_alive_s = edge.decimal("keep_alive_s", least=1, most=_KEEP_ALIVE_MOST_S)
-    proxies = edge.texts("trusted_proxies") or ()
+    return ConnectionSettings(
+        drain_s=DRAIN_S if drain_s is None else float(drain_s),
+        keep_alive_s=KEEP_ALIVE_S if keep_alive_s is None else float(keep_alive_s),
+        trusted_proxies=read_proxies(edge),
+    )
+
+
+def read_proxies(table: Table) -> tuple[str, ...]:
+    """The networks whose word on their callers' addresses is taken. Raises SettingsError."""
+    proxies = table.texts("trusted_proxies") or ()
     if len(proxies) > PROXIES_MAX:
-        raise edge.problem("trusted_proxies", f"names more than {PROXIES_MAX} networks")
+        raise table.problem("trusted_proxies", f"names more than {PROXIES_MAX} networks")
     for proxy in proxies:
         try:
             ip_network(proxy)
         except ValueError:
             why = f'"{proxy}" is neither an address nor a network such as "10.0.0.0/8"'
-            raise edge.problem("trusted_proxies", why) from None
-    return ConnectionSettings(
-        drain_s=DRAIN_S if drain_s is None else float(drain_s),
-        keep_alive_s=KEEP_ALIVE_S if keep_alive_s is None else float(keep_alive_s),
-        trusted_proxies=proxies,
-    )
+            raise table.problem("trusted_proxies", why) from None
+    return proxies

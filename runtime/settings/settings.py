@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from runtime.settings.aliases import read_aliases
 from runtime.settings.billing import BILLING, BillingSettings, read_billing
 from runtime.settings.calls import CallSettings, read_calls
+from runtime.settings.console import ConsoleSettings, read_console
 from runtime.settings.edge import ConnectionSettings, read_connections
 from runtime.settings.generation import Generation, changed_ms, read_generation
 from runtime.settings.models import catalogue
@@ -95,6 +96,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     full_wait_s: float = FULL_WAIT_S  # how long a call waits for a worker with room before it is a 429
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
+    console: ConsoleSettings = ConsoleSettings()
     cors_origins: tuple[str, ...] = (EVERY_ORIGIN,)  # of pages that may read what an edge answers
     keep_items: bool = True  # items of answers are kept for an hour, for references in later requests
     usage_cost: bool = False  # usage objects say what a call is billed, whether its caller asks or not
@@ -160,6 +162,7 @@ def load(
         full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
         calls=read_calls(root.table("calls"), edge),
         connections=read_connections(edge),
+        console=read_console(root.table("console")),
         cors_origins=read_origins(edge),
         keep_items=edge.boolean("keep_items", default=True),
         usage_cost=edge.boolean("usage_cost", default=False),

@@ -9,6 +9,7 @@ WORKERS_QUEUE = "workers"
 LEDGER_QUEUE = "ledger"
 USAGE_STREAM = "USAGE"
 USAGE_CONSUMER = "ledger"
+EVENTS_STREAM = "EVENTS"
 THOUGHTS_BUCKET = "thoughts"  # key-value bucket of thought signatures, by tool-call id
 ITEMS_BUCKET = "items"  # key-value bucket of finished items, by scope, ring and item
 
@@ -25,6 +26,7 @@ class Role(StrEnum):
     USAGE = "usage"
     LEDGER = "ledger"
     COMMAND = "command"
+    CONSOLE = "console"
 
 
 def is_token(text: str) -> bool:
@@ -157,3 +159,26 @@ ITEMS_PURGE = f"{JETSTREAM_API}.STREAM.PURGE.{ITEMS_STREAM}"
 def next_events() -> str:
     """Where a ledger asks for messages of the stream of usage events."""
     return f"{JETSTREAM_API}.CONSUMER.MSG.NEXT.{USAGE_STREAM}.{USAGE_CONSUMER}"
+
+
+def event(type_: str) -> str:
+    """Where events of a type enter the stream EVENTS; `>` for all of them."""
+    return f"event.{type_}"
+
+
+def hook(endpoint: str) -> str:
+    """Where what is for one webhook endpoint alone enters the same stream: a test, or an event once more."""
+    return f"hook.{endpoint}"
+
+
+HOOK_CONSUMER = "hook_"  # what the name of an endpoint's consumer begins with
+
+
+def hook_consumer(endpoint: str) -> str:
+    """The consumer of one webhook endpoint."""
+    return f"{HOOK_CONSUMER}{endpoint}"
+
+
+def next_hooks(endpoint: str) -> str:
+    """Where a dispatcher asks for messages for one endpoint."""
+    return f"{JETSTREAM_API}.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{hook_consumer(endpoint)}"

@@ -9,6 +9,7 @@ from schemas.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
 from schemas.verbs.caps import CAP_CREATE, CAP_END, CAP_LIST, CAP_UPDATE
 from schemas.verbs.catalogue import CATALOGUE
 from schemas.verbs.exports import EXPORT
+from schemas.verbs.hooks import HOOK_DISABLE, HOOK_LOG, HOOKS
 from schemas.verbs.keys import (
     BALANCE,
     CREDIT,
@@ -34,6 +35,7 @@ from schemas.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
 from schemas.verbs.usage import GENERATION, USAGE
+from schemas.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
 VERBS: tuple[Verb[Any, Any], ...] = (
     PING,
@@ -78,6 +80,12 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     AUDIT_LOG,
     CREDITS,
     PARKED,
+    WEBHOOKS,
+    DELIVERIES,
+    EVENTS,
+    HOOKS,
+    HOOK_LOG,
+    HOOK_DISABLE,
     STATEMENT,
     STATEMENTS,
     STATEMENT_ISSUE,

@@ -28,13 +28,16 @@ class Rows(Struct, frozen=True, array_like=True):
     """The answer to commands: JSON objects with the fields of docs/contract.md, or why not.
 
     `problem` is empty when it worked; `missing` says that the thing named does not exist. `cursor` is the next
-    page's, 0 or "" at the end.
+    page's, 0 or "" at the end. `reason` is one word of `schemas.admin.reasons`, where a program has to tell it from
+    others. `replayed` says that the act was done before, and this is its answer of then.
     """
 
     rows: tuple[dict[str, Any], ...] = ()
     problem: str = ""
     missing: bool = False
     cursor: int | str = 0
+    reason: str = ""
+    replayed: bool = False
 
 
 encode = msgspec.msgpack.Encoder(decimal_format="string").encode

@@ -38,7 +38,8 @@ class KeyCreate(Struct, frozen=True, array_like=True):
 
     `profile` is its organisation. `models` are ids, and beginnings of ids with a `*` at their end; None is all.
     It ends at `expires_ms`, or so many seconds after it is made; both 0 is for never. With `wallet` it draws on the
-    organisation's own balance. Calls a minute, tokens a minute and calls in flight are 0 for no limit.
+    organisation's own balance. Calls a minute, tokens a minute and calls in flight are 0 for no limit. `labels` is JSON,
+    an object of texts; below `low_balance_nano` its own balance is low, 0 is for none.
     """
 
     v: int
@@ -57,6 +58,8 @@ class KeyCreate(Struct, frozen=True, array_like=True):
     rpm: int = 0
     tpm: int = 0
     in_flight: int = 0
+    labels: str = ""
+    low_balance_nano: int = 0
 
 
 class KeyRotate(Struct, frozen=True, array_like=True):
@@ -73,7 +76,7 @@ class KeyUpdate(Struct, frozen=True, array_like=True):
     """Changes a key: what is None, or an empty `status`, stays. No providers or models are all of them.
 
     `expires_ms` 0 is for never; with `expires_in_s` it ends so many seconds after the act. `status` is `active` or
-    `paused`.
+    `paused`. Of limits and of `low_balance_nano`, below which the key's own balance is low, 0 is for none.
     """
 
     v: int
@@ -84,6 +87,11 @@ class KeyUpdate(Struct, frozen=True, array_like=True):
     expires_ms: int | None = None
     status: str = ""
     expires_in_s: int = 0
+    rpm: int | None = None
+    tpm: int | None = None
+    in_flight: int | None = None
+    labels: str | None = None
+    low_balance_nano: int | None = None
 
 
 class KeyFind(Struct, frozen=True, array_like=True):
@@ -101,10 +109,11 @@ class KeysUnhashed(Struct, frozen=True, array_like=True):
 
 
 class KeyRef(Struct, frozen=True, array_like=True):
-    """Names one key by id: key_show, key_revoke, balance."""
+    """Names one key by id: key_show, key_revoke, balance. `reason` is an act's, for the log."""
 
     v: int
     key_id: str
+    reason: str = ""
 
 
 class KeyList(Struct, frozen=True, array_like=True):

@@ -7,17 +7,28 @@ from schemas.verbs.base import Rows, Verb
 
 
 class OrganizationCreate(Struct, frozen=True, array_like=True):
-    """Makes an organisation. `timezone` is an IANA name, empty for UTC."""
+    """Makes an organisation. `timezone` is an IANA name, empty for UTC; of limits and of `low_balance_nano` 0 is for none.
+
+    `labels` is JSON, an object of texts.
+    """
 
     v: int
     id: str
     name: str = ""
     email: str = ""
     timezone: str = ""
+    rpm: int = 0
+    tpm: int = 0
+    in_flight: int = 0
+    labels: str = ""
+    low_balance_nano: int = 0
 
 
 class OrganizationUpdate(Struct, frozen=True, array_like=True):
-    """Changes an organisation: what is None, or an empty `status`, stays. A suspended one's keys make no new calls."""
+    """Changes an organisation: what is None, or an empty `status`, stays. A suspended one's keys make no new calls.
+
+    Below `low_balance_nano` its wallet's balance is low; 0 is for no such figure.
+    """
 
     v: int
     id: str
@@ -25,6 +36,11 @@ class OrganizationUpdate(Struct, frozen=True, array_like=True):
     email: str | None = None
     timezone: str | None = None
     status: str = ""
+    rpm: int | None = None
+    tpm: int | None = None
+    in_flight: int | None = None
+    labels: str | None = None
+    low_balance_nano: int | None = None
 
 
 class OrganizationList(Struct, frozen=True, array_like=True):

@@ -13,5 +13,5 @@ class Ping(Struct, frozen=True, array_like=True):
 
 
 PING: Verb[Ping, Done] = Verb(
-    name="ping", form=Ping, reply=Done, roles=(Role.EDGE, Role.WORKER, Role.COMMAND)
+    name="ping", form=Ping, reply=Done, roles=(Role.EDGE, Role.WORKER, Role.COMMAND, Role.CONSOLE)
 )

@@ -113,6 +113,7 @@ class Tokn:
     """
 
     program: tuple[str, ...] = ()
+    console = False  # it is a process more to start: those that are not about it run without
     forks: tuple[str, ...] = (forked.MODULE,)  # whose `main` it is, and the words before `up`
     process: subprocess.Popen[str] | forked.Forked
 
@@ -139,6 +140,8 @@ class Tokn:
         options = ["--config", str(self.config)] if self.config else []
         self.lines = []
         self.started = time.monotonic()
+        if not self.console:
+            options.append("--no-console")
         words = ("up", "--port", str(self.port), "--data", str(self.data), *options)
         with self.log.open("ab") as log:
             if not self.program and sys.platform == "linux":

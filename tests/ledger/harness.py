@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from ledger.acts.expiry import expire_lots
@@ -73,6 +74,14 @@ TABLES = (
     "credits",
     "audit_entries",
     "audit_head",
+    "events",
+    "webhook_endpoints",
+    "deliveries",
+    "told",
+    "operators",
+    "management_keys",
+    "sessions",
+    "sign_in_tokens",
     "statements",
     "statement_lines",
 )
@@ -323,6 +332,17 @@ class Books:
     async def expire(self) -> int:
         """Ends the holds whose lease has run out, without the guards."""
         return await self.committer.expire(self.clock.ms)
+
+    async def events(self, *types: str) -> list[dict[str, Any]]:
+        """The outbox in its order, of some types or all: each with its body's data."""
+        rows = await self.store.fetch(
+            "SELECT id, type, organization, object, body, endpoint, again FROM events ORDER BY seq"
+        )
+        names = ("id", "type", "organization", "object", "body", "endpoint", "again")
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        for one in found:
+            one["data"] = msgspec.json.decode(one.pop("body"))["data"]["object"]
+        return [one for one in found if not types or one["type"] in types]
 
     async def balance(self, key_id: str) -> tuple[int, int]:
         """Posted and held."""

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = re.compile(r"tokn_[0-9A-Za-z]{38}")
 BODY = {"model": "tokn-sandbox", "max_tokens": 16, "messages": [{"role": "user", "content": "Hello"}]}
 CALLS = 200
-SERVICES = 9  # nats, postgres, ledger, edge, and five workers
+SERVICES = 10  # nats, postgres, ledger, edge, console, and five workers
 CALLERS = 8
 UP_S = 180.0
 

@@ -19,6 +19,7 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 PROVIDER_KEYS = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "GEMINI_API_KEY"), "docs")
 PROVIDER_KEYS["OPENAI_API_KEY"] = "sk-docs"
 KEY_ID, OTHER_ID, CALL, CAP_ID = "key_…", "key_other…", "req_…", "cap_…"
+HOOK_ID = "whe_…"
 
 pytestmark = pytest.mark.system
 
@@ -101,6 +102,8 @@ def test_every_command_works(documented, call, line):
         target = documented.row(*make)["id"]
         cap = documented.row("cap", "create", "100", "--period", "month", "--key", target)["id"]
         line = line.replace(CAP_ID, cap)
+    if HOOK_ID in line:
+        line = line.replace(HOOK_ID, documented.row("webhook", "create", "https://example.com/")["id"])
     for name in (OTHER_ID, KEY_ID):
         line = line.replace(name, documented.row(*make)["id"])
     done = documented.run(*shlex.split(line.replace(CALL, call) if CALL in line else line)[1:])

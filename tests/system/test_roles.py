@@ -8,6 +8,7 @@ import nats
 import pytest
 
 from schemas.bus.subjects import Role
+from schemas.every_verb import EVERY_VERB
 from tests.fakes.caller import until
 from tests.fakes.nats import NatsServer
 
@@ -31,7 +32,8 @@ PUBLISH = {
     "_INBOX.ledger.r.x": {"ledger"},
     "_INBOX.command.r.x": {"ledger"},
     "_INBOX.usage.r.x": {"ledger"},
-    "ledger.ping": {"edge", "worker", "command"},
+    "_INBOX.console.r.x": {"ledger"},
+    "ledger.ping": {"edge", "worker", "command", "console"},
     "ledger.key": {"edge"},
     "ledger.authorise": {"edge"},
     "ledger.reattempt": {"edge"},
@@ -65,6 +67,23 @@ PUBLISH = {
     "$JS.API.CONSUMER.CREATE.USAGE.ledger": {"ledger"},
     "$JS.API.CONSUMER.MSG.NEXT.USAGE.ledger": {"ledger"},
     "$JS.API.STREAM.LIST": set(),
+    "event.key.created": {"ledger"},
+    "hook.whe_1": {"ledger"},
+    "$JS.API.STREAM.CREATE.EVENTS": {"ledger"},
+    "$JS.API.STREAM.INFO.EVENTS": {"ledger"},
+    "$JS.API.STREAM.UPDATE.EVENTS": set(),
+    "$JS.API.STREAM.PURGE.EVENTS": set(),
+    "$JS.API.STREAM.DELETE.EVENTS": set(),
+    "$JS.API.STREAM.MSG.GET.EVENTS": set(),
+    "$JS.API.STREAM.MSG.DELETE.EVENTS": set(),
+    "$JS.API.CONSUMER.NAMES.EVENTS": {"ledger"},
+    "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.hook_whe_1": {"ledger"},
+    "$JS.API.CONSUMER.DURABLE.CREATE.USAGE.hook_whe_1": set(),
+    "$JS.API.CONSUMER.DELETE.EVENTS.hook_whe_1": {"ledger"},
+    "$JS.API.CONSUMER.DELETE.USAGE.ledger": {"ledger"},
+    "$JS.API.CONSUMER.MSG.NEXT.EVENTS.hook_whe_1": {"console"},
+    "$JS.ACK.EVENTS.hook_whe_1.1.1.1.1.0": {"console"},
+    "$JS.ACK.USAGE.ledger.1.1.1.1.0": {"ledger"},
     "$KV.thoughts.call_1": {"worker"},
     "$KV.items.a.s.b": {"worker"},
     "$JS.API.DIRECT.GET.KV_items": {"worker"},
@@ -72,6 +91,10 @@ PUBLISH = {
     "$JS.API.STREAM.PURGE.KV_thoughts": set(),
     "$SYS.REQ.SERVER.PING": set(),
     "anything.else": set(),
+}
+# Every other verb, too: who may ask it is written out by hand in tests/schemas/test_permissions.py.
+PUBLISH |= {
+    verb.subject: {role.value for role in verb.roles} for verb in EVERY_VERB if verb.subject not in PUBLISH
 }
 SUBSCRIBE = {
     ("pool.openai", ""): set(),
@@ -102,6 +125,8 @@ SUBSCRIBE = {
     ("_INBOX.command.r.>", ""): set(),
     ("_INBOX.command.r.OWN.>", ""): {"command"},
     ("_INBOX.usage.r.>", ""): {"usage"},
+    ("_INBOX.console.r.>", ""): set(),
+    ("_INBOX.console.r.OWN.>", ""): {"console"},
     (">", ""): set(),
     ("_INBOX.>", ""): set(),
     ("$JS.>", ""): set(),

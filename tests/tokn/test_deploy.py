@@ -43,7 +43,7 @@ def test_each_service_gets_its_own_secrets_only(tmp_path: Path) -> None:
     made = contents(tmp_path)
     assert set(made) == {
         *("nats/server.conf", "postgres/password", "ledger/database_url", "ledger/pepper"),
-        *("edge/nats", "worker/nats", "ledger/nats", "command/nats"),
+        *("edge/nats", "worker/nats", "ledger/nats", "command/nats", "console/nats"),
     }
     shared = {}
     for service, roles in deploy.SERVICE_ROLES.items():
@@ -247,7 +247,8 @@ def test_the_first_key_is_made_once(tmp_path: Path, listed: str, code: int, made
     asked = log.read_text().splitlines()
     assert done.returncode == code
     assert asked[0] == "key list --config tokn.toml --json"
-    assert asked[1:] == (["key create --name first --balance 5 --config tokn.toml"] if made else [])
+    then = ["key create --name first --balance 5 --config tokn.toml", "console login --config tokn.toml"]
+    assert asked[1:] == (then if made else [])
     assert ("tokn_made" in done.stdout) == made
 
 
@@ -258,3 +259,12 @@ def test_an_unknown_command_says_how(
     monkeypatch.setattr(sys, "argv", ["tokn.deploy", "what"])
     assert deploy.main() == 2
     assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_the_image_has_the_console() -> None:
+    """Its folder whole, with templates and style sheet, and a folder for its secrets, which compose mounts into it alone."""
+    image, text = (ROOT / "Dockerfile").read_text(), (ROOT / "compose.yaml").read_text()
+    assert "COPY console /opt/tokn/src/console\n" in image
+    assert " /secrets/console " in image
+    assert text.count("secrets-console:/run/tokn:ro") == 1
+    assert "\n  secrets-console:\n" in text

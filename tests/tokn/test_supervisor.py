@@ -193,3 +193,22 @@ def test_children_of_a_killed_parent_end():
     parent.wait(5)
     parent.stdout.close()
     wait_for(lambda: not any(alive(child) for child in children), 20, "the end of the children")
+
+
+async def test_who_others_can_do_without_ends_none_of_them(supervisor, tmp_path):
+    """A child whose configuration is wrong, or whose port is taken, ends all; one that is not vital is started again alone."""
+    mark = tmp_path / "again"
+    code = (
+        f"import pathlib, signal, sys; path = pathlib.Path({str(mark)!r}); known = path.exists(); path.touch(); "
+        "known and signal.pause(); sys.exit(3)"
+    )
+    await supervisor.start(program(code, "spare", vital=False))
+    first = supervisor.children["spare"].pid
+    while supervisor.children["spare"].pid == first:
+        await asyncio.sleep(0.01)
+    assert not supervisor.ended.is_set()
+    assert supervisor.exit_code == 0
+    await supervisor.start(program("import sys; sys.exit(3)", "vital"))
+    async with asyncio.timeout(10):
+        await supervisor.ended.wait()
+    assert supervisor.exit_code == 3

@@ -65,6 +65,15 @@ def test_killed_child_comes_back(deployment, name):
     assert deployment.process.poll() is None
 
 
+def test_without_its_console(deployment):
+    """`--no-console` starts none and says nothing of one; a link to it is refused with what to do."""
+    assert not deployment.children("console")
+    assert not any("console" in line for line in deployment.lines)
+    refused = deployment.run("console", "login")
+    assert refused.returncode == 1
+    assert "--no-console" in refused.stderr
+
+
 def test_frozen_child_does_not_hold_up_a_stop(tmp_path):
     """SIGTERM ends everything although a child is frozen."""
     with Tokn(tmp_path / "data") as tokn:

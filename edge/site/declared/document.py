@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge.site.declared import shapes
+from edge.site.declared import errors
 from edge.site.declared.base import Operation
 from edge.site.declared.failures import FAILURES
 from edge.site.declared.notes import NOTES
@@ -27,7 +27,7 @@ _ABOUT: Final = (
 
 def document() -> dict[str, Any]:
     """The whole document; addresses begin with `ROOT`."""
-    kinds: list[Any] = [shapes.Error, shapes.MessagesError]
+    kinds: list[Any] = [errors.Error, errors.MessagesError]
     for one in OPERATIONS:
         kinds += [kind for kind in (one.body, one.answer) if kind is not None and kind not in kinds]
     refs, components = msgspec.json.schema_components(kinds, ref_template=_REF)

@@ -380,33 +380,3 @@ class Start(Struct):
     name: str
     base_url: str
     docs: str
-
-
-class ErrorFields(Struct):
-    """Why a request was refused or failed: a sentence, its kind, the field that it is about, and a code."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class Error(Struct):
-    """OpenAI's envelope of errors."""
-
-    error: ErrorFields
-
-
-class MessagesErrorFields(Struct):
-    """Anthropic's kind of error, and a sentence."""
-
-    type: str
-    message: str
-
-
-class MessagesError(Struct):
-    """Anthropic's envelope of errors, on every path under `/v1/messages`."""
-
-    type: Literal["error"]
-    error: MessagesErrorFields
-    request_id: str | None = None

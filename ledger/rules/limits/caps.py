@@ -75,7 +75,25 @@ def new_period(cap: Cap, start_ms: int, end_ms: int) -> CapPeriod:
         base_nano=0,
         ceiling_nano=cap.limit_nano,
         alerted=False,
+        alert_nano=alert_nano(cap),
     )
+
+
+def alert_nano(cap: Cap) -> int:
+    """From what on it is told that much of a cap is spent."""
+    return -(-cap.limit_nano * cap.alert_percent // 100)
+
+
+def reach(book: Book, period: CapPeriod) -> None:
+    """Notes that a cap has refused a call: it is told once a period."""
+    if period.reached:
+        return
+    period.reached = True
+    if period.id in book.periods:
+        book.periods.touch(period)
+    else:
+        book.periods.add(period)
+    book.cap_notes.append(("cap.reached", period))
 
 
 def _current_of(book: Book, key: Key) -> list[tuple[Cap, CapPeriod]]:

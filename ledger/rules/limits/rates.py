@@ -88,6 +88,18 @@ class Counts:
         self.row.base_s = self.now_s
 
 
+def used(row: Rate | None, now_ms: int) -> dict[str, int]:
+    """What a scope has asked in the last minute, and what it has in flight."""
+    if row is None:
+        return {"requests_per_minute": 0, "tokens_per_minute": 0, "in_flight": 0}
+    counts = Counts(row, now_ms)
+    return {
+        "requests_per_minute": sum(counts.requests),
+        "tokens_per_minute": sum(counts.tokens),
+        "in_flight": row.in_flight,
+    }
+
+
 class Minutes:
     """What the rates of one batch have come to: each scope's row is taken apart once, however many calls it has."""
 

@@ -4,8 +4,10 @@ from msgspec import Struct
 
 from ledger.rules.act_rows import Credit
 from ledger.rules.book import Book
+from ledger.rules.missing import Told
 from ledger.rules.money import lots
 from ledger.rules.rows import DEPOSITS, Account, Kind
+from schemas.admin.reasons import Reason
 from schemas.bus.subjects import new_id
 from schemas.money.amounts import NANO_MAX, nano_to_usd
 
@@ -41,7 +43,8 @@ def why_problem(book: Book, kind: str, why: Why, *, needed: bool = False) -> str
     taken = why.reference != "" and any(
         one.kind == kind and one.reference == why.reference for one in book.credits.values()
     )
-    return f"reference {why.reference} was used by a {kind} before" if taken else ""
+    said = f"reference {why.reference} was used by a {kind} before"
+    return Told(said, Reason.REFERENCE_USED) if taken else ""
 
 
 def too_much(book: Book, amount_nano: int) -> bool:
@@ -52,7 +55,8 @@ def too_much(book: Book, amount_nano: int) -> bool:
 def short(account: Account, what: str, amount_nano: int, most_nano: int) -> str:
     """The answer when more is asked for than there is."""
     held = f", {nano_to_usd(account.held_nano)} USD is held by calls in flight" if account.held_nano else ""
-    return f"{nano_to_usd(amount_nano)} USD is more than the {nano_to_usd(max(most_nano, 0))} USD that {what}{held}"
+    said = f"{nano_to_usd(amount_nano)} USD is more than the {nano_to_usd(max(most_nano, 0))} USD that {what}{held}"
+    return Told(said, Reason.INSUFFICIENT_AVAILABLE)
 
 
 def post(
@@ -158,4 +162,15 @@ def credit_row(one: Credit) -> dict[str, object]:
         "actor": one.actor,
         "transfer": one.transfer,
         "created": one.created_ms // 1000,
+        **owner_of(one.account_id),
+        "expires_at": one.expires_ms // 1000 or None,
+    }
+
+
+def owner_of(account_id: str) -> dict[str, str | None]:
+    """Whose balance an account is: a key's own, or an organisation's wallet or playground credits; or ours."""
+    kind, _, id_ = account_id.partition(":")
+    return {
+        "key": id_ if kind == "key" else None,
+        "organization": id_ if kind in ("org", "playground") else None,
     }

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, rollup_rows, rows, statement_rows
+from ledger.rules import act_rows, authority_rows, event_rows, rollup_rows, rows, statement_rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -44,6 +44,11 @@ def _big(*, key: bool = False) -> Column[int]:
 def _later(kind: type[Integer | String | Boolean], default: str) -> Column[Any]:
     """A column that came after its table: rows of before, and ledgers of before, have the default."""
     return Column(kind, nullable=False, server_default=text(default))
+
+
+def _only(sql: str) -> dict[str, Any]:
+    """An index of these rows alone."""
+    return {"sqlite_where": text(sql), "postgresql_where": text(sql)}
 
 
 def _model(
@@ -123,8 +128,10 @@ Key = _model(
     ForeignKeyConstraint(["account_id"], ["accounts.id"]),
     Index("api_keys_created", "created_ms", "id"),
     Index("api_keys_profile", "profile", "id"),
+    Index("api_keys_owner", "profile", "created_ms", "id"),
     Index("api_keys_account", "account_id"),
     Index("api_keys_name", "name", "id"),
+    Index("api_keys_expires", "expires_ms", **_only("expires_ms > 0")),
     own={
         "expires_ms": _later(BigInteger, "0"),
         "models": _later(String, "''"),
@@ -154,6 +161,7 @@ CapPeriod = _model(
     # No two calls in flight together can cross a cap.
     CheckConstraint("spent_nano + held_nano <= ceiling_nano", name="cap_periods_covered"),
     Index("cap_periods_cap", "cap_id", "start_ms"),
+    own={"alert_nano": _later(BigInteger, "0"), "reached": _later(Boolean, "false")},
     sqlite_with_rowid=False,
 )
 Rate = _model(rows.Rate)
@@ -212,6 +220,7 @@ Credit = _model(
         postgresql_where=text("reference <> ''"),
     ),
     Index("credits_account", "account_id", "created_ms", "id"),
+    Index("credits_created", "created_ms", "id"),
     Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
     Index(
         "credits_ending",
@@ -228,6 +237,8 @@ Credit = _model(
 )
 AuditEntry = _model(
     act_rows.Entry,
+    Index("audit_entries_id", "id"),
+    *(Index(f"audit_entries_{name}", name, "number") for name in ("actor", "action", "target")),
     Index(
         "audit_entries_key",
         "credential",
@@ -236,8 +247,39 @@ AuditEntry = _model(
         sqlite_where=text("idempotency_key <> ''"),
         postgresql_where=text("idempotency_key <> ''"),
     ),
+    own={name: _later(String, "''") for name in ("ip", "user_agent", "request_id")},
 )
 AuditHead = _model(act_rows.Head)
+Event = _model(
+    event_rows.EventRow,
+    Index("events_once", "id", unique=True, **_only("endpoint = ''")),
+    Index("events_waiting", "seq", **_only("NOT published")),
+    Index("events_object", "object", "type", "created_ms"),
+    Index("events_created", "created_ms"),
+    number={
+        "seq": Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
+    },
+)
+WebhookEndpoint = _model(event_rows.Endpoint)
+Delivery = _model(
+    event_rows.DeliveryRow,
+    Index("deliveries_endpoint", "endpoint", "id"),
+    Index("deliveries_event", "event", "id"),
+)
+
+
+def _secret(kind: type[Row], *, operator: bool = False) -> type[SQLModel]:
+    """A table whose rows are found by the digest of a secret, and some by their operator."""
+    indexes = [Index(f"{kind.TABLE}_digest", "digest", unique=True)]
+    if operator:
+        indexes.append(Index(f"{kind.TABLE}_operator", "operator"))
+    return _model(kind, *indexes)
+
+
+Operator = _model(authority_rows.Operator)
+ManagementKey = _secret(authority_rows.ManagementKey)
+Session = _secret(authority_rows.Session, operator=True)
+SignInToken = _secret(authority_rows.SignInToken, operator=True)
 
 
 def _rollup(kind: type[Row]) -> type[SQLModel]:
@@ -309,6 +351,15 @@ class RolledUp(SQLModel, table=True):
     __tablename__ = "rollups"
     id: str = Field(sa_column=_text(key=True))
     seq: int = Field(sa_column=_big())
+
+
+class Told(SQLModel, table=True):
+    """What was told last: of accounts and pools their state, and how far the clock's events are."""
+
+    __tablename__ = "told"
+    id: str = Field(sa_column=_text(key=True))
+    state: str = Field(sa_column=_text())
+    at_ms: int = Field(sa_column=_big())
 
 
 class StreamPosition(SQLModel, table=True):

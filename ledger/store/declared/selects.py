@@ -120,9 +120,13 @@ def _place_of_key() -> ColumnElement[Any]:
 
 KEYS_AFTER = KEYS_FIRST.where(_place_of_key())
 
-# An organisation: the columns of Profile, then what its wallet has, holds and has spent, if it has one.
+# An organisation: the columns of Profile, then what its wallet has, holds, has spent and is low below, if it has one.
 _organization = select(
-    *_columns(rows.Profile, _profiles), _accounts.c.posted_nano, _accounts.c.held_nano, _accounts.c.spent_nano
+    *_columns(rows.Profile, _profiles),
+    _accounts.c.posted_nano,
+    _accounts.c.held_nano,
+    _accounts.c.spent_nano,
+    _accounts.c.low_nano,
 ).select_from(
     _profiles.outerjoin(_accounts, _accounts.c.id == literal_column("'org:'", String()) + _profiles.c.id)
 )

@@ -13,8 +13,8 @@ import pytest
 
 from edge.http import doorstep
 from edge.http.doorstep import ACCEPTS_A_TURN, LET_IN_A_TURN, Doorstep
-from edge.http.peers import Trusted
 from edge.http.places import SERVED_MAX, Served
+from runtime.peers import Trusted
 from schemas import keys
 from tests.edge.stand_ins import until
 

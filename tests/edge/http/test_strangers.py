@@ -22,9 +22,9 @@ from schemas import keys
 from schemas.verbs.keys import KEY
 from tests.edge.conftest import FAST, Rig
 from tests.edge.http.test_http import say
-from tests.edge.http.test_peers import header
 from tests.edge.stand_ins import until
 from tests.fakes.nats import NatsServer
+from tests.runtime.test_peers import header
 
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
 PATIENT = msgspec.structs.replace(FAST, head_s=60.0, body_s=60.0)  # so that no deadline does what is tested

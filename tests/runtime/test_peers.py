@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from edge.http.peers import PREFACE_BYTES_MAX, SIGNATURE, Preface, PrefaceError, Trusted, share_of
+from runtime.peers import PREFACE_BYTES_MAX, SIGNATURE, Preface, PrefaceError, Trusted, share_of
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 

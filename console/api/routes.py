@@ -1,0 +1,65 @@
+"""Owns the one list of the routes of the admin API, and how a path finds its own."""
+
+import re
+
+from msgspec import Struct
+
+from console.api.base import Route
+from console.api.books import BOOKS
+from console.api.calls import CALLS
+from console.api.caps import CAPS
+from console.api.keys import KEYS
+from console.api.models import MODELS
+from console.api.money import MONEY
+from console.api.organizations import ORGANIZATIONS
+from console.api.people import PEOPLE
+from console.api.pools import POOLS
+from console.api.usage import USAGE
+
+PREFIX = "/admin/v1"
+DOCUMENT = "/openapi.json"
+ROUTES: tuple[Route, ...] = (
+    *ORGANIZATIONS,
+    *KEYS,
+    *CAPS,
+    *MONEY,
+    *CALLS,
+    *USAGE,
+    *MODELS,
+    *POOLS,
+    *BOOKS,
+    *PEOPLE,
+)
+_WHOLE = frozenset(("model",))  # an id that may have slashes
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", path)
+    made = [
+        re.escape(part) if at % 2 == 0 else f"(?P<{part}>{'.+' if part in _WHOLE else '[^/]+'})"
+        for at, part in enumerate(parts)
+    ]
+    return re.compile("".join(made), re.DOTALL)
+
+
+_PATTERNS = tuple((_pattern(route.path), route) for route in ROUTES)
+
+
+class Found(Struct, frozen=True):
+    """A route, with the values of the parts of a path."""
+
+    route: Route
+    parts: dict[str, str]
+
+
+def found(method: str, path: str) -> Found | tuple[str, ...]:
+    """A path's route; else the methods that it has, none for a path that is not one."""
+    methods: list[str] = []
+    for pattern, route in _PATTERNS:
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        if route.method == method:
+            return Found(route, match.groupdict())
+        methods.append(route.method)
+    return tuple(dict.fromkeys(methods))

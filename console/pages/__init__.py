@@ -1,0 +1,38 @@
+"""The pages of a console: one module a subject, all addresses in one tuple."""
+
+from console.desk import Desk
+from console.pages import (
+    books,
+    calls,
+    caps,
+    key_acts,
+    keys,
+    log,
+    models,
+    organizations,
+    overview,
+    pools,
+    settings,
+    usage,
+)
+from console.pages.site import PageRow, Site
+
+ROWS: tuple[PageRow, ...] = (
+    *overview.ROWS,
+    *keys.ROWS,
+    *key_acts.ROWS,
+    *organizations.ROWS,
+    *caps.ROWS,
+    *usage.ROWS,
+    *calls.ROWS,
+    *pools.ROWS,
+    *models.ROWS,
+    *books.ROWS,
+    *settings.ROWS,
+    *log.ROWS,
+)
+
+
+def site(desk: Desk) -> Site:
+    """All pages, on one desk."""
+    return Site(desk, ROWS)

@@ -1,0 +1,160 @@
+"""Owns the pages of organisations: who there is, and one with its wallet, its keys, what bounds it, and its credits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from console.asking import RefusedError
+from console.pages.key_forms import MONEY_NAMES, cap_form, limit_figures, money_act
+from console.pages.keys import PERIODS, STATUSES
+from console.pages.lengths import LENGTHS
+from console.pages.site import PageRow
+from console.pages.visit import FormError, Visit, at
+from schemas.admin.reads import (
+    CREDITS,
+    KEYS,
+    ORGANIZATION,
+    ORGANIZATIONS,
+    CreditsQuery,
+    KeysQuery,
+    OrganizationsQuery,
+)
+from schemas.verbs.base import VERSION
+from schemas.verbs.money import Move
+from schemas.verbs.organizations import OrganizationCreate, OrganizationRef, OrganizationUpdate
+
+PAGE_ROWS: Final = 50
+Made = tuple[str, Any]
+
+
+async def listed(visit: Visit, errors: dict[str, str] | None = None) -> Response:
+    """Pages of organisations."""
+    after = visit.query.get("after", "")
+    name = visit.query.get("name", "").strip()[:200]
+    found = await visit.rows(ORGANIZATIONS, OrganizationsQuery(limit=PAGE_ROWS, after=after, name=name))
+    return visit.page(
+        "organizations.html",
+        400 if errors else 200,
+        modules=("filter.js",),
+        rows=found.rows,
+        sought=name,
+        following=f"/organizations?after={found.cursor}" if found.cursor else "",
+        first="/organizations" if after else "",
+        errors=errors or {},
+    )
+
+
+async def create(visit: Visit) -> Response:
+    """Makes an organisation."""
+    try:
+        id_ = visit.needed("id", "An id")
+        form = OrganizationCreate(
+            VERSION, id_, visit.text("name"), visit.text("email"), visit.text("timezone")
+        )
+        await visit.act("org_create", form)
+    except (FormError, RefusedError) as error:
+        return await listed(visit, visit.refused(error))
+    return visit.see(at("organizations", id_), "org_made")
+
+
+async def one(visit: Visit) -> Response:
+    """One organisation."""
+    return await shown(visit)
+
+
+async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = "") -> Response:
+    """One organisation's page, after a form of one of its parts with what was wrong there."""
+    id_ = visit.path["id"]
+    row, keys, credits_ = await asyncio.gather(
+        visit.row(ORGANIZATION, OrganizationRef(VERSION, id_), "caps", "limits.used"),
+        visit.rows(KEYS, KeysQuery(organization=id_, limit=PAGE_ROWS)),
+        visit.rows_if(CREDITS, CreditsQuery(organization=id_, limit=20)),
+    )
+    return visit.page(
+        "organization.html",
+        400 if errors else 200,
+        row=row,
+        keys=keys.rows,
+        more=bool(keys.cursor),
+        credits=credits_.rows,
+        periods=PERIODS,
+        statuses=STATUSES,
+        lengths=LENGTHS,
+        kinds=MONEY_NAMES,
+        errors=errors or {},
+        part=part,
+    )
+
+
+async def _update(visit: Visit, id_: str) -> Made:
+    name, email, zone = (visit.text(field) for field in ("name", "email", "timezone"))
+    return "org_update", OrganizationUpdate(VERSION, id_, name=name, email=email, timezone=zone)
+
+
+async def _suspend(_visit: Visit, id_: str) -> Made:
+    return "org_update", OrganizationUpdate(VERSION, id_, status="suspended")
+
+
+async def _resume(_visit: Visit, id_: str) -> Made:
+    return "org_update", OrganizationUpdate(VERSION, id_, status="active")
+
+
+async def _limits(visit: Visit, id_: str) -> Made:
+    rpm, tpm, in_flight = limit_figures(visit)
+    return "org_update", OrganizationUpdate(VERSION, id_, rpm=rpm, tpm=tpm, in_flight=in_flight)
+
+
+async def _cap(visit: Visit, id_: str) -> Made:
+    return "cap_create", cap_form(visit, organization=id_)
+
+
+async def _money(visit: Visit, id_: str) -> Made:
+    balance = visit.text("balance") or "org"
+    if balance not in {"org", "playground"}:
+        raise FormError("balance", "Choose one of these.")
+    return money_act(visit, f"{balance}:{id_}")
+
+
+async def _move(visit: Visit, id_: str) -> Made:
+    key = f"key:{visit.needed('key', 'A key')}"
+    wallet = f"org:{id_}"
+    source, target = (key, wallet) if visit.text("way") == "back" else (wallet, key)
+    return "move", Move(VERSION, source, target, visit.usd("amount_usd"), visit.needed("reason", "A reason"))
+
+
+def changing(
+    part: str, said: str, wanted: Callable[[Visit, str], Awaitable[Made]]
+) -> Callable[[Visit], Awaitable[Response]]:
+    """What a form of one part of the page does. With what was wrong the page comes again, and what was typed with it."""
+
+    async def act(visit: Visit) -> Response:
+        id_ = visit.path["id"]
+        try:
+            name, form = await wanted(visit, id_)
+            await visit.act(name, form)
+        except (FormError, RefusedError) as error:
+            return await shown(visit, visit.refused(error), part)
+        return visit.see(at("organizations", id_), said)
+
+    return act
+
+
+_CHANGES = (
+    ("update", "updated", "keys:write", _update),
+    ("suspend", "suspended", "keys:write", _suspend),
+    ("resume", "org_resumed", "keys:write", _resume),
+    ("limits", "limits", "keys:write", _limits),
+    ("caps", "cap_made", "keys:write", _cap),
+    ("money", "booked", "money:write", _money),
+    ("move", "moved", "money:write", _move),
+)
+ROWS = (
+    PageRow(path="/organizations", show=listed, needs="keys:read", act=create, act_needs="keys:write"),
+    PageRow(path="/organizations/{id}", show=one, needs="keys:read"),
+    *(
+        PageRow(path=f"/organizations/{{id}}/{part}", act=changing(part, said, wanted), act_needs=needs)
+        for part, said, needs, wanted in _CHANGES
+    ),
+)

@@ -1,0 +1,27 @@
+"""Owns what a page says at its top after a form was done: fixed sentences by their names in the address."""
+
+SAID = {
+    "updated": "Saved.",
+    "paused": "Paused: calls with it are refused until it is resumed.",
+    "resumed": "Resumed: calls with it are served again.",
+    "revoked": "Revoked for good: calls with it are refused from now on, calls in flight are still billed.",
+    "limits": "The limits are set. They hold for the next call.",
+    "cap_made": "The cap is made. What was spent in its period already counts.",
+    "cap_changed": "The cap is changed.",
+    "cap_ended": "The cap is ended. What it counted stays in the books.",
+    "booked": "Booked.",
+    "moved": "Moved.",
+    "refunded": "Refunded.",
+    "suspended": "Suspended: its keys make no calls until it is resumed.",
+    "org_resumed": "Resumed: its keys make calls again.",
+    "org_made": "The organisation is made.",
+    "topped_up": "The account's credit is changed.",
+    "written_off": "Written off.",
+    "parked_billed": "The event is billed.",
+    "parked_dismissed": "The event is dismissed.",
+    "audited": "The books were looked through just now.",
+    "operator_removed": "Removed, with the sessions and links that the operator had.",
+    "operator_changed": "The operator is changed.",
+    "mkey_revoked": "The management key is revoked for good.",
+    "session_ended": "The session is ended.",
+}

@@ -1,0 +1,167 @@
+"""Owns the page of settings: who may do what here, by which keys and sessions, and what this console runs on."""
+
+import asyncio
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from console.asking import RefusedError
+from console.pages.lengths import LENGTHS, ends_in_s
+from console.pages.site import PageRow
+from console.pages.visit import Blank, FormError, Visit, names_given
+from runtime.reload import STATUS
+from schemas.admin.authority import ROLES, SCOPES, OperatorRole
+from schemas.admin.credentials import digest, hint, new_management_key, new_token
+from schemas.admin.management_keys import ManagementKeyCreate, ManagementKeyList, ManagementKeyRef
+from schemas.admin.operators import (
+    INVITE_S,
+    OperatorCreate,
+    OperatorList,
+    OperatorRef,
+    OperatorUpdate,
+    SignInCreate,
+)
+from schemas.admin.reads import MANAGEMENT_KEYS, OPERATORS, SESSIONS
+from schemas.admin.sessions import SessionList, SessionRef
+from schemas.verbs.base import VERSION
+
+LISTED: Final = 100
+_ROLES: Final = tuple((role.value, role.value) for role in OperatorRole)
+
+
+async def show(visit: Visit) -> Response:
+    """The page."""
+    return await shown(visit)
+
+
+async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = "", **made: Any) -> Response:
+    """The page, after a form of one of its parts with what was wrong there, or with what it has made."""
+    operators, keys, sessions = await asyncio.gather(
+        visit.rows_if(OPERATORS, OperatorList(limit=LISTED)),
+        visit.rows_if(MANAGEMENT_KEYS, ManagementKeyList(limit=LISTED)),
+        visit.rows_if(SESSIONS, SessionList(limit=LISTED)),
+    )
+    return visit.page(
+        "settings.html",
+        400 if errors else 200,
+        operators=operators.rows,
+        names=Blank({row["id"]: row["name"] for row in operators.rows}),
+        keys=keys.rows,
+        sessions=sessions.rows,
+        roles=_ROLES,
+        role_scopes=[(role.value, scopes) for role, scopes in ROLES.items()],
+        scopes=SCOPES,
+        lengths=LENGTHS,
+        running=_running(visit),
+        errors=errors or {},
+        part=part,
+        made=Blank(made),
+    )
+
+
+def _running(visit: Visit) -> list[tuple[str, str]]:
+    """What this process runs on, without any secret."""
+    settings = visit.desk.settings
+    console = settings.console
+    return [
+        ("Read from", settings.source),
+        ("Generation", f"{STATUS.generation}{'' if STATUS.ok else ', and a newer one was refused'}"),
+        ("Base URL for callers", visit.desk.base_url),
+        ("This console", console.url),
+        ("Proxies that it believes", ", ".join(console.trusted_proxies) or "none"),
+        (
+            "Files are watched",
+            "yes: a change is a reload" if settings.watch else "no: tokn reload reads them",
+        ),
+        ("A call may take", f"{settings.calls.total_s:g} s, and {settings.calls.idle_s:g} s without a byte"),
+    ]
+
+
+async def add_operator(visit: Visit) -> Response:
+    """Makes an operator, with a link to sign in."""
+    try:
+        name = visit.needed("name", "A name")
+        form = OperatorCreate(
+            VERSION, name, visit.text("email"), visit.text("role"), visit.text("organization")
+        )
+        operator = (await visit.act("operator_create", form)).rows[0]["id"]
+        return await _invited(visit, operator, name)
+    except (FormError, RefusedError) as error:
+        return await shown(visit, visit.refused(error), "operator")
+
+
+async def _invited(visit: Visit, operator: str, name: str) -> Response:
+    """Makes a link for an operator and shows it: the one before it is worth nothing then."""
+    token = new_token()
+    await visit.act("sign_in_create", SignInCreate(VERSION, operator, digest(token), INVITE_S))
+    return await shown(visit, link=f"{visit.desk.settings.console.url}/login#t={token}", invited=name)
+
+
+async def invite(visit: Visit) -> Response:
+    """Gives an operator another link."""
+    try:
+        return await _invited(visit, visit.path["id"], visit.text("name") or visit.path["id"])
+    except RefusedError as error:
+        return await shown(visit, visit.refused(error), "operators")
+
+
+async def change_operator(visit: Visit) -> Response:
+    """Gives an operator another role."""
+    try:
+        await visit.act("operator_update", OperatorUpdate(VERSION, visit.path["id"], role=visit.text("role")))
+    except RefusedError as error:
+        return await shown(visit, visit.refused(error), "operators")
+    return visit.see("/settings", "operator_changed")
+
+
+async def remove_operator(visit: Visit) -> Response:
+    """Removes an operator, with his sessions and links."""
+    try:
+        await visit.act("operator_remove", OperatorRef(VERSION, visit.path["id"]))
+    except RefusedError as error:
+        return await shown(visit, visit.refused(error), "operators")
+    return visit.see("/settings", "operator_removed")
+
+
+async def add_key(visit: Visit) -> Response:
+    """Makes a management key, and shows it once."""
+    secret = new_management_key()
+    try:
+        form = ManagementKeyCreate(
+            VERSION,
+            digest(secret),
+            hint(secret),
+            visit.needed("name", "A name"),
+            names_given(visit.text("scopes")),
+            visit.text("organization"),
+            expires_in_s=ends_in_s(visit.text("expires_in"), "expires_in"),
+        )
+        made = await visit.act("management_key_create", form)
+    except (FormError, RefusedError) as error:
+        return await shown(visit, visit.refused(error), "key")
+    return await shown(visit, secret="" if made.replayed else secret, again=made.replayed)
+
+
+async def revoke_key(visit: Visit) -> Response:
+    """Revokes a management key for good."""
+    await visit.act("management_key_revoke", ManagementKeyRef(VERSION, visit.path["id"]))
+    return visit.see("/settings", "mkey_revoked")
+
+
+async def end_session(visit: Visit) -> Response:
+    """Ends a session."""
+    await visit.act("session_end", SessionRef(VERSION, visit.path["id"]))
+    return visit.see("/settings", "session_ended")
+
+
+_WRITE: Final = "operators:write"
+ROWS = (
+    PageRow(path="/settings", show=show),
+    PageRow(path="/settings/operators", act=add_operator, act_needs=_WRITE),
+    PageRow(path="/settings/operators/{id}", act=change_operator, act_needs=_WRITE),
+    PageRow(path="/settings/operators/{id}/invite", act=invite, act_needs=_WRITE),
+    PageRow(path="/settings/operators/{id}/remove", act=remove_operator, act_needs=_WRITE),
+    PageRow(path="/settings/keys", act=add_key, act_needs=_WRITE),
+    PageRow(path="/settings/keys/{id}/revoke", act=revoke_key, act_needs=_WRITE),
+    PageRow(path="/settings/sessions/{id}/end", act=end_session, act_needs=_WRITE),
+)

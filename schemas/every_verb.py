@@ -1,0 +1,9 @@
+"""Owns the tuple of every verb of a ledger: those of services and commands, and those by which a console asks."""
+
+from typing import Any
+
+from schemas.admin.verbs import ADMIN_READ, CONSOLE_READ, CONSOLE_WRITE
+from schemas.verbs import VERBS
+from schemas.verbs.base import Verb
+
+EVERY_VERB: tuple[Verb[Any, Any], ...] = (*VERBS, ADMIN_READ, CONSOLE_READ, CONSOLE_WRITE)

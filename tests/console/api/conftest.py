@@ -1,0 +1,25 @@
+"""Owns the fixtures of the admin API's tests: a ledger on each database, a bus, and the API before them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.console.api.rig import Rig, serving
+from tests.ledger.conftest import (  # noqa: F401  fixtures, which pytest finds by their names here
+    clock,
+    deployment,
+    dialect,
+    postgres,
+    source,
+    sqlite_template,
+)
+from tests.ledger.deployment import Deployment
+
+
+@pytest.fixture
+async def rig(deployment: Deployment) -> AsyncIterator[Rig]:  # noqa: F811  as above
+    """The API with one ledger."""
+    await deployment.start()
+    async with serving(deployment) as made:
+        yield made
+        await deployment.stop()

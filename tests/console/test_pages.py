@@ -1,0 +1,376 @@
+"""What every page does: it escapes what others wrote, is shown to whom it is meant for, and keeps what was typed."""
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from console.pages import ROWS
+from schemas.admin.authority import OperatorRole
+from schemas.admin.reasons import Reason
+from schemas.verbs.base import Rows
+from schemas.verbs.caps import CapCreate
+from schemas.verbs.keys import KeyCreate, KeyRef, KeyRotate, KeyUpdate
+from schemas.verbs.money import Post, Refund
+from tests.console.conftest import PAGES
+from tests.console.rows import HOSTILE, SAYS, SCRIPT
+
+PATHS = [
+    "/",
+    "/keys",
+    "/keys/new",
+    "/keys/key_1",
+    "/organizations",
+    "/organizations/acme",
+    "/usage",
+    "/usage?by=model&period=hour&from=2026-11-26&to=2026-11-26",
+    "/usage?by=key&period=&from=2026-11-26&to=2026-11-26",
+    "/calls",
+    "/calls/req_1",
+    "/pools",
+    "/models",
+    "/models/a%2Fb",
+    "/models/m?prompt=1000&answer=500",
+    "/books",
+    "/settings",
+    "/settings/log",
+]
+# Who may see what, written out by hand.
+SEEN = {
+    "owner": set(PATHS),
+    "admin": set(PATHS),
+    "viewer": set(PATHS) - {"/keys/new", "/settings/log"},
+    "billing": {
+        one for one in PATHS if one.startswith(("/keys", "/organ", "/usage", "/calls", "/books", "/settings"))
+    }
+    - {"/keys/new", "/settings/log"}
+    | {"/"},
+    "support": {
+        one for one in PATHS if one.startswith(("/keys", "/organ", "/usage", "/calls", "/books", "/settings"))
+    }
+    - {"/settings/log"}
+    | {"/"},
+}
+
+
+class Reader(HTMLParser):
+    """What a browser would make of a page: its tags, and whatever would run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """One tag."""
+        self.tags.append((tag, dict(attrs)))
+
+    @property
+    def runs(self) -> list[str]:
+        """What is no script file of ours and would run, or style itself, or lead to another scheme."""
+        found = [
+            tag
+            for tag, has in self.tags
+            if tag == "script" and not str(has.get("src", "")).startswith("/static/")
+        ]
+        found += [
+            f"{tag} {name}"
+            for tag, has in self.tags
+            for name in has
+            if name.startswith("on") or name == "style"
+        ]
+        links = (
+            str(has[name]) for _, has in self.tags for name in ("href", "src", "action") if has.get(name)
+        )
+        return found + [link for link in links if re.match(r"\s*(//|[a-z]+:)", link, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_others_wrote_is_text(rig, path):
+    """Names, reasons, upstream errors, addresses: whatever a page shows of them is escaped, wherever it stands."""
+    await rig.sign_in()
+    rig.ledger.says = dict(SAYS)
+    answer = await rig.browser.get(path)
+    assert answer.status_code == 200, answer.text[:500]
+    assert SCRIPT not in answer.text
+    assert "onerror=alert(1)>" not in answer.text
+    assert Reader(answer.text).runs == []
+    assert "<img" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["name", "status", "secret", "after", "from", "by", "said", "text", "id"])
+async def test_what_an_address_says_is_text(rig, name):
+    """A link that somebody sends shows nothing of its own making."""
+    await rig.sign_in()
+    rig.ledger.says = dict(SAYS)
+    for path in ("/keys", "/usage", "/calls", "/models", "/settings/log", "/none"):
+        answer = await rig.browser.get(path, params={name: HOSTILE})
+        assert answer.status_code in {200, 303, 400, 404}
+        assert SCRIPT not in answer.text
+        assert Reader(answer.text).runs == []
+
+
+@pytest.mark.parametrize("role", list(OperatorRole))
+async def test_who_sees_what(rig, role):
+    """Each role sees the pages of its scopes; the others say what they need, and no way leads to them."""
+    await rig.sign_in(role)
+    rig.ledger.says = dict(SAYS)
+    for path in PATHS:
+        answer = await rig.browser.get(path)
+        assert (answer.status_code == 200) == (path in SEEN[role]), (path, answer.status_code)
+        assert answer.status_code in {200, 403}
+        for link in re.findall(r'<li><a href="([^"]+)"', answer.text):
+            assert link in SEEN[role], link
+
+
+async def test_who_is_of_one_organisation_sees_nothing_of_the_deployment(rig):
+    """Pools, books and the log are the whole deployment's, whatever the role."""
+    await rig.sign_in()
+    rig.ledger.person["organization"] = "acme"
+    rig.ledger.says = dict(SAYS)
+    for path in ("/pools", "/books", "/settings/log"):
+        assert (await rig.browser.get(path)).status_code == 403
+    home = (await rig.browser.get("/")).text
+    assert 'href="/pools"' not in home
+    assert 'href="/keys"' in home
+
+
+@pytest.mark.parametrize("role", [OperatorRole.VIEWER, OperatorRole.BILLING])
+async def test_who_may_not_write_is_refused(rig, role):
+    """A form that a page does not have is refused when it is sent all the same: nothing is asked of the ledger."""
+    await rig.sign_in(role)
+    rig.ledger.says = dict(SAYS)
+    rig.ledger.acts.clear()
+    for row in ROWS:
+        if row.act is None or row.act_needs.startswith("money") or row.act_needs.endswith(":read"):
+            continue
+        path = re.sub(r"\{.*?\}", "x", row.path)
+        assert (await rig.post(path, {"name": "x"})).status_code == 403, path
+    assert rig.ledger.acts == []
+
+
+def form_of(rig, kind, name):
+    """The form of the last act, which has this name."""
+    asked, act = rig.ledger.acts[-1]
+    assert asked == name
+    return msgspec.msgpack.decode(act.form, type=kind)
+
+
+async def test_a_key_is_made_once_and_shown_once(rig):
+    """The answer has the key; the ledger has its SHA-256 and its end. The same form again is the same act."""
+    await rig.sign_in()
+    rig.ledger.says = SAYS | {"key_create": Rows(({"id": "key_9"},))}
+    fields = await rig.fields("/keys/new")
+    typed = {
+        "name": "a",
+        "balance": "2.50",
+        "cap_period": "day",
+        "cap_usd": "1",
+        "rpm": "60",
+        "expires_in": "30d",
+    }
+    first = await rig.browser.post("/keys", data=fields | typed)
+    assert first.status_code == 200
+    (secret,) = set(re.findall(r"tokn_[0-9A-Za-z]{38}", first.text))
+    made = form_of(rig, KeyCreate, "key_create")
+    assert (made.name, made.posted_nano, made.rpm, made.expires_in_s) == ("a", 2_500_000_000, 60, 30 * 86_400)
+    assert made.hint == secret[-4:]
+    assert made.caps[0].limit_nano == 1_000_000_000
+    assert secret.encode() not in rig.ledger.acts[-1][1].form
+    rig.ledger.says["key_create"] = Rows(({"id": "key_9"},), replayed=True)
+    again = await rig.browser.post("/keys", data=fields | typed)
+    assert "tokn_" not in re.sub(r"tokn_(session|stranger)", "", again.text)
+    assert "done before" in again.text
+    one, two = (act for _, act in rig.ledger.acts[-2:])
+    assert (one.idempotency_key, one.request_hash) == (two.idempotency_key, two.request_hash)
+
+
+@pytest.mark.parametrize(
+    ("path", "page", "typed", "field"),
+    [
+        ("/keys", "/keys/new", {"name": "n", "balance": "a lot"}, "balance"),
+        ("/keys", "/keys/new", {"name": "n", "balance": "-1"}, "balance"),
+        ("/keys", "/keys/new", {"name": "n", "cap_period": "day", "cap_usd": "0"}, "cap_usd"),
+        ("/keys", "/keys/new", {"name": "n", "rpm": "many"}, "rpm"),
+        ("/keys", "/keys/new", {"name": "n", "expires_in": "3y"}, "expires_in"),
+        ("/keys/key_1/revoke", "/keys/key_1", {"confirm": "another"}, "confirm"),
+        (
+            "/keys/key_1/money",
+            "/keys/key_1",
+            {"kind": "deposit", "amount_usd": "1e999", "reason": "r"},
+            "amount_usd",
+        ),
+        ("/keys/key_1/money", "/keys/key_1", {"kind": "deposit", "amount_usd": "1"}, "reason"),
+        ("/keys/key_1/limits", "/keys/key_1", {"rpm": "-4"}, "rpm"),
+        ("/keys/key_1/caps", "/keys/key_1", {"period": "day", "limit_usd": "0.0000000001"}, "limit_usd"),
+        ("/organizations", "/organizations", {"name": "n"}, "id"),
+        (
+            "/organizations/acme/money",
+            "/organizations/acme",
+            {"kind": "deposit", "amount_usd": ""},
+            "amount_usd",
+        ),
+        ("/calls/req_1/refund", "/calls/req_1", {"amount_usd": "x", "reason": "because"}, "amount_usd"),
+        ("/pools", "/pools", {"account": "p:a", "amount_usd": "0", "reason": "r"}, "amount_usd"),
+        ("/settings/operators", "/settings", {"role": "viewer", "email": "a@b.c"}, "name"),
+    ],
+)
+async def test_a_form_keeps_what_was_typed(rig, path, page, typed, field):
+    """With what is wrong beside its field, and named once more at the top with a link to it; nothing is asked."""
+    await rig.sign_in()
+    rig.ledger.says = dict(SAYS)
+    fields = await rig.fields(page)
+    rig.ledger.acts.clear()
+    answer = await rig.browser.post(path, data=fields | typed)
+    assert answer.status_code == 400
+    assert rig.ledger.acts == []
+    assert f'href="#f-{field}"' in answer.text
+    tags = Reader(answer.text).tags
+    wrong = [has for _, has in tags if has.get("aria-invalid") == "true"]
+    assert field in {has["name"] for has in wrong}
+    assert all(has.get("aria-describedby", "").strip() for has in wrong)
+    shown = {str(has.get("name")): str(has.get("value")) for tag, has in tags if tag == "input"}
+    for name, value in typed.items():
+        if name in shown:
+            assert value in {str(has.get("value")) for _, has in tags if has.get("name") == name}
+
+
+async def test_a_ledgers_refusal_stands_where_the_form_is(rig):
+    """Its sentence is shown, and what was typed is there still."""
+    await rig.sign_in()
+    why = Rows(problem="this reference was used", reason=Reason.REFERENCE_USED)
+    rig.ledger.says = SAYS | {"deposit": why}
+    typed = {"kind": "deposit", "amount_usd": "3", "reason": "paid", "reference": "inv-1"}
+    answer = await rig.post("/keys/key_1/money", typed, page="/keys/key_1")
+    assert answer.status_code == 400
+    assert "This reference was used." in answer.text
+    assert 'value="inv-1"' in answer.text
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (
+            "/keys/key_1/pause",
+            {},
+            "key_update",
+            KeyUpdate,
+            {"key_id": "key_1", "status": "paused"},
+            "/keys/key_1",
+        ),
+        ("/keys/key_1/resume", {}, "key_update", KeyUpdate, {"status": "active"}, "/keys/key_1"),
+        (
+            "/keys/key_1/update",
+            {"name": "b", "models": "a, b*", "providers": "", "expires_in": "never"},
+            "key_update",
+            KeyUpdate,
+            {"name": "b", "models": ("a", "b*"), "providers": (), "expires_ms": 0},
+            "/keys/key_1",
+        ),
+        (
+            "/keys/key_1/limits",
+            {"rpm": "9", "tpm": ""},
+            "key_update",
+            KeyUpdate,
+            {"rpm": 9, "tpm": 0},
+            "/keys/key_1",
+        ),
+        (
+            "/keys/key_1/caps",
+            {"period": "month", "limit_usd": "9", "alert_percent": "50"},
+            "cap_create",
+            CapCreate,
+            {"key_id": "key_1"},
+            "/keys/key_1",
+        ),
+        (
+            "/keys/key_1/money",
+            {"kind": "debit", "amount_usd": "1", "reason": "r"},
+            "adjustment",
+            Post,
+            {"owner": "key:key_1", "amount_nano": -1_000_000_000},
+            "/keys/key_1",
+        ),
+        (
+            "/keys/key_1/revoke",
+            {"confirm": "key_1"},
+            "key_revoke",
+            KeyRef,
+            {"key_id": "key_1"},
+            "/keys/key_1",
+        ),
+        (
+            "/organizations/acme/money",
+            {
+                "balance": "playground",
+                "kind": "promotional",
+                "amount_usd": "2",
+                "reason": "r",
+                "expires_in": "7d",
+            },
+            "promotional",
+            Post,
+            {"owner": "playground:acme", "amount_nano": 2_000_000_000, "expires_in_s": 604_800},
+            "/organizations/acme",
+        ),
+        (
+            "/calls/req_1/refund",
+            {"amount_usd": "", "reason": "r"},
+            "refund",
+            Refund,
+            {"request_id": "req_1", "amount_nano": 0},
+            "/calls/req_1",
+        ),
+    ],
+    ids=lambda case: f"{case[0]} {case[2]}",
+)
+async def test_a_form_is_one_act(rig, case):
+    """What was typed becomes the act's form, and the browser is sent on: to load the page again does nothing."""
+    path, typed, act, kind, fields, where = case
+    await rig.sign_in()
+    rig.ledger.says = dict(SAYS)
+    answer = await rig.post(path, typed, page=where)
+    assert answer.status_code == 303, answer.text[:2_000]
+    assert answer.headers["location"].partition("?")[0] == where
+    form = form_of(rig, kind, act)
+    assert {name: getattr(form, name) for name in fields} == fields
+    assert rig.ledger.acts[-1][1].idempotency_key.startswith("idem_")
+    assert 'role="status"' in (await rig.browser.get(answer.headers["location"])).text
+
+
+async def test_a_rotated_key_is_shown_once(rig):
+    """Its new secret is in the answer alone; the old one lasts as long as was chosen."""
+    await rig.sign_in()
+    rig.ledger.says = SAYS | {"key_rotate": Rows(({"id": "key_1"},))}
+    answer = await rig.post("/keys/key_1/rotate", {"overlap": "1h"}, page="/keys/key_1")
+    assert re.search(r"tokn_[0-9A-Za-z]{38}", answer.text)
+    assert form_of(rig, KeyRotate, "key_rotate").overlap_ms == 3_600_000
+
+
+async def test_what_a_call_would_cost_is_exact(rig):
+    """Each tier of the prompt's length, at list and as billed, without a float."""
+    await rig.sign_in()
+    rig.ledger.says = dict(SAYS)
+    small = (await rig.browser.get("/models/m?prompt=1000&answer=500")).text
+    assert "$0.0063" in small  # 1,000 x 1.8 + 500 x 9 a million
+    assert "$0.0105" in small
+    large = (await rig.browser.get("/models/m?prompt=300000&answer=1")).text
+    assert "$1.0800135" in large
+
+
+async def test_usage_as_csv(rig):
+    """The sums as they are, in nano-dollars; a name that a spreadsheet would run is quoted."""
+    await rig.sign_in()
+    formula = {**SAYS["usage"].rows[0], "model": "=cmd()"}
+    rig.ledger.says = {"usage": Rows((formula,))}
+    answer = await rig.browser.get("/usage.csv?by=model&period=day&from=2026-11-26&to=2026-11-26")
+    head, line = answer.text.splitlines()
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert head.startswith("start,model,calls,failed,cancelled,input_tokens")
+    assert line.startswith("2026-11-26,'=cmd(),3,1,0,3,1,4,100,60,10,0,90")
+
+
+def test_templates_are_whole():
+    """Every template can be compiled."""
+    assert len(PAGES.check()) > 20
