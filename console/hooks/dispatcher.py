@@ -7,6 +7,7 @@ All of them share each endpoint's consumer. What one of them has not acknowledge
 
 import asyncio
 import ssl
+import time
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ from schemas.verbs.hooks import HOOKS, Hook, HooksQuery
 LOOK_S: Final = 2.0  # between two looks for changes of endpoints
 ASK_S: Final = 5.0
 PAGES_MAX: Final = 100  # of endpoints; those beyond get nothing
+QUIET_S: Final = 10.0  # without a ledger before it is told: one that starts beside needs a moment
 GRACE_S: Final = 5.0  # for what is under way at a stop
 _logger = get_logger("console.hooks")
 _away = Warnings(_logger, "webhook endpoints cannot be looked up")
@@ -60,12 +62,15 @@ class Dispatcher:
     async def run(self, look_s: float = LOOK_S) -> None:
         """Looks for endpoints, and delivers to them, until cancelled."""
         heard = await self._subscribed()
+        looked_s = time.monotonic()
         try:
             while True:
                 try:
                     await self.look()
+                    looked_s = time.monotonic()
                 except (BusError, msgspec.MsgspecError) as error:
-                    _away.say("", error=str(error))
+                    if time.monotonic() - looked_s > QUIET_S:
+                        _away.say("", error=str(error))
                 await asyncio.sleep(look_s)
         finally:
             await self._close(heard)

@@ -88,7 +88,8 @@ async def test_hostile_keys(tokn):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/index.php", 404),
+        ("POST", "/", 405),
         ("GET", "/v1", 404),
         ("POST", "/v1/audio/speech", 404),
         ("GET", "/v1/embeddings", 405),

@@ -62,7 +62,7 @@ async def test_a_worker_that_was_let_go_has_ledger_and_bus(tmp_path, monkeypatch
         await deployment.stop()
     finally:
         folder.close()
-    assert ended == ["edge", "those let go", "worker", "ledger", nats.NAME]
+    assert ended == ["console", "edge", "those let go", "worker", "ledger", nats.NAME]
 
 
 def test_compose_waits_for_the_grace_of_its_configuration():
