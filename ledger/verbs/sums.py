@@ -33,7 +33,7 @@ def _rollup(query: SumsQuery) -> Rollup:
     whole_days = not (query.since_s % 86_400 or query.until_s % 86_400) and "hour" not in query.by
     if "key" not in query.by and not query.key_id:
         return Rollup(UsageTotal)
-    return Rollup(UsageDay if whole_days and query.key_id and "pool" not in query.by else UsageHour)
+    return Rollup(UsageDay if whole_days and "pool" not in query.by else UsageHour)
 
 
 def _expression(name: str, unit: str, dialect: str) -> str:

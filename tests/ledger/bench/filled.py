@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 
 from ledger.app import open_store
 from ledger.prices.offers import Catalogue, price_ref
@@ -16,6 +17,7 @@ from schemas.money.pricing import TokenUsage
 
 MODEL = "gpt-4o"
 PART = 500_000  # calls in one transaction
+PART_S = 600.0  # for one of its statements
 USAGE = TokenUsage(input=100, output=50)
 BEGIN_MS = 1_790_000_000_000
 HELD_NANO, KEY_NANO = 5_000_000, 10**12
@@ -57,19 +59,20 @@ _USAGE = f"""
         100, 0, 0, 0, 0, 50, 0, 0, '[]', {{listed}}, {{billed}}, 0, {{listed}}, '{TRIES}', 1, 2, 3, 4, {{at}}
     FROM {{rows}}
 """
-_CALLS = [
-    _HOLDS,
-    _USAGE,
+CALLS = (_HOLDS, _USAGE)
+_JOURNAL = (
     _TRANSFERS + "{request}, 'charge', 1, 0, 'key:' || {key}, 'revenue', {billed}, {at} FROM {rows}",
     _TRANSFERS
     + "{request}, 'cost', 1, 0, 'upstream:openai:main', 'cost_of_goods', {listed}, {at} FROM {rows}",
-]
+)
 
 
-async def fill(store: Store, calls: int, keys: int, span_ms: int = 0) -> None:
+async def fill(
+    store: Store, calls: int, keys: int, span_ms: int = 0, each: Sequence[str] = (*CALLS, *_JOURNAL)
+) -> None:
     """Keys with a balance, and calls that have ended, each with its hold, bill and two transfers: the audit passes.
 
-    The calls are spread over a time; by default ten come in a millisecond.
+    The calls are spread over a time; by default ten come in a millisecond. With CALLS as `each` there is no journal.
     """
     at = f"{BEGIN_MS} + CAST(i AS bigint) * {span_ms // calls}" if span_ms else f"{BEGIN_MS} + i / 10"
     model = next(one for one in BUILTIN if one.id == MODEL)
@@ -92,12 +95,14 @@ async def fill(store: Store, calls: int, keys: int, span_ms: int = 0) -> None:
         await tx.execute(
             "INSERT INTO profiles (id, playground_credits_usd, created_ms) VALUES ('filled', '0', 1)"
         )
-    for statements, count in ((_KEYS, keys), (_CALLS, calls)):
+    for statements, count in ((_KEYS, keys), (each, calls)):
         for first in range(0, count, PART):
             rows = _NUMBERS[store.dialect].format(first=first, last=min(first + PART, count) - 1)
             async with store.write() as tx:
+                if store.dialect == "postgresql":
+                    await tx.execute("SET LOCAL statement_timeout = 0")
                 for sql in statements:
-                    await tx.execute(sql.format(rows=rows, **words))
+                    await tx.execute(sql.format(rows=rows, **words), timeout_s=PART_S)
     async with store.write() as tx:
         for account, nano in (
             ("deposits", -(keys * KEY_NANO + calls * billed)),

@@ -77,6 +77,17 @@ async def test_a_backlog_is_rolled_in_bounded_rounds(books: Books, monkeypatch: 
     await books.check()
 
 
+async def test_one_round_sums_what_was_there(books: Books) -> None:
+    """Where no other transaction runs, a round sums every call that was committed when it began: none waits for the next."""
+    await books.key("key", 50 * USD)
+    books.start()
+    made = Rolling(books.writer)
+    for begin in (0, 2):
+        await _calls(books, 2, begin)
+        await made.step()
+        assert (await _sums(books))["calls"] == begin + 2
+
+
 async def test_corrections_follow(books: Books) -> None:
     """A report for a call that was summed as estimated or expired changes the sums in its own hour, to the nano-dollar."""
     await books.key("key", 50 * USD)
