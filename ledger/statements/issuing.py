@@ -13,7 +13,7 @@ from msgspec import structs
 from msgspec.structs import asdict, astuple
 
 from ledger.acts.base import add_entry
-from ledger.commits.ledgers import OLDER_RUNS, admitted
+from ledger.commits.ledgers import OLDER_RUNS, admitted, take_over
 from ledger.commits.load_act import load_act
 from ledger.commits.load_save import save, wanted
 from ledger.commits.writer import Writer
@@ -88,6 +88,7 @@ class Issuing:
 
     async def issue(self, organization: str, period: str, actor: str) -> Rows:
         """Issues one month of an organisation, or answers with it if that was done. Raises StoreError."""
+        await take_over(self._store)  # an errand does so too, but perhaps not yet
         async with self._store.snapshot() as reader:
             month = month_named(period, self.billing.statement_timezone)
             if month is None:

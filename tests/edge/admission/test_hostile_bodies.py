@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas.catalogue.builtin import BUILTIN
 from tests.fakes.apps import App, Books, openai_error
 
+BODIES = 10_000
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 PER_EXAMPLE = 50  # drawing pieces is dear, putting them together is not
 MODELS = [model.id for model in BUILTIN]
@@ -139,8 +140,7 @@ def damage(rng: random.Random, body: bytes) -> bytes:
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("bodies", [2_500, pytest.param(10_000, marks=pytest.mark.long)])
-def test_hostile_bodies(bodies: int) -> None:
+def test_hostile_bodies() -> None:
     """No generated body, whole or damaged, gets a 5xx, harms the app, or is answered outside OpenAI's error shape."""
     loop = asyncio.new_event_loop()
 
@@ -152,7 +152,7 @@ def test_hostile_bodies(bodies: int) -> None:
     statuses: dict[int, int] = {}
 
     @settings(
-        max_examples=bodies // PER_EXAMPLE,
+        max_examples=BODIES // PER_EXAMPLE,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
@@ -174,7 +174,7 @@ def test_hostile_bodies(bodies: int) -> None:
 
     run()
     loop.close()
-    assert seen >= bodies
+    assert seen >= BODIES
     assert len(statuses) == 3, statuses
     assert app.budget.used == 0
-    assert app.books.authorised > bodies // 100, "the generator must reach the ledger, too"
+    assert app.books.authorised > 100, "the generator must reach the ledger, too"

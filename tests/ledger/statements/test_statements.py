@@ -180,7 +180,11 @@ async def test_in_order_and_in_time(books: Books) -> None:
     await books.key("own", USD, profile="acme")
     await books.key("idle", 0, profile="idle")
     first = monthly.period
+    async with books.store.write() as tx:
+        await tx.execute("INSERT INTO ledgers (id, revision, seen_ms) VALUES ('older', 0, $1)", tx.now_ms)
     assert "older version" in (await monthly.issuing.issue("acme", first, "tests")).problem
+    async with books.store.write() as tx:
+        await tx.execute("DELETE FROM ledgers WHERE id = 'older'")
     await monthly.roll()
     assert "can be issued" in (await monthly.issuing.issue("acme", first, "tests")).problem
     assert "name a month" in (await monthly.issuing.issue("acme", "November", "tests")).problem

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.stream import jetstream
 from runtime.bus.bus import BusError
+from runtime.bus.streams import ask
 from runtime.settings.settings import NatsSettings
 from schemas.bus.subjects import THOUGHTS_STREAM, Role
 from schemas.money.pricing import TokenUsage
@@ -70,7 +71,7 @@ async def test_an_acknowledged_event_outlives_its_server(
     for number in range(20):
         await deployment.publish(f"m{number}", event(f"r{number}", SMALL))
     async with admin(deployment) as bus:
-        placed = await jetstream._ask(bus, f"STREAM.INFO.{jetstream.USAGE_STREAM}")
+        placed = await ask(bus, f"STREAM.INFO.{jetstream.USAGE_STREAM}")
     where = msgspec.json.decode(placed)["cluster"]
     assert len(where["replicas"]) == SERVERS - 1
     leader = cluster.servers[where["leader"]]
@@ -106,6 +107,6 @@ async def test_a_ledger_that_was_not_told_takes_no_copies_away(
     await deployment.start()
     async with admin(deployment) as bus:
         for name in (jetstream.USAGE_STREAM, THOUGHTS_STREAM):
-            kept = msgspec.json.decode(await jetstream._ask(bus, f"STREAM.INFO.{name}"))
+            kept = msgspec.json.decode(await ask(bus, f"STREAM.INFO.{name}"))
             assert kept["config"]["num_replicas"] == SERVERS
     await deployment.close()

@@ -16,6 +16,7 @@ from ledger.stream import consumer as consumer_module
 from ledger.stream import jetstream, positions
 from ledger.stream.consumer import HELD_MAX, PULL_MESSAGES, Consumer
 from runtime.bus.bus import Bus, BusTimeout, NoResponders
+from runtime.bus.streams import ask
 from schemas.bus import frames, subjects
 from schemas.bus.subjects import Role
 from schemas.bus.usage import VERSION, Known, Outcome, Try, UsageBatch, encode_batch
@@ -33,7 +34,7 @@ on_postgresql = pytest.mark.parametrize("dialect", ["postgresql"])
 
 async def info(bus: Bus, what: str) -> dict[str, Any]:
     """What JetStream says of the stream or the consumer."""
-    return dict(json.loads(await jetstream._ask(bus, what)))
+    return dict(json.loads(await ask(bus, what)))
 
 
 CONSUMER_INFO = f"CONSUMER.INFO.{subjects.USAGE_STREAM}.{subjects.USAGE_CONSUMER}"
@@ -458,7 +459,7 @@ async def test_a_consumer_that_was_deleted(deployment: Deployment) -> None:
         await deployment.publish(f"m{number}", event(f"r{number}", SMALL))
     await deployment.settled(key_id, 50 * USD - 5 * billed(SMALL))
     async with admin(deployment) as bus:
-        await jetstream._ask(bus, CONSUMER_INFO.replace("INFO", "DELETE"))
+        await ask(bus, CONSUMER_INFO.replace("INFO", "DELETE"))
         await deployment.authorise("r5")
         await deployment.publish("m5", event("r5", SMALL))
         await deployment.settled(key_id, 50 * USD - 6 * billed(SMALL))
@@ -505,7 +506,7 @@ async def test_a_stream_that_went_back_without_its_consumer(deployment: Deployme
     for number in range(10, 30):
         await deployment.publish(f"m{number}", event(f"r{number}", SMALL))
     async with admin(deployment) as bus:
-        await jetstream._ask(bus, CONSUMER_INFO.replace("INFO", "DELETE"))
+        await ask(bus, CONSUMER_INFO.replace("INFO", "DELETE"))
     await deployment.start()
     await deployment.settled(key_id, 1000 * USD - 30 * billed(SMALL))
     proof = await deployment.audit()

@@ -131,5 +131,5 @@ def test_a_cluster_is_told_what_follows_from_its_credentials(tmp_path, capsys, m
     assert printed == render(options(Path("/data"), users, host="0.0.0.0", signed=not more))
     path.write_text("edge x\n")
     assert main([str(path)]) == 2
-    assert "command, ledger, usage, worker" in capsys.readouterr().err
+    assert "command, console, ledger, usage, worker" in capsys.readouterr().err
     assert main([]) == 2
