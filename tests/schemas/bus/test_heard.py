@@ -70,6 +70,39 @@ def test_an_honest_worker_beside_forged_ones_that_left() -> None:
     assert roster.serves("p", late.models[0])
 
 
+def test_a_worker_that_was_held_up_is_known_again() -> None:
+    """After a pause its first beat is brief, and a ledger knows by it what the worker serves; after a long one it does not."""
+    now = [0.0]
+    beats = Beats(lambda: now[0])
+    full = structs.replace(forged(0), digest="d")
+    beats.on_beat(Message("", "", encode(full)))
+    brief = Message("", "", encode(full.without_lists()))
+    now[0] = 20.0
+    assert beats.live() == {}
+    beats.on_beat(brief)
+    assert [beat.models for beat in beats.live()["p"]] == [full.models]
+    now[0] = 200.0
+    beats.on_beat(brief)
+    assert [beat.models for beat in beats.live()["p"]] == [()]
+
+
+def test_who_went_gives_way_in_a_ledger() -> None:
+    """Lists and seats of workers that are silent are kept only while nobody needs the room."""
+    now = [0.0]
+    beats = Beats(lambda: now[0])
+    for number in range(WORKERS_MAX):
+        one = forged(number, 1)
+        beats.on_beat(Message("", "", encode(one)))
+    now[0] = 10.0
+    late = forged(WORKERS_MAX, 12_000)  # some 9 MB: there is room once the others' lists are given back
+    beats.on_beat(Message("", "", encode(late)))
+    assert [beat.models for beat in beats.live()["p"]] == [late.models]
+    later = forged(WORKERS_MAX + 1, 12_000)
+    now[0] = 20.0
+    beats.on_beat(Message("", "", encode(later)))
+    assert [beat.models for beat in beats.live()["p"]] == [later.models]
+
+
 def test_workers_are_bounded() -> None:
     """However many pools they name."""
     roster, beats = Roster(3.0), Beats()
