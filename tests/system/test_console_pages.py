@@ -1,7 +1,10 @@
 """Owns the console in a real browser: a person's way from the printed link to a refund, by mouse, by keyboard, on a phone."""
 
 import json
+import os
 import re
+import struct
+from pathlib import Path
 
 import httpx
 import pytest
@@ -32,6 +35,8 @@ PAGES = (
     "/settings",
     "/settings/log",
 )
+ROOT = Path(__file__).resolve().parents[2]
+PICTURE = ROOT / "docs" / "console.png"
 FOCUSED = """(() => {
   const at = document.activeElement;
   const names = [at.getAttribute("aria-label"), at.innerText, ...[...(at.labels ?? [])].map((one) => one.innerText)];
@@ -271,3 +276,19 @@ def test_pools_are_live(tokn, browser, signed_in):
         finally:
             tokn.child("worker").resume()
         page.get_by_text("1 worker", exact=True).wait_for()
+
+
+def test_the_picture_in_the_documents_is_of_this_console(tokn, browser, signed_in, used, tmp_path):
+    """The README's picture is taken here: TOKN_TEST_PICTURES=docs puts a new one in its place."""
+    state, home = signed_in
+    folder = os.environ.get("TOKN_TEST_PICTURES")  # noqa: TID251  where to put it is for who runs the tests
+    taken = (ROOT / folder if folder else tmp_path) / PICTURE.name
+    in_the_books(tokn, [call(tokn, tokn.key) for _ in range(12)][-1])
+    look = LOOKS["light"] | {"viewport": {"width": 1160, "height": 760}}
+    with chromium.window(browser, home, storage_state=state, **look) as window:
+        window.page.goto(home)
+        window.page.get_by_role("heading", level=1).wait_for()
+        window.page.screenshot(path=taken)
+    sizes = [struct.unpack(">II", path.read_bytes()[16:24]) for path in (PICTURE, taken)]
+    assert sizes[0] == sizes[1] == (1160, 760)
+    assert PICTURE.stat().st_size < 200_000
