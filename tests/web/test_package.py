@@ -26,8 +26,11 @@ def test_the_wheel_and_the_image_have_the_files():
     files = {str(path.relative_to(ROOT)) for path in (ROOT / "web").rglob("*.*") if path.suffix != ".pyc"}
     assert files <= packed
     assert {"web/templates/base.html", "web/static/style.css"} <= files
-    assert "COPY web /opt/tokn/src/web\n" in (ROOT / "Dockerfile").read_text()
-    assert "!web" in (ROOT / ".dockerignore").read_text().splitlines()
+    image = (ROOT / "Dockerfile").read_text()
+    assert "COPY web /opt/tokn/src/web\n" in image
+    copied = set(re.findall(r"^COPY (\w+) /opt", image, re.MULTILINE))
+    assert {"console", "web"} <= copied
+    assert {f"!{folder}" for folder in copied} <= set((ROOT / ".dockerignore").read_text().splitlines())
 
 
 def test_what_a_browser_loads_is_small():
