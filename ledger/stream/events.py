@@ -103,10 +103,16 @@ class Publishing:
         published: list[int] = []
         try:
             await self._publish(rows, published)
-        finally:
-            if published:
-                await self._writer.between(lambda: self._mark(published))
+        except BusError:
+            await self._marked(published)
+            raise
+        # At a stop nothing is marked, since the writer stops as well: it is published again under the same id.
+        await self._marked(published)
         return len(published)
+
+    async def _marked(self, published: Sequence[int]) -> None:
+        if published:
+            await self._writer.between(lambda: self._mark(published))
 
     async def _claim(self) -> bool:
         async with self._store.write() as tx:
