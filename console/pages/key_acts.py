@@ -1,38 +1,18 @@
 """Owns what the forms of a key's page do: each is one act, and leads back to the key or to what was wrong."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from starlette.responses import Response
 
 from console.asking import RefusedError
 from console.pages.key_forms import cap_form, limit_figures, money_act
 from console.pages.keys import HINT_CHARS, shown
 from console.pages.lengths import ends_in_s
+from console.pages.parts import Made, part_rows
 from console.pages.site import PageRow
-from console.pages.visit import FormError, Visit, at, names_given
+from console.pages.visit import FormError, Visit, names_given
 from schemas import keys
 from schemas.admin.reads import KEY
 from schemas.verbs.base import VERSION
 from schemas.verbs.keys import KeyRef, KeyRotate, KeyUpdate
-
-Made = tuple[str, Any]  # an act's name and its form
-Wanted = Callable[[Visit, str], Awaitable[Made]]
-
-
-def changing(part: str, said: str, wanted: Wanted) -> Callable[[Visit], Awaitable[Response]]:
-    """What a form of one part of the page does. With what was wrong the page comes again, and what was typed with it."""
-
-    async def act(visit: Visit) -> Response:
-        id_ = visit.path["id"]
-        try:
-            name, form = await wanted(visit, id_)
-            await visit.act(name, form)
-        except (FormError, RefusedError) as error:
-            return await shown(visit, visit.refused(error), part)
-        return visit.see(at("keys", id_), said)
-
-    return act
 
 
 async def _update(visit: Visit, id_: str) -> Made:
@@ -94,19 +74,19 @@ async def rotate(visit: Visit) -> Response:
     )
 
 
-_CHANGES = (
-    ("update", "updated", "keys:write", _update),
-    ("pause", "paused", "keys:write", _pause),
-    ("resume", "resumed", "keys:write", _resume),
-    ("limits", "limits", "keys:write", _limits),
-    ("caps", "cap_made", "keys:write", _cap),
-    ("money", "booked", "money:write", _money),
-    ("revoke", "revoked", "keys:write", _revoke),
-)
 ROWS = (
-    *(
-        PageRow(path=f"/keys/{{id}}/{part}", act=changing(part, said, wanted), act_needs=needs)
-        for part, said, needs, wanted in _CHANGES
+    *part_rows(
+        "keys",
+        shown,
+        (
+            ("update", "updated", "keys:write", _update),
+            ("pause", "paused", "keys:write", _pause),
+            ("resume", "resumed", "keys:write", _resume),
+            ("limits", "limits", "keys:write", _limits),
+            ("caps", "cap_made", "keys:write", _cap),
+            ("money", "booked", "money:write", _money),
+            ("revoke", "revoked", "keys:write", _revoke),
+        ),
     ),
     PageRow(path="/keys/{id}/rotate", act=rotate, act_needs="keys:write"),
 )

@@ -1,8 +1,7 @@
 """Owns the pages of organisations: who there is, and one with its wallet, its keys, what bounds it, and its credits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
@@ -10,6 +9,7 @@ from console.asking import RefusedError
 from console.pages.key_forms import MONEY_NAMES, cap_form, limit_figures, money_act
 from console.pages.keys import PERIODS, STATUSES
 from console.pages.lengths import LENGTHS
+from console.pages.parts import Made, part_rows
 from console.pages.site import PageRow
 from console.pages.visit import FormError, Visit, at
 from schemas.admin.reads import (
@@ -26,7 +26,6 @@ from schemas.verbs.money import Move
 from schemas.verbs.organizations import OrganizationCreate, OrganizationRef, OrganizationUpdate
 
 PAGE_ROWS: Final = 50
-Made = tuple[str, Any]
 
 
 async def listed(visit: Visit, errors: dict[str, str] | None = None) -> Response:
@@ -124,37 +123,20 @@ async def _move(visit: Visit, id_: str) -> Made:
     return "move", Move(VERSION, source, target, visit.usd("amount_usd"), visit.needed("reason", "A reason"))
 
 
-def changing(
-    part: str, said: str, wanted: Callable[[Visit, str], Awaitable[Made]]
-) -> Callable[[Visit], Awaitable[Response]]:
-    """What a form of one part of the page does. With what was wrong the page comes again, and what was typed with it."""
-
-    async def act(visit: Visit) -> Response:
-        id_ = visit.path["id"]
-        try:
-            name, form = await wanted(visit, id_)
-            await visit.act(name, form)
-        except (FormError, RefusedError) as error:
-            return await shown(visit, visit.refused(error), part)
-        return visit.see(at("organizations", id_), said)
-
-    return act
-
-
-_CHANGES = (
-    ("update", "updated", "keys:write", _update),
-    ("suspend", "suspended", "keys:write", _suspend),
-    ("resume", "org_resumed", "keys:write", _resume),
-    ("limits", "limits", "keys:write", _limits),
-    ("caps", "cap_made", "keys:write", _cap),
-    ("money", "booked", "money:write", _money),
-    ("move", "moved", "money:write", _move),
-)
 ROWS = (
     PageRow(path="/organizations", show=listed, needs="keys:read", act=create, act_needs="keys:write"),
     PageRow(path="/organizations/{id}", show=one, needs="keys:read"),
-    *(
-        PageRow(path=f"/organizations/{{id}}/{part}", act=changing(part, said, wanted), act_needs=needs)
-        for part, said, needs, wanted in _CHANGES
+    *part_rows(
+        "organizations",
+        shown,
+        (
+            ("update", "updated", "keys:write", _update),
+            ("suspend", "suspended", "keys:write", _suspend),
+            ("resume", "org_resumed", "keys:write", _resume),
+            ("limits", "limits", "keys:write", _limits),
+            ("caps", "cap_made", "keys:write", _cap),
+            ("money", "booked", "money:write", _money),
+            ("move", "moved", "money:write", _move),
+        ),
     ),
 )
