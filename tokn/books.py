@@ -49,10 +49,7 @@ def statement(  # noqa: PLR0917  Typer calls it by name
     asked = ledger_of(config, data)
     if not month:
         rows = asked.pages(sys.maxsize, StatementList(organization=organization))
-        if as_json:
-            show.json_lines(rows)
-        else:
-            show.table(rows, _LISTED, title="Statements", empty="No statement was issued yet.")
+        show.many(rows, as_json, _LISTED, title="Statements", empty="No statement was issued yet.")
         return
     if issue:
         _issue(asked, organization, month)

@@ -85,11 +85,8 @@ def list_caps(
     asked = ledger_of(config, data)
     named = key_id(asked, key) if key else ""
     rows = asked.pages(sys.maxsize, CapList(VERSION, named, organization))
-    if as_json:
-        show.json_lines(rows)
-        return
     empty = "No caps. Make one: tokn cap create 5 --period day --key KEY"
-    show.table(map(_cells, rows), COLUMNS, title="Caps", empty=empty)
+    show.many(rows, as_json, COLUMNS, title="Caps", empty=empty, shown=_cells)
 
 
 @cap_app.command("update")

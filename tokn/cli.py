@@ -320,11 +320,10 @@ def key_list(  # noqa: PLR0917  Typer calls it by name
         raise typer.BadParameter(f"choose from {', '.join(STATUSES)}", param_hint="--status")
     request = KeyList(VERSION, organization=organization, status=status, name=name)
     rows = ledger_of(config, data).pages(sys.maxsize, request)
-    if as_json:
-        show.json_lines(rows)
-    else:
-        columns = ("id", "name", "profile", "providers", "status", "posted_nano", "created")
-        show.table(rows, columns, title="Keys", empty="No keys yet. Make one: tokn key create --balance 5")
+    columns = ("id", "name", "profile", "providers", "status", "posted_nano", "created")
+    show.many(
+        rows, as_json, columns, title="Keys", empty="No keys yet. Make one: tokn key create --balance 5"
+    )
 
 
 @key_app.command("show")
@@ -398,10 +397,7 @@ def usage(  # noqa: PLR0917  Typer calls it by name
         sums.print_sums(asked, query, as_csv=as_csv, as_json=as_json)
         return
     rows = asked.pages(limit, UsageQuery(VERSION, key_id=named))
-    if as_json:
-        show.json_lines(rows)
-        return
-    show.table(map(show.call, rows), show.CALL, title="Calls", empty="No calls yet.")
+    show.many(rows, as_json, show.CALL, title="Calls", empty="No calls yet.", shown=show.call)
 
 
 @app.command()
@@ -448,11 +444,8 @@ def surprises(
         pool, _, account = forget.partition("/")
         asked.act("surprises_forget", SurprisesForget(VERSION, pool, account))
     rows = asked.ask(SURPRISES, SurprisesQuery()).rows
-    if as_json:
-        show.json_lines(rows)
-        return
     columns = ("pool", "account", "upstream", "uplift", "request_id", "created")
-    show.table(rows, columns, title="Surprises", empty="No account has served anything unforeseen.")
+    show.many(rows, as_json, columns, title="Surprises", empty="No account has served anything unforeseen.")
 
 
 @app.command("first-key", hidden=True)

@@ -19,6 +19,7 @@ from tokn.options import (
     LowBalance,
     ledger_of,
     low_nano,
+    names_of,
     providers_of,
 )
 from tokn.times import ending, length_ms
@@ -47,7 +48,7 @@ def models_of(text: str | None) -> tuple[str, ...] | None:
         return None
     if text == ALL:
         return ()
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = names_of(text)
     why = allowed.problem(names) or ("" if names else "name a model, or all")
     if why:
         raise typer.BadParameter(why, param_hint="--models")

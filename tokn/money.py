@@ -200,10 +200,7 @@ def credits_(  # noqa: PLR0917  Typer calls it by name
     asked = ledger_of(config, data)
     query = CreditsQuery(owner="" if everyone else _owner(asked, key, playground, organization), kind=kind)
     rows = asked.pages(limit, query)
-    if as_json:
-        show.json_lines(rows)
-    else:
-        show.table(map(show.credit, rows), show.CREDIT, title="Credits", empty="No credits yet.")
+    show.many(rows, as_json, show.CREDIT, title="Credits", empty="No credits yet.", shown=show.credit)
 
 
 credits_.__name__ = "credits"

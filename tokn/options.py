@@ -54,11 +54,16 @@ def low_nano(text: str | None) -> int | None:
     return None if text is None else nano_of(text, least=0, what="--low-balance")
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """Names with commas between, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 def providers_of(text: str | None) -> tuple[str, ...] | None:
     """A list of providers as it was written; None where there is no word of it. Raises typer.BadParameter."""
     if text is None:
         return None
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = names_of(text)
     unknown = [name for name in names if name not in presets()]
     if unknown or not names:
         raise typer.BadParameter(f"choose from {', '.join(presets())}", param_hint="--providers")

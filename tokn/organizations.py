@@ -53,10 +53,7 @@ def create(  # noqa: PLR0917  Typer calls it by name
 def list_(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """List all organisations, by id."""
     rows = ledger_of(config, data).pages(sys.maxsize, OrganizationList(VERSION))
-    if as_json:
-        show.json_lines(rows)
-    else:
-        show.table(map(_flat, rows), _COLUMNS, title="Organisations", empty="No organisations yet.")
+    show.many(rows, as_json, _COLUMNS, title="Organisations", empty="No organisations yet.", shown=_flat)
 
 
 @org_app.command("show")

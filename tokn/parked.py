@@ -32,8 +32,5 @@ def parked(  # noqa: PLR0917  Typer calls it by name
         show.one(row, as_json, "Done")
         return
     rows = asked.ask(PARKED, ParkedQuery(request_id=request, limit=limit)).rows
-    if as_json:
-        show.json_lines(rows)
-    else:
-        columns = ("request_id", "attempt", "pool", "why", "created")
-        show.table(rows, columns, title="Parked events", empty="Nothing is parked.")
+    columns = ("request_id", "attempt", "pool", "why", "created")
+    show.many(rows, as_json, columns, title="Parked events", empty="Nothing is parked.")

@@ -19,7 +19,7 @@ from schemas.admin.operators import (
 from schemas.verbs.base import VERSION
 from tokn import show
 from tokn.errors import UnknownError
-from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, names_of
 from tokn.times import ending
 
 ALL = "all"
@@ -57,10 +57,7 @@ def operator_create(  # noqa: PLR0917  Typer calls it by name
 def operator_list(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """List the operators, newest first."""
     rows = ledger_of(config, data).admin_pages(sys.maxsize, reads.OPERATORS, OperatorList())
-    if as_json:
-        show.json_lines(rows)
-    else:
-        show.table(rows, _OPERATOR, title="Operators", empty="No operators yet.")
+    show.many(rows, as_json, _OPERATOR, title="Operators", empty="No operators yet.")
 
 
 @operator_app.command("update")
@@ -126,9 +123,7 @@ def _made(ledger: Any, name: str, form: Any, lost: str) -> dict[str, Any]:
 
 
 def _scopes(text: str) -> tuple[str, ...]:
-    names = (
-        SCOPES if text == ALL else tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
-    )
+    names = SCOPES if text == ALL else names_of(text)
     unknown = [one for one in names if one not in SCOPES]
     if unknown or not names:
         raise typer.BadParameter(f"choose from {', '.join(SCOPES)}, or all", param_hint="--scopes")
@@ -174,10 +169,7 @@ def management_key_create(  # noqa: PLR0917  Typer calls it by name
 def management_key_list(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """List the management keys, newest first."""
     rows = ledger_of(config, data).admin_pages(sys.maxsize, reads.MANAGEMENT_KEYS, ManagementKeyList())
-    if as_json:
-        show.json_lines(rows)
-    else:
-        show.table(rows, _KEY, title="Management keys", empty="No management keys yet.")
+    show.many(rows, as_json, _KEY, title="Management keys", empty="No management keys yet.")
 
 
 @management_key_app.command("revoke")

@@ -1,7 +1,7 @@
 """Owns what commands print: JSON lines for programs, tables for people."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +66,22 @@ def one(row: dict[str, Any], as_json: bool, title: str, shown: dict[str, Any] | 
         json_lines([row])
     else:
         fields(row if shown is None else shown, title=title)
+
+
+def many(
+    rows: Iterable[dict[str, Any]],
+    as_json: bool,
+    columns: tuple[str, ...],
+    *,
+    title: str,
+    empty: str,
+    shown: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> None:
+    """Rows as JSON lines, or as a table for people, who may be `shown` other fields of each."""
+    if as_json:
+        json_lines(rows)
+    else:
+        table(rows if shown is None else map(shown, rows), columns, title=title, empty=empty)
 
 
 def call(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Owns `tokn webhook` and `tokn events`: endpoints that are sent events, what was delivered, and what has happened."""
 
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +19,7 @@ from schemas.verbs.webhooks import (
 )
 from tokn import show
 from tokn.errors import UnknownError
-from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of
+from tokn.options import AsJson, Config, Data, IdempotencyKey, ledger_of, names_of
 from tokn.times import ending, length_ms
 
 STANDARD_INPUT = "-"
@@ -62,7 +61,7 @@ def _events(text: str | None) -> tuple[str, ...] | None:
     """Types as they were written; None where there is no word of them. Raises BadParameter."""
     if text is None:
         return None
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = names_of(text)
     if why := webhooks.events_problem(names):
         raise typer.BadParameter(why, param_hint="--events")
     return names
@@ -79,6 +78,14 @@ def _say(row: dict[str, Any], as_json: bool, title: str, **more: str) -> None:
     show.one(shown, as_json, title, _flat(shown) if "secrets" in shown else shown)
 
 
+def _signed(ledger: Any, name: str, request: WebhookCreate | WebhookRotate, key: str) -> dict[str, Any]:
+    """What an act with a new secret has made. Raises UnknownError, with the secret: to repeat it needs the same one."""
+    try:
+        return dict(ledger.act(name, request, key))
+    except UnknownError as error:
+        raise UnknownError(f"{error} --secret - and the secret on standard input: {request.secret}") from None
+
+
 @webhook_app.command("create")
 def create(  # noqa: PLR0917  Typer calls it by name
     url: Annotated[str, typer.Argument(metavar="URL", help="Where events are sent, over https.")],
@@ -93,10 +100,7 @@ def create(  # noqa: PLR0917  Typer calls it by name
     """Make an endpoint and print the secret that signs what it is sent. It is shown only now."""
     fresh = _secret(secret)
     request = WebhookCreate(VERSION, url, fresh, _events(events) or ("*",), organization)
-    try:
-        row = ledger_of(config, data).act("webhook_create", request, idempotency_key)
-    except UnknownError as error:
-        raise UnknownError(f"{error} --secret - and the secret on standard input: {fresh}") from None
+    row = _signed(ledger_of(config, data), "webhook_create", request, idempotency_key)
     _say(row, as_json, "New endpoint (its secret is shown only now)", secret=fresh)
 
 
@@ -106,11 +110,8 @@ def list_(
 ) -> None:
     """List all endpoints, the oldest first."""
     rows = ledger_of(config, data).pages(sys.maxsize, WebhooksQuery(organization=organization))
-    if as_json:
-        show.json_lines(rows)
-        return
     empty = "No endpoints. Make one: tokn webhook create https://example.com/hook"
-    show.table(map(_endpoint, rows), show.PAIR, title="Webhook endpoints", empty=empty)
+    show.many(rows, as_json, show.PAIR, title="Webhook endpoints", empty=empty, shown=_endpoint)
 
 
 @webhook_app.command("show")
@@ -170,10 +171,7 @@ def rotate(  # noqa: PLR0917  Typer calls it by name
     """Give an endpoint a new secret and print it. It is shown only now; both sign until the overlap ends."""
     fresh = _secret(secret)
     request = WebhookRotate(VERSION, endpoint, fresh, length_ms(overlap, "--overlap"))
-    try:
-        row = ledger_of(config, data).act("webhook_rotate", request, idempotency_key)
-    except UnknownError as error:
-        raise UnknownError(f"{error} --secret - and the secret on standard input: {fresh}") from None
+    row = _signed(ledger_of(config, data), "webhook_rotate", request, idempotency_key)
     _say(row, as_json, "New secret (shown only now)", secret=fresh)
 
 
@@ -221,10 +219,7 @@ def log(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Show what was delivered in the last 30 days, and what was not and why; the newest first."""
     rows = ledger_of(config, data).pages(limit, DeliveriesQuery(endpoint=endpoint, event=event))
-    if as_json:
-        show.json_lines(rows)
-        return
-    show.table(map(_delivery, rows), show.PAIR, title="Deliveries", empty="Nothing was sent yet.")
+    show.many(rows, as_json, show.PAIR, title="Deliveries", empty="Nothing was sent yet.", shown=_delivery)
 
 
 def _endpoint(row: dict[str, Any]) -> dict[str, str]:
@@ -236,7 +231,10 @@ def _endpoint(row: dict[str, Any]) -> dict[str, str]:
 def _delivery(row: dict[str, Any]) -> dict[str, str]:
     said = f"{row['status']} {row['code'] or row['error'] or ''}".strip()
     about = f"{row['type']}\nattempt {row['attempt']}, {row['ms']} ms\n{said}"
-    return {"what": f"{row['event']}\n{row['endpoint']}\n{_when(row['created'])}", "about": about}
+    return {
+        "what": f"{row['event']}\n{row['endpoint']}\n{show.cell('created', row['created'])}",
+        "about": about,
+    }
 
 
 def events(  # noqa: PLR0917  Typer calls it by name
@@ -249,16 +247,12 @@ def events(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Show what has happened in the last 90 days, as webhooks tell it; the newest first."""
     rows = ledger_of(config, data).pages(limit, EventsQuery(type=type_, organization=organization))
-    if as_json:
-        show.json_lines(rows)
-        return
-    show.table(map(_event, rows), show.PAIR, title="Events", empty="No events yet.")
+    show.many(rows, as_json, show.PAIR, title="Events", empty="No events yet.", shown=_event)
 
 
 def _event(row: dict[str, Any]) -> dict[str, str]:
     lines = [row["type"], row["about"], row["organization"] or ""]
-    return {"what": f"{row['id']}\n{_when(row['created'])}", "about": "\n".join(filter(None, lines))}
-
-
-def _when(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    return {
+        "what": f"{row['id']}\n{show.cell('created', row['created'])}",
+        "about": "\n".join(filter(None, lines)),
+    }
