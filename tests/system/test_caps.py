@@ -45,6 +45,11 @@ def test_an_sdk_is_told_once(tokn, upstream, capped):
 
 def test_the_life_of_a_cap(tokn, capped):
     """Made, listed for people in 80 columns, changed and ended, of a key and of an organisation."""
+    day = next(row for row in tokn.rows("cap", "list", "--key", capped["id"]) if row["period"] == "day")
+    tokn.row("cap", "update", day["id"], "0.05")
+    with openai.OpenAI(base_url=f"{tokn.url}/v1", api_key=capped["key"]) as client:
+        client.chat.completions.create(model="priced", messages=SAY, max_tokens=1000)
+    tokn.settled(capped["id"])
     made = tokn.row(
         "cap", "create", "7.50", "--period", "week", "--organization", "default", "--zone", "Asia/Tokyo"
     )
