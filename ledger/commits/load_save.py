@@ -22,7 +22,6 @@ from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
 from ledger.rules.act_rows import Credit, Head
 from ledger.rules.book import Book
-from ledger.rules.event_rows import Endpoint
 from ledger.rules.rows import (
     Account,
     AccountKind,
@@ -47,7 +46,6 @@ from ledger.store.statements import (
     CAPS,
     CREDITS,
     DELIVERIES,
-    ENDPOINTS,
     ENTRIES,
     EVENTS,
     HOLDS,
@@ -263,9 +261,7 @@ _STEPS = (
     _Step(ENTRIES, lambda book: [astuple(row) for row in book.entries]),
     _Step(TRANSFERS, lambda book: [astuple(row) for row in book.transfers]),
     _Step(PARKED, lambda book: [astuple(row) for row in book.parked]),
-    _Step(update_of(Endpoint), lambda book: book.hooks.endpoints.updates()),
-    _Step(ENDPOINTS, lambda book: book.hooks.endpoints.inserts()),
-    _Step(DELIVERIES, lambda book: [astuple(row) for row in book.hooks.deliveries]),
+    _Step(DELIVERIES, lambda book: [astuple(row) for row in book.deliveries()]),
     _Step(EVENTS, lambda book: [astuple(row) for row in book.events]),
     _Step(SURPRISES, lambda book: sorted(astuple(row) for row in book.surprises.values())),
 )
@@ -287,7 +283,7 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
             await tx.insert(step.statement, rows)
         else:
             await tx.update(step.statement, rows)
-    await _save_people(tx, book)
+    await _save_of_acts(tx, book)
     for row in book.put_aside.removed.values():
         await tx.execute(
             "DELETE FROM parked_events WHERE request_id = $1 AND attempt = $2", row.request_id, row.attempt
@@ -302,13 +298,13 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
 
 
-async def _save_people(tx: Transaction, book: Book) -> None:
-    """Writes what an act changes of who may act."""
-    for people in book.people_sets():
-        if rows := people.updates():
-            await tx.update(update_of(people.kind), rows)
-        if rows := people.inserts():
-            await tx.insert(table_of(people.kind), rows)
+async def _save_of_acts(tx: Transaction, book: Book) -> None:
+    """Writes what an act changes of who may act, and of where events go."""
+    for some in book.sets_of_acts():
+        if rows := some.updates():
+            await tx.update(update_of(some.kind), rows)
+        if rows := some.inserts():
+            await tx.insert(table_of(some.kind), rows)
 
 
 async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:

@@ -22,7 +22,8 @@ _SINCE_SQL = (
 
 async def load_endpoints(tx: Transaction, book: Book, names: Wanted) -> None:
     """Loads and locks endpoints by their ids: before the audit log's head, since notes of deliveries lock them alone."""
-    await fetch_by(tx, book.hooks.endpoints, "id", names.endpoints, locked=True)
+    if names.endpoints:
+        await fetch_by(tx, book.hooks.endpoints, "id", names.endpoints, locked=True)
 
 
 async def load_webhooks(tx: Transaction, book: Book, names: Wanted) -> None:

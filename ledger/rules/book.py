@@ -176,7 +176,7 @@ class Book:
         self.hushed: dict[str, int] = {}  # when that was last told, as far as this ledger knows
         self.cap_notes: list[tuple[str, CapPeriod]] = []
         self.events: list[EventRow] = []
-        self.hooks = HookRows()
+        self._hooks: HookRows | None = None
         # Of an act, which is alone in its commit.
         self.actor = ""
         self.put_aside = RowSet(Parked)  # an event that was parked before
@@ -251,6 +251,13 @@ class Book:
         return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
 
     @property
+    def hooks(self) -> HookRows:
+        """Where events go: made where an act needs it, since no call does."""
+        if self._hooks is None:
+            self._hooks = HookRows()
+        return self._hooks
+
+    @property
     def people(self) -> "OperatorRows":
         """Who may act through a console: made where an act needs it, since no call does."""
         if self._operators is None:
@@ -259,12 +266,16 @@ class Book:
 
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
-        known = (*vars(self).values(), self.hooks.endpoints, *self.people_sets())
-        return [one for one in known if isinstance(one, RowSet)]
+        return [one for one in (*vars(self).values(), *self.sets_of_acts()) if isinstance(one, RowSet)]
 
-    def people_sets(self) -> tuple[RowSet[Any], ...]:
-        """Those of them that are of who may act, none where nothing asked for them."""
-        return () if self._operators is None else self._operators.all()
+    def sets_of_acts(self) -> tuple[RowSet[Any], ...]:
+        """Those of them that acts alone need, none where nothing asked for them."""
+        people = () if self._operators is None else self._operators.all()
+        return people if self._hooks is None else (self._hooks.endpoints, *people)
+
+    def deliveries(self) -> list[DeliveryRow]:
+        """What is noted of deliveries."""
+        return [] if self._hooks is None else self._hooks.deliveries
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)
