@@ -59,9 +59,11 @@ async def _by_secret(reader: Reader, sql: str, digests: Sequence[str], kind: Any
     return row_of(kind, rows[0]) if rows else None
 
 
-async def _one(reader: Reader, sql: str, value: str, kind: Any) -> Any:
-    rows = await reader.fetch(sql, value)
-    return row_of(kind, rows[0]) if rows else None
+async def _active(reader: Reader, id_: str) -> Operator | None:
+    """An operator who may act."""
+    rows = await reader.fetch(_OPERATOR_SQL, id_)
+    operator = row_of(Operator, rows[0]) if rows else None
+    return operator if operator is not None and operator.status == Standing.ACTIVE else None
 
 
 async def _of_key(reader: Reader, digests: Sequence[str], now_ms: int) -> Shown | Rows:
@@ -85,10 +87,8 @@ async def _of_session(reader: Reader, digests: Sequence[str], now_ms: int) -> Sh
     session: Session | None = await _by_secret(reader, _SESSION_SQL, digests, Session)
     if session is None or session.ended_ms or session.expires_ms <= now_ms:
         return _NO_SESSION
-    operator: Operator | None = await _one(reader, _OPERATOR_SQL, session.operator, Operator)
-    if operator is None or operator.status != Standing.ACTIVE:
-        return _NO_SESSION
-    if session.seen_ms + SESSION_IDLE_S * 1000 <= now_ms:
+    operator = await _active(reader, session.operator)
+    if operator is None or session.seen_ms + SESSION_IDLE_S * 1000 <= now_ms:
         return _NO_SESSION
     return Shown(_operator(operator, session=session.id), session)
 
@@ -97,8 +97,8 @@ async def _of_token(reader: Reader, digests: Sequence[str], now_ms: int) -> Show
     token: SignInToken | None = await _by_secret(reader, _TOKEN_SQL, digests, SignInToken)
     if token is None or token.ended_ms or token.expires_ms <= now_ms:
         return _NO_TOKEN
-    operator: Operator | None = await _one(reader, _OPERATOR_SQL, token.operator, Operator)
-    if operator is None or operator.status != Standing.ACTIVE:
+    operator = await _active(reader, token.operator)
+    if operator is None:
         return _NO_TOKEN
     return Shown(_operator(operator, token=token.id), token)
 
