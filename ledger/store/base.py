@@ -42,6 +42,22 @@ async def again(work: Callable[[], Awaitable[_T]], conflict: Callable[[], None] 
     return await work()
 
 
+class DriverErrors:
+    """A driver's errors as the seam has them. It keeps nothing, so one serves all: each statement of a call enters it."""
+
+    __slots__ = ("_seen_as",)
+
+    def __init__(self, seen_as: Callable[[BaseException], StoreError | None]) -> None:
+        self._seen_as = seen_as
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and (seen := self._seen_as(error)) is not None:
+            raise seen from error
+
+
 class Reader(Protocol):
     """Reads. In SQL, parameters are $1, $2, … on both databases, each used in the order of its number."""
 

@@ -9,7 +9,16 @@ from typing import Any, ClassVar
 
 import asyncpg
 
-from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused, again, is_at_fault
+from ledger.store.base import (
+    DriverErrors,
+    Row,
+    StoreConflict,
+    StoreDown,
+    StoreError,
+    StoreRefused,
+    again,
+    is_at_fault,
+)
 from ledger.store.connecting import Link, reach
 from ledger.store.filling import fill_migrated
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
@@ -114,27 +123,18 @@ def _cast(name: str) -> str:
     return f"CAST({name} AS numeric)" if name.endswith("playground_credits_usd") else name
 
 
-class _Errors:
-    """The driver's errors as the seam has them. It keeps nothing, so one serves all: each statement of a call enters it."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            return
-        told = f"{type(error).__name__}: {error}"
-        if isinstance(error, _CONFLICTS):
-            raise StoreConflict(str(error)) from error
-        if isinstance(error, _DOWN):
-            raise StoreDown(told) from error
-        if isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError | OverflowError):
-            raise StoreRefused(told) from error
-        if isinstance(error, asyncpg.PostgresError):
-            raise StoreError(told) from error
+def _seen_as(error: BaseException) -> StoreError | None:
+    told = f"{type(error).__name__}: {error}"
+    if isinstance(error, _CONFLICTS):
+        return StoreConflict(str(error))
+    if isinstance(error, _DOWN):
+        return StoreDown(told)
+    if isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError | OverflowError):
+        return StoreRefused(told)
+    return StoreError(told) if isinstance(error, asyncpg.PostgresError) else None
 
 
-_ERRORS = _Errors()
+_ERRORS = DriverErrors(_seen_as)
 
 
 class PostgresReader:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from ledger.store.base import Row, StoreConflict, StoreDown, StoreError, StoreRefused
+from ledger.store.base import DriverErrors, Row, StoreConflict, StoreDown, StoreError, StoreRefused
 from ledger.store.filling import fill_migrated
 from ledger.store.migrate import EMPTY, KNOWN_REVISION, head, script
 from ledger.store.statements import Table, Update
@@ -60,27 +60,18 @@ def _update_sql(update: Update) -> str:
     return f"UPDATE {update.table.name} SET {sets} WHERE {keys}"  # noqa: S608  as in _insert_sql
 
 
-class _Errors:
-    """The driver's errors as the seam has them. It keeps nothing, so one serves all: each statement of a call enters it."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            return
-        if isinstance(error, sqlite3.IntegrityError):
-            kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreRefused
-            raise kind(str(error)) from error
-        if isinstance(error, sqlite3.OperationalError | MemoryError):
-            raise StoreDown(str(error)) from error
-        if isinstance(error, sqlite3.DataError | sqlite3.InterfaceError | OverflowError):
-            raise StoreRefused(str(error)) from error
-        if isinstance(error, sqlite3.Error):
-            raise StoreError(str(error)) from error
+def _seen_as(error: BaseException) -> StoreError | None:
+    if isinstance(error, sqlite3.IntegrityError):
+        kind = StoreConflict if error.sqlite_errorcode in _TAKEN else StoreRefused
+        return kind(str(error))
+    if isinstance(error, sqlite3.OperationalError | MemoryError):
+        return StoreDown(str(error))
+    if isinstance(error, sqlite3.DataError | sqlite3.InterfaceError | OverflowError):
+        return StoreRefused(str(error))
+    return StoreError(str(error)) if isinstance(error, sqlite3.Error) else None
 
 
-_ERRORS = _Errors()
+_ERRORS = DriverErrors(_seen_as)
 
 
 class SqliteReader:
