@@ -8,15 +8,15 @@ lasts; what another publishes once more, after a kill or a freeze, has the same 
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from ledger.commits.writer import Writer
 from ledger.store.base import Row, StoreError, Transaction
 from ledger.stream.hooks import Consumers
-from ledger.stream.jetstream import make_stream
+from ledger.stream.jetstream import make_stream, stream_config
 from runtime.bounded import Warnings
 from runtime.bus.bus import Bus, BusError
-from runtime.bus.streams import NANO, StreamProblem
+from runtime.bus.streams import StreamProblem
 from runtime.log import get_logger
 from schemas.bus import subjects
 from schemas.bus.subjects import EVENTS_STREAM, new_id
@@ -43,25 +43,17 @@ _logger = get_logger("ledger.events")
 _away = Warnings(_logger, "events have to wait")
 
 
-def stream_config(replicas: int) -> dict[str, object]:
+def events_stream(replicas: int) -> dict[str, Any]:
     """The stream EVENTS."""
-    return {
-        "name": EVENTS_STREAM,
-        "subjects": [subjects.event(">"), subjects.hook("*")],
-        "retention": "limits",
-        "storage": "file",
-        "discard": "old",
-        "max_age": MAX_AGE_S * NANO,
-        "max_bytes": MAX_BYTES,
-        "max_msgs": -1,
-        "max_consumers": -1,
-        "max_msgs_per_subject": -1,
-        "max_msg_size": -1,
-        "num_replicas": replicas,
-        "duplicate_window": DUPLICATE_WINDOW_S * NANO,
-        "deny_delete": True,
-        "deny_purge": True,
-    }
+    return stream_config(
+        EVENTS_STREAM,
+        [subjects.event(">"), subjects.hook("*")],
+        replicas=replicas,
+        age_s=MAX_AGE_S,
+        size_bytes=MAX_BYTES,
+        window_s=DUPLICATE_WINDOW_S,
+        deny_purge=True,
+    )
 
 
 class Publishing:
@@ -93,7 +85,7 @@ class Publishing:
         """One round. Returns how many events it has published. Raises BusError, StreamProblem, StoreError."""
         if self._made != self._bus.reconnects:
             reconnects = self._bus.reconnects
-            await make_stream(self._bus, stream_config(self._replicas))
+            await make_stream(self._bus, events_stream(self._replicas))
             self._made = reconnects
             self._consumers.forget()
         await self._consumers.keep()

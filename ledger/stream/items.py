@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from ledger.stream.jetstream import make_stream
+from ledger.stream.jetstream import make_stream, stream_config
 from runtime.bus.bus import Bus, BusError
 from runtime.bus.streams import StreamProblem
 from runtime.log import get_logger
@@ -15,7 +15,7 @@ BYTES_MAX: Final = 128 * 1024 * 1024  # of all keys: beyond it nothing is kept, 
 MESSAGE_BYTES_MAX: Final = 72 * 1024
 RETRY_MIN_S: Final = 1.0
 AGAIN_S: Final = 60.0  # for what a loss without a reconnection takes away
-_NANO: Final = 1_000_000_000
+WINDOW_S: Final = 1
 _logger = get_logger("ledger.items")
 
 
@@ -41,20 +41,16 @@ async def keep_bucket(bus: Bus, replicas: int) -> None:
 
 
 def _config(replicas: int) -> dict[str, Any]:
-    return {
-        "name": ITEMS_STREAM,
-        "subjects": [subjects.item(">")],
-        "retention": "limits",
-        "storage": "memory",
-        "discard": "new",
-        "max_age": AGE_S * _NANO,
-        "max_bytes": BYTES_MAX,
-        "max_msgs": -1,
-        "max_consumers": -1,
-        "max_msgs_per_subject": 1,
-        "max_msg_size": MESSAGE_BYTES_MAX,
-        "num_replicas": replicas,
-        "duplicate_window": _NANO,
-        "allow_direct": True,
-        "deny_delete": True,
-    }
+    return stream_config(
+        ITEMS_STREAM,
+        [subjects.item(">")],
+        replicas=replicas,
+        age_s=AGE_S,
+        size_bytes=BYTES_MAX,
+        window_s=WINDOW_S,
+        storage="memory",
+        discard="new",
+        max_msgs_per_subject=1,
+        max_msg_size=MESSAGE_BYTES_MAX,
+        allow_direct=True,
+    )

@@ -1,5 +1,6 @@
 """Owns the ledger's streams on NATS: the stream of usage events with its consumer, and the bucket of thought signatures."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ ACK_WAIT_S = 10  # of a ledger that was killed: then another, or its successor, 
 ACK_PENDING_MAX = 1_000  # messages handed out and not yet acknowledged, over all ledgers
 THOUGHTS_AGE_S = 86_400
 THOUGHTS_MAX_BYTES = 256 * 1024 * 1024
+THOUGHTS_WINDOW_S = 120
 _NO_MESSAGE = 10_037
 PULL_BYTES_MAX = (
     4 * 1024 * 1024
@@ -76,43 +78,59 @@ _decode_consumer = msgspec.json.Decoder(Consumer).decode
 _decode_kept = msgspec.json.Decoder(_Kept).decode
 
 
-async def ensure_streams(bus: Bus, replicas: int) -> None:
-    """Makes both streams, if they are not there. Raises StreamProblem, BusError."""
-    usage = {
-        "name": USAGE_STREAM,
-        "subjects": [USAGES],
+def stream_config(
+    name: str,
+    subject: Sequence[str],
+    *,
+    replicas: int,
+    age_s: int,
+    size_bytes: int,
+    window_s: int,
+    **own: Any,
+) -> dict[str, Any]:
+    """What the ledger's streams have in common: on disk, the oldest goes first, no message is taken out. `own` adds or differs."""
+    common = {
+        "name": name,
+        "subjects": list(subject),
         "retention": "limits",
         "storage": "file",
         "discard": "old",
-        "max_age": MAX_AGE_S * NANO,
-        "max_bytes": MAX_BYTES,
+        "max_age": age_s * NANO,
+        "max_bytes": size_bytes,
         "max_msgs": -1,
         "max_consumers": -1,
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
         "num_replicas": replicas,
-        "duplicate_window": DUPLICATE_WINDOW_S * NANO,
-        "deny_delete": True,
-        "deny_purge": True,
-    }
-    thoughts = {
-        "name": THOUGHTS_STREAM,
-        "subjects": [subjects.thought(">")],
-        "retention": "limits",
-        "storage": "file",
-        "discard": "new",
-        "max_age": THOUGHTS_AGE_S * NANO,
-        "max_bytes": THOUGHTS_MAX_BYTES,
-        "max_msgs": -1,
-        "max_consumers": -1,
-        "max_msgs_per_subject": 1,
-        "max_msg_size": -1,
-        "num_replicas": replicas,
-        "duplicate_window": 120 * NANO,
-        "allow_rollup_hdrs": True,
-        "allow_direct": True,
+        "duplicate_window": window_s * NANO,
         "deny_delete": True,
     }
+    return common | own
+
+
+async def ensure_streams(bus: Bus, replicas: int) -> None:
+    """Makes both streams, if they are not there. Raises StreamProblem, BusError."""
+    usage = stream_config(
+        USAGE_STREAM,
+        [USAGES],
+        replicas=replicas,
+        age_s=MAX_AGE_S,
+        size_bytes=MAX_BYTES,
+        window_s=DUPLICATE_WINDOW_S,
+        deny_purge=True,
+    )
+    thoughts = stream_config(
+        THOUGHTS_STREAM,
+        [subjects.thought(">")],
+        replicas=replicas,
+        age_s=THOUGHTS_AGE_S,
+        size_bytes=THOUGHTS_MAX_BYTES,
+        window_s=THOUGHTS_WINDOW_S,
+        discard="new",
+        max_msgs_per_subject=1,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+    )
     for config in (usage, thoughts):
         await make_stream(bus, config)
 
