@@ -8,6 +8,7 @@ All of them share each endpoint's consumer. What one of them has not acknowledge
 import asyncio
 import ssl
 import time
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -49,7 +50,7 @@ class Dispatcher:
         self._ways = Ways(
             line=line,
             ledger=ledger,
-            tls=tls or ssl.create_default_context(),
+            tls=cache(ssl.create_default_context) if tls is None else lambda: tls,
             sending=asyncio.Semaphore(SENDING_MAX),
             allow_private=allow_private,
             retries=retries,

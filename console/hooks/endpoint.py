@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -51,7 +51,7 @@ class Ways(Struct, frozen=True, kw_only=True, eq=False):
 
     line: Line
     ledger: Ledger
-    tls: ssl.SSLContext
+    tls: Callable[[], ssl.SSLContext]  # made by the first delivery: the authorities take megabytes
     sending: asyncio.Semaphore
     allow_private: bool = False
     retries: Retries = Retries()
@@ -180,7 +180,7 @@ class Deliveries:
             except (OSError, ValueError) as error:
                 return Answer(error=f"its name cannot be resolved: {error}")
             signed = headers(hook.secrets, event.id, int(time.time()), event.body)
-            return await post(target, signed, event.body, self._ways.tls)
+            return await post(target, signed, event.body, self._ways.tls())
 
     async def _noted(self, attempt: Attempt, *, gone: bool) -> bool:
         """Notes an attempt, and disables the endpoint where that is due. False if no ledger can be reached."""
