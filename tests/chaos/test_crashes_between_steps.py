@@ -145,12 +145,22 @@ class Crashes:
     async def run(self, client: Any, case: Case, way: Way, key: str) -> Seen:
         """One call, in the middle of which something dies."""
         whom = str(self.deployment.nats.pid) if case.dies == "nats" else ""
-        (self._points / case.point).write_text(whom)
+        written = self._points / "written"
+        written.write_text(whom)
+        written.rename(
+            self._points / case.point
+        )  # whole, or not there: half of it would name the service itself
         # Slow enough that the caller has had something of a stream when its end is struck.
         said = {"prompt": PROMPT, "words": WORDS, "pace_s": 0.05}
         request = way.ask(case.name, stream=case.stream, limit=50, first=case.first, **said)
         calling = asyncio.create_task(call(client, self.deployment.url, key, request, path=way.path))
-        await asyncio.to_thread(self.back, case.dies)
+        try:
+            await asyncio.to_thread(self.back, case.dies)
+        except TimeoutError as problem:
+            problem.add_note(
+                f"{case.name}: the caller saw {calling.result() if calling.done() else 'no end'}"
+            )
+            raise
         seen = await calling
         await self.serves(client)
         return seen

@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import structs
 
-from edge import limits
+from edge import app as edge_app
 
 NEVER_S = 3600.0
 RESTART_S = 60.0
@@ -94,8 +94,8 @@ def main() -> int:
     for name, (place, when) in POINTS[service].items():
         arm(place, when, folder / name)
     # A busy machine may take longer to start a worker again than an edge takes to call a pool deserted, and longer to
-    # start a ledger again than an edge waits for one.
-    limits.LIMITS = structs.replace(limits.LIMITS, settled_s=NEVER_S, ledger_s=RESTART_S)
+    # start a ledger again than an edge waits for one. The edge's module has the limits by now: a fork has read it all.
+    edge_app.LIMITS = structs.replace(edge_app.LIMITS, settled_s=NEVER_S, ledger_s=RESTART_S)
     sys.argv[1:] = sys.argv[2:]
     from tokn.__main__ import main as tokn  # noqa: PLC0415  only now, with every place armed
 
