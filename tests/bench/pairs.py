@@ -13,6 +13,7 @@ import argparse
 import math
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -20,19 +21,39 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.bench.requests import CHILDREN, WARM_UP, canned, cpu_s, load, say
-from tests.fakes.tokn import ROOT, StartedTokn, Tokn
+from tests.fakes.tokn import COMMAND_S, ROOT, StartedTokn, Tokn, environment
 from tests.fakes.upstream import SCRIPTED, pool_toml
 
 CONFIDENCE = 0.95
 SLICES = 8  # of each run: what a neighbour on the machine takes for a second or two then falls on both sides
 
 
+class TreeTokn(StartedTokn):
+    """A deployment of another tree. Its commands are that tree's, and an older `tokn up` has no console to leave out."""
+
+    def start(self) -> None:
+        """As ever, with the options that its tree knows."""
+        self.console = "--no-console" not in self.run("up", "--help").stdout
+        super().start()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Its own tree's command."""
+        return subprocess.run(
+            [*self.program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            env=environment(TOKN_DATA=str(self.data), **self.env),
+            cwd=self.data.parent,  # the working folder's modules would come before its own
+            check=False,
+        )
+
+
 class Side:
     """One tree's deployment, with a key that pays."""
 
     def __init__(self, tree: Path, folder: Path, base_url: str) -> None:
-        program = (str(tree / ".venv/bin/python"), "-m", "tokn")
-        kind = type("TreeTokn", (StartedTokn,), {"program": program})
+        kind = type("OfTree", (TreeTokn,), {"program": (str(tree / ".venv/bin/python"), "-m", "tokn")})
         plain = pool_toml(base_url).replace(SCRIPTED, "")  # older trees do not know it, and no call needs it
         self.tokn: Tokn = kind(folder, plain, PYTHONPATH=str(tree))
         self.key = self.tokn.row("key", "create", "--name", "bench", "--balance", "100000")
