@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.bench.pairs import compare, interval
+from tests.bench.pairs import APPLIED_S, OPEN_SQL, compare, interval
 from tests.bench.requests import canned, cpu_s, load, say
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.tokn import StartedTokn, Tokn, wait_for
@@ -33,7 +33,6 @@ BOUNDS = (
     "--cap",
     "month=900000@UTC",
 )
-OPEN_SQL = "SELECT COUNT(*) FROM holds WHERE state IN ('open', 'estimated')"
 
 
 class Keys:
@@ -48,7 +47,7 @@ class Keys:
         """CPU seconds of requests by process, bills applied; and requests a second."""
         before = cpu_s(self._tokn)
         figures = load(self._tokn, self._keys, stream=stream, count=count)
-        wait_for(lambda: self._tokn.read(OPEN_SQL)[0][0] == 0, 30, "all calls are billed")
+        wait_for(lambda: self._tokn.read(OPEN_SQL)[0][0] == 0, APPLIED_S, "all calls are billed")
         used = cpu_s(self._tokn)
         used.subtract(before)
         return used, figures["per_s"]
