@@ -24,7 +24,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     # Bodies, before and after they are read, and plain answers: in memory, all callers together.
     buffered_bytes: int = 384 * 1024 * 1024
     desk_s: float = 10.0  # how long a large body waits until those before it are parsed
-    requests: int = 4096  # being answered at once
+    requests: int = 4096  # being answered at once, without those whose bodies strangers still send
     connections: int = 8192  # at the most, fewer where descriptors are
     descriptors_kept: int = 256  # for what is no caller's connection
     backlog: int = 2048  # that the system has taken, and nobody has looked at

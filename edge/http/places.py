@@ -75,6 +75,11 @@ class Places:
         """How many do not give way."""
         return len(self._guests) - len(self._idle) - len(self._receiving)
 
+    @property
+    def receiving(self) -> int:
+        """How many have a request whose body is on its way, under a key that nobody knows yet."""
+        return len(self._receiving)
+
     def enter(self, guest: Guest, address: str) -> bool:
         """Takes a connection in, if need be in place of another; False if none gives way."""
         if len(self._guests) >= self.most and not self._make_room():

@@ -106,7 +106,8 @@ class Endpoint:
                     return
                 error = wrong_method(exchange.method, exchange.path[:ID_CHARS_MAX])
                 await exchange.refuse(error, (b"allow", ", ".join(row.methods).encode()))
-            elif load.requests > load.limits.requests:
+            elif load.requests - exchange.connection.places.receiving > load.limits.requests:
+                # Who still sends a body under an unknown key gives way by his place, and takes none from others here.
                 await exchange.refuse(
                     unavailable("The gateway answers too many requests now. Retry with backoff.")
                 )

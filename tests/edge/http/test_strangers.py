@@ -239,6 +239,32 @@ async def test_few_slow_strangers_are_asked_for_at_once(rig: Rig, monkeypatch: p
     assert most == PATIENT.slow_asks + 1
 
 
+@pytest.mark.parametrize(
+    "rig", [msgspec.structs.replace(PATIENT, slow_s=0.05, slow_asks=1, requests=2)], indirect=True
+)
+async def test_bodies_under_unknown_keys_take_no_request_from_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than requests may be answered at once stand in line for the ledger: who pays is served all the same."""
+    asking, go_on = 0, asyncio.Event()
+
+    async def verify(caller: Caller) -> None:
+        nonlocal asking
+        asking += 1
+        await go_on.wait()
+
+    monkeypatch.setattr(Caller, "verify", verify)
+    slow = POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{"
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(8):
+            await stack.enter_async_context(connected(rig, slow))
+        await until(lambda: rig.edge.load.requests == 8 and asking == 1)
+        assert (await rig.chat()).status_code == 200
+        go_on.set()
+        await until(lambda: asking == 8)
+        assert (await rig.http.get("/v1/models")).status_code == 503  # whose keys live count from now on
+
+
 async def test_requests_without_a_key_are_hardly_sent_ahead(rig: Rig) -> None:
     """A connection without a key has one answer from a route that wants one, and few from others."""
     got = await say(rig, b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" * 32)
