@@ -99,6 +99,7 @@ async def test_a_token_begins_a_session(found: Provider) -> None:
         "a browser",
     )
     made = entry["after"][f"operators/{me['id']}"]
+    assert answer.rows[0]["operator"]["issuer"] == found.issuer.url
     assert (made["issuer"], made["subject"], made["email"]) == (found.issuer.url, "ada", "ada@x.example")
     assert token not in json.dumps(entry)
     assert not (
