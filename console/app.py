@@ -15,6 +15,7 @@ from runtime.metrics import watch_bus, watch_ready
 from runtime.reload import Live
 from runtime.service import end_process
 from runtime.settings.console import exposed
+from runtime.settings.oidc import unsupported
 from runtime.settings.settings import Settings, SettingsError
 from runtime.tasks import Vital
 from schemas.bus.subjects import Role
@@ -46,6 +47,8 @@ class Console:
         own, limits = self._settings.console, self._limits
         if why := exposed(own):
             raise SettingsError(f"{self._settings.source}: [console]: {why}")
+        if why := unsupported(own.oidc):
+            raise SettingsError(f"{self._settings.source}: [console.oidc]: {why}")
         self._socket = listen(own.host, own.port)
         self._stack.callback(self._socket.close)
         self.port = int(self._socket.getsockname()[1])

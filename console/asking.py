@@ -4,6 +4,7 @@ from msgspec import Struct, structs
 
 from runtime.ledger import LedgerClient, Patience
 from schemas.admin.credentials import Credential
+from schemas.admin.oidc import OIDC_BEGIN, OidcBegin
 from schemas.admin.reasons import STATUS, Reason, reason_of, sentence_of
 from schemas.admin.verbs import CONSOLE_READ, CONSOLE_WRITE, ConsoleWrite, Question
 from schemas.verbs.base import VERSION, Form, Rows, encode
@@ -44,7 +45,19 @@ class Asker(Struct, frozen=True, kw_only=True):
         asked = question.ask(form, self.credential, expand=expand, ip=self.ip, user_agent=self.user_agent)
         return _taken(await self.ledger.ask(CONSOLE_READ, asked, patience=patience))
 
-    async def act(self, name: str, form: object, key: str = "", request_hash: bytes = b"") -> Rows:
+    async def nonce(self, binding: bytes) -> str:
+        """A nonce for one sign-in by a provider. Raises RefusedError, LedgerAwayError."""
+        return str(_taken(await self.ledger.ask(OIDC_BEGIN, OidcBegin(VERSION, binding))).rows[0]["nonce"])
+
+    async def act(
+        self,
+        name: str,
+        form: object,
+        key: str = "",
+        request_hash: bytes = b"",
+        *,
+        patience: Patience | None = None,
+    ) -> Rows:
         """Does an act, once under its key. Raises RefusedError, LedgerAwayError."""
         asked = ConsoleWrite(
             VERSION,
@@ -57,7 +70,7 @@ class Asker(Struct, frozen=True, kw_only=True):
             self.user_agent,
             self.request_id,
         )
-        return _taken(await self.ledger.ask(CONSOLE_WRITE, asked))
+        return _taken(await self.ledger.ask(CONSOLE_WRITE, asked, patience=patience))
 
 
 def _taken(answer: Rows) -> Rows:

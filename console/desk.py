@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from console.limits import Limits
+from console.openid import Provider, provider_of
 from console.origin import Origins
 from console.signin import Tries
 from runtime.ledger import LedgerClient
@@ -28,9 +29,13 @@ class Desk:
         self.tries = Tries(limits.sign_ins, limits.addresses)
         self.pages = pages
         self.settings = settings
+        self.provider: Provider | None = provider_of(settings.console.oidc)
+        self.returns = Tries(limits.sign_ins, limits.addresses)  # from a provider
 
     def take(self, settings: Settings) -> None:
         """These settings hold from now on."""
+        if settings.console.oidc != self.settings.console.oidc:
+            self.provider = provider_of(settings.console.oidc)
         self.settings = settings
         self.origins.allow(settings.console)
 

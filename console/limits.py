@@ -14,6 +14,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ledger_pause_s: float = 0.1
     audit_s: float = 600.0  # an audit that somebody asked for
     ready_s: float = 1.0
+    proof_s: float = 20.0  # a ledger may have to read a provider's keys first
     sign_ins: int = 5  # of one address, each minute
     addresses: int = 4_096  # that are remembered for it
     again_s: int = 3  # until a page without a ledger asks again by itself

@@ -48,9 +48,12 @@ class Origins:
         site = request.headers.get("sec-fetch-site")
         if site is not None:
             return site in {"same-origin", "none"}
+        return request.headers.get("origin", "").lower() == self.own(request)
+
+    def own(self, request: Request) -> str:
+        """The origin by which a browser has reached this console."""
         host = request.headers.get("host", "").lower()
-        scheme = "https" if self.https and host == self._public else "http"
-        return request.headers.get("origin", "").lower() == f"{scheme}://{host}"
+        return f"{'https' if self.https and host == self._public else 'http'}://{host}"
 
     def address(self, request: Request) -> str:
         """Where a request comes from: what a trusted proxy says last, else the other end of its connection."""

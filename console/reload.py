@@ -4,7 +4,8 @@ from functools import partial
 
 from console.desk import Desk
 from runtime.reload import Switch
-from runtime.settings.settings import Settings
+from runtime.settings.oidc import unsupported
+from runtime.settings.settings import Settings, SettingsError
 
 
 class Following:
@@ -14,7 +15,9 @@ class Following:
         self._desk = desk
 
     async def prepare(self, settings: Settings) -> Switch:
-        """A console can take any settings that can be read."""
+        """A console can take any settings that can be read, and whose provider it can speak to. Raises SettingsError."""
+        if why := unsupported(settings.console.oidc):
+            raise SettingsError(f"{settings.source}: [console.oidc]: {why}")
         return partial(self._switch, settings)
 
     async def _switch(self, settings: Settings) -> None:

@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import time
 from collections import OrderedDict
+from typing import Literal
+from urllib.parse import quote, unquote
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -15,9 +17,10 @@ from starlette.responses import Response
 from console.origin import Origins
 from runtime.peers import share_of
 from schemas.admin.credentials import new_token
-from schemas.admin.operators import SESSION_S
+from schemas.admin.operators import SESSION_S, SIGN_IN_S
 
 SECRET_CHARS_MAX = 128
+GOING_CHARS_MAX = 2_048
 _FORM_PURPOSE = b"tokn console form"
 WINDOW_S = 60.0
 
@@ -60,7 +63,28 @@ class Cookies(Struct, frozen=True):
         """Has a browser keep what its form to sign in is bound to, until it is closed."""
         self._set(response, "stranger", secret, None)
 
-    def _set(self, response: Response, kind: str, value: str, max_age_s: int | None) -> None:
+    def going(self, request: Request) -> tuple[str, str]:
+        """The secret of a sign-in that went to a provider, and where its browser was going; "" without one."""
+        value = request.cookies.get(self._name("going"), "")[:GOING_CHARS_MAX]
+        secret, _, where = value.partition(".")
+        return secret[:SECRET_CHARS_MAX], unquote(where)
+
+    def send(self, response: Response, secret: str, where: str) -> None:
+        """Has a browser keep that while it is at the provider, from where it comes back with no stricter cookie."""
+        self._set(response, "going", f"{secret}.{quote(where, safe='')}", SIGN_IN_S, "lax")
+
+    def back(self, response: Response) -> None:
+        """Has a browser forget it: it is good once."""
+        self._set(response, "going", "", 0, "lax")
+
+    def _set(
+        self,
+        response: Response,
+        kind: str,
+        value: str,
+        max_age_s: int | None,
+        site: Literal["strict", "lax"] = "strict",
+    ) -> None:
         response.set_cookie(
             self._name(kind),
             value,
@@ -68,7 +92,7 @@ class Cookies(Struct, frozen=True):
             path="/",
             secure=self.secure,
             httponly=True,
-            samesite="strict",
+            samesite=site,
         )
 
 

@@ -15,6 +15,7 @@ from ledger.commits.pepper import check_pepper
 from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
+from ledger.openid.signing import Signing
 from ledger.reload import Reloading, open_sale, peppers_of, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.statements.issuing import Issuing
@@ -148,12 +149,12 @@ async def serve(
             providers=providers_of(sale.settings),
             auditing=asyncio.Lock(),
             issuing=Issuing(writer, settings.billing),
+            signing=Signing.of(settings),
         )
         requests = Requests(bus, writer, services, telemetry)
-        expiry = Expiry(bus, writer, consumer, quiet_s)
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
-        vital.start("expiry", expiry.run())
+        vital.start("expiry", Expiry(bus, writer, consumer, quiet_s).run())
         roll = _start_upkeep(vital, Roll(store, writer, own_id), writer, services.issuing)
         _start_telling(vital, bus, services, writer, settings.nats.replicas)
         _follow(Reloading(services, sale), vital, live)

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from ledger.commits.newest import Newest, body_of, generation_in, is_older, newest_in, selling, take
 from ledger.commits.opening import Changes, changes, write_all, write_prices, write_some
 from ledger.commits.pepper import Peppers, adopt, kept_in
+from ledger.openid import signing
 from ledger.prices.listed import priced
 from ledger.prices.offers import Catalogue
 from ledger.prices.reach import pool_regions
@@ -123,6 +124,7 @@ class Reloading:
 
         Raises SettingsError for what cannot be sold, and for settings that are older than the books' newest.
         """
+        signing.check(settings)
         body, peppers = await asyncio.to_thread(body_of, settings), peppers_of(settings)
         with contextlib.suppress(StoreDown):  # the switch asks again
             adopt(peppers, await kept_in(self._services.store) or peppers.wanted)
@@ -141,6 +143,7 @@ class Reloading:
                 raise _older(settings, newest)
             self._switch(Sale(settings, sold, newest))
             self._own = settings
+            self._services.signing.take(settings.console.oidc)
             committer = self._services.committer
             adopt(
                 peppers,

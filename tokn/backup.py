@@ -29,7 +29,7 @@ def backup(
 ) -> None:
     """Copy the books and the secrets of a data folder, while the gateway runs: what a restore needs."""
     folder = folder_of(data).absolute()
-    settings = load(config, credentials=False, data=folder)
+    settings = load(config, credentials=False, pages=False, data=folder)
     books = (
         Path(settings.database_url.removeprefix(_SQLITE)).absolute()
         if settings.database_url.startswith(_SQLITE)

@@ -75,4 +75,4 @@ def _url(config: Path | None, data: Path | None) -> str:
         if not run.console_url:
             raise RefusedError("this tokn up runs without a console: start it again without --no-console")
         return run.console_url
-    return load(config, credentials=False, books=False).console.url
+    return load(config, credentials=False, books=False, pages=False).console.url

@@ -10,7 +10,7 @@ from tokn.errors import RefusedError
 
 def import_file(config: Path | None, file: Path) -> None:
     """Copies the books and says what it has copied. Raises SettingsError, RefusedError."""
-    settings = load(config, credentials=False)
+    settings = load(config, credentials=False, pages=False)
     if not settings.database_url.startswith("postgresql"):
         raise SettingsError(
             f"{settings.source}: [ledger] database_url: must be the PostgreSQL that the books go to"

@@ -77,7 +77,7 @@ def find(config: Path | None, data: Path) -> NatsSettings:
     if config is None and run is not None:
         passwords = {Role.COMMAND.value: run.command_password} if run.command_password else {}
         return NatsSettings(url=run.nats_url, passwords=passwords)
-    settings = load(config, credentials=False, books=False)
+    settings = load(config, credentials=False, books=False, pages=False)
     if settings.nats.url:
         return settings.nats
     if config is not None and run is not None:

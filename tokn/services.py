@@ -34,7 +34,13 @@ _PR_SET_NAME = 15
 
 def for_service(settings: Settings, service: str) -> Settings:
     """The part of the settings that a service needs: only workers get credentials, only ledgers the database."""
-    return redacted(settings, ROLES[service], credentials=service == "worker", pepper=service == "ledger")
+    return redacted(
+        settings,
+        ROLES[service],
+        credentials=service == "worker",
+        pepper=service == "ledger",
+        pages=service == "console",
+    )
 
 
 def run_handed(service: str, words: list[str]) -> int:
@@ -98,7 +104,13 @@ def _at(settings: Listens, host: str | None, port: int | None) -> Listens:
 
 def _needed(service: str, config: Path | None, data: Path | None) -> Settings:
     """The settings of a service that runs alone, with all that it needs. Raises SettingsError."""
-    settings = load(config, credentials=service == "worker", books=service == "ledger", data=data)
+    settings = load(
+        config,
+        credentials=service == "worker",
+        books=service == "ledger",
+        pages=service == "console",
+        data=data,
+    )
     if not settings.nats.url:
         raise SettingsError(f"{settings.source}: [nats] url: is needed to run a service by itself")
     if service == "ledger" and not settings.database_url:

@@ -18,6 +18,7 @@ from runtime.service import EXIT_FAILED, outlive_terminal
 from runtime.settings.changes import kept
 from runtime.settings.console import exposed
 from runtime.settings.generation import Generation
+from runtime.settings.oidc import unsupported
 from runtime.settings.settings import PoolSettings, Settings, SettingsError, load
 from runtime.tasks import noted
 from schemas.catalogue.families import SANDBOX
@@ -314,6 +315,8 @@ def up(
     settings = read()
     if settings.console.enabled and (why := exposed(settings.console)):
         raise SettingsError(f"{settings.source}: [console]: {why}")
+    if why := unsupported(settings.console.oidc):
+        raise SettingsError(f"{settings.source}: [console.oidc]: {why}")
     port_taken = checked_port(settings.host, settings.port)
     own = settings.console
     if own.enabled:

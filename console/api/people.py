@@ -49,7 +49,7 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Operator(Struct, frozen=True, kw_only=True):
-    """A person who may sign in to the console."""
+    """A person who may sign in to the console; by the provider `issuer`, whose word his role is at each sign-in, or by links."""
 
     object: Literal["operator"] = "operator"
     id: str
@@ -57,6 +57,7 @@ class Operator(Struct, frozen=True, kw_only=True):
     email: str
     role: Role
     organization: str | None
+    issuer: str | None
     status: Literal["active", "removed"]
     created: int
     removed_at: int | None

@@ -30,7 +30,7 @@ def first(request: Request) -> Response:
     return RedirectResponse(where, 303)
 
 
-def _next(text: str) -> str:
+def going(text: str) -> str:
     """Where to go on: an address of this console, whatever a link says."""
     own = text.startswith("/") and not text.startswith(("//", "/\\")) and "\\" not in text
     return text if own and text.isprintable() and text.isascii() else "/"
@@ -41,21 +41,21 @@ async def answer(
 ) -> Response:
     """The page with its form, and the form."""
     if request.method in SAFE:
-        return _form(request, desk, cookies, _next(request.query_params.get("next", "/")))
-    following = _next(fields.get("next", "/"))
+        return form(request, desk, cookies, going(request.query_params.get("next", "/")))
+    following = going(fields.get("next", "/"))
     stranger = cookies.stranger(request)
     if not is_form_token(stranger, fields.get("csrf", "")):
         telemetry.REFUSED.add(("token",))
-        return _form(
+        return form(
             request, desk, cookies, following, why="The page was open for too long. Try again.", status=403
         )
     if not desk.tries.taken(desk.origins.address(request)):
         telemetry.REFUSED.add(("tries",))
         why = f"More than {desk.limits.sign_ins} tries in a minute: wait a minute, then try again."
-        return _form(request, desk, cookies, following, why=why, status=429)
+        return form(request, desk, cookies, following, why=why, status=429)
     token = fields.get("token", "").strip().rpartition("#t=")[2]
     if not token or len(token) > TOKEN_CHARS_MAX:
-        return _form(
+        return form(
             request, desk, cookies, following, why="Paste the link, or what follows #t= in it.", status=400
         )
     secret = fresh_secret()  # never what a browser came with: that somebody else could have set
@@ -64,15 +64,15 @@ async def answer(
         await signing.act("sign_in", SignIn(VERSION, digest(secret)), new_id("idem_"))
     except RefusedError:
         why = "This link was used, is too old, or a newer one has taken its place. Make another."
-        return _form(request, desk, cookies, following, why=why, status=401)
+        return form(request, desk, cookies, following, why=why, status=401)
     if cookies.session(request):
-        await _end(asker)
+        await end(asker)
     response = RedirectResponse(following, 303)
     cookies.sign_in(response, secret)
     return response
 
 
-async def _end(asker: Asker) -> None:
+async def end(asker: Asker) -> None:
     """Ends the session that a browser had."""
     try:
         await asker.act("session_end", SessionRef(VERSION), new_id("idem_"))
@@ -80,9 +80,10 @@ async def _end(asker: Asker) -> None:
         return  # it had ended
 
 
-def _form(
+def form(
     request: Request, desk: Desk, cookies: Cookies, following: str, *, why: str = "", status: int = 200
 ) -> Response:
+    """The page to sign in on; by a provider, too, where one is configured."""
     stranger = cookies.stranger(request) or fresh_secret()
     response = page(
         desk,
@@ -93,6 +94,7 @@ def _form(
         csrf=form_token(stranger),
         following=following,
         why=why,
+        provider="" if desk.provider is None else desk.provider.name,
     )
     if not cookies.stranger(request):
         cookies.greet(response, stranger)
@@ -103,6 +105,6 @@ async def out(request: Request, asker: Asker, cookies: Cookies) -> Response:
     """Ends the session."""
     response = RedirectResponse(PATH, 303)
     if request.method not in SAFE:
-        await _end(asker)
+        await end(asker)
         cookies.sign_out(response)
     return response

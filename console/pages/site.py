@@ -11,7 +11,7 @@ from console import telemetry
 from console.asking import Asker, RefusedError
 from console.desk import Desk
 from console.origin import SAFE
-from console.pages import login
+from console.pages import login, openid
 from console.pages.visit import FormError, Person, Visit, page, person_of, read_fields, sentence
 from console.signin import Cookies, form_token, is_form_token
 from runtime.ledger import LedgerAwayError
@@ -63,6 +63,12 @@ class Site:
                 return await login.answer(
                     request, desk, self._asker(request, cookies.session(request)), cookies, fields
                 )
+            if path == openid.PATH and desk.provider is not None:
+                asker = self._asker(request, cookies.session(request))
+                way = openid.Way(
+                    request=request, desk=desk, provider=desk.provider, asker=asker, cookies=cookies
+                )
+                return await way.answer(fields)
             return await self._signed_in(request, cookies, fields)
         except LedgerAwayError:
             return self._away(request, fields)

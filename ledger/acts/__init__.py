@@ -18,6 +18,7 @@ from ledger.acts.organizations import ORG_CREATE, ORG_UPDATE
 from ledger.acts.parked import PARKED_BILL, PARKED_DISMISS
 from ledger.acts.refund import REFUND
 from ledger.acts.sessions import SESSION_END, SIGN_IN, SIGN_IN_CREATE
+from ledger.acts.sign_in_oidc import SIGN_IN_OIDC
 from ledger.acts.surprises import SURPRISES_FORGET
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
 from ledger.acts.upstream_deposit import UPSTREAM_DEPOSIT
@@ -69,5 +70,6 @@ ACTS: tuple[Act[Any], ...] = (
     MANAGEMENT_KEY_REVOKE,
     SIGN_IN_CREATE,
     SIGN_IN,
+    SIGN_IN_OIDC,
     SESSION_END,
 )

@@ -11,8 +11,10 @@ from msgspec.structs import asdict, replace
 from ledger.commits.commands import Command, Write
 from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Entry, Head
+from ledger.rules.authority_rows import Nonce
 from ledger.rules.book import Book
 from ledger.rules.grants import of_command, refusal
+from ledger.rules.identity import Identity, Unproven
 from ledger.rules.missing import missing, worded
 from ledger.rules.rows import Hold, Rate, Row
 from ledger.rules.telling import tell_act
@@ -32,7 +34,7 @@ LATER = ("ip", "user_agent", "request_id")  # columns that an entry is chained b
 SECRET = frozenset(  # columns that the audit log leaves out
     {"digest", "token", "hash", "payload", "pepper", "secrets"}
 )
-NOT_LOGGED = (Head, Hold, Rate)  # kinds of rows that follow from the others
+NOT_LOGGED = (Head, Hold, Rate, Nonce)  # kinds of rows that follow from the others
 ROWS_MAX = 200  # that an entry tells of: an organisation has any number of keys
 MISMATCH = "idempotency_mismatch: this idempotency key was used for another request"
 _HEAD_ID = 1
@@ -79,8 +81,17 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
     version: Callable[[Book, Form], Versioned | None] | None = None
     notes_refusals: bool = False  # an attempt without a right has an entry, too
 
-    def command(self, form: Form, request: ActRequest, console: ConsoleWrite | None = None) -> Command:
-        """What the writer commits for a request with this act's form; through a console by the right that it shows."""
+    def command(
+        self,
+        form: Form,
+        request: ActRequest,
+        console: ConsoleWrite | None = None,
+        identity: Identity | Unproven | None = None,
+    ) -> Command:
+        """What the writer commits for a request with this act's form; through a console by the right that it shows.
+
+        `identity` is what a ledger has made of an ID token, which shows nothing by itself.
+        """
         return Command(
             Write(
                 verb=ACT,
@@ -90,7 +101,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
                 alone=True,
                 newer=self._is_newer,
             ),
-            Acting(form=form, request=request, console=console),
+            Acting(form=form, request=request, console=console, identity=identity),
         )
 
     def _is_newer(self, acting: "Acting") -> bool:
@@ -98,7 +109,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
 
     def _wants(self, names: Wanted, acting: "Acting", digest: str) -> None:
         names.record = (acting.request.credential.hex(), acting.request.idempotency_key)
-        names.proof = None if acting.console is None else acting.console.credential
+        names.proof = acting.identity or (None if acting.console is None else acting.console.credential)
         self.wants(names, acting.form, digest)
 
     def _answer(self, book: Book, acting: "Acting", digest: str) -> Rows:
@@ -121,6 +132,8 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         were = pictures(book)
         reply = self.do(book, acting.form, digest)
         if reply.problem:
+            if self.notes_refusals:
+                self._note(book, acting, reply)
             return worded(reply)
         tell_act(book, were)
         before, after = changes(book, were)
@@ -144,15 +157,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
             book.grant = of_command(acting.request.actor)
         elif book.refusal is not None:
             if self.notes_refusals:
-                add_entry(
-                    book,
-                    action=f"{self.name}_failed",
-                    target=str(book.refusal.reason),
-                    request=replace(acting.request, actor=NOBODY_KNOWN, idempotency_key=""),
-                    console=acting.console,
-                    changed=({}, {}),
-                    answer=Rows(),
-                )
+                self._note(book, acting, book.refusal)
             return book.refusal
         scopes = self.scopes
         if scopes is not None and self.further is not None:
@@ -163,6 +168,19 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         if bound and self.of is not None and set(self.of(book, acting.form)) != {bound}:
             return missing("such thing")
         return None
+
+    def _note(self, book: Book, acting: "Acting", refusal: Rows) -> None:
+        """Enters an attempt that was refused, and why."""
+        add_entry(
+            book,
+            action=f"{self.name}_failed",
+            target=refusal.reason,
+            request=replace(acting.request, actor=NOBODY_KNOWN, idempotency_key=""),
+            reason=refusal.problem,
+            console=acting.console,
+            changed=({}, {}),
+            answer=Rows(),
+        )
 
     def _stale(self, book: Book, acting: "Acting") -> Rows | None:
         """Why a change that was meant for a version is refused; None if it is still the one."""
@@ -182,6 +200,7 @@ class Acting(Struct, frozen=True, kw_only=True, eq=False):
     form: Any
     request: ActRequest
     console: ConsoleWrite | None = None
+    identity: Identity | Unproven | None = None
 
     @property
     def digest(self) -> bytes:

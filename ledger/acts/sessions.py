@@ -25,7 +25,7 @@ def _create_wants(names: Wanted, form: SignInCreate, digest: str) -> None:
         names.operators.add(form.operator)
 
 
-def _secret_problem(book: Book, digest: str, told: bytes) -> str:
+def secret_problem(book: Book, digest: str, told: bytes) -> str:
     """Why a secret cannot be a link's or a session's; empty if it can."""
     if len(told) != 32:
         return "the digest is not a SHA-256"
@@ -43,7 +43,7 @@ def _local(book: Book) -> Operator:
 
 
 def _create(book: Book, form: SignInCreate, digest: str) -> Rows:
-    if problem := _secret_problem(book, digest, form.digest):
+    if problem := secret_problem(book, digest, form.digest):
         return Rows(problem=problem)
     if not 0 < form.lasts_s <= INVITE_S:
         return Rows(problem="a link lasts a day at most")
@@ -82,10 +82,15 @@ def _sign_in(book: Book, form: SignIn, digest: str) -> Rows:
     operator = active(book, book.grant.id)
     if token is None or operator is None:
         return missing("link to sign in")
-    if problem := _secret_problem(book, digest, form.digest):
+    if problem := secret_problem(book, digest, form.digest):
         return Rows(problem=problem)
     token.ended_ms = book.now_ms
     book.people.tokens.touch(token)
+    return open_session(book, operator, digest)
+
+
+def open_session(book: Book, operator: Operator, digest: str) -> Rows:
+    """Begins a session of an operator, for the browser that asks."""
     made = book.people.sessions.add(
         Session(
             id=new_id("ses_"),

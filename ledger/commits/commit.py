@@ -21,6 +21,7 @@ from ledger.commits.wanted import Wanted
 from ledger.prices.offers import Catalogue
 from ledger.rules import holds
 from ledger.rules.book import Book, Rules, scope_of
+from ledger.rules.identity import Identity, Unproven
 from ledger.rules.rows import Parked, Surprise
 from ledger.rules.sealed import opened
 from ledger.rules.settlement import problem, settle
@@ -172,7 +173,7 @@ class Committer:
         return book
 
     def _want_former(self, commands: Sequence[Command], digests: Sequence[str], names: Wanted) -> None:
-        if names.proof is not None:
+        if names.proof is not None and not isinstance(names.proof, Identity | Unproven):
             names.proof_digests = self.digests(names.proof.digest)
         if not self.peppers.several:
             return

@@ -22,6 +22,8 @@ _PARKED_SQL = f"SELECT {columns(PARKED)} FROM parked_events WHERE request_id = $
 _HEAD_SQL = f"SELECT {columns(table_of(Head))} FROM audit_head"  # noqa: S608  as above
 _DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'deposit' AND request_id "  # noqa: S608  as above
 _ACCOUNTS_SQL = f"SELECT {columns(table_of(Account))} FROM accounts WHERE id "  # noqa: S608  as above
+NONCE_MARGIN_MS = 60_000  # beyond what the clocks of two ledgers may differ
+_OVER = "ends_ms < $1 ORDER BY ends_ms LIMIT 100"  # each sign-in takes more away than it leaves
 _OWNERS = "role = 'owner' AND status = 'active' AND organization = '' ORDER BY created_ms, id"
 
 
@@ -60,7 +62,7 @@ async def _load_right(tx: Transaction, book: Book, names: Wanted) -> None:
     if isinstance(found, Rows):
         book.refusal = found
         return
-    if names.moves:
+    if names.moves and names.proof_digests:
         await rehash(tx, found, names.proof_digests[0])
     book.grant = found.grant
     named = {hold.key_id for hold in book.holds.values()}
@@ -71,9 +73,11 @@ async def _load_right(tx: Transaction, book: Book, names: Wanted) -> None:
 async def _load_people(tx: Transaction, book: Book, names: Wanted) -> None:
     """Operators with their sessions and links, and management keys. Acts alone change them, and wait for the head."""
     grant = book.grant
-    operators = names.operators | ({grant.id} if grant.token else set())
+    operators = names.operators | ({grant.id} - {""} if grant.token or grant.identity else set())
     sessions = {one or grant.session for one in names.sessions}
-    if not (operators or sessions or names.owner_operators or names.management_keys or names.secret):
+    if not (
+        operators or sessions or names.owner_operators or names.management_keys or names.secret or names.nonce
+    ):
         return
     people = book.people
     await fetch_by(tx, people.sessions, "operator", names.operators)
@@ -85,6 +89,9 @@ async def _load_people(tx: Transaction, book: Book, names: Wanted) -> None:
     await fetch_by(tx, people.operators, "id", operators)
     await fetch_by(tx, people.tokens, "operator", operators)
     await fetch_by(tx, people.keys, "id", names.management_keys)
+    if names.nonce:
+        await fetch_by(tx, people.nonces, "id", {names.nonce})
+        await fetch(tx, people.nonces, _OVER, tx.now_ms - NONCE_MARGIN_MS)
     secret = {names.secret} - {""}
     await fetch_by(tx, people.sessions, "digest", secret)
     await fetch_by(tx, people.tokens, "digest", secret)

@@ -7,18 +7,19 @@ import msgspec
 
 from ledger.rules.authority_rows import ManagementKey, Operator, Session, SignInToken, Standing
 from ledger.rules.grants import Grant, GrantKind, refused
+from ledger.rules.identity import Identity, Proof, Unproven
 from ledger.rules.rows import row_of
 from ledger.store.base import Reader, Transaction
 from ledger.store.statements import columns, table_of
 from schemas.admin import credentials
 from schemas.admin.authority import ROLES, OperatorRole
-from schemas.admin.credentials import Credential
 from schemas.admin.operators import SESSION_IDLE_S
 from schemas.admin.reasons import Reason
 from schemas.verbs.base import Rows
 
 _KEY_SQL = f"SELECT {columns(table_of(ManagementKey))} FROM management_keys WHERE digest "  # noqa: S608  made of our own column names
 _OPERATOR_SQL = f"SELECT {columns(table_of(Operator))} FROM operators WHERE id = $1"  # noqa: S608  as above
+_SUBJECT_SQL = f"SELECT {columns(table_of(Operator))} FROM operators WHERE issuer = $1 AND subject = $2"  # noqa: S608  as above
 _SESSION_SQL = f"SELECT {columns(table_of(Session))} FROM sessions WHERE digest "  # noqa: S608  as above
 _TOKEN_SQL = f"SELECT {columns(table_of(SignInToken))} FROM sign_in_tokens WHERE digest "  # noqa: S608  as above
 _NO_KEY = refused(Reason.INVALID_MANAGEMENT_KEY, "this management key is not valid, or no longer")
@@ -26,24 +27,29 @@ _NO_SESSION = refused(Reason.INVALID_SESSION, "this session has ended: sign in a
 _NO_TOKEN = refused(
     Reason.INVALID_SIGN_IN, "this link was used, or is too old, or another was made: ask for a new one"
 )
+_NO_ID_TOKEN = refused(Reason.INVALID_ID_TOKEN, "this sign-in was used, or is too old: begin again")
+_REMOVED = refused(Reason.SIGN_IN_REFUSED, "you were removed here: an owner can say why")
 _scopes = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
+OIDC_ACTOR = "oidc"  # until whoever signs in has an id
+
+
 class Shown(msgspec.Struct, frozen=True):
-    """A grant, with the row of the secret by which it came."""
+    """A grant, with the row of the secret by which it came, if the books have one."""
 
     grant: Grant
-    secret: ManagementKey | Session | SignInToken
+    secret: ManagementKey | Session | SignInToken | None
 
 
 async def rehash(tx: Transaction, shown: Shown, digest: str) -> None:
     """Keeps a secret by its hash of now, where a pepper of before had made it."""
     row = shown.secret
-    if row.digest != digest:
+    if row is not None and row.digest != digest:
         await tx.execute(f"UPDATE {row.TABLE} SET digest = $1 WHERE id = $2", digest, row.id)  # noqa: S608  our own word
 
 
-async def load_grant(reader: Reader, proof: Credential, digests: Sequence[str], now_ms: int) -> Shown | Rows:
+async def load_grant(reader: Reader, proof: Proof, digests: Sequence[str], now_ms: int) -> Shown | Rows:
     """What a credential grants now, by the keyed hashes of its digest under all peppers; else the refusal."""
     match proof:
         case credentials.ManagementKey():
@@ -52,6 +58,12 @@ async def load_grant(reader: Reader, proof: Credential, digests: Sequence[str], 
             return await _of_session(reader, digests, now_ms)
         case credentials.SignInToken():
             return await _of_token(reader, digests, now_ms)
+        case credentials.IdToken():
+            return _NO_ID_TOKEN  # one that nobody has verified proves nothing
+        case Identity():
+            return await _of_identity(reader, proof, now_ms)
+        case Unproven():
+            return proof.refusal
 
 
 async def _by_secret(reader: Reader, sql: str, digests: Sequence[str], kind: Any) -> Any:
@@ -101,6 +113,29 @@ async def _of_token(reader: Reader, digests: Sequence[str], now_ms: int) -> Show
     if operator is None:
         return _NO_TOKEN
     return Shown(_operator(operator, token=token.id), token)
+
+
+async def _of_identity(reader: Reader, identity: Identity, now_ms: int) -> Shown | Rows:
+    """Whoever a provider names may sign in, and nothing else; but nobody who was removed."""
+    rows = await reader.fetch(_SUBJECT_SQL, identity.issuer, identity.subject)
+    known = row_of(Operator, rows[0]) if rows else None
+    if identity.nonce_ends_ms <= now_ms:
+        return _NO_ID_TOKEN
+    if known is not None and known.status != Standing.ACTIVE:
+        return _REMOVED
+    return Shown(
+        Grant(
+            id="" if known is None else known.id,
+            kind=GrantKind.SIGN_IN,
+            name=identity.name,
+            actor=OIDC_ACTOR if known is None else f"{GrantKind.OPERATOR}:{known.id}",
+            scopes=(),
+            organization=identity.organization,
+            role=identity.role,
+            identity=identity,
+        ),
+        None,
+    )
 
 
 def _operator(operator: Operator, *, session: str = "", token: str = "") -> Grant:

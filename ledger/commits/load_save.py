@@ -21,6 +21,7 @@ from ledger.commits.wanted import Wanted
 from ledger.prices.reach import SURPRISES_MAX, Surprises
 from ledger.rollups.corrections import Correction
 from ledger.rules.act_rows import Credit, Head
+from ledger.rules.authority_rows import Nonce
 from ledger.rules.book import Book
 from ledger.rules.rows import (
     Account,
@@ -305,6 +306,9 @@ async def _save_of_acts(tx: Transaction, book: Book) -> None:
             await tx.update(update_of(some.kind), rows)
         if rows := some.inserts():
             await tx.insert(table_of(some.kind), rows)
+        if some.kind is Nonce:
+            for row in some.removed.values():
+                await tx.execute("DELETE FROM sign_in_nonces WHERE id = $1", row.id)
 
 
 async def _correct(tx: Transaction, book: Book, rows: Sequence[Row]) -> None:

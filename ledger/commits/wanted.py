@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field
 
-from schemas.admin.credentials import Credential
+from ledger.rules.identity import Proof
 
 
 class Capping(Struct, frozen=True):
@@ -60,10 +60,11 @@ class Wanted(Struct):
     endpoints: set[str] = field(default_factory=set)  # of webhooks, by id: locked
     endpoints_of: str | None = None  # how many an organisation has
     repeated: "Repeated | None" = None
-    proof: Credential | None = None  # by whose right, unless it is the command's
+    proof: Proof | None = None  # by whose right, unless it is the command's
     proof_digests: list[str] = field(default_factory=list)  # of it, the first as secrets are hashed now
     operators: set[str] = field(default_factory=set)  # with their sessions and links
     owner_operators: bool = False  # of the whole deployment
     management_keys: set[str] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
+    nonce: str = ""  # of a sign-in by a provider; those that are over come with it
     secret: str = ""  # of a session or link that is to be made: whether it is in use

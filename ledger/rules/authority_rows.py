@@ -37,7 +37,10 @@ class ManagementKey(Row, kw_only=True):
 
 
 class Operator(Row, kw_only=True):
-    """A person who may sign in to the console."""
+    """A person who may sign in to the console.
+
+    Whoever came by an OpenID provider is known by its `issuer` and his `subject` there; both are "" for others.
+    """
 
     TABLE: ClassVar[str] = "operators"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
@@ -60,6 +63,8 @@ class Operator(Row, kw_only=True):
     created_ms: int
     removed_ms: int
     version: int = 1
+    issuer: str = ""
+    subject: str = ""
 
 
 class Session(Row, kw_only=True):
@@ -93,3 +98,14 @@ class SignInToken(Row, kw_only=True):
     created_ms: int
     expires_ms: int
     ended_ms: int
+
+
+class Nonce(Row, kw_only=True):
+    """The nonce of a sign-in by a provider that was used. Once it would be refused by its age, it goes."""
+
+    TABLE: ClassVar[str] = "sign_in_nonces"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    CHANGES: ClassVar[tuple[str, ...] | None] = ()
+
+    id: str
+    ends_ms: int

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
-from ledger.rules.authority_rows import ManagementKey, Operator, Session, SignInToken
+from ledger.rules.authority_rows import ManagementKey, Nonce, Operator, Session, SignInToken
 from ledger.rules.counted import counted
 from ledger.rules.event_rows import DeliveryRow, Endpoint, EventRow
 from ledger.rules.grants import NOBODY, Grant
@@ -109,17 +109,18 @@ class HookRows:
 class OperatorRows:
     """Who may act through a console."""
 
-    __slots__ = ("keys", "operators", "sessions", "tokens")
+    __slots__ = ("keys", "nonces", "operators", "sessions", "tokens")
 
     def __init__(self) -> None:
         self.operators = RowSet(Operator)
         self.keys = RowSet(ManagementKey)
         self.sessions = RowSet(Session)
         self.tokens = RowSet(SignInToken)
+        self.nonces = RowSet(Nonce)
 
     def all(self) -> tuple[RowSet[Any], ...]:
         """Each kind's rows."""
-        return self.operators, self.keys, self.sessions, self.tokens
+        return self.operators, self.keys, self.sessions, self.tokens, self.nonces
 
 
 class Book:

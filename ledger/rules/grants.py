@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from ledger.rules.identity import Identity
 from schemas.admin.authority import SCOPES, allows
 from schemas.admin.reasons import Reason
 from schemas.verbs.base import Rows
@@ -11,7 +12,7 @@ class Grant(Struct, frozen=True, kw_only=True):
     """Who asks. `id` is the management key's or operator's, "" for whoever may read the data folder.
 
     `actor` is who the audit log names. An `organization` bounds it to that one; `session` and `token` are the ids of
-    those by which an operator came.
+    those by which an operator came, `identity` who a provider says he is. Whoever a provider names first has no id yet.
     """
 
     id: str = ""
@@ -23,6 +24,7 @@ class Grant(Struct, frozen=True, kw_only=True):
     role: str = ""
     session: str = ""
     token: str = ""
+    identity: Identity | None = None
 
 
 class GrantKind:

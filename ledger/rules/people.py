@@ -22,6 +22,7 @@ def operator_row(one: Operator) -> dict[str, Any]:
         "email": one.email,
         "role": one.role,
         "organization": one.organization or None,
+        "issuer": one.issuer or None,
         "status": one.status,
         "created": one.created_ms // 1000,
         "removed_at": seconds(one.removed_ms),

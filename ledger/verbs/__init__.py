@@ -25,6 +25,7 @@ from ledger.verbs.keys import (
 from ledger.verbs.limits import LIMITS_SET
 from ledger.verbs.models import MODELS, MODELS_EXPLAIN
 from ledger.verbs.money import CREDITS
+from ledger.verbs.oidc import OIDC_BEGIN
 from ledger.verbs.organizations import ORG_CREATE, ORG_LIST, ORG_SHOW, ORG_UPDATE
 from ledger.verbs.own import SELF
 from ledger.verbs.parked import PARKED
@@ -92,4 +93,5 @@ ANSWERS: tuple[Answer, ...] = (
     ADMIN_READ,
     CONSOLE_READ,
     CONSOLE_WRITE,
+    OIDC_BEGIN,
 )

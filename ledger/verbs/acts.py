@@ -1,6 +1,6 @@
 """Owns the answers to acts, whichever way they are asked for, and the pages of the audit log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -9,10 +9,12 @@ from ledger.acts import ACTS
 from ledger.acts.base import Act
 from ledger.commits.commands import Command
 from ledger.rules.act_rows import Entry
+from ledger.rules.identity import Identity, Unproven
 from ledger.rules.rows import row_of
 from ledger.store.base import Store
 from ledger.store.statements import ENTRIES, columns
-from ledger.verbs.base import Acts, Read
+from ledger.verbs.base import Acts, Read, Services
+from schemas.admin.credentials import IdToken
 from schemas.admin.verbs import CONSOLE_WRITE as CONSOLE_WRITE_VERB
 from schemas.admin.verbs import ConsoleWrite
 from schemas.verbs import acts as verbs
@@ -38,19 +40,32 @@ def command(request: ActRequest) -> Command | Rows:
     return _command(request, None)
 
 
-def console_command(request: ConsoleWrite) -> Command | Rows:
+def console_command(request: ConsoleWrite, identity: Identity | Unproven | None = None) -> Command | Rows:
     """The same for one through a console, with the credential of whoever asks."""
     told = ActRequest(request.v, request.name, request.form, request.idempotency_key)
-    return _command(told, request)
+    return _command(told, request, identity)
 
 
-def _command(request: ActRequest, console: ConsoleWrite | None) -> Command | Rows:
+def _proving(services: Services, request: ConsoleWrite) -> Coroutine[Any, Any, Command | Rows] | None:
+    """What an act by an ID token waits for: the keys of its provider may have to be read."""
+    proof = request.credential
+    return _proven(services, request, proof) if isinstance(proof, IdToken) else None
+
+
+async def _proven(services: Services, request: ConsoleWrite, proof: IdToken) -> Command | Rows:
+    identity = await services.signing.proven(proof, services.committer.secret, services.store.now_ms())
+    return console_command(request, identity)
+
+
+def _command(
+    request: ActRequest, console: ConsoleWrite | None, identity: Identity | Unproven | None = None
+) -> Command | Rows:
     found = _BY_NAME.get(request.name)
     if found is None:
         return Rows(problem=f"this ledger does not know {request.name[:64]!r}: it is of an older version")
     act, decode = found
     try:
-        return act.command(decode(request.form), request, console)
+        return act.command(decode(request.form), request, console, identity)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return Rows(problem=f"the request for {act.name} cannot be read: {error}"[:300])
 
@@ -85,5 +100,5 @@ def entry_row(entry: Entry) -> dict[str, Any]:
 
 
 ACT = Acts(verb=verbs.ACT, command=command)
-CONSOLE_WRITE = Acts(verb=CONSOLE_WRITE_VERB, command=console_command)
+CONSOLE_WRITE = Acts(verb=CONSOLE_WRITE_VERB, command=console_command, proving=_proving)
 AUDIT_LOG = Read(verb=verbs.AUDIT_LOG, answer=lambda services, request: log_page(services.store, request))

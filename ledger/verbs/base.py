@@ -1,13 +1,14 @@
 """Owns the ways in which a ledger answers a verb: by a commit, by an act, by a renewal, or by a read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic
 
 from msgspec import Struct, field
 
 from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer
+from ledger.openid.signing import Signing
 from ledger.statements.issuing import Issuing
 from ledger.store.base import Store
 from ledger.stream.consumer import Consumer
@@ -25,6 +26,7 @@ class Services(Struct, frozen=True, kw_only=True, eq=False):
     providers: dict[str, str]  # of the pools in the settings, by name
     auditing: asyncio.Lock  # one proof at a time
     issuing: Issuing
+    signing: Signing = field(default_factory=Signing)
     proven: list[tuple[float, Rows]] = field(default_factory=list)  # the last proof, by time.monotonic()
 
 
@@ -42,10 +44,14 @@ class Renewal(Struct, Generic[Form, Reply], frozen=True, kw_only=True, eq=False)
 
 
 class Acts(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
-    """Answered by an act, alone in its commit. `command` is what the writer commits, or the answer if it cannot be read."""
+    """Answered by an act, alone in its commit. `command` is what the writer commits, or the answer if it cannot be read.
+
+    `proving` comes to the same for a request whose right has to be asked for elsewhere first; None for all others.
+    """
 
     verb: Verb[Form, Rows]
     command: Callable[[Form], Command | Rows]
+    proving: Callable[[Services, Form], Coroutine[Any, Any, Command | Rows] | None] | None = None
 
 
 Answer = Write[Any, Any] | Acts[Any] | Renewal[Any, Any] | Read[Any, Any]

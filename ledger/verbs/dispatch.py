@@ -1,7 +1,7 @@
 """Owns the requests: what comes in on `ledger.<verb>`, who does it, and its reply."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from ledger.verbs.base import Acts, Answer, Read, Renewal, Services
 from runtime.bus.bus import Bus, BusError, Message
 from runtime.log import get_logger
 from schemas.bus.subjects import LEDGER_QUEUE, LEDGERS
-from schemas.verbs.base import encode
+from schemas.verbs.base import Rows, encode
 
 READS_GRACE_S = 3.0  # at a stop
 READS_MAX = 256  # that run at once; beyond it they are turned away
@@ -76,17 +76,27 @@ class Requests:
                 return lambda request, reply: self._start(one, request, reply)
 
     def _act(self, one: Acts[Any], request: Any, reply: str) -> None:
-        made = one.command(request)
+        proving = None if one.proving is None else one.proving(self._services, request)
+        if proving is None:
+            self._do(one.command(request), reply)
+        else:
+            self._begin(self._prove(one, proving, reply))
+
+    def _do(self, made: Command | Rows, reply: str) -> None:
         if isinstance(made, Command):
             self._writer.submit(made, lambda answer: self._reply(reply, answer))
         else:
             self._reply(reply, made)
 
     def _start(self, one: Read[Any, Any], request: Any, reply: str) -> None:
+        self._begin(self._read(one, request, reply))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         if len(self._reads) >= READS_MAX:
             self._telemetry.turned_away.inc()
+            work.close()
             return
-        task = asyncio.ensure_future(self._read(one, request, reply))
+        task = asyncio.ensure_future(work)
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
 
@@ -95,6 +105,12 @@ class Requests:
             self._reply(reply, await one.answer(self._services, request))
         except StoreError as error:
             _logger.warning("the database does not answer", verb=one.verb.name, error=str(error))
+        except Exception:
+            _logger.exception("a request failed", verb=one.verb.name)
+
+    async def _prove(self, one: Acts[Any], proving: Coroutine[Any, Any, Command | Rows], reply: str) -> None:
+        try:
+            self._do(await proving, reply)
         except Exception:
             _logger.exception("a request failed", verb=one.verb.name)
 

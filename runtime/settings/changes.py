@@ -62,6 +62,7 @@ _ROWS = (
     _Row("[console] trusted_proxy", lambda one: one.console.trusted_proxy, ("console",)),
     _Row("[console] trusted_proxies", lambda one: one.console.trusted_proxies),
     _Row("[console] allow_private_webhooks", lambda one: one.console.allow_private_webhooks, ("console",)),
+    _Row("[console.oidc]", lambda one: one.console.oidc, secret=True),
     _Row("[calls] idle_s", lambda one: one.calls.idle_s, ("edge", "worker")),
     _Row("[calls] total_s", lambda one: one.calls.total_s, ("edge", "worker")),
     _Row("[calls] drain_s", lambda one: one.calls.drain_s, ("edge", "worker")),

@@ -1,11 +1,13 @@
 """Owns where a console listens, under which address people reach it, and whose word it takes, from `[console]`."""
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from runtime.settings.edge import read_proxies
+from runtime.settings.oidc import OidcSettings, read_oidc
 from runtime.toml import Table
 
 PORT = 8001
@@ -16,7 +18,8 @@ class ConsoleSettings(Struct, frozen=True, kw_only=True):
 
     `public_url` is an origin, as `https://console.example`, or empty: people then reach it on this machine alone.
     `trusted_proxies` are networks in CIDR form whose forwarded headers are believed. With `trusted_proxy` only a proxy
-    of the operator's can reach the port. With `allow_private_webhooks` events go to private addresses too.
+    of the operator's can reach the port. With `allow_private_webhooks` events go to private addresses too. With `oidc`
+    people may sign in by an OpenID provider, too.
     """
 
     enabled: bool = True
@@ -26,6 +29,7 @@ class ConsoleSettings(Struct, frozen=True, kw_only=True):
     trusted_proxy: bool = False
     trusted_proxies: tuple[str, ...] = ()
     allow_private_webhooks: bool = False
+    oidc: OidcSettings | None = None
 
     @property
     def url(self) -> str:
@@ -44,8 +48,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def read_console(console: Table) -> ConsoleSettings:
-    """The settings of a file. Raises SettingsError."""
+def read_console(console: Table, resolve: Callable[[Table, str], str]) -> ConsoleSettings:
+    """The settings of a file; `resolve` reads a secret, or passes over it. Raises SettingsError."""
     url = console.text("public_url").rstrip("/")
     if url and not _is_origin(url):
         raise console.problem("public_url", f'"{url}" is not an address as "https://console.example"')
@@ -57,6 +61,7 @@ def read_console(console: Table) -> ConsoleSettings:
         trusted_proxy=console.boolean("trusted_proxy", default=False),
         trusted_proxies=read_proxies(console),
         allow_private_webhooks=console.boolean("allow_private_webhooks", default=False),
+        oidc=read_oidc(console.table("oidc"), resolve) if console.has("oidc") else None,
     )
     console.done()
     return settings

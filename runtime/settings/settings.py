@@ -119,13 +119,14 @@ def load(
     *,
     credentials: bool,
     books: bool = True,
+    pages: bool = True,
     data: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
     """Reads a file (None: `./tokn.toml` if there is one) and the environment.
 
     With `credentials` False, upstream secrets are not even read; with `books` False, neither are the database's address
-    and the pepper. Raises SettingsError.
+    and the pepper; with `pages` False, neither are the console's. Raises SettingsError.
     """
     variables = os.environ if environment is None else environment
     if config is None and DEFAULT_FILE.is_file():
@@ -144,16 +145,14 @@ def load(
         raise ledger.problem("pepper", f"a list has at most {PEPPERS_MAX}, each once")
     peppers = peppers or (variables.get("TOKN_PEPPER", ""),)
     ledger.done()
-    pricing = root.table("pricing")
-    rate = read_rate(pricing)
-    pricing.done()
+    rate = _rate(root.table("pricing"))
     edge, metrics, reload = root.table("edge"), root.table("metrics"), root.table("reload")
     settings = Settings(
         nats=nats,
         database_url=database_url,
         pepper=peppers[0],
         former_peppers=peppers[1:],
-        rate=DEFAULT_RATE if rate is None else rate,
+        rate=rate,
         pools=read_pools(root.table("pools"), secrets if credentials else None)
         if root.has("pools")
         else environment_pools(variables, credentials=credentials),
@@ -162,7 +161,7 @@ def load(
         full_wait_s=float(FULL_WAIT_S if (wait := edge.decimal("full_wait_s", most=60)) is None else wait),
         calls=read_calls(root.table("calls"), edge),
         connections=read_connections(edge),
-        console=read_console(root.table("console")),
+        console=read_console(root.table("console"), secrets.resolve if pages else unread),
         cors_origins=read_origins(edge),
         keep_items=edge.boolean("keep_items", default=True),
         usage_cost=edge.boolean("usage_cost", default=False),
@@ -184,6 +183,12 @@ def load(
     aliases = _aliases(root.tables("aliases"), settings)
     root.done()
     return structs.replace(settings, aliases=aliases)
+
+
+def _rate(pricing: Table) -> Decimal:
+    rate = read_rate(pricing)
+    pricing.done()
+    return DEFAULT_RATE if rate is None else rate
 
 
 def _aliases(tables: list[Table], settings: Settings) -> tuple[Alias, ...]:
@@ -254,7 +259,9 @@ def read_credentials(text: str) -> tuple[dict[str, str], dict[str, str]]:
     return passwords, former
 
 
-def redacted(settings: Settings, roles: tuple[Role, ...], *, credentials: bool, pepper: bool) -> Settings:
+def redacted(
+    settings: Settings, roles: tuple[Role, ...], *, credentials: bool, pepper: bool, pages: bool = False
+) -> Settings:
     """What one service needs of the settings: its own roles' passwords, and secrets only where it uses them."""
     pools = settings.pools
     if not credentials:
@@ -263,9 +270,13 @@ def redacted(settings: Settings, roles: tuple[Role, ...], *, credentials: bool, 
         {user: password for user, password in of.items() if user.partition(".")[0] in roles and password}
         for of in (settings.nats.passwords, settings.nats.former)
     )
+    console = settings.console
+    if console.oidc is not None and not pages:
+        console = structs.replace(console, oidc=structs.replace(console.oidc, client_secret=""))
     return structs.replace(
         settings,
         pools=pools,
+        console=console,
         nats=structs.replace(settings.nats, passwords=passwords, former=former),
         pepper=settings.pepper if pepper else "",
         former_peppers=settings.former_peppers if pepper else (),

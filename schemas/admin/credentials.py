@@ -1,4 +1,4 @@
-"""Owns by what a ledger knows who asks it through a console: a management key, a session, or a link to sign in.
+"""Owns by what a ledger knows who asks it through a console: a management key, a session, a link to sign in, an ID token.
 
 Only SHA-256 digests of secrets leave the console; a ledger keeps a keyed hash of that.
 """
@@ -33,7 +33,22 @@ class SignInToken(Struct, frozen=True, array_like=True, tag="sign_in"):
     digest: bytes
 
 
-Credential = ManagementKey | Session | SignInToken
+class IdToken(Struct, frozen=True, array_like=True, tag="id_token"):
+    """An ID token of the deployment's OpenID provider, as it came. It is good for the act `sign_in_oidc`, once.
+
+    `binding` is what its nonce was asked for with.
+    """
+
+    token: str
+    binding: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """What stands for it where a secret's digest does."""
+        return digest(self.token)
+
+
+Credential = ManagementKey | Session | SignInToken | IdToken
 
 
 def new_management_key() -> str:

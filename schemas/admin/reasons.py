@@ -12,6 +12,8 @@ class Reason(StrEnum):
     INVALID_MANAGEMENT_KEY = "invalid_management_key"  # unknown, revoked and expired ones alike
     INVALID_SESSION = "invalid_session"  # ended, idle for too long, or its operator is gone
     INVALID_SIGN_IN = "invalid_sign_in"  # a link that was used, is too old, or that a later one replaced
+    INVALID_ID_TOKEN = "invalid_id_token"  # noqa: S105  a word, no secret: it proves nothing, was used, or cannot be verified now
+    SIGN_IN_REFUSED = "sign_in_refused"  # the provider knows who it is, and that one may not sign in here
     MISSING_SCOPE = "missing_scope"  # the sentence names it
     ORGANIZATION_FORBIDDEN = (
         "organization_forbidden"  # it is the deployment's, and the credential is of one organisation
@@ -33,6 +35,8 @@ STATUS: dict[Reason, int] = {
     Reason.INVALID_MANAGEMENT_KEY: 401,
     Reason.INVALID_SESSION: 401,
     Reason.INVALID_SIGN_IN: 401,
+    Reason.INVALID_ID_TOKEN: 401,
+    Reason.SIGN_IN_REFUSED: 403,
     Reason.MISSING_SCOPE: 403,
     Reason.ORGANIZATION_FORBIDDEN: 403,
     Reason.RESOURCE_MISSING: 404,

@@ -21,6 +21,7 @@ from runtime.settings.console import ConsoleSettings
 from runtime.settings.settings import Settings
 from schemas.admin.authority import ROLES, OperatorRole
 from schemas.admin.credentials import Session, SignInToken, digest
+from schemas.admin.oidc import OidcBegin
 from schemas.admin.reads import QUESTIONS
 from schemas.admin.reasons import Reason
 from schemas.admin.verbs import ConsoleRead, ConsoleWrite
@@ -42,6 +43,7 @@ class ScriptedLedger:
         self.away = False
         self.links = {digest(TOKEN)}
         self.sessions: dict[bytes, str] = {}
+        self.nonce = Rows(({"nonce": "a nonce"},))
         self.says: dict[str, Answer] = {}
         self.asked: list[tuple[str, Any]] = []
         self.acts: list[tuple[str, ConsoleWrite]] = []
@@ -58,10 +60,12 @@ class ScriptedLedger:
         """Whether it is there."""
         return not self.away
 
-    async def ask(self, _verb: Any, request: ConsoleRead | ConsoleWrite, **_: Any) -> Rows:
+    async def ask(self, _verb: Any, request: ConsoleRead | ConsoleWrite | OidcBegin, **_: Any) -> Rows:
         """What a ledger would say."""
         if self.away:
             raise LedgerAwayError("scripted")
+        if isinstance(request, OidcBegin):
+            return self.nonce
         if isinstance(request, ConsoleWrite):
             self.acts.append((request.name, request))
         return self._answer(request)

@@ -218,6 +218,7 @@ OPERATOR = {
     "email": HOSTILE,
     "role": "owner",
     "organization": HOSTILE,
+    "issuer": HOSTILE,
     "created": 1_790_000_000,
 }
 MANAGEMENT_KEY = {

@@ -82,6 +82,7 @@ TABLES = (
     "management_keys",
     "sessions",
     "sign_in_tokens",
+    "sign_in_nonces",
     "statements",
     "statement_lines",
 )

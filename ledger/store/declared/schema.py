@@ -276,7 +276,12 @@ def _secret(kind: type[Row], *, operator: bool = False) -> type[SQLModel]:
     return _model(kind, *indexes)
 
 
-Operator = _model(authority_rows.Operator)
+Operator = _model(
+    authority_rows.Operator,
+    Index("operators_subject", "issuer", "subject", unique=True, **_only("subject <> ''")),
+    own={name: _later(String, "''") for name in ("issuer", "subject")},
+)
+Nonce = _model(authority_rows.Nonce, Index("sign_in_nonces_ends", "ends_ms"))
 ManagementKey = _secret(authority_rows.ManagementKey)
 Session = _secret(authority_rows.Session, operator=True)
 SignInToken = _secret(authority_rows.SignInToken, operator=True)

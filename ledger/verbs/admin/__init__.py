@@ -86,6 +86,8 @@ async def _console(services: Services, request: ConsoleRead) -> Rows:
 async def _used(services: Services, shown: Shown, digest: str) -> None:
     """Notes now and then that a session is used, since it ends when nobody does for long; and moves a secret to a new pepper."""
     now_ms, secret = services.store.now_ms(), shown.secret
+    if secret is None:
+        return
     moves = services.committer.peppers.moves and secret.digest != digest
     is_seen = not isinstance(secret, Session) or now_ms - secret.seen_ms < SEEN_STEP_MS
     if is_seen and not moves:

@@ -1,18 +1,15 @@
 """Sending: to the address that was looked at, under the name's own TLS; no redirect, no proxy, little of the answer."""
 
 import asyncio
-import datetime as dt
 import gc
 import ssl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from console.hooks.address import target_of
 from console.hooks.sending import HEAD_BYTES_MAX, RESPONSE_BYTES_MAX, Answer, post
 from tests.console.hooks.receiver import Receiver, answer
+from tests.fakes.certificates import certificate
 
 NAME = "hooks.example.com"
 BODY = b'{"type":"webhook.test"}'
@@ -104,37 +101,9 @@ async def test_nobody_is_there() -> None:
     assert "refuse" in said.error.lower() or "connect" in said.error.lower()
 
 
-def certificate(folder, name: str) -> ssl.SSLContext:
-    """A server's TLS with a certificate of a name that signs itself; its file is in the folder."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
-
-
 async def test_the_names_own_tls(tmp_path) -> None:
     """The connection goes to the address that was looked at, and the certificate must be the name's."""
-    tls = certificate(tmp_path, NAME)
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    tls, trusting = certificate(tmp_path, NAME)
 
     async def lookup(_host: str, _port: int) -> list[str]:
         return ["127.0.0.1"]

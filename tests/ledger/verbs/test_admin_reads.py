@@ -32,7 +32,7 @@ def test_every_act_says_who_may_do_it() -> None:
     """Each act needs scopes that there are, and says of which organisation it is, or that it is the deployment's."""
     assert all(one.scopes is not None for one in ACTS)
     assert {scope for one in ACTS for scope in one.scopes or ()} <= set(SCOPES)
-    assert {one.name for one in ACTS if not one.scopes} == {"sign_in", "session_end"}
+    assert {one.name for one in ACTS if not one.scopes} == {"sign_in", "sign_in_oidc", "session_end"}
     assert {one.name for one in ACTS if one.of is None} == {
         *("org_create", "write_off", "upstream_deposit", "surprises_forget"),
         *("parked_bill", "parked_dismiss"),
