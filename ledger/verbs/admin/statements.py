@@ -48,11 +48,11 @@ async def _drafts(services: Services, reader: Reader, organization: str, before:
         known = await making.stored(reader, month.id_of(organization))
         if known is not None or (before and month.name >= before):
             continue
-        made = await making.make(
+        made = await making.brief(
             reader, organization, month, services.issuing.billing, services.store.now_ms()
         )
-        if made is not None and not made.says_nothing:
-            drafts.append(made.statement)
+        if made is not None:
+            drafts.append(made)
     return drafts
 
 
