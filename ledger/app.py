@@ -150,6 +150,7 @@ async def serve(
             issuing=Issuing(writer, settings.billing),
         )
         requests = Requests(bus, writer, services, telemetry)
+        stack.push_async_callback(requests.close)
         expiry = Expiry(bus, writer, consumer, quiet_s)
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
