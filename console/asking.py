@@ -6,7 +6,7 @@ from runtime.ledger import LedgerClient, Patience
 from schemas.admin.credentials import Credential
 from schemas.admin.oidc import OIDC_BEGIN, OidcBegin
 from schemas.admin.reasons import STATUS, Reason, reason_of, sentence_of
-from schemas.admin.verbs import CONSOLE_READ, CONSOLE_WRITE, ConsoleWrite, Question
+from schemas.admin.verbs import CONSOLE_READ, ConsoleWrite, Question, write_verb
 from schemas.verbs.base import VERSION, Form, Rows, encode
 
 
@@ -70,7 +70,7 @@ class Asker(Struct, frozen=True, kw_only=True):
             self.user_agent,
             self.request_id,
         )
-        return _taken(await self.ledger.ask(CONSOLE_WRITE, asked, patience=patience))
+        return _taken(await self.ledger.ask(write_verb(name), asked, patience=patience))
 
 
 def _taken(answer: Rows) -> Rows:

@@ -5,6 +5,7 @@ from pathlib import Path
 from console.limits import Limits
 from console.openid import Provider, provider_of
 from console.origin import Origins
+from console.pieces import Places
 from console.signin import Tries
 from runtime.ledger import LedgerClient
 from runtime.settings.settings import Settings
@@ -26,6 +27,7 @@ class Desk:
         self.ledger = ledger
         self.limits = limits
         self.origins = Origins(settings.console)
+        self.places = Places(limits.exports)
         self.tries = Tries(limits.sign_ins, limits.addresses)
         self.pages = pages
         self.settings = settings

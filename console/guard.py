@@ -26,7 +26,9 @@ class Guard:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._site = site(desk)
-        self._api = Api(desk.ledger, session=self._session, address=desk.origins.address)
+        self._api = Api(
+            desk.ledger, desk.pages, desk.places, session=self._session, address=desk.origins.address
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""

@@ -17,6 +17,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     proof_s: float = 20.0  # a ledger may have to read a provider's keys first
     sign_ins: int = 5  # of one address, each minute
     addresses: int = 4_096  # that are remembered for it
+    exports: int = 2  # at once, of one credential
     again_s: int = 3  # until a page without a ledger asks again by itself
 
 

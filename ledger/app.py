@@ -152,6 +152,7 @@ async def serve(
             signing=Signing.of(settings),
         )
         requests = Requests(bus, writer, services, telemetry)
+        stack.push_async_callback(requests.close)
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
         vital.start("expiry", Expiry(bus, writer, consumer, quiet_s).run())

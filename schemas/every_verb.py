@@ -3,8 +3,15 @@
 from typing import Any
 
 from schemas.admin.oidc import OIDC_BEGIN
-from schemas.admin.verbs import ADMIN_READ, CONSOLE_READ, CONSOLE_WRITE
+from schemas.admin.verbs import ADMIN_READ, CONSOLE_ISSUE, CONSOLE_READ, CONSOLE_WRITE
 from schemas.verbs import VERBS
 from schemas.verbs.base import Verb
 
-EVERY_VERB: tuple[Verb[Any, Any], ...] = (*VERBS, ADMIN_READ, CONSOLE_READ, CONSOLE_WRITE, OIDC_BEGIN)
+EVERY_VERB: tuple[Verb[Any, Any], ...] = (
+    *VERBS,
+    ADMIN_READ,
+    CONSOLE_READ,
+    CONSOLE_WRITE,
+    OIDC_BEGIN,
+    CONSOLE_ISSUE,
+)

@@ -20,7 +20,7 @@ from schemas.verbs.acts import ACT, AUDIT_LOG, ActRequest, LogQuery
 from schemas.verbs.audit import AUDIT
 from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 from schemas.verbs.caps import CAP_LIST, CapList
-from schemas.verbs.exports import EXPORT, ExportQuery
+from schemas.verbs.exports import EXPORT, ExportBegin, ExportQuery
 from schemas.verbs.keys import KEY_LIST, KeyList
 from schemas.verbs.models import MODELS, ModelsQuery
 from schemas.verbs.money import CREDITS, CreditsQuery
@@ -178,10 +178,13 @@ class Ledger:
             form = msgspec.structs.replace(form, after=reply.cursor)
 
     def export(self, request: ExportQuery) -> Iterator[Rows]:
-        """All pages of an export, over one connection. Raises RefusedError, NoLedgerError."""
+        """All pages of an export, over one connection, once the audit log has it. Raises RefusedError, NoLedgerError."""
+        begun = ExportBegin(VERSION, request.name, request.since_ms, request.until_ms, request.organization)
+        entry = ActRequest(VERSION, EXPORT.name, encode(begun), new_id("idem_"), actor())
         with asyncio.Runner() as runner:
             bus = runner.run(self._connect())
             try:
+                runner.run(self._asked(bus, ACT, entry, EXPORT_PATIENCE))
                 while True:
                     reply = runner.run(self._asked(bus, EXPORT, request, EXPORT_PATIENCE))
                     yield reply

@@ -22,31 +22,48 @@ _KINDS: Final = {
 }
 
 
+class Sheet:
+    """A statement's page in the making: its first lines, and of those beyond their sums."""
+
+    def __init__(self, statement: Mapping[str, Any]) -> None:
+        self.statement = statement
+        self._lines: list[dict[str, Any]] = []
+        self._more = 0
+        self._sums = dict.fromkeys(("calls", "tokens", "amount_nano"), 0)
+
+    def add(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """A page of lines, as a ledger gives them."""
+        room = LINES_MAX - len(self._lines)
+        self._lines += [_line(line) for line in lines[:room]]
+        for line in lines[room:]:
+            self._more += 1
+            for name in self._sums:
+                self._sums[name] += line[name]
+
+    def page(self, pages: Pages, *, alone: bool = False, ways: Sequence[tuple[str, str]] = ()) -> bytes:
+        """The page. `alone` is for a file with nothing beside it; `ways` are addresses and names, which are not printed."""
+        more = {"kind": CHARGE, "key": f"{self._more} more lines", "model": "", **self._sums}
+        return pages.render(
+            "statement.html",
+            title=f"Statement {self.statement['number'] or self.statement['period']}",
+            style=_style(pages) if alone else "",
+            statement=self.statement,
+            seller=self.statement["seller"],
+            buyer=self.statement["buyer"],
+            lines=[*self._lines, *([_line(more)] if self._more else [])],
+            ways=ways,
+        )
+
+
 def page(pages: Pages, statement: Mapping[str, Any], *, alone: bool = False) -> bytes:
-    """A statement, with all its lines, as a ledger gives it. `alone` is for a file with nothing beside it."""
-    seller = statement["seller"]
-    return pages.render(
-        "statement.html",
-        title=f"Statement {statement['number'] or statement['period']}",
-        style=_style(pages) if alone else "",
-        statement=statement,
-        seller=seller,
-        buyer=statement["buyer"],
-        lines=_shown(statement["lines"]),
-    )
+    """The page of a statement with all its lines."""
+    sheet = Sheet(statement)
+    sheet.add(statement["lines"])
+    return sheet.page(pages, alone=alone)
 
 
 def _style(pages: Pages) -> Markup:
     return Markup(pages.assets.named("statement.css").body.decode())  # noqa: S704  a file of this package
-
-
-def _shown(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = [_line(line) for line in lines[:LINES_MAX]]
-    if rest := lines[LINES_MAX:]:
-        more = f"{len(rest)} more lines"
-        sums = {name: sum(line[name] for line in rest) for name in ("calls", "tokens", "amount_nano")}
-        found.append(_line({"kind": CHARGE, "key": more, "model": "", **sums}))
-    return found
 
 
 def _line(line: Mapping[str, Any]) -> dict[str, Any]:

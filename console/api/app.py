@@ -8,19 +8,23 @@ import msgspec
 from msgspec import Struct
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from console.api import openapi
-from console.api.base import Asking, Call, Route
+from console.api.accept import wanted
+from console.api.base import Asking, Call, Means, Route
 from console.api.errors import ApiError, invalid
 from console.api.rates import Buckets, Rates
 from console.api.routes import DOCUMENT, PREFIX, Found, found
+from console.pieces import Places
 from runtime.bus.bus import BusError
 from runtime.ledger import LedgerClient
 from runtime.log import get_logger
 from schemas.admin.credentials import Credential, ManagementKey, digest, is_management_key
 from schemas.admin.verbs import EXPANSIONS_MAX
 from schemas.bus.subjects import new_id
+from web.pages import Pages
 
 VERSION = "2026-12-01"
 BODY_BYTES_MAX = 64 * 1024
@@ -45,12 +49,15 @@ class Api:
     def __init__(
         self,
         ledger: LedgerClient,
+        pages: Pages,
+        places: Places,
         *,
         rates: Rates = Rates(),  # noqa: B008  frozen
         session: Callable[[Request], Credential | None] = lambda _: None,
         address: Callable[[Request], str] = lambda request: request.client.host if request.client else "",
     ) -> None:
         self._ledger = ledger
+        self._means = Means(pages, places)
         self._buckets = Buckets(rates)
         self._session = session
         self._address = address
@@ -71,18 +78,20 @@ class Api:
         except Exception:
             _logger.exception("a request failed", request_id=request_id)
             answer = _refusal(ApiError(500, None, f"This failed. The log has it as {request_id}."))
-        headers = [
-            _JSON,
-            (b"content-length", str(len(answer.body)).encode()),
+        own = (
             (b"x-request-id", request_id.encode()),
             (b"tokn-version", VERSION.encode()),
             (b"cache-control", b"no-store"),
-            *answer.headers,
-        ]
+        )
+        if isinstance(answer, Response):
+            answer.raw_headers += own
+            await answer(scope, receive, send)
+            return
+        headers = [_JSON, (b"content-length", str(len(answer.body)).encode()), *own, *answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, request: Request, request_id: str) -> Answer:
+    async def _answer(self, request: Request, request_id: str) -> Answer | Response:
         path = request.scope["path"].removeprefix(PREFIX)
         if path == DOCUMENT and request.method == "GET":
             return Answer(200, openapi.document())
@@ -104,8 +113,19 @@ class Api:
             request_hash=_hash(request.method, path, body),
             if_version=_version(request.headers) if route.writes else 0,
         )
-        call = Call(asking, route, path=parts, body=_decoded(route, body), query=query, expand=expand)
+        call = Call(
+            asking,
+            route,
+            path=parts,
+            body=_decoded(route, body),
+            query=query,
+            expand=expand,
+            means=self._means,
+            accept=wanted(request.headers.get("accept", ""), route),
+        )
         answer = await route.handle(call)
+        if isinstance(answer, Response):
+            return answer
         replayed = ((b"idempotent-replayed", b"true"),) if call.replayed else ()
         return Answer(route.status, _encode(answer), replayed)
 

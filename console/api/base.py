@@ -8,12 +8,14 @@ from msgspec import Struct
 
 from console.api.errors import ApiError, refused
 from console.api.fields import Page
+from console.pieces import Places
 from runtime.ledger import LedgerClient, Patience
 from schemas.admin.credentials import Credential
 from schemas.admin.reads import ME, Me
 from schemas.admin.reasons import Reason, reason_of
-from schemas.admin.verbs import CONSOLE_READ, CONSOLE_WRITE, ConsoleWrite, Question
+from schemas.admin.verbs import CONSOLE_READ, ConsoleWrite, Question, write_verb
 from schemas.verbs.base import VERSION, Form, Rows, encode
+from web.pages import Pages
 
 _T = TypeVar("_T")
 Shape = Callable[[dict[str, Any]], dict[str, Any]]
@@ -32,8 +34,18 @@ class Asking(Struct, frozen=True, kw_only=True):
     if_version: int = 0
 
 
+class Means(Struct, frozen=True):
+    """What answers are made with, beside a ledger: templates, and the places of exports."""
+
+    pages: Pages
+    places: Places
+
+
 class Call:
-    """One request of the API, as its handler sees it. `replayed` is set by an act that was done before."""
+    """One request of the API, as its handler sees it. `replayed` is set by an act that was done before.
+
+    `accept` is the media type in which the answer is wanted, of those that the route has.
+    """
 
     def __init__(
         self,
@@ -44,6 +56,8 @@ class Call:
         body: Any,
         query: Any,
         expand: tuple[str, ...],
+        means: Means,
+        accept: str,
     ) -> None:
         self._asking = asking
         self._route = route
@@ -51,6 +65,8 @@ class Call:
         self.body = body
         self.query = query
         self._expand = expand
+        self.means = means
+        self.accept = accept
         self.replayed = False
 
     async def read(self, question: Question[Form], form: Form, patience: Patience | None = None) -> Rows:
@@ -92,7 +108,7 @@ class Call:
             told.request_id,
             told.if_version,
         )
-        answer = await told.ledger.ask(CONSOLE_WRITE, asked)
+        answer = await told.ledger.ask(write_verb(name), asked)
         if answer.problem:
             raise refused(answer, self._route.what, await self._current(answer))
         self.replayed = answer.replayed
@@ -108,6 +124,11 @@ class Call:
             return None
         return dict(msgspec.to_builtins(found))
 
+    @property
+    def credential(self) -> Credential:
+        """Of whoever asks."""
+        return self._asking.credential
+
     async def organization(self) -> str:
         """The organisation that the credential is bound to, "" for none."""
         me = await self._asking.ledger.ask(CONSOLE_READ, ME.ask(Me(), self._asking.credential))
@@ -120,15 +141,19 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """One route. `what` is what is missing when it answers 404; `current` reads the object that a change is about."""
+    """One route. `what` is what is missing when it answers 404; `current` reads the object that a change is about.
+
+    `answer` is what it answers in JSON, if it does; `kinds` are the media types that it has beside or in place of it.
+    """
 
     method: str
     path: str
     summary: str
     what: str
     scope: str
-    answer: Any
     handle: Handler
+    answer: Any = None
+    kinds: tuple[str, ...] = ()
     body: Any = None
     query: Any = None
     status: int = 200

@@ -114,7 +114,9 @@ def _error(status: int, words: str) -> dict[str, Any]:
 
 def _responses(route: Route) -> dict[str, Any]:
     schemas, _ = _schemas()
-    answer = schemas[route.answer]
+    content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in route.kinds}
+    if route.answer is not None:
+        content["application/json"] = {"schema": schemas[route.answer]}
     own = {
         str(route.status): {
             "description": "Done." if route.writes else "As it is now.",
@@ -123,7 +125,7 @@ def _responses(route: Route) -> dict[str, Any]:
                 "tokn-version": {"schema": {"type": "string"}},
                 **({"Idempotent-Replayed": {"schema": {"const": "true"}}} if route.writes else {}),
             },
-            "content": {"application/json": {"schema": answer}},
+            "content": content,
         }
     }
     words = dict(_COMMON)

@@ -8,12 +8,14 @@ from console.api.base import Route
 from console.api.books import BOOKS
 from console.api.calls import CALLS
 from console.api.caps import CAPS
+from console.api.exports import EXPORTS
 from console.api.keys import KEYS
 from console.api.models import MODELS
 from console.api.money import MONEY
 from console.api.organizations import ORGANIZATIONS
 from console.api.people import PEOPLE
 from console.api.pools import POOLS
+from console.api.statements import STATEMENTS
 from console.api.usage import USAGE
 
 PREFIX = "/admin/v1"
@@ -25,6 +27,8 @@ ROUTES: tuple[Route, ...] = (
     *MONEY,
     *CALLS,
     *USAGE,
+    *STATEMENTS,
+    *EXPORTS,
     *MODELS,
     *POOLS,
     *BOOKS,

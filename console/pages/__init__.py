@@ -5,6 +5,7 @@ from console.pages import (
     books,
     calls,
     caps,
+    exports,
     key_acts,
     keys,
     log,
@@ -13,6 +14,7 @@ from console.pages import (
     overview,
     pools,
     settings,
+    statements,
     usage,
 )
 from console.pages.site import PageRow, Site
@@ -22,6 +24,8 @@ ROWS: tuple[PageRow, ...] = (
     *keys.ROWS,
     *key_acts.ROWS,
     *organizations.ROWS,
+    *statements.ROWS,
+    *exports.ROWS,
     *caps.ROWS,
     *usage.ROWS,
     *calls.ROWS,

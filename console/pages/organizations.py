@@ -1,7 +1,9 @@
 """Owns the pages of organisations: who there is, and one with its wallet, its keys, what bounds it, and its credits."""
 
 import asyncio
-from typing import Final
+import time
+from collections.abc import Sequence
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -17,15 +19,20 @@ from schemas.admin.reads import (
     KEYS,
     ORGANIZATION,
     ORGANIZATIONS,
+    STATEMENTS,
     CreditsQuery,
     KeysQuery,
     OrganizationsQuery,
+    StatementRef,
+    StatementsQuery,
 )
+from schemas.admin.verbs import STATEMENT_ISSUE
 from schemas.verbs.base import VERSION
 from schemas.verbs.money import Move
 from schemas.verbs.organizations import OrganizationCreate, OrganizationRef, OrganizationUpdate
 
 PAGE_ROWS: Final = 50
+MONTHS: Final = 13
 
 
 async def listed(visit: Visit, errors: dict[str, str] | None = None) -> Response:
@@ -66,10 +73,12 @@ async def one(visit: Visit) -> Response:
 async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = "") -> Response:
     """One organisation's page, after a form of one of its parts with what was wrong there."""
     id_ = visit.path["id"]
-    row, keys, credits_ = await asyncio.gather(
+    months = StatementsQuery(organization=id_, limit=MONTHS, after=visit.query.get("months", ""))
+    row, keys, credits_, statements = await asyncio.gather(
         visit.row(ORGANIZATION, OrganizationRef(VERSION, id_), "caps", "limits.used"),
         visit.rows(KEYS, KeysQuery(organization=id_, limit=PAGE_ROWS)),
         visit.rows_if(CREDITS, CreditsQuery(organization=id_, limit=20)),
+        visit.rows_if(STATEMENTS, months),
     )
     return visit.page(
         "organization.html",
@@ -78,6 +87,9 @@ async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = 
         keys=keys.rows,
         more=bool(keys.cursor),
         credits=credits_.rows,
+        statements=statements.rows,
+        issuable=_issuable(statements.rows),
+        older=f"{at('organizations', id_)}?months={statements.cursor}" if statements.cursor else "",
         periods=PERIODS,
         statuses=STATUSES,
         lengths=LENGTHS,
@@ -85,6 +97,17 @@ async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = 
         errors=errors or {},
         part=part,
     )
+
+
+def _issuable(statements: Sequence[dict[str, Any]]) -> str:
+    """The oldest month that is over and has no number: months are issued in their order."""
+    now_s = time.time()
+    over = [row["id"] for row in statements if row["status"] == "draft" and row["ends_at"] <= now_s]
+    return over[-1] if over else ""
+
+
+async def _issue(visit: Visit, _id: str) -> Made:
+    return STATEMENT_ISSUE, StatementRef(VERSION, visit.needed("statement", "A statement"))
 
 
 async def _update(visit: Visit, id_: str) -> Made:
@@ -137,6 +160,7 @@ ROWS = (
             ("caps", "cap_made", "keys:write", _cap),
             ("money", "booked", "money:write", _money),
             ("move", "moved", "money:write", _move),
+            ("issue", "issued", "money:write", _issue),
         ),
     ),
 )

@@ -14,6 +14,7 @@ SAID = {
     "refunded": "Refunded.",
     "suspended": "Suspended: its keys make no calls until it is resumed.",
     "org_resumed": "Resumed: its keys make calls again.",
+    "issued": "Issued for good, under the number in the list.",
     "org_made": "The organisation is made.",
     "topped_up": "The account's credit is changed.",
     "written_off": "Written off.",

@@ -13,6 +13,7 @@ from console.desk import Desk
 from console.origin import SAFE
 from console.pages import login, openid
 from console.pages.visit import FormError, Person, Visit, page, person_of, read_fields, sentence
+from console.pieces import BusyError
 from console.signin import Cookies, form_token, is_form_token
 from runtime.ledger import LedgerAwayError
 from schemas.admin.credentials import Session, digest
@@ -117,6 +118,8 @@ class Site:
             return self._problem(request, error.status, sentence(error.sentence), person, csrf)
         except FormError as error:
             return self._problem(request, 400, next(iter(error.errors.values())), person, csrf)
+        except BusyError as error:
+            return self._problem(request, 429, sentence(str(error)), person, csrf)
 
     def _row(self, request: Request) -> PageRow | None:
         for pattern, convertors, row in self._rows:

@@ -15,7 +15,8 @@ from console.pages.moments import day_s
 from console.pages.site import PageRow
 from console.pages.sums import ROWS_MAX, days, hours, series, short, sums, total
 from console.pages.visit import FormError, Visit
-from schemas.admin.reads import USAGE
+from schemas.admin.reads import EXPORT, USAGE
+from schemas.verbs.exports import CALLS, FOCUS
 from schemas.verbs.sums import PARTS
 from web.charts import POINTS_MAX, stacked
 from web.figures import count, usd_about
@@ -23,6 +24,7 @@ from web.figures import count, usd_about
 EXPORT_ROWS_MAX: Final = 50_000
 PERIODS: Final = (("", "No period"), ("hour", "Hour"), ("day", "Day"), ("month", "Month"))
 GROUPS: Final = (("", "Nothing"), *((part, part.capitalize()) for part in PARTS))
+_FILES: Final = ((CALLS, "Calls"), (FOCUS, "FOCUS"))
 FIGURES: Final = (("billed_nano", "Billed"), ("calls", "Calls"), ("tokens", "Tokens"))
 _NAMES: Final = ("from", "to", "period", "by", "key", "organization", "model", "figure")
 _HOURS_MAX: Final = 72  # more hours than that are days
@@ -88,9 +90,18 @@ async def show(visit: Visit) -> Response:
         groups=GROUPS,
         figures=FIGURES,
         totals={name: total(flat, name) for name in ("calls", "failed", "tokens", *_TOKENS, *_MONEY)},
+        files=_files(visit, shown),
         csv="/usage.csv?" + urlencode({name: value for name, value in shown.items() if value}),
         errors=errors,
     )
+
+
+def _files(visit: Visit, shown: dict[str, str]) -> list[tuple[str, str]]:
+    """Where the calls of these days are as files; nothing where only a key's or a model's are meant, which no file is of."""
+    if not visit.person.may(EXPORT.scope) or shown["key"] or shown["model"]:
+        return []
+    asked = urlencode({name: shown[name] for name in ("from", "to", "organization") if shown[name]})
+    return [(f"/exports/{name}.csv?{asked}", told) for name, told in _FILES]
 
 
 async def _sums(visit: Visit, asked: Asked, most: int) -> list[dict[str, Any]]:

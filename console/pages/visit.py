@@ -16,6 +16,7 @@ from console.pages.said import SAID
 from console.signin import form_token
 from runtime.ledger import Patience
 from schemas.admin.authority import allows
+from schemas.admin.credentials import Credential
 from schemas.admin.verbs import Question
 from schemas.bus.subjects import new_id
 from schemas.money.amounts import AmountError, usd_to_nano
@@ -128,6 +129,11 @@ class Visit:
         return await self.rows(question, form)
 
     # Changing.
+
+    @property
+    def credential(self) -> Credential:
+        """Of whoever asks."""
+        return self._asker.credential
 
     def text(self, name: str) -> str:
         """A field without the spaces around it."""

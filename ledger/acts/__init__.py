@@ -4,6 +4,7 @@ from typing import Any
 
 from ledger.acts.base import Act
 from ledger.acts.caps import CAP_CREATE, CAP_END, CAP_UPDATE
+from ledger.acts.exports import EXPORT
 from ledger.acts.grants import DEPOSIT, GIFT, PROMOTIONAL
 from ledger.acts.keys import CREDIT, KEY_CREATE, KEY_REVOKE, KEY_ROTATE, KEY_UPDATE
 from ledger.acts.limits import LIMITS_SET
@@ -53,6 +54,7 @@ ACTS: tuple[Act[Any], ...] = (
     MOVE,
     WRITE_OFF,
     UPSTREAM_DEPOSIT,
+    EXPORT,
     SURPRISES_FORGET,
     PARKED_BILL,
     PARKED_DISMISS,

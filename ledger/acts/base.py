@@ -66,7 +66,8 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
 
     `scopes` are what whoever asks through a console needs, None for nobody but the command; `further` are those that a form
     needs beside them. `of` names the organisations that a form is about, "" for one that is not there; without it an act
-    is about the whole deployment. `version` is the row that a change is meant for, if it is there.
+    is about the whole deployment. `version` is the row that a change is meant for, if it is there. `tells` is what the
+    entry says of an act that changes no row.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
     further: Callable[[Form], tuple[str, ...]] | None = None
     of: Callable[[Book, Form], tuple[str, ...]] | None = None
     version: Callable[[Book, Form], Versioned | None] | None = None
+    tells: Callable[[Form], Pictures] | None = None
     notes_refusals: bool = False  # an attempt without a right has an entry, too
 
     def command(
@@ -116,15 +118,15 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         request = acting.request
         console = acting.console
         asked = (console.request_hash if console is not None else b"") or _encode_form(acting.form)
-        form_hash = hashlib.sha256(self.name.encode() + b"\0" + asked).hexdigest()
-        if problem := _problem(request):
+        form_hash = hash_of(self.name, asked)
+        if problem := request_problem(request):
             return Rows(problem=problem)
         if refusal := self._refusal(book, acting):
             return refusal
         if book.record is not None:
             if (book.record.action, book.record.form_hash) != (self.name, form_hash):
                 return Rows(problem=MISMATCH)
-            return Rows(_decode_answer(book.record.answer), replayed=_replayed(book.record, console))
+            return Rows(_decode_answer(book.record.answer), replayed=is_replay(book.record, console))
         if stale := self._stale(book, acting):
             return stale
         book.actor = book.grant.actor
@@ -137,6 +139,8 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
             return worded(reply)
         tell_act(book, were)
         before, after = changes(book, were)
+        if self.tells is not None:
+            after |= self.tells(acting.form)
         if before or after or book.forgotten or book.told or book.events or request.idempotency_key:
             add_entry(
                 book,
@@ -209,7 +213,13 @@ class Acting(Struct, frozen=True, kw_only=True, eq=False):
         return digest
 
 
-def _problem(request: ActRequest) -> str:
+def hash_of(name: str, asked: bytes) -> str:
+    """What tells a request for an act from another one under the same idempotency key."""
+    return hashlib.sha256(name.encode() + b"\0" + asked).hexdigest()
+
+
+def request_problem(request: ActRequest) -> str:
+    """Why a request can have no entry; empty if it can."""
     if len(request.idempotency_key) > KEY_CHARS_MAX or "\x00" in request.idempotency_key:
         return f"an idempotency key has at most {KEY_CHARS_MAX} characters"
     if len(request.actor) > ACTOR_CHARS_MAX or "\x00" in request.actor:
@@ -217,7 +227,7 @@ def _problem(request: ActRequest) -> str:
     return ""
 
 
-def _replayed(record: Entry, console: ConsoleWrite | None) -> bool:
+def is_replay(record: Entry, console: ConsoleWrite | None) -> bool:
     """Whether an act was done for another request than this, which may have been sent twice on its way here."""
     return console is not None and not (console.request_id and record.request_id == console.request_id)
 

@@ -6,19 +6,22 @@ commits is only its rows. That has the audit log's head, so no two ledgers numbe
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 from msgspec.structs import asdict, astuple
 
-from ledger.acts.base import add_entry
+from ledger.acts.base import MISMATCH, add_entry, hash_of, is_replay, request_problem
 from ledger.commits.ledgers import OLDER_RUNS, admitted, take_over
 from ledger.commits.load_act import load_act
 from ledger.commits.load_save import save, wanted
+from ledger.commits.wanted import Wanted
 from ledger.commits.writer import Writer
 from ledger.prices.offers import Catalogue
 from ledger.rules.book import Book, Rules
+from ledger.rules.grants import Grant, refusal
 from ledger.rules.missing import missing
 from ledger.rules.statement_rows import ISSUED, Statement
 from ledger.statements import making, movements
@@ -29,6 +32,9 @@ from ledger.store.filling import LEAST
 from ledger.store.statements import STATEMENT_LINES, STATEMENTS
 from runtime.log import get_logger
 from runtime.settings.billing import BILLING, BillingSettings
+from schemas.admin.reasons import Reason
+from schemas.admin.verbs import STATEMENT_ISSUE as ACTION
+from schemas.admin.verbs import ConsoleWrite
 from schemas.verbs.acts import ActRequest
 from schemas.verbs.base import VERSION, Rows
 
@@ -37,7 +43,7 @@ INTERVAL_S: Final = 60.0
 RETRY_S: Final = 3_600.0  # of months that could not be issued
 ORGANIZATIONS_PAGE: Final = 100
 SYSTEM: Final = "system"
-ACTION: Final = "statement_issue"
+SCOPE: Final = "money:write"
 _PROFILES_SQL: Final = "SELECT id FROM profiles WHERE id > $1 ORDER BY id LIMIT $2"
 _BEGUN_SQL: Final = (
     "SELECT seen_ms FROM ledgers WHERE id = $1 AND seen_ms > 0"  # 0 while large books are taken over
@@ -48,6 +54,34 @@ _DELETE_SQLS: Final = (
     "DELETE FROM statements WHERE id = $1",
 )
 _logger = get_logger("ledger.statements")
+
+
+class By(Struct, frozen=True, kw_only=True):
+    """Who asks for an issue: by name, or through a console by a credential, whose keyed hashes are `digests`."""
+
+    actor: str = SYSTEM
+    console: ConsoleWrite | None = None
+    digests: Sequence[str] = ()
+
+    @property
+    def request(self) -> ActRequest:
+        """What the audit log keeps of it."""
+        key = "" if self.console is None else self.console.idempotency_key
+        return ActRequest(VERSION, ACTION, b"", key, actor=self.actor)
+
+    @property
+    def form_hash(self) -> str:
+        """What tells it from another request under its idempotency key."""
+        return "" if self.console is None else hash_of(ACTION, self.console.request_hash)
+
+    @property
+    def names(self) -> Wanted:
+        """What is loaded to know whether it may be done."""
+        names = wanted()
+        if self.console is not None:
+            names.proof, names.proof_digests = self.console.credential, list(self.digests)
+            names.record = ("", self.console.idempotency_key)
+        return names
 
 
 class Issuing:
@@ -86,8 +120,10 @@ class Issuing:
         else:
             self._again = time.monotonic() + RETRY_S
 
-    async def issue(self, organization: str, period: str, actor: str) -> Rows:
+    async def issue(self, organization: str, period: str, by: By) -> Rows:
         """Issues one month of an organisation, or answers with it if that was done. Raises StoreError."""
+        if problem := request_problem(by.request):
+            return Rows(problem=problem)
         await take_over(self._store)  # an errand does so too, but perhaps not yet
         async with self._store.snapshot() as reader:
             month = month_named(period, self.billing.statement_timezone)
@@ -95,14 +131,15 @@ class Issuing:
                 return Rows(problem="name a month, as in 2026-11")
             known = await making.stored(reader, month.id_of(organization))
             if known is not None and known.status == ISSUED:
-                return Rows((shown(known),))
+                # A console's right, and whether it has asked before, is known within a commit.
+                return Rows((shown(known),)) if by.console is None else await self._write(Made(known, ()), by)
             made = await self._first_due(reader, organization)
             if isinstance(made, Rows):
                 return made
             problem = self._order_problem(organization, month, made)
         if made is None or problem:
-            return Rows(problem=problem)
-        return await self._write(made, actor)
+            return Rows(problem=problem, reason=Reason.NOT_ISSUABLE)
+        return await self._write(made, by)
 
     def _running(self, now_ms: int) -> Month:
         """The month that is not due yet."""
@@ -126,7 +163,7 @@ class Issuing:
                 return True
             if isinstance(made, Rows):
                 return False
-            reply = await self._write(made, SYSTEM)
+            reply = await self._write(made, By())
             if reply.problem:
                 _logger.warning("a statement is not issued", statement=made.statement.id, why=reply.problem)
                 return False
@@ -137,7 +174,6 @@ class Issuing:
         if not begun:
             return Rows(problem=OLDER_RUNS)
         now_ms = self._store.now_ms()
-        # Before that time ledgers booked corrections and credits otherwise, so no month of it could be proven.
         month = await self._first_month(reader, organization, int(begun[0][0]))
         while month is not None and month.end_ms <= self._running(now_ms).start_ms:
             made = await making.make(reader, organization, month, self.billing, now_ms)
@@ -150,7 +186,18 @@ class Issuing:
             return None
         return missing(f"organisation {organization}")
 
+    async def open_months(self, reader: Reader, organization: str) -> list[Month]:
+        """The months of an organisation that are not issued, the one that runs among them, newest first. Raises StoreError."""
+        begun = await reader.fetch(_BEGUN_SQL, LEAST)
+        month = await self._first_month(reader, organization, int(begun[0][0])) if begun else None
+        found: list[Month] = []
+        while month is not None and month.start_ms <= self._store.now_ms():
+            found.append(month)
+            month = after(month)
+        return found[::-1]
+
     async def _first_month(self, reader: Reader, organization: str, begun_ms: int) -> Month | None:
+        # Before that time ledgers booked corrections and credits otherwise, so no month of it could be proven.
         zone = self.billing.statement_timezone
         last = await making.last_issued(reader, organization)
         if last is not None:
@@ -159,25 +206,29 @@ class Issuing:
         first_ms = await movements.first_ms(reader, organization)
         return None if first_ms is None else month_at(max(first_ms, begun_ms), zone)
 
-    async def _write(self, made: Made, actor: str) -> Rows:
-        reply: Rows = await self._writer.between(partial(_write, self._store, made, actor))
+    async def _write(self, made: Made, by: By) -> Rows:
+        reply: Rows = await self._writer.between(partial(_write, self._store, made, by))
         return reply
 
 
-async def _write(store: Store, made: Made, actor: str) -> Rows:
+async def _write(store: Store, made: Made, by: By) -> Rows:
     """Writes a statement: issued if it is true, else as a draft that says why. One that was issued meanwhile stays."""
     async with store.write() as tx:
         if not await admitted(tx):
             return Rows(problem=OLDER_RUNS)
         book = Book(Catalogue(()), tx.now_ms, Rules())
-        await load_act(tx, book, wanted())  # it has the log's head now: others wait
+        await load_act(tx, book, by.names)  # it has the log's head now: others wait
+        if refused := _refusal(book, made.statement, by):
+            return refused
         known = await making.stored(tx, made.statement.id)
         if known is not None and known.status == ISSUED:
-            return Rows((shown(known),))
+            return Rows(
+                (shown(known),), replayed=book.record is not None and is_replay(book.record, by.console)
+            )
         if made.statement.problem:
             if known is None or known.problem != made.statement.problem:
                 await _put(tx, made.statement, made)
-            return Rows(problem=made.statement.problem)
+            return Rows(problem=made.statement.problem, reason=Reason.NOT_ISSUABLE)
         statement = structs.replace(
             made.statement,
             status=ISSUED,
@@ -185,9 +236,28 @@ async def _write(store: Store, made: Made, actor: str) -> Rows:
             created_ms=tx.now_ms,
         )
         await _put(tx, statement, made)
-        _note(book, statement, actor)
+        _note(book, statement, by)
         await save(tx, book, None)
     return Rows((shown(statement),))
+
+
+def _refusal(book: Book, statement: Statement, by: By) -> Rows | None:
+    """Why whoever asks may not do this, by a right that lives now; None if he may."""
+    if by.console is None:
+        return None
+    if refused := book.refusal or beyond(book.grant, statement.organization):
+        return refused
+    record = book.record
+    if record is not None and (record.action, record.form_hash) != (ACTION, by.form_hash):
+        return Rows(problem=MISMATCH)
+    return None
+
+
+def beyond(grant: Grant, organization: str) -> Rows | None:
+    """Why a right does not reach to the issue of an organisation's statements; None if it does."""
+    if refused := refusal(grant, (SCOPE,), deployment=False):
+        return refused
+    return missing("such statement") if grant.organization not in {"", organization} else None
 
 
 async def _put(tx: Transaction, statement: Statement, made: Made) -> None:
@@ -203,7 +273,7 @@ async def _next_number(tx: Transaction, year: str) -> str:
     return f"{year}-{int(row[0]) + 1:06d}"
 
 
-def _note(book: Book, statement: Statement, actor: str) -> None:
+def _note(book: Book, statement: Statement, by: By) -> None:
     fields = {
         name: value for name, value in asdict(statement).items() if name not in ("id", "seller", "buyer")
     }
@@ -211,7 +281,9 @@ def _note(book: Book, statement: Statement, actor: str) -> None:
         book,
         action=ACTION,
         target=statement.id,
-        request=ActRequest(VERSION, ACTION, b"", actor=actor),
+        request=by.request,
+        console=by.console,
+        form_hash=by.form_hash,
         changed=({}, {f"statements/{statement.id}": fields}),
         answer=Rows(({"id": statement.id, "number": statement.number},)),
     )

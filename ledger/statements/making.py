@@ -72,20 +72,57 @@ async def make(
     reader: Reader, organization: str, month: Month, billing: BillingSettings, now_ms: int
 ) -> Made | None:
     """A month's statement as it is now, a draft: its `problem` says why it cannot be issued. None without the organisation."""
-    buyer = await reader.fetch(_PROFILE_SQL, organization)
-    if not buyer:
+    if not await reader.fetch(_PROFILE_SQL, organization):
         return None
+    month, opening = await _opened(reader, organization, month)
+    lines = await _lines(reader, organization, month)
+    closing = opening + sum(line.amount_nano for line in lines)
+    return Made(
+        await _draft(reader, organization, month, (opening, closing), billing=billing, now_ms=now_ms), lines
+    )
+
+
+async def brief(
+    reader: Reader, organization: str, month: Month, billing: BillingSettings, now_ms: int
+) -> Statement | None:
+    """The same without its lines, however many they are; None of a month in which there was nothing."""
+    if not await reader.fetch(_PROFILE_SQL, organization):
+        return None
+    month, opening = await _opened(reader, organization, month)
+    span = (organization, month.start_ms, month.end_ms)
+    given = await movements.posted(reader, *span)
+    billed = await movements.billed_nano(reader, *span)
+    if not (opening or given or billed):
+        return None
+    closing = opening + sum(one.amount_nano for one in given) - billed
+    return await _draft(reader, organization, month, (opening, closing), billing=billing, now_ms=now_ms)
+
+
+async def _opened(reader: Reader, organization: str, month: Month) -> tuple[Month, int]:
+    """The month from where the one before it ended, and what it opens with."""
     last = await last_issued(reader, organization, month.name)
     month = _joined(month, last)
     since_ms, before_nano = (last.end_ms, last.closing_nano) if last is not None else (0, 0)
-    opening = before_nano + await movements.moved_nano(reader, organization, since_ms, month.start_ms)
-    lines = await _lines(reader, organization, month)
-    closing = opening + sum(line.amount_nano for line in lines)
+    return month, before_nano + await movements.moved_nano(reader, organization, since_ms, month.start_ms)
+
+
+async def _draft(
+    reader: Reader,
+    organization: str,
+    month: Month,
+    balances: tuple[int, int],
+    *,
+    billing: BillingSettings,
+    now_ms: int,
+) -> Statement:
+    """A draft from its opening and its closing, held against the accounts."""
+    opening, closing = balances
+    ((name, email),) = await reader.fetch(_PROFILE_SQL, organization)
     later = await movements.moved_nano(reader, organization, month.end_ms, FOREVER_MS)
     accounts = await movements.accounts_nano(reader, organization) - later
     problem = "" if closing == accounts else f"its closing is {closing}, but the accounts make {accounts}"
     seller = {name: getattr(billing, name) for name in ("name", "address", "tax_id", "footer")}
-    statement = Statement(
+    return Statement(
         id=month.id_of(organization),
         organization=organization,
         period=month.name,
@@ -98,10 +135,9 @@ async def make(
         opening_nano=opening,
         closing_nano=closing,
         seller=_encode(seller).decode(),
-        buyer=_encode({"name": buyer[0][0], "email": buyer[0][1]}).decode(),
+        buyer=_encode({"name": name, "email": email}).decode(),
         created_ms=now_ms,
     )
-    return Made(statement, lines)
 
 
 def _joined(month: Month, last: Statement | None) -> Month:

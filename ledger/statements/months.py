@@ -11,6 +11,7 @@ from ledger.rollups.sql import HOUR_MS
 from ledger.rules.limits.periods import MONTH, Span, span
 
 _NAME: Final = re.compile(r"(2\d{3})-(0[1-9]|1[0-2])", re.ASCII)
+_ID: Final = re.compile(r"stm_(2\d{3})(0[1-9]|1[0-2])_(.+)", re.ASCII | re.DOTALL)
 _HALF_MONTH_MS: Final = 15 * 24 * HOUR_MS
 
 
@@ -30,6 +31,12 @@ class Month(Struct, frozen=True):
     def id_of(self, organization: str) -> str:
         """The id of an organisation's statement."""
         return f"stm_{self.name.replace('-', '')}_{organization}"
+
+
+def named_by(id_: str) -> tuple[str, str] | None:
+    """The organisation and the month's name that the id of a statement stands for; None for what is no such id."""
+    found = _ID.fullmatch(id_)
+    return None if found is None else (found[3], f"{found[1]}-{found[2]}")
 
 
 def month_at(moment_ms: int, zone: str) -> Month:

@@ -2,6 +2,7 @@
 
 from ledger.verbs.acts import ACT, AUDIT_LOG, CONSOLE_WRITE
 from ledger.verbs.admin import ADMIN_READ, CONSOLE_READ
+from ledger.verbs.admin.statements import CONSOLE_ISSUE
 from ledger.verbs.audit import AUDIT
 from ledger.verbs.base import Answer
 from ledger.verbs.calls import AUTHORISE, ESTIMATE, REATTEMPT, RELEASE, RENEW
@@ -94,4 +95,5 @@ ANSWERS: tuple[Answer, ...] = (
     CONSOLE_READ,
     CONSOLE_WRITE,
     OIDC_BEGIN,
+    CONSOLE_ISSUE,
 )

@@ -32,6 +32,7 @@ class Requests:
         self._services = services
         self._telemetry = telemetry
         self._reads: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._verbs: dict[str, tuple[Callable[[bytes], Any], Take]] = {
             one.verb.subject: (one.verb.form_decoder.decode, self._taker(one)) for one in ANSWERS
         }
@@ -46,6 +47,13 @@ class Requests:
                 await asyncio.wait(self._reads, timeout=READS_GRACE_S)
 
         return stop
+
+    async def close(self) -> None:
+        """Breaks off what is still read, and begins nothing more: whoever asked for it asks another ledger."""
+        self._closed = True
+        for task in self._reads:
+            task.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
 
     def on_message(self, message: Message) -> None:
         """Takes one request. What cannot be read gets no answer: its sender speaks another version."""
@@ -92,6 +100,9 @@ class Requests:
         self._begin(self._read(one, request, reply))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            work.close()
+            return
         if len(self._reads) >= READS_MAX:
             self._telemetry.turned_away.inc()
             work.close()

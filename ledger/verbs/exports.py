@@ -25,7 +25,8 @@ def _phases(name: str, billing: BillingSettings) -> Mapping[str, Phase]:
     return {JOURNAL: journal.page} if name == JOURNAL else {CALLS: calls.page}
 
 
-async def _export(services: Services, query: ExportQuery) -> Rows:
+async def export_page(services: Services, query: ExportQuery) -> Rows:
+    """The next page of an export. Raises StoreError."""
     if query.name not in EXPORTS:
         return Rows(problem=f"exports are {', '.join(EXPORTS)}")
     try:
@@ -53,4 +54,4 @@ def _following(cursor: Cursor, phases: list[str], phase: str, page: Page) -> Cur
     return structs.replace(cursor, phase=rest[0], place=()) if rest else None
 
 
-EXPORT = Read(verb=verbs.EXPORT, answer=_export)
+EXPORT = Read(verb=verbs.EXPORT, answer=export_page)

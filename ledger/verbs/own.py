@@ -1,5 +1,6 @@
 """Owns the answers to a key's holder: the key, its money, and what it has used. Reads only."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -8,10 +9,10 @@ from ledger.rollups.sql import DAY_MS, Rollup
 from ledger.rules.limits.base import key_scope
 from ledger.rules.limits.setting import limits_row
 from ledger.rules.rollup_rows import UsageDay
-from ledger.rules.rows import Account, Key
+from ledger.rules.rows import Account, Key, KeySecret, row_of
 from ledger.rules.standing import names_of
 from ledger.store.base import Store
-from ledger.store.queries import ATTEMPTS
+from ledger.store.queries import ATTEMPTS, SECRETS_OF_KEY
 from ledger.verbs.base import Read, Services
 from ledger.verbs.keys import PAGE_MAX, opened
 from ledger.verbs.usage import usage
@@ -29,7 +30,7 @@ _CAPS = (
 )
 
 
-async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
+async def _key(store: Store, key: Key, account: Account, digests: Sequence[str]) -> dict[str, Any]:
     today = datetime.fromtimestamp(store.now_ms() / 1000, UTC).date()
     used = {row["day"]: row for row in await sums(store, _DAYS, ("day",), "key_id = $1", key.id)}
     epoch = date(1970, 1, 1)
@@ -41,6 +42,7 @@ async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
+        "hint": await _hint(store, key, digests),
         "organization": key.profile,
         "status": key.status,
         "account": account.id,
@@ -58,6 +60,12 @@ async def _key(store: Store, key: Key, account: Account) -> dict[str, Any]:
         "limits": {name: value for name, value in limits_row(key).items() if name != "id"},
         "cap": await _tightest(store, key),
     }
+
+
+async def _hint(store: Store, key: Key, digests: Sequence[str]) -> str:
+    """The last four characters of the secret that was shown: a key that is rotated has two. "" if they are not known."""
+    secrets = [row_of(KeySecret, row) for row in await SECRETS_OF_KEY.fetch(store, key_id=key.id)]
+    return next((one.hint for one in secrets if one.digest in digests), "")
 
 
 async def _tightest(store: Store, key: Key) -> dict[str, Any] | None:
@@ -114,13 +122,14 @@ async def _calls(store: Store, key: Key, ask: CallsAsk) -> SelfReply:
 
 async def _self(services: Services, request: SelfQuery) -> SelfReply:
     store = services.store
-    found = await opened(store, *services.committer.digests(request.digest))
+    digests = services.committer.digests(request.digest)
+    found = await opened(store, *digests)
     if found is None or found.ended_ms:  # a paused key may read, and one without money
         return SelfReply(active=False, expired_ms=0 if found is None else found.ended_ms)
     key, account = found.key, found.account
     match request.ask:
         case KeyAsk():
-            return SelfReply(active=True, rows=(await _key(store, key, account),))
+            return SelfReply(active=True, rows=(await _key(store, key, account, digests),))
         case CreditsAsk():
             money = {"posted_nano": account.posted_nano, "spent_nano": account.spent_nano}
             return SelfReply(active=True, rows=(money,))

@@ -4,6 +4,7 @@ from ledger.rules.missing import missing
 from ledger.rules.rows import row_of
 from ledger.rules.statement_rows import ISSUED, Statement
 from ledger.statements import making
+from ledger.statements.issuing import By
 from ledger.statements.making import shown
 from ledger.statements.months import Month, month_named
 from ledger.store.base import Reader
@@ -32,12 +33,13 @@ async def _statement(services: Services, query: StatementQuery) -> Rows:
     if month.start_ms > now_ms:
         return Rows(problem=f"{month.name} has not begun")
     async with services.store.snapshot() as reader:
-        return await _found(reader, query, month, billing, now_ms)
+        return await found(reader, query, month, billing, now_ms)
 
 
-async def _found(
+async def found(
     reader: Reader, query: StatementQuery, month: Month, billing: BillingSettings, now_ms: int
 ) -> Rows:
+    """A month's statement with a page of its lines. Raises StoreError."""
     limit, after = min(max(query.limit, 1), LINES_MAX), max(query.after, 0)
     known = await making.stored(reader, month.id_of(query.organization))
     if known is not None and known.status == ISSUED:
@@ -52,11 +54,16 @@ async def _found(
     return Rows((shown(statement, lines[:limit]),), cursor=after + limit if more else 0)
 
 
+async def page_of(reader: Reader, organization: str, before: tuple[str, str], limit: int) -> list[Statement]:
+    """Statements that are in the books, newest month first, after a month and organisation. Raises StoreError."""
+    rows = await reader.fetch(_PAGE_SQL, organization, *before, limit)
+    return [row_of(Statement, row) for row in rows]
+
+
 async def _list(services: Services, query: StatementList) -> Rows:
     limit = min(max(query.limit, 1), LIST_MAX)
     period, _, organization = query.before.partition(":")
-    rows = await services.store.fetch(_PAGE_SQL, query.organization, period, organization, limit)
-    page = [row_of(Statement, row) for row in rows]
+    page = await page_of(services.store, query.organization, (period, organization), limit)
     full = len(page) == limit
     return Rows(
         tuple(shown(one) for one in page), cursor=f"{page[-1].period}:{page[-1].organization}" if full else ""
@@ -66,7 +73,7 @@ async def _list(services: Services, query: StatementList) -> Rows:
 async def _issue(services: Services, form: StatementIssue) -> Rows:
     if len(form.actor) > ACTOR_CHARS_MAX or "\x00" in form.actor:
         return Rows(problem=f"an actor's name has at most {ACTOR_CHARS_MAX} characters")
-    return await services.issuing.issue(form.organization, form.period, form.actor)
+    return await services.issuing.issue(form.organization, form.period, By(actor=form.actor))
 
 
 STATEMENT = Read(verb=verbs.STATEMENT, answer=_statement)

@@ -14,11 +14,13 @@ from schemas.admin.sessions import SessionList, SessionRef
 from schemas.admin.verbs import Question
 from schemas.verbs.audit import AuditQuery
 from schemas.verbs.base import VERSION
+from schemas.verbs.exports import ExportQuery
 from schemas.verbs.keys import KeyRef
 from schemas.verbs.models import ModelRef, ModelsQuery
 from schemas.verbs.organizations import OrganizationRef
 from schemas.verbs.parked import ParkedQuery
 from schemas.verbs.pools import PoolsQuery
+from schemas.verbs.statements import LINES_MAX
 from schemas.verbs.sums import SumsQuery
 
 PAGE_MAX = 200
@@ -110,6 +112,24 @@ class CallRef(Struct, frozen=True, array_like=True):
     id: str
 
 
+class StatementsQuery(Struct, frozen=True, array_like=True):
+    """Asks for statements without their lines. Of one organisation the last months that are not issued are there as drafts."""
+
+    v: int = VERSION
+    limit: int = 20
+    after: str = ""
+    organization: str = ""
+
+
+class StatementRef(Struct, frozen=True, array_like=True):
+    """Names a statement, with up to `limit` of its lines from place `after_line` on; the cursor is the next page's, 0 at the end."""
+
+    v: int
+    id: str
+    after_line: int = 0
+    limit: int = LINES_MAX
+
+
 class PoolRef(Struct, frozen=True, array_like=True):
     """Names a pool."""
 
@@ -139,6 +159,9 @@ CAPS = Question(name="caps", form=CapsQuery, scope="keys:read")
 CAP = Question(name="cap", form=CapRef, scope="keys:read")
 CREDITS = Question(name="credits", form=CreditsQuery, scope="money:read")
 CREDIT = Question(name="credit", form=CreditRef, scope="money:read")
+STATEMENTS = Question(name="statements", form=StatementsQuery, scope="money:read")
+STATEMENT = Question(name="statement", form=StatementRef, scope="money:read")
+EXPORT = Question(name="export", form=ExportQuery, scope="money:read")
 CALLS = Question(name="calls", form=CallsQuery, scope="usage:read")
 CALL = Question(name="call", form=CallRef, scope="usage:read")
 USAGE = Question(name="usage", form=SumsQuery, scope="usage:read")
@@ -168,6 +191,9 @@ QUESTIONS: tuple[Question[Any], ...] = (
     CAP,
     CREDITS,
     CREDIT,
+    STATEMENTS,
+    STATEMENT,
+    EXPORT,
     CALLS,
     CALL,
     USAGE,

@@ -27,6 +27,9 @@ class Reason(StrEnum):
     VERSION_CONFLICT = "version_conflict"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     LAST_OWNER = "last_owner"
+    NOT_ISSUABLE = (
+        "not_issuable"  # a statement whose month is not over, whose turn it is not, or that is not true
+    )
     OLDER_LEDGER = "older_ledger"  # a ledger of an older version runs beside this one
 
 
@@ -51,6 +54,7 @@ STATUS: dict[Reason, int] = {
         Reason.VERSION_CONFLICT,
         Reason.IDEMPOTENCY_MISMATCH,
         Reason.LAST_OWNER,
+        Reason.NOT_ISSUABLE,
     ),
     409,
 )

@@ -13,6 +13,7 @@ from schemas.admin.credentials import Credential
 from schemas.bus.subjects import Role
 from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 
+STATEMENT_ISSUE = "statement_issue"
 EXPANSIONS = ("organization", "caps", "limits.used", "refunds", "receipt")
 EXPANSIONS_MAX = 5
 
@@ -89,3 +90,12 @@ CONSOLE_READ: Verb[ConsoleRead, Rows] = Verb(
 CONSOLE_WRITE: Verb[ConsoleWrite, Rows] = Verb(
     name="console_write", form=ConsoleWrite, reply=Rows, roles=(Role.CONSOLE,), writes=True
 )
+# As the command's: made by a read, and written by an errand between two commits.
+CONSOLE_ISSUE: Verb[ConsoleWrite, Rows] = Verb(
+    name="console_issue", form=ConsoleWrite, reply=Rows, roles=(Role.CONSOLE,)
+)
+
+
+def write_verb(name: str) -> Verb[ConsoleWrite, Rows]:
+    """By which verb a console asks for an act."""
+    return CONSOLE_ISSUE if name == STATEMENT_ISSUE else CONSOLE_WRITE

@@ -1,6 +1,7 @@
 """Owns what an export to CSV is, and how its cells are written: so that no spreadsheet takes a text for a formula."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -31,6 +32,27 @@ class Export(Protocol):
     def tail(self) -> str:
         """What was kept back, and what ends the file."""
         ...
+
+
+class Proof:
+    """What the last line of a file says of all lines before it: rows, the sum of their amounts, and the SHA-256 of all."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._count = 0
+        self._sum_nano = 0
+
+    def told(self, text: str, amounts_nano: Iterable[int] = ()) -> str:
+        """Counts what is written, and the amount of each of its rows."""
+        self._hash.update(text.encode())
+        for nano in amounts_nano:
+            self._count += 1
+            self._sum_nano += nano
+        return text
+
+    def line(self) -> str:
+        """The comment. A file without it is not whole."""
+        return f"# rows={self._count} sum_nano={self._sum_nano} sha256={self._hash.hexdigest()}\n"
 
 
 def safe(text: str) -> str:

@@ -1,10 +1,9 @@
 """Owns the journal as CSV: every transfer, and a last line that tells whether the file is whole."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from schemas.exports.base import csv_lines, iso, safe
+from schemas.exports.base import Proof, csv_lines, iso, safe
 
 COLUMNS: Final = (
     "created",
@@ -28,30 +27,22 @@ class JournalCsv:
     """The journal. Its last line is a comment: rows, the sum of their amounts, and the SHA-256 of all lines before it."""
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._count = 0
-        self._sum_nano = 0
+        self._proof = Proof()
 
     def head(self) -> str:
         """The line of columns."""
-        return self._told(csv_lines([COLUMNS]))
+        return self._proof.told(csv_lines([COLUMNS]))
 
     def lines(self, rows: Sequence[Sequence[Any]]) -> str:
         """A page of transfers."""
-        self._count += len(rows)
-        self._sum_nano += sum(row[_AMOUNT] for row in rows)
         made = []
         for row in rows:
             cells = [iso(row[0]), *row[1:]]
             for place in _WORDS:
                 cells[place] = safe(cells[place])
             made.append(cells)
-        return self._told(csv_lines(made))
+        return self._proof.told(csv_lines(made), (row[_AMOUNT] for row in rows))
 
     def tail(self) -> str:
         """The comment."""
-        return f"# rows={self._count} sum_nano={self._sum_nano} sha256={self._hash.hexdigest()}\n"
-
-    def _told(self, text: str) -> str:
-        self._hash.update(text.encode())
-        return text
+        return self._proof.line()

@@ -30,4 +30,14 @@ class ExportQuery(Struct, frozen=True, array_like=True):
     cursor: str = ""
 
 
+class ExportBegin(Struct, frozen=True, array_like=True):
+    """Says for the audit log that an export of these rows begins; its pages are asked for by themselves."""
+
+    v: int = VERSION
+    name: str = JOURNAL
+    since_ms: int = 0
+    until_ms: int = 0
+    organization: str = ""
+
+
 EXPORT: Verb[ExportQuery, Rows] = Verb(name="export", form=ExportQuery, reply=Rows, roles=(Role.COMMAND,))

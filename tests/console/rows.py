@@ -212,6 +212,34 @@ BUCKET = {
     "uncollected_nano": 0,
     "cost_nano": 90,
 }
+STATEMENT = {
+    "object": "statement",
+    "id": "stm_202611_acme",
+    "organization": "acme",
+    "period": "2026-11",
+    "timezone": "Europe/Berlin",
+    "starts_at": 1_780_000_000,
+    "ends_at": 1_790_000_000,
+    "status": "draft",
+    "number": None,
+    "problem": HOSTILE,
+    "opening_nano": 5,
+    "closing_nano": 3,
+    "seller": {"name": HOSTILE, "address": HOSTILE, "tax_id": HOSTILE, "footer": HOSTILE},
+    "buyer": {"name": HOSTILE, "email": HOSTILE},
+    "created": 1_790_000_000,
+    "lines": [
+        {
+            "kind": "charge",
+            "key": HOSTILE,
+            "model": HOSTILE,
+            "calls": 1,
+            "tokens": 2,
+            "list_nano": 3,
+            "amount_nano": -2,
+        }
+    ],
+}
 OPERATOR = {
     "id": "opr_1",
     "name": HOSTILE,
@@ -268,6 +296,8 @@ SAYS = {
     "audit_entries": Rows((ENTRY,), cursor="aud_1"),
     "books": Rows((BOOKS,)),
     "parked": Rows((PARKED,)),
+    "statements": Rows((STATEMENT,), cursor="stm_202611_acme"),
+    "statement": Rows((STATEMENT,)),
     "operators": Rows((OPERATOR,)),
     "management_keys": Rows((MANAGEMENT_KEY,)),
     "sessions": Rows((SESSION,)),

@@ -8,9 +8,12 @@ import pytest
 
 from console.pages import ROWS
 from schemas.admin.authority import OperatorRole
+from schemas.admin.credentials import digest
+from schemas.admin.reads import StatementRef
 from schemas.admin.reasons import Reason
 from schemas.verbs.base import Rows
 from schemas.verbs.caps import CapCreate
+from schemas.verbs.exports import ExportBegin
 from schemas.verbs.keys import KeyCreate, KeyRef, KeyRotate, KeyUpdate
 from schemas.verbs.money import Post, Refund
 from tests.console.conftest import PAGES
@@ -33,24 +36,18 @@ PATHS = [
     "/models/a%2Fb",
     "/models/m?prompt=1000&answer=500",
     "/books",
+    "/statements/stm_202611_acme",
     "/settings",
     "/settings/log",
 ]
+OF_MONEY = ("/keys", "/organ", "/usage", "/calls", "/books", "/statements", "/settings")
 # Who may see what, written out by hand.
 SEEN = {
     "owner": set(PATHS),
     "admin": set(PATHS),
     "viewer": set(PATHS) - {"/keys/new", "/settings/log"},
-    "billing": {
-        one for one in PATHS if one.startswith(("/keys", "/organ", "/usage", "/calls", "/books", "/settings"))
-    }
-    - {"/keys/new", "/settings/log"}
-    | {"/"},
-    "support": {
-        one for one in PATHS if one.startswith(("/keys", "/organ", "/usage", "/calls", "/books", "/settings"))
-    }
-    - {"/settings/log"}
-    | {"/"},
+    "billing": {one for one in PATHS if one.startswith(OF_MONEY)} - {"/keys/new", "/settings/log"} | {"/"},
+    "support": {one for one in PATHS if one.startswith(OF_MONEY)} - {"/settings/log"} | {"/"},
 }
 
 
@@ -315,6 +312,14 @@ async def test_a_ledgers_refusal_stands_where_the_form_is(rig):
             "/organizations/acme",
         ),
         (
+            "/organizations/acme/issue",
+            {"statement": "stm_202611_acme"},
+            "statement_issue",
+            StatementRef,
+            {"id": "stm_202611_acme"},
+            "/organizations/acme",
+        ),
+        (
             "/calls/req_1/refund",
             {"amount_usd": "", "reason": "r"},
             "refund",
@@ -369,6 +374,69 @@ async def test_usage_as_csv(rig):
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert head.startswith("start,model,calls,failed,cancelled,input_tokens")
     assert line.startswith("2026-11-26,'=cmd(),3,1,0,3,1,4,100,60,10,0,90")
+
+
+async def test_a_statement_as_csv(rig):
+    """Its lines between opening and closing; a name that a spreadsheet would run is quoted, and the file's name is plain."""
+    await rig.sign_in()
+    rig.ledger.says = SAYS | {"statement": Rows(({**SAYS["statement"].rows[0], "organization": "=cmd()"},))}
+    answer = await rig.browser.get("/statements/stm_202611_acme/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="stm_202611_acme.csv"'
+    assert [line.split(",")[3] for line in answer.text.splitlines()[1:]] == ["'=cmd()"] * 3
+    assert [line.rpartition(",")[2] for line in answer.text.splitlines()[1:]] == ["5", "-2", "3"]
+
+
+async def test_the_oldest_month_that_is_over_can_be_issued(rig):
+    """One button, where there is such a month and whoever looks may; a month that runs has none."""
+    over = SAYS["statements"].rows[0]
+    running = {**over, "id": "stm_299001_acme", "ends_at": 2**33}
+    issued = {**over, "id": "stm_202610_acme", "status": "issued", "number": "2026-000001"}
+    rig.ledger.says = SAYS | {"statements": Rows((running, over, issued))}
+    for role, there in ((OperatorRole.BILLING, True), (OperatorRole.VIEWER, False)):
+        await rig.sign_in(role)
+        text = (await rig.browser.get("/organizations/acme")).text
+        shown = re.findall(r'name="statement" value="([^"]+)"', text)
+        assert shown == (["stm_202611_acme"] if there else [])
+        assert "2026-000001" in text
+
+
+@pytest.mark.parametrize("bound", ["", "acme"])
+async def test_exports_are_files(rig, bound):
+    """Days become moments, whoever is of one organisation gets that one's, and the act comes before the first page."""
+    await rig.sign_in()
+    rig.ledger.person["organization"] = bound or None
+    asked = []
+
+    def page(query):
+        asked.append(query)
+        rows = [[0, "r", "charge", 1, 0, "a", "b", 5, "acme", "key_1"]]
+        return Rows(({"rows": rows},), cursor="" if query.cursor else "more")
+
+    rig.ledger.says = SAYS | {"export": page}
+    rig.ledger.acts.clear()
+    days = {"from": "2026-11-01", "to": "2026-11-30", "organization": "else"}
+    answer = await rig.browser.get("/exports/journal.csv", params=days)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.text.splitlines()[-1].startswith("# rows=2 sum_nano=10 sha256=")
+    ((name, act),) = rig.ledger.acts
+    form = msgspec.msgpack.decode(act.form, type=ExportBegin)
+    assert (name, form.organization) == ("export", bound or "else")
+    assert (form.since_ms, form.until_ms) == (1_793_491_200_000, 1_796_083_200_000)
+    assert [one.cursor for one in asked[1:]] == ["", "more"]  # the act, which has the same name, was first
+    assert {one.organization for one in asked} == {bound or "else"}
+
+
+async def test_exports_that_cannot_be(rig):
+    """A day that is none, days the wrong way round, and a third file at once are pages that say so."""
+    await rig.sign_in()
+    rig.ledger.says = dict(SAYS)
+    for days in ({"from": "May"}, {"from": "2026-11-02", "to": "2026-11-01"}):
+        assert (await rig.browser.get("/exports/calls.csv", params=days)).status_code == 400
+    secret = digest(rig.browser.cookies[rig.cookie])
+    with rig.desk.places.one(secret), rig.desk.places.one(secret):
+        busy = await rig.browser.get("/exports/calls.csv")
+    assert (busy.status_code, "wait until one has ended" in busy.text) == (429, True)
 
 
 def test_templates_are_whole():

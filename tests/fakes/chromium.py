@@ -69,7 +69,7 @@ def window(browser: Browser, *origins: str, **options: Any) -> Iterator[Window]:
     try:
         made = Window(context, set(origins))
         yield made
-        assert made.errors == []
+        assert made.errors == [], made.errors
         assert made.foreign == []
     finally:
         context.close()

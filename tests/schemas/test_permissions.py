@@ -25,7 +25,8 @@ ASKS = {
         *("ledger.statement", "ledger.statements", "ledger.statement_issue"),
     },
     Role.CONSOLE: {
-        *("ledger.ping", "ledger.console_read", "ledger.console_write", "ledger.oidc_begin"),
+        *("ledger.ping", "ledger.console_read", "ledger.console_write", "ledger.console_issue"),
+        "ledger.oidc_begin",
         *("ledger.hooks", "ledger.hook_log", "ledger.hook_disable"),
     },
 }

@@ -89,7 +89,11 @@ def test_exports_are_the_books(gateway):
     assert sum(int(row["net_nano"]) for row in table(done["calls"].stdout)) == billed
     assert cost_nano(table(done["focus"].stdout)) == billed
     assert table(gateway.run("export", "calls", "--to", "2020-01-01").stdout) == []
-    assert table(gateway.run("export", "journal", "--organization", "nobody").stdout) == []
+    nobody = gateway.run("export", "journal", "--organization", "nobody")
+    assert (nobody.returncode, "there is no organisation nobody" in nobody.stderr) == (1, True)
+    entries = gateway.rows("audit", "log", "--action", "export")
+    assert [one["target"] for one in entries] == ["calls", "focus", "calls", "journal"]
+    assert entries[0]["after"] == {"exports/calls": {"until_ms": 1_577_836_800_000}}
     assert gateway.run("export", "calls", "--from", "May").returncode == 2
     backwards = gateway.run("export", "calls", "--from", "2026-02-01", "--to", "2026-01-01")
     assert (backwards.returncode, "must be after" in backwards.stderr) == (2, True)

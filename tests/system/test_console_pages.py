@@ -1,13 +1,17 @@
 """Owns the console in a real browser: a person's way from the printed link to a refund, by mouse, by keyboard, on a phone."""
 
+import csv
+import io
 import json
 import os
 import re
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from pypdf import PdfReader
 
 from tests.fakes import chromium
 from tests.fakes.tokn import Tokn, wait_for
@@ -15,7 +19,10 @@ from web.figures import usd
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 
-TOML = '[console]\nport = 0\n[pools.sandbox]\nprovider = "sandbox"\nwords_per_s = 0\n'
+TOML = (
+    '[console]\nport = 0\n[billing]\nname = "Seller & Sons"\naddress = "1 Road\\nTown"\n'
+    '[pools.sandbox]\nprovider = "sandbox"\nwords_per_s = 0\n'
+)
 LINK = re.compile(r"console: (http://127\.0\.0\.1:\d+)/login#t=(\S+)")
 PAGES = (
     "/login",
@@ -25,6 +32,7 @@ PAGES = (
     "/keys/{key}",
     "/organizations",
     "/organizations/default",
+    "/statements/{statement}",
     "/usage",
     "/calls",
     "/calls/{call}",
@@ -152,6 +160,22 @@ def test_from_the_printed_link_to_a_refund(tokn, browser):
         page.get_by_text("$2.00", exact=True).first.wait_for()
         assert tokn.balance(key_id)["posted_nano"] == 2_000_000_000
         assert "$0.00 of $1.00 a day" in page.content()
+        page.goto(f"{origin(link)}/organizations/default")
+        page.get_by_role("table", name="Statements").get_by_role("link", name=month()).first.click()
+        sheet = page.get_by_role("table")
+        sheet.get_by_role("row", name=re.compile(f"Refunds .*{re.escape(usd(billed))}")).wait_for()
+        assert f"Usage: tokn-sandbox, {key_id}" in sheet.inner_text()
+        accounts = sum(row["posted_nano"] for row in tokn.rows("key", "list"))
+        assert usd(accounts) in sheet.get_by_role("row", name="Closing balance").inner_text()
+        assert "Seller & Sons" in page.inner_text("header")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="CSV").click()
+        lines = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+        amounts = [int(line["amount_nano"]) for line in lines]
+        assert sum(amounts[:-1]) == amounts[-1] == accounts
+        assert on_a4(page) == 1
+        page.get_by_role("link", name="The organisation").click()
+        page.wait_for_url(f"{origin(link)}/organizations/default")
         page.get_by_role("button", name="Sign out").click()
         page.wait_for_url(f"{origin(link)}/login")
     with chromium.window(browser, origin(link), **LOOKS["light"]) as window:
@@ -159,6 +183,21 @@ def test_from_the_printed_link_to_a_refund(tokn, browser):
         window.page.get_by_role("alert").filter(has_text="This link was used").wait_for()
         window.errors[:] = [one for one in window.errors if "401" not in one]  # the refusal itself
     assert tokn.audit()["ok"]
+
+
+def on_a4(page) -> int:
+    """How many pages of A4 the page prints on; nothing of it is a way to another."""
+    page.emulate_media(media="print")
+    assert not page.get_by_role("link").first.is_visible()
+    printed = PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True)))
+    page.emulate_media(media="screen")
+    assert [round(float(one)) for one in printed.pages[0].mediabox[2:]] == [595, 842]
+    return len(printed.pages)
+
+
+def month() -> str:
+    """The month that runs."""
+    return datetime.now(UTC).strftime("%Y-%m")
 
 
 def test_by_keyboard_alone(tokn, browser):
@@ -210,7 +249,7 @@ def used(tokn):
     in_the_books(tokn, call_id)
     key_id = next(row["id"] for row in tokn.rows("key", "list") if row["name"] == "first")
     tokn.row("cap", "create", "1", "--period", "day", "--key", key_id)
-    return {"key": key_id, "call": call_id}
+    return {"key": key_id, "call": call_id, "statement": f"stm_{month().replace('-', '')}_default"}
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -245,6 +284,14 @@ def test_pages_work_without_scripts(tokn, browser):
         page.get_by_role("button", name="Make the key").click()
         page.get_by_role("alert").get_by_role("link", name="Write dollars").wait_for()
         assert page.get_by_label("Opening balance, USD").input_value() == "much"
+        page.goto(f"{origin(link)}/books")
+        page.get_by_label("From").fill("2026-01-01")
+        for name in ("Journal", "Calls", "FOCUS"):
+            with page.expect_download() as download:
+                page.get_by_role("button", name=name, exact=True).click()
+            assert download.value.suggested_filename == f"{name.lower()}.csv"
+            text = download.value.path().read_text()
+            assert ("\n# rows=" in text) == (name != "FOCUS"), text[-200:]
         window.errors[:] = [one for one in window.errors if "400" not in one]  # the refusal itself
 
 

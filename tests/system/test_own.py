@@ -95,7 +95,7 @@ def test_openrouters_client(tokn: Tokn) -> None:
         assert Decimal(str(money.total_credits)) == 5
         assert Decimal(str(money.total_usage)) == Decimal(billed) / 10**9
         own = client.api_keys.get_current_key_metadata().data
-        assert (own.label, own.limit, own.is_free_tier) == ("tokn_…", None, False)
+        assert (own.label, own.limit, own.is_free_tier) == (f"tokn_…{holder.key[-4:]}", None, False)
         for used in (own.usage, own.usage_daily, own.usage_weekly, own.usage_monthly):
             assert Decimal(str(used)) == Decimal(billed) / 10**9
         told = client.generations.get_generation(id=calls[0]).data
@@ -122,6 +122,16 @@ def test_figures_are_exact_numbers(tokn: Tokn) -> None:
             balance,
             spent,
         )
+
+
+def test_a_label_is_of_the_secret_that_asks(tokn: Tokn) -> None:
+    """Of a key with two secrets each is told its own last four characters, by which people tell them apart."""
+    with Holder(tokn) as holder:
+        rotated = str(tokn.row("key", "rotate", holder.id, "--overlap", "1h")["key"])
+        for secret in (holder.key, rotated):
+            answer = holder.http.get("/v1/key", headers={"authorization": f"Bearer {secret}"})
+            data = _decode(answer.content)["data"]
+            assert (data["label"], data["tokn"]["id"]) == (f"tokn_…{secret[-4:]}", holder.id)
 
 
 def test_activity_is_of_whole_days(tokn: Tokn) -> None:

@@ -7,7 +7,19 @@ import msgspec
 from ledger.commits.load_grant import Shown, load_grant, rehash
 from ledger.rules.authority_rows import Session
 from ledger.rules.grants import Grant, of_command, refusal
-from ledger.verbs.admin import books, calls, caps, keys, models, organizations, people, pools, usage
+from ledger.verbs.admin import (
+    books,
+    calls,
+    caps,
+    exports,
+    keys,
+    models,
+    organizations,
+    people,
+    pools,
+    statements,
+    usage,
+)
 from ledger.verbs.admin.base import Reading
 from ledger.verbs.admin.credits import CREDIT, CREDITS
 from ledger.verbs.admin.expand import expanded, known
@@ -29,6 +41,9 @@ READINGS: tuple[Reading[Any], ...] = (
     caps.CAP,
     CREDITS,
     CREDIT,
+    statements.STATEMENTS,
+    statements.STATEMENT,
+    exports.EXPORT,
     calls.CALLS,
     calls.CALL,
     usage.USAGE,

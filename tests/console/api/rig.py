@@ -12,8 +12,13 @@ from msgspec import Struct
 
 from console.api.app import Api
 from console.api.rates import Rate, Rates
+from console.limits import LIMITS
+from console.pieces import Places
+from ledger.statements.issuing import DELAY_MS
+from ledger.statements.months import month_at
 from runtime.bus.bus import Bus
 from runtime.ledger import LedgerClient, Patience
+from runtime.settings.billing import UTC
 from schemas.admin.authority import SCOPES
 from schemas.admin.credentials import SignInToken, digest, new_management_key
 from schemas.admin.management_keys import ManagementKeyCreate
@@ -23,6 +28,7 @@ from schemas.bus.subjects import Role, new_id
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.acts import ACT, ActRequest
 from schemas.verbs.base import Rows, encode
+from tests.console.conftest import PAGES
 from tests.ledger.deployment import Deployment
 from tests.ledger.harness import event
 
@@ -88,6 +94,7 @@ class World(Struct):
     cap2: str
     credit: str
     call: str
+    statement: str
     operator: str
     operator2: str
     management_key: str
@@ -111,6 +118,7 @@ async def populated(rig: Rig, name: str, owner: str) -> World:
     ids["credit"] = (await rig.done("POST", "/credits", _given(key=ids["k1"], kind="goodwill"), key=owner))[
         "id"
     ]
+    ids["statement"] = _month_over(rig, name)
     ids["call"] = new_id("req_")
     await rig.call(ids["call"], secrets["k1"])
     for one in ("operator", "operator2"):
@@ -121,6 +129,14 @@ async def populated(rig: Rig, name: str, owner: str) -> World:
         ids[one] = (await rig.done("POST", "/management_keys", body, key=owner))["id"]
     ids["session"] = await _session(rig, ids["operator"], f"link of {name}")
     return World(**ids)
+
+
+def _month_over(rig: Rig, organization: str) -> str:
+    """Turns the clock to when the month that runs can be issued. Returns its statement's id."""
+    clock = rig.deployment.clock
+    month = month_at(clock.ms, UTC)
+    clock.ms = month.end_ms + DELAY_MS
+    return month.id_of(organization)
 
 
 def _given(**fields: Any) -> dict[str, Any]:
@@ -144,7 +160,9 @@ async def serving(
     deployment.buses[Role.CONSOLE] = bus  # it closes them
     ledger = LedgerClient(bus, Patience(total_s=patience_s, try_s=2.0, pause_s=0.05))
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(Api(ledger, rates=rates), log_level="warning", lifespan="off")
+    config = uvicorn.Config(
+        Api(ledger, PAGES, Places(LIMITS.exports), rates=rates), log_level="warning", lifespan="off"
+    )
     server = uvicorn.Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
     rig = Rig(deployment, f"http://127.0.0.1:{listener.getsockname()[1]}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.console.api.rig import Rig, populated, serving
+from tests.console.api.rig import Rig, World, populated, serving
 from tests.ledger.deployment import Deployment, until
 
 CLIENTS = 20
@@ -30,9 +30,9 @@ async def _at_once(rig: Rig, method: str, path: str, body: Any, key: str) -> lis
     return list(await asyncio.gather(*sent))
 
 
-@pytest.mark.parametrize("kind", ["credit", "key", "refund"])
+@pytest.mark.parametrize("kind", ["credit", "key", "refund", "statement"])
 async def test_twenty_clients_and_a_ledger_that_dies(deployment: Deployment, kind: str) -> None:
-    """A credit, a key and a refund: one effect, one answer, of which one client has the secret; the books balance."""
+    """A credit, a key, a refund and a statement: one effect, one answer, of which one client has the secret; the books balance."""
     await deployment.start()
     async with serving(deployment, patience_s=60.0) as rig:
         owner = await rig.key()
@@ -46,24 +46,28 @@ async def test_twenty_clients_and_a_ledger_that_dies(deployment: Deployment, kin
             "credit": ({"key": acme.k2, "kind": "deposit", "amount_usd": "1"}, "/credits"),
             "key": ({"organization": "acme", "opening_usd": "1"}, "/keys"),
             "refund": ({"reason": "r", "amount_nano": 1}, f"/calls/{acme.call}/refunds"),
+            "statement": (None, f"/statements/{acme.statement}/issue"),
         }[kind]
         answers = await _at_once(rig, "POST", path, body, owner)
-        assert {one.status_code for one in answers} == {201}
+        assert {one.status_code for one in answers} == {200 if kind == "statement" else 201}
         told = [one.json() for one in answers]
         secrets = [one.pop("key") for one in told] if kind == "key" else []
         assert all(one == told[0] for one in told)
         assert len([one for one in secrets if one]) == (1 if kind == "key" else 0)
         assert sum("idempotent-replayed" not in one.headers for one in answers) == 1
-        await _effect(rig, owner, kind, acme.k2, acme.call)
+        await _effect(rig, owner, kind, acme)
         assert (await deployment.audit())["ok"]
         await deployment.stop()
 
 
-async def _effect(rig: Rig, owner: str, kind: str, key: str, call: str) -> None:
+async def _effect(rig: Rig, owner: str, kind: str, acme: World) -> None:
     if kind == "credit":
-        assert await rig.deployment.posted(key) == 51 * USD
+        assert await rig.deployment.posted(acme.k2) == 51 * USD
     elif kind == "key":
         keys = (await rig.done("GET", "/keys?organization=acme", key=owner))["data"]
         assert len(keys) == 5
+    elif kind == "statement":
+        entries = await rig.done("GET", "/audit_entries?action=statement_issue", key=owner)
+        assert [one["target"] for one in entries["data"]] == [acme.statement]
     else:
-        assert (await rig.done("GET", f"/calls/{call}", key=owner))["refunded_nano"] == 1
+        assert (await rig.done("GET", f"/calls/{acme.call}", key=owner))["refunded_nano"] == 1

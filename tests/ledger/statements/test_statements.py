@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ledger.statements.issuing import By
 from ledger.statements.months import after, month_at, month_named
 from runtime.settings.billing import BillingSettings
 from schemas.money.pricing import NO_USAGE, TokenUsage
@@ -108,7 +109,7 @@ async def test_what_is_issued_stays(books: Books) -> None:
     await monthly.roll()
     for _ in range(2):
         await monthly.issuing.step()
-    reply = await monthly.issuing.issue("acme", first, "tests")
+    reply = await monthly.issuing.issue("acme", first, By(actor="tests"))
     assert (reply.problem, reply.rows[0]["number"]) == ("", "2026-000001")
     assert await _state(monthly) == before
     second = monthly.end_month()
@@ -182,24 +183,26 @@ async def test_in_order_and_in_time(books: Books) -> None:
     first = monthly.period
     async with books.store.write() as tx:
         await tx.execute("INSERT INTO ledgers (id, revision, seen_ms) VALUES ('older', 0, $1)", tx.now_ms)
-    assert "older version" in (await monthly.issuing.issue("acme", first, "tests")).problem
+    assert "older version" in (await monthly.issuing.issue("acme", first, By(actor="tests"))).problem
     async with books.store.write() as tx:
         await tx.execute("DELETE FROM ledgers WHERE id = 'older'")
     await monthly.roll()
-    assert "can be issued" in (await monthly.issuing.issue("acme", first, "tests")).problem
-    assert "name a month" in (await monthly.issuing.issue("acme", "November", "tests")).problem
+    assert "can be issued" in (await monthly.issuing.issue("acme", first, By(actor="tests"))).problem
+    assert "name a month" in (await monthly.issuing.issue("acme", "November", By(actor="tests"))).problem
     monthly.end_month()
     books.clock.turn(-1)
     await monthly.issuing.step()
     assert not (await monthly.listed()).rows
     second = monthly.end_month()
-    assert (await monthly.issuing.issue("acme", second, "tests")).problem == f"{first} is to be issued first"
-    assert not (await monthly.issuing.issue("acme", first, "cli:tests")).problem
+    assert (
+        await monthly.issuing.issue("acme", second, By(actor="tests"))
+    ).problem == f"{first} is to be issued first"
+    assert not (await monthly.issuing.issue("acme", first, By(actor="cli:tests"))).problem
     entries = await books.store.fetch(
         "SELECT actor, target FROM audit_entries WHERE action = 'statement_issue'"
     )
     assert [tuple(row) for row in entries] == [("cli:tests", f"stm_{first.replace('-', '')}_acme")]
-    assert "nothing to issue" in (await monthly.issuing.issue("idle", first, "tests")).problem
+    assert "nothing to issue" in (await monthly.issuing.issue("idle", first, By(actor="tests"))).problem
     await monthly.issuing.step()
     rows = (await monthly.listed()).rows
     assert [(row["period"], row["organization"]) for row in rows] == [(second, "acme"), (first, "acme")]
