@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from schemas.admin.verbs import ADMIN_READ, CONSOLE_READ, CONSOLE_WRITE
+from schemas.admin.verbs import ADMIN_READ, CONSOLE_READ, CONSOLE_TOPUP, CONSOLE_WRITE
 from schemas.verbs import VERBS
 from schemas.verbs.base import Verb
 
-EVERY_VERB: tuple[Verb[Any, Any], ...] = (*VERBS, ADMIN_READ, CONSOLE_READ, CONSOLE_WRITE)
+EVERY_VERB: tuple[Verb[Any, Any], ...] = (*VERBS, ADMIN_READ, CONSOLE_READ, CONSOLE_WRITE, CONSOLE_TOPUP)

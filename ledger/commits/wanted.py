@@ -66,4 +66,6 @@ class Wanted(Struct):
     owner_operators: bool = False  # of the whole deployment
     management_keys: set[str] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
+    topup: str = ""  # with its refunds and disputes
+    topups_of: str = ""  # how many unpaid ones an organisation has
     secret: str = ""  # of a session or link that is to be made: whether it is in use

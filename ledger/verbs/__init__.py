@@ -33,6 +33,7 @@ from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
+from ledger.verbs.topups import CONSOLE_TOPUP, STRIPE_EVENT
 from ledger.verbs.usage import GENERATION, USAGE
 from ledger.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
@@ -89,7 +90,9 @@ ANSWERS: tuple[Answer, ...] = (
     STATEMENTS,
     STATEMENT_ISSUE,
     EXPORT,
+    STRIPE_EVENT,
     ADMIN_READ,
     CONSOLE_READ,
     CONSOLE_WRITE,
+    CONSOLE_TOPUP,
 )

@@ -20,6 +20,7 @@ from schemas.verbs.organizations import OrganizationRef
 from schemas.verbs.parked import ParkedQuery
 from schemas.verbs.pools import PoolsQuery
 from schemas.verbs.sums import SumsQuery
+from schemas.verbs.topups import TopupRef
 
 PAGE_MAX = 200
 
@@ -87,6 +88,15 @@ class CreditRef(Struct, frozen=True, array_like=True):
     id: str
 
 
+class TopupsQuery(Struct, frozen=True, array_like=True):
+    """Asks for top-ups, of an organisation or of all."""
+
+    v: int = VERSION
+    limit: int = 20
+    after: str = ""
+    organization: str = ""
+
+
 class CallsQuery(Struct, frozen=True, array_like=True):
     """Asks for ended calls. A page may have fewer than `limit` and still a cursor: where few of many calls are meant."""
 
@@ -139,6 +149,8 @@ CAPS = Question(name="caps", form=CapsQuery, scope="keys:read")
 CAP = Question(name="cap", form=CapRef, scope="keys:read")
 CREDITS = Question(name="credits", form=CreditsQuery, scope="money:read")
 CREDIT = Question(name="credit", form=CreditRef, scope="money:read")
+TOPUPS = Question(name="topups", form=TopupsQuery, scope="money:read")
+TOPUP = Question(name="topup", form=TopupRef, scope="money:read")
 CALLS = Question(name="calls", form=CallsQuery, scope="usage:read")
 CALL = Question(name="call", form=CallRef, scope="usage:read")
 USAGE = Question(name="usage", form=SumsQuery, scope="usage:read")
@@ -168,6 +180,8 @@ QUESTIONS: tuple[Question[Any], ...] = (
     CAP,
     CREDITS,
     CREDIT,
+    TOPUPS,
+    TOPUP,
     CALLS,
     CALL,
     USAGE,

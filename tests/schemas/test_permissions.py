@@ -25,8 +25,8 @@ ASKS = {
         *("ledger.statement", "ledger.statements", "ledger.statement_issue"),
     },
     Role.CONSOLE: {
-        *("ledger.ping", "ledger.console_read", "ledger.console_write"),
-        *("ledger.hooks", "ledger.hook_log", "ledger.hook_disable"),
+        *("ledger.ping", "ledger.console_read", "ledger.console_write", "ledger.console_topup"),
+        *("ledger.hooks", "ledger.hook_log", "ledger.hook_disable", "ledger.stripe_event"),
     },
 }
 

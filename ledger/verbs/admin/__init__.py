@@ -11,6 +11,7 @@ from ledger.verbs.admin import books, calls, caps, keys, models, organizations, 
 from ledger.verbs.admin.base import Reading
 from ledger.verbs.admin.credits import CREDIT, CREDITS
 from ledger.verbs.admin.expand import expanded, known
+from ledger.verbs.admin.topups import TOPUP, TOPUPS
 from ledger.verbs.base import Read, Services
 from schemas.admin import verbs
 from schemas.admin.verbs import EXPANSIONS_MAX, AdminRead, ConsoleRead
@@ -29,6 +30,8 @@ READINGS: tuple[Reading[Any], ...] = (
     caps.CAP,
     CREDITS,
     CREDIT,
+    TOPUPS,
+    TOPUP,
     calls.CALLS,
     calls.CALL,
     usage.USAGE,
