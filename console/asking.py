@@ -6,7 +6,7 @@ from runtime.ledger import LedgerClient, Patience
 from schemas.admin.credentials import Credential
 from schemas.admin.reasons import STATUS, Reason, reason_of, sentence_of
 from schemas.admin.verbs import CONSOLE_READ, CONSOLE_WRITE, ConsoleWrite, Question
-from schemas.verbs.base import VERSION, Form, Rows, encode
+from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 
 
 class RefusedError(Exception):
@@ -44,7 +44,16 @@ class Asker(Struct, frozen=True, kw_only=True):
         asked = question.ask(form, self.credential, expand=expand, ip=self.ip, user_agent=self.user_agent)
         return _taken(await self.ledger.ask(CONSOLE_READ, asked, patience=patience))
 
-    async def act(self, name: str, form: object, key: str = "", request_hash: bytes = b"") -> Rows:
+    async def act(
+        self,
+        name: str,
+        form: object,
+        key: str = "",
+        request_hash: bytes = b"",
+        *,
+        verb: Verb[ConsoleWrite, Rows] = CONSOLE_WRITE,
+        patience: Patience | None = None,
+    ) -> Rows:
         """Does an act, once under its key. Raises RefusedError, LedgerAwayError."""
         asked = ConsoleWrite(
             VERSION,
@@ -57,7 +66,7 @@ class Asker(Struct, frozen=True, kw_only=True):
             self.user_agent,
             self.request_id,
         )
-        return _taken(await self.ledger.ask(CONSOLE_WRITE, asked))
+        return _taken(await self.ledger.ask(verb, asked, patience=patience))
 
 
 def _taken(answer: Rows) -> Rows:

@@ -16,6 +16,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ready_s: float = 1.0
     sign_ins: int = 5  # of one address, each minute
     addresses: int = 4_096  # that are remembered for it
+    stripe_events: int = 8  # that a ledger is asked about at once
     again_s: int = 3  # until a page without a ledger asks again by itself
 
 

@@ -13,7 +13,7 @@ from schemas.admin.credentials import Credential
 from schemas.admin.reads import ME, Me
 from schemas.admin.reasons import Reason, reason_of
 from schemas.admin.verbs import CONSOLE_READ, CONSOLE_WRITE, ConsoleWrite, Question
-from schemas.verbs.base import VERSION, Form, Rows, encode
+from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 
 _T = TypeVar("_T")
 Shape = Callable[[dict[str, Any]], dict[str, Any]]
@@ -77,7 +77,13 @@ class Call:
             next=str(answer.cursor) if answer.cursor else None,
         )
 
-    async def act(self, name: str, form: Any) -> dict[str, Any]:
+    async def act(
+        self,
+        name: str,
+        form: Any,
+        verb: Verb[ConsoleWrite, Rows] = CONSOLE_WRITE,
+        patience: Patience | None = None,
+    ) -> dict[str, Any]:
         """Does an act once. Returns its answer's row. Raises ApiError, LedgerAwayError."""
         told = self._asking
         asked = ConsoleWrite(
@@ -92,7 +98,7 @@ class Call:
             told.request_id,
             told.if_version,
         )
-        answer = await told.ledger.ask(CONSOLE_WRITE, asked)
+        answer = await told.ledger.ask(verb, asked, patience=patience)
         if answer.problem:
             raise refused(answer, self._route.what, await self._current(answer))
         self.replayed = answer.replayed

@@ -13,6 +13,7 @@ from console.pages import (
     overview,
     pools,
     settings,
+    topups,
     usage,
 )
 from console.pages.site import PageRow, Site
@@ -35,4 +36,4 @@ ROWS: tuple[PageRow, ...] = (
 
 def site(desk: Desk) -> Site:
     """All pages, on one desk."""
-    return Site(desk, ROWS)
+    return Site(desk, (*ROWS, *topups.ROWS) if desk.payments else ROWS)

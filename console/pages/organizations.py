@@ -17,15 +17,18 @@ from schemas.admin.reads import (
     KEYS,
     ORGANIZATION,
     ORGANIZATIONS,
+    TOPUPS,
     CreditsQuery,
     KeysQuery,
     OrganizationsQuery,
+    TopupsQuery,
 )
-from schemas.verbs.base import VERSION
+from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.money import Move
 from schemas.verbs.organizations import OrganizationCreate, OrganizationRef, OrganizationUpdate
 
 PAGE_ROWS: Final = 50
+TOPUPS_SHOWN: Final = 10
 
 
 async def listed(visit: Visit, errors: dict[str, str] | None = None) -> Response:
@@ -63,13 +66,20 @@ async def one(visit: Visit) -> Response:
     return await shown(visit)
 
 
+async def _nothing() -> Rows:
+    return Rows()
+
+
 async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = "") -> Response:
     """One organisation's page, after a form of one of its parts with what was wrong there."""
     id_ = visit.path["id"]
-    row, keys, credits_ = await asyncio.gather(
+    row, keys, credits_, topups = await asyncio.gather(
         visit.row(ORGANIZATION, OrganizationRef(VERSION, id_), "caps", "limits.used"),
         visit.rows(KEYS, KeysQuery(organization=id_, limit=PAGE_ROWS)),
         visit.rows_if(CREDITS, CreditsQuery(organization=id_, limit=20)),
+        visit.rows_if(TOPUPS, TopupsQuery(organization=id_, limit=TOPUPS_SHOWN))
+        if visit.desk.payments
+        else _nothing(),
     )
     return visit.page(
         "organization.html",
@@ -78,6 +88,7 @@ async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = 
         keys=keys.rows,
         more=bool(keys.cursor),
         credits=credits_.rows,
+        topups=topups.rows,
         periods=PERIODS,
         statuses=STATUSES,
         lengths=LENGTHS,
