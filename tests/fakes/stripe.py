@@ -87,6 +87,7 @@ class FakeStripe(Hosted):
             web.post("/v1/checkout/sessions", self._answered(self._create)),
             web.get("/v1/payment_intents/{id}", self._answered(self._intent)),
             web.get("/c/pay/{id}", self._page),
+            web.get("/favicon.ico", self._icon),
         ]
 
     @property
@@ -178,7 +179,8 @@ class FakeStripe(Hosted):
             "status": "open",
             "success_url": values["success_url"],
             "cancel_url": values.get("cancel_url"),
-            "url": f"http://127.0.0.1:{self.port}/c/pay/{id_}#fidkdWxOYHwnPyd1blpxYHZxWjA0",
+            # Another site than 127.0.0.1 to a browser, as Stripe is to a console.
+            "url": f"http://localhost:{self.port}/c/pay/{id_}#fidkdWxOYHwnPyd1blpxYHZxWjA0",
         }
         self.sessions[id_] = made
         return made
@@ -189,6 +191,9 @@ class FakeStripe(Hosted):
             why = f"No such payment_intent: '{request.match_info['id']}'"
             raise RefusalError(404, "invalid_request_error", why, param="intent", code="resource_missing")
         return found
+
+    async def _icon(self, _request: web.Request) -> web.Response:
+        return web.Response(status=204)
 
     async def _page(self, request: web.Request) -> web.Response:
         session = self.sessions[request.match_info["id"]]

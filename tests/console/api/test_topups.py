@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from console.desk import Desk
 from console.guard import Guard
 from console.limits import LIMITS
 from console.stripe import PATH
+from ledger.payments.told import TYPES
 from runtime.bus.bus import Bus
 from runtime.http import HttpServer, listen
 from runtime.ledger import LedgerClient, Patience
@@ -23,6 +25,7 @@ from runtime.settings.settings import Settings
 from runtime.settings.stripe import StripeSettings
 from schemas.bus.subjects import Role
 from tests.console.api.rig import ROOT, Rig
+from tests.console.api.test_examples import run
 from tests.console.conftest import PAGES
 from tests.fakes.caller import until
 from tests.fakes.stripe import FakeStripe
@@ -30,6 +33,7 @@ from tests.fakes.stripe_events import SECRET, Paid, signed
 from tests.ledger.deployment import Deployment
 
 USD = 1_000_000_000
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "payments.md"
 
 
 class Shop:
@@ -98,7 +102,7 @@ async def test_from_the_first_request_to_a_dispute(shop: Shop) -> None:
     assert (made.status_code, again.json()) == (201, made.json())
     assert (again.headers["idempotent-replayed"], len(shop.stripe.sessions)) == ("true", 1)
     topup = made.json()
-    assert topup["url"].startswith(shop.stripe.base_url)
+    assert topup["url"].startswith(f"http://localhost:{shop.stripe.port}/c/pay/")
     assert (topup["status"], topup["amount_nano"], topup["live"]) == ("open", 25 * USD, False)
     paid = await shop.pay(topup)
     forged = await shop.event(paid.event("checkout.session.completed"), secret="whsec_other")
@@ -159,3 +163,14 @@ async def test_who_may(shop: Shop) -> None:
         f"{ROOT}{one.path}" for one in EVERY_ROUTE[len(ROUTES) :]
     }
     validate(served)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_its_page_is_true(shop: Shop) -> None:
+    """Each example of the page succeeds, and it names the route and every type of event that is read."""
+    owner = await shop.rig.key()
+    await shop.rig.done("POST", "/organizations", {"id": "default", "name": "Default"}, key=owner)
+    await run(shop.rig, PAGE, 2)
+    assert len(shop.stripe.sessions) == 1
+    text = PAGE.read_text()
+    assert [one for one in (*TYPES, PATH) if f"{one}`" not in text] == []
