@@ -6,7 +6,9 @@ what the books asked for: this session, this amount in this currency, by the acc
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -29,8 +31,10 @@ from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.topups import CENT_NANO, STRIPE_S, StripeEvent, TopupCreate
 
 COMMIT_S: Final = 8.0  # beyond it the writer has dropped a command
+ASKING_MAX: Final = 16  # requests at Stripe: each is one of the reads that a ledger has at once
 ACTOR: Final = "stripe"
 ID_CHARS_MAX: Final = 200
+_T = TypeVar("_T")
 _decode_form = msgspec.msgpack.Decoder(TopupCreate).decode
 _logger = get_logger("ledger.payments")
 
@@ -42,6 +46,7 @@ class Payments:
         self._writer = writer
         self._store = writer.committer.store
         self._provider = provider
+        self._asking = 0
 
     async def close(self) -> None:
         """Leaves Stripe."""
@@ -63,13 +68,10 @@ class Payments:
         if topup.session:
             return structs.replace(made, rows=(topup_row(topup),))
         try:
-            async with asyncio.timeout(STRIPE_S):
-                opened = await self._provider.open(topup)
-        except (ProviderAwayError, TimeoutError) as error:
-            why = str(error) or "Stripe does not answer"
-            return Rows(
-                problem=f"{why}; ask again with the same idempotency key", reason=Reason.PAYMENTS_AWAY
-            )
+            opened = await self._asked(partial(self._provider.open, topup))
+        except ProviderAwayError as error:
+            why = f"{error}; ask again with the same idempotency key"
+            return Rows(problem=why, reason=Reason.PAYMENTS_AWAY)
         noted = await self._commit(TOPUP_OPENED.command(opened, _by_stripe(TOPUP_OPENED.name)))
         return structs.replace(noted, replayed=made.replayed)
 
@@ -90,11 +92,9 @@ class Payments:
         if fact is None or event.account is not None or event.livemode != self._provider.live:
             return _nothing("it is about nothing here")
         try:
-            async with asyncio.timeout(STRIPE_S):
-                topup = await self._about(fact)
-        except (ProviderAwayError, TimeoutError):
-            why = "Stripe cannot be asked what this payment is for"
-            return Rows(problem=why, reason=Reason.PAYMENTS_AWAY)
+            topup = await self._about(fact)
+        except ProviderAwayError as error:
+            return Rows(problem=str(error), reason=Reason.PAYMENTS_AWAY)
         if topup is None or topup.live != event.livemode:
             return _nothing("it is about nothing here")
         paid = await self._find("payment", fact.payment)
@@ -122,17 +122,30 @@ class Payments:
         return answer
 
     async def _about(self, fact: Fact) -> Topup | None:
-        """The top-up that an event is about. Who tells of a payment only may come before who tells of its session."""
+        """The top-up that an event is about; what tells of a payment may come before its session. Raises ProviderAwayError."""
         if fact.session:
             return await self._find("session", fact.session)
         if (known := await self._find("payment", fact.payment)) is not None:
             return known
-        payment = await self._provider.payment(fact.payment)
+        payment = await self._asked(partial(self._provider.payment, fact.payment))
         topup = None if payment is None else await self._find("id", payment.topup)
         if payment is None or topup is None or not topup.session or topup.payment:
             return None
         asked = (topup.amount_nano, topup.currency, topup.live)
         return topup if (payment.cents * CENT_NANO, payment.currency, payment.live) == asked else None
+
+    async def _asked(self, asking: Callable[[], Awaitable[_T]]) -> _T:
+        """What Stripe answers. Raises ProviderAwayError, also where too much is asked at once, or no answer comes."""
+        if self._asking >= ASKING_MAX:
+            raise ProviderAwayError("too much is asked of Stripe at once")
+        self._asking += 1
+        try:
+            async with asyncio.timeout(STRIPE_S):
+                return await asking()
+        except TimeoutError:
+            raise ProviderAwayError("Stripe does not answer") from None
+        finally:
+            self._asking -= 1
 
     async def _find(self, column: str, value: str) -> Topup | None:
         if not value or len(value) > ID_CHARS_MAX or "\x00" in value:

@@ -1,5 +1,6 @@
 """Owns a stand-in for Stripe's API, as strict as it: what its own package can send is checked against that package's forms."""
 
+import asyncio
 import json
 import re
 import types
@@ -76,6 +77,7 @@ class FakeStripe(Hosted):
         super().__init__()
         self.key = key
         self.failing = 0
+        self.silent = False  # it takes requests, and does not answer
         self.calls: list[str] = []
         self.sessions: dict[str, dict[str, Any]] = {}
         self.intents: dict[str, dict[str, Any]] = {}
@@ -112,6 +114,8 @@ class FakeStripe(Hosted):
     def _answered(self, handler: Any) -> Any:
         async def answer(request: web.Request) -> web.Response:
             self.calls.append(f"{request.method} {request.path}")
+            while self.silent:
+                await asyncio.sleep(0.02)
             try:
                 self._admit(request)
                 made = await handler(request)

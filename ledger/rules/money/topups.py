@@ -69,7 +69,7 @@ def take_in(book: Book, topup: Topup, said: Said) -> None:
         book.paying.topups.touch(topup)
     if said.claim is not None:
         _note(book, topup, said.claim)
-    _book(book, topup, said.reason)
+    _book(book, topup, said)
 
 
 def _note(book: Book, topup: Topup, claim: Claim) -> None:
@@ -96,11 +96,14 @@ def _suspend(book: Book, organization: str) -> None:
         book.flag(account, limited=True)  # so that its calls look for it
 
 
-def _book(book: Book, topup: Topup, reason: str) -> None:
+def _book(book: Book, topup: Topup, said: Said) -> None:
     account = book.accounts[wallet_id(topup.organization)]
-    why = Why(reason=reason[: posting.REASON_CHARS_MAX])
-    if topup.status == TopupStatus.PAID and not topup.given_nano and not _given_by_hand(book, topup):
-        _give(book, topup, account, reason)
+    why = Why(reason=said.reason)
+    paid = (
+        topup.status == TopupStatus.PAID and said.payment
+    )  # without its name nobody has looked who booked it
+    if paid and not topup.given_nano and not _given_by_hand(book, topup):
+        _give(book, topup, account, said.reason)
     returned_nano = min(topup.given_nano, refunded_cents(book, topup) * CENT_NANO)
     disputed_nano = min(topup.given_nano - returned_nano, disputed_cents(book, topup) * CENT_NANO)
     # What is given back comes first: it may be what the other one takes.

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from ledger.acts import topups as acts
+from ledger.payments import payments as module
 from ledger.payments.client import TOLERANCE_S
 from ledger.payments.told import TYPES
 from runtime.settings.stripe import StripeSettings
@@ -16,6 +18,7 @@ from schemas.admin.reasons import Reason
 from schemas.verbs.base import Rows
 from schemas.verbs.money import Post
 from schemas.verbs.topups import StripeEvent
+from tests.fakes.caller import until
 from tests.fakes.stripe import LIVE_KEY
 from tests.fakes.stripe_events import SECRET, Paid, signed
 from tests.ledger.harness import USD, Books
@@ -337,6 +340,44 @@ async def test_making_one(payments: Paying) -> None:
     none = await payments.buyer("without", "keys:read")
     assert (await payments.create("acme", who=none)).reason == Reason.MISSING_SCOPE
     assert len(payments.stripe.sessions) == 1
+
+
+async def test_a_silent_stripe(payments: Paying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many requests wait for Stripe at once and not one more; each is given up in its time, and then again has its turn."""
+    monkeypatch.setattr(module, "STRIPE_S", 2.0)
+    who = ManagementKey(digest(BUYER))
+    payments.stripe.silent = True
+    waiting = [asyncio.create_task(payments.create("acme", who=who)) for _ in range(module.ASKING_MAX)]
+    await until(lambda: len(payments.stripe.calls) == module.ASKING_MAX, 10, "all are waiting")
+    more = await payments.create("acme", who=who)
+    assert more.problem.startswith("too much is asked of Stripe at once")
+    answers = await asyncio.gather(*waiting)
+    assert {(one.reason, one.problem.partition(";")[0]) for one in answers} == {
+        (Reason.PAYMENTS_AWAY, "Stripe does not answer")
+    }
+    payments.stripe.silent = False
+    assert not (await payments.create("acme", who=who)).problem
+
+
+async def test_so_many_that_nobody_pays(payments: Paying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many of a day that nobody paid an organisation makes no more; a day later it may."""
+    monkeypatch.setattr(acts, "UNPAID_MAX", 2)
+    who = ManagementKey(digest(BUYER))
+    first, _ = await payments.open("acme"), await payments.open("acme")
+    assert "are not paid" in (await payments.create("acme", who=who)).problem
+    await payments.take(first.event(DONE))
+    assert not (await payments.create("acme", who=who)).problem
+    assert "are not paid" in (await payments.create("acme", who=who)).problem
+    payments.books.clock.turn(86_401)
+    assert not (await payments.create("acme", who=who)).problem
+
+
+async def test_what_was_booked_by_hand_and_is_told_of_later(payments: Paying) -> None:
+    """An event that does not name the payment gives nothing, whatever else is known by then."""
+    paid = await payments.open("acme")
+    await payments.books.act("deposit", Post(1, "org:acme", PAID, "by hand", paid.payment))
+    await payments.take(paid.event(DONE), paid.event("checkout.session.expired"))
+    assert await payments.wallet("acme") == PAID
 
 
 def test_every_recorded_event_is_of_a_type_that_is_read() -> None:
