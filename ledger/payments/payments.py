@@ -52,14 +52,17 @@ class Payments:
         """Leaves Stripe."""
         await self._provider.close()
 
-    async def create(self, request: ConsoleWrite) -> Rows:
+    async def create(self, request: ConsoleWrite | ActRequest) -> Rows:
         """Makes a top-up, and answers with the address at which it is paid. Raises StoreError."""
-        told = ActRequest(request.v, request.name, request.form, request.idempotency_key)
+        console = request if isinstance(request, ConsoleWrite) else None
+        told = request
+        if isinstance(told, ConsoleWrite):
+            told = ActRequest(told.v, told.name, told.form, told.idempotency_key)
         try:
             form = _decode_form(request.form)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return Rows(problem=f"the request for {TOPUP_CREATE.name} cannot be read: {error}"[:300])
-        made = await self._commit(TOPUP_CREATE.command(form, told, request))
+        made = await self._commit(TOPUP_CREATE.command(form, told, console))
         if made.problem:
             return made
         topup = await self._find("id", str(made.rows[0]["id"]))

@@ -33,7 +33,7 @@ from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
-from ledger.verbs.topups import CONSOLE_TOPUP, STRIPE_EVENT
+from ledger.verbs.topups import CONSOLE_TOPUP, STRIPE_EVENT, TOPUP
 from ledger.verbs.usage import GENERATION, USAGE
 from ledger.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
@@ -90,6 +90,7 @@ ANSWERS: tuple[Answer, ...] = (
     STATEMENTS,
     STATEMENT_ISSUE,
     EXPORT,
+    TOPUP,
     STRIPE_EVENT,
     ADMIN_READ,
     CONSOLE_READ,

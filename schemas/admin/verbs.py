@@ -89,7 +89,7 @@ CONSOLE_READ: Verb[ConsoleRead, Rows] = Verb(
 CONSOLE_WRITE: Verb[ConsoleWrite, Rows] = Verb(
     name="console_write", form=ConsoleWrite, reply=Rows, roles=(Role.CONSOLE,), writes=True
 )
-# An act like those, which is answered once Stripe was asked: a ledger does it beside its other requests.
+# As the command's `topup`, by whose right a console asks.
 CONSOLE_TOPUP: Verb[ConsoleWrite, Rows] = Verb(
     name="console_topup", form=ConsoleWrite, reply=Rows, roles=(Role.CONSOLE,)
 )

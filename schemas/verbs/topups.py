@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from schemas.bus.subjects import Role
+from schemas.verbs.acts import ActRequest
 from schemas.verbs.base import Rows, Verb
 
 CENT_NANO: Final = 10_000_000
@@ -39,6 +40,8 @@ class StripeEvent(Struct, frozen=True, array_like=True):
     signature: str
 
 
+# An act whose form is a TopupCreate, which is answered once Stripe was asked: a ledger does it beside its other requests.
+TOPUP: Verb[ActRequest, Rows] = Verb(name="topup", form=ActRequest, reply=Rows, roles=(Role.COMMAND,))
 STRIPE_EVENT: Verb[StripeEvent, Rows] = Verb(
     name="stripe_event", form=StripeEvent, reply=Rows, roles=(Role.CONSOLE,)
 )

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ledger.app import payments_of
-from ledger.verbs.topups import CONSOLE_TOPUP, STRIPE_EVENT
+from ledger.verbs.topups import CONSOLE_TOPUP, STRIPE_EVENT, TOPUP
 from runtime.settings.settings import Settings, SettingsError
 from runtime.settings.stripe import StripeSettings
 from schemas.admin.reasons import Reason
@@ -37,7 +37,7 @@ async def test_without_its_package(books: Books, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_whoever_asks_is_told() -> None:
-    """Both verbs answer that nobody can pay here."""
-    for one in (CONSOLE_TOPUP, STRIPE_EVENT):
+    """Each verb answers that nobody can pay here."""
+    for one in (TOPUP, CONSOLE_TOPUP, STRIPE_EVENT):
         answer = await one.answer(SimpleNamespace(payments=None), None)  # type: ignore[arg-type]  all that is looked at
         assert answer.reason == Reason.PAYMENTS_OFF
