@@ -40,7 +40,9 @@ class StripeEvents:
         length = request.headers.get("content-length", "")
         if not signature.startswith("t=") or len(signature) > SIGNATURE_CHARS_MAX:
             return _refused(Reason.INVALID_SIGNATURE, "it has no signature of Stripe")
-        if not length.isdecimal() or int(length[:12]) > EVENT_BYTES_MAX:
+        if not length.isdecimal():
+            return PlainTextResponse("An event has a Content-Length.\n", 411)
+        if int(length[:12]) > EVENT_BYTES_MAX:
             return PlainTextResponse(f"An event has at most {EVENT_BYTES_MAX} bytes.\n", 413)
         body = await request.body()
         if self._free <= 0:

@@ -89,7 +89,7 @@ async def test_what_cannot_be_an_event_reaches_no_ledger(paid: Rig) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"{}"
 
-    assert (await paid.browser.post(PATH, content=pieces(), headers=SIGNED)).status_code == 413
+    assert (await paid.browser.post(PATH, content=pieces(), headers=SIGNED)).status_code == 411
     assert (await paid.browser.get(PATH)).status_code == 405
     assert (
         await paid.browser.post(PATH, content=b"{}", headers=SIGNED | {"host": "evil.example"})
