@@ -138,13 +138,13 @@ UNFIT: dict[str, Callable[[Paid], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", UNFIT)
-async def test_what_was_not_asked_for(payments: Paying, name: str) -> None:
+async def test_what_was_not_asked_for(payments: Paying) -> None:
     """Another amount, currency, session, mode, account or purpose than the books asked for gives nothing, and is taken."""
     paid = await payments.open("acme")
-    (answer,) = await payments.take(UNFIT[name](paid))
-    assert not answer.problem, answer
-    assert await payments.wallet("acme") == 0
+    for name, unfit in UNFIT.items():
+        (answer,) = await payments.take(unfit(paid))
+        assert not answer.problem, (name, answer)
+        assert await payments.wallet("acme") == 0, name
     await payments.take(paid.event(DONE))
     assert await payments.wallet("acme") == PAID
 
@@ -284,10 +284,11 @@ SETS: dict[str, tuple[Orders, int, str]] = {
 
 
 @pytest.mark.parametrize("name", SETS)
-async def test_every_order(payments: Paying, name: str) -> None:
+async def test_every_order(payments: Paying, name: str, dialect: str) -> None:
     """Whatever order the events of a payment come in, the first of them also once more at the end, the books end up the same."""
     events, wallet_nano, status = SETS[name]
-    for number, order in enumerate(itertools.permutations(events)):
+    orders = list(itertools.permutations(events))[:: 1 if dialect == "sqlite" else 5]  # the rule is one
+    for number, order in enumerate(orders):
         organization = await payments.organization(f"o{number}")
         paid = await payments.open(organization)
         answers = await payments.take(*(one(paid) for one in (*order, order[0])))
