@@ -79,6 +79,7 @@ catalogue-age: $(DEV)  ## fail if the catalogue, or what was read by hand, is to
 lock: $(DEV)  ## pin the newest versions, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -c requirements-dev.lock --extra stripe pyproject.toml -o requirements-stripe.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 tests/system/frameworks/requirements.in -o tests/system/frameworks/requirements.lock
 
 clean:  ## remove caches and what was built; the environment in .venv and the data in .tokn stay

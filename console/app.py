@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 
+from msgspec import structs
+
 from console.desk import Desk, read_pages
 from console.guard import Guard
 from console.hooks.dispatcher import Dispatcher
 from console.limits import LIMITS, Limits
 from console.reload import Following
 from runtime.bus.bus import Bus
-from runtime.http import HttpServer, listen
+from runtime.http import HttpLimits, HttpServer, listen
 from runtime.ledger import LedgerClient, Patience
 from runtime.metrics import watch_bus, watch_ready
 from runtime.reload import Live
@@ -19,6 +21,7 @@ from runtime.settings.oidc import unsupported
 from runtime.settings.settings import Settings, SettingsError
 from runtime.tasks import Vital
 from schemas.bus.subjects import Role
+from schemas.verbs.topups import EVENT_BYTES_MAX
 
 
 async def serve(settings: Settings, stop: asyncio.Event, *, live: Live | None = None) -> None:
@@ -61,8 +64,13 @@ class Console:
         watch_ready(lambda: ledger.answers(limits.ready_s))
         self._stack.callback(watch_ready, None)
         self.desk = Desk(self._settings, ledger, limits, read_pages())
-        self._server = HttpServer(Guard(self.desk), limits.http)
+        self._server = HttpServer(Guard(self.desk), self._bounds())
         self._dispatcher = Dispatcher(bus, ledger, allow_private=own.allow_private_webhooks)
+
+    def _bounds(self) -> HttpLimits:
+        """Events of Stripe may be larger than any form."""
+        bounds = self._limits.http
+        return structs.replace(bounds, body_bytes=EVENT_BYTES_MAX) if self.desk.payments else bounds
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves and delivers until `stop` is set."""

@@ -42,6 +42,11 @@ class Desk:
         self.origins.allow(settings.console)
 
     @property
+    def payments(self) -> bool:
+        """Whether somebody can pay here."""
+        return self.settings.stripe is not None
+
+    @property
     def base_url(self) -> str:
         """What callers set as base URL, with `/v1`."""
         settings = self.settings

@@ -11,6 +11,8 @@ from console.desk import Desk
 from console.origin import SAFE
 from console.pages import site
 from console.signin import Cookies, is_form_token
+from console.stripe import PATH as PATH_OF_STRIPE
+from console.stripe import StripeEvents
 from runtime.log import get_logger
 from schemas.admin.credentials import Credential, Session, digest
 from schemas.bus.subjects import new_id
@@ -27,14 +29,22 @@ class Guard:
         self._desk = desk
         self._site = site(desk)
         self._api = Api(
-            desk.ledger, desk.pages, desk.places, session=self._session, address=desk.origins.address
+            desk.ledger,
+            desk.pages,
+            desk.places,
+            session=self._session,
+            address=desk.origins.address,
+            payments=desk.payments,
         )
+        self._stripe = StripeEvents(desk.ledger, desk.limits) if desk.payments else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         request = Request(scope, receive)
         request.state.request_id = request_id = new_id("req_")
         part, headers = _part(scope["path"])
+        if part == "stripe" and self._stripe is None:
+            part = "page"
         status = 0
 
         async def sending(message: Message) -> None:
@@ -71,6 +81,8 @@ class Guard:
             return self._asset(request)
         if part == "api":
             return self._api
+        if part == "stripe" and self._stripe is not None:
+            return await self._stripe.answer(request)
         return await self._site.answer(request)
 
     def _session(self, request: Request) -> Credential | None:
@@ -100,4 +112,6 @@ def _part(path: str) -> tuple[str, Headers]:
     """The part of the console that a path belongs to, and what its answers say."""
     if path.startswith(PREFIX):
         return "static", tuple((name, value) for name, value in DATA_PAGE if name != b"cache-control")
+    if path == PATH_OF_STRIPE:
+        return "stripe", DATA_PAGE
     return ("api" if path.startswith(PREFIX_OF_API) else "page"), DATA_PAGE

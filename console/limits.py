@@ -18,6 +18,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     sign_ins: int = 5  # of one address, each minute
     addresses: int = 4_096  # that are remembered for it
     exports: int = 2  # at once, of one credential
+    stripe_events: int = 8  # that a ledger is asked about at once
     again_s: int = 3  # until a page without a ledger asks again by itself
 
 

@@ -9,7 +9,7 @@ from runtime.metrics import REGISTRY, Tally
 
 REQUESTS = Tally("tokn_console_requests", "Requests answered", ("part", "status"))
 REFUSED = Tally("tokn_console_refused", "Requests refused before anything was asked", ("why",))
-for _why in ("host", "origin", "token", "tries", "provider"):
+for _why in ("host", "origin", "token", "tries", "provider", "signature"):
     REFUSED.add((_why,), 0)
 
 

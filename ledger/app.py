@@ -16,6 +16,7 @@ from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
 from ledger.openid.signing import Signing
+from ledger.payments.payments import Payments
 from ledger.reload import Reloading, open_sale, peppers_of, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.statements.issuing import Issuing
@@ -150,6 +151,7 @@ async def serve(
             auditing=asyncio.Lock(),
             issuing=Issuing(writer, settings.billing),
             signing=Signing.of(settings),
+            payments=payments_of(settings, writer, stack),
         )
         requests = Requests(bus, writer, services, telemetry)
         stack.push_async_callback(requests.close)
@@ -159,7 +161,7 @@ async def serve(
         roll = _start_upkeep(vital, Roll(store, writer, own_id), writer, services.issuing)
         _start_telling(vital, bus, services, writer, settings.nats.replicas)
         _follow(Reloading(services, sale), vital, live)
-        unlisten = await requests.listen()
+        unlisten = await Requests(bus, writer, services, telemetry).listen()
         if ready is not None:
             ready.set()
         _logger.info(
@@ -171,6 +173,26 @@ async def serve(
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
         await roll.leave()
+
+
+def payments_of(settings: Settings, writer: Writer, stack: contextlib.AsyncExitStack) -> Payments | None:
+    """Payments through Stripe, until the stack ends; None without settings. Raises SettingsError without its package."""
+    if settings.stripe is None:
+        return None
+    try:
+        from ledger.payments.client import StripeClient  # noqa: PLC0415  an optional package, and a large one
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "stripe":
+            raise
+        raise SettingsError(
+            f"{settings.source}: [billing.stripe]: the package stripe is not installed: "
+            "install requirements-stripe.lock, or tokn[stripe]"
+        ) from None
+    if not settings.stripe.live:
+        _logger.warning("top-ups are paid in Stripe's test mode: what they give was never paid")
+    payments = Payments(writer, StripeClient(settings.stripe, settings.console.url))
+    stack.push_async_callback(payments.close)
+    return payments
 
 
 def _start_upkeep(vital: Vital, roll: Roll, writer: Writer, issuing: Issuing) -> Roll:

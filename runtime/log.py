@@ -19,7 +19,12 @@ with without("rich"):
     import structlog
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
-_LIBRARY_LEVELS = {"httpx": logging.WARNING, "nats": logging.ERROR, "asyncio": logging.WARNING}
+_LIBRARY_LEVELS = {
+    "httpx": logging.WARNING,
+    "nats": logging.ERROR,
+    "asyncio": logging.WARNING,
+    "stripe": logging.WARNING,
+}
 
 
 def _render(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:

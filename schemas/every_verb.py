@@ -3,7 +3,7 @@
 from typing import Any
 
 from schemas.admin.oidc import OIDC_BEGIN
-from schemas.admin.verbs import ADMIN_READ, CONSOLE_ISSUE, CONSOLE_READ, CONSOLE_WRITE
+from schemas.admin.verbs import ADMIN_READ, CONSOLE_ISSUE, CONSOLE_READ, CONSOLE_TOPUP, CONSOLE_WRITE
 from schemas.verbs import VERBS
 from schemas.verbs.base import Verb
 
@@ -14,4 +14,5 @@ EVERY_VERB: tuple[Verb[Any, Any], ...] = (
     CONSOLE_WRITE,
     OIDC_BEGIN,
     CONSOLE_ISSUE,
+    CONSOLE_TOPUP,
 )

@@ -33,6 +33,14 @@ def test_services_and_tests_run_on_the_same_versions():
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
 
 
+def test_payments_add_their_own_packages_alone():
+    """The lock file for Stripe is that of the services with its package and what that needs; the services' own has none of it."""
+    more = pins("requirements-stripe.lock") - pins("requirements.lock")
+    assert pins("requirements.lock") <= pins("requirements-stripe.lock") <= pins("requirements-dev.lock")
+    assert "stripe" in {name for name, _ in more}
+    assert len(more) <= 5
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_lock_names_a_host(lock):
     """A lock file has names, versions and hashes: whence they come is the machine's affair, and who is paid theirs."""

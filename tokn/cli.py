@@ -51,6 +51,7 @@ from tokn.organizations import org_app
 from tokn.parked import parked
 from tokn.people import management_key_app, operator_app
 from tokn.times import ending
+from tokn.topups import TOPUP_COMMANDS
 from tokn.webhooks import events, webhook_app
 
 EXIT_NO_LEDGER = 4
@@ -90,6 +91,8 @@ app.command("export")(export)
 app.command("nats-config")(nats_config)
 for command in MONEY:
     app.command(context_settings=NEGATIVE)(command)
+for command in TOPUP_COMMANDS:
+    app.command()(command)
 
 
 def run(words: list[str]) -> int:

@@ -117,7 +117,14 @@ class Ledger:
                     raise
                 time.sleep(PATIENCE_STEP_S)
 
-    def act(self, name: str, form: Any, key: str = "") -> dict[str, Any]:
+    def act(
+        self,
+        name: str,
+        form: Any,
+        key: str = "",
+        verb: Verb[ActRequest, Rows] = ACT,
+        patience: Patience = ACT_PATIENCE,
+    ) -> dict[str, Any]:
         """Does an act once, under an idempotency key that is made here unless it is given. Returns the answer's row.
 
         Raises RefusedError and NoLedgerError, which say that it was not done, and UnknownError, which says how to
@@ -126,7 +133,7 @@ class Ledger:
         key = key or new_id("idem_")
         request = ActRequest(VERSION, name, encode(form), key, actor())
         try:
-            return dict(asyncio.run(self._ask(ACT, request, ACT_PATIENCE)).rows[0])
+            return dict(asyncio.run(self._ask(verb, request, patience)).rows[0])
         except RefusedError as error:
             raise RefusedError(f"not done: {error}") from None
         except UnknownError as error:

@@ -13,6 +13,7 @@ CHARGE: Final = "charge"
 _KINDS: Final = {
     "deposit": "Deposits",
     "deposit_return": "Deposits returned",
+    "dispute": "Disputed payments",
     "promotional": "Promotional credit",
     "goodwill": "Goodwill",
     "refund": "Refunds",

@@ -55,12 +55,14 @@ class Api:
         rates: Rates = Rates(),  # noqa: B008  frozen
         session: Callable[[Request], Credential | None] = lambda _: None,
         address: Callable[[Request], str] = lambda request: request.client.host if request.client else "",
+        payments: bool = False,
     ) -> None:
         self._ledger = ledger
         self._means = Means(pages, places)
         self._buckets = Buckets(rates)
         self._session = session
         self._address = address
+        self._payments = payments
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -94,8 +96,8 @@ class Api:
     async def _answer(self, request: Request, request_id: str) -> Answer | Response:
         path = request.scope["path"].removeprefix(PREFIX)
         if path == DOCUMENT and request.method == "GET":
-            return Answer(200, openapi.document())
-        route, parts = _route(request.method, path)
+            return Answer(200, openapi.document(payments=self._payments))
+        route, parts = _route(request.method, path, payments=self._payments)
         credential = self._credential(request)
         wait_s = self._buckets.wait_s(credential.digest, writes=route.writes)
         if wait_s:
@@ -154,10 +156,10 @@ def _refusal(error: ApiError) -> Answer:
     return Answer(error.status, error.body, tuple(headers))
 
 
-def _route(method: str, path: str) -> tuple[Route, dict[str, str]]:
+def _route(method: str, path: str, *, payments: bool) -> tuple[Route, dict[str, str]]:
     if len(path) > PATH_CHARS_MAX or "\x00" in path:
         raise ApiError(404, "resource_missing", "There is no such route.")
-    one = found(method, path)
+    one = found(method, path, payments=payments)
     if isinstance(one, Found):
         return one.route, one.parts
     if not one:

@@ -93,7 +93,7 @@ class Call:
             next=str(answer.cursor) if answer.cursor else None,
         )
 
-    async def act(self, name: str, form: Any) -> dict[str, Any]:
+    async def act(self, name: str, form: Any, patience: Patience | None = None) -> dict[str, Any]:
         """Does an act once. Returns its answer's row. Raises ApiError, LedgerAwayError."""
         told = self._asking
         asked = ConsoleWrite(
@@ -108,7 +108,7 @@ class Call:
             told.request_id,
             told.if_version,
         )
-        answer = await told.ledger.ask(write_verb(name), asked)
+        answer = await told.ledger.ask(write_verb(name), asked, patience=patience)
         if answer.problem:
             raise refused(answer, self._route.what, await self._current(answer))
         self.replayed = answer.replayed

@@ -25,6 +25,7 @@ KIND = Literal[
     "move",
     "write_off",
     "upstream_deposit",
+    "dispute",
 ]
 Reference = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$")]
 

@@ -8,7 +8,7 @@ import msgspec
 
 from console.api.base import Route
 from console.api.errors import ErrorBody
-from console.api.routes import DOCUMENT, PREFIX, ROUTES
+from console.api.routes import DOCUMENT, EVERY_ROUTE, PREFIX, routes
 from schemas.admin.reasons import STATUS
 
 TITLE = "tokn admin API"
@@ -32,7 +32,9 @@ _HEADERS = {
 
 
 def _types() -> list[Any]:
-    named = [kind for route in ROUTES for kind in (route.answer, route.body, route.query) if kind is not None]
+    named = [
+        kind for route in EVERY_ROUTE for kind in (route.answer, route.body, route.query) if kind is not None
+    ]
     return list(dict.fromkeys([*named, ErrorBody]))
 
 
@@ -155,10 +157,10 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 @cache
-def described() -> dict[str, Any]:
+def described(*, payments: bool = False) -> dict[str, Any]:
     """The document."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in routes(payments=payments):
         paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route)
     _, components = _schemas()
     made = {
@@ -187,6 +189,6 @@ def described() -> dict[str, Any]:
 
 
 @cache
-def document() -> bytes:
+def document(*, payments: bool = False) -> bytes:
     """The document as it is served."""
-    return msgspec.json.encode(described())
+    return msgspec.json.encode(described(payments=payments))

@@ -16,6 +16,7 @@ from console.api.organizations import ORGANIZATIONS
 from console.api.people import PEOPLE
 from console.api.pools import POOLS
 from console.api.statements import STATEMENTS
+from console.api.topups import TOPUPS
 from console.api.usage import USAGE
 
 PREFIX = "/admin/v1"
@@ -34,6 +35,8 @@ ROUTES: tuple[Route, ...] = (
     *BOOKS,
     *PEOPLE,
 )
+# With payments through Stripe.
+EVERY_ROUTE: tuple[Route, ...] = (*ROUTES, *TOPUPS)
 _WHOLE = frozenset(("model",))  # an id that may have slashes
 
 
@@ -46,7 +49,7 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("".join(made), re.DOTALL)
 
 
-_PATTERNS = tuple((_pattern(route.path), route) for route in ROUTES)
+_PATTERNS = tuple((_pattern(route.path), route) for route in EVERY_ROUTE)
 
 
 class Found(Struct, frozen=True):
@@ -56,10 +59,15 @@ class Found(Struct, frozen=True):
     parts: dict[str, str]
 
 
-def found(method: str, path: str) -> Found | tuple[str, ...]:
+def routes(*, payments: bool) -> tuple[Route, ...]:
+    """The routes of a console, those of payments where there are some."""
+    return EVERY_ROUTE if payments else ROUTES
+
+
+def found(method: str, path: str, *, payments: bool = False) -> Found | tuple[str, ...]:
     """A path's route; else the methods that it has, none for a path that is not one."""
     methods: list[str] = []
-    for pattern, route in _PATTERNS:
+    for pattern, route in _PATTERNS if payments else _PATTERNS[: len(ROUTES)]:
         match = pattern.fullmatch(path)
         if match is None:
             continue

@@ -15,6 +15,7 @@ from console.pages import (
     pools,
     settings,
     statements,
+    topups,
     usage,
 )
 from console.pages.site import PageRow, Site
@@ -39,4 +40,4 @@ ROWS: tuple[PageRow, ...] = (
 
 def site(desk: Desk) -> Site:
     """All pages, on one desk."""
-    return Site(desk, ROWS)
+    return Site(desk, (*ROWS, *topups.ROWS) if desk.payments else ROWS)

@@ -20,19 +20,22 @@ from schemas.admin.reads import (
     ORGANIZATION,
     ORGANIZATIONS,
     STATEMENTS,
+    TOPUPS,
     CreditsQuery,
     KeysQuery,
     OrganizationsQuery,
     StatementRef,
     StatementsQuery,
+    TopupsQuery,
 )
 from schemas.admin.verbs import STATEMENT_ISSUE
-from schemas.verbs.base import VERSION
+from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.money import Move
 from schemas.verbs.organizations import OrganizationCreate, OrganizationRef, OrganizationUpdate
 
 PAGE_ROWS: Final = 50
 MONTHS: Final = 13
+TOPUPS_SHOWN: Final = 10
 
 
 async def listed(visit: Visit, errors: dict[str, str] | None = None) -> Response:
@@ -70,15 +73,22 @@ async def one(visit: Visit) -> Response:
     return await shown(visit)
 
 
+async def _nothing() -> Rows:
+    return Rows()
+
+
 async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = "") -> Response:
     """One organisation's page, after a form of one of its parts with what was wrong there."""
     id_ = visit.path["id"]
     months = StatementsQuery(organization=id_, limit=MONTHS, after=visit.query.get("months", ""))
-    row, keys, credits_, statements = await asyncio.gather(
+    row, keys, credits_, statements, topups = await asyncio.gather(
         visit.row(ORGANIZATION, OrganizationRef(VERSION, id_), "caps", "limits.used"),
         visit.rows(KEYS, KeysQuery(organization=id_, limit=PAGE_ROWS)),
         visit.rows_if(CREDITS, CreditsQuery(organization=id_, limit=20)),
         visit.rows_if(STATEMENTS, months),
+        visit.rows_if(TOPUPS, TopupsQuery(organization=id_, limit=TOPUPS_SHOWN))
+        if visit.desk.payments
+        else _nothing(),
     )
     return visit.page(
         "organization.html",
@@ -90,6 +100,7 @@ async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = 
         statements=statements.rows,
         issuable=_issuable(statements.rows),
         older=f"{at('organizations', id_)}?months={statements.cursor}" if statements.cursor else "",
+        topups=topups.rows,
         periods=PERIODS,
         statuses=STATUSES,
         lengths=LENGTHS,

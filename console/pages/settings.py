@@ -73,6 +73,7 @@ def _running(visit: Visit) -> list[tuple[str, str]]:
             "Files are watched",
             "yes: a change is a reload" if settings.watch else "no: tokn reload reads them",
         ),
+        ("Top-ups", "paid through Stripe" if settings.stripe is not None else "off: nobody can pay here"),
         ("A call may take", f"{settings.calls.total_s:g} s, and {settings.calls.idle_s:g} s without a byte"),
     ]
 

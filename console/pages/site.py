@@ -12,6 +12,7 @@ from console.asking import Asker, RefusedError
 from console.desk import Desk
 from console.origin import SAFE
 from console.pages import login, openid
+from console.pages.back import back
 from console.pages.visit import FormError, Person, Visit, page, person_of, read_fields, sentence
 from console.pieces import BusyError
 from console.signin import Cookies, form_token, is_form_token
@@ -19,6 +20,7 @@ from runtime.ledger import LedgerAwayError
 from schemas.admin.credentials import Session, digest
 from schemas.admin.reads import ME, Me
 from schemas.admin.reasons import Reason
+from schemas.verbs.topups import BACK_PATH
 
 USER_AGENT_CHARS_MAX = 300
 Handler = Callable[[Visit], Awaitable[Response]]
@@ -54,6 +56,8 @@ class Site:
         if not safe and not desk.origins.is_own_page(request):
             telemetry.REFUSED.add(("origin",))
             return self._problem(request, 403, "This form was sent by another site. Nothing was changed.")
+        if path == BACK_PATH and safe and desk.payments:
+            return back(request, desk)
         try:
             fields = {} if safe else await read_fields(request)
         except FormError as error:

@@ -164,12 +164,12 @@ class Visit:
             raise FormError(name, f"Write a whole number from {least:,} to {most:,}.")
         return int(text)
 
-    async def act(self, name: str, form: object) -> Rows:
+    async def act(self, name: str, form: object, patience: Patience | None = None) -> Rows:
         """Does an act, once for the form that was sent however often it comes. Raises RefusedError, LedgerAwayError."""
         sent = urlencode(sorted((key, value) for key, value in self.fields.items() if key not in _OWN_FIELDS))
         asked = f"{self.request.url.path}\n{name}\n{sent}".encode()
         key = self.fields.get("idem", "")[:255] or new_id("idem_")
-        return await self._asker.act(name, form, key, hashlib.sha256(asked).digest())
+        return await self._asker.act(name, form, key, hashlib.sha256(asked).digest(), patience=patience)
 
     # Answering.
 
@@ -231,7 +231,13 @@ def page(
 ) -> Response:
     """A page of anybody's."""
     around = frame(person, path)
-    around |= {"person": person, "modules": ("copy.js", *modules), "path": path, "at": at}
+    around |= {
+        "payments": desk.payments,
+        "person": person,
+        "modules": ("copy.js", *modules),
+        "path": path,
+        "at": at,
+    }
     body = desk.pages.render(template, fresh_idem=lambda: new_id("idem_"), **around, **values)
     response = Response(body, status)
     response.headers[HTML[0].decode()] = HTML[1].decode()

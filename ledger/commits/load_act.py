@@ -6,6 +6,7 @@ read before without a lock, such as whether a key is revoked, is read once more.
 
 from ledger.commits.fetching import fetch, fetch_by
 from ledger.commits.load_grant import load_grant, rehash
+from ledger.commits.load_topups import load_topups
 from ledger.commits.load_webhooks import load_webhooks
 from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Entry, Head
@@ -43,6 +44,7 @@ async def load_act(tx: Transaction, book: Book, names: Wanted) -> None:
     await _load_people(tx, book, names)
     await _load_credits(tx, book, names)
     await load_webhooks(tx, book, names)
+    await load_topups(tx, book, names)
     for row in await tx.fetch(_ACCOUNTS_SQL + tx.among, tx.array(SOURCES)):
         book.deposited_before_nano -= row_of(Account, row).posted_nano
     for pool, account in names.upstream:

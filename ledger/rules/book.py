@@ -34,6 +34,7 @@ from ledger.rules.rows import (
 )
 from ledger.rules.rowset import RowSet
 from ledger.rules.sealed import seal
+from ledger.rules.topup_rows import TopupRows
 from schemas.admin.verbs import ConsoleWrite
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.base import Rows
@@ -265,13 +266,19 @@ class Book:
             self._operators = OperatorRows()
         return self._operators
 
+    @functools.cached_property
+    def paying(self) -> TopupRows:
+        """Payments through Stripe: made where an act needs them, since no call does."""
+        return TopupRows()
+
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
         return [one for one in (*vars(self).values(), *self.sets_of_acts()) if isinstance(one, RowSet)]
 
     def sets_of_acts(self) -> tuple[RowSet[Any], ...]:
         """Those of them that acts alone need, none where nothing asked for them."""
-        people = () if self._operators is None else self._operators.all()
+        people: tuple[RowSet[Any], ...] = () if self._operators is None else self._operators.all()
+        people += self.paying.all() if "paying" in vars(self) else ()
         return people if self._hooks is None else (self._hooks.endpoints, *people)
 
     def deliveries(self) -> list[DeliveryRow]:

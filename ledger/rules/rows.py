@@ -53,6 +53,7 @@ class Kind:
     ADJUSTMENT = "adjustment"
     MOVE = "move"
     WRITE_OFF = "write_off"
+    DISPUTE = "dispute"  # of a payment: taken, and given back once it is won
     UPSTREAM_DEPOSIT = "upstream_deposit"
 
 
@@ -76,7 +77,7 @@ UPSTREAM_DEPOSITS = "upstream_deposits"
 PROMOTIONS = "promotions"
 GOODWILL = "goodwill"
 ADJUSTMENTS = "adjustments"
-BAD_DEBT = "bad_debt"  # what was uncollected and is given up
+BAD_DEBT = "bad_debt"  # what was uncollected and is given up, and payments taken back that were spent
 SOURCES = (DEPOSITS, PROMOTIONS, GOODWILL, ADJUSTMENTS)  # where callers' money comes from
 
 

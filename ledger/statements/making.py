@@ -22,6 +22,7 @@ from runtime.settings.billing import BillingSettings
 KINDS: Final = (
     Kind.DEPOSIT,
     Kind.DEPOSIT_RETURN,
+    Kind.DISPUTE,
     Kind.PROMOTIONAL,
     Kind.GOODWILL,
     Kind.REFUND,

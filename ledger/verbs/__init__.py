@@ -35,6 +35,7 @@ from ledger.verbs.pools import INVENTORY, POOLS
 from ledger.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from ledger.verbs.sums import SUMS
 from ledger.verbs.surprises import SURPRISES, SURPRISES_FORGET
+from ledger.verbs.topups import CONSOLE_TOPUP, STRIPE_EVENT, TOPUP
 from ledger.verbs.usage import GENERATION, USAGE
 from ledger.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
@@ -91,9 +92,12 @@ ANSWERS: tuple[Answer, ...] = (
     STATEMENTS,
     STATEMENT_ISSUE,
     EXPORT,
+    TOPUP,
+    STRIPE_EVENT,
     ADMIN_READ,
     CONSOLE_READ,
     CONSOLE_WRITE,
     OIDC_BEGIN,
     CONSOLE_ISSUE,
+    CONSOLE_TOPUP,
 )

@@ -20,7 +20,7 @@ from ledger.rollups.proof import PROOFS
 from ledger.rules.book import Told
 from ledger.rules.counted import read_counted
 from ledger.store.base import Reader, Store
-from ledger.verbs import audit_money, audit_statements
+from ledger.verbs import audit_money, audit_statements, audit_topups
 from ledger.verbs.base import Read, Services
 from ledger.verbs.check import Check
 from schemas.money.amounts import AmountError, usd_to_nano
@@ -233,7 +233,7 @@ async def _rates(reader: Reader) -> list[dict[str, Any]]:
 async def findings(reader: Reader) -> list[dict[str, Any]]:
     """What breaks an invariant within the books."""
     found: list[dict[str, Any]] = []
-    for check in (*_CHECKS, *audit_money.CHECKS, *audit_statements.CHECKS):
+    for check in (*_CHECKS, *audit_money.CHECKS, *audit_statements.CHECKS, *audit_topups.CHECKS):
         sql = check.sql.replace("{capped}", _CAPPED[reader.dialect])
         rows = await reader.fetch(f"{sql} LIMIT {FINDINGS_MAX}")
         found += [{"invariant": check.invariant, "request_id": row[0], "detail": row[1]} for row in rows]

@@ -16,7 +16,7 @@ from ledger.verbs.check import Check
 
 _KINDS = (
     "('deposit', 'deposit_return', 'promotional', 'expiry', 'goodwill', 'refund', 'adjustment', 'move', "
-    "'write_off', 'upstream_deposit')"
+    "'write_off', 'upstream_deposit', 'dispute')"
 )
 _OURS = "('deposits', 'promotions', 'goodwill', 'adjustments', 'bad_debt', 'upstream_deposits', 'revenue')"  # other sides
 CHECKS = (

@@ -29,9 +29,8 @@ class BillingSettings(Struct, frozen=True, kw_only=True):
 BILLING: Final = BillingSettings()
 
 
-def read_billing(root: Table) -> BillingSettings:
+def read_billing(table: Table) -> BillingSettings:
     """The table of a file. Raises SettingsError."""
-    table = root.table("billing")
     texts = {name: table.text(name) for name in ("name", "address", "tax_id", "footer")}
     for name, text in texts.items():
         if len(text) > TEXT_CHARS_MAX or "\x00" in text:

@@ -73,6 +73,7 @@ _ROWS = (
     _Row("[billing] tax_id", lambda one: one.billing.tax_id),
     _Row("[billing] footer", lambda one: one.billing.footer),
     _Row("[billing] statement_timezone", lambda one: one.billing.statement_timezone),
+    _Row("[billing.stripe]", lambda one: one.stripe, ("ledger", "console"), secret=True),
     _Row("[pricing] rate", lambda one: one.rate),
     _Row("[reload] watch", lambda one: one.watch),
     _Row("[reload] generation", lambda one: one.generation.number),
@@ -181,4 +182,5 @@ def kept(settings: Settings, started: Settings) -> Settings:
         metrics_host=started.metrics_host,
         metrics_port=started.metrics_port,
         data=started.data,
+        stripe=started.stripe,
     )

@@ -26,6 +26,7 @@ from runtime.settings.pools import (
     without_credentials,
 )
 from runtime.settings.secrets import Secrets, all_unread, unread
+from runtime.settings.stripe import StripeSettings, read_stripe, without_secrets
 from runtime.toml import SettingsError, Table, read
 from schemas.bus.subjects import Role
 from schemas.catalogue.aliases import Alias
@@ -107,6 +108,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     data: Path | None = None
     watch: bool = False  # a change of the files is a reload
     billing: BillingSettings = BILLING
+    stripe: StripeSettings | None = None  # None: nobody can pay here
     generation: Generation = Generation()  # of the file, among those of other ledgers
     files: tuple[
         str, ...
@@ -146,7 +148,7 @@ def load(
     peppers = peppers or (variables.get("TOKN_PEPPER", ""),)
     ledger.done()
     rate = _rate(root.table("pricing"))
-    edge, metrics, reload = root.table("edge"), root.table("metrics"), root.table("reload")
+    edge, metrics, reload, billing = map(root.table, ("edge", "metrics", "reload", "billing"))
     settings = Settings(
         nats=nats,
         database_url=database_url,
@@ -171,7 +173,8 @@ def load(
         metrics_port=metrics.integer("port", 0, least=0, most=65535) or 0,
         data=data.absolute() if data is not None else None,
         watch=reload.boolean("watch", default=False),
-        billing=read_billing(root),
+        stripe=read_stripe(billing, resolve, secrets=books),
+        billing=read_billing(billing),
         generation=read_generation(reload, changed),
         files=(*((str(config.absolute()),) if config is not None else ()), *secrets.files),
         source=root.file,
@@ -281,6 +284,7 @@ def redacted(
         pepper=settings.pepper if pepper else "",
         former_peppers=settings.former_peppers if pepper else (),
         database_url=settings.database_url if pepper else "",
+        stripe=settings.stripe if pepper else without_secrets(settings.stripe),
     )
 
 

@@ -22,6 +22,7 @@ from schemas.verbs.parked import ParkedQuery
 from schemas.verbs.pools import PoolsQuery
 from schemas.verbs.statements import LINES_MAX
 from schemas.verbs.sums import SumsQuery
+from schemas.verbs.topups import TopupRef
 
 PAGE_MAX = 200
 
@@ -87,6 +88,15 @@ class CreditRef(Struct, frozen=True, array_like=True):
 
     v: int
     id: str
+
+
+class TopupsQuery(Struct, frozen=True, array_like=True):
+    """Asks for top-ups, of an organisation or of all."""
+
+    v: int = VERSION
+    limit: int = 20
+    after: str = ""
+    organization: str = ""
 
 
 class CallsQuery(Struct, frozen=True, array_like=True):
@@ -162,6 +172,8 @@ CREDIT = Question(name="credit", form=CreditRef, scope="money:read")
 STATEMENTS = Question(name="statements", form=StatementsQuery, scope="money:read")
 STATEMENT = Question(name="statement", form=StatementRef, scope="money:read")
 EXPORT = Question(name="export", form=ExportQuery, scope="money:read")
+TOPUPS = Question(name="topups", form=TopupsQuery, scope="money:read")
+TOPUP = Question(name="topup", form=TopupRef, scope="money:read")
 CALLS = Question(name="calls", form=CallsQuery, scope="usage:read")
 CALL = Question(name="call", form=CallRef, scope="usage:read")
 USAGE = Question(name="usage", form=SumsQuery, scope="usage:read")
@@ -194,6 +206,8 @@ QUESTIONS: tuple[Question[Any], ...] = (
     STATEMENTS,
     STATEMENT,
     EXPORT,
+    TOPUPS,
+    TOPUP,
     CALLS,
     CALL,
     USAGE,

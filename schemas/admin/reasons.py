@@ -30,6 +30,9 @@ class Reason(StrEnum):
     NOT_ISSUABLE = (
         "not_issuable"  # a statement whose month is not over, whose turn it is not, or that is not true
     )
+    INVALID_SIGNATURE = "invalid_signature"  # of an event that says it is Stripe's
+    PAYMENTS_OFF = "payments_off"  # nobody can pay here: nothing is configured for it
+    PAYMENTS_AWAY = "payments_away"  # Stripe did not answer, or not as it should
     OLDER_LEDGER = "older_ledger"  # a ledger of an older version runs beside this one
 
 
@@ -43,6 +46,9 @@ STATUS: dict[Reason, int] = {
     Reason.MISSING_SCOPE: 403,
     Reason.ORGANIZATION_FORBIDDEN: 403,
     Reason.RESOURCE_MISSING: 404,
+    Reason.INVALID_SIGNATURE: 400,
+    Reason.PAYMENTS_OFF: 404,
+    Reason.PAYMENTS_AWAY: 503,
     Reason.OLDER_LEDGER: 409,
 } | dict.fromkeys(
     (

@@ -14,6 +14,7 @@ from schemas.bus.subjects import Role
 from schemas.verbs.base import VERSION, Form, Rows, Verb, encode
 
 STATEMENT_ISSUE = "statement_issue"
+TOPUP_CREATE = "topup_create"
 EXPANSIONS = ("organization", "caps", "limits.used", "refunds", "receipt")
 EXPANSIONS_MAX = 5
 
@@ -94,8 +95,13 @@ CONSOLE_WRITE: Verb[ConsoleWrite, Rows] = Verb(
 CONSOLE_ISSUE: Verb[ConsoleWrite, Rows] = Verb(
     name="console_issue", form=ConsoleWrite, reply=Rows, roles=(Role.CONSOLE,)
 )
+# As the command's `topup`, by whose right a console asks.
+CONSOLE_TOPUP: Verb[ConsoleWrite, Rows] = Verb(
+    name="console_topup", form=ConsoleWrite, reply=Rows, roles=(Role.CONSOLE,)
+)
+_BESIDE_THE_WRITER = {STATEMENT_ISSUE: CONSOLE_ISSUE, TOPUP_CREATE: CONSOLE_TOPUP}
 
 
 def write_verb(name: str) -> Verb[ConsoleWrite, Rows]:
     """By which verb a console asks for an act."""
-    return CONSOLE_ISSUE if name == STATEMENT_ISSUE else CONSOLE_WRITE
+    return _BESIDE_THE_WRITER.get(name, CONSOLE_WRITE)

@@ -34,6 +34,7 @@ from schemas.verbs.self import SELF
 from schemas.verbs.statements import STATEMENT, STATEMENT_ISSUE, STATEMENTS
 from schemas.verbs.sums import SUMS
 from schemas.verbs.surprises import SURPRISES, SURPRISES_FORGET
+from schemas.verbs.topups import STRIPE_EVENT, TOPUP
 from schemas.verbs.usage import GENERATION, USAGE
 from schemas.verbs.webhooks import DELIVERIES, EVENTS, WEBHOOKS
 
@@ -90,4 +91,6 @@ VERBS: tuple[Verb[Any, Any], ...] = (
     STATEMENTS,
     STATEMENT_ISSUE,
     EXPORT,
+    TOPUP,
+    STRIPE_EVENT,
 )

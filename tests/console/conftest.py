@@ -19,6 +19,7 @@ from runtime.http import HttpServer, listen
 from runtime.ledger import LedgerAwayError
 from runtime.settings.console import ConsoleSettings
 from runtime.settings.settings import Settings
+from runtime.settings.stripe import StripeSettings
 from schemas.admin.authority import ROLES, OperatorRole
 from schemas.admin.credentials import Session, SignInToken, digest
 from schemas.admin.oidc import OidcBegin
@@ -26,6 +27,7 @@ from schemas.admin.reads import QUESTIONS
 from schemas.admin.reasons import Reason
 from schemas.admin.verbs import ConsoleRead, ConsoleWrite
 from schemas.verbs.base import Rows
+from schemas.verbs.topups import StripeEvent
 from tests.fakes.caller import until
 
 PAGES = read_pages()  # compiled once for all tests
@@ -47,6 +49,10 @@ class ScriptedLedger:
         self.says: dict[str, Answer] = {}
         self.asked: list[tuple[str, Any]] = []
         self.acts: list[tuple[str, ConsoleWrite]] = []
+        self.events: list[StripeEvent] = []
+        self.event_answer = Rows(({},))
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.person = {
             "object": "me",
             "id": "opr_1",
@@ -60,12 +66,18 @@ class ScriptedLedger:
         """Whether it is there."""
         return not self.away
 
-    async def ask(self, _verb: Any, request: ConsoleRead | ConsoleWrite | OidcBegin, **_: Any) -> Rows:
+    async def ask(
+        self, _verb: Any, request: ConsoleRead | ConsoleWrite | OidcBegin | StripeEvent, **_: Any
+    ) -> Rows:
         """What a ledger would say."""
         if self.away:
             raise LedgerAwayError("scripted")
         if isinstance(request, OidcBegin):
             return self.nonce
+        if isinstance(request, StripeEvent):
+            self.events.append(request)
+            await self.answering.wait()
+            return self.event_answer
         if isinstance(request, ConsoleWrite):
             self.acts.append((request.name, request))
         return self._answer(request)
@@ -143,12 +155,14 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def console(own: ConsoleSettings | None = None, limits: Limits = LIMITS) -> AsyncIterator[Rig]:
+async def console(
+    own: ConsoleSettings | None = None, limits: Limits = LIMITS, stripe: StripeSettings | None = None
+) -> AsyncIterator[Rig]:
     """A console that runs."""
     ledger = ScriptedLedger()
     listener: socket.socket = listen("127.0.0.1", 0)
     port = int(listener.getsockname()[1])
-    settings = Settings(console=structs.replace(own or ConsoleSettings(), port=port))
+    settings = Settings(console=structs.replace(own or ConsoleSettings(), port=port), stripe=stripe)
     desk = Desk(settings, ledger, limits, PAGES)  # type: ignore[arg-type]  # it answers as a client of a ledger does
     stop = asyncio.Event()
     server = HttpServer(Guard(desk), limits.http)

@@ -12,6 +12,7 @@ from ledger.app import serve
 from ledger.store.base import Store
 from runtime.bus.bus import Bus, BusError
 from runtime.settings.settings import Settings
+from runtime.settings.stripe import StripeSettings
 from schemas.bus import subjects
 from schemas.bus.subjects import Role
 from schemas.bus.usage import UsageBatch, UsageEvent, encode_batch
@@ -48,6 +49,7 @@ class Deployment:
         self.running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
         self.buses: dict[Role, Bus] = {}
         self.store: Store
+        self.stripe: StripeSettings | None = None
 
     async def open(self) -> None:
         """Database and connections."""
@@ -65,6 +67,7 @@ class Deployment:
             pepper="pepper",
             models=BUILTIN,
             pools=POOLS,
+            stripe=self.stripe,
         )
         stop, ready = asyncio.Event(), asyncio.Event()
         task = asyncio.ensure_future(serve(settings, stop, quiet_s=0.0, clock=self.clock, ready=ready))

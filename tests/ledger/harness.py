@@ -72,6 +72,8 @@ TABLES = (
     "stream_ranges",
     "parked_events",
     "credits",
+    "topups",
+    "topup_claims",
     "audit_entries",
     "audit_head",
     "events",

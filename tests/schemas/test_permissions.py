@@ -22,12 +22,12 @@ ASKS = {
         *("ledger.key_find", "ledger.key_update", "ledger.key_rotate", "ledger.key_unhashed"),
         *("ledger.org_create", "ledger.org_list", "ledger.org_show", "ledger.org_update"),
         *("ledger.webhooks", "ledger.deliveries", "ledger.events", "ledger.admin_read", "ledger.export"),
-        *("ledger.statement", "ledger.statements", "ledger.statement_issue"),
+        *("ledger.statement", "ledger.statements", "ledger.statement_issue", "ledger.topup"),
     },
     Role.CONSOLE: {
         *("ledger.ping", "ledger.console_read", "ledger.console_write", "ledger.console_issue"),
-        "ledger.oidc_begin",
-        *("ledger.hooks", "ledger.hook_log", "ledger.hook_disable"),
+        *("ledger.console_topup", "ledger.oidc_begin"),
+        *("ledger.hooks", "ledger.hook_log", "ledger.hook_disable", "ledger.stripe_event"),
     },
 }
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field, SQLModel
 
-from ledger.rules import act_rows, authority_rows, event_rows, rollup_rows, rows, statement_rows
+from ledger.rules import act_rows, authority_rows, event_rows, rollup_rows, rows, statement_rows, topup_rows
 from ledger.rules.rows import USAGE_BLOCK, Row
 
 OPEN_STATES = "state IN ('open', 'estimated')"
@@ -315,6 +315,20 @@ StatementLine = _model(statement_rows.Line, sqlite_with_rowid=False)
 StreamRange = _model(rows.StreamRange)
 ParkedEvent = _model(rows.Parked)
 Surprise = _model(rows.Surprise)
+
+
+Topup = _model(
+    topup_rows.Topup,
+    CheckConstraint(
+        "returned_nano >= 0 AND disputed_nano >= 0 AND returned_nano + disputed_nano <= given_nano",
+        name="topups_taken",
+    ),
+    Index("topups_session", "session", unique=True, **_only("session <> ''")),
+    Index("topups_payment", "payment", unique=True, **_only("payment <> ''")),
+    Index("topups_organization", "organization", "created_ms", "id"),
+    Index("topups_created", "created_ms", "id"),
+)
+TopupClaim = _model(topup_rows.Claim, Index("topup_claims_topup", "topup"))
 
 
 class CatalogueModel(SQLModel, table=True):

@@ -23,6 +23,7 @@ from ledger.verbs.admin import (
 from ledger.verbs.admin.base import Reading
 from ledger.verbs.admin.credits import CREDIT, CREDITS
 from ledger.verbs.admin.expand import expanded, known
+from ledger.verbs.admin.topups import TOPUP, TOPUPS
 from ledger.verbs.base import Read, Services
 from schemas.admin import verbs
 from schemas.admin.verbs import EXPANSIONS_MAX, AdminRead, ConsoleRead
@@ -44,6 +45,8 @@ READINGS: tuple[Reading[Any], ...] = (
     statements.STATEMENTS,
     statements.STATEMENT,
     exports.EXPORT,
+    TOPUPS,
+    TOPUP,
     calls.CALLS,
     calls.CALL,
     usage.USAGE,
