@@ -15,6 +15,7 @@ from console.api.organizations import ORGANIZATIONS
 from console.api.people import PEOPLE
 from console.api.pools import POOLS
 from console.api.usage import USAGE
+from console.api.webhooks import WEBHOOKS
 
 PREFIX = "/admin/v1"
 DOCUMENT = "/openapi.json"
@@ -27,6 +28,7 @@ ROUTES: tuple[Route, ...] = (
     *USAGE,
     *MODELS,
     *POOLS,
+    *WEBHOOKS,
     *BOOKS,
     *PEOPLE,
 )

@@ -12,6 +12,7 @@ from schemas.admin.management_keys import ManagementKeyList, ManagementKeyRef
 from schemas.admin.operators import OperatorList, OperatorRef
 from schemas.admin.sessions import SessionList, SessionRef
 from schemas.admin.verbs import Question
+from schemas.admin.webhooks import DeliveryList, EndpointList, EventList, EventRef
 from schemas.verbs.audit import AuditQuery
 from schemas.verbs.base import VERSION
 from schemas.verbs.keys import KeyRef
@@ -20,6 +21,7 @@ from schemas.verbs.organizations import OrganizationRef
 from schemas.verbs.parked import ParkedQuery
 from schemas.verbs.pools import PoolsQuery
 from schemas.verbs.sums import SumsQuery
+from schemas.verbs.webhooks import WebhookRef
 
 PAGE_MAX = 200
 
@@ -147,6 +149,11 @@ MODEL = Question(name="model", form=ModelRef, scope="catalogue:read")
 PRICES = Question(name="prices", form=ModelRef, scope="catalogue:read")
 POOLS = Question(name="pools", form=PoolsQuery, scope="pools:read", deployment=True)
 POOL = Question(name="pool", form=PoolRef, scope="pools:read", deployment=True)
+WEBHOOK_ENDPOINTS = Question(name="webhook_endpoints", form=EndpointList, scope="webhooks:read")
+WEBHOOK_ENDPOINT = Question(name="webhook_endpoint", form=WebhookRef, scope="webhooks:read")
+EVENTS = Question(name="events", form=EventList, scope="webhooks:read")
+EVENT = Question(name="event", form=EventRef, scope="webhooks:read")
+DELIVERIES = Question(name="deliveries", form=DeliveryList, scope="webhooks:read")
 AUDIT_ENTRIES = Question(name="audit_entries", form=AuditEntriesQuery, scope="audit:read", deployment=True)
 BOOKS = Question(name="books", form=AuditQuery, scope="money:read", deployment=True)
 BOOKS_AUDIT = Question(name="books_audit", form=AuditQuery, scope="money:read", deployment=True)
@@ -176,6 +183,11 @@ QUESTIONS: tuple[Question[Any], ...] = (
     PRICES,
     POOLS,
     POOL,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_ENDPOINT,
+    EVENTS,
+    EVENT,
+    DELIVERIES,
     AUDIT_ENTRIES,
     BOOKS,
     BOOKS_AUDIT,

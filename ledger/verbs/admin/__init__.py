@@ -7,7 +7,18 @@ import msgspec
 from ledger.commits.load_grant import Shown, load_grant, rehash
 from ledger.rules.authority_rows import Session
 from ledger.rules.grants import Grant, of_command, refusal
-from ledger.verbs.admin import books, calls, caps, keys, models, organizations, people, pools, usage
+from ledger.verbs.admin import (
+    books,
+    calls,
+    caps,
+    keys,
+    models,
+    organizations,
+    people,
+    pools,
+    usage,
+    webhooks,
+)
 from ledger.verbs.admin.base import Reading
 from ledger.verbs.admin.credits import CREDIT, CREDITS
 from ledger.verbs.admin.expand import expanded, known
@@ -37,6 +48,11 @@ READINGS: tuple[Reading[Any], ...] = (
     models.PRICES,
     pools.POOLS,
     pools.POOL,
+    webhooks.WEBHOOK_ENDPOINTS,
+    webhooks.WEBHOOK_ENDPOINT,
+    webhooks.EVENTS,
+    webhooks.EVENT,
+    webhooks.DELIVERIES,
     books.AUDIT_ENTRIES,
     books.BOOKS,
     books.BOOKS_AUDIT,
