@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from runtime.http import HttpLimits
+from schemas.admin.operators import TRIES_MAX
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -14,7 +15,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ledger_pause_s: float = 0.1
     audit_s: float = 600.0  # an audit that somebody asked for
     ready_s: float = 1.0
-    sign_ins: int = 5  # of one address, each minute
+    sign_ins: int = TRIES_MAX  # of one address, each minute
     addresses: int = 4_096  # that are remembered for it
     again_s: int = 3  # until a page without a ledger asks again by itself
 

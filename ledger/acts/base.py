@@ -64,7 +64,8 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
 
     `scopes` are what whoever asks through a console needs, None for nobody but the command; `further` are those that a form
     needs beside them. `of` names the organisations that a form is about, "" for one that is not there; without it an act
-    is about the whole deployment. `version` is the row that a change is meant for, if it is there.
+    is about the whole deployment. `version` is the row that a change is meant for, if it is there. With `refused` an attempt
+    without a right has an entry, too, and that says what it tells.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
     further: Callable[[Form], tuple[str, ...]] | None = None
     of: Callable[[Book, Form], tuple[str, ...]] | None = None
     version: Callable[[Book, Form], Versioned | None] | None = None
-    notes_refusals: bool = False  # an attempt without a right has an entry, too
+    refused: Callable[[Book, ConsoleWrite], None] | None = None
 
     def command(self, form: Form, request: ActRequest, console: ConsoleWrite | None = None) -> Command:
         """What the writer commits for a request with this act's form; through a console by the right that it shows."""
@@ -143,7 +144,8 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         if acting.console is None:
             book.grant = of_command(acting.request.actor)
         elif book.refusal is not None:
-            if self.notes_refusals:
+            if self.refused is not None:
+                self.refused(book, acting.console)
                 add_entry(
                     book,
                     action=f"{self.name}_failed",

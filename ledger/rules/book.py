@@ -109,13 +109,16 @@ class HookRows:
 class OperatorRows:
     """Who may act through a console."""
 
-    __slots__ = ("keys", "operators", "sessions", "tokens")
+    __slots__ = ("failed", "keys", "operators", "sessions", "tokens")
 
     def __init__(self) -> None:
         self.operators = RowSet(Operator)
         self.keys = RowSet(ManagementKey)
         self.sessions = RowSet(Session)
         self.tokens = RowSet(SignInToken)
+        self.failed: list[
+            tuple[str, int]
+        ] = []  # of a try without a right: those before it, by address and time
 
     def all(self) -> tuple[RowSet[Any], ...]:
         """Each kind's rows."""

@@ -18,7 +18,7 @@ from ledger.commits.load_act import load_act
 from ledger.commits.load_save import save, wanted
 from ledger.commits.writer import Writer
 from ledger.prices.offers import Catalogue
-from ledger.rules.book import Book, Rules
+from ledger.rules.book import Book, Rules, Told
 from ledger.rules.missing import missing
 from ledger.rules.statement_rows import ISSUED, Statement
 from ledger.statements import making, movements
@@ -186,6 +186,7 @@ async def _write(store: Store, made: Made, actor: str) -> Rows:
         )
         await _put(tx, statement, made)
         _note(book, statement, actor)
+        book.tell(Told("statement.issued", statement.id, statement.organization, shown(statement)))
         await save(tx, book, None)
     return Rows((shown(statement),))
 
