@@ -17,7 +17,7 @@ from ledger.rules.missing import missing, worded
 from ledger.rules.rows import Hold, Rate, Row
 from ledger.rules.telling import tell_act
 from schemas.admin.reasons import Reason
-from schemas.admin.verbs import ConsoleWrite
+from schemas.admin.verbs import ConsoleRead, ConsoleWrite
 from schemas.bus.subjects import new_id
 from schemas.verbs.acts import ACT, ActRequest
 from schemas.verbs.base import Form, Rows
@@ -260,7 +260,7 @@ def add_entry(
     form_hash: str = "",
     changed: tuple[Pictures, Pictures],
     answer: Rows,
-    console: ConsoleWrite | None = None,
+    console: ConsoleRead | ConsoleWrite | None = None,
 ) -> None:
     """Adds the entry of an act to the audit log, chained to the one before it."""
     head = book.log[_HEAD_ID]

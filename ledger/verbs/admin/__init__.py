@@ -22,6 +22,7 @@ from ledger.verbs.admin import (
 from ledger.verbs.admin.base import Reading
 from ledger.verbs.admin.credits import CREDIT, CREDITS
 from ledger.verbs.admin.expand import expanded, known
+from ledger.verbs.admin.noted import note
 from ledger.verbs.base import Read, Services
 from schemas.admin import verbs
 from schemas.admin.verbs import EXPANSIONS_MAX, AdminRead, ConsoleRead
@@ -96,7 +97,9 @@ async def _console(services: Services, request: ConsoleRead) -> Rows:
     if isinstance(shown, Rows):
         return shown
     await _used(services, shown, digests[0])
-    return await _answer(services, shown.grant, request.name, request.form, request.expand)
+    answer = await _answer(services, shown.grant, request.name, request.form, request.expand)
+    await note(store, shown.grant, request, answer)
+    return answer
 
 
 async def _used(services: Services, shown: Shown, digest: str) -> None:
