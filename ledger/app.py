@@ -15,6 +15,7 @@ from ledger.commits.pepper import check_pepper
 from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
+from ledger.configured import Configured
 from ledger.reload import Reloading, open_sale, peppers_of, providers_of, today_utc
 from ledger.rules.book import Rules
 from ledger.statements.issuing import Issuing
@@ -148,15 +149,15 @@ async def serve(
             providers=providers_of(sale.settings),
             auditing=asyncio.Lock(),
             issuing=Issuing(writer, settings.billing),
+            configured=Configured(writer, settings, live),
         )
         requests = Requests(bus, writer, services, telemetry)
-        expiry = Expiry(bus, writer, consumer, quiet_s)
         vital.start("the consumer", consumer.run())
         vital.start("the watch of the stream", consumer.watch_forever())
-        vital.start("expiry", expiry.run())
+        vital.start("expiry", Expiry(bus, writer, consumer, quiet_s).run())
         roll = _start_upkeep(vital, Roll(store, writer, own_id), writer, services.issuing)
         _start_telling(vital, bus, services, writer, settings.nats.replicas)
-        _follow(Reloading(services, sale), vital, live)
+        _follow(Reloading(services, sale), vital, services.configured, live)
         unlisten = await requests.listen()
         if ready is not None:
             ready.set()
@@ -179,10 +180,11 @@ def _start_upkeep(vital: Vital, roll: Roll, writer: Writer, issuing: Issuing) ->
     return roll
 
 
-def _follow(reloading: Reloading, vital: Vital, live: Live | None) -> None:
+def _follow(reloading: Reloading, vital: Vital, configured: Configured, live: Live | None) -> None:
     vital.start("newer configurations of other ledgers", reloading.follow())
+    vital.start("the word of reloads", configured.run())
     if live is not None:
-        live.follow(reloading.prepare)
+        live.follow(reloading.prepare, told=configured.heard)
 
 
 def _start_telling(vital: Vital, bus: Bus, services: Services, writer: Writer, replicas: int) -> None:

@@ -45,6 +45,8 @@ EVENTS: Final[tuple[EventType, ...]] = (
     EventType("pool.served", "pool"),
     EventType("books.finding", "finding"),
     EventType("event.parked", "parked_event"),
+    EventType("config.reloaded", "configuration"),
+    EventType("config.rejected", "configuration"),
     EventType("operator.signed_in", "operator"),
     EventType("operator.locked_out", "address"),
     EventType("webhook.disabled", "webhook_endpoint"),

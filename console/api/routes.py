@@ -14,6 +14,7 @@ from console.api.money import MONEY
 from console.api.organizations import ORGANIZATIONS
 from console.api.people import PEOPLE
 from console.api.pools import POOLS
+from console.api.settings import SETTINGS
 from console.api.usage import USAGE
 from console.api.webhooks import WEBHOOKS
 
@@ -30,6 +31,7 @@ ROUTES: tuple[Route, ...] = (
     *POOLS,
     *WEBHOOKS,
     *BOOKS,
+    *SETTINGS,
     *PEOPLE,
 )
 _WHOLE = frozenset(("model",))  # an id that may have slashes

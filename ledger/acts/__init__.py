@@ -18,6 +18,7 @@ from ledger.acts.organizations import ORG_CREATE, ORG_UPDATE
 from ledger.acts.parked import PARKED_BILL, PARKED_DISMISS
 from ledger.acts.refund import REFUND
 from ledger.acts.sessions import SESSION_END, SIGN_IN, SIGN_IN_CREATE
+from ledger.acts.settings import SETTINGS_RELOAD
 from ledger.acts.surprises import SURPRISES_FORGET
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
 from ledger.acts.upstream_deposit import UPSTREAM_DEPOSIT
@@ -70,4 +71,5 @@ ACTS: tuple[Act[Any], ...] = (
     SIGN_IN_CREATE,
     SIGN_IN,
     SESSION_END,
+    SETTINGS_RELOAD,
 )

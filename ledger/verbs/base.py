@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer
+from ledger.configured import Configured
 from ledger.statements.issuing import Issuing
 from ledger.store.base import Store
 from ledger.stream.consumer import Consumer
@@ -25,6 +26,7 @@ class Services(Struct, frozen=True, kw_only=True, eq=False):
     providers: dict[str, str]  # of the pools in the settings, by name
     auditing: asyncio.Lock  # one proof at a time
     issuing: Issuing
+    configured: Configured
     proven: list[tuple[float, Rows]] = field(default_factory=list)  # the last proof, by time.monotonic()
 
 

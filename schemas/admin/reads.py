@@ -11,6 +11,7 @@ from msgspec import Struct
 from schemas.admin.management_keys import ManagementKeyList, ManagementKeyRef
 from schemas.admin.operators import OperatorList, OperatorRef
 from schemas.admin.sessions import SessionList, SessionRef
+from schemas.admin.settings import SettingsCheck, SettingsQuery, SettingsReloaded
 from schemas.admin.verbs import Question
 from schemas.admin.webhooks import DeliveryList, EndpointList, EventList, EventRef
 from schemas.verbs.audit import AuditQuery
@@ -158,6 +159,11 @@ AUDIT_ENTRIES = Question(name="audit_entries", form=AuditEntriesQuery, scope="au
 BOOKS = Question(name="books", form=AuditQuery, scope="money:read", deployment=True)
 BOOKS_AUDIT = Question(name="books_audit", form=AuditQuery, scope="money:read", deployment=True)
 PARKED = Question(name="parked", form=ParkedQuery, scope="money:read", deployment=True)
+SETTINGS = Question(name="settings", form=SettingsQuery, scope="settings:read", deployment=True)
+SETTINGS_CHECK = Question(name="settings_check", form=SettingsCheck, scope="settings:read", deployment=True)
+SETTINGS_RELOADED = Question(
+    name="settings_reloaded", form=SettingsReloaded, scope="settings:read", deployment=True
+)
 OPERATORS = Question(name="operators", form=OperatorList, scope="operators:read")
 OPERATOR = Question(name="operator", form=OperatorRef, scope="operators:read")
 MANAGEMENT_KEYS = Question(name="management_keys", form=ManagementKeyList, scope="operators:read")
@@ -192,6 +198,9 @@ QUESTIONS: tuple[Question[Any], ...] = (
     BOOKS,
     BOOKS_AUDIT,
     PARKED,
+    SETTINGS,
+    SETTINGS_CHECK,
+    SETTINGS_RELOADED,
     OPERATORS,
     OPERATOR,
     MANAGEMENT_KEYS,

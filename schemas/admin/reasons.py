@@ -25,6 +25,7 @@ class Reason(StrEnum):
     VERSION_CONFLICT = "version_conflict"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     LAST_OWNER = "last_owner"
+    CONFIG_REJECTED = "config_rejected"  # the sentence names file, table and key
     OLDER_LEDGER = "older_ledger"  # a ledger of an older version runs beside this one
 
 
@@ -36,6 +37,7 @@ STATUS: dict[Reason, int] = {
     Reason.MISSING_SCOPE: 403,
     Reason.ORGANIZATION_FORBIDDEN: 403,
     Reason.RESOURCE_MISSING: 404,
+    Reason.CONFIG_REJECTED: 400,
     Reason.OLDER_LEDGER: 409,
 } | dict.fromkeys(
     (

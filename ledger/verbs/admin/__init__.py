@@ -16,6 +16,7 @@ from ledger.verbs.admin import (
     organizations,
     people,
     pools,
+    settings,
     usage,
     webhooks,
 )
@@ -58,6 +59,9 @@ READINGS: tuple[Reading[Any], ...] = (
     books.BOOKS,
     books.BOOKS_AUDIT,
     books.PARKED,
+    settings.SETTINGS,
+    settings.SETTINGS_CHECK,
+    settings.SETTINGS_RELOADED,
     people.OPERATORS,
     people.OPERATOR,
     people.MANAGEMENT_KEYS,

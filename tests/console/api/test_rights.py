@@ -83,6 +83,9 @@ OF: dict[str, Ask] = {
     "GET /books": lambda _: ("/books", None),
     "POST /books/audit": lambda _: ("/books/audit", None),
     "GET /audit_entries": lambda _: ("/audit_entries", None),
+    "GET /settings": lambda _: ("/settings", None),
+    "GET /settings/check": lambda _: ("/settings/check", None),
+    "POST /settings/reload": lambda _: ("/settings/reload", None),
     "GET /me": lambda _: ("/me", None),
     "POST /operators": lambda w: (
         "/operators",
@@ -114,12 +117,16 @@ DEPLOYMENT = {
     "GET /books",
     "POST /books/audit",
     "GET /audit_entries",
+    "GET /settings",
+    "GET /settings/check",
+    "POST /settings/reload",
 }
 # These change no row: what they do is sent, and their entry names where.
 SENDS = {
     "POST /webhook_endpoints/{id}/test",
     "POST /webhook_endpoints/{id}/replay",
     "POST /events/{id}/deliveries",
+    "POST /settings/reload",
 }
 SHARED = {"GET /me", "GET /models", "GET /models/{model}", "GET /models/{model}/prices"}
 GIVES_RIGHTS = {"PATCH /operators/{id}", "DELETE /operators/{id}", "POST /operators/{id}/invite"}
