@@ -14,6 +14,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ledger_try_s: float = 2.0
     ledger_pause_s: float = 0.1
     audit_s: float = 600.0  # an audit that somebody asked for
+    reload_s: float = 300.0  # a reload that somebody asked for
     ready_s: float = 1.0
     sign_ins: int = TRIES_MAX  # of one address, each minute
     addresses: int = 4_096  # that are remembered for it

@@ -14,6 +14,7 @@ from console.pages import (
     pools,
     settings,
     usage,
+    webhooks,
 )
 from console.pages.site import PageRow, Site
 
@@ -28,6 +29,7 @@ ROWS: tuple[PageRow, ...] = (
     *pools.ROWS,
     *models.ROWS,
     *books.ROWS,
+    *webhooks.ROWS,
     *settings.ROWS,
     *log.ROWS,
 )

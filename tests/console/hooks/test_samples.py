@@ -14,6 +14,7 @@ import pytest
 from console.hooks.address import target_of
 from console.hooks.sending import post
 from console.hooks.signing import headers
+from console.pages.webhooks import SAMPLES
 from schemas.events import EVENTS, body_of
 from schemas.webhooks import new_secret
 from tests.fakes.node import NODE
@@ -91,6 +92,14 @@ def test_a_shell(tmp_path: Path) -> None:
         )
         assert (done.returncode == 0) == accepted, (name, done.stderr)
         assert ("verified" in done.stdout) == accepted
+
+
+def test_the_console_shows_the_same() -> None:
+    """The samples of its pages are those of the documentation."""
+    shown = dict(SAMPLES)
+    assert [shown[name] for name in ("Python", "Node", "Shell")] == [
+        sample(language) for language in ("py", "mjs", "bash")
+    ]
 
 
 def test_every_type_is_documented() -> None:
