@@ -42,7 +42,14 @@ class Asker(Struct, frozen=True, kw_only=True):
         patience: Patience | None = None,
     ) -> Rows:
         """What a ledger answers, with what `expand` adds. Raises RefusedError, LedgerAwayError."""
-        asked = question.ask(form, self.credential, expand=expand, ip=self.ip, user_agent=self.user_agent)
+        asked = question.ask(
+            form,
+            self.credential,
+            expand=expand,
+            ip=self.ip,
+            user_agent=self.user_agent,
+            request_id=self.request_id,
+        )
         return _taken(await self.ledger.ask(CONSOLE_READ, asked, patience=patience))
 
     async def nonce(self, binding: bytes) -> str:

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from runtime.http import HttpLimits
+from schemas.admin.operators import TRIES_MAX
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -13,9 +14,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     ledger_try_s: float = 2.0
     ledger_pause_s: float = 0.1
     audit_s: float = 600.0  # an audit that somebody asked for
+    reload_s: float = 300.0  # a reload that somebody asked for
     ready_s: float = 1.0
     proof_s: float = 20.0  # a ledger may have to read a provider's keys first
-    sign_ins: int = 5  # of one address, each minute
+    sign_ins: int = TRIES_MAX  # of one address, each minute
     addresses: int = 4_096  # that are remembered for it
     exports: int = 2  # at once, of one credential
     stripe_events: int = 8  # that a ledger is asked about at once

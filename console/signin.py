@@ -17,12 +17,12 @@ from starlette.responses import Response
 from console.origin import Origins
 from runtime.peers import share_of
 from schemas.admin.credentials import new_token
-from schemas.admin.operators import SESSION_S, SIGN_IN_S
+from schemas.admin.operators import SESSION_S, SIGN_IN_S, TRIES_WINDOW_S
 
 SECRET_CHARS_MAX = 128
 GOING_CHARS_MAX = 2_048
 _FORM_PURPOSE = b"tokn console form"
-WINDOW_S = 60.0
+WINDOW_S = float(TRIES_WINDOW_S)
 
 
 class Cookies(Struct, frozen=True):

@@ -15,6 +15,7 @@ from ledger.commits.pepper import check_pepper
 from ledger.commits.roll import Roll
 from ledger.commits.rolling import Rolling
 from ledger.commits.writer import Writer
+from ledger.configured import Configured
 from ledger.openid.signing import Signing
 from ledger.payments.payments import Payments
 from ledger.reload import Reloading, open_sale, peppers_of, providers_of, today_utc
@@ -152,6 +153,7 @@ async def serve(
             issuing=Issuing(writer, settings.billing),
             signing=Signing.of(settings),
             payments=payments_of(settings, writer, stack),
+            configured=Configured(writer, settings, live),
         )
         requests = Requests(bus, writer, services, telemetry)
         stack.push_async_callback(requests.close)
@@ -160,8 +162,8 @@ async def serve(
         vital.start("expiry", Expiry(bus, writer, consumer, quiet_s).run())
         roll = _start_upkeep(vital, Roll(store, writer, own_id), writer, services.issuing)
         _start_telling(vital, bus, services, writer, settings.nats.replicas)
-        _follow(Reloading(services, sale), vital, live)
-        unlisten = await Requests(bus, writer, services, telemetry).listen()
+        _follow(Reloading(services, sale), vital, services.configured, live)
+        unlisten = await requests.listen()
         if ready is not None:
             ready.set()
         _logger.info(
@@ -203,10 +205,11 @@ def _start_upkeep(vital: Vital, roll: Roll, writer: Writer, issuing: Issuing) ->
     return roll
 
 
-def _follow(reloading: Reloading, vital: Vital, live: Live | None) -> None:
+def _follow(reloading: Reloading, vital: Vital, configured: Configured, live: Live | None) -> None:
     vital.start("newer configurations of other ledgers", reloading.follow())
+    vital.start("the word of reloads", configured.run())
     if live is not None:
-        live.follow(reloading.prepare)
+        live.follow(reloading.prepare, told=configured.heard)
 
 
 def _start_telling(vital: Vital, bus: Bus, services: Services, writer: Writer, replicas: int) -> None:

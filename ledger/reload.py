@@ -142,7 +142,7 @@ class Reloading:
             if newest.body != body:
                 raise _older(settings, newest)
             self._switch(Sale(settings, sold, newest))
-            self._own = settings
+            self._own = self._services.configured.settings = settings
             self._services.signing.take(settings.console.oidc)
             committer = self._services.committer
             adopt(

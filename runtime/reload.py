@@ -52,26 +52,58 @@ class Part(Protocol):
         """Gets ready for settings. Raises SettingsError where it cannot run on them."""
         ...
 
-    async def switch(self, generation: int) -> None:
-        """Runs on them from now on."""
+    async def switch(self, generation: int, changes: tuple[Change, ...] = ()) -> None:
+        """Runs on them from now on. `changes` are what differs."""
         ...
 
-    async def drop(self, generation: int, *, ok: bool | None) -> None:
-        """Stays with what it has: it was only a check (None), nothing differed, or somebody cannot run on it (False)."""
+    async def drop(self, generation: int, *, ok: bool | None, why: str = "") -> None:
+        """Stays with what it has: it was only a check (None), nothing differed, or somebody cannot run on it (False): why."""
         ...
+
+
+class News(Struct, frozen=True):
+    """What a reload came to: it was `taken`, with what differs; or nothing differed; or there was a `problem`."""
+
+    generation: int
+    taken: bool = False
+    changes: tuple[Change, ...] = ()
+    problem: str = ""
+
+
+class Outcome(Struct, frozen=True):
+    """What a reload came to: the generation that runs now, and what differs, in lines for people."""
+
+    generation: int
+    changes: tuple[Change, ...] = ()
+
+
+Ask = Callable[[bool], Awaitable[Outcome]]
 
 
 class Live:
     """A running service as a Part: it says by `follow` how it takes new settings."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Ask | None = None, *, together: bool = False) -> None:
+        self.ask = (
+            ask  # how this service has a reload made, True to check only; None where nobody would make one
+        )
+        self.together = together  # what it asks for is then taken by all services of a deployment, or by none
         self._prepare: Prepare | None = None
         self._dropped: Callable[[], None] = _nothing
+        self._told: Callable[[News], None] = _unheard
         self._ready: tuple[int, Switch] | None = None
 
-    def follow(self, prepare: Prepare, dropped: Callable[[], None] | None = None) -> None:
-        """From now on the service can take new settings. `dropped` is told of what was prepared and is not taken."""
-        self._prepare, self._dropped = prepare, dropped or _nothing
+    def follow(
+        self,
+        prepare: Prepare,
+        dropped: Callable[[], None] | None = None,
+        told: Callable[[News], None] | None = None,
+    ) -> None:
+        """From now on the service can take new settings. `dropped` is told of what was prepared and is not taken.
+
+        `told` hears what each reload came to, but for checks.
+        """
+        self._prepare, self._dropped, self._told = prepare, dropped or _nothing, told or _unheard
 
     async def prepare(self, generation: int, settings: Settings) -> None:
         """Gets ready. Raises SettingsError, also before the service has started."""
@@ -80,7 +112,7 @@ class Live:
         self._forget()
         self._ready = (generation, await self._prepare(settings))
 
-    async def switch(self, generation: int) -> None:
+    async def switch(self, generation: int, changes: tuple[Change, ...] = ()) -> None:
         """Takes what was prepared under this number. Raises SettingsError if nothing was."""
         if self._ready is None or self._ready[0] != generation:
             self._forget()
@@ -88,13 +120,14 @@ class Live:
         switch, self._ready = self._ready[1], None
         await switch()
         STATUS.took(generation)
+        self._told(News(generation, True, changes))
 
-    async def drop(self, generation: int, *, ok: bool | None) -> None:
+    async def drop(self, generation: int, *, ok: bool | None, why: str = "") -> None:
         """Forgets what was prepared."""
-        del generation
         self._forget()
         if ok is not None:
             STATUS.stayed(ok=ok)
+            self._told(News(generation, problem=why))
 
     def _forget(self) -> None:
         if self._ready is not None:
@@ -106,11 +139,8 @@ def _nothing() -> None:
     """Most services prepare nothing that has to be ended."""
 
 
-class Outcome(Struct, frozen=True):
-    """What a reload came to: the generation that runs now, and what differs, in lines for people."""
-
-    generation: int
-    changes: tuple[Change, ...] = ()
+def _unheard(_: News) -> None:
+    """Only ledgers tell of reloads."""
 
 
 class Reloads:
@@ -139,19 +169,26 @@ class Reloads:
                 changes = differences(self.settings, settings, self._started)
                 if differs := settings != self.settings:
                     await self._part.prepare(number, kept(settings, self._started))
-            except Exception:
-                await self._part.drop(number, ok=None if check else False)
+            except Exception as error:
+                await self._part.drop(
+                    number, ok=None if check else False, why="" if check else problem_of(error)
+                )
                 raise
             if check or not differs:
                 await self._part.drop(number, ok=None if check else True)
                 return Outcome(self.generation, changes)
             try:
-                await self._part.switch(number)
-            except Exception:
-                await self._part.drop(number, ok=False)
+                await self._part.switch(number, changes)
+            except Exception as error:
+                await self._part.drop(number, ok=False, why=problem_of(error))
                 raise
             self.settings, self.generation = settings, number
             return Outcome(number, changes)
+
+
+def problem_of(error: Exception) -> str:
+    """What is told of a reload that failed: a sentence of ours, or else no more than the kind of the failure."""
+    return str(error) if isinstance(error, SettingsError) else f"it failed: {type(error).__name__}"
 
 
 class Watched:

@@ -37,6 +37,7 @@ EVENTS: Final[tuple[EventType, ...]] = (
     EventType("credit.expiring", "credit"),
     EventType("credit.expired", "credit"),
     EventType("call.refunded", "credit"),
+    EventType("statement.issued", "statement"),
     EventType("account.refused", "account"),
     EventType("account.spent", "account"),
     EventType("account.recovered", "account"),
@@ -44,6 +45,10 @@ EVENTS: Final[tuple[EventType, ...]] = (
     EventType("pool.served", "pool"),
     EventType("books.finding", "finding"),
     EventType("event.parked", "parked_event"),
+    EventType("config.reloaded", "configuration"),
+    EventType("config.rejected", "configuration"),
+    EventType("operator.signed_in", "operator"),
+    EventType("operator.locked_out", "address"),
     EventType("webhook.disabled", "webhook_endpoint"),
     EventType("webhook.test", "webhook_endpoint"),
 )

@@ -17,6 +17,7 @@ URL_CHARS_MAX: Final = 2_048
 ENDPOINTS_MAX: Final = 100  # of an organisation, and as many for all of them
 OVERLAP_MS: Final = 86_400_000  # for so long both secrets sign, after a rotation
 OVERLAP_MAX_MS: Final = 7 * OVERLAP_MS
+BY_OPERATOR: Final = "by an operator"  # why an endpoint is disabled that nothing is wrong with
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")  # that plain http may be sent to, where it is allowed
 
 

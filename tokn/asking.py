@@ -40,6 +40,18 @@ class Answer(Struct, frozen=True):
     error: str = ""
 
 
+async def answer_to(reloads: Reloads, question: Question) -> Answer:
+    """Does what is asked for, and says what came of it."""
+    try:
+        outcome = await reloads.reload(check=question.check)
+    except SettingsError as error:
+        return Answer(error=str(error))
+    except Exception as error:  # noqa: BLE001  whoever asked learns of it
+        get_logger("tokn.asking").exception("a reload failed")
+        return Answer(error=f"it failed: {type(error).__name__}; the log says more")
+    return Answer(outcome.generation, outcome.changes)
+
+
 class Asked:
     """The socket of a running `tokn up`. Use as a context manager."""
 
@@ -87,19 +99,9 @@ class Asked:
         with contextlib.suppress(OSError, TimeoutError, ValueError, msgspec.MsgspecError):
             async with asyncio.timeout(QUESTION_S):
                 question = msgspec.json.decode(await reader.readline(), type=Question)
-            writer.write(msgspec.json.encode(await self._reload(question)))
+            writer.write(msgspec.json.encode(await answer_to(self._reloads, question)))
             async with asyncio.timeout(QUESTION_S):
                 await writer.drain()
-
-    async def _reload(self, question: Question) -> Answer:
-        try:
-            outcome = await self._reloads.reload(check=question.check)
-        except SettingsError as error:
-            return Answer(error=str(error))
-        except Exception as error:  # noqa: BLE001  whoever asked learns of it
-            get_logger("tokn.asking").exception("a reload failed")
-            return Answer(error=f"it failed: {type(error).__name__}; the log says more")
-        return Answer(outcome.generation, outcome.changes)
 
 
 def ask(data: Path, question: Question) -> Answer:

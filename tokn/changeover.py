@@ -5,10 +5,11 @@ import signal
 from collections.abc import Callable, Mapping
 
 from runtime.log import get_logger
+from runtime.settings.changes import Change
 from runtime.settings.settings import Settings, SettingsError
 from runtime.tasks import noted
 from tokn.child import ChildError, Program
-from tokn.handing import Dropped, Switched
+from tokn.handing import ERROR_CHARS_MAX, Dropped, Switched
 from tokn.supervisor import Supervisor
 
 _logger = get_logger("tokn.changeover")
@@ -65,7 +66,7 @@ class Changeover:
             raise ChildError(f"the {program.name} does not run: try again")
         await child.ask(program.settings)
 
-    async def switch(self, generation: int) -> None:
+    async def switch(self, generation: int, changes: tuple[Change, ...] = ()) -> None:
         """Has all switch. One that cannot is ended, and starts again with the new settings, as any does from now on."""
         ready, self._ready = self._ready, None
         if ready is None:
@@ -76,7 +77,7 @@ class Changeover:
             self._supervisor.replace(program)
         for name, program in programs.items():
             if name in self._current:
-                await self._switch(program, generation)
+                await self._switch(program, Switched(generation, changes))
             else:
                 await self._supervisor.start(program)
         for name in self._current.difference(programs):
@@ -87,14 +88,14 @@ class Changeover:
             stop.add_done_callback(self._stops.discard)
         self._current = frozenset(programs)
 
-    async def _switch(self, program: Program, generation: int) -> None:
+    async def _switch(self, program: Program, frame: Switched) -> None:
         child = self._supervisor.children[program.name]
         if program.environment != child.program.environment:
             _logger.warning(
                 "variables of the environment that new pools read need a restart", child=program.name
             )
         try:
-            await child.ask(Switched(generation))
+            await child.ask(frame)
         except ChildError as error:
             why = str(error)
             _logger.error("a child has not switched; it is started again", child=program.name, why=why)  # noqa: TRY400  the reason is all there is
@@ -105,9 +106,9 @@ class Changeover:
         if self._stops:
             await asyncio.wait(self._stops)
 
-    async def drop(self, generation: int, *, ok: bool | None) -> None:
+    async def drop(self, generation: int, *, ok: bool | None, why: str = "") -> None:
         """Has all stay with what they have."""
         self._ready = None
         for name in self._current:
             if (child := self._supervisor.children.get(name)) is not None:
-                child.send(Dropped(generation, ok))
+                child.send(Dropped(generation, ok, why[:ERROR_CHARS_MAX]))

@@ -32,6 +32,7 @@ class Program(Struct, frozen=True, kw_only=True):
     log: Path | None = None
     stop_s: float
     vital: bool = True  # else its configuration being wrong, or its port taken, ends no other
+    asks: bool = False  # it may have a reload made
 
 
 class ChildError(Exception):
@@ -114,14 +115,14 @@ class Child:
         """Its exit code; negative is the signal that ended it."""
         return await self._process.wait()
 
-    async def listen(self, told: Callable[[], None]) -> None:
-        """Reads what it tells, to the end of its output. `told` is called for its metrics port."""
+    async def listen(self, told: Callable[[], None], asked: Callable[[Told], None]) -> None:
+        """Reads what it tells, to the end of its output. `told` is called for its metrics port, `asked` for what it asks for."""
         if self._process.stdout is None:
             return
         try:
             async for line in self._process.stdout:
                 with contextlib.suppress(msgspec.MsgspecError):
-                    self._heard(msgspec.json.decode(line, type=Told), told)
+                    self._heard(msgspec.json.decode(line, type=Told), told, asked)
         except ValueError:  # a line without an end
             while await self._process.stdout.read(_LINE_BYTES_MAX):
                 pass
@@ -133,7 +134,9 @@ class Child:
             if self._line is not None:
                 self._line.close()
 
-    def _heard(self, line: Told, told: Callable[[], None]) -> None:
+    def _heard(self, line: Told, told: Callable[[], None], asked: Callable[[Told], None]) -> None:
+        if line.asks:
+            asked(line)
         if line.metrics_port:
             self.metrics_port = line.metrics_port
             told()

@@ -1,6 +1,7 @@
 """Owns what `tokn up` and a child tell each other: settings and what to do with them in frames, answers in lines."""
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -10,11 +11,13 @@ import msgspec
 from msgspec import Raw, Struct
 
 from runtime import log
-from runtime.reload import Live
+from runtime.reload import Live, Outcome
+from runtime.settings.changes import Change
 from runtime.settings.settings import Settings, SettingsError, decode, encode
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 ERROR_CHARS_MAX = 2_000
+ASKED_S = 240.0  # for a reload that a child asks for: every service is given its time for it
 _LENGTH_BYTES = 4
 
 
@@ -26,28 +29,41 @@ class Handed(Struct, frozen=True, tag="prepare"):
 
 
 class Switched(Struct, frozen=True, tag="switch"):
-    """What was prepared under this number holds from now on."""
+    """What was prepared under this number holds from now on; `changes` are what differs."""
 
     generation: int
+    changes: tuple[Change, ...] = ()
 
 
 class Dropped(Struct, frozen=True, tag="drop"):
-    """Nothing holds from now on but what held before; `ok` is None after a check."""
+    """Nothing holds from now on but what held before; `ok` is None after a check, and False for a reason: `why`."""
 
     generation: int
     ok: bool | None = None
+    why: str = ""
 
 
-Frame = Handed | Switched | Dropped
+class Answered(Struct, frozen=True, tag="answer"):
+    """What came of a reload that a child has asked for under this number; `error` is why nothing has changed."""
+
+    number: int
+    generation: int = 0
+    changes: tuple[Change, ...] = ()
+    error: str = ""
+
+
+Frame = Handed | Switched | Dropped | Answered
 
 
 class Told(Struct, omit_defaults=True):
-    """One line of a child: its metrics port, or its answer to a frame, with why it could not do it."""
+    """One line of a child: its metrics port, its answer to a frame with why it could not do it, or a reload that it asks for."""
 
     metrics_port: int = 0
     generation: int = 0
     to: str = ""  # the tag of the frame
     error: str = ""
+    asks: int = 0  # the number of what it asks for
+    check: bool = False  # it asks only whether a reload could be made
 
 
 class HandingError(Exception):
@@ -96,7 +112,37 @@ def tell(told: Told) -> None:
     log.tell(json.dumps(msgspec.to_builtins(told)) + "\n")
 
 
-async def obey(live: Live, fd: int) -> None:
+class Asking:
+    """The reloads that a child has its parent make, each under a number of its own."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Answered]] = {}
+
+    async def ask(self, check: bool) -> Outcome:
+        """Has the parent reload, or with `check` only look. Raises SettingsError with why it did not."""
+        number = next(self._numbers)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            tell(Told(asks=number, check=check))
+            async with asyncio.timeout(ASKED_S):
+                came = await answer
+        except TimeoutError:
+            raise SettingsError(f"tokn up has not answered for {ASKED_S:g} s: its log says more") from None
+        finally:
+            del self._waiting[number]
+        if came.error:
+            raise SettingsError(came.error)
+        return Outcome(came.generation, came.changes)
+
+    def answered(self, came: Answered) -> None:
+        """The parent has done what was asked for."""
+        waiting = self._waiting.get(came.number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(came)
+
+
+async def obey(live: Live, asking: Asking, fd: int) -> None:
     """Does what the parent's frames say, one after the other, until it hangs up."""
     reader, writer = await asyncio.open_unix_connection(
         sock=socket.socket(fileno=os.dup(fd)), limit=FRAME_BYTES_MAX
@@ -110,10 +156,12 @@ async def obey(live: Live, fd: int) -> None:
                 error = await _done(live.prepare(frame.generation, settings))
                 tell(Told(generation=frame.generation, to="prepare", error=error))
             elif isinstance(frame, Switched):
-                error = await _done(live.switch(frame.generation))
+                error = await _done(live.switch(frame.generation, frame.changes))
                 tell(Told(generation=frame.generation, to="switch", error=error))
+            elif isinstance(frame, Answered):
+                asking.answered(frame)
             else:
-                await live.drop(frame.generation, ok=frame.ok)
+                await live.drop(frame.generation, ok=frame.ok, why=frame.why)
     except asyncio.IncompleteReadError:
         return  # the parent has ended, and soon this process does
     finally:

@@ -50,14 +50,15 @@ def run_handed(service: str, words: list[str]) -> int:
     except handing.HandingError as error:
         log.say(f"tokn {service}: the settings on standard input cannot be read: {error}")
         return EXIT_CONFIGURATION
-    live = Live()
+    asking = handing.Asking()
+    live = Live(asking.ask, together=True)
     # The terminal of `tokn up` is for its key and curl line, and for what is wrong.
     return _run(
         service,
         settings,
         tuple(words),
         live,
-        partial(handing.obey, live, _STANDARD_INPUT),
+        partial(handing.obey, live, asking, _STANDARD_INPUT),
         announce=lambda port: handing.tell(handing.Told(metrics_port=port)),
         log_level=logging.WARNING,
         any_port=True,
@@ -88,6 +89,7 @@ def run_standalone(
         raise SettingsError(f"{settings.source}: [pools.{unknown[0]}]: there is no such pool")
     live = Live()
     reloads = Reloads(settings, read, live)
+    live.ask = lambda check: reloads.reload(check=check)
     return _run(
         service, settings, pools, live, partial(follow, reloads, service), announce=lambda _port: None
     )

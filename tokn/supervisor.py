@@ -4,10 +4,12 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 
 from runtime.log import get_logger
 from runtime.service import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK
 from tokn.child import Child, Program
+from tokn.handing import Told
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 5.0
@@ -22,6 +24,7 @@ class Supervisor:
     def __init__(self, lock_fd: int, on_change: Callable[[], None]) -> None:
         self.children: dict[str, Child] = {}
         self.exit_code = EXIT_OK
+        self.asked: Callable[[Child, Told], None] | None = None  # hears what children ask for
         self.ended = asyncio.Event()  # a child's configuration is wrong, or one is kept no longer
         self._lock_fd = lock_fd
         self._on_change = on_change
@@ -59,7 +62,7 @@ class Supervisor:
         name = child.program.name
         pause_s = PAUSE_MIN_S
         while True:
-            listening = asyncio.create_task(child.listen(self._on_change))
+            listening = asyncio.create_task(child.listen(self._on_change, partial(self._heard, child)))
             try:
                 code = await child.wait()
             finally:
@@ -76,6 +79,10 @@ class Supervisor:
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_MAX_S, pause_s * 2)
             child = await self._respawn(name)
+
+    def _heard(self, child: Child, line: Told) -> None:
+        if self.asked is not None:
+            self.asked(child, line)
 
     async def _respawn(self, name: str) -> Child:
         while True:

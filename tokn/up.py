@@ -17,6 +17,7 @@ from runtime.reload import Reloads, follow
 from runtime.service import EXIT_FAILED, outlive_terminal
 from runtime.settings.changes import kept
 from runtime.settings.console import exposed
+from runtime.settings.described import given
 from runtime.settings.generation import Generation
 from runtime.settings.oidc import unsupported
 from runtime.settings.settings import PoolSettings, Settings, SettingsError, load
@@ -31,6 +32,7 @@ from tokn.folder import ChildRun, Folder, Run
 from tokn.handing import handed
 from tokn.link import console_answers, console_line
 from tokn.nats import EmbeddedNats
+from tokn.obliging import Obliging
 from tokn.ports import checked_port, exchange, some_port
 from tokn.services import HANDED, for_service
 from tokn.settings import plain_environment, worker_environment
@@ -136,7 +138,8 @@ class Up:
 
     def _service(self, service: str, settings: Settings, generation: int = 1) -> Program:
         chains = tuple(begin for pool in settings.pools for begin in presets()[pool.provider].chain)
-        own = structs.replace(for_service(settings, service), metrics_port=self._metrics_port(service))
+        seen = structs.replace(settings, given=given(settings))
+        own = structs.replace(for_service(seen, service), metrics_port=self._metrics_port(service))
         return Program(
             name=service,
             arguments=tokn_command(service, HANDED),
@@ -144,6 +147,7 @@ class Up:
             settings=handed(generation, own),
             stop_s=STOP_S[service] + (self._serving_s if service in SERVING else 0.0),
             vital=service != "console",
+            asks=service == "ledger",  # it has looked at the right of whoever wants it
         )
 
     def _metrics_port(self, service: str) -> int:
@@ -384,6 +388,7 @@ async def _start(deployment: Up) -> None:
 
 async def _reload(deployment: Up, reloads: Reloads) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(Obliging(deployment.supervisor, reloads))
         try:
             await stack.enter_async_context(Asked(deployment.folder, reloads))
         except OSError as error:  # a file system without sockets, perhaps

@@ -73,7 +73,12 @@ class Call:
         """What a ledger answers, in the time that all have or in another. Raises ApiError, LedgerAwayError."""
         told = self._asking
         asked = question.ask(
-            form, told.credential, expand=self._expand, ip=told.ip, user_agent=told.user_agent
+            form,
+            told.credential,
+            expand=self._expand,
+            ip=told.ip,
+            user_agent=told.user_agent,
+            request_id=told.request_id,
         )
         answer = await told.ledger.ask(CONSOLE_READ, asked, patience=patience)
         if answer.problem:

@@ -15,9 +15,11 @@ from console.api.money import MONEY
 from console.api.organizations import ORGANIZATIONS
 from console.api.people import PEOPLE
 from console.api.pools import POOLS
+from console.api.settings import SETTINGS
 from console.api.statements import STATEMENTS
 from console.api.topups import TOPUPS
 from console.api.usage import USAGE
+from console.api.webhooks import WEBHOOKS
 
 PREFIX = "/admin/v1"
 DOCUMENT = "/openapi.json"
@@ -32,7 +34,9 @@ ROUTES: tuple[Route, ...] = (
     *EXPORTS,
     *MODELS,
     *POOLS,
+    *WEBHOOKS,
     *BOOKS,
+    *SETTINGS,
     *PEOPLE,
 )
 # With payments through Stripe.

@@ -17,6 +17,7 @@ from console.pages import (
     statements,
     topups,
     usage,
+    webhooks,
 )
 from console.pages.site import PageRow, Site
 
@@ -33,6 +34,7 @@ ROWS: tuple[PageRow, ...] = (
     *pools.ROWS,
     *models.ROWS,
     *books.ROWS,
+    *webhooks.ROWS,
     *settings.ROWS,
     *log.ROWS,
 )

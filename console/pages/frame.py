@@ -31,6 +31,7 @@ NAV: Final = (
     Way("/pools", "Pools", "pools:read", deployment=True),
     Way("/models", "Models", "catalogue:read"),
     Way("/books", "Books", "money:read", deployment=True),
+    Way("/webhooks", "Webhooks", "webhooks:read"),
     Way("/settings", "Settings", ""),
 )
 

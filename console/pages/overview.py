@@ -12,12 +12,24 @@ from console.pages.site import PageRow
 from console.pages.sums import DAY_S, days, hours, percentile, series, short, sums, total
 from console.pages.visit import Visit
 from runtime.ledger import LedgerAwayError, once
-from schemas.admin.reads import BOOKS, CALLS, CAPS, KEY, PARKED, POOLS, CallsQuery, CapsQuery
+from schemas.admin.reads import (
+    BOOKS,
+    CALLS,
+    CAPS,
+    KEY,
+    PARKED,
+    POOLS,
+    WEBHOOK_ENDPOINTS,
+    CallsQuery,
+    CapsQuery,
+)
+from schemas.admin.webhooks import EndpointList
 from schemas.verbs.audit import AuditQuery
 from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.keys import KeyRef
 from schemas.verbs.parked import ParkedQuery
 from schemas.verbs.pools import PoolsQuery
+from schemas.webhooks import BY_OPERATOR
 from web.charts import stacked
 from web.figures import usd, usd_about
 
@@ -26,6 +38,7 @@ KEYS_MAX: Final = 600  # beyond it nobody asks who has spent most
 TOP: Final = 5
 BOOKS_S: Final = 0.5  # for the books' word: an audit that runs is not waited for
 CAPS_SHOWN: Final = 200
+ENDPOINTS_SHOWN: Final = 100
 
 
 async def show(visit: Visit) -> Response:
@@ -45,11 +58,12 @@ async def show(visit: Visit) -> Response:
         sums(visit, ("day", "model"), since_s=int(first.timestamp()) // DAY_S * DAY_S),
         sums(visit, ("key",), since_s=since_s, most=KEYS_MAX + 1),
     )
-    calls, caps, pools, parked, books = await asyncio.gather(
+    calls, caps, pools, parked, endpoints, books = await asyncio.gather(
         visit.rows(CALLS, CallsQuery(limit=RECENT_CALLS)),
         visit.rows_if(CAPS, CapsQuery(limit=CAPS_SHOWN)),
         visit.rows_if(POOLS, PoolsQuery()),
         visit.rows_if(PARKED, ParkedQuery(limit=100)),
+        visit.rows_if(WEBHOOK_ENDPOINTS, EndpointList(limit=ENDPOINTS_SHOWN)),
         _books(visit),
     )
     top = sorted(by_key, key=lambda row: -row["billed_nano"])[:TOP] if len(by_key) <= KEYS_MAX else None
@@ -79,7 +93,7 @@ async def show(visit: Visit) -> Response:
         ),
         top=top,
         names=await _names(visit, top or []),
-        alarms=[*_pools(pools), *_caps(caps), *_parked(parked)],
+        alarms=[*_pools(pools), *_caps(caps), *_parked(parked), *_webhooks(endpoints)],
     )
 
 
@@ -142,6 +156,13 @@ def _parked(rows: Rows) -> Iterable[tuple[str, str, str]]:
             "bad",
             f"{count} usage event{'s are' if count > 1 else ' is'} parked: somebody has to look.",
         )
+
+
+def _webhooks(rows: Rows) -> Iterable[tuple[str, str, str]]:
+    for row in rows.rows:
+        if row["status"] == "disabled" and row["disabled_reason"] != BY_OPERATOR:
+            why = f"Webhook {row['url']} is sent nothing: {row['disabled_reason']}."
+            yield f"/webhooks/{row['id']}", "bad", why
 
 
 ROWS = (PageRow(path="/", show=show),)

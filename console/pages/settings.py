@@ -1,4 +1,4 @@
-"""Owns the page of settings: who may do what here, by which keys and sessions, and what this console runs on."""
+"""Owns the page of settings: what the deployment runs on and its reload, and who may do what here by which keys and sessions."""
 
 import asyncio
 from typing import Any, Final
@@ -9,6 +9,7 @@ from console.asking import RefusedError
 from console.pages.lengths import LENGTHS, ends_in_s
 from console.pages.site import PageRow
 from console.pages.visit import Blank, FormError, Visit, names_given
+from runtime.ledger import once
 from runtime.reload import STATUS
 from schemas.admin.authority import ROLES, SCOPES, OperatorRole
 from schemas.admin.credentials import digest, hint, new_management_key, new_token
@@ -21,8 +22,16 @@ from schemas.admin.operators import (
     OperatorUpdate,
     SignInCreate,
 )
-from schemas.admin.reads import MANAGEMENT_KEYS, OPERATORS, SESSIONS
+from schemas.admin.reads import (
+    MANAGEMENT_KEYS,
+    OPERATORS,
+    SESSIONS,
+    SETTINGS,
+    SETTINGS_CHECK,
+    SETTINGS_RELOADED,
+)
 from schemas.admin.sessions import SessionList, SessionRef
+from schemas.admin.settings import SettingsCheck, SettingsQuery, SettingsReload, SettingsReloaded
 from schemas.verbs.base import VERSION
 
 LISTED: Final = 100
@@ -36,7 +45,8 @@ async def show(visit: Visit) -> Response:
 
 async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = "", **made: Any) -> Response:
     """The page, after a form of one of its parts with what was wrong there, or with what it has made."""
-    operators, keys, sessions = await asyncio.gather(
+    configuration, operators, keys, sessions = await asyncio.gather(
+        visit.rows_if(SETTINGS, SettingsQuery()),
         visit.rows_if(OPERATORS, OperatorList(limit=LISTED)),
         visit.rows_if(MANAGEMENT_KEYS, ManagementKeyList(limit=LISTED)),
         visit.rows_if(SESSIONS, SessionList(limit=LISTED)),
@@ -52,6 +62,7 @@ async def shown(visit: Visit, errors: dict[str, str] | None = None, part: str = 
         role_scopes=[(role.value, scopes) for role, scopes in ROLES.items()],
         scopes=SCOPES,
         lengths=LENGTHS,
+        configuration=configuration.rows[0] if configuration.rows else None,
         running=_running(visit),
         errors=errors or {},
         part=part,
@@ -76,6 +87,23 @@ def _running(visit: Visit) -> list[tuple[str, str]]:
         ("Top-ups", "paid through Stripe" if settings.stripe is not None else "off: nobody can pay here"),
         ("A call may take", f"{settings.calls.total_s:g} s, and {settings.calls.idle_s:g} s without a byte"),
     ]
+
+
+async def check(visit: Visit) -> Response:
+    """Says what the file would change."""
+    rows = await visit.rows(SETTINGS_CHECK, SettingsCheck(), patience=once(visit.desk.limits.reload_s))
+    return await shown(visit, checked=rows.rows[0])
+
+
+async def reload(visit: Visit) -> Response:
+    """Has the file taken, once for the form that was sent, and says what it has changed."""
+    patience = once(visit.desk.limits.reload_s)
+    try:
+        id_ = (await visit.act("settings_reload", SettingsReload())).rows[0]["id"]
+        made = await visit.rows(SETTINGS_RELOADED, SettingsReloaded(VERSION, id_), patience=patience)
+    except RefusedError as error:
+        return await shown(visit, visit.refused(error), "configuration")
+    return await shown(visit, reloaded=made.rows[0])
 
 
 async def add_operator(visit: Visit) -> Response:
@@ -158,6 +186,8 @@ async def end_session(visit: Visit) -> Response:
 _WRITE: Final = "operators:write"
 ROWS = (
     PageRow(path="/settings", show=show),
+    PageRow(path="/settings/check", act=check, act_needs="settings:read", deployment=True),
+    PageRow(path="/settings/reload", act=reload, act_needs="settings:write", deployment=True),
     PageRow(path="/settings/operators", act=add_operator, act_needs=_WRITE),
     PageRow(path="/settings/operators/{id}", act=change_operator, act_needs=_WRITE),
     PageRow(path="/settings/operators/{id}/invite", act=invite, act_needs=_WRITE),

@@ -19,6 +19,7 @@ from ledger.acts.organizations import ORG_CREATE, ORG_UPDATE
 from ledger.acts.parked import PARKED_BILL, PARKED_DISMISS
 from ledger.acts.refund import REFUND
 from ledger.acts.sessions import SESSION_END, SIGN_IN, SIGN_IN_CREATE
+from ledger.acts.settings import SETTINGS_RELOAD
 from ledger.acts.sign_in_oidc import SIGN_IN_OIDC
 from ledger.acts.surprises import SURPRISES_FORGET
 from ledger.acts.takings import ADJUSTMENT, DEPOSIT_RETURN
@@ -74,4 +75,5 @@ ACTS: tuple[Act[Any], ...] = (
     SIGN_IN,
     SIGN_IN_OIDC,
     SESSION_END,
+    SETTINGS_RELOAD,
 )

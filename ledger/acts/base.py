@@ -19,7 +19,7 @@ from ledger.rules.missing import missing, worded
 from ledger.rules.rows import Hold, Rate, Row
 from ledger.rules.telling import tell_act
 from schemas.admin.reasons import Reason
-from schemas.admin.verbs import ConsoleWrite
+from schemas.admin.verbs import ConsoleRead, ConsoleWrite
 from schemas.bus.subjects import new_id
 from schemas.verbs.acts import ACT, ActRequest
 from schemas.verbs.base import Form, Rows
@@ -67,7 +67,8 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
     `scopes` are what whoever asks through a console needs, None for nobody but the command; `further` are those that a form
     needs beside them. `of` names the organisations that a form is about, "" for one that is not there; without it an act
     is about the whole deployment. `version` is the row that a change is meant for, if it is there. `tells` is what the
-    entry says of an act that changes no row.
+    entry says of an act that changes no row. With `refused` an attempt without a right has an entry, too, and that says
+    what events it tells.
     """
 
     name: str
@@ -81,7 +82,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
     of: Callable[[Book, Form], tuple[str, ...]] | None = None
     version: Callable[[Book, Form], Versioned | None] | None = None
     tells: Callable[[Form], Pictures] | None = None
-    notes_refusals: bool = False  # an attempt without a right has an entry, too
+    refused: Callable[[Book, ConsoleWrite], None] | None = None
 
     def command(
         self,
@@ -134,7 +135,7 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         were = pictures(book)
         reply = self.do(book, acting.form, digest)
         if reply.problem:
-            if self.notes_refusals:
+            if self.refused is not None:
                 self._note(book, acting, reply)
             return worded(reply)
         tell_act(book, were)
@@ -160,7 +161,8 @@ class Act(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         if acting.console is None:
             book.grant = of_command(acting.request.actor)
         elif book.refusal is not None:
-            if self.notes_refusals:
+            if self.refused is not None:
+                self.refused(book, acting.console)
                 self._note(book, acting, book.refusal)
             return book.refusal
         scopes = self.scopes
@@ -287,7 +289,7 @@ def add_entry(
     form_hash: str = "",
     changed: tuple[Pictures, Pictures],
     answer: Rows,
-    console: ConsoleWrite | None = None,
+    console: ConsoleRead | ConsoleWrite | None = None,
 ) -> None:
     """Adds the entry of an act to the audit log, chained to the one before it."""
     head = book.log[_HEAD_ID]

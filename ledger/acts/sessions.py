@@ -4,13 +4,24 @@ from ledger.acts.base import IP_CHARS_MAX, USER_AGENT_CHARS_MAX, Act, text
 from ledger.acts.operators import SCOPES, above, active, add_operator
 from ledger.commits.wanted import Wanted
 from ledger.rules.authority_rows import Operator, Session, SignInToken
-from ledger.rules.book import Book
+from ledger.rules.book import Book, Told
 from ledger.rules.grants import GrantKind
 from ledger.rules.missing import missing
 from ledger.rules.people import operator_row, session_row
+from ledger.rules.telling import event_id
+from runtime.peers import share_of
 from schemas.admin.authority import OperatorRole
-from schemas.admin.operators import INVITE_S, LOCAL, SESSION_S, SignIn, SignInCreate
+from schemas.admin.operators import (
+    INVITE_S,
+    LOCAL,
+    SESSION_S,
+    TRIES_MAX,
+    TRIES_WINDOW_S,
+    SignIn,
+    SignInCreate,
+)
 from schemas.admin.sessions import SessionRef
+from schemas.admin.verbs import ConsoleWrite
 from schemas.bus.subjects import new_id
 from schemas.verbs.base import Rows
 
@@ -104,7 +115,23 @@ def open_session(book: Book, operator: Operator, digest: str) -> Rows:
             ended_ms=0,
         )
     )
-    return Rows((session_row(made, made.id) | {"operator": operator_row(operator)},))
+    row = session_row(made, made.id)
+    data = operator_row(operator) | {"session": row}
+    book.tell(Told("operator.signed_in", operator.id, operator.organization, data))
+    return Rows((row | {"operator": operator_row(operator)},))
+
+
+def tell_locked_out(book: Book, console: ConsoleWrite) -> None:
+    """When as many tries of one address have failed as consoles take in their window: they take none of it for the rest."""
+    share, since_ms = share_of(console.ip), book.now_ms - TRIES_WINDOW_S * 1000
+    failed = 1 + sum(at_ms > since_ms and share_of(ip) == share for ip, at_ms in book.people.failed)
+    if not share or failed < TRIES_MAX:
+        return
+    address = text(console.ip, IP_CHARS_MAX)
+    # Told once a window, however many consoles there are to try.
+    id_ = event_id("operator.locked_out", share, str(book.now_ms // (TRIES_WINDOW_S * 1000)))
+    data = {"id": address, "tries": failed, "user_agent": text(console.user_agent, USER_AGENT_CHARS_MAX)}
+    book.tell(Told("operator.locked_out", address, "", data, id=id_))
 
 
 def _end_wants(names: Wanted, form: SessionRef, _digest: str) -> None:
@@ -158,7 +185,7 @@ SIGN_IN = Act(
     hashed=True,
     scopes=(),
     of=lambda book, _form: (book.grant.organization,),
-    notes_refusals=True,
+    refused=tell_locked_out,
 )
 SESSION_END = Act(
     name="session_end",

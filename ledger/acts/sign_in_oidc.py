@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from ledger.acts.base import Act
 from ledger.acts.operators import add_operator
-from ledger.acts.sessions import open_session, secret_problem
+from ledger.acts.sessions import open_session, secret_problem, tell_locked_out
 from ledger.commits.wanted import Wanted
 from ledger.rules.authority_rows import Nonce, Operator
 from ledger.rules.book import Book
@@ -74,5 +74,5 @@ SIGN_IN_OIDC = Act(
     hashed=True,
     scopes=(),
     of=lambda book, _form: (book.grant.organization,),
-    notes_refusals=True,
+    refused=tell_locked_out,
 )

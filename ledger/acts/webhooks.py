@@ -4,6 +4,7 @@ from ledger.acts.base import Act
 from ledger.commits.wanted import Repeated, Wanted
 from ledger.rules import webhooks as rules
 from ledger.rules.book import Book
+from ledger.rules.event_rows import Endpoint
 from schemas.verbs.hooks import HookDisable
 from schemas.verbs.webhooks import WebhookCreate, WebhookRef, WebhookReplay, WebhookRotate, WebhookUpdate
 
@@ -23,6 +24,10 @@ def _wants(
 def _of(book: Book, form: WebhookRef | WebhookUpdate | WebhookRotate | WebhookReplay) -> tuple[str, ...]:
     endpoint = book.hooks.endpoints.get(form.id)
     return ("" if endpoint is None else endpoint.organization,)
+
+
+def _named(book: Book, form: WebhookRef | WebhookUpdate) -> Endpoint | None:
+    return book.hooks.endpoints.get(form.id)
 
 
 def _replay_wants(names: Wanted, form: WebhookReplay, _digest: str) -> None:
@@ -45,6 +50,7 @@ WEBHOOK_UPDATE = Act(
     do=lambda book, form, _digest: rules.update(book, form),
     scopes=("webhooks:write",),
     of=_of,
+    version=_named,
 )
 WEBHOOK_DELETE = Act(
     name="webhook_delete",
@@ -53,6 +59,7 @@ WEBHOOK_DELETE = Act(
     do=lambda book, form, _digest: rules.delete(book, form),
     scopes=("webhooks:write",),
     of=_of,
+    version=_named,
 )
 WEBHOOK_ROTATE = Act(
     name="webhook_rotate",

@@ -11,12 +11,16 @@ from ledger.commits.load_webhooks import load_webhooks
 from ledger.commits.wanted import Wanted
 from ledger.rules.act_rows import Entry, Head
 from ledger.rules.book import Book
+from ledger.rules.identity import Unproven
 from ledger.rules.limits.base import KEY
 from ledger.rules.rows import SOURCES, Account, Parked, Transfer, row_of
 from ledger.store.base import Transaction
 from ledger.store.statements import ENTRIES, PARKED, TRANSFERS, columns, table_of
+from schemas.admin.credentials import SignInToken
+from schemas.admin.operators import TRIES_WINDOW_S
 from schemas.verbs.base import Rows
 
+FAILED_MAX = 200  # tries to sign in that are looked through for those of one address
 _ENTRY_SQL = f"SELECT {columns(ENTRIES)} FROM audit_entries WHERE credential = $1 AND idempotency_key = $2"  # noqa: S608  made of our own column names
 _LIMITED_SQL = "SELECT limited FROM upstream_accounts WHERE pool = $1 AND id = $2"
 _PARKED_SQL = f"SELECT {columns(PARKED)} FROM parked_events WHERE request_id = $1 AND attempt = $2"  # noqa: S608  as above
@@ -25,6 +29,10 @@ _DEPOSITS_SQL = f"SELECT {columns(TRANSFERS)} FROM transfers WHERE kind = 'depos
 _ACCOUNTS_SQL = f"SELECT {columns(table_of(Account))} FROM accounts WHERE id "  # noqa: S608  as above
 NONCE_MARGIN_MS = 60_000  # beyond what the clocks of two ledgers may differ
 _OVER = "ends_ms < $1 ORDER BY ends_ms LIMIT 100"  # each sign-in takes more away than it leaves
+_FAILED_SQL = (
+    "SELECT ip, created_ms FROM audit_entries WHERE action IN ('sign_in_failed', 'sign_in_oidc_failed') "
+    "AND created_ms > $2 ORDER BY number DESC LIMIT $1"
+)
 _OWNERS = "role = 'owner' AND status = 'active' AND organization = '' ORDER BY created_ms, id"
 
 
@@ -63,6 +71,9 @@ async def _load_right(tx: Transaction, book: Book, names: Wanted) -> None:
     found = await load_grant(tx, names.proof, names.proof_digests, tx.now_ms)
     if isinstance(found, Rows):
         book.refusal = found
+        if isinstance(names.proof, SignInToken | Unproven):
+            rows = await tx.fetch(_FAILED_SQL, FAILED_MAX, tx.now_ms - TRIES_WINDOW_S * 1000)
+            book.people.failed = [(row[0], int(row[1])) for row in rows]
         return
     if names.moves and names.proof_digests:
         await rehash(tx, found, names.proof_digests[0])

@@ -110,7 +110,7 @@ class HookRows:
 class OperatorRows:
     """Who may act through a console."""
 
-    __slots__ = ("keys", "nonces", "operators", "sessions", "tokens")
+    __slots__ = ("failed", "keys", "nonces", "operators", "sessions", "tokens")
 
     def __init__(self) -> None:
         self.operators = RowSet(Operator)
@@ -118,6 +118,9 @@ class OperatorRows:
         self.sessions = RowSet(Session)
         self.tokens = RowSet(SignInToken)
         self.nonces = RowSet(Nonce)
+        self.failed: list[
+            tuple[str, int]
+        ] = []  # of a try without a right: those before it, by address and time
 
     def all(self) -> tuple[RowSet[Any], ...]:
         """Each kind's rows."""

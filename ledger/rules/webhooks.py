@@ -13,7 +13,14 @@ from schemas.events import ALL, BY_NAME
 from schemas.verbs.base import Rows
 from schemas.verbs.hooks import LOGGED_MAX, RESPONSE_CHARS_MAX, Attempt, HookDisable, HookLog, Outcome
 from schemas.verbs.webhooks import WebhookCreate, WebhookRef, WebhookReplay, WebhookRotate, WebhookUpdate
-from schemas.webhooks import ENDPOINTS_MAX, OVERLAP_MAX_MS, events_problem, secret_problem, url_problem
+from schemas.webhooks import (
+    BY_OPERATOR,
+    ENDPOINTS_MAX,
+    OVERLAP_MAX_MS,
+    events_problem,
+    secret_problem,
+    url_problem,
+)
 
 OVERDUE_MS = 5 * 86_400_000  # without a success, an endpoint is given up
 REPLAY_MAX = 1_000  # events of one act
@@ -123,7 +130,7 @@ def update(book: Book, form: WebhookUpdate) -> Rows:
     if structs.astuple(endpoint) != was:
         _changed(book, endpoint)
     if form.status == EndpointStatus.DISABLED:
-        _disable(book, endpoint, "by an operator")
+        _disable(book, endpoint, BY_OPERATOR)
     return _row(book, endpoint)
 
 

@@ -20,7 +20,7 @@ from ledger.commits.load_save import save, wanted
 from ledger.commits.wanted import Wanted
 from ledger.commits.writer import Writer
 from ledger.prices.offers import Catalogue
-from ledger.rules.book import Book, Rules
+from ledger.rules.book import Book, Rules, Told
 from ledger.rules.grants import Grant, refusal
 from ledger.rules.missing import missing
 from ledger.rules.statement_rows import ISSUED, Statement
@@ -237,6 +237,7 @@ async def _write(store: Store, made: Made, by: By) -> Rows:
         )
         await _put(tx, statement, made)
         _note(book, statement, by)
+        book.tell(Told("statement.issued", statement.id, statement.organization, shown(statement)))
         await save(tx, book, None)
     return Rows((shown(statement),))
 

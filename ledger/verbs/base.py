@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from ledger.commits.commands import Command, Write
 from ledger.commits.commit import Committer
+from ledger.configured import Configured
 from ledger.openid.signing import Signing
 from ledger.payments.payments import Payments
 from ledger.statements.issuing import Issuing
@@ -27,6 +28,7 @@ class Services(Struct, frozen=True, kw_only=True, eq=False):
     providers: dict[str, str]  # of the pools in the settings, by name
     auditing: asyncio.Lock  # one proof at a time
     issuing: Issuing
+    configured: Configured
     signing: Signing = field(default_factory=Signing)
     payments: Payments | None = None  # where Stripe is configured
     proven: list[tuple[float, Rows]] = field(default_factory=list)  # the last proof, by time.monotonic()

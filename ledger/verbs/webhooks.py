@@ -78,13 +78,18 @@ async def events_page(store: Store, query: EventsQuery) -> Rows:
 
 
 def _event_row(row: Any) -> dict[str, object]:
+    return shown_event(*row[1:])
+
+
+def shown_event(  # noqa: PLR0917  the columns of a row
+    id_: str, type_: str, organization: str, about: str, body: str, created_ms: int, published: bool
+) -> dict[str, object]:
     """An event as commands show it."""
-    _, id_, type_, organization, object_, body, created_ms, published = row
     return {
         "id": id_,
         "type": type_,
         "organization": organization or None,
-        "about": object_,
+        "about": about,
         "data": msgspec.json.decode(body)["data"],
         "published": bool(published),
         "created": created_ms // 1000,

@@ -37,7 +37,7 @@ class _Row(Struct, frozen=True):
     secret: bool = False
 
 
-_ROWS = (
+ROWS = (
     _Row("[nats] url", lambda one: one.nats.url, _EVERY, secret=True),
     _Row("[nats] credentials", lambda one: (one.nats.passwords, one.nats.former), _EVERY, secret=True),
     _Row("[nats] replicas", lambda one: one.nats.replicas, _EVERY),
@@ -79,7 +79,7 @@ _ROWS = (
     _Row("[reload] generation", lambda one: one.generation.number),
 )
 # Fields that follow from others, or name where a value was read.
-_DERIVED = frozenset(("accounts", "family", "made_by", "name", "id", "files", "keyless", "auth", "uplift"))
+DERIVED = frozenset(("accounts", "family", "made_by", "name", "id", "files", "keyless", "auth", "uplift"))
 
 
 def differences(old: Settings, new: Settings, started: Settings) -> tuple[Change, ...]:
@@ -88,7 +88,7 @@ def differences(old: Settings, new: Settings, started: Settings) -> tuple[Change
     Raises SettingsError for what may not be changed this way.
     """
     found = []
-    for row in _ROWS:
+    for row in ROWS:
         before = row.of(started if row.restart else old)
         if before != row.of(new):
             what = "changed" if row.secret else _what(before, row.of(new))
@@ -129,7 +129,7 @@ def _pools(old: Sequence[PoolSettings], new: Sequence[PoolSettings], source: str
             yield Change(place, "new")
             continue
         for field in pool.__struct_fields__:
-            if field not in _DERIVED and getattr(was, field) != getattr(pool, field):
+            if field not in DERIVED and getattr(was, field) != getattr(pool, field):
                 yield Change(f"{place} {field}", _what(getattr(was, field), getattr(pool, field)))
         yield from _accounts(pool.name, was.accounts, pool.accounts, source)
     yield from (Change(f"[pools.{name}]", "gone") for name in before)
@@ -151,7 +151,7 @@ def _accounts(
             )
         for field in account.__struct_fields__:
             values = getattr(was, field), getattr(account, field)
-            if field not in _DERIVED and values[0] != values[1]:
+            if field not in DERIVED and values[0] != values[1]:
                 what = "changed" if field in CREDENTIALS else _what(*values)
                 yield Change(f"{place} {field.replace('_nano', '_usd')}", what)
     yield from (Change(f"[pools.{pool}.accounts] {name}", "gone") for name in before)

@@ -114,6 +114,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, ...
     ] = ()  # the configuration file and those of secrets, absolute, as far as they were read
     source: str = "the environment"
+    given: tuple[str, ...] | None = (
+        None  # where secrets were set that a service is not told; None: nobody looked
+    )
 
 
 def load(

@@ -8,6 +8,8 @@ SIGN_IN_S = 600  # a link that the command or `tokn up` prints
 INVITE_S = 86_400  # one for a named operator
 SESSION_S = 7 * 86_400  # at most
 SESSION_IDLE_S = 12 * 3_600
+TRIES_MAX = 5  # to sign in, of one address, in each window
+TRIES_WINDOW_S = 60
 LOCAL = ""  # instead of an operator's id: the owner of this machine, who is made if there is no owner
 
 

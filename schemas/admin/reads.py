@@ -11,7 +11,9 @@ from msgspec import Struct
 from schemas.admin.management_keys import ManagementKeyList, ManagementKeyRef
 from schemas.admin.operators import OperatorList, OperatorRef
 from schemas.admin.sessions import SessionList, SessionRef
+from schemas.admin.settings import SettingsCheck, SettingsQuery, SettingsReloaded
 from schemas.admin.verbs import Question
+from schemas.admin.webhooks import DeliveryList, EndpointList, EventList, EventRef
 from schemas.verbs.audit import AuditQuery
 from schemas.verbs.base import VERSION
 from schemas.verbs.exports import ExportQuery
@@ -23,6 +25,7 @@ from schemas.verbs.pools import PoolsQuery
 from schemas.verbs.statements import LINES_MAX
 from schemas.verbs.sums import SumsQuery
 from schemas.verbs.topups import TopupRef
+from schemas.verbs.webhooks import WebhookRef
 
 PAGE_MAX = 200
 
@@ -182,10 +185,20 @@ MODEL = Question(name="model", form=ModelRef, scope="catalogue:read")
 PRICES = Question(name="prices", form=ModelRef, scope="catalogue:read")
 POOLS = Question(name="pools", form=PoolsQuery, scope="pools:read", deployment=True)
 POOL = Question(name="pool", form=PoolRef, scope="pools:read", deployment=True)
+WEBHOOK_ENDPOINTS = Question(name="webhook_endpoints", form=EndpointList, scope="webhooks:read")
+WEBHOOK_ENDPOINT = Question(name="webhook_endpoint", form=WebhookRef, scope="webhooks:read")
+EVENTS = Question(name="events", form=EventList, scope="webhooks:read")
+EVENT = Question(name="event", form=EventRef, scope="webhooks:read")
+DELIVERIES = Question(name="deliveries", form=DeliveryList, scope="webhooks:read")
 AUDIT_ENTRIES = Question(name="audit_entries", form=AuditEntriesQuery, scope="audit:read", deployment=True)
 BOOKS = Question(name="books", form=AuditQuery, scope="money:read", deployment=True)
 BOOKS_AUDIT = Question(name="books_audit", form=AuditQuery, scope="money:read", deployment=True)
 PARKED = Question(name="parked", form=ParkedQuery, scope="money:read", deployment=True)
+SETTINGS = Question(name="settings", form=SettingsQuery, scope="settings:read", deployment=True)
+SETTINGS_CHECK = Question(name="settings_check", form=SettingsCheck, scope="settings:read", deployment=True)
+SETTINGS_RELOADED = Question(
+    name="settings_reloaded", form=SettingsReloaded, scope="settings:read", deployment=True
+)
 OPERATORS = Question(name="operators", form=OperatorList, scope="operators:read")
 OPERATOR = Question(name="operator", form=OperatorRef, scope="operators:read")
 MANAGEMENT_KEYS = Question(name="management_keys", form=ManagementKeyList, scope="operators:read")
@@ -216,10 +229,18 @@ QUESTIONS: tuple[Question[Any], ...] = (
     PRICES,
     POOLS,
     POOL,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_ENDPOINT,
+    EVENTS,
+    EVENT,
+    DELIVERIES,
     AUDIT_ENTRIES,
     BOOKS,
     BOOKS_AUDIT,
     PARKED,
+    SETTINGS,
+    SETTINGS_CHECK,
+    SETTINGS_RELOADED,
     OPERATORS,
     OPERATOR,
     MANAGEMENT_KEYS,

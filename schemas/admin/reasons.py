@@ -33,6 +33,7 @@ class Reason(StrEnum):
     INVALID_SIGNATURE = "invalid_signature"  # of an event that says it is Stripe's
     PAYMENTS_OFF = "payments_off"  # nobody can pay here: nothing is configured for it
     PAYMENTS_AWAY = "payments_away"  # Stripe did not answer, or not as it should
+    CONFIG_REJECTED = "config_rejected"  # the sentence names file, table and key
     OLDER_LEDGER = "older_ledger"  # a ledger of an older version runs beside this one
 
 
@@ -49,6 +50,7 @@ STATUS: dict[Reason, int] = {
     Reason.INVALID_SIGNATURE: 400,
     Reason.PAYMENTS_OFF: 404,
     Reason.PAYMENTS_AWAY: 503,
+    Reason.CONFIG_REJECTED: 400,
     Reason.OLDER_LEDGER: 409,
 } | dict.fromkeys(
     (

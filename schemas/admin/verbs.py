@@ -38,9 +38,10 @@ class Question(Struct, Generic[Form], frozen=True, kw_only=True, eq=False):
         expand: tuple[str, ...] = (),
         ip: str = "",
         user_agent: str = "",
+        request_id: str = "",
     ) -> "ConsoleRead":
         """The request that asks it for somebody."""
-        return ConsoleRead(VERSION, self.name, encode(form), credential, ip, user_agent, expand)
+        return ConsoleRead(VERSION, self.name, encode(form), credential, ip, user_agent, expand, request_id)
 
 
 class AdminRead(Struct, frozen=True, array_like=True):
@@ -62,6 +63,7 @@ class ConsoleRead(Struct, frozen=True, array_like=True):
     ip: str = ""
     user_agent: str = ""
     expand: tuple[str, ...] = ()
+    request_id: str = ""
 
 
 class ConsoleWrite(Struct, frozen=True, array_like=True):

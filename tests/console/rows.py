@@ -278,6 +278,50 @@ ENTRY = {
     "after": {"api_keys": {"key_1": {"name": HOSTILE}}},
     "created": 1_790_000_000,
 }
+ENDPOINT = {
+    "object": "webhook_endpoint",
+    "id": "whe_1",
+    "url": HOSTILE,
+    "events": ["balance.low", HOSTILE],
+    "organization": HOSTILE,
+    "status": "enabled",
+    "disabled_reason": HOSTILE,
+    "failing_since": 1_790_000_000,
+    "secrets": [{"id": "sec_1", "hint": HOSTILE, "created": 1_790_000_000, "expires_at": 1_790_000_000}],
+    "created": 1_790_000_000,
+    "version": 3,
+}
+DELIVERY = {
+    "object": "delivery",
+    "id": "dlv_1",
+    "endpoint": "whe_1",
+    "event": HOSTILE,
+    "type": HOSTILE,
+    "attempt": 2,
+    "status": "retrying",
+    "code": 500,
+    "ms": 30,
+    "response": HOSTILE,
+    "error": None,
+    "next_at": 1_790_000_000,
+    "created": 1_790_000_000,
+}
+CHANGE = {"place": HOSTILE, "what": HOSTILE, "restart": ["edge"]}
+SETTINGS = {
+    "object": "settings",
+    "source": HOSTILE,
+    "generation": 6,
+    "ok": False,
+    "reloaded_at": 1_790_000_000,
+    "watched": False,
+    "together": True,
+    "values": [
+        {"place": HOSTILE, "value": HOSTILE, "is_set": None, "restart": ["edge"]},
+        {"place": "[ledger] pepper", "value": None, "is_set": True, "restart": []},
+        {"place": "[nats] url", "value": None, "is_set": False, "restart": []},
+    ],
+}
+CHECK = {"object": "settings_check", "ok": True, "problem": None, "generation": 6, "changes": [CHANGE]}
 SAYS = {
     "organizations": Rows((ORGANIZATION,)),
     "organization": Rows((ORGANIZATION,)),
@@ -298,6 +342,12 @@ SAYS = {
     "parked": Rows((PARKED,)),
     "statements": Rows((STATEMENT,), cursor="stm_202611_acme"),
     "statement": Rows((STATEMENT,)),
+    "webhook_endpoints": Rows((ENDPOINT, ENDPOINT | {"status": "disabled"}), cursor="whe_1"),
+    "webhook_endpoint": Rows((ENDPOINT,)),
+    "deliveries": Rows((DELIVERY,)),
+    "settings": Rows((SETTINGS,)),
+    "settings_check": Rows((CHECK,)),
+    "settings_reloaded": Rows((CHECK | {"object": "reload", "id": "rld_1", "generation": 7},)),
     "operators": Rows((OPERATOR,)),
     "management_keys": Rows((MANAGEMENT_KEY,)),
     "sessions": Rows((SESSION,)),

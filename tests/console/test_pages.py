@@ -1,5 +1,6 @@
 """What every page does: it escapes what others wrote, is shown to whom it is meant for, and keeps what was typed."""
 
+import html
 import re
 from html.parser import HTMLParser
 
@@ -11,11 +12,14 @@ from schemas.admin.authority import OperatorRole
 from schemas.admin.credentials import digest
 from schemas.admin.reads import StatementRef
 from schemas.admin.reasons import Reason
+from schemas.admin.settings import SettingsReload
 from schemas.verbs.base import Rows
 from schemas.verbs.caps import CapCreate
 from schemas.verbs.exports import ExportBegin
 from schemas.verbs.keys import KeyCreate, KeyRef, KeyRotate, KeyUpdate
 from schemas.verbs.money import Post, Refund
+from schemas.verbs.webhooks import WebhookCreate, WebhookRef, WebhookReplay, WebhookUpdate
+from schemas.webhooks import key_of
 from tests.console.conftest import PAGES
 from tests.console.rows import HOSTILE, SAYS, SCRIPT
 
@@ -37,6 +41,8 @@ PATHS = [
     "/models/m?prompt=1000&answer=500",
     "/books",
     "/statements/stm_202611_acme",
+    "/webhooks",
+    "/webhooks/whe_1",
     "/settings",
     "/settings/log",
 ]
@@ -211,6 +217,9 @@ async def test_a_key_is_made_once_and_shown_once(rig):
         ("/calls/req_1/refund", "/calls/req_1", {"amount_usd": "x", "reason": "because"}, "amount_usd"),
         ("/pools", "/pools", {"account": "p:a", "amount_usd": "0", "reason": "r"}, "amount_usd"),
         ("/settings/operators", "/settings", {"role": "viewer", "email": "a@b.c"}, "name"),
+        ("/webhooks", "/webhooks", {"url": "", "organization": "acme"}, "url"),
+        ("/webhooks/whe_1/replay", "/webhooks/whe_1", {"since": "yesterday"}, "since"),
+        ("/webhooks/whe_1/rotate", "/webhooks/whe_1", {"overlap": "3"}, "overlap"),
     ],
 )
 async def test_a_form_keeps_what_was_typed(rig, path, page, typed, field):
@@ -327,6 +336,31 @@ async def test_a_ledgers_refusal_stands_where_the_form_is(rig):
             {"request_id": "req_1", "amount_nano": 0},
             "/calls/req_1",
         ),
+        (
+            "/webhooks/whe_1/update",
+            {"url": "https://b.example/", "events": "balance.low"},
+            "webhook_update",
+            WebhookUpdate,
+            {"url": "https://b.example/", "events": ("balance.low",), "status": ""},
+            "/webhooks/whe_1",
+        ),
+        (
+            "/webhooks/whe_1/disable",
+            {},
+            "webhook_update",
+            WebhookUpdate,
+            {"url": None, "status": "disabled"},
+            "/webhooks/whe_1",
+        ),
+        ("/webhooks/whe_1/test", {}, "webhook_test", WebhookRef, {"id": "whe_1"}, "/webhooks/whe_1"),
+        (
+            "/webhooks/whe_1/replay",
+            {"since": "2026-11-26T10:00"},
+            "webhook_replay",
+            WebhookReplay,
+            {"since_ms": 1_795_687_200_000, "event": ""},
+            "/webhooks/whe_1",
+        ),
     ],
     ids=lambda case: f"{case[0]} {case[2]}",
 )
@@ -351,6 +385,39 @@ async def test_a_rotated_key_is_shown_once(rig):
     answer = await rig.post("/keys/key_1/rotate", {"overlap": "1h"}, page="/keys/key_1")
     assert re.search(r"tokn_[0-9A-Za-z]{38}", answer.text)
     assert form_of(rig, KeyRotate, "key_rotate").overlap_ms == 3_600_000
+
+
+async def test_a_webhooks_secret_is_shown_once(rig):
+    """The answer has it, and the ledger has it sealed by itself; the same form again shows none."""
+    await rig.sign_in()
+    rig.ledger.says = SAYS | {"webhook_create": Rows(({"id": "whe_9"},))}
+    fields = await rig.fields("/webhooks") | {"url": "https://a.example/", "events": "key.created"}
+    first = await rig.browser.post("/webhooks", data=fields)
+    (secret,) = set(re.findall(r"whsec_[0-9A-Za-z+/=]+", html.unescape(first.text)))
+    assert key_of(secret)
+    made = form_of(rig, WebhookCreate, "webhook_create")
+    assert (made.secret, made.url, made.events) == (secret, "https://a.example/", ("key.created",))
+    rig.ledger.says["webhook_create"] = Rows(({"id": "whe_9"},), replayed=True)
+    again = await rig.browser.post("/webhooks", data=fields)
+    assert re.findall(r"whsec_[0-9A-Za-z+/=]+", html.unescape(again.text)) == []
+    assert "done before" in again.text
+
+
+async def test_a_configuration_is_checked_and_reloaded(rig):
+    """A check shows what differs and changes nothing; a reload is an act, and what came of it; a refusal is its sentence."""
+    await rig.sign_in()
+    rig.ledger.says = SAYS | {"settings_reload": Rows(({"id": "rld_1"},))}
+    checked = await rig.post("/settings/check", {}, page="/settings")
+    assert "It can be taken." in checked.text
+    assert [name for name, _ in rig.ledger.acts] == ["sign_in"]
+    made = await rig.post("/settings/reload", {}, page="/settings")
+    assert "this is generation 7" in made.text
+    assert form_of(rig, SettingsReload, "settings_reload") == SettingsReload()
+    why = "not reloaded, nothing has changed: tokn.toml: [edge] port: must be a number"
+    rig.ledger.says["settings_reloaded"] = Rows(problem=why, reason=Reason.CONFIG_REJECTED)
+    refused = await rig.post("/settings/reload", {}, page="/settings")
+    assert refused.status_code == 400
+    assert f"{why[0].upper()}{why[1:]}." in refused.text
 
 
 async def test_what_a_call_would_cost_is_exact(rig):

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
 from ledger.app import serve
 from ledger.store.base import Store
 from runtime.bus.bus import Bus, BusError
-from runtime.settings.settings import Settings
+from runtime.reload import Live, Reloads
+from runtime.settings.settings import Settings, SettingsError
 from runtime.settings.stripe import StripeSettings
 from schemas.bus import subjects
 from schemas.bus.subjects import Role
@@ -50,6 +53,9 @@ class Deployment:
         self.buses: dict[Role, Bus] = {}
         self.store: Store
         self.stripe: StripeSettings | None = None
+        self.file: (
+            dict[str, Any] | SettingsError
+        ) = {}  # what its ledgers find in it but for what they started with
 
     async def open(self) -> None:
         """Database and connections."""
@@ -70,13 +76,23 @@ class Deployment:
             stripe=self.stripe,
         )
         stop, ready = asyncio.Event(), asyncio.Event()
-        task = asyncio.ensure_future(serve(settings, stop, quiet_s=0.0, clock=self.clock, ready=ready))
+        live = Live()
+        reloads = Reloads(settings, partial(self._read, settings), live)
+        live.ask = lambda check: reloads.reload(check=check)
+        task = asyncio.ensure_future(
+            serve(settings, stop, quiet_s=0.0, clock=self.clock, ready=ready, live=live)
+        )
         self.running.append((stop, task))
 
         async def answers() -> bool:
             return await self.answers() and ready.is_set()  # itself, and not another that was there before
 
         await until(answers, "a ledger answers")
+
+    def _read(self, started: Settings) -> Settings:
+        if isinstance(self.file, SettingsError):
+            raise self.file
+        return structs.replace(started, **self.file)
 
     async def answers(self) -> bool:
         """Whether some ledger answers, and each role here can ask one."""

@@ -5,6 +5,7 @@ import typing
 from typing import Any
 
 from ledger.commits.commands import Command
+from ledger.configured import Configured
 from ledger.statements.issuing import Issuing
 from ledger.stream.consumer import Consumer
 from ledger.verbs.acts import console_command
@@ -48,6 +49,7 @@ async def read(
         providers={},
         auditing=asyncio.Lock(),
         issuing=typing.cast("Issuing", typing.cast("object", None)),
+        configured=typing.cast("Configured", typing.cast("object", None)),
     )
     return await CONSOLE_READ.answer(services, ConsoleRead(1, name, encode(form), credential, expand=expand))
 

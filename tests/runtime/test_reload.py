@@ -12,6 +12,7 @@ from msgspec import structs
 
 from runtime import metrics, reload
 from runtime.reload import STATUS, Live, Reloads, Watched
+from runtime.settings.changes import Change
 from runtime.settings.settings import Settings, SettingsError, load
 
 
@@ -28,11 +29,11 @@ class Part:
         if self.refuses:
             raise SettingsError(self.refuses)
 
-    async def switch(self, generation: int) -> None:
+    async def switch(self, generation: int, changes: tuple[Change, ...] = ()) -> None:
         """Notes it."""
         self.asked.append(("switch", generation))
 
-    async def drop(self, generation: int, *, ok: bool | None) -> None:
+    async def drop(self, generation: int, *, ok: bool | None, why: str = "") -> None:
         """Notes it."""
         self.asked.append(("drop", generation, ok))
 

@@ -40,6 +40,8 @@ PAGES = (
     "/models",
     "/models/tokn-sandbox",
     "/books",
+    "/webhooks",
+    "/webhooks/{endpoint}",
     "/settings",
     "/settings/log",
 )
@@ -249,7 +251,9 @@ def used(tokn):
     in_the_books(tokn, call_id)
     key_id = next(row["id"] for row in tokn.rows("key", "list") if row["name"] == "first")
     tokn.row("cap", "create", "1", "--period", "day", "--key", key_id)
-    return {"key": key_id, "call": call_id, "statement": f"stm_{month().replace('-', '')}_default"}
+    hook = tokn.row("webhook", "create", "https://hooks.example/tokn", "--events", "balance.low,key.created")
+    statement = f"stm_{month().replace('-', '')}_default"
+    return {"key": key_id, "call": call_id, "statement": statement, "endpoint": hook["id"]}
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -293,6 +297,76 @@ def test_pages_work_without_scripts(tokn, browser):
             text = download.value.path().read_text()
             assert ("\n# rows=" in text) == (name != "FOCUS"), text[-200:]
         window.errors[:] = [one for one in window.errors if "400" not in one]  # the refusal itself
+
+
+def test_webhooks_without_scripts(tokn, browser, signed_in):
+    """An endpoint is made, tested, rotated, disabled, enabled, and deleted, by forms alone; each secret is shown once."""
+    state, home = signed_in
+    with chromium.window(browser, home, storage_state=state, java_script_enabled=False) as window:
+        page = window.page
+
+        def said(text: str) -> None:
+            page.get_by_role("status").filter(has_text=text).first.wait_for()
+
+        page.goto(f"{home}/webhooks")
+        page.get_by_label("Address").fill("https://receiver.example/hook")
+        page.get_by_label("balance.low").check()
+        page.get_by_role("button", name="Make the endpoint").click()
+        secrets = [page.get_by_label("The secret", exact=True).inner_text().strip()]
+        page.get_by_role("link", name="To the endpoint").click()
+        (made,) = (row for row in tokn.rows("webhook", "list") if "receiver" in row["url"])
+        assert (made["events"], made["secrets"][0]["hint"]) == (["balance.low"], secrets[0][-4:])
+        page.get_by_role("button", name="Send a test").click()
+        said("A test is on its way")
+        wait_for(lambda: tokn.rows("webhook", "log", made["id"]), 30, "the test was tried")
+        page.reload()
+        assert page.get_by_role("table", name="Deliveries").get_by_text("webhook.test").count() == 1
+        page.get_by_label("The old one signs too for").select_option("3600")
+        page.get_by_role("button", name="Rotate").click()
+        secrets.append(page.get_by_label("The secret", exact=True).inner_text().strip())
+        page.get_by_role("link", name="To the endpoint").click()
+        page.get_by_label("Since, UTC").fill("2026-01-01T00:00")
+        page.get_by_role("button", name="Replay").click()
+        said("On its way again")
+        page.get_by_role("button", name="Disable").click()
+        page.get_by_role("alert").filter(has_text="It is sent nothing").wait_for()
+        page.get_by_role("button", name="Enable").click()
+        said("Enabled")
+        assert not [one for one in secrets if one in page.content()]
+        page.get_by_role("button", name="Delete for good").click()
+        said("deleted for good")
+    assert len(set(secrets)) == 2
+    assert not [row for row in tokn.rows("webhook", "list") if "receiver" in row["url"]]
+
+
+def test_a_configuration_is_reloaded_from_its_page(tokn, browser, signed_in):
+    """A wrong file is refused with the line that names it; a right one is checked, then taken by all, without a script."""
+    state, home = signed_in
+    before = tokn.config.read_text()
+    with chromium.window(browser, home, storage_state=state, java_script_enabled=False) as window:
+        page = window.page
+        try:
+            tokn.config.write_text(f"[edge]\nfull_wait_s = -3\n{before}")
+            page.goto(f"{home}/settings")
+            page.get_by_role("button", name="Reload").click()
+            page.get_by_role("alert").filter(has_text=f"{tokn.config}: [edge] full_wait_s").wait_for()
+            tokn.config.write_text(f"[edge]\nfull_wait_s = 3.5\nkeep_items = false\n{before}")
+            page.get_by_role("button", name="Check the file").click()
+            page.get_by_role("status").filter(has_text="It can be taken").wait_for()
+            page.get_by_role("button", name="Reload").click()
+            page.get_by_role("status").filter(has_text="Reloaded: this is generation").wait_for()
+            differs = page.get_by_role("table", name="What differs")
+            assert differs.get_by_role("row", name="[edge] full_wait_s").count() == 1
+            assert "edge" in differs.get_by_role("row", name="[edge] keep_items").inner_text()
+        finally:
+            tokn.config.write_text(before)
+        page.get_by_role("button", name="Reload").click()
+        page.get_by_role("status").filter(has_text="Reloaded: this is generation").wait_for()
+        window.errors[:] = [one for one in window.errors if "400" not in one]  # the refusal itself
+    wait_for(lambda: len(tokn.rows("events", "--type", "config.reloaded")) == 2, 20, "both are told")
+    (refused,) = tokn.rows("events", "--type", "config.rejected")
+    assert "full_wait_s" in refused["data"]["object"]["problem"]
+    assert tokn.audit()["ok"]
 
 
 def test_a_pasted_key_finds_its_key_and_stays_in_the_browser(tokn, browser, signed_in):

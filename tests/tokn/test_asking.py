@@ -113,7 +113,12 @@ async def test_without_its_socket_signals_reload(tmp_path, capfd, why):
         (data / asking.NAME).mkdir(parents=True)
     reloads = Reloads()
     before = signal.getsignal(signal.SIGHUP)
-    following = asyncio.create_task(up._reload(SimpleNamespace(folder=SimpleNamespace(path=data)), reloads))
+    following = asyncio.create_task(
+        up._reload(
+            SimpleNamespace(folder=SimpleNamespace(path=data), supervisor=SimpleNamespace(asked=None)),
+            reloads,
+        )
+    )
     try:
         await until(lambda: following.done() or signal.getsignal(signal.SIGHUP) != before)
         assert not following.done()

@@ -38,7 +38,7 @@ async def main():
         return switch
     live.follow(prepare)
     took(settings)
-    await handing.obey(live, 0)
+    await handing.obey(live, handing.Asking(), 0)
 asyncio.run(main())
 """
 NAMES = ("ledger", "worker", "edge")

@@ -17,12 +17,15 @@ from ledger.verbs.admin import (
     organizations,
     people,
     pools,
+    settings,
     statements,
     usage,
+    webhooks,
 )
 from ledger.verbs.admin.base import Reading
 from ledger.verbs.admin.credits import CREDIT, CREDITS
 from ledger.verbs.admin.expand import expanded, known
+from ledger.verbs.admin.noted import note
 from ledger.verbs.admin.topups import TOPUP, TOPUPS
 from ledger.verbs.base import Read, Services
 from schemas.admin import verbs
@@ -55,10 +58,18 @@ READINGS: tuple[Reading[Any], ...] = (
     models.PRICES,
     pools.POOLS,
     pools.POOL,
+    webhooks.WEBHOOK_ENDPOINTS,
+    webhooks.WEBHOOK_ENDPOINT,
+    webhooks.EVENTS,
+    webhooks.EVENT,
+    webhooks.DELIVERIES,
     books.AUDIT_ENTRIES,
     books.BOOKS,
     books.BOOKS_AUDIT,
     books.PARKED,
+    settings.SETTINGS,
+    settings.SETTINGS_CHECK,
+    settings.SETTINGS_RELOADED,
     people.OPERATORS,
     people.OPERATOR,
     people.MANAGEMENT_KEYS,
@@ -98,7 +109,9 @@ async def _console(services: Services, request: ConsoleRead) -> Rows:
     if isinstance(shown, Rows):
         return shown
     await _used(services, shown, digests[0])
-    return await _answer(services, shown.grant, request.name, request.form, request.expand)
+    answer = await _answer(services, shown.grant, request.name, request.form, request.expand)
+    await note(store, shown.grant, request, answer)
+    return answer
 
 
 async def _used(services: Services, shown: Shown, digest: str) -> None:

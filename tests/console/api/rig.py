@@ -100,6 +100,9 @@ class World(Struct):
     management_key: str
     management_key2: str
     session: str
+    endpoint: str
+    endpoint2: str
+    event: str
 
 
 async def populated(rig: Rig, name: str, owner: str) -> World:
@@ -127,6 +130,11 @@ async def populated(rig: Rig, name: str, owner: str) -> World:
     for one in ("management_key", "management_key2"):
         body = {"name": f"{name} {one}", "scopes": ["keys:read"], "organization": name}
         ids[one] = (await rig.done("POST", "/management_keys", body, key=owner))["id"]
+    for one in ("endpoint", "endpoint2"):
+        body = {"url": f"https://{name}.example/{one}", "organization": name}
+        ids[one] = (await rig.done("POST", "/webhook_endpoints", body, key=owner))["id"]
+    made = await rig.done("GET", f"/events?type=organization.created&organization={name}", key=owner)
+    ids["event"] = made["data"][0]["id"]
     ids["session"] = await _session(rig, ids["operator"], f"link of {name}")
     return World(**ids)
 

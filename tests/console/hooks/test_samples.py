@@ -14,6 +14,7 @@ import pytest
 from console.hooks.address import target_of
 from console.hooks.sending import post
 from console.hooks.signing import headers
+from console.pages.webhooks import SAMPLES
 from schemas.events import EVENTS, body_of
 from schemas.webhooks import new_secret
 from tests.fakes.node import NODE
@@ -93,9 +94,17 @@ def test_a_shell(tmp_path: Path) -> None:
         assert ("verified" in done.stdout) == accepted
 
 
+def test_the_console_shows_the_same() -> None:
+    """The samples of its pages are those of the documentation."""
+    shown = dict(SAMPLES)
+    assert [shown[name] for name in ("Python", "Node", "Shell")] == [
+        sample(language) for language in ("py", "mjs", "bash")
+    ]
+
+
 def test_every_type_is_documented() -> None:
     """The page's table has every type, and no other."""
     table = PAGE.read_text().partition("## Types")[2].partition("##")[0]
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    named = re.findall(r"`([a-z.]+)`", " ".join(cells))
+    named = re.findall(r"`([a-z._]+)`", " ".join(cells))
     assert sorted(named) == sorted(one.name for one in EVENTS)

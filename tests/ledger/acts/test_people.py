@@ -14,6 +14,8 @@ from schemas.admin.operators import (
     SESSION_IDLE_S,
     SESSION_S,
     SIGN_IN_S,
+    TRIES_MAX,
+    TRIES_WINDOW_S,
     OperatorCreate,
     OperatorRef,
     OperatorUpdate,
@@ -53,6 +55,41 @@ async def test_a_link_opens_once(books: Books) -> None:
     assert (entered["ip"], entered["user_agent"]) == ("192.0.2.7", "a browser")
     assert entered["actor"] == f"operator:{me['id']}"
     assert reason_of(await read(books, Session(digest("another")), "me", Me())) is Reason.INVALID_SESSION
+    (told,) = await books.events("operator.signed_in")
+    assert (told["object"], told["data"]["role"]) == (me["id"], "owner")
+    assert told["data"]["session"]["ip"] == "192.0.2.7"
+    await books.check()
+
+
+async def test_who_tries_too_often_is_told_of(books: Books) -> None:
+    """The fifth try of one address that fails within a minute is an event, once a minute; other addresses count apart."""
+    form, minute_ms = SignIn(1, digest("another")), TRIES_WINDOW_S * 1000
+    books.clock.turn((minute_ms - books.clock.ms % minute_ms) / 1000)  # a minute begins
+
+    async def fails(ip: str) -> None:
+        answer = await by(books, SignInToken(digest("none")), "sign_in", form, ip=ip, user_agent="a robot")
+        assert reason_of(answer) is Reason.INVALID_SIGN_IN
+
+    for number in range(TRIES_MAX - 1):
+        await fails(f"2001:db8::{number}")  # one line has a whole /64
+        await fails("192.0.2.8")
+        await fails("")
+    assert await books.events("operator.locked_out") == []
+    for _ in range(3):
+        await fails("2001:db8::9")
+    await fails("192.0.2.9")
+    (told,) = await books.events("operator.locked_out")
+    assert (told["object"], told["organization"]) == ("2001:db8::9", "")
+    assert told["data"] == {"id": "2001:db8::9", "tries": TRIES_MAX, "user_agent": "a robot"}
+    books.clock.turn(TRIES_WINDOW_S)
+    for _ in range(TRIES_MAX):
+        await fails("192.0.2.8")
+    assert [one["object"] for one in await books.events("operator.locked_out")] == [
+        "2001:db8::9",
+        "192.0.2.8",
+    ]
+    failed = await _entries(books, action="sign_in_failed", limit=100)
+    assert len(failed) == 3 * (TRIES_MAX - 1) + 4 + TRIES_MAX
     await books.check()
 
 

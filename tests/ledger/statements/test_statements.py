@@ -112,6 +112,8 @@ async def test_what_is_issued_stays(books: Books) -> None:
     reply = await monthly.issuing.issue("acme", first, By(actor="tests"))
     assert (reply.problem, reply.rows[0]["number"]) == ("", "2026-000001")
     assert await _state(monthly) == before
+    told = [one for one in await books.events("statement.issued") if one["organization"] == "acme"]
+    assert [(one["object"], one["data"]["number"]) for one in told] == [(reply.rows[0]["id"], "2026-000001")]
     second = monthly.end_month()
     await monthly.issuing.step()
     found = await monthly.prove("acme", second)

@@ -35,7 +35,7 @@ def test_every_act_says_who_may_do_it() -> None:
     assert {one.name for one in ACTS if not one.scopes} == {"sign_in", "sign_in_oidc", "session_end"}
     assert {one.name for one in ACTS if one.of is None} == {
         *("org_create", "write_off", "upstream_deposit", "surprises_forget"),
-        *("parked_bill", "parked_dismiss"),
+        *("parked_bill", "parked_dismiss", "settings_reload"),
     }
 
 
