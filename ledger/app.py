@@ -126,13 +126,9 @@ async def serve(
         _say_age(settings, today_utc())
         telemetry = _the_telemetry()
         committer = Committer(store, sale.sold, peppers, telemetry, rules)
-        bus = await _unless_stopped(
-            stop, Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
-        )
+        bus = await _bus_of(settings, stop, stack)
         if bus is None:
             return
-        stack.push_async_callback(bus.close)
-        watch_bus(bus)
         writer = Writer(committer, telemetry)
         vital = Vital()
         stack.push_async_callback(vital.close)
@@ -141,13 +137,11 @@ async def serve(
         await _unless_stopped(stop, consumer.start(), writing)
         if stop.is_set():
             return
-        beats = Beats()
-        await bus.subscribe(BEATS, beats.on_beat)
         services = Services(
             store=store,
             committer=committer,
             consumer=consumer,
-            beats=beats,
+            beats=await _beats_on(bus),
             providers=providers_of(sale.settings),
             auditing=asyncio.Lock(),
             issuing=Issuing(writer, settings.billing),
@@ -175,6 +169,22 @@ async def serve(
         writer.stop()
         await asyncio.wait([writing], timeout=GRACE_S)
         await roll.leave()
+
+
+async def _bus_of(settings: Settings, stop: asyncio.Event, stack: contextlib.AsyncExitStack) -> Bus | None:
+    """Its connection, until the stack ends; None if it is told to stop before there is one."""
+    connecting = Bus.connect(settings.nats, Role.LEDGER, name="tokn ledger", on_closed=end_process)
+    bus = await _unless_stopped(stop, connecting)
+    if bus is not None:
+        stack.push_async_callback(bus.close)
+        watch_bus(bus)
+    return bus
+
+
+async def _beats_on(bus: Bus) -> Beats:
+    beats = Beats()
+    await bus.subscribe(BEATS, beats.on_beat)
+    return beats
 
 
 def payments_of(settings: Settings, writer: Writer, stack: contextlib.AsyncExitStack) -> Payments | None:

@@ -3,9 +3,10 @@
 Every `digest` is a keyed hash (hex) of a secret's SHA-256. An `organization` of "" is for all of them.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ledger.rules.rows import Row
+from ledger.rules.rowset import RowSet
 
 
 class Standing:
@@ -109,3 +110,22 @@ class Nonce(Row, kw_only=True):
 
     id: str
     ends_ms: int
+
+
+class OperatorRows:
+    """Who may act through a console."""
+
+    __slots__ = ("failed", "keys", "nonces", "operators", "sessions", "tokens")
+
+    def __init__(self) -> None:
+        self.operators = RowSet(Operator)
+        self.keys = RowSet(ManagementKey)
+        self.sessions = RowSet(Session)
+        self.tokens = RowSet(SignInToken)
+        self.nonces = RowSet(Nonce)
+        # Of a try without a right: those before it, by address and time.
+        self.failed: list[tuple[str, int]] = []
+
+    def all(self) -> tuple[RowSet[Any], ...]:
+        """Each kind's rows."""
+        return self.operators, self.keys, self.sessions, self.tokens, self.nonces

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
-from ledger.rules.authority_rows import ManagementKey, Nonce, Operator, Session, SignInToken
+from ledger.rules.authority_rows import OperatorRows
 from ledger.rules.counted import counted
 from ledger.rules.event_rows import DeliveryRow, Endpoint, EventRow
 from ledger.rules.grants import NOBODY, Grant
@@ -105,26 +105,6 @@ class HookRows:
         self.held = 0  # by the organisation of one that is about to be made
         self.repeated: list[EventRow] = []  # what one is to get again
         self.deliveries: list[DeliveryRow] = []
-
-
-class OperatorRows:
-    """Who may act through a console."""
-
-    __slots__ = ("failed", "keys", "nonces", "operators", "sessions", "tokens")
-
-    def __init__(self) -> None:
-        self.operators = RowSet(Operator)
-        self.keys = RowSet(ManagementKey)
-        self.sessions = RowSet(Session)
-        self.tokens = RowSet(SignInToken)
-        self.nonces = RowSet(Nonce)
-        self.failed: list[
-            tuple[str, int]
-        ] = []  # of a try without a right: those before it, by address and time
-
-    def all(self) -> tuple[RowSet[Any], ...]:
-        """Each kind's rows."""
-        return self.operators, self.keys, self.sessions, self.tokens, self.nonces
 
 
 class Book:
