@@ -23,7 +23,7 @@ from web.figures import count, usd_about
 
 EXPORT_ROWS_MAX: Final = 50_000
 MANY: Final = ("key", "organization")  # of which there may be any number
-MANY_MAX: Final = 200  # of a page
+MANY_MAX: Final = 100  # of a page
 AFTER_DIGITS: Final = 10
 PERIODS: Final = (("", "No period"), ("hour", "Hour"), ("day", "Day"), ("month", "Month"))
 GROUPS: Final = (("", "Nothing"), *((part, part.capitalize()) for part in PARTS))

@@ -12,7 +12,7 @@ from ledger.rules.rollup_rows import UsageDay, UsageHour
 from ledger.store.base import Reader
 
 LOOKS_MAX: Final = 16  # for keys, for one page; then it ends, and says where the next begins
-KEYS_MIN: Final = 200  # that one looks for, since some of them may not be meant
+KEYS_MIN: Final = 100  # that one looks for, since some of them may not be meant
 DAYS_MAX: Final = 7  # of one window, beyond which each key is taken to have been used in it
 SEEKS_MAX: Final = 10_000  # hours times keys, in one query
 _DAYS, _HOURS = Rollup(UsageDay), Rollup(UsageHour)
