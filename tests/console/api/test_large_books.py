@@ -1,6 +1,7 @@
 """A console on large books: every page and every list of its API is there at once, whoever and whatever it is asked for."""
 
 import asyncio
+import contextlib
 import sys
 import time
 import typing
@@ -187,9 +188,13 @@ def cpu_s(dialect: str, request: pytest.FixtureRequest) -> Callable[[], float]:
 
     def spent_s() -> float:
         found = time.process_time()
-        for one in [server, *server.children()] if server else []:
-            times = one.cpu_times()
-            found += times.user + times.system
+        if server is not None:
+            times = server.cpu_times()  # those of its processes that have ended, too
+            found += times.user + times.system + times.children_user + times.children_system
+            for one in server.children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = one.cpu_times()
+                    found += times.user + times.system
         return found
 
     return spent_s
