@@ -32,7 +32,7 @@ from schemas.admin.credentials import new_management_key
 from schemas.admin.reads import BOOKS
 from schemas.admin.verbs import ConsoleRead
 from schemas.verbs.base import Rows, encode
-from tests.ledger.bench.filled import CALLS, PART, PART_S, fill, roll_up
+from tests.ledger.bench.filled import CALLS, PART, PART_S, analyse, fill, roll_up
 from tests.ledger.conftest import Source
 from tests.ledger.harness import POOLS, Books, Clock
 from tests.ledger.people import management_key, operator
@@ -209,8 +209,7 @@ async def _fill(store: Store, calls: int, keys: int, now_ms: int) -> None:
             await tx.execute("SET LOCAL statement_timeout = 0")
         for sql in _BESIDE:
             await tx.execute(sql.format(begin=begin_ms), timeout_s=PART_S)
-        if store.dialect == "postgresql":  # as a server does by itself
-            await tx.execute("ANALYZE", timeout_s=PART_S)
+    await analyse(store)
 
 
 @pytest.mark.parametrize("size", SIZES)

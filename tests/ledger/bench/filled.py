@@ -141,6 +141,14 @@ async def roll_up(store: Store) -> None:
             await tx.execute("UPDATE rollups SET seq = $1 WHERE id = 'usage'", min(first + PART, int(newest)))
 
 
+async def analyse(store: Store) -> None:
+    """Tells PostgreSQL what its tables have, as a server finds out by itself."""
+    if store.dialect == "postgresql":
+        async with store.write() as tx:
+            await tx.execute("SET LOCAL statement_timeout = 0")
+            await tx.execute("ANALYZE", timeout_s=PART_S)
+
+
 async def main(url: str, calls: int, keys: int) -> None:
     """Makes the tables and fills them."""
     store = await open_store(url)

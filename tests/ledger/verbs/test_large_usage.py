@@ -19,7 +19,7 @@ from ledger.verbs.usage import usage
 from schemas.verbs.base import VERSION, Rows
 from schemas.verbs.sums import SumsQuery
 from schemas.verbs.usage import UsageQuery
-from tests.ledger.bench.filled import BEGIN_MS, CALLS, fill
+from tests.ledger.bench.filled import BEGIN_MS, CALLS, analyse, fill
 from tests.ledger.conftest import Source
 from tests.ledger.harness import Books, Clock
 
@@ -100,6 +100,7 @@ async def test_usage_of_large_books(store: Store, clock: Clock, calls: int, keys
         f"{store.dialect}: {calls} calls filled in {filled_s:.0f} s, rolled in {took_s:.0f} s, "
         f"{calls / took_s:.0f}/s, {cpu_s:.0f} s of this process\n"
     )
+    await analyse(store)
     large = Large(store, books)
     since_s, until_s = BEGIN // 1000, (BEGIN + (DAYS + 1) * DAY_MS) // 1000
     for by in (*BY, *BY_KEY):
