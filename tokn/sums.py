@@ -2,18 +2,21 @@
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import msgspec
 import typer
 
 from schemas.verbs.base import VERSION
-from schemas.verbs.sums import PARTS, PERIODS, SumsQuery
+from schemas.verbs.sums import PARTS, PERIODS, SUMS, SumsQuery
 from tokn import show
 from tokn.ledger import Ledger
 from tokn.times import utc
 
 SHOWN: Final = ("calls", "prompt_tokens", "completion_tokens", "billed_nano")  # the rest is in CSV and JSON
+TABLE_ROWS: Final = 200
+OTHERS: Final = "all others"
 _PROMPT: Final = ("input", "cached", "cache_write", "cache_write_1h", "input_audio", "cached_audio")
 _COMPLETION: Final = ("output", "reasoning", "output_audio")
 
@@ -53,16 +56,26 @@ def query(by: str, since: str, until: str, key_id: str, organization: str) -> Su
     )
 
 
-def _rows(asked: Ledger, request: SumsQuery) -> Iterator[dict[str, Any]]:
-    for row in asked.pages(sys.maxsize, request):
+def _largest(asked: Ledger, request: SumsQuery) -> Iterator[dict[str, Any]]:
+    """As many keys as people read, those that were billed most if there are not too many to tell; and all others."""
+    reply = asked.ask(SUMS, msgspec.structs.replace(request, limit=TABLE_ROWS, largest=True, rest=True))
+    yield from reply.rows
+    if reply.cursor and reply.rest is not None:
+        yield {"key": OTHERS} | reply.rest
+
+
+def _rows(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in found:
         prompt = sum(row[f"{name}_tokens"] for name in _PROMPT)
         completion = sum(row[f"{name}_tokens"] for name in _COMPLETION)
         yield {**row, "prompt_tokens": prompt, "completion_tokens": completion}
 
 
 def print_sums(asked: Ledger, request: SumsQuery, *, as_csv: bool, as_json: bool) -> None:
-    """Prints them: amounts of CSV and JSON are nano-dollars."""
-    rows = _rows(asked, request)
+    """Prints them: amounts of CSV and JSON are nano-dollars. A table of keys has as many as people read."""
+    is_table, by_keys = not (as_json or as_csv), "key" in request.by and not request.key_id
+    found = _largest(asked, request) if is_table and by_keys else asked.pages(sys.maxsize, request)
+    rows = _rows(found)
     if as_json:
         show.json_lines(rows)
     elif as_csv:

@@ -38,10 +38,14 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Sums, in the order of their groups."""
+    """Sums, in the order of their groups. `rest` is what this page leaves out of the sums of everything; null without keys.
+
+    Sums by key are in the order of the period, the key, and the rest; a page of them may be short and still have a next.
+    """
 
     object: Literal["usage"] = "usage"
     buckets: tuple[Bucket, ...]
+    rest: Bucket | None
     has_more: bool
     next: str | None
 
@@ -59,8 +63,14 @@ class UsageQuery(Query, frozen=True, kw_only=True, rename={"from_": "from"}):
     model: Text = ""
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] = 100
     starting_after: Annotated[
-        str, Meta(pattern=r"^[0-9]{0,9}$", description="`next` of the page before.")
+        str, Meta(pattern=r"^([0-9]{0,9}|[0-9]+:[0-9]+:.{0,64})$", description="`next` of the page before.")
     ] = ""
+    order: Annotated[
+        Literal["group", "billed"],
+        Meta(
+            description="`billed`: sums by `key` alone begin with what was billed most, if few enough rows make them."
+        ),
+    ] = "group"
 
 
 async def _usage(call: Call) -> Usage:
@@ -76,12 +86,15 @@ async def _usage(call: Call) -> Usage:
         query.key,
         query.organization,
         query.model,
-        int(query.starting_after or 0),
+        query.starting_after if ":" in query.starting_after else int(query.starting_after or 0),
         query.limit,
+        largest=query.order == "billed",
+        rest="key" in by,
     )
     answer = await call.read(reads.USAGE, form)
     return Usage(
         buckets=tuple(shaped(row, Bucket) for row in answer.rows),
+        rest=None if answer.rest is None else shaped(answer.rest, Bucket),
         has_more=bool(answer.cursor),
         next=str(answer.cursor) if answer.cursor else None,
     )

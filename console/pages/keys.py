@@ -41,6 +41,7 @@ SOURCES: Final = (
     ("organization", "The organisation's wallet"),
     ("playground", "The organisation's playground credits"),
 )
+SPENT: Final = ("billed_nano", "refunded_nano")
 HINT_CHARS: Final = 4
 ORGANIZATIONS_MAX: Final = 200
 
@@ -92,7 +93,9 @@ async def _months(visit: Visit, ids: list[str]) -> dict[str, int]:
     since_s = int(datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
     if not ids or not visit.person.may("usage:read"):
         return {}
-    found = await asyncio.gather(*(sums(visit, (), since_s=since_s, key_id=id_) for id_ in ids))
+    found = await asyncio.gather(
+        *(sums(visit, (), since_s=since_s, key_id=id_, figures=SPENT) for id_ in ids)
+    )
     return {
         id_: total(rows, "billed_nano") - total(rows, "refunded_nano")
         for id_, rows in zip(ids, found, strict=True)

@@ -8,30 +8,44 @@ from msgspec import structs
 
 from console.pages.visit import Visit
 from schemas.admin.reads import USAGE
-from schemas.verbs.base import VERSION
-from schemas.verbs.sums import SumsQuery
+from schemas.verbs.base import VERSION, Rows
+from schemas.verbs.sums import ROWS_MAX, SumsQuery
 from web.charts import Series
 from web.figures import NOTHING
 
-ROWS_MAX: Final = 2_000  # of one question
-PAGE_ROWS: Final = 200
+CHARTED_MAX: Final = 2_000  # rows
 HOUR_S: Final = 3_600
 DAY_S: Final = 86_400
 
 
 async def sums(
-    visit: Visit, by: tuple[str, ...], *, most: int = ROWS_MAX, **asked: Any
+    visit: Visit, by: tuple[str, ...], *, most: int = CHARTED_MAX, **asked: Any
 ) -> list[dict[str, Any]]:
     """Sums by some parts, at most so many rows: whoever needs to know whether there are more asks for one more."""
-    query = SumsQuery(VERSION, by=by, limit=PAGE_ROWS, **asked)
+    query = SumsQuery(VERSION, by=by, limit=ROWS_MAX, **asked)
     found: list[dict[str, Any]] = []
     while len(found) < most:
         page = await visit.rows(USAGE, query)
         found += page.rows
         if not page.cursor or not page.rows:
             break
-        query = structs.replace(query, after=int(page.cursor))
+        query = structs.replace(query, after=page.cursor)
     return found[:most]
+
+
+async def page_of(
+    visit: Visit, by: tuple[str, ...], *, limit: int = ROWS_MAX, after: int | str = 0, **asked: Any
+) -> Rows:
+    """One page of sums, keys that were billed most first where that can be told at once, with what it leaves out."""
+    query = SumsQuery(VERSION, by=by, after=after, limit=limit, largest=True, rest=True, **asked)
+    return await visit.rows(USAGE, query)
+
+
+async def largest(visit: Visit, count: int, **asked: Any) -> list[dict[str, Any]] | None:
+    """The keys that were billed most; None where there are too many to tell."""
+    query = SumsQuery(VERSION, by=("key",), limit=count, largest=True, or_none=True, **asked)
+    page = await visit.rows(USAGE, query)
+    return None if isinstance(page.cursor, str) else list(page.rows)
 
 
 def total(rows: Iterable[dict[str, Any]], *names: str) -> int:

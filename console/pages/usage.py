@@ -13,15 +13,19 @@ from starlette.responses import Response
 
 from console.pages.moments import day_s
 from console.pages.site import PageRow
-from console.pages.sums import ROWS_MAX, days, hours, series, short, sums, total
+from console.pages.sums import days, hours, page_of, series, short, sums, total
 from console.pages.visit import FormError, Visit
 from schemas.admin.reads import EXPORT, USAGE
+from schemas.verbs.base import Rows
 from schemas.verbs.exports import CALLS, FOCUS
-from schemas.verbs.sums import PARTS
+from schemas.verbs.sums import PARTS, ROWS_MAX
 from web.charts import POINTS_MAX, stacked
 from web.figures import count, usd_about
 
 EXPORT_ROWS_MAX: Final = 50_000
+MANY: Final = ("key", "organization")  # of which there may be any number
+MANY_MAX: Final = 100  # of a page
+AFTER_DIGITS: Final = 10
 PERIODS: Final = (("", "No period"), ("hour", "Hour"), ("day", "Day"), ("month", "Month"))
 GROUPS: Final = (("", "Nothing"), *((part, part.capitalize()) for part in PARTS))
 _FILES: Final = ((CALLS, "Calls"), (FOCUS, "FOCUS"))
@@ -45,6 +49,11 @@ class Asked(Struct, frozen=True):
     by: tuple[str, ...]
     figure: str
     filters: dict[str, str]
+
+    @property
+    def span(self) -> dict[str, Any]:
+        """The time and the filters, as sums are asked for."""
+        return {"since_s": self.since_s, "until_s": self.until_s, **self.filters}
 
 
 def asked_of(query: Mapping[str, str], now_s: int) -> tuple[dict[str, str], Asked]:
@@ -73,25 +82,32 @@ async def show(visit: Visit) -> Response:
     except FormError as error:
         shown, asked = asked_of({}, int(time.time()))
         shown, errors = {name: visit.query.get(name, "") for name in _NAMES}, error.errors
-    rows = await _sums(visit, asked, ROWS_MAX + 1)
-    flat = [row | {name: _tokens(row, name) for name in _TOKENS} for row in rows]
-    for row in flat:
-        row["tokens"] = row["prompt"] + row["completion"]
+    after = visit.query.get("after", "")
+    place = int(after) if after.isascii() and after.isdecimal() and len(after) < AFTER_DIGITS else after or 0
+    limit = MANY_MAX if shown["by"] in MANY else ROWS_MAX
+    found = await page_of(visit, asked.by, limit=limit, after=place, **asked.span)
+    chart = await _charted(visit, asked, shown, found if not after else None)
+    rows = list(map(_flat, found.rows))
+    rest = _flat(found.rest) if found.rest else None
+    totals = [*rows, rest] if rest else rows
+    kept = {name: value for name, value in shown.items() if value or name == "period"}  # none is no day
     return visit.page(
         "usage.html",
         modules=("filter.js",),
-        rows=flat[:ROWS_MAX],
-        many=len(rows) > ROWS_MAX,
-        most=ROWS_MAX,
+        rows=rows,
+        rest=rest if after or found.cursor else None,
+        walked=isinstance(found.cursor or place, str) and not shown["period"],
         asked=shown,
         part=shown["by"],
-        chart=_chart(flat[:ROWS_MAX], asked, shown),
+        chart=chart,
         periods=PERIODS,
         groups=GROUPS,
         figures=FIGURES,
-        totals={name: total(flat, name) for name in ("calls", "failed", "tokens", *_TOKENS, *_MONEY)},
+        totals={name: total(totals, name) for name in ("calls", "failed", "tokens", *_TOKENS, *_MONEY)},
         files=_files(visit, shown),
-        csv="/usage.csv?" + urlencode({name: value for name, value in shown.items() if value}),
+        csv="/usage.csv?" + urlencode(kept),
+        following=f"/usage?{urlencode({**kept, 'after': found.cursor})}" if found.cursor else "",
+        first=f"/usage?{urlencode(kept)}" if after else "",
         errors=errors,
     )
 
@@ -104,10 +120,21 @@ def _files(visit: Visit, shown: dict[str, str]) -> list[tuple[str, str]]:
     return [(f"/exports/{name}.csv?{asked}", told) for name, told in _FILES]
 
 
-async def _sums(visit: Visit, asked: Asked, most: int) -> list[dict[str, Any]]:
-    return await sums(
-        visit, asked.by, most=most, since_s=asked.since_s, until_s=asked.until_s, **asked.filters
-    )
+async def _charted(visit: Visit, asked: Asked, shown: dict[str, str], page: Rows | None) -> str:
+    """The sums over time: by part, if the page has all of them."""
+    if not shown["period"]:
+        return ""
+    if page is not None and not page.cursor:
+        return _chart(list(map(_flat, page.rows)), asked, shown)
+    figures = () if asked.figure == "tokens" else (asked.figure,)
+    rows = await sums(visit, (shown["period"],), figures=figures, **asked.span)
+    return _chart(list(map(_flat, rows)), asked, shown | {"by": ""})
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its tokens by the columns of the table."""
+    told = row | {name: _tokens(row, name) for name in _TOKENS}
+    return told | {"tokens": told["prompt"] + told["completion"]}
 
 
 def _tokens(row: dict[str, Any], name: str) -> int:
@@ -140,7 +167,7 @@ def _chart(rows: list[dict[str, Any]], asked: Asked, shown: dict[str, str]) -> s
 async def export(visit: Visit) -> Response:
     """The same sums as CSV: amounts in nano-dollars, and every class of tokens."""
     _, asked = asked_of(visit.query, int(time.time()))
-    rows = await _sums(visit, asked, EXPORT_ROWS_MAX + 1)
+    rows = await sums(visit, asked.by, most=EXPORT_ROWS_MAX + 1, **asked.span)
     if len(rows) > EXPORT_ROWS_MAX:
         raise FormError("", f"There are more than {EXPORT_ROWS_MAX:,} rows: ask for fewer days at once.")
     told = io.StringIO()

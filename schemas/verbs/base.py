@@ -29,7 +29,8 @@ class Rows(Struct, frozen=True, array_like=True):
 
     `problem` is empty when it worked; `missing` says that the thing named does not exist. `cursor` is the next
     page's, 0 or "" at the end. `reason` is one word of `schemas.admin.reasons`, where a program has to tell it from
-    others. `replayed` says that the act was done before, and this is its answer of then.
+    others. `replayed` says that the act was done before, and this is its answer of then. `rest` is what a page of sums
+    leaves out, in one row, if that was asked for.
     """
 
     rows: tuple[dict[str, Any], ...] = ()
@@ -38,6 +39,7 @@ class Rows(Struct, frozen=True, array_like=True):
     cursor: int | str = 0
     reason: str = ""
     replayed: bool = False
+    rest: dict[str, Any] | None = None
 
 
 encode = msgspec.msgpack.Encoder(decimal_format="string").encode

@@ -431,6 +431,33 @@ async def test_what_a_call_would_cost_is_exact(rig):
     assert "$1.0800135" in large
 
 
+async def test_usage_of_more_keys_than_a_page_has(rig):
+    """A page of them says what all others come to, and leads on; its totals are those of everything."""
+    await rig.sign_in()
+    bucket = SAYS["usage"].rows[0]
+    rest = bucket | {
+        "start": None,
+        "key": None,
+        "calls": 4_000,
+        "billed_nano": 7_000_000_000,
+        "refunded_nano": 0,
+    }
+    asked = []
+
+    def said(query):
+        asked.append(query)
+        return Rows((bucket,), cursor="9:1:key_1", rest=rest) if query.rest else Rows((bucket,))
+
+    rig.ledger.says = {"usage": said}
+    text = (await rig.browser.get("/usage?by=key&period=&from=2026-11-26&to=2026-11-26")).text
+    assert re.search(r"All others</th>\s*<td class=.num.>4,000</td>", text)
+    assert "<dd>4,003<" in text
+    assert "too many to put the largest first" in text
+    (link,) = re.findall(r'href="(/usage\?[^"]*)" rel="next"', text)
+    await rig.browser.get(html.unescape(link))
+    assert (asked[-1].after, asked[-1].largest, asked[-1].by) == ("9:1:key_1", True, ("key",))
+
+
 async def test_usage_as_csv(rig):
     """The sums as they are, in nano-dollars; a name that a spreadsheet would run is quoted."""
     await rig.sign_in()

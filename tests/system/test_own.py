@@ -226,6 +226,7 @@ def test_sums_on_the_command_line(tokn: Tokn) -> None:
         assert lines[0].startswith("key,calls,failed,")
         assert lines[1].startswith(f"{holder.id},2,0,")
         assert MODEL in tokn.run("usage", "--by", "model,pool").stdout
+        assert "all others" not in tokn.run("usage", "--by", "key").stdout
         assert tokn.rows("usage", "--since", "2999-01-01", "--by", "key") == []
         for options in (("--by", "year"), ("--since", "yesterday"), ("--until", "2026-11-25T13:30")):
             assert tokn.run("usage", *options).returncode == 2

@@ -153,6 +153,7 @@ Cap = _model(
     rows.Cap,
     CheckConstraint("limit_nano >= 0", name="caps_limit"),
     Index("caps_scope", "scope"),
+    Index("caps_created", "created_ms", "id"),
     sqlite_with_rowid=False,
 )
 CapPeriod = _model(
@@ -221,6 +222,7 @@ Credit = _model(
     ),
     Index("credits_account", "account_id", "created_ms", "id"),
     Index("credits_created", "created_ms", "id"),
+    Index("credits_kind", "kind", "created_ms", "id"),
     Index("credits_call", "call", sqlite_where=text("call <> ''"), postgresql_where=text("call <> ''")),
     Index(
         "credits_ending",
@@ -287,19 +289,19 @@ Session = _secret(authority_rows.Session, operator=True)
 SignInToken = _secret(authority_rows.SignInToken, operator=True)
 
 
-def _rollup(kind: type[Row]) -> type[SQLModel]:
+def _rollup(kind: type[Row], *indexes: Index) -> type[SQLModel]:
     """A roll-up's table: its key, then the sums."""
     columns: dict[str, Column[Any]] = {name: _text(key=True) for name in kind.KEY}
     for name in ("hour", "day"):
         if name in columns:
             columns[name] = _big(key=True)
     columns |= {name: _big() for name in rollup_rows.SUMS}
-    return _table(kind, columns, sqlite_with_rowid=False)
+    return _table(kind, columns, *indexes, sqlite_with_rowid=False)
 
 
-UsageHour, UsageDay, UsageTotal = (
-    _rollup(kind) for kind in (rollup_rows.UsageHour, rollup_rows.UsageDay, rollup_rows.UsageTotal)
-)
+UsageHour = _rollup(rollup_rows.UsageHour)
+UsageDay = _rollup(rollup_rows.UsageDay, Index("usage_days_day", "day", "key_id"))
+UsageTotal = _rollup(rollup_rows.UsageTotal)
 Statement = _model(
     statement_rows.Statement,
     UniqueConstraint("organization", "period", name="statements_once"),

@@ -19,16 +19,22 @@ from schemas.verbs.pools import PoolsQuery
 _TOTALS = Rollup(UsageTotal)
 
 
-async def _costs(services: Services, since: datetime) -> dict[str, int]:
-    hour = int(since.timestamp() * 1000) // HOUR_MS
-    rows = await sums(services.store, _TOTALS, ("pool",), f"hour >= {hour}")
-    return {row["pool"]: row["cost_nano"] for row in rows}
+async def _costs(services: Services) -> tuple[dict[str, int], dict[str, int]]:
+    """Our cost by pool, today and this month."""
+    now = datetime.fromtimestamp(services.store.now_ms() / 1000, UTC)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    hour, first = (int(since.timestamp() * 1000) // HOUR_MS for since in (today, today.replace(day=1)))
+    of_today = f"CASE WHEN hour >= {hour} THEN 1 ELSE 0 END"
+    rows = await sums(services.store, _TOTALS, ("pool", of_today), f"hour >= {first}", figures=("cost_nano",))
+    day = {row["pool"]: row["cost_nano"] for row in rows if row[of_today]}
+    month: dict[str, int] = {}
+    for row in rows:
+        month[row["pool"]] = month.get(row["pool"], 0) + row["cost_nano"]
+    return day, month
 
 
 async def _pools(services: Services, _grant: Grant, query: PoolsQuery) -> Rows:
-    now = datetime.fromtimestamp(services.store.now_ms() / 1000, UTC)
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    day, month = await _costs(services, today), await _costs(services, today.replace(day=1))
+    day, month = await _costs(services)
     pools = (await all_pools(services, query)).rows
     return Rows(tuple(_shown(pool, day, month) for pool in pools))
 

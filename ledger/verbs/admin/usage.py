@@ -20,7 +20,8 @@ async def _usage(services: Services, grant: Grant, query: SumsQuery) -> Rows:
     if organization is None:
         return Rows()
     answer = await sums_page(services, structs.replace(query, organization=organization))
-    return structs.replace(answer, rows=tuple(_shown(row, grant) for row in answer.rows))
+    rest = None if answer.rest is None else _shown(answer.rest, grant)
+    return structs.replace(answer, rows=tuple(_shown(row, grant) for row in answer.rows), rest=rest)
 
 
 def _shown(row: dict[str, Any], grant: Grant) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def _shown(row: dict[str, Any], grant: Grant) -> dict[str, Any]:
     tokens = {name.removesuffix(_TOKENS): value for name, value in row.items() if name.endswith(_TOKENS)}
     rest = {name: value for name, value in row.items() if not name.endswith(_TOKENS)}
     start = next((rest.pop(name) for name in ("hour", "day", "month") if name in rest), None)
-    cost = None if grant.organization else row["cost_nano"]
+    cost = None if grant.organization else row.get("cost_nano")
     return {**rest, "object": "usage_bucket", "start": start, "tokens": tokens, "cost_nano": cost}
 
 

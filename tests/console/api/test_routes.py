@@ -116,6 +116,17 @@ async def test_money(rig: Rig) -> None:
     assert [(one["key"], one["billed_nano"], one["refunded_nano"]) for one in sums["buckets"]] == [
         (acme.k1, bill, bill)
     ]
+    assert (sums["rest"]["billed_nano"], sums["has_more"]) == (0, False)
+    (page, following) = [
+        await rig.done("GET", f"/usage?group_by=key&order={order}&limit=1", key=owner)
+        for order in ("billed", "group")
+    ]
+    for one in (page, following):
+        whole = (await rig.done("GET", "/usage", key=owner))["buckets"][0]["billed_nano"]
+        assert one["buckets"][0]["billed_nano"] + one["rest"]["billed_nano"] == whole
+    if following["has_more"]:
+        after = f"/usage?group_by=key&limit=1&starting_after={following['next']}"
+        assert (await rig.done("GET", after, key=owner))["buckets"]
     kinds = [one["kind"] for one in (await rig.done("GET", f"/credits?key={acme.k1}", key=owner))["data"]]
     assert set(kinds) == {"refund", "move", "deposit", "adjustment", "promotional", "goodwill"}
     top_up = {"amount_usd": "7", "reason": "paid"}
@@ -198,6 +209,8 @@ WRONG: tuple[tuple[str, str, Any, int, str | None], ...] = (
     ("GET", "/keys?limit=1&limit=2", None, 400, "limit"),
     ("GET", "/keys?expand[]=money", None, 400, "expand[]"),
     ("GET", "/usage?group_by=color", None, 400, "group_by"),
+    ("GET", "/usage?group_by=key&starting_after=7", None, 400, "starting_after"),
+    ("GET", "/usage?group_by=day&starting_after=1:0:k", None, 400, "starting_after"),
     ("GET", "/keys/key_none", None, 404, None),
     ("GET", "/nothing", None, 404, None),
     ("PUT", "/keys", {}, 405, None),

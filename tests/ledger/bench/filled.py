@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ledger.app import open_store
 from ledger.prices.offers import Catalogue, price_ref
+from ledger.rollups.sql import ROLLUPS
 from ledger.store.base import Store
 from schemas.catalogue.builtin import BUILTIN
 from schemas.money.pricing import TokenUsage
@@ -34,9 +35,12 @@ _ID = {
 _TRANSFERS = (
     "INSERT INTO transfers (request_id, kind, attempt, line, debit, credit, amount_nano, created_ms) SELECT "
 )
+_PROFILES = (
+    "INSERT INTO profiles (id, playground_credits_usd, created_ms) SELECT {organization}, '0', 1 FROM {rows}"
+)
 _KEY = (
     "INSERT INTO api_keys (id, digest, name, profile, account_id, providers, playground, status, created_ms, revoked_ms) "
-    "SELECT {key}, 'digest' || i, '', 'filled', 'key:' || {key}, '', {false}, 'active', 1, 0 FROM {rows}"
+    "SELECT {key}, 'digest' || i, '', {organization}, 'key:' || {key}, '', {false}, 'active', 1, 0 FROM {rows}"
 )
 _KEYS = [
     f"INSERT INTO accounts (id, kind, posted_nano, held_nano) SELECT 'key:' || {{key}}, 'metered', {KEY_NANO}, 0 FROM {{rows}}",
@@ -68,13 +72,21 @@ _JOURNAL = (
 
 
 async def fill(
-    store: Store, calls: int, keys: int, span_ms: int = 0, each: Sequence[str] = (*CALLS, *_JOURNAL)
+    store: Store,
+    calls: int,
+    keys: int,
+    span_ms: int = 0,
+    each: Sequence[str] = (*CALLS, *_JOURNAL),
+    *,
+    organizations: int = 1,
+    begin_ms: int = BEGIN_MS,
 ) -> None:
     """Keys with a balance, and calls that have ended, each with its hold, bill and two transfers: the audit passes.
 
     The calls are spread over a time; by default ten come in a millisecond. With CALLS as `each` there is no journal.
+    The keys are `filled`'s, or in turn those of `filled0`, `filled1` and so on.
     """
-    at = f"{BEGIN_MS} + CAST(i AS bigint) * {span_ms // calls}" if span_ms else f"{BEGIN_MS} + i / 10"
+    at = f"{begin_ms} + CAST(i AS bigint) * {span_ms // calls}" if span_ms else f"{begin_ms} + i / 10"
     model = next(one for one in BUILTIN if one.id == MODEL)
     ref = price_ref(model.prices[0])
     billed, listed = Catalogue(BUILTIN).charges(ref, USAGE, model.rate, ())
@@ -82,6 +94,7 @@ async def fill(
     words = {
         "key": f"'k' || (i % {keys})",
         "request": _ID[store.dialect].format(at=at),
+        "organization": f"'filled' || (i % {organizations})" if organizations > 1 else "'filled'",
         "at": at,
         "deposit": f"{KEY_NANO} + {billed} * (({calls} - 1 - i) / {keys} + 1)",
         "ref": ref,
@@ -92,9 +105,8 @@ async def fill(
         "true": true,
     }
     async with store.write() as tx:
-        await tx.execute(
-            "INSERT INTO profiles (id, playground_credits_usd, created_ms) VALUES ('filled', '0', 1)"
-        )
+        rows = _NUMBERS[store.dialect].format(first=0, last=organizations - 1)
+        await tx.execute(_PROFILES.format(rows=rows, **words))
     for statements, count in ((_KEYS, keys), (each, calls)):
         for first in range(0, count, PART):
             rows = _NUMBERS[store.dialect].format(first=first, last=min(first + PART, count) - 1)
@@ -114,6 +126,27 @@ async def fill(
             await tx.execute(
                 f"INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ('{account}', '{kind}', {nano}, 0)"
             )
+
+
+async def roll_up(store: Store) -> None:
+    """Sums all calls into the roll-ups, as the errand does, in parts as large as those of the filling."""
+    ((newest,),) = await store.fetch("SELECT COALESCE(MAX(seq), 0) FROM usage")
+    for first in range(0, int(newest), PART):
+        async with store.write() as tx:
+            if store.dialect == "postgresql":
+                await tx.execute("SET LOCAL statement_timeout = 0")
+            for rollup in ROLLUPS:
+                part = f"u.seq > {first} AND u.seq <= {first + PART}"
+                await tx.execute(rollup.added("u.created_ms", part), timeout_s=PART_S)
+            await tx.execute("UPDATE rollups SET seq = $1 WHERE id = 'usage'", min(first + PART, int(newest)))
+
+
+async def analyse(store: Store) -> None:
+    """Tells PostgreSQL what its tables have, as a server finds out by itself."""
+    if store.dialect == "postgresql":
+        async with store.write() as tx:
+            await tx.execute("SET LOCAL statement_timeout = 0")
+            await tx.execute("ANALYZE", timeout_s=PART_S)
 
 
 async def main(url: str, calls: int, keys: int) -> None:
