@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import msgspec
@@ -100,6 +101,10 @@ async def test_what_others_wrote_is_text(rig, path):
     assert "onerror=alert(1)>" not in answer.text
     assert Reader(answer.text).runs == []
     assert "<img" not in answer.text
+    ids = [has["id"] for _, has in Reader(answer.text).tags if "id" in has]
+    assert not [one for one, times in Counter(ids).items() if times > 1], (
+        "a label would lead to another's field"
+    )
 
 
 @pytest.mark.parametrize("name", ["name", "status", "secret", "after", "from", "by", "said", "text", "id"])

@@ -231,8 +231,10 @@ class Followed(File):
         self.write("1")
 
     def write(self, text: str) -> None:
-        """Another content of the file."""
-        self.path.write_text(text)
+        """Another content of the file, at once: a file that is written in place is empty in between, which is a change, too."""
+        written = self.path.with_name("written")
+        written.write_text(text)
+        written.rename(self.path)
 
     @property
     def prepared(self) -> int:
