@@ -14,6 +14,7 @@ from edge.calls.relay import Relay
 from edge.calls.roster import Roster
 from edge.http.cors import Cors
 from edge.http.link import CONNECTION
+from edge.http.places import Places
 from edge.limits import LIMITS
 from edge.own import OwnReads
 from edge.routes import ROUTES
@@ -34,6 +35,8 @@ KEY = keys.generate()
 
 
 class _Connection:
+    places = Places(1)
+
     def on_hangup(self, callback: object) -> None:
         """Never hangs up."""
 

@@ -19,6 +19,7 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 PROVIDER_KEYS = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "GEMINI_API_KEY"), "docs")
 PROVIDER_KEYS["OPENAI_API_KEY"] = "sk-docs"
 PROVIDER_KEYS |= {"STRIPE_API_KEY": "rk_live_docs", "STRIPE_WEBHOOK_SECRET": "whsec_docs"}
+PROVIDER_KEYS["TOKN_OIDC_SECRET"] = "docs"
 KEY_ID, OTHER_ID, CALL, CAP_ID = "key_…", "key_other…", "req_…", "cap_…"
 HOOK_ID = "whe_…"
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 
 from console.api.app import Api
 from console.api.rates import Rate, Rates
@@ -19,9 +20,12 @@ from console.desk import Desk, read_pages
 from console.guard import Guard
 from console.limits import LIMITS
 from ledger.commits.ledgers import take_over
+from ledger.commits.writer import Writer
+from ledger.configured import Configured
 from ledger.statements.issuing import Issuing
 from ledger.store.base import Store
 from ledger.stream.consumer import Consumer
+from ledger.telemetry import Telemetry
 from ledger.verbs.admin import CONSOLE_READ
 from ledger.verbs.base import Services
 from ledger.verbs.beats import Beats
@@ -129,6 +133,8 @@ class Large:
     def __init__(self, books: Books, cpu_s: Callable[[], float], keys: int, calls: list[str]) -> None:
         self._cpu_s = cpu_s
         self._keys, self._calls = keys, calls
+        settings = Settings(console=ConsoleSettings(port=PORT))
+        writer = Writer(books.committer, Telemetry(CollectorRegistry()))
         self._ledger: Any = Near(
             Services(
                 store=books.store,
@@ -137,13 +143,14 @@ class Large:
                 beats=Beats(),
                 providers={pool.name: pool.provider for pool in POOLS},
                 auditing=asyncio.Lock(),
-                issuing=typing.cast("Issuing", None),
+                issuing=Issuing(writer),
+                configured=Configured(writer, settings, None),
             )
         )
-        settings = Settings(console=ConsoleSettings(port=PORT))
+        desk = Desk(settings, self._ledger, LIMITS, read_pages())
         self._apps = {
-            "": Guard(Desk(settings, self._ledger, LIMITS, read_pages())),
-            PREFIX: Api(self._ledger, rates=UNBOUNDED),
+            "": Guard(desk),
+            PREFIX: Api(self._ledger, desk.pages, desk.places, rates=UNBOUNDED),
         }
 
     async def asked(self, prefix: str, paths: tuple[str, ...], times: int, **headers: str) -> list[str]:

@@ -81,7 +81,7 @@ async def stuck(senders: list[Sender]) -> None:
 
 
 @pytest.mark.parametrize("piece", [event("x" * 2_000), event("x" * 262_000)], ids=len)
-@pytest.mark.parametrize("rig", [PATIENT], indirect=True)
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(PATIENT, accept_s=60.0)], indirect=True)
 async def test_slow_readers_hold_little_and_delay_nobody(rig: Rig, piece: bytes) -> None:
     """Beside twenty callers who read nothing a fast one has its whole stream; each of them holds at most 1 MiB in all."""
     senders: list[Sender] = []
