@@ -96,10 +96,11 @@ class StripeClient:
         return Payment(topup=topup, cents=found.amount, currency=found.currency, live=found.livemode)
 
     def verify(self, body: bytes, signature: str) -> None:
-        """By Stripe's own code."""
+        """By Stripe's own code, which raises TypeError for a signature that is not ASCII."""
         try:
+            signature.encode("ascii")
             stripe.WebhookSignature.verify_header(body, signature, self._secret, TOLERANCE_S)
-        except (stripe.SignatureVerificationError, UnicodeDecodeError):
+        except (stripe.SignatureVerificationError, UnicodeError):
             raise ForgedError("it is not signed by Stripe, or was longer ago than five minutes") from None
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ from ledger.payments.told import Event, Fact, decode_event, fact_of
 from ledger.rules.money.topups import topup_row
 from ledger.rules.rows import row_of
 from ledger.rules.topup_rows import Said, Topup
-from ledger.store.base import StoreDown
+from ledger.store.base import StoreDown, StoreError
 from runtime.log import get_logger
 from schemas.admin.reasons import Reason
 from schemas.admin.verbs import ConsoleWrite
@@ -81,8 +81,18 @@ class Payments:
     async def take(self, sent: StripeEvent) -> Rows:
         """Takes in an event. The answer's row says what it was for; a problem is why Stripe has to send it again.
 
-        Raises StoreError.
+        Raises StoreError. Whatever else goes wrong is logged and answered: a console that waits for an answer has a place
+        fewer for whoever comes next.
         """
+        try:
+            return await self._taken(sent)
+        except StoreError:
+            raise
+        except Exception:
+            _logger.exception("an event of Stripe could not be taken")
+            return Rows(problem="the ledger failed at it: see its log", reason=Reason.PAYMENTS_AWAY)
+
+    async def _taken(self, sent: StripeEvent) -> Rows:
         try:
             self._provider.verify(sent.body, sent.signature)
             event = decode_event(sent.body)

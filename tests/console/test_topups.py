@@ -79,7 +79,12 @@ async def test_an_event_is_passed_on_as_it_came(paid: Rig) -> None:
 
 async def test_what_cannot_be_an_event_reaches_no_ledger(paid: Rig) -> None:
     """Without the form of a signature, too large, of no length, by another method, or under another name: nobody is asked."""
-    wrong = {"stripe-signature": ""}, {}, {"stripe-signature": "t=" + "1" * SIGNATURE_CHARS_MAX}
+    wrong: tuple[dict[str, str | bytes], ...] = (
+        {"stripe-signature": ""},
+        {},
+        {"stripe-signature": "t=" + "1" * SIGNATURE_CHARS_MAX},
+        {"stripe-signature": b"t=1,v1=\xe9"},
+    )
     for headers in wrong:
         assert (await paid.browser.post(PATH, content=b"{}", headers=headers)).status_code == 400
     large = SIGNED | {"content-length": str(EVENT_BYTES_MAX + 1)}

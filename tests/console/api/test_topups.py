@@ -107,6 +107,8 @@ async def test_from_the_first_request_to_a_dispute(shop: Shop) -> None:
     paid = await shop.pay(topup)
     forged = await shop.event(paid.event("checkout.session.completed"), secret="whsec_other")
     assert forged.status_code == 400
+    odd = {"stripe-signature": b"t=1,v1=\xe9"}
+    assert (await rig.client.post(f"{rig.url}{PATH}", content=b"{}", headers=odd)).status_code == 400
     answers = [await shop.event(paid.event("checkout.session.completed")) for _ in range(3)]
     assert {one.status_code for one in answers} == {200}
     shown = await rig.done("GET", f"/topups/{topup['id']}", key=buyer)

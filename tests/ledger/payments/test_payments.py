@@ -107,6 +107,8 @@ def _forged(body: bytes) -> dict[str, StripeEvent]:
         "none": StripeEvent(1, body, ""),
         "nonsense": StripeEvent(1, body, "t=x,v1="),
         "another scheme": StripeEvent(1, body, good.signature.replace("v1=", "v0=")),
+        "not of ASCII": StripeEvent(1, body, "t=1,v1=\xe9"),
+        "no character": StripeEvent(1, body, f"{good.signature},v1=\ud800"),
         "no text": StripeEvent(1, b"\xff\xfe", good.signature),
     }
 
@@ -122,6 +124,21 @@ async def test_what_is_not_of_stripe(payments: Paying) -> None:
     good = signed(paid.event(DONE))  # while a secret is changed, Stripe signs with both
     both = f"{good.signature},v1={'0' * 64}"
     await payments.payments.take(StripeEvent(1, good.body, both))
+    assert await payments.wallet("acme") == PAID
+
+
+async def test_whatever_goes_wrong_is_answered(payments: Paying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has thought of is a refusal at once, after which Stripe sends the event again, and never silence."""
+    paid = await payments.open("acme")
+
+    def broken(_event: object) -> None:
+        raise TypeError("nobody thought of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fact_of", broken)
+        (answer,) = await payments.take(paid.event(DONE))
+    assert (answer.reason, "nobody" in answer.problem) == (Reason.PAYMENTS_AWAY, False)
+    await payments.take(paid.event(DONE))
     assert await payments.wallet("acme") == PAID
 
 
