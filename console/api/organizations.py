@@ -66,7 +66,10 @@ class OrganizationBody(Body, frozen=True, kw_only=True):
 
 
 class OrganizationChange(Body, frozen=True, kw_only=True):
-    """What is to change; what is not there stays. `suspended` refuses new calls of all its keys."""
+    """What is to change; what is not there stays. `suspended` refuses new calls of all its keys.
+
+    A credential that is bound to the organisation cannot change `status`.
+    """
 
     name: Text | UnsetType = UNSET
     email: Text | UnsetType = UNSET
@@ -183,5 +186,6 @@ ORGANIZATIONS = (
         answer=Organization,
         handle=_change,
         current=_show,
+        reasons=(Reason.ORGANIZATION_FORBIDDEN,),
     ),
 )

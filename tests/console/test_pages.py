@@ -500,6 +500,19 @@ async def test_the_oldest_month_that_is_over_can_be_issued(rig):
 
 
 @pytest.mark.parametrize("bound", ["", "acme"])
+@pytest.mark.parametrize("status", ["active", "suspended"])
+async def test_nobody_is_shown_how_to_suspend_his_own_organisation(rig, bound, status):
+    """Suspending and resuming are the deployment's: whoever is bound to an organisation has no button for them."""
+    rig.ledger.person["organization"] = bound or None
+    await rig.sign_in()
+    row = SAYS["organization"].rows[0]
+    rig.ledger.says = dict(SAYS) | {"organization": Rows((row | {"status": status},))}
+    page = (await rig.browser.get("/organizations/acme")).text
+    assert (("/suspend\"" in page) or ("/resume\"" in page)) == (not bound)
+    assert "/update\"" in page
+
+
+@pytest.mark.parametrize("bound", ["", "acme"])
 async def test_exports_are_files(rig, bound):
     """Days become moments, whoever is of one organisation gets that one's, and the act comes before the first page."""
     await rig.sign_in()

@@ -7,6 +7,7 @@ import pytest
 
 from ledger.commits.pepper import Peppers
 from ledger.verbs.acts import log_page
+from schemas.admin.authority import SCOPES
 from schemas.admin.credentials import ManagementKey, Session, SignInToken, digest
 from schemas.admin.management_keys import ManagementKeyCreate, ManagementKeyRef, ManagementKeyUpdate
 from schemas.admin.operators import (
@@ -27,7 +28,7 @@ from schemas.admin.reasons import Reason, reason_of
 from schemas.admin.sessions import SessionList, SessionRef
 from schemas.verbs.acts import LogQuery
 from schemas.verbs.keys import KeyUpdate
-from schemas.verbs.organizations import OrganizationCreate
+from schemas.verbs.organizations import OrganizationCreate, OrganizationUpdate
 from tests.ledger.harness import Books
 from tests.ledger.people import KEY, PEOPLE, by, link, management_key, operator, read, signed_in
 
@@ -178,6 +179,24 @@ async def test_nobody_gives_more_than_he_has(books: Books) -> None:
     assert "used before" in (await books.act("sign_in_create", reused)).problem
     local = await by(books, narrow, "sign_in_create", SignInCreate(1, "", digest("x")))
     assert reason_of(local) is Reason.RESOURCE_MISSING
+
+
+async def test_nobody_suspends_or_resumes_his_own_organisation(books: Books) -> None:
+    """Whoever is bound to an organisation leaves its status as it is, with every scope; all else of it he may change."""
+    await books.act("org_create", OrganizationCreate(1, "acme"))
+    bound = await management_key(books, *SCOPES, organization="acme")
+    for stays, other in (("active", "suspended"), ("suspended", "active")):
+        await books.act("org_update", OrganizationUpdate(1, "acme", status=stays))
+        before = await books.state()
+        answer = await by(books, bound, "org_update", OrganizationUpdate(1, "acme", name="x", status=other))
+        assert reason_of(answer) is Reason.ORGANIZATION_FORBIDDEN
+        assert await books.state() == before
+        same = OrganizationUpdate(1, "acme", name=f"is {stays}", status=stays)
+        assert (await by(books, bound, "org_update", same)).rows[0]["status"] == stays
+    free = await management_key(books, "keys:write", name="free")
+    resumed = await by(books, free, "org_update", OrganizationUpdate(1, "acme", status="active"))
+    assert resumed.rows[0]["status"] == "active"
+    await books.check()
 
 
 async def test_management_keys_end(books: Books) -> None:
