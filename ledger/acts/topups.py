@@ -14,7 +14,7 @@ from ledger.rules.missing import missing
 from ledger.rules.money import posting
 from ledger.rules.money import topups as rules
 from ledger.rules.money.topups import topup_row
-from ledger.rules.topup_rows import ClaimKind, Opened, Said, Topup, TopupStatus
+from ledger.rules.topup_rows import Opened, Said, Topup, TopupStatus
 from schemas.bus.subjects import new_id
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.base import Rows
@@ -72,10 +72,9 @@ def _opened(book: Book, form: Opened, _digest: str) -> Rows:
 def _said_wants(names: Wanted, form: Said, _digest: str) -> None:
     names.topup = form.topup
     names.owners.add(form.organization)
+    names.organizations.add(form.organization)  # whatever takes money back may suspend it
     if form.payment:
         names.references.add(form.payment)
-    if form.claim is not None and form.claim.kind == ClaimKind.DISPUTE:
-        names.organizations.add(form.organization)
 
 
 def _said(book: Book, form: Said, _digest: str) -> Rows:

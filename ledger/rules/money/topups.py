@@ -196,6 +196,9 @@ def _take(book: Book, topup: Topup, account: Account, kind: str, nano: int, *, w
         attempt=topup.moves,
         line=1,
     )
+    if rest_nano > 0:
+        # Nobody collects it later, not even what calls in flight held of it and give back: that is an operator's to judge.
+        _suspend(book, topup.organization)
     if disputes:
         topup.disputed_nano += nano
         topup.disputed_debt_nano += rest_nano

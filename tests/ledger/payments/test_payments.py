@@ -241,6 +241,26 @@ async def test_a_dispute(payments: Paying) -> None:
     assert (await payments.row(paid.topup))["disputed_nano"] == 0
 
 
+async def test_a_refund_that_leaves_a_debt(payments: Paying) -> None:
+    """A refund of what calls hold leaves a debt that nobody collects: the organisation is suspended and it is told, once."""
+    paid = await payments.open("acme")
+    await payments.take(paid.event(DONE))
+    books = payments.books
+    await books.key("key", 0, profile="acme", wallet=True)
+    await books.act("adjustment", Post(1, "org:acme", -20 * USD, "spent"))
+    hold = await books.hold("r1")
+    await payments.take(paid.event(REFUNDED, amount_refunded=100))
+    assert (await payments.wallet("acme"), await payments.status("acme")) == (4 * USD, "active")
+    await payments.take(paid.event(REFUNDED, amount_refunded=2_500), paid.event(REFUNDED))
+    await books.release(hold)
+    left_nano = await payments.wallet("acme")
+    assert 0 < left_nano < 4 * USD
+    assert (await payments.row(paid.topup))["returned_debt_nano"] == 20 * USD + left_nano
+    assert await payments.status("acme") == "suspended"
+    assert (await books.authorise("r2")).reason == "suspended"
+    assert [one["object"] for one in await books.events("organization.suspended")] == ["acme"]
+
+
 async def test_a_dispute_that_is_lost_and_one_that_is_an_inquiry(payments: Paying) -> None:
     """A lost dispute keeps what it took; an inquiry takes nothing and suspends nobody, until it becomes a dispute."""
     await payments.organization("beta")
