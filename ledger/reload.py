@@ -144,6 +144,8 @@ class Reloading:
             self._switch(Sale(settings, sold, newest))
             self._own = self._services.configured.settings = settings
             self._services.signing.take(settings.console.oidc)
+            if self._services.payments is not None:
+                self._services.payments.return_to(settings.console.url)
             committer = self._services.committer
             adopt(
                 peppers,

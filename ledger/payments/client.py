@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 import stripe
 from msgspec import Struct, ValidationError, convert
 
-from ledger.payments.provider import ForgedError, Payment, ProviderAwayError
+from ledger.payments.provider import ForgedError, OtherAskedError, Payment, ProviderAwayError
 from ledger.rules.topup_rows import Opened, Topup
 from runtime.log import get_logger
 from runtime.settings.stripe import StripeSettings
 from schemas.verbs.topups import BACK_PATH, CENT_NANO
 
 RETRIES: Final = 1  # of a request that Stripe has refused or cut off; its deadline is its asker's
+IN_USE: Final = "idempotency_key_in_use"  # the same was asked a moment ago, and is not answered yet
 TOLERANCE_S: Final = 300  # an event that was signed longer ago is no event of now
 METADATA: Final = "tokn_topup"  # where a payment says what it is for
 _T = TypeVar("_T")
@@ -41,7 +42,7 @@ class StripeClient:
     def __init__(self, settings: StripeSettings, console_url: str) -> None:
         self.live = settings.live
         self._secret = settings.webhook_secret
-        self._console_url = console_url
+        self.console_url = console_url
         self._http = stripe.AIOHTTPClient(timeout=None)
         self._client = stripe.StripeClient(
             settings.api_key,
@@ -83,8 +84,8 @@ class StripeClient:
             "payment_intent_data": {"metadata": {METADATA: topup.id}},
             "metadata": {METADATA: topup.id},
             "adaptive_pricing": {"enabled": False},  # what is paid is what was asked for, in its currency
-            "success_url": f"{self._console_url}{BACK_PATH}?{urlencode({**back, 'paid': '1'})}",
-            "cancel_url": f"{self._console_url}{BACK_PATH}?{urlencode(back)}",
+            "success_url": f"{self.console_url}{BACK_PATH}?{urlencode({**back, 'paid': '1'})}",
+            "cancel_url": f"{self.console_url}{BACK_PATH}?{urlencode(back)}",
         }
 
     async def payment(self, id_: str) -> Payment | None:
@@ -115,6 +116,8 @@ async def _asked(asking: Awaitable[_T]) -> _T:
         # Its message may repeat parts of a key or of what was sent.
         told = {"kind": type(error).__name__, "status": error.http_status, "code": error.code}
         _logger.warning("Stripe did not do what it was asked", **told, stripe_request=error.request_id)
+        if isinstance(error, stripe.IdempotencyError) and error.code != IN_USE:
+            raise OtherAskedError("Stripe was asked for it in another way before") from None
         raise ProviderAwayError("Stripe did not do what it was asked: see the ledger's log") from None
 
 

@@ -17,7 +17,7 @@ from ledger.acts.topups import TOPUP_CREATE, TOPUP_OPENED, TOPUP_SAID
 from ledger.commits.commands import Command
 from ledger.commits.fetching import select
 from ledger.commits.writer import Writer
-from ledger.payments.provider import ForgedError, Provider, ProviderAwayError
+from ledger.payments.provider import ForgedError, OtherAskedError, Provider, ProviderAwayError
 from ledger.payments.told import Event, Fact, decode_event, fact_of
 from ledger.rules.money.topups import topup_row
 from ledger.rules.rows import row_of
@@ -52,6 +52,10 @@ class Payments:
         """Leaves Stripe."""
         await self._provider.close()
 
+    def return_to(self, console_url: str) -> None:
+        """Has payers of top-ups that are made from now on come back to a console elsewhere."""
+        self._provider.console_url = console_url
+
     async def create(self, request: ConsoleWrite | ActRequest) -> Rows:
         """Makes a top-up, and answers with the address at which it is paid. Raises StoreError."""
         console = request if isinstance(request, ConsoleWrite) else None
@@ -73,7 +77,8 @@ class Payments:
         try:
             opened = await self._asked(partial(self._provider.open, topup))
         except ProviderAwayError as error:
-            why = f"{error}; ask again with the same idempotency key"
+            which = "another" if isinstance(error, OtherAskedError) else "the same"
+            why = f"{error}; ask again with {which} idempotency key"
             return Rows(problem=why, reason=Reason.PAYMENTS_AWAY)
         noted = await self._commit(TOPUP_OPENED.command(opened, _by_stripe(TOPUP_OPENED.name)))
         return structs.replace(noted, replayed=made.replayed)

@@ -11,6 +11,10 @@ class ProviderAwayError(Exception):
     """Stripe did not answer, or not as it should."""
 
 
+class OtherAskedError(ProviderAwayError):
+    """Stripe was asked for something else under this top-up's id before, and makes nothing more under it."""
+
+
 class ForgedError(Exception):
     """What came in Stripe's name is not signed by it, or too old."""
 
@@ -25,9 +29,10 @@ class Payment(Struct, frozen=True, kw_only=True):
 
 
 class Provider(Protocol):
-    """What is asked of Stripe. `live` says whether real money moves."""
+    """What is asked of Stripe. `live` says whether real money moves, `console_url` where payers come back to."""
 
     live: bool
+    console_url: str
 
     async def open(self, topup: Topup) -> Opened:
         """Has an address made at which a top-up is paid; the same one however often. Raises ProviderAwayError."""

@@ -21,6 +21,7 @@ from ledger.payments.told import TYPES
 from runtime.bus.bus import Bus
 from runtime.http import HttpServer, listen
 from runtime.ledger import LedgerClient, Patience
+from runtime.settings.console import ConsoleSettings
 from runtime.settings.settings import Settings
 from runtime.settings.stripe import StripeSettings
 from schemas.bus.subjects import Role
@@ -165,6 +166,19 @@ async def test_who_may(shop: Shop) -> None:
         f"{ROOT}{one.path}" for one in EVERY_ROUTE[len(ROUTES) :]
     }
     validate(served)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+async def test_a_reload_takes_where_payers_come_back_to(shop: Shop) -> None:
+    """An address of the console that a reload has taken is that of the next top-up."""
+    owner = await shop.rig.key()
+    await shop.rig.done("POST", "/organizations", {"id": "acme", "name": "acme"}, key=owner)
+    shop.rig.deployment.file = {"console": ConsoleSettings(public_url="https://moved.example")}
+    made = await shop.rig.done("POST", "/settings/reload", key=owner)
+    assert [(one["place"], one["restart"]) for one in made["changes"]] == [("[console] public_url", [])]
+    await shop.rig.done("POST", "/topups", {"organization": "acme", "amount_usd": "5"}, key=owner)
+    (session,) = shop.stripe.sessions.values()
+    assert session["success_url"].startswith("https://moved.example/topups/back?")
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])

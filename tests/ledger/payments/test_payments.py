@@ -10,8 +10,10 @@ import pytest
 
 from ledger.acts import topups as acts
 from ledger.payments import payments as module
-from ledger.payments.client import TOLERANCE_S
+from ledger.payments.client import TOLERANCE_S, StripeClient
+from ledger.payments.provider import ProviderAwayError
 from ledger.payments.told import TYPES
+from ledger.rules.topup_rows import Opened, Topup
 from runtime.settings.stripe import StripeSettings
 from schemas.admin.credentials import ManagementKey, digest
 from schemas.admin.reasons import Reason
@@ -395,6 +397,26 @@ async def test_a_silent_stripe(payments: Paying, monkeypatch: pytest.MonkeyPatch
     }
     payments.stripe.silent = False
     assert not (await payments.create("acme", who=who)).problem
+
+
+async def test_a_console_that_has_moved(payments: Paying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Payers come back to the console of now. What Stripe made for the one of before has to be asked for by another key, and is told so."""
+    who = ManagementKey(digest(BUYER))
+    asked = StripeClient.open
+
+    async def lost(client: StripeClient, topup: Topup) -> Opened:
+        await asked(client, topup)
+        raise ProviderAwayError("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StripeClient, "open", lost)
+        assert (await payments.create("acme", who=who, key="once")).problem.endswith("the same idempotency key")
+    payments.payments.return_to("https://other.example")
+    spent = await payments.create("acme", who=who, key="once")
+    assert (spent.reason, spent.problem.endswith("another idempotency key")) == (Reason.PAYMENTS_AWAY, True)
+    assert not (await payments.create("acme", who=who, key="another")).problem
+    urls = [one["success_url"].partition("/topups")[0] for one in payments.stripe.sessions.values()]
+    assert urls == ["https://console.example", "https://other.example"]
 
 
 async def test_so_many_that_nobody_pays(payments: Paying, monkeypatch: pytest.MonkeyPatch) -> None:
