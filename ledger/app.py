@@ -146,7 +146,7 @@ async def serve(
             auditing=asyncio.Lock(),
             issuing=Issuing(writer, settings.billing),
             signing=Signing.of(settings),
-            payments=payments_of(settings, writer, stack),
+            payments=payments_of(settings, writer, telemetry, stack),
             configured=Configured(writer, settings, live),
         )
         requests = Requests(bus, writer, services, telemetry)
@@ -187,7 +187,9 @@ async def _beats_on(bus: Bus) -> Beats:
     return beats
 
 
-def payments_of(settings: Settings, writer: Writer, stack: contextlib.AsyncExitStack) -> Payments | None:
+def payments_of(
+    settings: Settings, writer: Writer, telemetry: Telemetry, stack: contextlib.AsyncExitStack
+) -> Payments | None:
     """Payments through Stripe, until the stack ends; None without settings. Raises SettingsError without its package."""
     if settings.stripe is None:
         return None
@@ -202,7 +204,7 @@ def payments_of(settings: Settings, writer: Writer, stack: contextlib.AsyncExitS
         ) from None
     if not settings.stripe.live:
         _logger.warning("top-ups are paid in Stripe's test mode: what they give was never paid")
-    payments = Payments(writer, StripeClient(settings.stripe, settings.console.url))
+    payments = Payments(writer, StripeClient(settings.stripe, settings.console.url), telemetry)
     stack.push_async_callback(payments.close)
     return payments
 

@@ -29,6 +29,9 @@ class Telemetry:
         self.expired = Counter("tokn_ledger_expired_holds", "Holds that nobody closed", registry=registry)
         self.conflicts = Counter("tokn_ledger_conflicts", "Commits tried again", registry=registry)
         self.failures = Counter("tokn_ledger_failures", "Commits that failed", registry=registry)
+        self.unknown_payments = Counter(
+            "tokn_ledger_unknown_payments", "Events of paid sessions without a top-up", registry=registry
+        )
         self.turned_away = Counter("tokn_ledger_turned_away", "Commands beyond the bound", registry=registry)
         self.resets = Counter("tokn_ledger_consumer_resets", "Replays of the stream", registry=registry)
         self.unapplied = Gauge(

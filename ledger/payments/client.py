@@ -8,6 +8,7 @@ import stripe
 from msgspec import Struct, ValidationError, convert
 
 from ledger.payments.provider import ForgedError, OtherAskedError, Payment, ProviderAwayError
+from ledger.payments.told import METADATA
 from ledger.rules.topup_rows import Opened, Topup
 from runtime.log import get_logger
 from runtime.settings.stripe import StripeSettings
@@ -16,7 +17,6 @@ from schemas.verbs.topups import BACK_PATH, CENT_NANO
 RETRIES: Final = 1  # of a request that Stripe has refused or cut off; its deadline is its asker's
 IN_USE: Final = "idempotency_key_in_use"  # the same was asked a moment ago, and is not answered yet
 TOLERANCE_S: Final = 300  # an event that was signed longer ago is no event of now
-METADATA: Final = "tokn_topup"  # where a payment says what it is for
 _T = TypeVar("_T")
 _logger = get_logger("ledger.payments")
 

@@ -21,8 +21,9 @@ from ledger.payments.provider import ForgedError, OtherAskedError, Provider, Pro
 from ledger.payments.told import Event, Fact, decode_event, fact_of
 from ledger.rules.money.topups import topup_row
 from ledger.rules.rows import row_of
-from ledger.rules.topup_rows import Said, Topup
+from ledger.rules.topup_rows import Said, Topup, TopupStatus
 from ledger.store.base import StoreDown, StoreError
+from ledger.telemetry import Telemetry
 from runtime.log import get_logger
 from schemas.admin.reasons import Reason
 from schemas.admin.verbs import ConsoleWrite
@@ -42,10 +43,11 @@ _logger = get_logger("ledger.payments")
 class Payments:
     """Payments, by the writer of a ledger and one account at Stripe."""
 
-    def __init__(self, writer: Writer, provider: Provider) -> None:
+    def __init__(self, writer: Writer, provider: Provider, telemetry: Telemetry) -> None:
         self._writer = writer
         self._store = writer.committer.store
         self._provider = provider
+        self._telemetry = telemetry
         self._asking = 0
 
     async def close(self) -> None:
@@ -101,18 +103,21 @@ class Payments:
         try:
             self._provider.verify(sent.body, sent.signature)
             event = decode_event(sent.body)
-            fact = fact_of(event)
+            ours = event.account is None and event.livemode == self._provider.live
+            fact = fact_of(event) if ours else None
         except ForgedError as error:
             return Rows(problem=str(error), reason=Reason.INVALID_SIGNATURE)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _logger.warning("an event of Stripe cannot be read", error=str(error)[:300])
-            return _nothing("it cannot be read")
-        if fact is None or event.account is not None or event.livemode != self._provider.live:
+            _logger.error("an event of Stripe cannot be read", error=str(error)[:300])  # noqa: TRY400  the reason is all there is
+            return Rows(problem="it cannot be read: see the ledger's log")
+        if fact is None:
             return _nothing("it is about nothing here")
         try:
             topup = await self._about(fact)
         except ProviderAwayError as error:
             return Rows(problem=str(error), reason=Reason.PAYMENTS_AWAY)
+        if topup is None and fact.topup and fact.status == TopupStatus.PAID:
+            return self._unknown(event, fact)
         if topup is None or topup.live != event.livemode:
             return _nothing("it is about nothing here")
         paid = await self._find("payment", fact.payment)
@@ -120,6 +125,13 @@ class Payments:
             _logger.error("an event does not fit its top-up", stripe_event=event.id, topup=topup.id, why=why)
             return _nothing(why)
         return await self._said(event, fact, topup)
+
+    def _unknown(self, event: Event, fact: Fact) -> Rows:
+        """Somebody has paid, and the books have no top-up for it, as after a backup was put back: that is told until it is settled."""
+        self._telemetry.unknown_payments.inc()
+        told = {"session": fact.session, "payment": fact.payment, "topup": fact.topup[:ID_CHARS_MAX]}
+        _logger.error("what was paid at Stripe is not in the books", stripe_event=event.id, **told)
+        return Rows(problem="the books do not have this session", reason=Reason.RESOURCE_MISSING)
 
     async def _said(self, event: Event, fact: Fact, topup: Topup) -> Rows:
         claim = fact.claim

@@ -8,6 +8,7 @@ from msgspec import Struct
 from ledger.rules.topup_rows import Claim, ClaimKind, TopupStatus
 
 PAID: Final = "paid"
+METADATA: Final = "tokn_topup"  # where sessions and payments say what they are for
 _STATUSES: Final = {
     "checkout.session.completed": TopupStatus.PROCESSING,
     "checkout.session.async_payment_succeeded": TopupStatus.PROCESSING,
@@ -45,6 +46,7 @@ class _Session(Struct):
     amount_total: int | None = None
     currency: str | None = None
     payment_intent: str | None = None
+    metadata: dict[str, str] | None = None
 
 
 class _Charge(Struct):
@@ -62,9 +64,13 @@ class _Claim(Struct):
 
 
 class Fact(Struct, frozen=True, kw_only=True):
-    """What one event says. It is about a session, or about a payment that belongs to one; `cents` None is not said."""
+    """What one event says. It is about a session, or about a payment that belongs to one; `cents` None is not said.
+
+    `topup` is what its session says to be for, "" where it is about none of ours.
+    """
 
     session: str = ""
+    topup: str = ""
     payment: str = ""
     currency: str
     cents: int | None = None
@@ -108,6 +114,7 @@ def _of_session(type_: str, session: _Session) -> Fact | None:
         status = TopupStatus.PAID
     return Fact(
         session=session.id,
+        topup=(session.metadata or {}).get(METADATA, ""),
         payment=session.payment_intent or "",
         currency=session.currency or "",
         cents=session.amount_total or 0,

@@ -89,7 +89,7 @@ async def paying(books: Books, settings: StripeSettings | None = None) -> AsyncI
     books.start()
     with FakeStripe() as stripe:
         own = settings or StripeSettings(api_key=stripe.key, webhook_secret=SECRET, api_base=stripe.base_url)
-        payments = Payments(books.writer, StripeClient(own, CONSOLE))
+        payments = Payments(books.writer, StripeClient(own, CONSOLE), books.telemetry)
         made = Paying(books, stripe, payments)
         await made.buyer(BUYER)
         try:

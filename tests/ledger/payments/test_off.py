@@ -29,11 +29,11 @@ async def test_without_its_package(books: Books, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "stripe", None)
     settings = Settings(stripe=StripeSettings(api_key="sk_test_x", webhook_secret="whsec_x"))
     async with contextlib.AsyncExitStack() as stack:
-        assert payments_of(Settings(), books.writer, stack) is None
+        assert payments_of(Settings(), books.writer, books.telemetry, stack) is None
         with pytest.raises(
             SettingsError, match=r"package stripe is not installed: install requirements-stripe.lock"
         ):
-            payments_of(settings, books.writer, stack)
+            payments_of(settings, books.writer, books.telemetry, stack)
 
 
 async def test_whoever_asks_is_told() -> None:

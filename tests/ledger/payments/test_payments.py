@@ -144,16 +144,35 @@ async def test_whatever_goes_wrong_is_answered(payments: Paying, monkeypatch: py
     assert await payments.wallet("acme") == PAID
 
 
+def _empty(paid: Paid, **fields: object) -> bytes:
+    return json.dumps(json.loads(paid.event(DONE)) | {"data": {"object": {}}} | fields).encode()
+
+
+async def test_what_was_paid_and_is_not_in_the_books(payments: Paying) -> None:
+    """A paid session of ours that the books do not have, and an event that cannot be read, are no success: Stripe goes on."""
+    paid = await payments.open("acme")
+    counted = payments.books.telemetry.unknown_payments
+    before = counted._value.get()
+    (unknown,) = await payments.take(paid.event(DONE, id="cs_test_of_a_backup"))
+    assert (unknown.reason, counted._value.get() - before) == (Reason.RESOURCE_MISSING, 1)
+    for unread in (_empty(paid), b'{"id": "evt_1"}'):
+        (answer,) = await payments.take(unread)
+        assert answer.problem == "it cannot be read: see the ledger's log"
+    assert await payments.wallet("acme") == 0
+
+
 UNFIT: dict[str, Callable[[Paid], bytes]] = {
     "another amount": lambda paid: paid.event(DONE, amount_total=2_501),
     "another currency": lambda paid: paid.event(DONE, currency="eur"),
-    "another session": lambda paid: paid.event(DONE, id="cs_test_of_somebody_else"),
+    "another session": lambda paid: paid.event(DONE, id="cs_test_of_somebody_else", metadata={}),
+    "another that is not paid": lambda paid: paid.event("checkout.session.expired", id="cs_test_other"),
     "the other mode": lambda paid: paid.event(DONE, of={"livemode": True}),
     "another account": lambda paid: paid.event(DONE, of={"account": "acct_1Other"}),
     "a subscription": lambda paid: paid.event(DONE, mode="subscription"),
     "no payment": lambda paid: paid.event(DONE, payment_intent=None, payment_status="no_payment_required"),
     "an unknown type": lambda paid: paid.event(DONE, of={"type": "invoice.paid"}),
-    "no object": lambda paid: json.dumps(json.loads(paid.event(DONE)) | {"data": {"object": {}}}).encode(),
+    "an unknown type without an object": lambda paid: _empty(paid, type="invoice.paid"),
+    "another account's without an object": lambda paid: _empty(paid, account="acct_1Other"),
 }
 
 
