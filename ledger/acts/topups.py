@@ -73,6 +73,8 @@ def _said_wants(names: Wanted, form: Said, _digest: str) -> None:
     names.topup = form.topup
     names.owners.add(form.organization)
     names.organizations.add(form.organization)  # whatever takes money back may suspend it
+    if form.claim is not None:
+        names.claim = form.claim.id
     if form.payment:
         names.references.add(form.payment)
 
@@ -81,7 +83,7 @@ def _said(book: Book, form: Said, _digest: str) -> Rows:
     topup = book.paying.topups.get(form.topup)
     if topup is None:
         return missing(f"top-up {form.topup}")
-    if problem := rules.problem(topup, form):
+    if problem := rules.problem(book, topup, form):
         return Rows(problem=problem)
     add_wallet(book, topup.organization)
     rules.take_in(book, topup, form)

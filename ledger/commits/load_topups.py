@@ -14,10 +14,11 @@ _UNPAID_SQL: Final = (
 
 
 async def load_topups(tx: Transaction, book: Book, names: Wanted) -> None:
-    """One top-up with what was told of its payment, or how many an organisation has that nobody has paid."""
+    """One top-up with what was told of its payment, and a claim that may be another's; or how many an organisation has that nobody has paid."""
     if names.topup:
         await fetch_by(tx, book.paying.topups, "id", {names.topup})
         await fetch_by(tx, book.paying.claims, "topup", {names.topup})
+        await fetch_by(tx, book.paying.claims, "id", {names.claim} - {""})
     if names.topups_of:
         ((unpaid,),) = await tx.fetch(_UNPAID_SQL, names.topups_of, tx.now_ms - UNPAID_MS)
         book.paying.unpaid = int(unpaid)

@@ -68,5 +68,6 @@ class Wanted(Struct):
     sessions: set[str] = field(default_factory=set)
     nonce: str = ""  # of a sign-in by a provider; those that are over come with it
     topup: str = ""  # with its refunds and disputes
+    claim: str = ""  # a refund or dispute, whosever it is
     topups_of: str = ""  # how many unpaid ones an organisation has
     secret: str = ""  # of a session or link that is to be made: whether it is in use

@@ -51,10 +51,13 @@ def topup_row(topup: Topup) -> dict[str, object]:
     }
 
 
-def problem(topup: Topup, said: Said) -> str:
+def problem(book: Book, topup: Topup, said: Said) -> str:
     """Why what is said cannot be of this payment; empty if it can."""
     if topup.payment and said.payment and topup.payment != said.payment:
         return f"top-up {topup.id} was paid by another payment"
+    known = None if said.claim is None else book.paying.claims.get(said.claim.id)
+    if known is not None and known.topup != topup.id:
+        return f"{known.kind} {known.id} is of top-up {known.topup}"
     return ""
 
 

@@ -203,6 +203,18 @@ async def test_one_payment_pays_one_top_up(payments: Paying) -> None:
     assert await payments.wallet("acme") == PAID
 
 
+async def test_one_claim_is_of_one_top_up(payments: Paying) -> None:
+    """A dispute that stands under one top-up and is told of another is refused, and the writer goes on."""
+    first, second = await payments.open("acme"), await payments.open("acme")
+    await payments.take(first.event(DONE), second.event(DONE), first.event(DISPUTED, id="du_one"))
+    before = await payments.books.state()
+    (answer,) = await payments.take(second.event(DISPUTED, id="du_one"))
+    assert answer.problem == f"dispute du_one is of top-up {first.topup}"
+    assert await payments.books.state() == before
+    await payments.take(second.event(DISPUTED, id="du_two"))
+    assert await payments.wallet("acme") == 0
+
+
 async def test_what_was_booked_by_hand(payments: Paying) -> None:
     """A payment that somebody has booked by its id is not given twice, and its refund is his to book."""
     paid = await payments.open("acme")
