@@ -1,6 +1,6 @@
 """Owns the boundary of a console: which requests are let in, what every answer says, and what becomes of each failure."""
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,6 +62,8 @@ class Guard:
         try:
             answer = await self._answer(request, part)
             await answer(scope, receive, sending)
+        except ClientDisconnect:
+            _logger.debug("a body was broken off", request_id=request_id, part=part)
         except Exception:
             _logger.exception("a request failed", request_id=request_id, part=part)
             if not status:

@@ -44,6 +44,8 @@ class StripeEvents:
             return PlainTextResponse("An event has a Content-Length.\n", 411)
         if int(length[:12]) > EVENT_BYTES_MAX:
             return PlainTextResponse(f"An event has at most {EVENT_BYTES_MAX} bytes.\n", 413)
+        if self._free <= 0:  # else bodies of any number of others wait here
+            return _again("Too many events at once.")
         body = await request.body()
         if self._free <= 0:
             return _again("Too many events at once.")

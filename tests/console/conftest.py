@@ -144,6 +144,16 @@ class Rig:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.browser.post(path, data={**await self.fields(page), **typed}, headers=named)
 
+    async def begun(
+        self, path: str, headers: dict[str, str]
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection on which a request has begun whose body has not come."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = "".join(f"{name}: {value}\r\n" for name, value in ({"host": "127.0.0.1"} | headers).items())
+        writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode())
+        await writer.drain()
+        return reader, writer
+
     async def raw(self, data: bytes) -> bytes:
         """What comes back for some bytes, to the end of the connection."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)

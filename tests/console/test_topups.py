@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
+from console import telemetry
 from console.stripe import PATH
 from runtime.settings.stripe import StripeSettings
 from schemas.admin.authority import OperatorRole
@@ -111,8 +113,26 @@ async def test_so_many_at_once(paid: Rig) -> None:
     ]
     await until(lambda: len(paid.ledger.events) == most, 10, "all are being asked about")
     assert (await paid.browser.post(PATH, content=b"{}", headers=SIGNED)).status_code == 503
+    reader, writer = await paid.begun(PATH, SIGNED | {"content-length": "2"})
+    assert b" 503 " in await asyncio.wait_for(reader.readline(), 10)  # its body is not waited for
+    writer.close()
     paid.ledger.answering.set()
     assert {one.status_code for one in await asyncio.gather(*waiting)} == {200}
+    assert (await paid.browser.post(PATH, content=b"{}", headers=SIGNED)).status_code == 200
+
+
+async def test_a_body_that_is_broken_off(paid: Rig) -> None:
+    """Whoever leaves before his body is here is no failure of ours: the log has no traceback of it."""
+    counts = telemetry.REQUESTS.counts
+    before = counts.get(("stripe", "0"), 0)
+    with capture_logs() as lines:
+        for _ in range(3):
+            _, writer = await paid.begun(PATH, SIGNED | {"content-length": "2"})
+            writer.write(b"{")
+            await writer.drain()
+            writer.close()
+        await until(lambda: counts.get(("stripe", "0"), 0) == before + 3, 10, "all are over")
+    assert [one for one in lines if one["log_level"] not in {"debug", "info"}] == []
     assert (await paid.browser.post(PATH, content=b"{}", headers=SIGNED)).status_code == 200
 
 
