@@ -441,7 +441,9 @@ async def test_a_console_that_has_moved(payments: Paying, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(StripeClient, "open", lost)
-        assert (await payments.create("acme", who=who, key="once")).problem.endswith("the same idempotency key")
+        assert (await payments.create("acme", who=who, key="once")).problem.endswith(
+            "the same idempotency key"
+        )
     payments.payments.return_to("https://other.example")
     spent = await payments.create("acme", who=who, key="once")
     assert (spent.reason, spent.problem.endswith("another idempotency key")) == (Reason.PAYMENTS_AWAY, True)
