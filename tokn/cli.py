@@ -52,6 +52,7 @@ from tokn.parked import parked
 from tokn.people import management_key_app, operator_app
 from tokn.times import ending
 from tokn.topups import TOPUP_COMMANDS
+from tokn.version import every_command
 from tokn.webhooks import events, webhook_app
 
 EXIT_NO_LEDGER = 4
@@ -66,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
+    callback=every_command,
 )
 key_app = typer.Typer(
     help="Make, list, show, change and revoke keys.", no_args_is_help=True, rich_markup_mode=None
