@@ -24,6 +24,7 @@ from ledger.rules.rows import row_of
 from ledger.rules.topup_rows import Said, Topup, TopupStatus
 from ledger.store.base import StoreDown, StoreError
 from ledger.telemetry import Telemetry
+from runtime.bounded import Warnings
 from runtime.log import get_logger
 from schemas.admin.reasons import Reason
 from schemas.admin.verbs import ConsoleWrite
@@ -38,6 +39,7 @@ ID_CHARS_MAX: Final = 200
 _T = TypeVar("_T")
 _decode_form = msgspec.msgpack.Decoder(TopupCreate).decode
 _logger = get_logger("ledger.payments")
+_failed = Warnings(_logger, "an event of Stripe could not be taken")  # anybody can send some
 
 
 class Payments:
@@ -95,8 +97,8 @@ class Payments:
             return await self._taken(sent)
         except StoreError:
             raise
-        except Exception:
-            _logger.exception("an event of Stripe could not be taken")
+        except Exception as error:  # noqa: BLE001  whatever it is, silence would be worse
+            _failed.say(type(error).__name__, exc_info=error)
             return Rows(problem="the ledger failed at it: see its log", reason=Reason.PAYMENTS_AWAY)
 
     async def _taken(self, sent: StripeEvent) -> Rows:
