@@ -160,10 +160,13 @@ async def test_what_was_paid_and_is_not_in_the_books(payments: Paying) -> None:
     before = counted._value.get()
     (unknown,) = await payments.take(paid.event(DONE, id="cs_test_of_a_backup"))
     assert (unknown.reason, counted._value.get() - before) == (Reason.RESOURCE_MISSING, 1)
+    await payments.books.act("deposit", Post(1, "org:acme", PAID, "by hand", paid.payment))
+    (settled,) = await payments.take(paid.event(DONE, id="cs_test_of_a_backup"))
+    assert _why(settled) == "it was booked by hand"
     for unread in (_empty(paid), b'{"id": "evt_1"}'):
         (answer,) = await payments.take(unread)
         assert answer.problem == "it cannot be read: see the ledger's log"
-    assert await payments.wallet("acme") == 0
+    assert await payments.wallet("acme") == PAID
 
 
 UNFIT: dict[str, Callable[[Paid], bytes]] = {
