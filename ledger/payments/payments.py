@@ -24,6 +24,7 @@ from ledger.rules.rows import row_of
 from ledger.rules.topup_rows import Said, Topup, TopupStatus
 from ledger.store.base import StoreDown, StoreError
 from ledger.telemetry import Telemetry
+from runtime.bounded import Warnings
 from runtime.log import get_logger
 from schemas.admin.reasons import Reason
 from schemas.admin.verbs import ConsoleWrite
@@ -35,9 +36,13 @@ COMMIT_S: Final = 8.0  # beyond it the writer has dropped a command
 ASKING_MAX: Final = 16  # requests at Stripe: each is one of the reads that a ledger has at once
 ACTOR: Final = "stripe"
 ID_CHARS_MAX: Final = 200
+_BY_HAND_SQL: Final = (
+    "SELECT id FROM credits WHERE reference <> '' AND reference = $1 AND kind = 'deposit' LIMIT 1"
+)
 _T = TypeVar("_T")
 _decode_form = msgspec.msgpack.Decoder(TopupCreate).decode
 _logger = get_logger("ledger.payments")
+_failed = Warnings(_logger, "an event of Stripe could not be taken")  # anybody can send some
 
 
 class Payments:
@@ -95,8 +100,8 @@ class Payments:
             return await self._taken(sent)
         except StoreError:
             raise
-        except Exception:
-            _logger.exception("an event of Stripe could not be taken")
+        except Exception as error:  # noqa: BLE001  whatever it is, silence would be worse
+            _failed.say(type(error).__name__, exc_info=error)
             return Rows(problem="the ledger failed at it: see its log", reason=Reason.PAYMENTS_AWAY)
 
     async def _taken(self, sent: StripeEvent) -> Rows:
@@ -117,7 +122,7 @@ class Payments:
         except ProviderAwayError as error:
             return Rows(problem=str(error), reason=Reason.PAYMENTS_AWAY)
         if topup is None and fact.topup and fact.status == TopupStatus.PAID:
-            return self._unknown(event, fact)
+            return await self._unknown(event, fact)
         if topup is None or topup.live != event.livemode:
             return _nothing("it is about nothing here")
         paid = await self._find("payment", fact.payment)
@@ -126,8 +131,10 @@ class Payments:
             return _nothing(why)
         return await self._said(event, fact, topup)
 
-    def _unknown(self, event: Event, fact: Fact) -> Rows:
-        """Somebody has paid, and the books have no top-up for it, as after a backup was put back: that is told until it is settled."""
+    async def _unknown(self, event: Event, fact: Fact) -> Rows:
+        """Somebody has paid, and the books have no top-up for it, as after a backup was put back: that is told until somebody books it by hand."""
+        if await self._store.fetch(_BY_HAND_SQL, fact.payment):
+            return _nothing("it was booked by hand")
         self._telemetry.unknown_payments.inc()
         told = {"session": fact.session, "payment": fact.payment, "topup": fact.topup[:ID_CHARS_MAX]}
         _logger.error("what was paid at Stripe is not in the books", stripe_event=event.id, **told)

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.acts import topups as acts
 from ledger.payments import payments as module
@@ -14,6 +15,8 @@ from ledger.payments.client import TOLERANCE_S, StripeClient
 from ledger.payments.provider import ProviderAwayError
 from ledger.payments.told import TYPES
 from ledger.rules.topup_rows import Opened, Topup
+from runtime.bounded import Warnings
+from runtime.log import get_logger
 from runtime.settings.stripe import StripeSettings
 from schemas.admin.credentials import ManagementKey, digest
 from schemas.admin.reasons import Reason
@@ -136,9 +139,11 @@ async def test_whatever_goes_wrong_is_answered(payments: Paying, monkeypatch: py
     def broken(_event: object) -> None:
         raise TypeError("nobody thought of it")
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, capture_logs() as lines:
         patch.setattr(module, "fact_of", broken)
+        patch.setattr(module, "_failed", Warnings(get_logger("test"), "failed"))
         (answer,) = await payments.take(paid.event(DONE))
+    assert [type(one["exc_info"]) for one in lines] == [TypeError]
     assert (answer.reason, "nobody" in answer.problem) == (Reason.PAYMENTS_AWAY, False)
     await payments.take(paid.event(DONE))
     assert await payments.wallet("acme") == PAID
@@ -155,10 +160,13 @@ async def test_what_was_paid_and_is_not_in_the_books(payments: Paying) -> None:
     before = counted._value.get()
     (unknown,) = await payments.take(paid.event(DONE, id="cs_test_of_a_backup"))
     assert (unknown.reason, counted._value.get() - before) == (Reason.RESOURCE_MISSING, 1)
+    await payments.books.act("deposit", Post(1, "org:acme", PAID, "by hand", paid.payment))
+    (settled,) = await payments.take(paid.event(DONE, id="cs_test_of_a_backup"))
+    assert _why(settled) == "it was booked by hand"
     for unread in (_empty(paid), b'{"id": "evt_1"}'):
         (answer,) = await payments.take(unread)
         assert answer.problem == "it cannot be read: see the ledger's log"
-    assert await payments.wallet("acme") == 0
+    assert await payments.wallet("acme") == PAID
 
 
 UNFIT: dict[str, Callable[[Paid], bytes]] = {
