@@ -84,14 +84,19 @@ async def test_nothing_goes_before_the_first_has_come() -> None:
 
 async def test_a_full_account_takes_them_one_by_one() -> None:
     """An account that has room for one call serves a batch all the same, never with two calls at once."""
-    async with FakeOpenAI() as fake:
+    gated = Gated()
+    async with FakeOpenAI(gated) as fake:
         accounts = (account(fake.base_url, max_inflight=1),)
         pool = PoolSettings(name="openai", provider="openai", accounts=accounts)
         async with rig((pool,), (model(capabilities=ABLE),)) as made:
-            answered = await made.edge.call(job(*TEXTS))
+            offered = made.edge.offer(job(*TEXTS))
+            for _ in PARTS[1:]:
+                await until(gated.waiting, "the next call")
+                (only,) = gated.waiting()
+                gated.gates[only].set()
+            answered = await offered.end()
             assert isinstance(answered.last, End)
             assert len(json.loads(answered.data)["data"]) == len(TEXTS)
-            assert fake.connections == 1
             assert len(fake.received) == len(PARTS)
 
 
