@@ -133,7 +133,7 @@ async def upgrade(store: Store, old: Neighbour, clock: Clock, count: int) -> int
     return int(await old.ask("locked"))
 
 
-@pytest.mark.skipif(not neighbour.known(), reason=f"this clone has no {neighbour.TAG}")
+@pytest.mark.skipif(not neighbour.known(), reason="this clone has not the last release")
 async def test_an_upgrade_beside_the_last_release(
     server: PostgresServer | None, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +144,7 @@ async def test_an_upgrade_beside_the_last_release(
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(not neighbour.known(), reason=f"this clone has no {neighbour.TAG}")
+@pytest.mark.skipif(not neighbour.known(), reason="this clone has not the last release")
 async def test_an_upgrade_of_a_million_rows(
     server: PostgresServer | None, tmp_path: Path, clock: Clock
 ) -> None:
