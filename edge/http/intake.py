@@ -141,10 +141,33 @@ async def _verify_slow(exchange: Exchange, sender: Sender, slow: asyncio.Semapho
     if exchange.connection.served:
         await sender.verify()
         return
-    async with slow:
+    await _stand_in_line(exchange, slow)
+    try:
         if exchange.connection.gone:
             raise CallerGoneError
         await sender.verify()
+    finally:
+        slow.release()
+
+
+async def _stand_in_line(exchange: Exchange, slow: asyncio.Semaphore) -> None:
+    """Waits for its turn, and leaves the line with its connection: else those who are gone would stand before others."""
+    turn = asyncio.ensure_future(slow.acquire())
+
+    def leave() -> None:
+        turn.cancel()
+
+    exchange.connection.on_hangup(leave)
+    try:
+        await asyncio.wait((turn,))
+    except asyncio.CancelledError:
+        if not turn.cancel() and not turn.cancelled():
+            slow.release()
+        raise
+    finally:
+        exchange.connection.on_hangup(None)
+    if turn.cancelled():
+        raise CallerGoneError
 
 
 def take(budget: Budget, count: int) -> None:

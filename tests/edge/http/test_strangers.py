@@ -265,6 +265,33 @@ async def test_bodies_under_unknown_keys_take_no_request_from_others(
         assert (await rig.http.get("/v1/models")).status_code == 503  # whose keys live count from now on
 
 
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(PATIENT, slow_s=0.05, slow_asks=1)], indirect=True)
+async def test_who_has_left_stands_in_no_line(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers with slow bodies who leave before their turn are forgotten at once; the next turn is another's."""
+    asking, go_on = 0, asyncio.Event()
+
+    async def verify(caller: Caller) -> None:
+        nonlocal asking
+        asking += 1
+        await go_on.wait()
+
+    monkeypatch.setattr(Caller, "verify", verify)
+    slow = POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{"
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(connected(rig, slow))
+        await until(lambda: asking == 1)
+        async with contextlib.AsyncExitStack() as leaving:
+            for _ in range(6):
+                await leaving.enter_async_context(connected(rig, slow))
+            await until(lambda: rig.edge.load.requests == 7)
+            await until(lambda: not any(link._asks_at for link in links(rig)))
+        await until(lambda: rig.edge.load.requests == 1)
+        await stack.enter_async_context(connected(rig, slow))
+        await until(lambda: rig.edge.load.requests == 2)
+        go_on.set()
+        await until(lambda: asking == 2)
+
+
 async def test_requests_without_a_key_are_hardly_sent_ahead(rig: Rig) -> None:
     """A connection without a key has one answer from a route that wants one, and few from others."""
     got = await say(rig, b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" * 32)
