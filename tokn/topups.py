@@ -7,6 +7,7 @@ import typer
 
 from runtime.ledger import once
 from schemas.admin.reads import TOPUPS, TopupsQuery
+from schemas.admin.verbs import TOPUP_CREATE
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.base import VERSION
 from schemas.verbs.topups import STRIPE_S, TOPUP, TopupCreate
@@ -26,7 +27,7 @@ def topup(  # noqa: PLR0917  Typer calls it by name
 ) -> None:
     """Make an address at which somebody tops a wallet up through Stripe."""
     form = TopupCreate(VERSION, organization, nano_of(usd, least=1, what="USD"))
-    row = ledger_of(config, data).act("topup_create", form, idempotency_key, TOPUP, PATIENCE)
+    row = ledger_of(config, data).act(TOPUP_CREATE, form, idempotency_key, TOPUP, PATIENCE)
     if as_json:
         show.json_lines([row])
     else:

@@ -15,6 +15,7 @@ from ledger.rules.money import posting
 from ledger.rules.money import topups as rules
 from ledger.rules.money.topups import topup_row
 from ledger.rules.topup_rows import Opened, Said, Topup, TopupStatus
+from schemas.admin import verbs
 from schemas.bus.subjects import new_id
 from schemas.money.amounts import nano_to_usd
 from schemas.verbs.base import Rows
@@ -91,7 +92,7 @@ def _said(book: Book, form: Said, _digest: str) -> Rows:
 
 
 TOPUP_CREATE = Act(
-    name="topup_create",
+    name=verbs.TOPUP_CREATE,
     form=TopupCreate,
     wants=_create_wants,
     do=_create,
