@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.bench.requests import CHILDREN, WARM_UP, canned, cpu_s, load, say
-from tests.fakes.tokn import COMMAND_S, ROOT, StartedTokn, Tokn, environment, wait_for
+from tests.fakes.tokn import ROOT, StartedTokn, Tokn, run, wait_for
 from tests.fakes.upstream import SCRIPTED, pool_toml
 
 CONFIDENCE = 0.95
@@ -40,15 +40,8 @@ class TreeTokn(StartedTokn):
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Its own tree's command."""
-        return subprocess.run(
-            [*self.program, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            env=environment(TOKN_DATA=str(self.data), **self.env),
-            cwd=self.data.parent,  # the working folder's modules would come before its own
-            check=False,
-        )
+        folder = self.data.parent  # the working folder's modules would come before its own
+        return run(*arguments, program=self.program, folder=folder, TOKN_DATA=str(self.data), **self.env)
 
 
 class Side:

@@ -78,11 +78,18 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **more}
 
 
-def run(*arguments: str, timeout_s: float = COMMAND_S, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs `tokn` with some arguments to its end."""
+def run(
+    *arguments: str,
+    timeout_s: float = COMMAND_S,
+    program: Sequence[str] = TOKN,
+    folder: Path | None = None,
+    **env: str,
+) -> subprocess.CompletedProcess[str]:
+    """Runs `tokn` with some arguments to its end, or another tree's in a folder that is no tree."""
     return subprocess.run(
-        [*TOKN, *arguments],
+        [*program, *arguments],
         check=False,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=timeout_s,
