@@ -136,6 +136,8 @@ class Edge:
         )
         self.places = Places(max(1, min(limits.connections, descriptors.limit() - limits.descriptors_kept)))
         telemetry.CONNECTIONS.set_function(self.places.__len__)
+        self.watch = Watch(asyncio.get_running_loop(), lambda: self.places.at_work)
+        self._stack.callback(self.watch.close)
         backing = Backing(
             load=self.load,
             bus=self.bus,
@@ -168,7 +170,14 @@ class Edge:
         pages = site.rows(Site(settings.public_url, settings.rate, self._address())) if settings.pages else ()
         return Config(
             Routes((*ROUTES, *pages), backing),
-            http=bounded(limits, backing.cors, self.places, gate(), trusted),
+            http=bounded(
+                limits=limits,
+                cors=backing.cors,
+                places=self.places,
+                gate=gate(),
+                trusted=trusted,
+                watch=self.watch,
+            ),
             ws="none",
             lifespan="off",
             loop="none",
@@ -191,7 +200,6 @@ class Edge:
         serving = asyncio.create_task(self.server.serve(sockets=[self._socket]))
         ticking = asyncio.create_task(self._tick())
         stopping = asyncio.create_task(stop.wait())
-        watch = Watch(asyncio.get_running_loop())
         try:
             await asyncio.wait({serving, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if ticking.done():
@@ -207,7 +215,7 @@ class Edge:
                     {serving, ticking}, timeout=limits.drain_s, return_when=asyncio.FIRST_COMPLETED
                 )
             over = time.monotonic() + limits.grace_s
-            self.server.should_exit = True
+            self.server.leave()
             await asyncio.wait(
                 {serving, ticking}, timeout=limits.grace_s, return_when=asyncio.FIRST_COMPLETED
             )
@@ -222,7 +230,6 @@ class Edge:
                 FINISH_S, max(FINISH_S, min(limits.refund_stop_s, over - time.monotonic()))
             )
         finally:
-            watch.close()
             for task in (serving, ticking, stopping):
                 task.cancel()
             await asyncio.wait({serving, ticking, stopping})

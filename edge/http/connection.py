@@ -20,6 +20,7 @@ from edge.http.heads import KEY_NAMES, TRACES, key_in, trace
 from edge.http.link import TRACE, Link
 from edge.http.places import Places
 from edge.limits import Limits
+from edge.watch import Watch
 from runtime.peers import Trusted
 from schemas.errors import INVALID_REQUEST, WireError, invalid, request_timeout
 
@@ -247,8 +248,15 @@ class BoundedProtocol(Link):
 
 
 def bounded(
-    limits: Limits, cors: Cors, places: Places, gate: Gate, trusted: Trusted
+    *, limits: Limits, cors: Cors, places: Places, gate: Gate, trusted: Trusted, watch: Watch
 ) -> type[BoundedProtocol]:
     """The protocol class for one edge: uvicorn makes the instances itself."""
-    shared = {"limits": limits, "cors": cors, "places": places, "gate": gate, "trusted": trusted}
+    shared = {
+        "limits": limits,
+        "cors": cors,
+        "places": places,
+        "gate": gate,
+        "trusted": trusted,
+        "watch": watch,
+    }
     return type("BoundedProtocol", (BoundedProtocol,), shared)

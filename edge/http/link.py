@@ -18,6 +18,7 @@ from edge.http.lingering import LINGER_BYTES_MAX, LINGER_S, Lingering
 from edge.http.places import Places
 from edge.http.raw import new_request_id, raw_response
 from edge.limits import Limits
+from edge.watch import Watch
 from runtime.peers import Preface, PrefaceError, Trusted, share_of
 from schemas.errors import WireError, unavailable
 
@@ -34,6 +35,7 @@ class Link(HttpToolsProtocol):
     places: Places
     trusted: Trusted
     gate: Gate
+    watch: Watch
 
     def __init__(
         self,
@@ -157,6 +159,7 @@ class Link(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrower than asyncio's, as uvicorn's is
         """Takes a connection, or refuses it when there are too many."""
+        self.watch.hear()
         super().connection_made(transport)
         self._deadline = self.loop.time() + self.limits.head_s
         host = self.client[0] if self.client else ""
@@ -198,6 +201,7 @@ class Link(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes."""
+        self.watch.hear()
         if self._preface is not None:
             data = self._after(self._preface, data)
         if self._lingers:

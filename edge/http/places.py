@@ -76,6 +76,11 @@ class Places:
         return len(self._guests) - len(self._idle) - len(self._receiving)
 
     @property
+    def at_work(self) -> bool:
+        """Whether any has a request."""
+        return len(self._guests) > len(self._idle)
+
+    @property
     def receiving(self) -> int:
         """How many have a request whose body is on its way, under a key that nobody knows yet."""
         return len(self._receiving)

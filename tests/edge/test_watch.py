@@ -1,10 +1,11 @@
 """What the loop's watch measures, on a clock of the test's own."""
 
+import math
 from typing import Any
 
 from structlog.testing import capture_logs
 
-from edge.watch import LOG_GAP_S, LONG_S, PERIOD_S, Watch
+from edge.watch import LOG_GAP_S, LONG_S, PERIOD_S, QUIET_LOOKS, Watch
 
 
 class _Clock:
@@ -13,7 +14,9 @@ class _Clock:
     def __init__(self) -> None:
         self.now = self.cpu = 0.0
         self.steps: list[float] = []
-        self.watch = Watch(self, self.steps.append, lambda: self.cpu)  # type: ignore[arg-type]  # all of a loop that it uses
+        self.at_work = True
+        self.due = math.inf
+        self.watch = Watch(self, lambda: self.at_work, self.steps.append, lambda: self.cpu)  # type: ignore[arg-type]  # all of a loop that it uses
 
     def time(self) -> float:
         """The loop's own clock."""
@@ -28,6 +31,7 @@ class _Clock:
         """What is measured of a turn that sleeps, then runs and waits for the machine."""
         self.now = max(self.now + idle_s + busy_s + waiting_s, self.due)
         self.cpu += busy_s
+        self.due = math.inf
         self.look()
         return self.steps[-1]
 
@@ -58,3 +62,34 @@ def test_lines_about_long_steps_are_bounded() -> None:
         for _ in range(5):
             clock.turn(idle_s=LOG_GAP_S)
     assert [(line["steps"], line["longest_ms"]) for line in lines] == [(1, 200), (5, 500)]
+
+
+def test_an_edge_that_serves_nobody_is_not_looked_at() -> None:
+    """Without work the looks end; bytes of a caller begin them anew, and what is done about those counts whole."""
+    clock = _Clock()
+    for _ in range(3 * QUIET_LOOKS):
+        clock.turn(idle_s=PERIOD_S)
+        assert clock.due < math.inf
+    clock.at_work = False
+    clock.watch.hear()
+    for _ in range(QUIET_LOOKS - 1):
+        clock.turn(idle_s=PERIOD_S)
+        assert clock.due < math.inf
+    clock.turn(idle_s=PERIOD_S)
+    assert clock.due == math.inf
+    clock.now += 60.0
+    clock.cpu += 5.0  # beside the loop, or for nobody
+    clock.watch.hear()
+    assert 0.299 <= clock.turn(busy_s=0.3) <= 0.3 + PERIOD_S
+
+
+def test_a_long_step_is_told_though_nothing_follows_it() -> None:
+    """The looks go on until the line about a long step is written."""
+    with capture_logs() as lines:
+        clock = _Clock()
+        clock.turn(busy_s=LONG_S * 2)
+        clock.at_work = False
+        clock.turn(busy_s=LONG_S * 3)
+        while clock.due < math.inf:
+            clock.turn(idle_s=PERIOD_S)
+    assert [(line["steps"], line["longest_ms"]) for line in lines] == [(1, 200), (1, 300)]
