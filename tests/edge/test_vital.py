@@ -22,6 +22,6 @@ async def test_an_edge_ends_with_its_ticks(rig, monkeypatch):
 
 async def test_an_edge_ends_with_its_server(rig):
     """An edge whose HTTP server has ended without being told to is none: it ends with an error."""
-    rig.edge.server.should_exit = True
+    rig.edge.server.leave()
     with pytest.raises(RuntimeError, match="ended by itself"):
         await ended(rig)
