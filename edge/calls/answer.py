@@ -65,7 +65,10 @@ async def _end(call: Call) -> None:
             over.set_result(None)
 
     call.listen(look)
-    await over
+    try:
+        await over
+    finally:
+        call.listen(None)
 
 
 async def stream(exchange: Exchange, call: Call, dialect: Dialect) -> None:
@@ -78,6 +81,7 @@ async def stream(exchange: Exchange, call: Call, dialect: Dialect) -> None:
         error = await writer.over
     finally:
         exchange.connection.on_writable(None)
+        call.listen(None)
     if error is not None:
         await _refuse(exchange, error, call)
 

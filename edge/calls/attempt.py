@@ -1,6 +1,7 @@
 """Owns one attempt of a call: its offer, frames in order, the bytes they bring, credit, and what it has produced."""
 
 import time
+import weakref
 from enum import Enum, auto
 
 from msgspec import Struct, structs
@@ -53,7 +54,8 @@ class Attempt:
     ) -> None:
         self._host = host
         self._limits = limits
-        self._outlet = outlet
+        # Its call holds it. Held in turn, each call would be a cycle, which stays until one is looked for.
+        self._outlet: Outlet = weakref.proxy(outlet)
         self._request_id = job.request_id
         self._stream = job.stream
         self.number = number

@@ -24,8 +24,8 @@ class Outlet:
         self._listener: Callable[[], None] | None = None
         self._ping_at = now + limits.first_event_s
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Has `listener` called when there is something to do: bytes, an end, a ping, a caller who has left."""
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Has `listener` called when there is something to do: bytes, an end, a ping, a caller who has left. None: nobody."""
         self._listener = listener
 
     def wake(self) -> None:
