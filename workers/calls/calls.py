@@ -30,6 +30,9 @@ class Calls:
         self._calls: dict[str, Call] = {}
         self._lingering: dict[tuple[str, int], tuple[float, FrameWriter]] = {}  # oldest first
         self._lingering_bytes = 0
+        self._held: set[tuple[str, int]] = (
+            set()
+        )  # those of them whose frames wait for the bus, or for their edge
         self._older: set[Call] = set()  # replaced by a newer attempt, still settling
         self.recite: set[str] = set()  # pools whose beats somebody wants in full
         bus.on_reconnect(self._reconnected)
@@ -66,14 +69,18 @@ class Calls:
         frames = call.frames
         if frames.settled:
             return
-        self._lingering[call.job.request_id, call.job.attempt] = (time.monotonic() + LINGER_S, frames)
+        name = (call.job.request_id, call.job.attempt)
+        self._lingering[name] = (time.monotonic() + LINGER_S, frames)
         self._lingering_bytes += frames.kept_bytes
+        if frames.held:
+            self._held.add(name)
         while len(self._lingering) > LINGERING_MAX or self._lingering_bytes > LINGERING_BYTES_MAX:
             self._forget(next(iter(self._lingering)))
 
     def _forget(self, name: tuple[str, int]) -> None:
         _, frames = self._lingering.pop(name)
         self._lingering_bytes -= frames.kept_bytes
+        self._held.discard(name)
 
     def on_control(self, message: Message) -> None:
         """One message on `worker.<id>`: the handler of its subscription."""
@@ -137,6 +144,7 @@ class Calls:
             call.frames.no_responders(time.monotonic())
         elif name in self._lingering:
             self._lingering[name][1].no_responders(time.monotonic())
+            self._held.add(name)
 
     def tick(self, now: float) -> None:
         """Deadlines, keep-alives, and the end of lingering; to be called several times a second."""
@@ -144,17 +152,27 @@ class Calls:
             call.tick(now)
         for call in list(self._older):
             call.tick(now)
-        for name, (until, frames) in list(self._lingering.items()):
-            if until <= now or frames.gone:
+        while self._lingering:
+            name, (until, _) = next(iter(self._lingering.items()))
+            if until > now:
+                break
+            self._forget(name)
+        for name in list(self._held):  # thousands linger at a time, and nearly none of them waits
+            _, frames = self._lingering[name]
+            if frames.gone:
                 self._forget(name)
             elif frames.held:
                 frames.tick(now)
+            else:
+                self._held.discard(name)
 
     def _reconnected(self) -> None:
         for call in self._calls.values():
             call.frames.reconnected()
-        for _, frames in self._lingering.values():
+        for name, (_, frames) in self._lingering.items():
             frames.reconnected()
+            if frames.held:
+                self._held.add(name)
 
     def stop_all(self) -> None:
         """Ends every call that still runs: their callers get an error, their usage is estimated."""
