@@ -97,11 +97,16 @@ class HttpAnswer:
         self._response.close()
 
 
+@lru_cache(maxsize=256)
+def _lowered(name: bytes) -> str:
+    return name.decode("ascii", "replace").lower()
+
+
 def _told(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by their names in lower case. A name that comes twice has both values, as lists in headers are written."""
     found: dict[str, str] = {}
     for name, value in raw:
-        key, text = name.decode("ascii", "replace").lower(), value.decode("utf-8", "replace")
+        key, text = _lowered(name), value.decode("utf-8", "replace")
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found
 

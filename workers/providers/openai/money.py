@@ -39,6 +39,8 @@ _ANSWER: Final = frozenset(
     )
 )
 
+_HOLDING: Final = b"{["
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -62,7 +64,7 @@ def take_off(fields: dict[str, Raw]) -> bool:
         if is_money(name):
             del fields[name]
             changed = True
-        elif _SIGN.search(bytes(value)):
+        elif memoryview(value)[0] in _HOLDING and _is_signed(bytes(value)):
             fields[name] = Raw(_encode(_clean(_decode(value), 0)))
             changed = True
     return changed
@@ -73,12 +75,19 @@ def take_off_choice(choice: dict[str, Raw]) -> bool:
     changed = take_off(choice)
     for name in ("delta", "message"):
         said = bytes(choice.get(name, b""))
-        if said[:1] == b"{" and _SIGN.search(said):
+        if said[:1] == b"{" and _is_signed(said):
             fields = _decode_map(said)
             if take_off(fields):
                 choice[name] = Raw(_encode(fields))
                 changed = True
     return changed
+
+
+def _is_signed(value: bytes) -> bool:
+    """Whether some object in a value has a name of a server's own money. The words are looked for first: that is quick."""
+    text = value.lower()
+    worded = b"cost" in text or b"byok" in text or b"billing" in text
+    return worded and _SIGN.search(value) is not None
 
 
 def _clean(value: Any, depth: int) -> Any:
