@@ -3,7 +3,8 @@
 A kind of row says once what the statements need: its table, its key, and which columns a batch changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -497,7 +498,7 @@ class UsageRow(Row, kw_only=True):
     @property
     def usage(self) -> TokenUsage:
         """Its tokens."""
-        return TokenUsage(*[getattr(self, column) for column in TOKEN_COLUMNS.values()])
+        return TokenUsage(*_tokens(self))
 
     def count(self, usage: TokenUsage) -> None:
         """Sets its tokens."""
@@ -507,6 +508,12 @@ class UsageRow(Row, kw_only=True):
 
 # The column of each class of tokens.
 TOKEN_COLUMNS = {name: name for name in TokenUsage.__struct_fields__} | {"cache_write_long": "cache_write_1h"}
+_tokens = attrgetter(*TOKEN_COLUMNS.values())
+
+
+def summed(rows: Iterable[UsageRow]) -> TokenUsage:
+    """The tokens of some calls together, class by class."""
+    return TokenUsage(*map(sum, zip(*map(_tokens, rows), strict=True)))
 
 
 class Surprise(Row, kw_only=True):
