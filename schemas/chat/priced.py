@@ -108,9 +108,10 @@ def decode(body: bytes) -> Fields:
     """
     try:
         check_text(body)
+        if body.find(_SPACED, 0, _SPACED_BYTES) >= 0:  # who writes one blank writes many
+            return _compacted(body)
         fields = mending(_decode_fields, body)
-        spaced = body.find(_SPACED, 0, _SPACED_BYTES) >= 0  # who writes one blank writes many
-        return fields if not spaced and is_plain(body, (fields,)) else _compacted(body)
+        return fields if is_plain(body, (fields,)) else _compacted(body)
     except UnicodeDecodeError:
         raise RequestError(invalid("The request body must be UTF-8.")) from None
     except UNREADABLE as fault:

@@ -76,6 +76,8 @@ class Tries:
     @property
     def usage(self) -> TokenUsage:
         """The sum over what is billed."""
+        if len(self._served) == 1:
+            return self._served[0][0]
         return sum((usage for usage, _, _ in self._served), NO_USAGE)
 
     @property
