@@ -119,7 +119,7 @@ class _Dropped:
 
     def __del__(self) -> None:
         counting = threading.current_thread().name.startswith("pages")
-        end = self.after + 0.3 if counting and time.monotonic() > self.after else 0
+        end = self.after + 1.0 if counting and time.monotonic() > self.after else 0
         while time.monotonic() < end:
             _nothing()
             _Dropped.done = True
@@ -144,7 +144,8 @@ async def test_a_finalizer_does_not_take_the_deadline(monkeypatch):
     gc.callbacks.append(litter)
     try:
         assert counted(pdf(tree(1))) == 1
-        monkeypatch.setattr(pages, "COUNT_S", 0.3)
+        # The finalizer begins between these two, on however busy a machine, and ends after both.
+        monkeypatch.setattr(pages, "COUNT_S", 1.0)
         monkeypatch.setattr(_Dropped, "after", time.monotonic() + 0.2)
         waited = Ticks()
         assert await counter.count((bomb,)) == {}
