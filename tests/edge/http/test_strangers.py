@@ -23,7 +23,7 @@ from schemas.verbs.calls import Reason, Refusal
 from schemas.verbs.keys import KEY
 from tests.edge.conftest import FAST, Rig
 from tests.edge.http.test_http import say
-from tests.edge.stand_ins import until
+from tests.edge.stand_ins import Attempt, until
 from tests.fakes.nats import NatsServer
 from tests.runtime.test_peers import header
 
@@ -387,6 +387,41 @@ async def test_a_caller_whose_next_body_is_slow_gives_way_last(rig: Rig) -> None
         assert await asyncio.wait_for(silent[0][0].read(), 30) == b""
         kept[1].write(CALL[1:])
         assert (await asyncio.wait_for(kept[0].read(12), 30)) == b"HTTP/1.1 200"
+
+
+NEXT = {  # what is sent ahead while a call is answered
+    "a slow body": POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{",
+    "a slow body without a key": b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+    "a request without a key": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(SMALL, slow_s=600.0)], indirect=True)
+@pytest.mark.parametrize("sent_ahead", NEXT)
+async def test_a_call_that_runs_keeps_its_place_whatever_is_sent_ahead(rig: Rig, sent_ahead: str) -> None:
+    """A connection whose call is being answered does not give way, though its next request is here or on its way."""
+    go_on = asyncio.Event()
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        await go_on.wait()
+        attempt.data(b"{}")
+        attempt.end()
+
+    rig.worker.script = script
+    call = POST + auth(rig.ledger.key) + b"Content-Length: %d\r\n\r\n" % len(CALL) + CALL
+    async with contextlib.AsyncExitStack() as stack:
+        reader, writer = await stack.enter_async_context(connected(rig, call))
+        await until(lambda: rig.edge.places._callers.of)
+        writer.write(NEXT[sent_ahead])
+        (link,) = links(rig)
+        await until(lambda: link.pipeline)
+        silent = [await stack.enter_async_context(connected(rig)) for _ in range(8)]
+        assert await asyncio.wait_for(silent[0][0].read(), 30) == b""
+        assert rig.edge.places.working == 1
+        go_on.set()
+        assert (await asyncio.wait_for(reader.read(12), 30)) == b"HTTP/1.1 200"
+        await until(lambda: rig.edge.places.working == 0)  # it waits for that body now, or for nothing
 
 
 async def test_a_key_that_lives_no_more_keeps_no_connection(rig: Rig) -> None:
