@@ -14,7 +14,9 @@ from runtime.log import get_logger
 CROWDED_ABOVE = 0.5  # of the connections: an address's share applies while there are more
 ADDRESS_SHARE = 0.05  # of the connections
 ADDRESS_SHARE_LEAST = 16
-LINE_SHARE = 0.5  # of them, or of an address's share: a longer line gives way first, and shuts out no other
+LINE_SHARE = 0.5  # of the connections, or of an address's share: a longer line gives way first
+BODIES_SHARE = 0.5  # of the connections: with a stranger's body each takes twice its memory
+BODIES_SHARE_LEAST = 64
 LOOKS_MAX = 64  # connections of one address that are looked at for one to give way
 SERVED_MAX = 4_096  # addresses that are remembered, the latest
 LOG_GAP_S = 60.0  # between two lines about one reason
@@ -66,6 +68,7 @@ class Places:
         self.most = most
         self.served = Served()
         self.draining = False  # each answer is the last on its connection
+        self._bodies = max(int(most * BODIES_SHARE), BODIES_SHARE_LEAST)
         self._share = max(int(most * ADDRESS_SHARE), ADDRESS_SHARE_LEAST)
         self._guests: dict[Guest, str] = {}
         self._strangers = Company()
@@ -133,13 +136,15 @@ class Places:
             line[guest] = None
 
     def receive(self, guest: Guest) -> None:
-        """From now on it is receiving a body, under what has a key's form."""
+        """From now on it is receiving a body, under what has a key's form. Of strangers' the longest may give way to it."""
         company, line = guest.company, guest.line
         if company is not None:
             if line is not None:
                 del line[guest]
             guest.line = line = company.receiving
             line[guest] = None
+            if len(line) > self._bodies and company is self._strangers:
+                self._end(next(iter(line)), "bodies")
 
     def work(self, guest: Guest) -> None:
         """From now on its request is being answered: it does not give way."""
@@ -164,8 +169,8 @@ class Places:
 
     def _make_room(self) -> bool:
         lines = self._lines()
-        least = int(self.most * LINE_SHARE)
-        line = next((one for one in lines if len(one) > least), None) or next(filter(None, lines), None)
+        half = int(self.most * LINE_SHARE)
+        line = next((one for one in lines if len(one) > half), None) or next(filter(None, lines), None)
         if line is None:
             return False
         self._end(next(iter(line)), "limit")
@@ -218,6 +223,7 @@ def _part(guest: Guest, company: Company, address: str) -> None:
 
 _WORDS = {
     "limit": "there are as many connections as there may be; the one longest without a request gives way, a stranger's first",
+    "bodies": "strangers send as many bodies as they may at once; the one that has been on its way longest gives way",
     "share": "an address has its share of the connections; one of its own gives way, or is refused",
     "refused": "there are as many connections as there may be, and all have requests; a new one is refused",
     "waited": "more connections wait to be let in than may; one of those that nobody knows is refused",

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from edge.http.places import ADDRESS_SHARE_LEAST, LOG_GAP_S, Company, Places
+from edge.http.places import ADDRESS_SHARE_LEAST, BODIES_SHARE_LEAST, LOG_GAP_S, Company, Places
 from edge.http.places import Guest as Place
 
 
@@ -129,6 +129,24 @@ def test_an_address_has_a_share_only_while_it_is_crowded() -> None:
     assert len(places) == most // 2 + 1
 
 
+def test_bodies_of_strangers_have_half() -> None:
+    """Whatever room there is, strangers' bodies take no more than half of the connections: the longest gives way."""
+    places = Places(4 * BODIES_SHARE_LEAST)
+    most = places.most // 2
+    caller, *guests = entered(places, most + 3)
+    places.trust(caller)
+    places.receive(caller)
+    for number, guest in enumerate(guests):
+        places.receive(guest)
+        assert places.receiving == min(number + 1, most)
+    assert [guest.ended for guest in guests] == [True] * 2 + [False] * most
+    assert not caller.ended
+    few = Places(4)
+    for guest in entered(few, 4):
+        few.receive(guest)
+    assert few.receiving == 4
+
+
 def test_of_an_address_as_well_who_was_known_gives_way_last() -> None:
     """Beyond its share an address's strangers give way before its callers, up to half of that share."""
     places = Places(20 * ADDRESS_SHARE_LEAST)
@@ -165,6 +183,7 @@ def test_nothing_is_kept_of_who_has_left() -> None:
     """However connections come, are named, work, rest and leave, nothing of them stays, and no limit is passed."""
     dice = random.Random(7)
     places = Places(40)
+    places._bodies = 12  # fewer than there would be
     here: list[Guest] = []
     for _ in range(20_000):
         here = [guest for guest in here if not guest.ended]
