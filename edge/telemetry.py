@@ -45,7 +45,7 @@ _LET_GO = Counter(
 )
 LET_GO = {
     why: _LET_GO.labels(why)
-    for why in ("limit", "share", "refused", "waited", "left", "descriptors", "preface")
+    for why in ("limit", "bodies", "share", "refused", "waited", "left", "descriptors", "preface")
 }
 
 AGAIN = {

@@ -24,6 +24,7 @@ from edge.calls.roster import Roster
 from edge.http.exchange import Exchange
 from edge.http.heading import job_headers
 from edge.http.intake import KEY_HEADERS, Body, key_digest, read_body, take
+from edge.http.link import Link
 from edge.limits import Limits
 from runtime.catalogue.shelf import Shelf, utc_today
 from runtime.ledger import LedgerClient
@@ -71,11 +72,16 @@ _OF_MODEL: Final[Mapping[str, Callable[[str], WireError]]] = {
 class Caller:
     """One caller's key during one request: known or not, it is asked for once."""
 
-    def __init__(self, ledger: LedgerClient, digest: bytes, fares: Fares) -> None:
+    def __init__(self, ledger: LedgerClient, digest: bytes, fares: Fares, connection: Link) -> None:
         self._ledger = ledger
         self.digest = digest
         self._fares = fares
+        self._connection = connection
         self._known: KeyReply | None = None
+
+    def lives(self) -> None:
+        """Notes that a ledger has said so of the key: its connection is no stranger's any more."""
+        self._connection.known()
 
     async def verify(self) -> None:
         """Raises RequestError 401 unless the key lives. One that is paused may still read."""
@@ -114,6 +120,7 @@ class Caller:
             if not reply.active:
                 raise RequestError(expired_key(reply.expired_ms) if reply.expired_ms else bad_key())
             self._known = reply
+            self.lives()
         return self._known
 
 
@@ -150,7 +157,7 @@ class Admission:
 
     def caller(self, exchange: Exchange, key_headers: tuple[bytes, ...] = KEY_HEADERS) -> Caller:
         """The caller, by the form of its key alone. Raises RequestError 401."""
-        return Caller(self._ledger, key_digest(exchange, key_headers), self._fares)
+        return Caller(self._ledger, key_digest(exchange, key_headers), self._fares, exchange.connection)
 
     async def body(self, exchange: Exchange, caller: Caller) -> Body:
         """A request's body. Its bytes are taken from the budget: whoever asks gives them back. Raises RequestError."""
@@ -172,6 +179,8 @@ class Admission:
             if refused.error.status in (400, 404):
                 await caller.verify()
             exchange.key_id = exchange.key_id or caller.key_id
+            if exchange.key_id and refused.error.status != 401:  # one that has expired has an id as well
+                caller.lives()
             raise
         except BaseException:
             self._budget.give_back(taken)
@@ -207,7 +216,7 @@ class Admission:
             if reply.cap is not None:
                 raise capped(reply, reply.cap, ask)
             raise RequestError(_refusal(reply, ask, by_id.get(reply.model, candidates[0]).model))
-        exchange.connection.known()
+        caller.lives()
         granted: tuple[Hold | Granted, ...] = reply.candidates or (reply,)
         offers: list[Offer] = []
         for terms in granted:

@@ -171,17 +171,20 @@ class BoundedProtocol(Link):
         # Without the form of a key a request is answered from its head, and its body is thrown away as it comes.
         # With it a body that is large waits in the kernel until somebody here asks for it.
         self._unjudged = False
-        places = self.places
         if self._body_bytes:
             self.cycle.transport = self.late_transport()
             if self._keyed and self._body_bytes > self.limits.early_bytes:
                 self.flow.pause_reading()
+        if not self.pipeline:  # else its place is that of the request before it
+            self._place()
+
+    def _place(self) -> None:
         if not self._keyed:
-            places.rest(self)
+            self.places.rest(self)
         elif self._body_bytes:
-            places.receive(self)
+            self.places.receive(self)
         else:
-            places.work(self)
+            self.places.work(self)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body: nobody reads a stranger's."""
@@ -203,7 +206,7 @@ class BoundedProtocol(Link):
             cycle.transport = self.transport
         if self._keyed:
             self.places.work(self)
-        elif whole:
+        elif whole and not self.pipeline:
             self.places.rest(self)
         super().on_message_complete()
 
@@ -213,7 +216,10 @@ class BoundedProtocol(Link):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            cycle, app = self.pipeline.pop()
+            if cycle is self.cycle and cycle.more_body:
+                self._place()
+            self._start_asgi_task(cycle, app)
             return
         self.cycle.body = bytearray()  # what nobody has asked for
         self.places.rest(self)

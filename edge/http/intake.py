@@ -68,7 +68,7 @@ class Counted:
 
 
 class Sender(Protocol):
-    """Who sends a body, as the ledger knows it."""
+    """Who sends a body, as the ledger knows it. Once verified, its connection is no stranger's any more."""
 
     async def verify(self) -> None:
         """Raises RequestError 401 unless the key lives."""
@@ -102,7 +102,6 @@ async def read_body(
     known = large = declared is not None and declared > limits.early_bytes
     if declared is not None and large:
         await sender.verify_large()
-        exchange.connection.known()
         if declared > limits.body_bytes:
             raise RequestError(too_large(limits.body_bytes))
     pieces: list[bytes] = []
@@ -117,11 +116,9 @@ async def read_body(
             pieces.append(piece)
             if size > limits.early_bytes and not large:
                 await sender.verify_large()
-                exchange.connection.known()
                 known = large = True
             elif not known and more and not piece:
                 await _verify_slow(exchange, sender, slow)
-                exchange.connection.known()
                 known = True
             _check_size(size, limits.body_bytes)
             if size > SHORT_BYTES:

@@ -15,7 +15,7 @@ from edge import refusals
 from edge.http.cors import Cors
 from edge.http.gate import Gate
 from edge.http.lingering import LINGER_BYTES_MAX, LINGER_S, Lingering
-from edge.http.places import Places
+from edge.http.places import Company, Guest, Places
 from edge.http.raw import new_request_id, raw_response
 from edge.limits import Limits
 from edge.watch import Watch
@@ -47,6 +47,8 @@ class Link(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.url = b""  # uvicorn has none before the first request
         self._extensions: dict[str, object] = {CONNECTION: self}
+        self.company: Company | None = None
+        self.line: dict[Guest, None] | None = None
         self._on_hangup: Callable[[], None] | None = None
         self._on_writable: Callable[[], None] | None = None
         self._deadline = 0.0  # loop time by which what is being received must be here; 0: nothing is
@@ -91,11 +93,16 @@ class Link(HttpToolsProtocol):
         self.transport.abort()
 
     def known(self) -> None:
-        """Keeps the connection's place: the key of its request lives. So its address is let in first from now on."""
-        self.places.work(self)
+        """Keeps the connection's place: the key of its request lives. From now on it gives way last.
+
+        Its address is let in first. A request that is refused with a 401 needs no word: it is the connection's last.
+        """
         if not self._served:
             self._served = True
+            self.places.trust(self)
             self.places.served.add(share_of(self.client[0] if self.client else ""))
+        elif self.line is not None:
+            self.places.work(self)
 
     # How it ends.
 

@@ -1,7 +1,7 @@
 """Owns which connections an edge keeps: how many, whose, and which of them gives way to a new one.
 
-The connection longest without a request gives way first, then the one that has been receiving a request's body
-longest. One whose request is being answered, or whose key is known, never does.
+Strangers give way first: the connection longest without a request, then the one that has been receiving a body longest.
+Connections on which a living key was heard follow in the same order. One whose request is being answered never gives way.
 """
 
 import time
@@ -14,6 +14,9 @@ from runtime.log import get_logger
 CROWDED_ABOVE = 0.5  # of the connections: an address's share applies while there are more
 ADDRESS_SHARE = 0.05  # of the connections
 ADDRESS_SHARE_LEAST = 16
+LINE_SHARE = 0.5  # of the connections, or of an address's share: a longer line gives way first
+BODIES_SHARE = 0.5  # of the connections: with a stranger's body each takes twice its memory
+BODIES_SHARE_LEAST = 64
 LOOKS_MAX = 64  # connections of one address that are looked at for one to give way
 SERVED_MAX = 4_096  # addresses that are remembered, the latest
 LOG_GAP_S = 60.0  # between two lines about one reason
@@ -21,8 +24,20 @@ LOG_GAP_S = 60.0  # between two lines about one reason
 _logger = get_logger("edge.http.places")
 
 
+class Company:
+    """Connections that are alike: those of strangers, or those on which a living key was heard."""
+
+    def __init__(self) -> None:
+        self.idle: dict[Guest, None] = {}  # without a request, longest first
+        self.receiving: dict[Guest, None] = {}  # with a body that is on its way, longest first
+        self.of: dict[str, dict[Guest, None]] = {}  # by address, those at work as well
+
+
 class Guest(Protocol):
-    """A connection, as far as its place is concerned."""
+    """A connection, as far as its place is concerned. `Places` alone changes where it stands."""
+
+    company: Company | None  # None: it has no place
+    line: dict["Guest", None] | None  # of its company, in which it waits; None: it does not give way
 
     def give_way(self) -> None:
         """Ends the connection now."""
@@ -53,11 +68,11 @@ class Places:
         self.most = most
         self.served = Served()
         self.draining = False  # each answer is the last on its connection
+        self._bodies = max(int(most * BODIES_SHARE), BODIES_SHARE_LEAST)
         self._share = max(int(most * ADDRESS_SHARE), ADDRESS_SHARE_LEAST)
         self._guests: dict[Guest, str] = {}
-        self._idle: dict[Guest, None] = {}  # without a request, longest first
-        self._receiving: dict[Guest, None] = {}  # with a body that is on its way, longest first
-        self._of: dict[str, dict[Guest, None]] = {}
+        self._strangers = Company()
+        self._callers = Company()
         self._told: dict[
             str, tuple[float, int]
         ] = {}  # by reason: the last line's moment, and what was counted since
@@ -73,37 +88,36 @@ class Places:
     @property
     def working(self) -> int:
         """How many do not give way."""
-        return len(self._guests) - len(self._idle) - len(self._receiving)
+        return len(self._guests) - sum(map(len, self._lines()))
 
     @property
     def at_work(self) -> bool:
         """Whether any has a request."""
-        return len(self._guests) > len(self._idle)
+        return len(self._guests) > len(self._strangers.idle) + len(self._callers.idle)
 
     @property
     def receiving(self) -> int:
-        """How many have a request whose body is on its way, under a key that nobody knows yet."""
-        return len(self._receiving)
+        """How many strangers have a request whose body is on its way, under a key that nobody knows yet."""
+        return len(self._strangers.receiving)
 
     def enter(self, guest: Guest, address: str) -> bool:
-        """Takes a connection in, if need be in place of another; False if none gives way."""
+        """Takes a connection in as a stranger's, if need be in place of another; False if none gives way."""
         if len(self._guests) >= self.most and not self._make_room():
             self.tell("refused")
             return False
         self._guests[guest] = ""
-        self._idle[guest] = None
+        guest.company, guest.line = self._strangers, None
+        self.rest(guest)
         return self.name(guest, address)
 
     def name(self, guest: Guest, address: str) -> bool:
-        """Says whose a connection is. False if its address has its share, and none of that gives way."""
+        """Says whose a stranger's connection is. False if its address has its share, and none of that gives way."""
         if not address:
             return True
-        mates = self._of.get(address, {})
-        if self.crowded and len(mates) >= self._share and not self._make_room_among(mates):
+        if self.crowded and not self._has_room_among(address):
             self.tell("share")
             return False
-        mates[guest] = None
-        self._of[address] = mates
+        self._strangers.of.setdefault(address, {})[guest] = None
         self._guests[guest] = address
         return True
 
@@ -112,43 +126,74 @@ class Places:
         address = self._guests.pop(guest, None)
         if address is None:
             return
-        self._idle.pop(guest, None)
-        self._receiving.pop(guest, None)
-        if address:
-            mates = self._of[address]
-            del mates[guest]
-            if not mates:
-                del self._of[address]
+        self.work(guest)
+        if guest.company is not None:
+            _part(guest, guest.company, address)
+        guest.company = None
 
     def rest(self, guest: Guest) -> None:
         """From now on a connection is without a request."""
-        if guest in self._guests:
-            self._receiving.pop(guest, None)
-            self._idle.pop(guest, None)
-            self._idle[guest] = None
+        company, line = guest.company, guest.line
+        if company is not None:
+            if line is not None:
+                del line[guest]
+            guest.line = line = company.idle
+            line[guest] = None
 
     def receive(self, guest: Guest) -> None:
-        """From now on it is receiving a body, under what has a key's form."""
-        self._idle.pop(guest, None)
-        if guest in self._guests:
-            self._receiving[guest] = None
+        """From now on it is receiving a body, under what has a key's form. Of strangers' the longest may give way to it."""
+        company, line = guest.company, guest.line
+        if company is not None:
+            if line is not None:
+                del line[guest]
+            guest.line = line = company.receiving
+            line[guest] = None
+            if len(line) > self._bodies and company is self._strangers:
+                self._end(next(iter(line)), "bodies")
 
     def work(self, guest: Guest) -> None:
         """From now on its request is being answered: it does not give way."""
-        self._idle.pop(guest, None)
-        self._receiving.pop(guest, None)
+        line = guest.line
+        if line is not None:
+            del line[guest]
+            guest.line = None
+
+    def trust(self, guest: Guest) -> None:
+        """A living key was heard on it, whose request is being answered: it is no stranger's any more."""
+        self.work(guest)
+        if guest.company is self._strangers:
+            address = self._guests[guest]
+            _part(guest, self._strangers, address)
+            guest.company = self._callers
+            if address:
+                self._callers.of.setdefault(address, {})[guest] = None
+
+    def _lines(self) -> tuple[dict[Guest, None], ...]:
+        strangers, callers = self._strangers, self._callers
+        return strangers.idle, strangers.receiving, callers.idle, callers.receiving
 
     def _make_room(self) -> bool:
-        for waiting in (self._idle, self._receiving):
-            if waiting:
-                self._end(next(iter(waiting)), "limit")
-                return True
-        return False
+        lines = self._lines()
+        half = int(self.most * LINE_SHARE)
+        line = next((one for one in lines if len(one) > half), None) or next(filter(None, lines), None)
+        if line is None:
+            return False
+        self._end(next(iter(line)), "limit")
+        return True
+
+    def _has_room_among(self, address: str) -> bool:
+        strangers = self._strangers.of.get(address, {})
+        callers = self._callers.of.get(address, {})
+        if len(strangers) + len(callers) < self._share:
+            return True
+        if len(callers) > self._share * LINE_SHARE:
+            return self._make_room_among(callers) or self._make_room_among(strangers)
+        return self._make_room_among(strangers) or self._make_room_among(callers)
 
     def _make_room_among(self, mates: dict[Guest, None]) -> bool:
         for _ in range(min(LOOKS_MAX, len(mates))):
             guest = next(iter(mates))
-            if guest in self._idle or guest in self._receiving:
+            if guest.line is not None:
                 self._end(guest, "share")
                 return True
             del mates[guest]  # it works: the next look begins behind it
@@ -172,8 +217,18 @@ class Places:
         self._told[why] = at, count
 
 
+def _part(guest: Guest, company: Company, address: str) -> None:
+    """Takes a connection from its address's in a company."""
+    if address:
+        mates = company.of[address]
+        del mates[guest]
+        if not mates:
+            del company.of[address]
+
+
 _WORDS = {
-    "limit": "there are as many connections as there may be; the one longest without a request gives way",
+    "limit": "there are as many connections as there may be; the one longest without a request gives way, a stranger's first",
+    "bodies": "strangers send as many bodies as they may at once; the one that has been on its way longest gives way",
     "share": "an address has its share of the connections; one of its own gives way, or is refused",
     "refused": "there are as many connections as there may be, and all have requests; a new one is refused",
     "waited": "more connections wait to be let in than may; one of those that nobody knows is refused",

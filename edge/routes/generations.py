@@ -38,6 +38,7 @@ async def found_receipt(backing: Backing, exchange: Exchange, name: str) -> dict
     reply = await receipt_of(backing, GenerationQuery(VERSION, caller.digest, name[:ID_CHARS_MAX]))
     if not reply.active:
         raise RequestError(expired_key(reply.expired_ms) if reply.expired_ms else bad_key())
+    caller.lives()
     if reply.receipt is None:
         message = "This key has no call with that id. It is the x-request-id of the call's answer."
         raise RequestError(WireError(404, INVALID_REQUEST, message, "generation_not_found", "id"))

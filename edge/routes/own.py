@@ -16,7 +16,7 @@ from edge.routes.endpoint import ID_CHARS_MAX, Backing, Row
 from edge.routes.generations import found_receipt
 from schemas.chat.priced import RequestError
 from schemas.errors import invalid
-from schemas.verbs.self import ActivityAsk, CallsAsk, CreditsAsk, KeyAsk
+from schemas.verbs.self import ActivityAsk, Ask, CallsAsk, CreditsAsk, KeyAsk, SelfReply
 
 PAGE_MAX: Final = 200
 PAGE: Final = 20
@@ -54,11 +54,17 @@ def _number(asked: dict[str, str], name: str, default: int, most: int) -> int:
     return int(text)
 
 
+async def _read(backing: Backing, exchange: Exchange, ask: Ask, param: str = "") -> SelfReply:
+    caller = backing.admission.caller(exchange)
+    reply = await backing.own.ask(caller.digest, ask, param)
+    caller.lives()
+    return reply
+
+
 async def key(backing: Backing, exchange: Exchange) -> None:
     """GET /v1/key: the key, what it has used, and its tightest cap."""
     _asked(exchange)
-    digest = backing.admission.caller(exchange).digest
-    (own,) = (await backing.own.ask(digest, KeyAsk())).rows
+    (own,) = (await _read(backing, exchange, KeyAsk())).rows
     cap, rpm = own["cap"], own["limits"]["requests_per_minute"]
     data = {
         "label": "tokn_…" + own.get("hint", ""),
@@ -98,8 +104,7 @@ def _moment(unix_s: int) -> str:
 async def credits_(backing: Backing, exchange: Exchange) -> None:
     """GET /v1/credits: what the account that the key draws on ever had, and what was spent; the rest is its balance."""
     _asked(exchange)
-    digest = backing.admission.caller(exchange).digest
-    (money,) = (await backing.own.ask(digest, CreditsAsk())).rows
+    (money,) = (await _read(backing, exchange, CreditsAsk())).rows
     spent = money["spent_nano"]
     data = {"total_credits": _usd(money["posted_nano"] + spent), "total_usage": _usd(spent)}
     await exchange.answer(200, _encode({"data": data}))
@@ -113,8 +118,7 @@ async def activity(backing: Backing, exchange: Exchange) -> None:
     except ValueError:
         why = "'date' must be a day, as 2026-11-25."
         raise RequestError(invalid(why, param="date", code="invalid_value")) from None
-    digest = backing.admission.caller(exchange).digest
-    rows = (await backing.own.ask(digest, ActivityAsk(day), "date")).rows
+    rows = (await _read(backing, exchange, ActivityAsk(day), "date")).rows
     await exchange.answer(200, _encode({"data": [_of_day(row) for row in reversed(rows)]}))
 
 
@@ -197,8 +201,7 @@ async def calls(backing: Backing, exchange: Exchange) -> None:
         _number(asked, "created_lt", 0, 10**12 - 1),
         asked.get("model", "")[:ID_CHARS_MAX],
     )
-    digest = backing.admission.caller(exchange).digest
-    reply = await backing.own.ask(digest, ask, "starting_after")
+    reply = await _read(backing, exchange, ask, "starting_after")
     rows = [{"object": "call", "id": row["request_id"], **row} for row in reply.rows]
     listed = {"object": "list", "data": rows, "has_more": reply.more, "next": reply.next or None}
     await exchange.answer(200, _encode(listed))

@@ -49,6 +49,7 @@ from schemas.verbs.calls import (
 from schemas.verbs.catalogue import CATALOGUE, CatalogueReply
 from schemas.verbs.keys import KEY, KeyReply
 from schemas.verbs.ping import PING
+from schemas.verbs.self import SELF, SelfReply
 from schemas.verbs.usage import GENERATION, GenerationReply
 from tests.fakes.nats import NatsServer
 
@@ -87,6 +88,7 @@ class ScriptedLedger:
         self.expired_ms = 0  # when a key that is not active ended
         self.reattempt_ok = True
         self.receipts: dict[str, dict[str, Any]] = {}
+        self.own: tuple[dict[str, Any], ...] = ()  # what a key reads about itself
         self.asked: list[tuple[Verb[Any, Any], Any]] = []
         self.silent = False
         self.writes = True  # without, it answers pings only: its database is full, or locked
@@ -132,6 +134,8 @@ class ScriptedLedger:
         if verb is GENERATION:
             receipt = self.receipts.get(request.request_id) if known else None
             return GenerationReply(known, receipt, expired_ms=0 if known else self.expired_ms)
+        if verb is SELF:
+            return SelfReply(known, rows=self.own)
         if verb is REATTEMPT:
             return Done(self.reattempt_ok)
         if verb is AUTHORISE:

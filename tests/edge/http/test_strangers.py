@@ -19,10 +19,11 @@ from edge.app import WOKEN_AT_ONCE
 from edge.http.connection import BoundedProtocol
 from edge.http.link import Link
 from schemas import keys
+from schemas.verbs.calls import Reason, Refusal
 from schemas.verbs.keys import KEY
 from tests.edge.conftest import FAST, Rig
 from tests.edge.http.test_http import say
-from tests.edge.stand_ins import until
+from tests.edge.stand_ins import Attempt, until
 from tests.fakes.nats import NatsServer
 from tests.runtime.test_peers import header
 
@@ -218,6 +219,7 @@ async def test_few_slow_strangers_are_asked_for_at_once(rig: Rig, monkeypatch: p
         asking += 1
         most = max(most, asking)
         await go_on.wait()
+        caller.lives()
         asking -= 1
 
     monkeypatch.setattr(Caller, "verify", verify)
@@ -252,6 +254,7 @@ async def test_bodies_under_unknown_keys_take_no_request_from_others(
         nonlocal asking
         asking += 1
         await go_on.wait()
+        caller.lives()
 
     monkeypatch.setattr(Caller, "verify", verify)
     slow = POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{"
@@ -323,6 +326,112 @@ async def test_at_the_limit_the_idlest_gives_way(rig: Rig) -> None:
         body = json.dumps({"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}]}).encode()
         upload[1].write(body[1:].ljust(99_999))
         assert (await asyncio.wait_for(upload[0].read(12), 30)) == b"HTTP/1.1 200"
+
+
+CALL = json.dumps({"model": "tokn-sandbox", "messages": [{"role": "user", "content": "hi"}]}).encode()
+BY = {  # requests under a living key, and how they are answered
+    "a call": (POST, CALL, 200),
+    "a call that is refused": (POST, b"{}", 400),
+    "a call that its key may not make": (POST, CALL, 402),
+    "the list of models": (b"GET /v1/models HTTP/1.1\r\nHost: x\r\n", b"", 200),
+    "a receipt": (b"GET /v1/generations/req_1 HTTP/1.1\r\nHost: x\r\n", b"", 200),
+    "the key's credits": (b"GET /v1/credits HTTP/1.1\r\nHost: x\r\n", b"", 200),
+}
+
+
+async def asks(
+    link: tuple[asyncio.StreamReader, asyncio.StreamWriter], head: bytes, key: str, body: bytes
+) -> int:
+    """Makes one request on a connection that is kept. Its answer's status."""
+    reader, writer = link
+    writer.write(head + auth(key) + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    got = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+    (length,) = [line[15:] for line in got.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    await asyncio.wait_for(reader.readexactly(int(length)), 30)
+    return int(got[9:12])
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(SMALL, slow_s=600.0)], indirect=True)
+@pytest.mark.parametrize("by", BY)
+async def test_who_has_called_outstays_strangers(rig: Rig, by: str) -> None:
+    """A connection on which a living key was heard is kept between two requests, whatever strangers say or send."""
+    head, body, status = BY[by]
+    rig.ledger.receipts["req_1"] = {"request_id": "req_1"}
+    rig.ledger.own = ({"posted_nano": 2, "spent_nano": 1},)
+    rig.ledger.refusal = Refusal(Reason.INSUFFICIENT, key_id="key_1") if status == 402 else None
+    async with contextlib.AsyncExitStack() as stack:
+        kept = await stack.enter_async_context(connected(rig))
+        assert await asks(kept, head, rig.ledger.key, body) == status
+        slow = POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{"
+        for count in range(1, 6):
+            await stack.enter_async_context(connected(rig, slow))
+            await until(lambda count=count: rig.edge.places.receiving == count)
+        for _ in range(4):
+            last = await stack.enter_async_context(connected(rig, slow))
+            await until(lambda: len(rig.edge.places) == 6 and rig.edge.places.receiving == 5)
+        silent = [await stack.enter_async_context(connected(rig)) for _ in range(8)]
+        assert await asyncio.wait_for(silent[0][0].read(), 30) == b""
+        assert not any(reader.at_eof() for reader, _ in (kept, last, silent[-1]))
+        assert await asks(kept, head, rig.ledger.key, body) == status
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(SMALL, slow_s=600.0)], indirect=True)
+async def test_a_caller_whose_next_body_is_slow_gives_way_last(rig: Rig) -> None:
+    """While a further request arrives on a caller's connection, no stranger takes its place."""
+    async with contextlib.AsyncExitStack() as stack:
+        kept = await stack.enter_async_context(connected(rig))
+        assert await asks(kept, POST, rig.ledger.key, CALL) == 200
+        kept[1].write(POST + auth(rig.ledger.key) + b"Content-Length: %d\r\n\r\n{" % len(CALL))
+        await until(lambda: rig.edge.places._callers.receiving)
+        silent = [await stack.enter_async_context(connected(rig)) for _ in range(8)]
+        assert await asyncio.wait_for(silent[0][0].read(), 30) == b""
+        kept[1].write(CALL[1:])
+        assert (await asyncio.wait_for(kept[0].read(12), 30)) == b"HTTP/1.1 200"
+
+
+NEXT = {  # what is sent ahead while a call is answered
+    "a slow body": POST + auth(keys.generate()) + b"Content-Length: 1000\r\n\r\n{",
+    "a slow body without a key": b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+    "a request without a key": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("rig", [msgspec.structs.replace(SMALL, slow_s=600.0)], indirect=True)
+@pytest.mark.parametrize("sent_ahead", NEXT)
+async def test_a_call_that_runs_keeps_its_place_whatever_is_sent_ahead(rig: Rig, sent_ahead: str) -> None:
+    """A connection whose call is being answered does not give way, though its next request is here or on its way."""
+    go_on = asyncio.Event()
+
+    async def script(attempt: Attempt) -> None:
+        attempt.accept()
+        await go_on.wait()
+        attempt.data(b"{}")
+        attempt.end()
+
+    rig.worker.script = script
+    call = POST + auth(rig.ledger.key) + b"Content-Length: %d\r\n\r\n" % len(CALL) + CALL
+    async with contextlib.AsyncExitStack() as stack:
+        reader, writer = await stack.enter_async_context(connected(rig, call))
+        await until(lambda: rig.edge.places._callers.of)
+        writer.write(NEXT[sent_ahead])
+        (link,) = links(rig)
+        await until(lambda: link.pipeline)
+        silent = [await stack.enter_async_context(connected(rig)) for _ in range(8)]
+        assert await asyncio.wait_for(silent[0][0].read(), 30) == b""
+        assert rig.edge.places.working == 1
+        go_on.set()
+        assert (await asyncio.wait_for(reader.read(12), 30)) == b"HTTP/1.1 200"
+        await until(lambda: rig.edge.places.working == 0)  # it waits for that body now, or for nothing
+
+
+async def test_a_key_that_lives_no_more_keeps_no_connection(rig: Rig) -> None:
+    """Once a caller's key is revoked, its next request is the last on its connection."""
+    async with connected(rig) as kept:
+        assert await asks(kept, POST, rig.ledger.key, CALL) == 200
+        rig.ledger.active = False
+        assert await asks(kept, POST, rig.ledger.key, CALL) == 401
+        assert await asyncio.wait_for(kept[0].read(), 30) == b""
+    await until(lambda: len(rig.edge.places) == 0)
 
 
 async def test_in_a_crowd_a_slow_stranger_has_no_last_word(nats: NatsServer) -> None:
@@ -406,7 +515,7 @@ async def test_a_trusted_proxy_says_for_whom_it_speaks(nats: NatsServer, cut: in
             assert (await asyncio.wait_for(reader.read(12), 30)) == b"HTTP/1.1 200"
             (link,) = links(rig)
             assert link.client == ("203.0.113.9", 4_711)
-            assert list(rig.edge.places._of) == ["203.0.113.9"]
+            assert list(rig.edge.places._strangers.of) == ["203.0.113.9"]
         assert (await rig.chat()).status_code == 200  # and one without a header is served as well
 
 
