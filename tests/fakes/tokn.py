@@ -28,14 +28,17 @@ START_S = 60.0
 STOP_S = 10.0
 COMMAND_S = 60.0
 CHILDREN = ("edge", "worker", "ledger", "nats-server")
-LOADED = (
+LOADED = (  # what commands and services read at their start, and what most of them read later
     "tokn.cli",
     "tokn.up",
     "tokn.services",
     "edge.app",
     "workers.app",
     "ledger.app",
-    "cryptography.hazmat.primitives.asymmetric.ed25519",  # read by whoever connects to a bus
+    "ledger.store.sqlite",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "rich.console",
+    "rich.table",
     forked.MODULE,
 )
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
