@@ -70,11 +70,12 @@ def pytest_collection_modifyitems(config, items):
     left_out = [name for name in ASKED_FOR if name not in config.getoption("markexpr")]
     if hasattr(config, "workerinput"):
         left_out.append(ALONE)
-    deselected = {item for item in items if any(item.get_closest_marker(name) for name in left_out)}
+    marks = {item: {mark.name for mark in item.iter_markers()} for item in items}
+    deselected = {item for item in items if not marks[item].isdisjoint(left_out)}
     if deselected:
         config.hook.pytest_deselected(items=list(deselected))
     chosen = [item for item in items if item not in deselected]
-    items[:] = _slow_first(chosen, getattr(config, "workerinput", {}).get("workercount", 1))
+    items[:] = _slow_first(chosen, marks, getattr(config, "workerinput", {}).get("workercount", 1))
 
 
 def pytest_collection_finish():
@@ -82,7 +83,9 @@ def pytest_collection_finish():
     gc.enable()
 
 
-def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+def _slow_first(
+    items: list[pytest.Item], marks: dict[pytest.Item, set[str]], processes: int
+) -> list[pytest.Item]:
     """The tests in as many shares as xdist deals out: half of them begin with the chaos tests, the others with the system's.
 
     They take longest: one that is begun last ends the run alone. Those of chaos wait for most of their time, so half
@@ -91,12 +94,12 @@ def _slow_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     """
     waiting = max(processes // 2, 1)  # so many begin with chaos
     working = max(processes - waiting, 1)
-    chaos = [item for item in items if item.get_closest_marker("chaos")]
+    chaos = [item for item in items if "chaos" in marks[item]]
     system: dict[object, list[pytest.Item]] = {}
     rest: list[pytest.Item] = []
     for item in items:
-        if not item.get_closest_marker("chaos"):
-            known = item.get_closest_marker("system") is not None
+        if "chaos" not in marks[item]:
+            known = "system" in marks[item]
             (system.setdefault(item.path, []) if known else rest).append(item)
     modules = sorted(system.values(), key=len, reverse=True)
     ordered: list[pytest.Item] = []

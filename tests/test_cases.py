@@ -1,6 +1,7 @@
 """Owns the indexes of cases: docs/provider-cases.md and docs/dialect-cases.md name tests, and each of them is there."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ DIALECT_ROW = re.compile(r"^\| (.+) \| .+ \| `(.+)::(.+)` \|$", re.MULTILINE)
 ROW = re.compile(r"^\| (\d+) \| .+ \| `(.+)::(.+)` \|$", re.MULTILINE)
 
 
+@functools.cache
 def defined(path: Path) -> set[str]:
     """The names of the functions of a module."""
     tree = ast.parse(path.read_text())

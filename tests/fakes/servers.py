@@ -7,16 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from docker.models.containers import Container as Handle
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
-
 END_TIMEOUT_S = 15.0
 SHARED_MEMORY = "256m"
 LABEL = "tokn-test"  # on every container of the tests, to find those of a run that was killed
-
-# What ends leftovers is the `with` of each test; the reaper would be an image from elsewhere.
-testcontainers_config.ryuk_disabled = True
 
 
 def in_containers() -> bool:
@@ -128,6 +121,12 @@ class Container:
         folder: Path | None = None,
         **options: Any,
     ) -> None:
+        # Only runs in containers read what speaks to their engine.
+        from testcontainers.core.config import testcontainers_config  # noqa: PLC0415  as above
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415  as above
+
+        # What ends leftovers is the `with` of each test; the reaper would be an image from elsewhere.
+        testcontainers_config.ryuk_disabled = True
         self._container = DockerContainer(
             image,
             command=list(command),
@@ -141,7 +140,7 @@ class Container:
         self._made = False
 
     @property
-    def _handle(self) -> Handle:
+    def _handle(self) -> Any:
         return self._container.get_wrapped_container()
 
     def _status(self) -> str:

@@ -4,6 +4,7 @@ It is strict: what the service would not understand is its error, in its shape.
 """
 
 import asyncio
+import functools
 import json
 import threading
 import time
@@ -31,7 +32,9 @@ _FIELDS = Forwarded(base=OPENAI).fields(chat=True) - {"models", "usage"}
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
-def _key() -> tuple[str, str]:
+@functools.cache
+def service_keys() -> tuple[str, str]:
+    """A service account's private key and its public one, made for who asks first: a tenth of a second."""
     made = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     plain = serialization.NoEncryption()
     private = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
@@ -39,9 +42,6 @@ def _key() -> tuple[str, str]:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return private.decode(), public.decode()
-
-
-PRIVATE_KEY, PUBLIC_KEY = _key()
 
 
 class Vertex(Hosted):
@@ -68,7 +68,7 @@ class Vertex(Hosted):
     def credentials(self, **more: Any) -> str:
         """The text of a service account's key file."""
         fields = {"type": "service_account", "project_id": PROJECT, "private_key_id": "kid-1"}
-        fields |= {"private_key": PRIVATE_KEY, "client_email": EMAIL, "token_uri": self.token_uri}
+        fields |= {"private_key": service_keys()[0], "client_email": EMAIL, "token_uri": self.token_uri}
         return json.dumps(fields | more)
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -97,7 +97,7 @@ class Vertex(Hosted):
         if self.refuses or form.get("grant_type") != _GRANT or not self._signed(str(form.get("assertion"))):
             told = {
                 "error": self.refuses or "invalid_grant",
-                "error_description": f"canary {PRIVATE_KEY[40:60]}",
+                "error_description": f"canary {service_keys()[0][40:60]}",
             }
             return web.json_response(told, status=400)
         token = f"ya29.canary-{len(self.tokens)}-0123456789abcdef"
@@ -107,7 +107,7 @@ class Vertex(Hosted):
     def _signed(self, assertion: str) -> bool:
         """Whether a grant is signed with the account's key, for Google's endpoint and scope, and for an hour at most."""
         try:
-            claims = jwt.decode(assertion, certs={"kid-1": PUBLIC_KEY}, audience=AUDIENCE)
+            claims = jwt.decode(assertion, certs={"kid-1": service_keys()[1]}, audience=AUDIENCE)
         except ValueError:
             return False
         lives_s = claims["exp"] - claims["iat"]

@@ -7,16 +7,7 @@ from typing import Any
 import hypothesis
 import pytest
 import requests
-import schemathesis
 from hypothesis import HealthCheck, Phase
-from openapi_spec_validator import OpenAPIV31SpecValidator
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from console.api import openapi
 from console.api.routes import PREFIX, ROUTES
@@ -24,19 +15,14 @@ from schemas.admin.authority import SCOPES
 from tests.console.api.rig import Rig, populated
 from tests.console.api.test_rights import OF, name_of
 
-CHECKS = (
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-)
 EXAMPLES = 6  # of each route; the long run takes LONG
 LONG = 40
 
 
 def test_the_document_is_one():
     """It is OpenAPI 3.1, and has no schema that nothing names."""
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # noqa: PLC0415  only who runs this pays for it
+
     document = openapi.described()
     assert document["openapi"] == "3.1.0"
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
@@ -81,9 +67,25 @@ async def test_the_document_is_served(rig: Rig):
     assert (answer.status_code, answer.json()) == (200, openapi.described())
 
 
+def _document() -> Any:
+    import schemathesis  # noqa: PLC0415  only who runs this pays for it
+
+    return schemathesis.openapi.from_dict(openapi.described())
+
+
 def _run(url: str, key: str, examples: int) -> Counter[int]:
     """Asks every route as the document allows. Returns how many answers of each status there were."""
-    schema: Any = schemathesis.openapi.from_dict(openapi.described())
+    from schemathesis.checks import not_a_server_error  # noqa: PLC0415  only who runs this pays for it
+    from schemathesis.specs.openapi import checks  # noqa: PLC0415  only who runs this pays for it
+
+    asked = [
+        not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_headers_conformance,
+        checks.response_schema_conformance,
+    ]
+    schema = _document()
     schema.config.update(base_url=url)
     statuses: Counter[int] = Counter()
     for found in schema.get_all_operations():
@@ -100,7 +102,7 @@ def _run(url: str, key: str, examples: int) -> Counter[int]:
         @hypothesis.given(case=operation.as_strategy())
         def ask(case: Any) -> None:
             case.headers = {**dict(case.headers or {}), "authorization": f"Bearer {key}"}
-            statuses[case.call_and_validate(checks=list(CHECKS)).status_code] += 1
+            statuses[case.call_and_validate(checks=asked).status_code] += 1
 
         ask()
     return statuses
@@ -131,7 +133,7 @@ async def test_every_answer_fits(rig: Rig):
     """Asked about things that are there, each route answers in the document's form: fuzzing alone meets hardly one."""
     owner = await rig.key()
     acme = await populated(rig, "acme", owner)
-    schema: Any = schemathesis.openapi.from_dict(openapi.described())
+    schema = _document()
     for route in ROUTES:
         path, body = OF[name_of(route)](acme)
         answer = await rig.ask(route.method, path, body, key=owner)
@@ -140,6 +142,8 @@ async def test_every_answer_fits(rig: Rig):
 
 
 def _response(answer: Any) -> Any:
+    import schemathesis  # noqa: PLC0415  only who runs this pays for it
+
     return schemathesis.Response(
         status_code=answer.status_code,
         headers={name: [value] for name, value in answer.headers.items()},

@@ -8,21 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger.app import open_store
 from ledger.rules import rows
 from ledger.store import migrate
 from ledger.store.base import Store
-from ledger.store.declared import compile as compiling
-from ledger.store.declared import schema
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
 from ledger.store.statements import ACCOUNTS, HOLDS, KEYS, PARKED, PROFILES, TRANSFERS, USAGE
@@ -33,6 +23,11 @@ from tests.ledger.conftest import Source
 
 def test_the_head_is_the_newest_file() -> None:
     """The revision that a ledger compares with, without Alembic, is Alembic's own head."""
+    from alembic.config import Config  # noqa: PLC0415  only who runs this pays for it
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  only who runs this pays for it
+
+    from ledger.store.declared import compile as compiling  # noqa: PLC0415  only who runs this pays for it
+
     config = Config()
     config.set_main_option("script_location", str(compiling.MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == migrate.head()
@@ -40,6 +35,8 @@ def test_the_head_is_the_newest_file() -> None:
 
 def test_the_sql_is_what_is_declared() -> None:
     """The files that ledgers run are what Alembic and SQLModel compile to today; `make sql` writes them."""
+    from ledger.store.declared import compile as compiling  # noqa: PLC0415  only who runs this pays for it
+
     expected = compiling.files()
     assert {path: path.read_text() for path in expected} == expected
     assert set(migrate.FOLDER.rglob("*.*")) == expected.keys()
@@ -47,6 +44,12 @@ def test_the_sql_is_what_is_declared() -> None:
 
 def test_migrations_make_what_is_declared(sqlite_template: Path, tmp_path: Path) -> None:
     """After all migrations nothing is left to migrate; indexes of expressions, which Alembic leaves out, are the same."""
+    import sqlalchemy  # noqa: PLC0415  only who runs this pays for it
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415  only who runs this pays for it
+    from alembic.migration import MigrationContext  # noqa: PLC0415  only who runs this pays for it
+
+    from ledger.store.declared import schema  # noqa: PLC0415  only who runs this pays for it
+
     migrated = sqlalchemy.create_engine(f"sqlite:///{sqlite_template}")
     declared = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
     schema.SQLModel.metadata.create_all(declared)
@@ -111,6 +114,12 @@ CHECK = re.compile(r"CONSTRAINT (\w+) CHECK (\(.*\))")
 
 def _declared(dialect: str) -> str:
     """The SQL that makes the tables as they are declared."""
+    from sqlalchemy.dialects.postgresql.base import PGDialect  # noqa: PLC0415  only who runs this pays for it
+    from sqlalchemy.dialects.sqlite.base import SQLiteDialect  # noqa: PLC0415  only who runs this pays for it
+    from sqlalchemy.schema import CreateIndex, CreateTable  # noqa: PLC0415  only who runs this pays for it
+
+    from ledger.store.declared import schema  # noqa: PLC0415  only who runs this pays for it
+
     kind = {"sqlite": SQLiteDialect, "postgresql": PGDialect}[dialect]()
     tables = schema.SQLModel.metadata.sorted_tables
     made = [str(CreateTable(table).compile(dialect=kind)) for table in tables]
@@ -150,6 +159,8 @@ async def test_the_databases_know_the_same_of_both(
 
 def test_rows_have_the_columns_of_their_tables() -> None:
     """The structs of the hot path name every column, in the order of the table."""
+    from ledger.store.declared import schema  # noqa: PLC0415  only who runs this pays for it
+
     declared = schema.SQLModel.metadata.tables
     for table in (ACCOUNTS, HOLDS, KEYS, PARKED, PROFILES, TRANSFERS, USAGE):
         names = [column.name for column in declared[table.name].columns if column.name != "seq"]
@@ -185,6 +196,8 @@ async def test_every_earlier_revision_goes_up(
     revision: str, dialect: str, source: Source, postgres: PostgresServer
 ) -> None:
     """Books of any earlier release keep what they have, and end with the tables and indexes of new ones."""
+    from ledger.store.declared import compile as compiling  # noqa: PLC0415  only who runs this pays for it
+
     old: SqliteStore | PostgresStore
     if dialect == "sqlite":
         with contextlib.closing(sqlite3.connect(source.path.with_name("old.db"))) as connection:

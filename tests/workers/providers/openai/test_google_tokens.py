@@ -15,7 +15,7 @@ import pytest
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import AccountState
-from tests.fakes.vertex import PRIVATE_KEY, Vertex
+from tests.fakes.vertex import Vertex, service_keys
 from tests.fakes.worker import job, model
 from workers.calls.accounts import Account
 from workers.providers.base import About, AccountError, Action
@@ -180,7 +180,7 @@ async def test_what_the_endpoint_says_is_told_to_nobody(cloud, tokens, capsys):
     said = capsys.readouterr()
     for text in (said.out, said.err, fault.reason, fault.error.message):
         assert "canary" not in text
-        assert PRIVATE_KEY[40:60] not in text
+        assert service_keys()[0][40:60] not in text
     assert fault.reason.endswith("unauthorized_client")
 
 
