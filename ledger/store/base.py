@@ -1,6 +1,6 @@
 """Owns the seam to a database: the few primitives that SQLite and PostgreSQL both give, under one behaviour."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -81,6 +81,11 @@ class Transaction(Reader, Protocol):
     locked_free: ClassVar[
         str
     ]  # SQL at the end of a query: lock its rows, leaving out those that others have locked
+
+    @property
+    def mark(self) -> Hashable:
+        """What the database is now: another one once anything was written. None where others may write beside this."""
+        ...
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Inserts rows in one go."""

@@ -160,6 +160,7 @@ class PostgresReader:
 class PostgresTransaction(PostgresReader):
     """One write transaction."""
 
+    mark: ClassVar[None] = None
     locked: ClassVar[str] = " FOR UPDATE"
     locked_free: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
 

@@ -106,9 +106,15 @@ class SqliteTransaction(SqliteReader):
     locked: ClassVar[str] = ""  # BEGIN IMMEDIATE has locked everything
     locked_free: ClassVar[str] = ""
 
-    def __init__(self, connection: sqlite3.Connection, now_ms: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, now_ms: int, version: int) -> None:
         super().__init__(connection)
         self.now_ms = now_ms
+        self._version = version
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """What the file is now: its version, which others move, and how many rows this connection has changed."""
+        return self._version, self._connection.total_changes
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Inserts rows."""
@@ -184,8 +190,9 @@ class SqliteStore:
                 self._roll_back()  # what an earlier roll-back could not
                 with _ERRORS:
                     self._writer.execute("BEGIN IMMEDIATE")
+                    (version,) = self._writer.execute("PRAGMA data_version").fetchone()
                 try:
-                    yield SqliteTransaction(self._writer, self._clock())
+                    yield SqliteTransaction(self._writer, self._clock(), version)
                 except BaseException:
                     self._roll_back()
                     raise
