@@ -25,6 +25,7 @@ class Kept:
     def __init__(self) -> None:
         self._rows: dict[str, dict[Hashable, Any]] = {name: {} for name in _KINDS}
         self._capped: dict[str, list[Cap]] = {}
+        self._minutes: dict[str, Any] = {}
         self._mark: Hashable = None
 
     def lend(self, book: Book, names: Wanted, mark: Hashable) -> None:
@@ -35,9 +36,10 @@ class Kept:
             for kept in self._rows.values():
                 kept.clear()
             self._capped.clear()
+            self._minutes.clear()
         for name in _KINDS:
             getattr(book, name).kept = self._rows[name]
-        book.known_caps = self._capped
+        book.known_caps, book.known_minutes = self._capped, self._minutes
 
     def give_back(self, book: Book, names: Wanted, mark: Hashable) -> None:
         """Keeps what a commit has loaded and written, now that it is durable. `mark` is that of its end."""

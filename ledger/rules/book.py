@@ -259,6 +259,11 @@ class Book:
         """The caps in force by scope, as commits before had them: given by who keeps them."""
         return {}
 
+    @functools.cached_property
+    def known_minutes(self) -> dict[str, Any]:
+        """The rates taken apart by scope, likewise."""
+        return {}
+
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
         return [one for one in (*vars(self).values(), *self.sets_of_acts()) if isinstance(one, RowSet)]
