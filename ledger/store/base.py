@@ -95,6 +95,10 @@ class Transaction(Reader, Protocol):
         """Updates rows in one go. Each has the set columns first, then the key columns."""
         ...
 
+    async def update_all(self, changes: Sequence[tuple[Update, Sequence[Row]]]) -> None:
+        """Updates rows of several kinds, each as `update` does, in one go. They are locked already; a kind comes once."""
+        ...
+
     async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
         """Runs one statement, in the time that all have or in another."""
         ...

@@ -49,8 +49,7 @@ def _numbered(sql: str) -> str:
 @lru_cache(maxsize=64)
 def _insert_sql(table: Table) -> str:
     marks = ", ".join("?" * len(table.columns))
-    once = " ON CONFLICT DO NOTHING" if table.once else ""
-    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks}){once}"  # noqa: S608  the names are ours, the values are parameters
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks}){table.conflict}"  # noqa: S608  the names are ours, the values are parameters
 
 
 @lru_cache(maxsize=64)
@@ -125,6 +124,11 @@ class SqliteTransaction(SqliteReader):
         """Updates rows by key."""
         with _ERRORS:
             self._connection.executemany(_update_sql(update), rows)
+
+    async def update_all(self, changes: Sequence[tuple[Update, Sequence[Row]]]) -> None:
+        """Updates rows of several kinds by key."""
+        for update, rows in changes:
+            await self.update(update, rows)
 
     async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
         """Runs one statement."""
