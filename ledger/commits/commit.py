@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ledger.commits.commands import Command
+from ledger.commits.kept import Kept
 from ledger.commits.ledgers import OLDER_RUNS, admitted
 from ledger.commits.load_act import load_act
 from ledger.commits.load_capping import load_capping, name_scopes
@@ -76,6 +77,7 @@ class Committer:
         self.peppers = Peppers((pepper,)) if isinstance(pepper, bytes) else pepper
         self._telemetry = telemetry
         self._rules = rules
+        self._kept = Kept()
 
     def digest(self, key_digest: bytes) -> str:
         """What the books keep of a key: a keyed hash of the hash that an edge sends."""
@@ -120,6 +122,7 @@ class Committer:
         names.request_ids |= names.billed
         async with self.store.write() as tx:
             book = self._book(tx.now_ms)
+            self._kept.lend(book, names, tx.mark)
             connected = self.store.connected_since
             if connected != self._priced:
                 # It may be another database by now, restored from before these rows: holds are about to refer to them.
@@ -145,6 +148,8 @@ class Committer:
                 if one.problem:
                     _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
             await save(tx, book, _applied(deliveries))
+            mark = tx.mark
+        self._kept.give_back(book, names, mark)
         self._priced = connected
         if asks_newer and not late:
             self._admitted = connected

@@ -27,6 +27,9 @@ async def fetch_by(
 ) -> None:
     """Loads the rows that have one of some values in a column, in its order; asks for nothing where there are none."""
     wanted = set(values)
+    if rows.kept and (column,) == rows.kind.KEY:
+        rows.recall(wanted)
+        wanted.difference_update(rows.kept)
     if wanted:
         where = f"{column} {tx.among} ORDER BY {column}{tx.locked if locked else ''}"
         await fetch(tx, rows, where, tx.array(wanted))

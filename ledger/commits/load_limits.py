@@ -70,10 +70,11 @@ async def load_limits(tx: Transaction, book: Book, changing: AbstractSet[str] = 
     if limited:
         await _read_again(tx, book, {key.id for key in limited})
         limited = [book.keys[key.id] for key in limited]
+    unknown = _known_caps(book, named)
     if counts:
-        await load_caps(tx, book, named)
+        await load_caps(tx, book, unknown)
     else:  # no periods but the current ones are locked, so that they may come with their caps
-        await _load_current(tx, book, named)
+        await _load_current(tx, book, unknown)
     late = [hold for hold in book.holds.values() if hold.limits and hold.state != HoldState.OPEN]
     if late:  # a report may come that charges more: as much as their caps leave
         capped = {id_.partition("@")[0] for hold in late for id_ in counted(hold).p}
@@ -84,6 +85,9 @@ async def load_limits(tx: Transaction, book: Book, changing: AbstractSet[str] = 
 
 async def _read_again(tx: Transaction, book: Book, ids: set[str]) -> None:
     """Reads keys once more, now that their accounts are locked, with their profiles, where the book does not have these."""
+    if not tx.locked:  # nobody has written since they were read
+        await fetch_by(tx, book.profiles, "id", {book.keys[id_].profile for id_ in ids})
+        return
     rows = await tx.fetch(_OWNED_SQL + tx.among, tx.array(ids))
     book.keys.load(row_of(Key, row[:_KEY_WIDTH]) for row in rows)
     for row in rows:
@@ -91,16 +95,26 @@ async def _read_again(tx: Transaction, book: Book, ids: set[str]) -> None:
             book.profiles.load((row_of(Profile, row[_KEY_WIDTH:]),))
 
 
+def _known_caps(book: Book, named: Collection[str]) -> list[str]:
+    """Takes the caps of scopes that are kept. Returns the other scopes."""
+    for scope in named:
+        if (caps := book.known_caps.get(scope)) is not None:
+            book.capped[scope] = caps
+            book.caps.load(caps)
+    return [scope for scope in named if scope not in book.capped]
+
+
 async def _load_current(tx: Transaction, book: Book, named: Collection[str]) -> None:
     """Loads and locks the caps in force of some scopes, each with its newest period that has begun."""
     if not named:
         return
     rows = await tx.fetch(_current_sql(tx.among, tx.locked), tx.array(named), book.now_ms)
+    book.capped.update({scope: [] for scope in named})
     for row in rows:
         cap = row_of(Cap, row[:_CAP_WIDTH])
         book.caps.load((cap,))
-        book.capped.setdefault(cap.scope, []).append(cap)
-        if row[_CAP_WIDTH] is not None:
+        book.capped[cap.scope].append(cap)
+        if row[_CAP_WIDTH] is not None and not book.periods.recall((row[_CAP_WIDTH],)):
             book.periods.load((row_of(CapPeriod, row[_CAP_WIDTH:]),))
 
 
@@ -111,8 +125,9 @@ async def load_caps(tx: Transaction, book: Book, named: Collection[str]) -> None
         rows = await tx.fetch(select(Cap) + where, tx.array(named))
         found = [row_of(Cap, row) for row in rows]
         book.caps.load(found)
+        book.capped.update({scope: [] for scope in named})
         for cap in found:
-            book.capped.setdefault(cap.scope, []).append(cap)
+            book.capped[cap.scope].append(cap)
 
 
 async def load_periods(tx: Transaction, book: Book, others: Iterable[str] = ()) -> None:

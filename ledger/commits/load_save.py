@@ -47,6 +47,7 @@ from ledger.store.statements import (
     CAPS,
     CREDITS,
     DELIVERIES,
+    DIFFERENCES,
     ENTRIES,
     EVENTS,
     HOLDS,
@@ -66,10 +67,6 @@ from ledger.store.statements import (
     update_of,
 )
 
-_DIFFERENCE_SQL = (
-    "INSERT INTO accounts (id, kind, posted_nano, held_nano) VALUES ($1, $2, $3, 0) "
-    "ON CONFLICT (id) DO UPDATE SET posted_nano = accounts.posted_nano + excluded.posted_nano"
-)
 _SECRET_WIDTH = len(SECRETS.columns)
 _KEYS_BY_SECRET_SQL = (
     f"SELECT {', '.join([f's.{name}' for name in SECRETS.columns] + [f'k.{name}' for name in KEYS.columns])} "  # noqa: S608  made of our own column names
@@ -119,6 +116,12 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
 
 async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:
     """Loads keys by the digests of their secrets. One that a ledger of the version before made has its own only."""
+    if book.secrets.kept:
+        book.secrets.recall(digests)
+        book.keys.recall(secret.key_id for secret in book.secrets.values())
+        digests = {digest for digest in digests if digest not in book.secrets}
+        if not digests:
+            return
     rows = await tx.fetch(_KEYS_BY_SECRET_SQL + tx.among, tx.array(digests))
     book.secrets.load(
         KeySecret(
@@ -248,10 +251,10 @@ _STEPS = (
     _Step(update_of(Cap), lambda book: book.caps.updates()),
     _Step(update_of(CapPeriod), lambda book: book.periods.updates()),
     _Step(update_of(Rate), lambda book: book.rates.updates()),
+    _Step(update_of(Hold), lambda book: book.holds.updates()),
     _Step(CAPS, lambda book: book.caps.inserts()),
     _Step(CAP_PERIODS, lambda book: book.periods.inserts()),
     _Step(RATES, lambda book: book.rates.inserts()),
-    _Step(update_of(Hold), lambda book: book.holds.updates()),
     _Step(_CALLS_CHANGED, lambda book: book.usage.updates()),
     _Step(update_of(Credit), lambda book: book.credits.updates()),
     _Step(update_of(Head), lambda book: book.log.updates()),
@@ -273,17 +276,7 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
     await make_events(tx, book)
     if book.minutes is not None:
         book.minutes.keep()
-    for step in _STEPS:
-        rows = step.rows(book)
-        if not rows:
-            continue
-        if step.statement is _CALLS_CHANGED:
-            await _correct(tx, book, rows)
-            continue
-        if isinstance(step.statement, Table):
-            await tx.insert(step.statement, rows)
-        else:
-            await tx.update(step.statement, rows)
+    await _save_rows(tx, book)
     await _save_of_acts(tx, book)
     for row in book.put_aside.removed.values():
         await tx.execute(
@@ -293,10 +286,37 @@ async def save(tx: Transaction, book: Book, applied: Applied | None) -> None:
         await tx.execute(
             "DELETE FROM surprises WHERE pool = $1 AND (account = $2 OR $3)", pool, account, not account
         )
-    for account_id, difference in sorted(book.differences.items()):
-        await tx.execute(_DIFFERENCE_SQL, account_id, account_kind(account_id), difference)
+    if book.differences:
+        await tx.insert(
+            DIFFERENCES,
+            [
+                (account_id, account_kind(account_id), difference, 0)
+                for account_id, difference in sorted(book.differences.items())
+            ],
+        )
     if applied is not None:
         await save_position(tx, applied.identity, ranges_of(applied.sequences))
+
+
+async def _save_rows(tx: Transaction, book: Book) -> None:
+    """Writes new and changed rows. Changes that stand one after another are made together."""
+    changes: list[tuple[Update, Sequence[Row]]] = []
+    for step in _STEPS:
+        rows = step.rows(book)
+        if not rows:
+            continue
+        if isinstance(step.statement, Update) and step.statement is not _CALLS_CHANGED:
+            changes.append((step.statement, rows))
+            continue
+        if changes:
+            await tx.update_all(changes)
+            changes = []
+        if isinstance(step.statement, Table):
+            await tx.insert(step.statement, rows)
+        else:
+            await _correct(tx, book, rows)
+    if changes:
+        await tx.update_all(changes)
 
 
 async def _save_of_acts(tx: Transaction, book: Book) -> None:

@@ -254,6 +254,16 @@ class Book:
         """Payments through Stripe: made where an act needs them, since no call does."""
         return TopupRows()
 
+    @functools.cached_property
+    def known_caps(self) -> dict[str, list[Cap]]:
+        """The caps in force by scope, as commits before had them: given by who keeps them."""
+        return {}
+
+    @functools.cached_property
+    def known_minutes(self) -> dict[str, Any]:
+        """The rates taken apart by scope, likewise."""
+        return {}
+
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
         return [one for one in (*vars(self).values(), *self.sets_of_acts()) if isinstance(one, RowSet)]

@@ -1,7 +1,5 @@
 """Owns where a hold counts beside its account: in periods of caps, and in rates."""
 
-from functools import lru_cache
-
 import msgspec
 from msgspec import Struct
 
@@ -20,12 +18,29 @@ class Counted(Struct, frozen=True, omit_defaults=True):
 READ_MAX = 4_096  # remembered: a hold's are read several times, and calls of one second often have the same
 NOWHERE = Counted()
 _decode = msgspec.json.Decoder(Counted).decode
+_encode = msgspec.json.Encoder().encode
+_known: dict[str, Counted] = {"": NOWHERE}
 
 
-@lru_cache(maxsize=READ_MAX)
 def read_counted(limits: str) -> Counted:
     """Where a hold of these `limits` counts."""
-    return _decode(limits) if limits else NOWHERE
+    found = _known.get(limits)
+    return _remember(limits, _decode(limits)) if found is None else found
+
+
+def written(where: Counted) -> str:
+    """The `limits` of a hold that counts there."""
+    limits = _encode(where).decode()
+    _remember(limits, where)
+    return limits
+
+
+def _remember(limits: str, where: Counted) -> Counted:
+    if len(_known) >= READ_MAX:
+        _known.clear()
+        _known[""] = NOWHERE
+    _known[limits] = where
+    return where
 
 
 def counted(hold: Hold) -> Counted:

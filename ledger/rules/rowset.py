@@ -21,10 +21,11 @@ def _parameters_of(kind: type[Row]) -> Callable[[Row], tuple[Any, ...]]:
 class RowSet(Generic[T]):
     """Rows by their key. Every object stands for its row until the commit, so a change is made to it and then told.
 
-    `second` names another unique column to find a row by. A key of several columns is a tuple.
+    `second` names another unique column to find a row by. A key of several columns is a tuple. `kept` are rows as the
+    database has them, of an earlier commit.
     """
 
-    __slots__ = ("_key", "_rows", "_second", "_second_of", "changed", "kind", "new", "removed")
+    __slots__ = ("_key", "_rows", "_second", "_second_of", "changed", "kept", "kind", "new", "removed")
 
     def __init__(self, kind: type[T], *, second: str = "") -> None:
         self.kind = kind
@@ -35,11 +36,30 @@ class RowSet(Generic[T]):
         self.new: dict[Hashable, T] = {}
         self.changed: dict[Hashable, T] = {}
         self.removed: dict[Hashable, T] = {}
+        self.kept: dict[Hashable, T] | None = None
 
     def load(self, rows: Iterable[T]) -> None:
         """Takes rows as the database has them; those read last replace what was read before."""
         for row in rows:
             self._put(row)
+
+    def recall(self, wanted: Iterable[Hashable]) -> bool:
+        """Takes those of some rows that are kept. Whether all are."""
+        if not self.kept:
+            return False
+        found = True
+        for key in wanted:
+            row = self.kept.get(key)
+            if row is None:
+                found = False
+            else:
+                self._put(row)
+        return found
+
+    def give_back(self) -> None:
+        """Keeps all rows as they are now, where that is asked for."""
+        if self.kept is not None:
+            self.kept.update(self._rows)
 
     def _put(self, row: T) -> Hashable:
         key: Hashable = self._key(row)

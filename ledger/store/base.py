@@ -1,6 +1,6 @@
 """Owns the seam to a database: the few primitives that SQLite and PostgreSQL both give, under one behaviour."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -82,12 +82,21 @@ class Transaction(Reader, Protocol):
         str
     ]  # SQL at the end of a query: lock its rows, leaving out those that others have locked
 
+    @property
+    def mark(self) -> Hashable:
+        """What the database is now: another one once anything was written. None where others may write beside this."""
+        ...
+
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Inserts rows in one go."""
         ...
 
     async def update(self, update: Update, rows: Sequence[Row]) -> None:
         """Updates rows in one go. Each has the set columns first, then the key columns."""
+        ...
+
+    async def update_all(self, changes: Sequence[tuple[Update, Sequence[Row]]]) -> None:
+        """Updates rows of several kinds, each as `update` does, in one go. They are locked already; a kind comes once."""
         ...
 
     async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:

@@ -49,8 +49,7 @@ def _numbered(sql: str) -> str:
 @lru_cache(maxsize=64)
 def _insert_sql(table: Table) -> str:
     marks = ", ".join("?" * len(table.columns))
-    once = " ON CONFLICT DO NOTHING" if table.once else ""
-    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks}){once}"  # noqa: S608  the names are ours, the values are parameters
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks}){table.conflict}"  # noqa: S608  the names are ours, the values are parameters
 
 
 @lru_cache(maxsize=64)
@@ -106,9 +105,15 @@ class SqliteTransaction(SqliteReader):
     locked: ClassVar[str] = ""  # BEGIN IMMEDIATE has locked everything
     locked_free: ClassVar[str] = ""
 
-    def __init__(self, connection: sqlite3.Connection, now_ms: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, now_ms: int, version: int) -> None:
         super().__init__(connection)
         self.now_ms = now_ms
+        self._version = version
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """What the file is now: its version, which others move, and how many rows this connection has changed."""
+        return self._version, self._connection.total_changes
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Inserts rows."""
@@ -119,6 +124,11 @@ class SqliteTransaction(SqliteReader):
         """Updates rows by key."""
         with _ERRORS:
             self._connection.executemany(_update_sql(update), rows)
+
+    async def update_all(self, changes: Sequence[tuple[Update, Sequence[Row]]]) -> None:
+        """Updates rows of several kinds by key."""
+        for update, rows in changes:
+            await self.update(update, rows)
 
     async def execute(self, sql: str, *parameters: Any, timeout_s: float | None = None) -> None:
         """Runs one statement."""
@@ -184,8 +194,9 @@ class SqliteStore:
                 self._roll_back()  # what an earlier roll-back could not
                 with _ERRORS:
                     self._writer.execute("BEGIN IMMEDIATE")
+                    (version,) = self._writer.execute("PRAGMA data_version").fetchone()
                 try:
-                    yield SqliteTransaction(self._writer, self._clock())
+                    yield SqliteTransaction(self._writer, self._clock(), version)
                 except BaseException:
                     self._roll_back()
                     raise

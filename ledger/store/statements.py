@@ -11,12 +11,24 @@ _SQL_TYPES = {str: "text", int: "bigint", bool: "boolean", bytes: "bytea"}
 
 
 class Table(Struct, frozen=True):
-    """A table with its columns, and each column's type in PostgreSQL. `once`: a row that is there already stays."""
+    """A table with its columns, and each column's type in PostgreSQL. `once`: a row that is there already stays.
+
+    `adds` names a column of a row that is there already to which a new one's is added.
+    """
 
     name: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
     once: bool = False
+    adds: str = ""
+
+    @property
+    def conflict(self) -> str:
+        """What an insert does where a row is there already; nothing to say where it fails."""
+        if self.adds:
+            added = f"{self.name}.{self.adds} + excluded.{self.adds}"
+            return f" ON CONFLICT (id) DO UPDATE SET {self.adds} = {added}"
+        return " ON CONFLICT DO NOTHING" if self.once else ""
 
 
 class Update(Struct, frozen=True):
@@ -44,6 +56,13 @@ def update_of(kind: type[Row]) -> Update:
     return Update(table_of(kind), kind.changes(), kind.KEY)
 
 
+# Sums of other accounts' changes, where there is not yet such an account with what it begins with.
+DIFFERENCES = Table(
+    "accounts",
+    ("id", "kind", "posted_nano", "held_nano"),
+    ("text", "text", "bigint", "bigint"),
+    adds="posted_nano",
+)
 PROFILES = table_of(rows.Profile)
 ACCOUNTS = table_of(rows.Account)
 KEYS = table_of(rows.Key)

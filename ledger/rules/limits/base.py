@@ -2,18 +2,16 @@
 
 from typing import Protocol
 
-import msgspec
 from msgspec import structs
 
 from ledger.rules.book import Book
-from ledger.rules.counted import counted
+from ledger.rules.counted import counted, written
 from ledger.rules.rows import Hold, Key, Status
 from schemas.money.pricing import TokenUsage
 from schemas.verbs.calls import Authorise, Refusal
 
 KEY = "key:"
 ORGANIZATION = "org:"
-_encode = msgspec.json.Encoder().encode
 
 
 def key_scope(key_id: str) -> str:
@@ -47,7 +45,7 @@ def bounded_together(book: Book, organization: str) -> bool:
 
 def count(book: Book, hold: Hold, **fields: tuple[str, ...] | int) -> None:
     """Notes where else a hold counts: replaces fields of its `Counted`."""
-    hold.limits = _encode(structs.replace(counted(hold), **fields)).decode()
+    hold.limits = written(structs.replace(counted(hold), **fields))
     book.holds.touch(hold)
 
 

@@ -11,6 +11,10 @@ from ledger.rules.limits.periods import span
 from ledger.rules.rows import Account, Cap, CapPeriod, Hold, Key
 from schemas.verbs.calls import CapFigures
 
+_IDS_MAX = 20_000  # remembered: each takes longer to make than to find
+# Of a cap, its period and zone: the last current period's begin, end and id, nearly always the next one's too.
+_ids: dict[tuple[str, str, str], tuple[int, int, str]] = {}
+
 
 class Room(Struct, frozen=True):
     """What one cap leaves in its current period."""
@@ -39,7 +43,16 @@ def period_id(cap_id: str, start_ms: int) -> str:
 
 def current_id(cap: Cap, now_ms: int) -> str:
     """The id of the period of a cap that a moment lies in."""
-    return period_id(cap.id, span(cap.period, cap.zone, now_ms).start_ms)
+    kind = cap.id, cap.period, cap.zone
+    known = _ids.get(kind)
+    if known is not None and known[0] <= now_ms and (now_ms < known[1] or not known[1]):
+        return known[2]
+    if len(_ids) >= _IDS_MAX:
+        _ids.clear()
+    now = span(cap.period, cap.zone, now_ms)
+    id_ = period_id(cap.id, now.start_ms)
+    _ids[kind] = now.start_ms, now.end_ms, id_
+    return id_
 
 
 def headroom_nano(cap: Cap, period: CapPeriod) -> int:

@@ -27,10 +27,22 @@ def packed(counts: list[int]) -> bytes:
     return _PACKED.pack(*counts)
 
 
-def add(counts: list[int], second: int, count: int) -> None:
-    """Adds to a second's count, which stays within what a row can keep."""
+def add(counts: list[int], second: int, count: int) -> int:
+    """Adds to a second's count, which stays within what a row can keep. Returns by how much it is another one."""
     place = second % SECONDS
-    counts[place] = min(max(counts[place] + count, 0), COUNT_MAX)
+    before = counts[place]
+    counts[place] = min(max(before + count, 0), COUNT_MAX)
+    return counts[place] - before
+
+
+def pass_over(counts: list[int], from_s: int, to_s: int) -> int:
+    """Takes out what is a minute old once time goes on from one second to another. Returns how much that was."""
+    gone = 0
+    for second in range(from_s + 1, to_s + 1):
+        place = second % SECONDS
+        gone += counts[place]
+        counts[place] = 0
+    return gone
 
 
 def wait_ms(counts: list[int], now_ms: int, excess: int) -> int:

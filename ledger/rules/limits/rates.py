@@ -1,7 +1,6 @@
 """Owns rate limits: calls a minute, tokens a minute, and calls in flight, of a key and of its organisation together."""
 
-import math
-from functools import cached_property
+from typing import Any
 
 from msgspec import Struct
 
@@ -57,7 +56,12 @@ def new_rate(scope: str, in_flight: int) -> Rate:
 
 
 class Counts:
-    """A scope's row in one batch, with its counts as they are now: taken apart once, and packed once at its end."""
+    """A scope's row in one batch, with its counts as they are now: taken apart once, and packed once at its end.
+
+    `requests` and `tokens` are calls and tokens second by second, `asked` and `used` all of a minute together.
+    """
+
+    __slots__ = ("asked", "changed", "now_ms", "now_s", "requests", "row", "tokens", "used")
 
     def __init__(self, row: Rate, now_ms: int) -> None:
         self.row = row
@@ -65,16 +69,30 @@ class Counts:
         # A clock that was set back counts on in the second that it had reached.
         self.now_ms = max(now_ms, row.base_s * 1000)
         self.now_s = self.now_ms // 1000
+        self.requests = minute.unpacked(row.requests, row.base_s, self.now_s)
+        self.tokens = minute.unpacked(row.tokens, row.base_s, self.now_s)
+        self.asked, self.used = sum(self.requests), sum(self.tokens)
 
-    @cached_property
-    def requests(self) -> list[int]:
-        """Calls, second by second."""
-        return minute.unpacked(self.row.requests, self.row.base_s, self.now_s)
+    def at(self, now_ms: int) -> "Counts":
+        """The same row's at another moment, once it has been kept."""
+        passed_s = now_ms // 1000 - self.now_s
+        if not 0 <= passed_s < minute.SECONDS:
+            return Counts(self.row, now_ms)
+        if passed_s:
+            self.asked -= minute.pass_over(self.requests, self.now_s, self.now_s + passed_s)
+            self.used -= minute.pass_over(self.tokens, self.now_s, self.now_s + passed_s)
+        self.now_ms, self.now_s = now_ms, self.now_s + passed_s
+        return self
 
-    @cached_property
-    def tokens(self) -> list[int]:
-        """Tokens, second by second."""
-        return minute.unpacked(self.row.tokens, self.row.base_s, self.now_s)
+    def ask(self, reserved: int) -> None:
+        """Counts a call, with tokens, in the second of now."""
+        self.asked += minute.add(self.requests, self.now_s, 1)
+        self.used += minute.add(self.tokens, self.now_s, reserved)
+
+    def correct(self, second: int, tokens: int) -> None:
+        """Adds to the tokens of a second, or takes off, if it is not over for long."""
+        if second > self.now_s - minute.SECONDS:
+            self.used += minute.add(self.tokens, second, tokens)
 
     def change(self, book: Book) -> None:
         """Says that they are other than the row has them."""
@@ -86,6 +104,7 @@ class Counts:
         """Writes them back into the row."""
         self.row.requests, self.row.tokens = minute.packed(self.requests), minute.packed(self.tokens)
         self.row.base_s = self.now_s
+        self.changed = False
 
 
 def used(row: Rate | None, now_ms: int) -> dict[str, int]:
@@ -94,16 +113,20 @@ def used(row: Rate | None, now_ms: int) -> dict[str, int]:
         return {"requests_per_minute": 0, "tokens_per_minute": 0, "in_flight": 0}
     counts = Counts(row, now_ms)
     return {
-        "requests_per_minute": sum(counts.requests),
-        "tokens_per_minute": sum(counts.tokens),
+        "requests_per_minute": counts.asked,
+        "tokens_per_minute": counts.used,
         "in_flight": row.in_flight,
     }
 
 
 class Minutes:
-    """What the rates of one batch have come to: each scope's row is taken apart once, however many calls it has."""
+    """What the rates of one batch have come to: each scope's row is taken apart once, however many calls it has.
 
-    def __init__(self) -> None:
+    `before` are those of earlier batches, where their rows are kept.
+    """
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        self._before = before
         self._counts: dict[str, Counts] = {}
         self._scopes: dict[str, list[tuple[Bounded, Counts]]] = {}
 
@@ -111,7 +134,10 @@ class Minutes:
         """Those of a scope; None if it has no row."""
         found = self._counts.get(scope)
         if found is None and (row := book.rates.get(scope)) is not None:
-            found = self._counts[scope] = Counts(row, book.now_ms)
+            known: Counts | None = self._before.get(scope)
+            same = known is not None and known.row is row
+            found = known.at(book.now_ms) if known is not None and same else Counts(row, book.now_ms)
+            self._counts[scope] = found
         return found
 
     def of_key(self, book: Book, key: Key) -> list[tuple[Bounded, Counts]]:
@@ -129,11 +155,12 @@ class Minutes:
         for one in self._counts.values():
             if one.changed:
                 one.keep()
+        self._before.update(self._counts)
 
 
 def _minutes(book: Book) -> Minutes:
     if not isinstance(book.minutes, Minutes):
-        book.minutes = Minutes()
+        book.minutes = Minutes(book.known_minutes)
     return book.minutes
 
 
@@ -144,8 +171,8 @@ def _scopes(book: Book, key: Key) -> list[tuple[Bounded, Counts]]:
 def _reserve(row: Rate, hold: Hold) -> int:
     """Tokens that a call is expected to take, of those that it may."""
     more, parts = OUTPUT_PARTS
-    typical = math.ceil(row.typical_output_milli * more / (parts * 1000))
-    return math.ceil(hold.prompt_max / PROMPT_PARTS) + min(hold.token_limit * hold.choices, typical)
+    typical = -(-row.typical_output_milli * more // (parts * 1000))
+    return -(-hold.prompt_max // PROMPT_PARTS) + min(hold.token_limit * hold.choices, typical)
 
 
 def _refusal(found: list[Limited], book: Book, key: Key) -> Refusal | None:
@@ -160,24 +187,31 @@ def room(book: Book, key: Key) -> Room | None:
     """What is left to a key's calls now, of the tighter of its scopes; None for a key without such a limit."""
     if not book.accounts[key.account_id].limited:
         return None
-    requests: tuple[int, int, int] | None = None
-    tokens: tuple[int, int, int] | None = None
+    requests: tuple[int, int, Counts] | None = None
+    tokens: tuple[int, int, Counts] | None = None
     for bounded, one in _scopes(book, key):
         if bounded.rpm:
-            requests = _tighter(requests, bounded.rpm, one.requests, one.now_ms)
+            requests = _tighter(requests, bounded.rpm, one.asked, one)
         if bounded.tpm:
-            tokens = _tighter(tokens, bounded.tpm, one.tokens, one.now_ms)
+            tokens = _tighter(tokens, bounded.tpm, one.used, one)
     if requests is None and tokens is None:
         return None
-    return Room(*(requests or (0, 0, 0)), *(tokens or (0, 0, 0)))
+    return Room(
+        *((0, 0, 0) if requests is None else _told(requests, requests[2].requests)),
+        *((0, 0, 0) if tokens is None else _told(tokens, tokens[2].tokens)),
+    )
 
 
 def _tighter(
-    other: tuple[int, int, int] | None, limit: int, counts: list[int], now_ms: int
-) -> tuple[int, int, int]:
-    left = max(limit - sum(counts), 0)
-    one = limit, left, minute.empty_ms(counts, now_ms)
-    return one if other is None or left < other[1] else other
+    other: tuple[int, int, Counts] | None, limit: int, used: int, counts: Counts
+) -> tuple[int, int, Counts]:
+    left = max(limit - used, 0)
+    return (limit, left, counts) if other is None or left < other[1] else other
+
+
+def _told(tightest: tuple[int, int, Counts], counts: list[int]) -> tuple[int, int, int]:
+    limit, left, one = tightest
+    return limit, left, minute.empty_ms(counts, one.now_ms)
 
 
 class Rates:
@@ -192,7 +226,7 @@ class Rates:
             if bounded.in_flight and one.row.in_flight >= bounded.in_flight:
                 limit, used = bounded.in_flight, one.row.in_flight
                 found.append(bounded.refused(Measure.IN_FLIGHT, limit, used, 1, IN_FLIGHT_RETRY_MS))
-            used = sum(one.requests) if bounded.rpm else 0
+            used = one.asked
             if bounded.rpm and used + 1 > bounded.rpm:
                 retry_ms = minute.wait_ms(one.requests, one.now_ms, used + 1 - bounded.rpm)
                 found.append(bounded.refused(Measure.REQUESTS, bounded.rpm, used, 1, retry_ms))
@@ -208,7 +242,7 @@ class Rates:
             limit = bounded.tpm
             if not limit:
                 continue
-            asked, used = _reserve(one.row, hold), sum(one.tokens)
+            asked, used = _reserve(one.row, hold), one.used
             if asked > limit:
                 found.append(bounded.refused(Measure.TOKENS, limit, used, asked, -1))
             elif used + asked > limit:
@@ -227,8 +261,7 @@ class Rates:
         reserved = max(_reserve(one.row, hold) for one in scopes)
         for one in scopes:
             one.row.in_flight += 1
-            minute.add(one.requests, one.now_s, 1)
-            minute.add(one.tokens, one.now_s, reserved)
+            one.ask(reserved)
             one.change(book)
         second = max(one.now_s for one in scopes)
         count(book, hold, r=tuple([one.row.scope for one in scopes]), t=reserved, s=second)
@@ -242,8 +275,7 @@ class Rates:
                 continue
             row = one.row
             row.in_flight -= 1
-            if where.s > one.now_s - minute.SECONDS:
-                minute.add(one.tokens, where.s, usage.prompt + usage.completion - where.t)
+            one.correct(where.s, usage.prompt + usage.completion - where.t)
             if usage.completion:
                 row.typical_output_milli += (
                     usage.completion * 1000 - row.typical_output_milli

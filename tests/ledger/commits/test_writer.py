@@ -73,19 +73,18 @@ async def test_a_hot_account_is_one_update_a_commit(books: Books) -> None:
     updated: list[int] = []
     async with books.store.write() as tx:
         kind = type(tx)
-    update = kind.update
+    update_all = kind.update_all
 
-    async def watch(self: Any, what: Any, rows: Any) -> None:
-        if what.table.name == "accounts":
-            updated.append(len(rows))
-        await update(self, what, rows)
+    async def watch(self: Any, changes: Any) -> None:
+        updated.extend(len(rows) for what, rows in changes if what.table.name == "accounts")
+        await update_all(self, changes)
 
-    kind.update = watch
+    kind.update_all = watch
     try:
         await books.commit([books.request(f"r{number}") for number in range(100)])
         await books.settle(*(event(f"r{number}", SMALL) for number in range(100)))
     finally:
-        kind.update = update
+        kind.update_all = update_all
     assert updated == [1, 1]
 
 

@@ -1,0 +1,60 @@
+"""Owns what a ledger keeps of one commit for the next: rows that calls come back to, where nobody else can have written.
+
+Only a store that has one writer can say so: SQLite's. There the state of the database has a mark, which is another one
+once anything was written beside, by this process or another. A commit takes what is kept only if the mark is that of the
+end of the commit which kept it, and gives it back only once it is durable: a failure forgets everything.
+"""
+
+from collections.abc import Hashable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from ledger.commits.wanted import Wanted
+from ledger.rules.book import Book
+from ledger.rules.rows import Cap
+
+ROWS_MAX: Final = 50_000  # some 30 MB; beyond it all is read anew
+_KINDS: Final = ("secrets", "keys", "profiles", "accounts", "periods", "rates")
+_NOTHING: Final = Wanted()
+
+
+class Kept:
+    """Rows as the database has them since the commit before. Nothing else refers to them between two commits."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[Hashable, Any]] = {name: {} for name in _KINDS}
+        self._capped: dict[str, list[Cap]] = {}
+        self._minutes: dict[str, Any] = {}
+        self._mark: Hashable = None
+
+    def lend(self, book: Book, names: Wanted, mark: Hashable) -> None:
+        """Gives a book what is still so at its begin. Acts read all that they change: they get nothing."""
+        known, self._mark = self._mark, None
+        rows = sum(map(len, self._rows.values()))
+        if known is None or known != mark or rows > ROWS_MAX or not of_calls(names):
+            for kept in self._rows.values():
+                kept.clear()
+            self._capped.clear()
+            self._minutes.clear()
+        for name in _KINDS:
+            getattr(book, name).kept = self._rows[name]
+        book.known_caps, book.known_minutes = self._capped, self._minutes
+
+    def give_back(self, book: Book, names: Wanted, mark: Hashable) -> None:
+        """Keeps what a commit has loaded and written, now that it is durable. `mark` is that of its end."""
+        if mark is None or not of_calls(names):
+            return
+        for name in _KINDS:
+            getattr(book, name).give_back()
+        for account_id in book.differences:
+            self._rows["accounts"].pop(account_id, None)
+        self._capped.update(book.capped)
+        self._mark = mark
+
+
+def of_calls(names: Wanted) -> bool:
+    """Whether a batch wants only what calls and their ends do."""
+    return names == replace(
+        _NOTHING, request_ids=names.request_ids, billed=names.billed, digests=names.digests
+    )
