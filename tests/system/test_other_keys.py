@@ -132,6 +132,12 @@ def out_of_use(tokn: Tokn, pool: str, model: str) -> list[dict[str, Any]]:
     return [one for account in row["accounts"] for one in account["models"] if one["id"] == model]
 
 
+def states(tokn: Tokn, pool: str) -> set[str]:
+    """The states of a pool's accounts; "unknown" before a worker has told them, as it does each second."""
+    (row,) = [row for row in tokn.rows("pools") if row["name"] == pool]
+    return {account["state"] for account in row["accounts"]}
+
+
 def test_no_access_to_a_model(tokn, upstream, callers):
     """403 about a model: each account is asked once; another model, and another key, are served at once."""
     one, two, _ = callers
@@ -147,8 +153,7 @@ def test_no_access_to_a_model(tokn, upstream, callers):
         one.served(f"{pool}-b")
         assert f"{pool}-denied" in two.models()
     for pool in ("wide", "alone"):
-        (row,) = [row for row in tokn.rows("pools") if row["name"] == pool]
-        assert {account["state"] for account in row["accounts"]} == {"ok"}
+        assert wait_for(lambda pool=pool: states(tokn, pool) - {"unknown"}, 10, "a worker has told") == {"ok"}
 
 
 def test_an_input_that_is_flagged(upstream, callers):
