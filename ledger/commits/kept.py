@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
-from ledger.rules.rows import Cap
+from ledger.rules.rows import Cap, HoldState
 
 ROWS_MAX: Final = 50_000  # some 30 MB; beyond it all is read anew
-_KINDS: Final = ("secrets", "keys", "profiles", "accounts", "periods", "rates")
+_KINDS: Final = ("holds", "secrets", "keys", "profiles", "accounts", "periods", "rates")
 _NOTHING: Final = Wanted()
 
 
@@ -47,6 +47,9 @@ class Kept:
             return
         for name in _KINDS:
             getattr(book, name).give_back()
+        for hold in book.holds.values():
+            if hold.state != HoldState.OPEN:  # nearly nothing comes back to one that has ended
+                self._rows["holds"].pop(hold.request_id, None)
         for account_id in book.differences:
             self._rows["accounts"].pop(account_id, None)
         self._capped.update(book.capped)

@@ -91,8 +91,7 @@ def wanted() -> Wanted:
 async def load(tx: Transaction, book: Book, names: Wanted) -> None:
     """Fills a book with what a batch wants, locked where it will be changed."""
     if names.request_ids:
-        where = f"request_id {tx.among} ORDER BY request_id{tx.locked}"
-        await fetch(tx, book.holds, where, tx.array(names.request_ids))
+        await fetch_by(tx, book.holds, "request_id", names.request_ids, locked=True)
         await _load_candidates(tx, book)
         await _load_usage(tx, book, names.billed)
     if names.digests:

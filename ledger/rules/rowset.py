@@ -13,6 +13,11 @@ T = TypeVar("T", bound=Row)
 
 
 @lru_cache(maxsize=64)
+def _getter_of(columns: tuple[str, ...]) -> Callable[[Row], Any]:
+    return attrgetter(*columns)
+
+
+@lru_cache(maxsize=64)
 def _parameters_of(kind: type[Row]) -> Callable[[Row], tuple[Any, ...]]:
     # Of an update: the columns that may have changed, then the key.
     return attrgetter(*kind.changes(), *kind.KEY)
@@ -29,9 +34,9 @@ class RowSet(Generic[T]):
 
     def __init__(self, kind: type[T], *, second: str = "") -> None:
         self.kind = kind
-        self._key = attrgetter(*kind.KEY)
+        self._key = _getter_of(kind.KEY)
         self._rows: dict[Hashable, T] = {}
-        self._second_of = attrgetter(second) if second else None
+        self._second_of = _getter_of((second,)) if second else None
         self._second: dict[Hashable, T] = {}
         self.new: dict[Hashable, T] = {}
         self.changed: dict[Hashable, T] = {}
@@ -91,12 +96,16 @@ class RowSet(Generic[T]):
 
     def inserts(self) -> list[tuple[Any, ...]]:
         """The new rows, as the table has their columns."""
+        if not self.new:
+            return []
         if self.kind.SORTED:
             return [astuple(row) for row in sorted(self.new.values(), key=self._key)]
         return [astuple(row) for row in self.new.values()]
 
     def updates(self) -> list[tuple[Any, ...]]:
         """The changed rows: their changed columns, then their key."""
+        if not self.changed:
+            return []
         values = _parameters_of(self.kind)
         return [values(row) for row in self.changed.values()]
 
