@@ -12,7 +12,7 @@ from schemas.verbs.base import Done, encode
 from schemas.verbs.ping import PING, Ping
 
 PATIENT = Patience(total_s=30.0, try_s=2.0, pause_s=0.0)
-SHORT = Patience(total_s=0.05, try_s=2.0, pause_s=0.01)
+SHORT = Patience(total_s=0.5, try_s=2.0, pause_s=0.01)  # a busy machine may stand still for a tenth
 LONGER = Patience(total_s=2.0, try_s=2.0, pause_s=0.2)  # for some tries, on a machine that is busy as well
 
 

@@ -30,7 +30,7 @@ def heard(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._connection, name)
 
-    monkeypatch.setattr(store, "_writer", Listening(store._writer))  # type: ignore[attr-defined]
+    monkeypatch.setattr(store, "_writer", Listening(store._writer))  # type: ignore[attr-defined]  # SQLite's own
     return said
 
 
