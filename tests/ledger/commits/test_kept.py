@@ -1,5 +1,8 @@
 """What a ledger keeps between commits: never what anybody has changed meanwhile, and nothing of a commit that failed."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,4 +113,40 @@ async def test_a_commit_that_fails_keeps_nothing(books: Books, monkeypatch: pyte
     assert await books.period(cap) == (0, HELD)
     assert isinstance(await books.authorise("r2"), Hold)
     await refused(books, "r3")
+    await books.check()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_what_is_kept_has_a_bound(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many rows all are read anew, and calls go on as before."""
+    rows_of_one = 3  # a key, its secret and its account
+    monkeypatch.setattr("ledger.commits.kept.ROWS_MAX", 2 * rows_of_one)
+    for number in range(8):
+        await books.key(f"key{number}")
+    most = 0
+    for number in range(16):
+        await books.hold(f"r{number}", f"key{number % 8}")
+        most = max(most, sum(map(len, books.committer._kept._rows.values())))
+    assert most == 3 * rows_of_one
+    await books.check()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_another_client_of_the_file(books: Books, source: Source, tmp_path: Path) -> None:
+    """What another program does to the file of the books, the next call sees: a change, a VACUUM, a copy put back."""
+    cap = await books.cap(4 * HELD, key_id=await books.key())
+    with closing(sqlite3.connect(source.path)) as client, closing(sqlite3.connect(tmp_path / "copy")) as copy:
+        client.backup(copy)
+        for number in range(4):
+            await books.hold(f"r{number}")
+        await refused(books, "more")
+        client.execute("VACUUM")
+        await refused(books, "more")
+        copy.backup(client)
+        for number in range(4):
+            await books.hold(f"r{number}")
+        assert await books.period(cap) == (0, 4 * HELD)
+        client.execute("UPDATE api_keys SET status = 'paused'")
+        client.commit()
+        assert (await books.authorise("more")).reason is Reason.PAUSED
     await books.check()
