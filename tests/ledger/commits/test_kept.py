@@ -1,12 +1,14 @@
 """What a ledger keeps between commits: never what anybody has changed meanwhile, and nothing of a commit that failed."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger.commits.kept import Kept
 from ledger.store.base import Store
 from schemas.verbs.calls import Hold, Reason
 from schemas.verbs.caps import CapUpdate
@@ -114,6 +116,32 @@ async def test_a_commit_that_fails_keeps_nothing(books: Books, monkeypatch: pyte
     assert isinstance(await books.authorise("r2"), Hold)
     await refused(books, "r3")
     await books.check()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_batch_asks_for_its_own_rows_only(books: Books) -> None:
+    """However many rows are kept, a commit looks at those that it wants: it goes through no others."""
+
+    class Counting(dict[Any, Any]):
+        passed = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            for key in super().__iter__():
+                Counting.passed += 1
+                yield key
+
+    names = [f"key{number}" for number in range(20)]
+    for name in names:
+        key = await books.key(name)
+        await books.cap(4 * HELD, key_id=key)
+        await books.do(LimitsSet(1, key_id=key, rpm=10))
+    kept = books.committer._kept = Kept()  # as it is, without the proof of the tests, which goes through all
+    await books.commit([books.request(f"r:{name}", name) for name in names])
+    kept._rows = {name: Counting(rows) for name, rows in kept._rows.items()}
+    await books.hold("r1", names[0])
+    await books.settle(event("r1", SMALL))
+    assert sum(map(len, kept._rows.values())) > 5 * len(names)
+    assert Counting.passed == 0
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
