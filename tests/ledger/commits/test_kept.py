@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from ledger.commits.kept import Kept
+from ledger.commits.pepper import Peppers
 from ledger.store.base import Store
 from schemas.verbs.calls import Hold, Reason
 from schemas.verbs.caps import CapUpdate
 from schemas.verbs.limits import LimitsSet
 from tests.ledger.conftest import Source
 from tests.ledger.harness import Books, Clock, event
+from tests.ledger.proven import prove
 from tests.ledger.rules.capped import HELD, SMALL, SPENT, refused
 
 READS = ("FROM key_secrets", "FROM accounts", "FROM caps", "FROM cap_periods", "FROM rates")
@@ -178,3 +180,20 @@ async def test_another_client_of_the_file(books: Books, source: Source, tmp_path
         client.commit()
         assert (await books.authorise("more")).reason is Reason.PAUSED
     await books.check()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_secrets_that_are_hashed_anew(books: Books) -> None:
+    """While another pepper takes over, no secret is kept under the hash that it had before."""
+    await books.key()
+    await books.hold("r1")
+    books.committer.peppers = peppers = Peppers((b"another", b"pepper"))
+    (former,) = set(peppers._all) - {peppers.wanted}
+    for wanted in (former, peppers.wanted):
+        peppers.adopt(wanted)
+        for number in range(3):
+            await books.hold(f"{wanted[:8]}{number}")
+    await prove(books.committer)
+    books.committer.peppers = Peppers((b"another",))
+    await books.hold("last")
+    await prove(books.committer)
