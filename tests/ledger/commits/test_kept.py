@@ -10,7 +10,6 @@ import pytest
 
 from ledger.commits.kept import Kept
 from ledger.commits.pepper import Peppers
-from ledger.store.base import Store
 from schemas.verbs.calls import Hold, Reason
 from schemas.verbs.caps import CapUpdate
 from schemas.verbs.limits import LimitsSet
@@ -22,7 +21,7 @@ from tests.ledger.rules.capped import HELD, SMALL, SPENT, refused
 READS = ("FROM key_secrets", "FROM accounts", "FROM caps", "FROM cap_periods", "FROM rates")
 
 
-def heard(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def heard(store: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a store's transactions on SQLite read from now on."""
     said: list[str] = []
 
@@ -37,7 +36,7 @@ def heard(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._connection, name)
 
-    monkeypatch.setattr(store, "_writer", Listening(store._writer))  # type: ignore[attr-defined]
+    monkeypatch.setattr(store, "_writer", Listening(store._writer))
     return said
 
 
