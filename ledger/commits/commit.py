@@ -149,7 +149,7 @@ class Committer:
                     _park(book, f"{one.identity}:{one.sequence}", 0, one.problem, one.payload)
             await save(tx, book, _applied(deliveries))
             mark = tx.mark
-        self._kept.give_back(book, names, mark)
+        self._kept.give_back(book, mark)
         self._priced = connected
         if asks_newer and not late:
             self._admitted = connected

@@ -1,6 +1,6 @@
 """Owns how rows of one kind are read into a book: those that a condition names, or that have one of some values."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
@@ -26,10 +26,9 @@ async def fetch_by(
     tx: Transaction, rows: RowSet[T], column: str, values: Iterable[str], *, locked: bool = False
 ) -> None:
     """Loads the rows that have one of some values in a column, in its order; asks for nothing where there are none."""
-    wanted = set(values)
+    wanted: Collection[str] = set(values)
     if rows.kept and (column,) == rows.kind.KEY:
-        rows.recall(wanted)
-        wanted.difference_update(rows.kept)
+        wanted = rows.recall(wanted)  # asks for each of them: a batch has few, and many are kept
     if wanted:
         where = f"{column} {tx.among} ORDER BY {column}{tx.locked if locked else ''}"
         await fetch(tx, rows, where, tx.array(wanted))

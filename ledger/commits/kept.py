@@ -14,7 +14,7 @@ from ledger.commits.wanted import Wanted
 from ledger.rules.book import Book
 from ledger.rules.rows import Cap, HoldState
 
-ROWS_MAX: Final = 50_000  # some 30 MB; beyond it all is read anew
+ROWS_MAX: Final = 50_000  # 20 to 45 MB, the more the more is limited; beyond it all is read anew
 _KINDS: Final = ("holds", "secrets", "keys", "profiles", "accounts", "periods", "rates")
 _NOTHING: Final = Wanted()
 
@@ -29,21 +29,24 @@ class Kept:
         self._mark: Hashable = None
 
     def lend(self, book: Book, names: Wanted, mark: Hashable) -> None:
-        """Gives a book what is still so at its begin. Acts read all that they change: they get nothing."""
+        """Gives a book what is still so at its begin. Acts read all that they change: nothing of theirs is kept."""
         known, self._mark = self._mark, None
-        rows = sum(map(len, self._rows.values()))
-        if known is None or known != mark or rows > ROWS_MAX or not of_calls(names):
+        if mark is None:
+            return
+        calls = of_calls(names)
+        if known != mark or not calls or sum(map(len, self._rows.values())) > ROWS_MAX:
             for kept in self._rows.values():
                 kept.clear()
             self._capped.clear()
             self._minutes.clear()
-        for name in _KINDS:
-            getattr(book, name).kept = self._rows[name]
-        book.known_caps, book.known_minutes = self._capped, self._minutes
+        if calls:
+            for name in _KINDS:
+                getattr(book, name).kept = self._rows[name]
+            book.known_caps, book.known_minutes = self._capped, self._minutes
 
-    def give_back(self, book: Book, names: Wanted, mark: Hashable) -> None:
+    def give_back(self, book: Book, mark: Hashable) -> None:
         """Keeps what a commit has loaded and written, now that it is durable. `mark` is that of its end."""
-        if mark is None or not of_calls(names):
+        if book.known_caps is not self._capped:  # it was lent nothing
             return
         for name in _KINDS:
             getattr(book, name).give_back()

@@ -114,7 +114,7 @@ async def _load_current(tx: Transaction, book: Book, named: Collection[str]) -> 
         cap = row_of(Cap, row[:_CAP_WIDTH])
         book.caps.load((cap,))
         book.capped[cap.scope].append(cap)
-        if row[_CAP_WIDTH] is not None and not book.periods.recall((row[_CAP_WIDTH],)):
+        if row[_CAP_WIDTH] is not None and book.periods.recall((row[_CAP_WIDTH],)):
             book.periods.load((row_of(CapPeriod, row[_CAP_WIDTH:]),))
 
 

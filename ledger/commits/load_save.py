@@ -116,9 +116,8 @@ async def load(tx: Transaction, book: Book, names: Wanted) -> None:
 async def _load_keys(tx: Transaction, book: Book, digests: set[str]) -> None:
     """Loads keys by the digests of their secrets. One that a ledger of the version before made has its own only."""
     if book.secrets.kept:
-        book.secrets.recall(digests)
+        digests = set(book.secrets.recall(digests))
         book.keys.recall(secret.key_id for secret in book.secrets.values())
-        digests = {digest for digest in digests if digest not in book.secrets}
         if not digests:
             return
     rows = await tx.fetch(_KEYS_BY_SECRET_SQL + tx.among, tx.array(digests))

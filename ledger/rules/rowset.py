@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 from ledger.rules.rows import Row
 
 T = TypeVar("T", bound=Row)
+K = TypeVar("K", bound=Hashable)
 
 
 @lru_cache(maxsize=64)
@@ -48,18 +49,18 @@ class RowSet(Generic[T]):
         for row in rows:
             self._put(row)
 
-    def recall(self, wanted: Iterable[Hashable]) -> bool:
-        """Takes those of some rows that are kept. Whether all are."""
+    def recall(self, wanted: Iterable[K]) -> list[K]:
+        """Takes those of some rows that are kept. Returns the keys of the others."""
         if not self.kept:
-            return False
-        found = True
+            return list(wanted)
+        others = []
         for key in wanted:
             row = self.kept.get(key)
             if row is None:
-                found = False
+                others.append(key)
             else:
                 self._put(row)
-        return found
+        return others
 
     def give_back(self) -> None:
         """Keeps all rows as they are now, where that is asked for."""

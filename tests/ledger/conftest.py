@@ -4,9 +4,11 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ledger.commits.commit import Committer
 from ledger.store.base import Store
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SqliteStore
@@ -16,6 +18,7 @@ from tests.fakes.nats import NatsServer
 from tests.fakes.postgres import PostgresServer
 from tests.ledger.deployment import Deployment
 from tests.ledger.harness import Books, Clock
+from tests.ledger.proven import Proven
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +60,22 @@ def dialect(request: pytest.FixtureRequest) -> str:
 def clock() -> Clock:
     """The database's clock."""
     return Clock()
+
+
+@pytest.fixture(autouse=True)
+def kept_as_in_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test does: what its ledgers keep on SQLite is at each of their commits what the database has."""
+    found: list[Any] = []
+    made = Committer.__init__
+
+    def make(self: Committer, store: Store, *parts: Any, **more: Any) -> None:
+        made(self, store, *parts, **more)
+        if isinstance(store, SqliteStore):
+            self._kept = Proven(store, found)
+
+    monkeypatch.setattr(Committer, "__init__", make)
+    yield
+    assert not found
 
 
 class Source:

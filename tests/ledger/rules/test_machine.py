@@ -28,6 +28,8 @@ from schemas.verbs.money import Move, Post, Refund, UpstreamDeposit, WriteOff
 from tests.fakes.postgres import PostgresServer
 from tests.ledger import copies
 from tests.ledger.harness import USD, Books, Clock, act, digest_of, event
+from tests.ledger.proven import prove
+from tests.ledger.rules.ledgers import LedgerRules
 from tests.ledger.rules.lives import KEYS, LifeRules, Lives
 from tests.ledger.rules.months import MonthRules
 
@@ -45,8 +47,8 @@ usages = st.builds(
 )
 
 
-class BooksMachine(LifeRules, MonthRules):
-    """One ledger, or several in turn, on one database."""
+class BooksMachine(LedgerRules, LifeRules, MonthRules):
+    """Two ledgers in turn, on one database."""
 
     runner: ClassVar[asyncio.Runner]
     store: ClassVar[Store]
@@ -75,6 +77,7 @@ class BooksMachine(LifeRules, MonthRules):
     async def _begin(self) -> None:
         await copies.empty(self.store)
         self.books = await Books.open(self.store, self.clock)
+        self.other = Books(self.stores[1], self.clock)
         self.rolling = Rolling(self.books.writer)
         self.ids = {
             "rich": await self.books.key("rich", 50 * USD),
@@ -97,6 +100,7 @@ class BooksMachine(LifeRules, MonthRules):
             self.sequence += 1
             self.sent += events
             deliveries = [Delivery("stream", self.sequence, tuple(events))]
+        self.fail(commands, deliveries)
         answers: list[Any] = self.run(self.books.commit(commands, deliveries))
         return answers
 
@@ -348,11 +352,6 @@ class BooksMachine(LifeRules, MonthRules):
             pass
 
     @rule()
-    def restart(self) -> None:
-        """The ledger forgets what it had in memory."""
-        self.books = Books(self.store, self.clock)
-
-    @rule()
     def back_up(self) -> None:
         """A copy of the books."""
         self.copy = self.run(copies.copy(self.store)), set(self.forgiven), self.lives.copy()
@@ -373,9 +372,13 @@ class BooksMachine(LifeRules, MonthRules):
 
     @invariant()
     def books_balance(self) -> None:
-        """Every invariant that the audit knows, no call is ever billed twice, and none whose caller saw an error is billed at all."""
+        """Every invariant that the audit knows, no call is ever billed twice, and none whose caller saw an error is billed at all.
+
+        What the ledger keeps for its next commit is what the books have.
+        """
         if not hasattr(self, "ids"):
             return
+        self.run(prove(self.books.committer))
         assert not self.run(findings(self.store))  # nothing else writes meanwhile
         rows = self.run(
             self.store.fetch("SELECT request_id FROM usage WHERE slot = 0 AND billed_nano > refunded_nano")
@@ -402,19 +405,21 @@ def machine(dialect: str, made: Path | PostgresServer, folder: Path) -> Iterator
     with asyncio.Runner() as runner:
         clock = Clock()
 
-        async def open_store() -> Store:
+        async def open_stores() -> tuple[Store, ...]:
             if isinstance(made, PostgresServer):
-                return await PostgresStore.open(
-                    made.url(await made.database("books_template")), clock, timeout_s=10
-                )
+                url = made.url(await made.database("books_template"))
+                return tuple([await PostgresStore.open(url, clock, timeout_s=10) for _ in range(2)])
             shutil.copy(made, folder / "machine.db")
-            store = SqliteStore(folder / "machine.db", clock)
-            store._writer.execute("PRAGMA synchronous = OFF")  # the machine does not pull the plug
-            return store
+            opened = [SqliteStore(folder / "machine.db", clock) for _ in range(2)]
+            for store in opened:
+                store._writer.execute("PRAGMA synchronous = OFF")  # the machine does not pull the plug
+            return tuple(opened)
 
-        store = runner.run(open_store())
-        yield type("Machine", (BooksMachine,), {"runner": runner, "store": store, "clock": clock})
-        runner.run(store.close())
+        stores = runner.run(open_stores())
+        fields = {"runner": runner, "stores": stores, "store": stores[0], "clock": clock}
+        yield type("Machine", (BooksMachine,), fields)
+        for store in stores:
+            runner.run(store.close())
 
 
 def _run(dialect: str, request: pytest.FixtureRequest, folder: Path, examples: int, steps: int) -> None:
