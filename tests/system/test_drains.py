@@ -160,6 +160,8 @@ async def test_a_restart_of_nats_loses_no_bill(scene):
     gone = await asyncio.to_thread(scene.tokn.kill, "nats-server")
     await until(lambda: not alive(gone), 10, "nats-server has ended")
     scene.upstream.open_gate()
+    while (await asyncio.to_thread(scene.tokn.run, "key", "list")).returncode:  # no command can ask meanwhile
+        await asyncio.sleep(0.1)
     assert bills(await scene.rows(key, 1)) == {("cancelled", "reported", REPORTED_NANO)}
 
 
