@@ -1,22 +1,22 @@
-"""Owns a pool's consumer: which jobs this worker takes, when it leaves the queue group, and what its beats say."""
+"""Owns a pool's consumer: which jobs this worker takes, when it leaves the queue group, and when it beats."""
 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from msgspec import structs
 
 from runtime.bus.bus import BusError, Message, Subscription
 from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings
 from runtime.tasks import noted
 from schemas.bus import subjects
-from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Beat, Bounce, Job, decode_job, encode
+from schemas.bus.frames import BEAT_INTERVAL_S, VERSION, Bounce, Job, decode_job, encode
 from schemas.catalogue.model import Model
 from schemas.dialects.messages.counting import COUNT
 from schemas.errors import WireError, model_not_found
 from workers.answers import speaks
+from workers.beats import Beats
 from workers.calls.accounts import Account, Accounts
 from workers.calls.call import Call
 from workers.calls.calls import Calls
@@ -26,8 +26,6 @@ from workers.calls.serving import Serving
 from workers.calls.states import States
 
 CALLS_MAX = 1024  # in one pool of one worker, whatever its accounts allow
-NAMES_MAX = 64  # of models in a beat: more go once a change
-SAY_AGAIN_S = 30.0  # for ledgers that start later: they cannot ask
 # A worker that was full comes back at once when so much of its capacity is in use, and with any room at the next tick:
 # long calls may have all the rest.
 REJOIN_SHARE = 0.9
@@ -57,14 +55,8 @@ class Pool:
         self._subscription: Subscription | None = None
         self._gate: asyncio.Task[None] | None = None
         self._beat_at = 0.0
-        self._lists_read = 0  # of the accounts, as what follows has it
-        self._shown = tuple(serving.models.values())
-        self._ids = tuple(serving.models)
-        self._hidden: dict[str, str] = {}  # ids that no account lists, and why they are not served
-        self._unlisted: tuple[str, ...] = ()
-        self._said = ""  # the digest of the newest full beat
-        self._said_at = 0.0
         self._beat_now = False
+        self._beats = Beats(serving)
         self._states = States(serving.pool)
 
     def follow(self, models: Mapping[str, Model], accounts: Iterable[AccountSettings]) -> None:
@@ -75,7 +67,7 @@ class Pool:
         self._capacity = room(serving.accounts)
         serving.drains.resize(self._capacity)
         self._full = self._inflight >= self._capacity
-        self._follow_lists()
+        self._beats.follow()
         self._changed()
         self.beat(time.monotonic())
 
@@ -197,7 +189,8 @@ class Pool:
             return
         if serving.pool in self._calls.recite:
             self._calls.recite.discard(serving.pool)
-            self._said, self._beat_now = "", True
+            self._beats.recite()
+            self._beat_now = True
         self._states.look(serving.accounts.all, now)
         self._full = self._inflight >= self._capacity
         if (self._subscription is not None) != self._accepting:
@@ -209,81 +202,15 @@ class Pool:
         """Says what this worker can do now."""
         self._beat_at, self._beat_now = now, False
         serving = self.serving
-        beat = self._briefly(self._describe(now), now)
+        beat = self._beats.made(
+            now, inflight=self._inflight, capacity=self._capacity, accepting=self._accepting
+        )
         try:
             serving.bus.publish(subjects.beat(serving.pool, serving.worker_id), encode(beat))
         except BusError:
             self._beat_now = True
             return
-        if not beat.brief:
-            self._said, self._said_at = beat.digest, now
-
-    def _briefly(self, beat: Beat, now: float) -> Beat:
-        """The beat with a digest in place of long lists that were said already, and not too long ago."""
-        if sum(map(len, beat.lists)) <= NAMES_MAX:
-            return beat
-        # Compared only with our own.
-        digest = f"{hash((beat.models, beat.gone, tuple(beat.missing.items()), *beat.lists[3:])):x}"
-        if digest == self._said and now - self._said_at < SAY_AGAIN_S:
-            return structs.replace(beat.without_lists(), digest=digest)
-        return structs.replace(beat, digest=digest)
-
-    def _follow_lists(self) -> None:
-        """Sorts the models by what accounts' lists say, once a change. An operator's own row is only marked."""
-        accounts, models = self.serving.accounts, self.serving.models.values()
-        lacking = accounts.said.lacking
-        self._lists_read = accounts.lists_read
-        self._unlisted = tuple(model.id for model in models if model.pinned and model.upstream in lacking)
-        self._hidden = {
-            model.id: f"no account's list has {model.upstream}"
-            for model in models
-            if not model.pinned and model.upstream in lacking
-        }
-        self._shown = tuple(model for model in models if model.id not in self._hidden)
-        self._ids = tuple(model.id for model in self._shown)
-
-    def _describe(self, now: float) -> Beat:
-        serving = self.serving
-        accounts = serving.accounts
-        if self._lists_read != accounts.lists_read:
-            self._follow_lists()
-        models: list[str] = []
-        gone: list[str] = list(self._hidden)
-        missing: dict[str, str] = dict(self._hidden)
-        # Of most models there is nothing to remember: they are all served, or none is. Then none is looked at each second.
-        remembered = accounts.remembered
-        served = accounts.serves("", now)
-        why_not = "" if served else accounts.why_not("", now)
-        doubtful = bool(remembered) or not served
-        for model in self._shown if doubtful else ():
-            if model.upstream not in remembered:
-                if served:
-                    models.append(model.id)
-                else:
-                    missing[model.id] = why_not
-            elif accounts.gone(model.upstream, now):
-                gone.append(model.id)
-                missing[model.id] = f"the provider says that {model.upstream} no longer exists"
-            elif accounts.serves(model.upstream, now):
-                models.append(model.id)
-            else:
-                missing[model.id] = accounts.why_not(model.upstream, now)
-        return Beat(
-            v=VERSION,
-            worker_id=serving.worker_id,
-            pool=serving.pool,
-            provider=serving.provider,
-            inflight=self._inflight,
-            capacity=self._capacity,
-            accepting=self._accepting,
-            models=tuple(models) if doubtful else self._ids,
-            gone=tuple(gone),
-            accounts=tuple(account.beat(now) for account in accounts.all),
-            missing=missing,
-            facts=accounts.said.facts,
-            unlisted=self._unlisted,
-            unpriced=accounts.said.unpriced,
-        )
+        self._beats.said(beat, now)
 
     async def go(self) -> None:
         """Leaves for good, and says nothing more: another may serve the pool in its place."""

@@ -20,7 +20,7 @@ from schemas.bus.usage import UsageEvent
 from schemas.catalogue.model import Model
 from schemas.money.pricing import TokenUsage
 from tests.fakes.dialects import Answer
-from workers.calls import bill, call, delivery, frames
+from workers.calls import bill, call, delivery, frames, refusals, settling
 from workers.calls.accounts import Accounts
 from workers.calls.call import Call
 from workers.calls.drains import Drains
@@ -188,7 +188,7 @@ class Worker:
         self, monkeypatch: pytest.MonkeyPatch, model: Model, *, capacity: int = 256, **more: Any
     ) -> None:
         self.clock = Clock()
-        for module in (bill, call, delivery, frames):
+        for module in (bill, call, delivery, frames, refusals, settling):
             monkeypatch.setattr(module, "time", self.clock)
         self.model = model
         self.account = AccountSettings(

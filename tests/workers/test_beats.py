@@ -11,8 +11,8 @@ from schemas.bus.frames import End, Recite, encode
 from tests.fakes import lists
 from tests.fakes.openai import FakeOpenAI, Received, Reply, answer
 from tests.fakes.worker import account, job, model, rig, until
+from workers.beats import NAMES_MAX
 from workers.calls.listed import UNPRICED_MAX
-from workers.pool import NAMES_MAX
 
 MANY = tuple(model(f"m{number}") for number in range(2_000))
 POOL = (PoolSettings(name="openai", provider="openai", accounts=(account("http://127.0.0.1:9"),)),)

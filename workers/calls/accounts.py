@@ -9,7 +9,7 @@ from msgspec import structs
 
 from runtime.log import get_logger
 from runtime.settings.settings import AccountSettings
-from schemas.bus.frames import AccountBeat, AccountState, Job, ModelBeat
+from schemas.bus.frames import AccountBeat, AccountState, Job
 from schemas.errors import (
     WireError,
     saturated,
@@ -21,12 +21,11 @@ from schemas.errors import (
 from workers.calls import doors
 from workers.calls.condition import GONE_RETRY_S, Condition, Seen, state_of, wait_s
 from workers.calls.listed import AccountList, Findings, Said, together
+from workers.calls.models import Models
 from workers.calls.redaction import Redaction
 from workers.providers.base import About, Action, Fault
 
-MODELS_MAX = 512  # of one account, whose conditions are remembered
 MODELS_TOLD_MAX = 16  # of one account, in a beat
-REASON_CHARS_MAX = 200  # of one model, in a beat
 WHY_NOT_CHARS_MAX = 400  # of all accounts together: a beat has it for each model, and must fit a message
 MISREPORTS_BEFORE_COOLING = 3
 MISREPORTED_COOL_S = 60.0
@@ -72,7 +71,7 @@ class Account:
         self.credit_nano = settings.credit_nano  # the ledger's figure follows
         self.list = AccountList()
         self.lacking: frozenset[str] = frozenset()  # the upstream models that its own list takes from it
-        self._models: dict[str, Condition] = {}  # by upstream model, where there is something to remember
+        self._models = Models()
         self._held_nano = 0
         self._finished: deque[tuple[float, int]] = deque()
         self.redaction = Redaction(settings)
@@ -166,8 +165,7 @@ class Account:
             self._held_nano -= self._finished.popleft()[1]
         self.condition.forget(now)
         self.redaction.forget(now)
-        for upstream in [name for name, model in self._models.items() if model.idle(now)]:
-            del self._models[upstream]
+        self._models.forget(now)
 
     def succeeded(self, upstream: str) -> None:
         """A call was answered."""
@@ -179,7 +177,7 @@ class Account:
         """Draws the consequences of a failed try of this key's call: for the account, for the model at it, or none."""
         if fault.about is About.REQUEST:
             return
-        condition = self.condition if fault.about is About.ACCOUNT else self._model(upstream)
+        condition = self.condition if fault.about is About.ACCOUNT else self._models.of(upstream)
         if fault.about is About.MODEL and fault.action in _LISTS_TELL:
             self.list.miss(upstream, fault)
         if not condition.proves(fault, key, now):
@@ -208,7 +206,7 @@ class Account:
 
     def confirmed_gone(self, upstream: str, now: float) -> None:
         """It is proven that the provider no longer has this model for this account."""
-        self._model(upstream).close(AccountState.GONE, now + GONE_RETRY_S, _GONE)
+        self._models.of(upstream).close(AccountState.GONE, now + GONE_RETRY_S, _GONE)
 
     def follow(
         self, findings: Findings, pinned: frozenset[str], missed: Mapping[str, Fault], now: float
@@ -222,20 +220,12 @@ class Account:
             if fault.action is Action.GONE:
                 self.confirmed_gone(upstream, now)
             else:
-                self._model(upstream).close(state_of(fault), now + wait_s(fault), fault.error.message)
+                self._models.of(upstream).close(state_of(fault), now + wait_s(fault), fault.error.message)
 
     def follow_none(self, error: str) -> None:
         """Its list cannot be had: it hides nothing."""
         self.list.fail(error)
         self.lacking = frozenset()
-
-    def _model(self, upstream: str) -> Condition:
-        model = self._models.get(upstream)
-        if model is None:
-            if len(self._models) >= MODELS_MAX:  # the one whose time is over first is the least loss
-                del self._models[min(self._models, key=lambda name: self._models[name].until)]
-            model = self._models[upstream] = Condition()
-        return model
 
     def scrubbed(self, fault: Fault) -> Fault:
         """The same fault, with this account's own secrets taken out of its message."""
@@ -252,7 +242,7 @@ class Account:
         """How it looks from outside."""
         state, reason = self.told(now)
         until = self.condition.until if state is AccountState.COOLING else 0.0
-        models = self._out(now)
+        models = self._models.out(now)
         return AccountBeat(
             id=self.settings.id,
             state=state,
@@ -274,16 +264,6 @@ class Account:
             return AccountState.SPENT, "its credit does not cover what is in flight"
         seen = self.condition.told(now)
         return (seen.state, seen.reason) if seen.for_all else (AccountState.OK, f"for one key: {seen.reason}")
-
-    def _out(self, now: float) -> list[ModelBeat]:
-        """The models that all calls stay away from, or that some key's met something at; those for longest first."""
-        out = []
-        for upstream, model in self._models.items():
-            seen = model.told(now)
-            if seen.state is not AccountState.OK:
-                until, reason = time.time() + seen.until - now, seen.reason[:REASON_CHARS_MAX]
-                out.append(ModelBeat(upstream, seen.state, until, reason, seen.for_all))
-        return sorted(out, key=lambda one: -one.until)
 
     def why_not(self, upstream: str, now: float) -> str:
         """Why it does not serve a model."""

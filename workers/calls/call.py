@@ -8,30 +8,23 @@ from enum import StrEnum
 from msgspec import structs
 
 from runtime.log import get_logger
-from schemas.bus.frames import FRAME_BYTES_MAX, Job
-from schemas.bus.subjects import edge_of
-from schemas.bus.usage import Outcome, UsageEvent
-from schemas.embeddings.request import EMBEDDINGS
+from schemas.bus.frames import Job
 from schemas.errors import (
     WireError,
-    gives_way,
     internal,
     model_not_found,
-    not_recorded,
     unavailable,
     upstream_timeout,
 )
-from workers.answers import costs
-from workers.calls import items, thoughts, told
+from workers.calls import items, refusals, thoughts, told
 from workers.calls.accounts import Account
-from workers.calls.bill import billed_nano, usage_event
-from workers.calls.counting import WORTH_TOKENS
 from workers.calls.delivery import Delivery
 from workers.calls.frames import FrameWriter
 from workers.calls.leaving import Leaving
 from workers.calls.parts import Parts, PartsError
 from workers.calls.renewing import renewed
 from workers.calls.serving import Serving
+from workers.calls.settling import Settling
 from workers.calls.stops import UNWANTED, Stop
 from workers.calls.together import together
 from workers.calls.tries import HUNG_UP, Tries
@@ -75,7 +68,7 @@ class Call:
          │        └──── the caller has left, and the answer is worth reading on: muted, see `Leaving`
          └── stop before the task has run ───────────────────────┘
 
-    Settling publishes the event, and sends the last frame: the end after the event's ack, a failure at once.
+    What settling does is in `Settling`.
     """
 
     def __init__(self, serving: Serving, job: Job, reply: str, account: Account) -> None:
@@ -89,12 +82,11 @@ class Call:
         self._request: UpstreamRequest | None = None  # the newest
         self._first_account: Account | None = account
         self._began = time.monotonic()
-        self._queued_ms = serving.clocks.queued_ms(
-            edge_of(reply), job.published_ms, time.time_ns() // 1_000_000
+        self._settling = Settling(
+            serving, job, reply, self.frames, began=self._began, delivery=self._delivery, tries=self._tries
         )
         self._phase = _Phase.NEW
         self._stop: Stop | None = None
-        self._left = False  # the edge has said that nobody waits for this attempt
         self._whole = job  # with its body, once that is here
         self._leaving: Leaving | None = None  # most callers stay
         self._error: WireError | None = None
@@ -107,7 +99,7 @@ class Call:
 
     def stop(self, why: Stop) -> None:
         """Ends the call now; or mutes it, where its answer is read on. To leave once more changes nothing."""
-        self._left = self._left or why in (Stop.CANCELLED, Stop.REPLACED)
+        self._settling.left = self._settling.left or why in (Stop.CANCELLED, Stop.REPLACED)
         if self._stop is not None or self._phase is _Phase.SETTLING:
             return
         if why in UNWANTED and self._leave().stays(why, time.monotonic()):
@@ -170,7 +162,12 @@ class Call:
                 self._leaving.ended()
             if not complete:
                 self._delivery.hang_up()
-        await self._settle(complete=complete)
+        if complete:
+            await self._settling.served()
+        elif self._muted or self._stop in UNWANTED:
+            await self._settling.unwanted(self._request if self._stop is Stop.CANCELLED else None)
+        else:
+            await self._settling.failed(self._error if self._stop is None else _STOP_ERRORS[self._stop])
         self._delivery.hang_up()
 
     async def _serve(self) -> bool:
@@ -231,7 +228,7 @@ class Call:
                 if account is None and spare and not tried:
                     return None
                 if account is None:
-                    self._error = self._error or self._refusal(now)
+                    self._error = self._error or refusals.without_account(self._serving, job, now)
                     return False
                 account.take(list_nano)
             tried.add(account.settings.id)
@@ -248,28 +245,13 @@ class Call:
                 tried.discard(account.settings.id)  # it is as good as any other: the request was at fault
                 continue
             account.failed(fault, job.upstream, job.scope, time.monotonic())
-            self._error = self._told(fault)
+            self._error = refusals.after(self._serving, job, fault)
             if fault.action is Action.REFUSED and not final and await renewed(accounts, account):
                 tried.discard(account.settings.id)
                 continue
             if final or fault.action is Action.STOP:
                 return False
         return False
-
-    def _refusal(self, now: float) -> WireError:
-        job = self.job
-        refusal = self._serving.accounts.refusal(job.upstream, job.scope, job.hold_list_nano, now)
-        return refusal or _NO_ROOM
-
-    def _told(self, fault: Fault) -> WireError:
-        if fault.action is Action.GONE:
-            model = self._serving.models[self.job.model]
-            return model_not_found(model.id, self._serving.successor(model, time.monotonic()))
-        if (
-            self.job.dialect == EMBEDDINGS and fault.error.param == "messages"
-        ):  # families speak of a chat's prompt
-            return structs.replace(fault.error, param="input")
-        return fault.error
 
     async def _try(
         self, exchange: Exchange, account: Account, exchanges: int, delivery: Delivery
@@ -306,72 +288,6 @@ class Call:
             if failed is not None:
                 told.warn(self.job, self._serving.pool, account, (failed, words, made.status))
         return fault
-
-    async def _settle(self, *, complete: bool) -> None:
-        if complete:
-            event = self._event(Outcome.OK)
-            if await self._serving.usage_events.submit(event):
-                await self._end(event)
-            else:
-                self.frames.failed(not_recorded())
-            self._tries.learn(time.monotonic())
-            return
-        if self._muted or self._stop in UNWANTED:
-            if self._stop is Stop.CANCELLED:
-                await self._count()
-            durable = await self._serving.usage_events.submit(self._event(Outcome.CANCELLED))
-            if durable and self._left:
-                # Only for a cancelled call: an edge that was merely unreachable may still have a waiting caller.
-                self.frames.over(_LEFT)
-            return
-        if self._stop is not None:
-            self._error = _STOP_ERRORS[self._stop]
-        error = self._error or internal()
-        # What was sent cannot be taken back; until then the next candidate may do better.
-        passes = not self.job.last and not self._delivery.answered and gives_way(error)
-        self.frames.failed(error, gives_way=passes)
-        await self._serving.usage_events.submit(self._event(Outcome.FAILED, passes=passes))
-
-    async def _count(self) -> None:
-        """Asks the provider for a long prompt's count that nobody has told. The answer itself is hung up on already."""
-        serving, request = self._serving, self._request
-        if request is None or self._tries.guessed_tokens < WORTH_TOKENS:
-            return
-        tokens = await serving.counting.ask(serving.family, serving.upstream, self.job.scope, request)
-        if tokens is not None:
-            self._tries.counted(tokens)
-
-    async def _end(self, event: UsageEvent) -> None:
-        """The last frame, once the event is durable: with what the call is billed, where anybody is told that."""
-        job, delivery, billed = self.job, self._delivery, None
-        if job.include_cost or not job.stream:
-            if self._serving.leases.sure(self._began, time.monotonic()):
-                billed = billed_nano(event, job)
-            if job.include_cost:
-                delivery.rest = costs.filled(delivery.rest, billed)
-        if len(delivery.rest) > FRAME_BYTES_MAX:
-            await delivery.make_room()
-        self.frames.end(delivery.rest, self._tries.usage, billed)
-        if job.keeps:
-            self._serving.items.keep(job, delivery.ending)
-
-    def _event(self, outcome: Outcome, *, passes: bool = False) -> UsageEvent:
-        self._serving.counts.ended(outcome)
-        return usage_event(
-            self._serving,
-            self.job,
-            self._tries,
-            outcome=outcome,
-            gives_way=passes,
-            stream_begun=self.job.stream and self._delivery.answered,
-            began=self._began,
-            first_byte_at=self._delivery.first_byte_at,
-            queued_ms=self._queued_ms,
-        )
-
-
-_LEFT = unavailable("The caller has left.")  # shown to nobody: the frame says that the call is recorded
-_NO_ROOM = unavailable("Every upstream account of the pool is busy. Retry with backoff.")
 
 
 def _forgets_thoughts(exchange: Exchange) -> bool:

@@ -8,7 +8,7 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import AccountState
 from schemas.errors import model_not_found, overloaded, saturated, upstream_auth, upstream_failed
 from workers.calls import accounts as module
-from workers.calls.accounts import MODELS_MAX, MODELS_TOLD_MAX, REASON_CHARS_MAX, Account, Accounts
+from workers.calls.accounts import MODELS_TOLD_MAX, Account, Accounts
 from workers.calls.condition import (
     COOL_S,
     DENIED_RETRY_S,
@@ -18,6 +18,7 @@ from workers.calls.condition import (
     REFUSED_RETRY_S,
     SPENT_RETRY_S,
 )
+from workers.calls.models import MODELS_MAX, REASON_CHARS_MAX
 from workers.providers.base import About, Action, Fault
 from workers.providers.faults import DEAD_KEY, NO_ACCESS, NO_PERMISSION, UNKNOWN_REFUSAL, UNKNOWN_REFUSAL_S
 
