@@ -1,10 +1,8 @@
-"""Owns all calls of one edge: frames in, jobs and control out, the tick that every deadline hangs on, and leases."""
+"""Owns all calls of one edge: frames in, jobs out, and the tick that every deadline hangs on."""
 
-import contextlib
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import msgspec
@@ -13,9 +11,11 @@ from edge import telemetry
 from edge.budget import Budget
 from edge.calls.call import Call
 from edge.calls.candidates import Candidates, Offer
+from edge.calls.control import Control
 from edge.calls.counts import Counts
 from edge.calls.errands import Errands
 from edge.calls.host import CallView, Settle, State
+from edge.calls.leases import Leases
 from edge.calls.liveness import Liveness
 from edge.calls.neighbours import Neighbours
 from edge.calls.overruns import Overruns
@@ -24,20 +24,16 @@ from edge.calls.roster import Roster
 from edge.calls.turns import Turns
 from edge.limits import Limits
 from runtime.bus.bus import Bus, BusError, Message, Subscription
-from runtime.ledger import LedgerAwayError, LedgerClient
+from runtime.ledger import LedgerClient
 from runtime.log import get_logger
 from runtime.settings.fairness import Fairness
 from schemas.bus import frames, subjects
-from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Beat, Bounce, Cancel, Credit, Job, Recite
+from schemas.bus.frames import FRAME_BYTES_MAX, Accept, Bounce, Credit, Job
 from schemas.errors import WireError
 from schemas.money.pricing import TokenUsage
-from schemas.verbs.base import VERSION
-from schemas.verbs.calls import RENEW, RENEW_INTERVAL_S, Hold, Renew
+from schemas.verbs.calls import Hold
 
-RENEWED_MAX = 1000  # leases in one request
 CALLS_MAX = 20_000  # those whose callers have left included
-CANCELLED_MAX = 4096  # stale attempts that are remembered as told to stop
-CANCEL_AGAIN_S = 1.0
 SECRET_BYTES = 16  # of an inbox's name
 
 _logger = get_logger("edge.relay")
@@ -59,13 +55,12 @@ class Relay:
         self.edge_id = bus.id
         self._secret = hashlib.blake2b(key=secrets.token_bytes(SECRET_BYTES), digest_size=SECRET_BYTES)
         self._bus = bus
-        self._ledger = ledger
         self._roster = roster
         self._budget = budget
         self._limits = limits
         self._calls: dict[str, Call] = {}
         self._inboxes: dict[str, Call] = {}  # by that of the attempt that is offered or runs
-        self._cancelled: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._control = Control(bus)
         self._neighbours = Neighbours(bus, self.edge_id, limits.overdue_s)
         self.turns = self._neighbours.turns = Turns(
             roster,
@@ -80,7 +75,7 @@ class Relay:
         self.counts = Counts(self._publish)
         self._errands = Errands(ledger, limits)
         self._liveness = Liveness(bus, roster, self._errands, self._calls, limits)
-        self._renew_at = 0.0
+        self._leases = Leases(ledger, self._errands, self._calls)
         self._subscriptions: list[Subscription] = []
 
     async def open(self) -> None:
@@ -141,7 +136,7 @@ class Relay:
             current.on_frame(frame, time.monotonic())
         elif not isinstance(frame, Bounce):
             worker_id = frame.worker_id if isinstance(frame, Accept) else subjects.controlled(message.reply)
-            self._stale(worker_id, request_id, attempt)
+            self._control.stale(worker_id, request_id, attempt)
 
     def _is_done(self, message: Message, inbox: str, request_id: str) -> bool:
         """Whether a message is the answer to a count, or of somebody who has not seen the job: he may end no call, not even by a cancel."""
@@ -149,15 +144,6 @@ class Relay:
             telemetry.FOREIGN_FRAMES.inc()
             return True
         return self.counts.hears(request_id, message)
-
-    def _stale(self, worker_id: str, request_id: str, attempt: int) -> None:
-        """Frames of an attempt that has ended here, or was replaced: its worker is told to stop, now and then."""
-        telemetry.STALE_FRAMES.inc()
-        now = time.monotonic()
-        told = self._cancelled.get((request_id, attempt), 0.0)
-        if now - told < CANCEL_AGAIN_S or not subjects.is_token(worker_id):
-            return
-        self.cancel(worker_id, request_id, attempt)
 
     def on_beat(self, message: Message) -> None:
         """A worker's beat: calls that wait for room are offered to it."""
@@ -168,17 +154,12 @@ class Relay:
             return
         room = self._roster.hear(beat, time.monotonic(), len(message.data))
         if not self._roster.knows(beat):
-            self._ask_in_full(beat)
+            self._control.recite(beat)
         self.turns.on_beat(beat.pool, room)
 
     def on_edge_beat(self, message: Message) -> None:
         """Another edge's beat, or our own."""
         self._neighbours.hear(message, time.monotonic())
-
-    def _ask_in_full(self, beat: Beat) -> None:
-        if subjects.is_token(beat.worker_id):
-            with contextlib.suppress(BusError):  # its next beat has it asked again
-                self._bus.publish(subjects.control(beat.worker_id), frames.encode(Recite(beat.pool)))
 
     def _on_reconnect(self) -> None:
         self._neighbours.greet(time.monotonic())
@@ -229,21 +210,11 @@ class Relay:
 
     def cancel(self, worker_id: str, request_id: str, attempt: int, *, left: bool = False) -> None:
         """Tells a worker to stop an attempt, and whether its caller has left."""
-        self._cancelled[request_id, attempt] = time.monotonic()
-        self._cancelled.move_to_end((request_id, attempt))
-        if len(self._cancelled) > CANCELLED_MAX:
-            self._cancelled.popitem(last=False)
-        self._control(worker_id, Cancel(request_id, attempt, left))
+        self._control.cancel(worker_id, request_id, attempt, left=left)
 
     def credit(self, worker_id: str, request_id: str, attempt: int, through: int) -> None:
         """Tells a worker what has been consumed."""
-        self._control(worker_id, Credit(request_id, attempt, through))
-
-    def _control(self, worker_id: str, message: Cancel | Credit) -> None:
-        try:
-            self._bus.publish(subjects.control(worker_id), frames.encode(message))
-        except BusError:
-            return  # repeated at a later tick, or after the reconnect
+        self._control.tell(worker_id, Credit(request_id, attempt, through))
 
     def send_parts(self, call: CallView) -> None:
         """Sends a large body to the worker that has accepted."""
@@ -299,17 +270,7 @@ class Relay:
         self._liveness.tick(now)
         self._neighbours.tick(now)
         self.turns.tick(now)
-        if self._calls and now >= self._renew_at:
-            self._renew_at = now + RENEW_INTERVAL_S
-            self._errands.start(self._renew())
-
-    async def _renew(self) -> None:
-        ids = list(self._calls)
-        try:
-            for start in range(0, len(ids), RENEWED_MAX):
-                await self._ledger.ask(RENEW, Renew(VERSION, tuple(ids[start : start + RENEWED_MAX])))
-        except LedgerAwayError:
-            self._renew_at = 0.0  # at the next tick
+        self._leases.tick(now)
 
     def end_all(self, error: WireError) -> None:
         """Ends every call for its caller: the edge stops."""

@@ -8,10 +8,9 @@ from msgspec import Struct
 
 from ledger.prices.offers import Catalogue
 from ledger.rules.act_rows import Credit, Entry, Head
-from ledger.rules.authority_rows import OperatorRows
 from ledger.rules.counted import counted
-from ledger.rules.event_rows import DeliveryRow, Endpoint, EventRow
-from ledger.rules.grants import NOBODY, Grant
+from ledger.rules.event_rows import EventRow
+from ledger.rules.of_acts import OfActs
 from ledger.rules.rows import (
     SOURCES,
     Account,
@@ -33,11 +32,7 @@ from ledger.rules.rows import (
     account_kind,
 )
 from ledger.rules.rowset import RowSet
-from ledger.rules.sealed import seal
-from ledger.rules.topup_rows import TopupRows
-from schemas.admin.verbs import ConsoleWrite
 from schemas.money.amounts import nano_to_usd
-from schemas.verbs.base import Rows
 from schemas.verbs.calls import ESTIMATE_GRACE_S, LEASE_S
 
 SCOPE_CHARS = 32
@@ -95,19 +90,7 @@ class Told(Struct, frozen=True, eq=False):
     endpoint: str = ""
 
 
-class HookRows:
-    """Where events go."""
-
-    __slots__ = ("deliveries", "endpoints", "held", "repeated")
-
-    def __init__(self) -> None:
-        self.endpoints = RowSet(Endpoint)
-        self.held = 0  # by the organisation of one that is about to be made
-        self.repeated: list[EventRow] = []  # what one is to get again
-        self.deliveries: list[DeliveryRow] = []
-
-
-class Book:
+class Book(OfActs):
     """Loaded rows by id, and the changes of one batch. Every row object stands for its row until the commit.
 
     `accounts` holds the callers' accounts of the batch, locked; all other accounts only collect differences, so
@@ -133,7 +116,6 @@ class Book:
             str, str
         ] = {}  # the digests of secrets as they are kept, where a pepper of before did it
         self._scoping = scoping
-        self.sealing = b""  # what webhooks' secrets are sealed under
         self.keys = RowSet(Key, second="digest")
         self.secrets = RowSet(KeySecret)
         self.profiles = RowSet(Profile)
@@ -161,18 +143,10 @@ class Book:
         self.hushed: dict[str, int] = {}  # when that was last told, as far as this ledger knows
         self.cap_notes: list[tuple[str, CapPeriod]] = []
         self.events: list[EventRow] = []
-        self._hooks: HookRows | None = None
-        # Of an act, which is alone in its commit.
-        self.actor = ""
+        # Of an act: all else of it is OfActs', but each commit looks through these to save them.
         self.put_aside = RowSet(Parked)  # an event that was parked before
         self.log = RowSet(Head)  # of the audit log its head
-        self.record: Entry | None = None  # the act of this idempotency key, if it was done
         self.entries: list[Entry] = []
-        self.grant: Grant = NOBODY  # by whose right it is done
-        self.refusal: Rows | None = None  # or why there is none
-        self.console: ConsoleWrite | None = None  # as which it came, if it came through one
-        self._operators: OperatorRows | None = None
-        self.upstream: dict[tuple[str, str], bool] = {}  # whether the credit of a pool's account has a limit
         # What is only ever added, and sums of all other accounts' changes.
         self.transfers: list[Transfer] = []
         self.parked: list[Parked] = []
@@ -187,10 +161,6 @@ class Book:
     def secret_of(self, digest: str) -> KeySecret | None:
         """A secret by its digest, whichever pepper it was hashed with; None if none of that kind is loaded."""
         return self.secrets.get(self.found_by.get(digest, digest) if self.found_by else digest)
-
-    def seal(self, endpoint: str, secret: str) -> str:
-        """A webhook endpoint's secret as the books have it."""
-        return seal(self.sealing, endpoint, secret)
 
     def key_of(self, digest: str) -> Key | None:
         """The key that a secret's digest opens, whatever its state; None if there is none."""
@@ -235,25 +205,6 @@ class Book:
         """All that callers were ever given and has not been taken back, this batch included."""
         return self.deposited_before_nano - sum(self.differences.get(one, 0) for one in SOURCES)
 
-    @property
-    def hooks(self) -> HookRows:
-        """Where events go: made where an act needs it, since no call does."""
-        if self._hooks is None:
-            self._hooks = HookRows()
-        return self._hooks
-
-    @property
-    def people(self) -> "OperatorRows":
-        """Who may act through a console: made where an act needs it, since no call does."""
-        if self._operators is None:
-            self._operators = OperatorRows()
-        return self._operators
-
-    @functools.cached_property
-    def paying(self) -> TopupRows:
-        """Payments through Stripe: made where an act needs them, since no call does."""
-        return TopupRows()
-
     @functools.cached_property
     def known_caps(self) -> dict[str, list[Cap]]:
         """The caps in force by scope, as commits before had them: given by who keeps them."""
@@ -267,16 +218,6 @@ class Book:
     def row_sets(self) -> list[RowSet[Any]]:
         """All rows that were loaded, kind by kind."""
         return [one for one in (*vars(self).values(), *self.sets_of_acts()) if isinstance(one, RowSet)]
-
-    def sets_of_acts(self) -> tuple[RowSet[Any], ...]:
-        """Those of them that acts alone need, none where nothing asked for them."""
-        people: tuple[RowSet[Any], ...] = () if self._operators is None else self._operators.all()
-        people += self.paying.all() if "paying" in vars(self) else ()
-        return people if self._hooks is None else (self._hooks.endpoints, *people)
-
-    def deliveries(self) -> list[DeliveryRow]:
-        """What is noted of deliveries."""
-        return [] if self._hooks is None else self._hooks.deliveries
 
     def _add(self, account_id: str, difference_nano: int) -> None:
         account = self.accounts.get(account_id)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from ledger.rules.rows import Row
+from ledger.rules.rowset import RowSet
 
 
 class EventRow(Row, kw_only=True):
@@ -86,3 +87,15 @@ class DeliveryRow(Row, kw_only=True):
     error: str
     next_ms: int
     created_ms: int
+
+
+class HookRows:
+    """Where events go."""
+
+    __slots__ = ("deliveries", "endpoints", "held", "repeated")
+
+    def __init__(self) -> None:
+        self.endpoints = RowSet(Endpoint)
+        self.held = 0  # by the organisation of one that is about to be made
+        self.repeated: list[EventRow] = []  # what one is to get again
+        self.deliveries: list[DeliveryRow] = []

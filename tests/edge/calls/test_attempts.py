@@ -269,7 +269,7 @@ async def test_leases_are_renewed_in_bulk(rig: Rig) -> None:
     rig.worker.script = script
     calls = [asyncio.create_task(rig.chat()) for _ in range(5)]
     await until(lambda: len(rig.worker.attempts) == 5)
-    rig.edge.relay._renew_at = 0.0
+    rig.edge.relay._leases._renew_at = 0.0
     wanted = {attempt.job.request_id for attempt in rig.worker.attempts}
     await until(lambda: any(set(message.request_ids) == wanted for message in rig.ledger.of(RENEW)))
     release.set()

@@ -5,9 +5,6 @@ import pytest
 from nats.errors import MaxPayloadError
 
 from runtime.bus.bus import (
-    PENDING_BYTES_MAX,
-    PING_INTERVAL_S,
-    PINGS_MAX,
     Bus,
     BusDenied,
     BusDown,
@@ -19,6 +16,7 @@ from runtime.bus.bus import (
     PayloadTooLarge,
 )
 from runtime.bus.client import HEADROOM_BYTES
+from runtime.bus.connection import PENDING_BYTES_MAX, PING_INTERVAL_S, PINGS_MAX
 from runtime.settings.settings import NatsSettings, SettingsError
 from schemas.bus.subjects import LEDGER_QUEUE, Role, new_id
 from tests.fakes.ticks import Ticks
