@@ -15,7 +15,8 @@ from workers.calls.factors import Factors
 from workers.calls.tries import HUNG_UP, Tries
 from workers.providers.base import Fault
 from workers.providers.faults import CUT
-from workers.providers.openai.family import OpenAI, OpenAIExchange
+from workers.providers.openai.exchange import OpenAIExchange
+from workers.providers.openai.family import OpenAI
 
 GPT = next(model for model in BUILTIN if model.id == "gpt-4o")
 OWN, OTHER = "https://api.openai.com/v1", "http://up/v1"

@@ -8,16 +8,16 @@ from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.dialects.blobs import Blob
 from schemas.json import UNREADABLE, mending
-from schemas.money.pricing import NO_USAGE, TokenUsage
+from schemas.money.pricing import TokenUsage
 from workers.answers.base import Answer
 from workers.answers.said import Said
 from workers.providers.anthropic import answer as wire
 from workers.providers.anthropic.errors import fault_of_event
 from workers.providers.anthropic.messages import THOUGHT, Json
 from workers.providers.anthropic.request import Built
+from workers.providers.anthropic.tally import Tally
 from workers.providers.anthropic.thinking import without_reasoning
 from workers.providers.base import Fault
-from workers.providers.counts import counted_on
 from workers.providers.faults import CUT, NONSENSE
 from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
@@ -41,14 +41,12 @@ class AnthropicExchange:
         "_events",
         "_halves",
         "_more",
-        "_opened",
         "_output_max",
-        "_produced",
         "_reason",
         "_render",
         "_stream",
+        "_tally",
         "_thinking",
-        "_totals",
         "_upstream",
         "_version",
         "fault",
@@ -81,9 +79,7 @@ class AnthropicExchange:
         self.unsure = False
         self._events = EventReader()
         self._halves = Halves()
-        self._totals: wire.Usage | None = None
-        self._opened = False  # the newest word on output is the opening's
-        self._produced = False  # a block began or a signature came, shown or not
+        self._tally = Tally()
         self._reason: str | None = None
         self._block = _OTHER  # the type of the block under way
         self._thinking: list[str] = []  # and its reasoning so far
@@ -186,7 +182,7 @@ class AnthropicExchange:
                 return self._end_block()
             case "message_start" if event.message is not None:
                 self._count(event.message.usage)
-                self._opened = True
+                self._tally.opened = True
                 return self._render.open(0)
             case "message_delta":
                 self._count(event.usage)
@@ -195,12 +191,12 @@ class AnthropicExchange:
             case "message_stop":
                 return self._finish()
             case "error":
-                self.fault = fault_of_event(event.error, unbilled=self._totals is None)
+                self.fault = fault_of_event(event.error, unbilled=self._tally.totals is None)
         return b""
 
     def _open_block(self, block: wire.Block) -> bytes:
         self._block = block.type
-        self._produced = True
+        self._tally.produced = True
         match block.type:
             case "text":
                 return self._text(block.text or "")
@@ -233,7 +229,7 @@ class AnthropicExchange:
     def _sign(self, signature: str) -> bytes:
         if not signature:
             return b""
-        self._produced = True
+        self._tally.produced = True
         block = {"type": "thinking", "thinking": "".join(self._thinking), "signature": signature}
         return self._render.signature(0, self._blob(block))
 
@@ -257,12 +253,8 @@ class AnthropicExchange:
         return self._render.tool_end(0) if ended == "tool_use" and not self._answer_tool else b""
 
     def _count(self, usage: wire.Usage | None) -> None:
-        if usage is None:
-            return
-        self._totals = usage.over(self._totals, opened=self._opened)
-        self._opened = self._opened and usage.output_tokens is None
-        self.usage = self._totals.tokens()
-        self.uplifts = self._totals.uplifts()
+        if usage is not None:
+            self.usage, self.uplifts = self._tally.count(usage)
 
     def _finish(self) -> bytes:
         if self._reason is None:
@@ -276,17 +268,8 @@ class AnthropicExchange:
         return self._render.finish(0, reason) + self._render.end(self.usage, self.uplifts)
 
     def _have_counted(self) -> None:
-        """The usage of a whole answer: an opening's output is a placeholder, and nothing may have come in its place."""
-        self._forgive_refusal()
-        produced = self._render.output_bytes
-        counted = self._totals is not None and self._totals.output_tokens is not None and not self._opened
-        if produced and not counted and self.usage is not None:
-            self.unsure = True
-            said = self._render.said.tokens(self._upstream)
-            self.usage = counted_on(self.usage, said, self._output_max)
-
-    def _forgive_refusal(self) -> None:
-        """A refusal before any output is not billed, though its usage shows tokens. Hidden reasoning is output."""
-        thought = self.usage is not None and self.usage.reasoning
-        if self._reason == "refusal" and not (self._produced or thought or self._render.output_bytes):
-            self.usage = NO_USAGE
+        """The answer is whole: its usage is what is believed of it."""
+        refused = self._reason == "refusal"
+        self.usage, self.unsure = self._tally.believed(
+            self.usage, self._render.said, self._upstream, self._output_max, refused=refused
+        )

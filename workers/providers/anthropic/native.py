@@ -146,7 +146,7 @@ class NativeExchange(AnthropicExchange):
             self.fault = NONSENSE if message.error is None else fault_of_event(message.error, unbilled=True)
             return b""
         self._count(message.usage)
-        self._produced = bool(message.content)
+        self._tally.produced = bool(message.content)
         for block in message.content:
             self._hear(block.text, block.thinking)
             if block.type == "tool_use":
@@ -167,19 +167,19 @@ class NativeExchange(AnthropicExchange):
             delta = event.delta
             self._hear(delta.text or delta.thinking or delta.partial_json)
             if delta.signature:
-                self._produced = True
+                self._tally.produced = True
             return b"event: content_block_delta\ndata: %b\n\n" % raw.replace(b"\n", b" ")
         if _TYPE.fullmatch(event.type) is None:
             self.fault = NONSENSE
             return b""
         match event.type:
             case "content_block_start" if event.content_block is not None:
-                self._produced = True
+                self._tally.produced = True
                 self._hear(event.content_block.text, event.content_block.thinking)
                 raw = self._called(event.content_block.name, raw)
             case "message_start" if event.message is not None:
                 self._count(event.message.usage)
-                self._opened = True
+                self._tally.opened = True
                 fields = _decode_fields(raw)
                 opening = self._named(_decode_fields(fields["message"]))
                 fields["message"] = Raw(_encode(self._sound(opening, usage_whole)))
@@ -191,7 +191,7 @@ class NativeExchange(AnthropicExchange):
             case "message_stop":
                 return self._stopped(_framed(event.type, raw))
             case "error":
-                self.fault = fault_of_event(event.error, unbilled=self._totals is None)
+                self.fault = fault_of_event(event.error, unbilled=self._tally.totals is None)
                 return b""
         return _framed(event.type, raw)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Raw, structs
 
 from schemas.errors import (
     INVALID_REQUEST,
@@ -99,6 +100,12 @@ def event_fault(error: Any) -> Fault:
     """What an error object inside a 2xx answer means; its words stand in for the status that it has not got."""
     told = plainly(error) if isinstance(error, dict) else None
     return amid(_fault(status_of(told), told, None))
+
+
+def fault_within(error: Raw | None, *, served: bool) -> Fault:
+    """The same of an error as it was written. It is billed where the answer `served` something before."""
+    found = event_fault(msgspec.json.decode(error) if error is not None else None)
+    return structs.replace(found, unbilled=False) if served else found
 
 
 def _fault(status: int, error: Any, wait_s: float | None) -> Fault:

@@ -78,6 +78,11 @@ def token_usage(raw: Raw | bytes, *, long_cache: bool = False, vectors: bool = F
     )
 
 
+def lowered(before: TokenUsage, told: TokenUsage) -> bool:
+    """Whether a later usage says that nothing was read, or nothing said, of what was counted before: it is none then."""
+    return bool((before.prompt and not told.prompt) or (before.completion and not told.completion))
+
+
 def _within(total: int, parts: tuple[int, ...]) -> list[int]:
     # A part above its total cannot be: the total is what the provider charges for.
     kept: list[int] = []

@@ -16,7 +16,8 @@ from schemas.chat.request import COMPLETIONS
 from tests.fakes.compatible import CASES, JSON, Case, sse
 from tests.fakes.openai import chunk, event, stream, usage
 from tests.fakes.worker import job, model
-from workers.providers.openai.family import OpenAI, OpenAIExchange
+from workers.providers.openai.exchange import OpenAIExchange
+from workers.providers.openai.family import OpenAI
 
 OWN = AccountSettings(id="own", base_url="https://api.openai.com/v1", api_key="k")
 OTHER = AccountSettings(id="other", base_url="http://up/v1", api_key="k")

@@ -19,7 +19,8 @@ from workers.answers.costs import filled
 from workers.providers.base import Action
 from workers.providers.faults import retry_after_s
 from workers.providers.openai.errors import fault
-from workers.providers.openai.family import OpenAI, OpenAIExchange
+from workers.providers.openai.exchange import OpenAIExchange
+from workers.providers.openai.family import OpenAI
 
 ACCOUNT = AccountSettings(id="a", base_url="https://api.openai.com/v1", api_key="sk-1")
 ELSEWHERE = AccountSettings(id="a", base_url="http://up/v1", api_key="sk-1")

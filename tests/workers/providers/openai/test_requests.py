@@ -11,7 +11,8 @@ from schemas.catalogue.regions import is_openai
 from schemas.chat.request import COMPLETIONS
 from tests.fakes.worker import job, model
 from workers.providers.base import Yielding
-from workers.providers.openai.family import OpenAI, OpenAIExchange
+from workers.providers.openai.exchange import OpenAIExchange
+from workers.providers.openai.family import OpenAI
 from workers.providers.openai.requests import REFUSALS_MAX, Refusals
 
 OWN = AccountSettings(id="own", base_url="", api_key="k")

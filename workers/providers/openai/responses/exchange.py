@@ -4,30 +4,27 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct, structs
+from msgspec import Raw, Struct
 
 from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
 from schemas.catalogue.regions import is_openai, openai_region
 from schemas.chat.caching import LONG_TTLS, may_name, ttls
-from schemas.chat.priced import RequestError
-from schemas.errors import invalid
 from schemas.json import UNREADABLE, mending
 from schemas.money.pricing import TokenUsage
 from schemas.responses.response import response_id
-from workers.answers.beliefs import believable, is_beyond
-from workers.answers.costs import cost
-from workers.answers.responses.answer import usage_object
 from workers.answers.said import Said
-from workers.providers.base import Fault, RefusedError
-from workers.providers.counts import is_odd
+from workers.providers.base import Fault
 from workers.providers.faults import CUT, NONSENSE
-from workers.providers.openai.errors import event_fault
+from workers.providers.openai.errors import fault_within
+from workers.providers.openai.fields import absent
 from workers.providers.openai.names import Names
+from workers.providers.openai.responses.costed import shown
 from workers.providers.openai.responses.marking import Marking
-from workers.providers.openai.responses.produced import Items, output_bytes, output_text
-from workers.providers.openai.responses.request import upstream_fields, without_reasoning
+from workers.providers.openai.responses.produced import Items, hear_whole
+from workers.providers.openai.responses.request import asked, headers, without_reasoning
 from workers.providers.openai.responses.usage import token_usage
+from workers.providers.openai.uplifts import TIER, served_by
 from workers.upstream.halves import Halves
 from workers.upstream.request import UpstreamRequest
 from workers.upstream.sse import EventReader, EventTooLargeError
@@ -40,12 +37,8 @@ _DELTA: Final = "response.output_text.delta"
 _DELTA_LINES: Final = b"event: response.output_text.delta\ndata: "
 _NAMES: Final = "response."
 _UNVERIFIED: Final = b"invalid_encrypted_content"
-_TIER: Final = "service_tier"
-_TIER_CHARS_MAX: Final = 64
 _STANDARD_TIERS: Final = frozenset(("", "auto", "default", "standard"))
-_DEFAULT_TIER: Final = Raw(b'"default"')
 _HEAD_EVENTS_MAX: Final = 8  # which wait for what comes behind them: some servers keep a stream open by more
-_NULL: Final = b"null"
 _NOTHING: Final = Raw(b"[]")
 _encode = msgspec.json.Encoder().encode
 _decode_map = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -129,32 +122,11 @@ class ResponsesExchange:
         self._restart()
         self._last_account = account
         own = self._own_host = is_openai(base)
-        try:
-            fields = upstream_fields(self._job, self._added, own_blobs_only=own)
-        except RequestError as refused:
-            raise RefusedError(refused.error) from None
-        except UNREADABLE:
-            raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
-        if self._waived:
-            fields = without_reasoning(fields) or fields
-        # An absent one means at OpenAI what its project is set to, at any price.
-        if own and bytes(fields.get(_TIER, Raw(b'"auto"'))) == b'"auto"':
-            fields[_TIER] = _DEFAULT_TIER
-        self._fields = fields
-        headers = {
-            "Authorization": f"Bearer {account.api_key}",
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if self._job.stream else "application/json",
-        }
-        if account.organization:
-            headers["OpenAI-Organization"] = account.organization
-        if account.project:
-            headers["OpenAI-Project"] = account.project
-        body = _encode(fields)
-        self._names = (Names(body) if own and "tools" in fields else None) or None
-        return UpstreamRequest(
-            "POST", f"{base}/responses", headers, self._names.there(body) if self._names else body
-        )
+        self._fields = asked(self._job, self._added, own=own, waived=self._waived)
+        body = _encode(self._fields)
+        self._names = (Names(body) if own and "tools" in self._fields else None) or None
+        body = self._names.there(body) if self._names else body
+        return UpstreamRequest("POST", f"{base}/responses", headers(account, self._job), body)
 
     def without(self, status: int, body: bytes) -> UpstreamRequest | None:
         """The same call once more without earlier reasoning, where the upstream cannot verify it."""
@@ -182,14 +154,14 @@ class ResponsesExchange:
     def _whole(self, response: dict[str, Raw]) -> bytes:
         status = _text(response.get("status"))
         self._count(response)
-        if not _absent(response, "error") or status == "failed":
+        if not absent(response, "error") or status == "failed":
             self._fail(response.get("error"))
             return b""
         output = bytes(response.get("output", b""))
         if status not in ("completed", "incomplete") or not output.startswith(b"["):
             self.fault = NONSENSE
             return b""
-        self._hear_whole(output)
+        hear_whole(output, self.said)
         self.finished = True
         return _encode(self._own(response))
 
@@ -261,7 +233,7 @@ class ResponsesExchange:
         if event.type.startswith(_NAMES):
             return self._named(event, raw)
         if event.type == "error":
-            self._error(raw)
+            self._fail(_error_of(raw))
         return []
 
     def _named(self, event: _Event, raw: bytes) -> list[bytes]:
@@ -274,7 +246,7 @@ class ResponsesExchange:
             if event.type in _LAST:
                 self._count(response)
                 if self.usage is None:  # whatever was never said piece by piece stands here
-                    self._hear_whole(response.get("output", _NOTHING))
+                    hear_whole(response.get("output", _NOTHING), self.said)
             else:  # a caller who hangs up is billed by what is known till then
                 self._served_by(response)
             raw = _encode(_decode_map(raw) | {"response": Raw(_encode(self._own(response)))})
@@ -298,64 +270,41 @@ class ResponsesExchange:
         if isinstance(event.delta, str):
             self.said.add(event.delta)
         elif event.item:
-            heard_bytes = self._items.heard(event.type, event.item, self.output_bytes)
-            self._hear_more(heard_bytes, event.item)
+            self._items.hear(event.type, event.item, self.said)
         return raw if self._marking is None else self._marking.event(raw)
 
-    def _hear_whole(self, output: Raw | bytes) -> None:
-        """The output of a whole response, whatever of it was said piece by piece."""
-        self._hear_more(output_bytes(output), output)
-
-    def _hear_more(self, heard_bytes: int, among: Raw | bytes) -> None:
-        more = heard_bytes - self.said.count_bytes
-        if more > 0:
-            self.said.add_bytes(more, output_text(among))
-
     def _own(self, response: dict[str, Raw]) -> dict[str, Raw]:
-        job = self._job
         response["id"], response["model"] = self._told
         response["store"] = Raw(b"false")
         if self._marking is not None and "output" in response:
             response["output"] = self._marking.output(response["output"])
-        if not _absent(response, "usage"):
-            told, usage = response["usage"], self.usage
-            sound = usage is not None and not is_beyond(job, usage) and not is_odd(told)
-            if not sound or job.include_cost:
-                ours = usage_object(believable(job, usage, self.said))
-                shown = (_decode_map(told) if sound else ours) | cost(job)
+        if not absent(response, "usage"):
+            usage = shown(self._job, response["usage"], self.usage, self.said)
+            if usage is not None:
                 del response["usage"]
-                response["usage"] = Raw(_encode(shown))  # as the last field
+                response["usage"] = usage  # as the last field
         return response
 
     def _count(self, response: Mapping[str, Raw]) -> None:
-        if not _absent(response, "usage"):
+        if not absent(response, "usage"):
             self.usage = token_usage(response["usage"], long_cache=self._long_cache, own=self._own_host)
         self._served_by(response)
 
     def _served_by(self, response: Mapping[str, Raw]) -> None:
         """The tier that serves, as last told: a response that began at one may end at another."""
-        if not _absent(response, _TIER):
-            tier = _text(response[_TIER])
-            self.uplifts = (
-                self._region if tier in _STANDARD_TIERS else (*self._region, tier[:_TIER_CHARS_MAX])
-            )
-
-    def _error(self, raw: bytes) -> None:
-        """An error event: flat as the schema has it, or with an object as other servers write it."""
-        fields = _decode_map(raw)
-        del fields["type"]  # which is that of the event
-        nested = fields.get("error")
-        self._fail(nested if nested is not None and bytes(nested).startswith(b"{") else Raw(_encode(fields)))
+        if not absent(response, TIER):
+            self.uplifts = served_by(self._region, _text(response[TIER]), _STANDARD_TIERS)
 
     def _fail(self, error: Raw | None) -> None:
-        told = event_fault(msgspec.json.decode(error) if error is not None else None)
-        served = self.usage is not None or self.output_bytes > 0
-        self.fault = structs.replace(told, unbilled=told.unbilled and not served)
+        self.fault = fault_within(error, served=self.usage is not None or self.output_bytes > 0)
 
 
-def _absent(fields: Mapping[str, Raw], name: str) -> bool:
-    raw = fields.get(name)
-    return raw is None or bytes(raw) == _NULL
+def _error_of(raw: bytes) -> Raw:
+    """The error of an error event: flat as the schema has it, or an object as other servers write it."""
+    fields = _decode_map(raw)
+    del fields["type"]  # which is that of the event
+    nested = fields.get("error")
+    return nested if nested is not None and bytes(nested).startswith(b"{") else Raw(_encode(fields))
 
 
 def _text(raw: Raw | None) -> str:

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from schemas.bus.usage import utf8_bytes
 from schemas.json import UNREADABLE
+from workers.answers.said import Said
 
 _ADDED: Final = "response.output_item.added"
 _DONE: Final = "response.output_item.done"
@@ -29,22 +30,9 @@ _decode = msgspec.json.Decoder(_Item).decode
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 
 
-def output_bytes(output: Raw | bytes) -> int:
-    """Bytes of output in a response's items; of what is no list of them its own size."""
-    try:
-        return sum(map(_item_bytes, _decode_items(output)))
-    except UNREADABLE:
-        return len(bytes(output))
-
-
-def output_text(among: Raw | bytes) -> str:
-    """The text of a response's items, or of one of them; of what is neither, itself."""
-    try:
-        raw = bytes(among)
-        items = _decode_items(raw) if raw.startswith(b"[") else [Raw(raw)]
-        return "".join(text for item in items for text in _item_texts(item))
-    except UNREADABLE:
-        return bytes(among).decode(errors="replace")
+def hear_whole(output: Raw | bytes, said: Said) -> None:
+    """The output of a whole response, whatever of it was said piece by piece."""
+    _hear_more(_output_bytes(output), output, said)
 
 
 class Items:
@@ -57,20 +45,41 @@ class Items:
         self._before = 0  # bytes of output when the first of them began
         self._whole = 0  # bytes in those that have ended since
 
-    def heard(self, kind: str, item: Raw, told_bytes: int) -> int:
-        """Takes note of the beginning or end of an item. Answers with the output so far, of which `told_bytes` came in pieces."""
+    def hear(self, kind: str, item: Raw, said: Said) -> None:
+        """Takes note of the beginning or end of an item, and hears what of it has not come in pieces."""
         if kind == _ADDED:
             self._open += 1
-            return told_bytes
-        if kind != _DONE:
-            return told_bytes
-        self._open = max(self._open - 1, 0)
-        self._whole += _item_bytes(item)
-        if self._open:
-            return told_bytes
-        told_bytes = max(told_bytes, self._before + self._whole)
-        self._before, self._whole = told_bytes, 0
-        return told_bytes
+        elif kind == _DONE:
+            self._open = max(self._open - 1, 0)
+            self._whole += _item_bytes(item)
+            if not self._open:
+                heard_bytes = max(said.count_bytes, self._before + self._whole)
+                self._before, self._whole = heard_bytes, 0
+                _hear_more(heard_bytes, item, said)
+
+
+def _hear_more(heard_bytes: int, among: Raw | bytes, said: Said) -> None:
+    more = heard_bytes - said.count_bytes
+    if more > 0:
+        said.add_bytes(more, _output_text(among))
+
+
+def _output_bytes(output: Raw | bytes) -> int:
+    """Bytes of output in a response's items; of what is no list of them its own size."""
+    try:
+        return sum(map(_item_bytes, _decode_items(output)))
+    except UNREADABLE:
+        return len(bytes(output))
+
+
+def _output_text(among: Raw | bytes) -> str:
+    """The text of a response's items, or of one of them; of what is neither, itself."""
+    try:
+        raw = bytes(among)
+        items = _decode_items(raw) if raw.startswith(b"[") else [Raw(raw)]
+        return "".join(text for item in items for text in _item_texts(item))
+    except UNREADABLE:
+        return bytes(among).decode(errors="replace")
 
 
 def _item_bytes(raw: Raw) -> int:

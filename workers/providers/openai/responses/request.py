@@ -7,10 +7,14 @@ from typing import Final
 import msgspec
 from msgspec import Raw, structs
 
+from runtime.settings.settings import AccountSettings
 from schemas.bus.frames import Job
+from schemas.chat.priced import RequestError
 from schemas.chat.toolsets import absent
 from schemas.dialects.blobs import is_ours
 from schemas.dialects.messages.names import told_id
+from schemas.errors import invalid
+from schemas.json import UNREADABLE
 from schemas.responses.fields import PASSED
 from schemas.responses.items import CALLS, HOSTED, KNOWN, OUTPUTS, kind_of, kinds_of
 from schemas.responses.marks import is_marked, unmarked
@@ -18,6 +22,8 @@ from schemas.responses.parts import texts_of
 from schemas.responses.reading import take
 from schemas.responses.request import Item, Tool
 from schemas.responses.tools import is_local
+from workers.providers.base import RefusedError
+from workers.providers.openai.uplifts import at_default_tier
 
 _CALL_ID_CHARS_MAX: Final = 64
 LIMIT_MIN: Final = 16  # OpenAI refuses a lower one
@@ -40,10 +46,38 @@ _decode_item = msgspec.json.Decoder(Item).decode
 _decode_tool = msgspec.json.Decoder(Tool).decode
 
 
-def upstream_fields(job: Job, added: Collection[str], *, own_blobs_only: bool) -> dict[str, Raw]:
-    """The body's fields as the upstream gets them; a limit is at least LIMIT_MIN. Raises RequestError.
+def asked(job: Job, added: Collection[str], *, own: bool, waived: bool) -> dict[str, Raw]:
+    """The body's fields as an upstream gets them that is OpenAI's `own` or another. Raises RefusedError.
 
-    `added` are names that its pool sends on beside those that are known.
+    `added` are names that its pool sends on beside those that are known. `waived` leaves out earlier reasoning.
+    """
+    try:
+        fields = _upstream_fields(job, added, own_blobs_only=own)
+    except RequestError as refused:
+        raise RefusedError(refused.error) from None
+    except UNREADABLE:
+        raise RefusedError(invalid("The body is not a JSON object in UTF-8.")) from None
+    if waived:
+        fields = without_reasoning(fields) or fields
+    return at_default_tier(fields) if own else fields
+
+
+def headers(account: AccountSettings, job: Job) -> dict[str, str]:
+    """Whose call it is, and what comes back."""
+    told = {
+        "Authorization": f"Bearer {account.api_key}",
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream" if job.stream else "application/json",
+    }
+    if account.organization:
+        told["OpenAI-Organization"] = account.organization
+    if account.project:
+        told["OpenAI-Project"] = account.project
+    return told
+
+
+def _upstream_fields(job: Job, added: Collection[str], *, own_blobs_only: bool) -> dict[str, Raw]:
+    """What of the body goes up, and how; a limit is at least LIMIT_MIN. Raises RequestError.
 
     `own_blobs_only` drops reasoning that OpenAI cannot have made: other servers' may begin in any way.
     """
