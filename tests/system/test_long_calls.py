@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from edge.app import Edge
-from edge.calls import relay
+from edge.calls import leases
 from edge.limits import LIMITS
 from ledger.app import serve as serve_ledger
 from ledger.rules.book import Rules
@@ -204,7 +204,7 @@ async def test_a_hold_lives_as_long_as_its_stream(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Edge and worker renew a hold over many leases, while a ledger ends those that are not; the bill is the report's."""
-    monkeypatch.setattr(relay, "RENEW_INTERVAL_S", RENEW_S)
+    monkeypatch.setattr(leases, "RENEW_INTERVAL_S", RENEW_S)
     monkeypatch.setattr(verbs, "RENEW_INTERVAL_S", RENEW_S)
     config = tmp_path / "tokn.toml"
     config.write_text(pool_toml(upstream.base_url))
