@@ -93,16 +93,12 @@ def _is_clean(raws: Sequence[Raw], form: Holder, level: int) -> bool:
         found = set().union(*alike)
         if not found <= names.keys():
             return False
-        if not holds:
-            continue
-        for name in found:
+        for name in found if holds else ():
             if (held := names[name]) is not None:
                 values = [item[name] for item in alike if name in item]
                 holding = [value for value in values if memoryview(value)[0] in _HOLDING]
                 inner.setdefault(id(held), (held, []))[1].extend(holding)
-    return not inner or all(
-        not values or _is_clean(values, held, level + 1) for held, values in inner.values()
-    )
+    return all(not values or _is_clean(values, held, level + 1) for held, values in inner.values())
 
 
 def _joined(raws: Sequence[Raw], form: Holder) -> bytes | None:
