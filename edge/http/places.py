@@ -133,23 +133,16 @@ class Places:
 
     def rest(self, guest: Guest) -> None:
         """From now on a connection is without a request."""
-        company, line = guest.company, guest.line
-        if company is not None:
-            if line is not None:
-                del line[guest]
-            guest.line = line = company.idle
-            line[guest] = None
+        if guest.company is not None:
+            _stand(guest, guest.company.idle)
 
     def receive(self, guest: Guest) -> None:
         """From now on it is receiving a body, under what has a key's form. Of strangers' the longest may give way to it."""
-        company, line = guest.company, guest.line
+        company = guest.company
         if company is not None:
-            if line is not None:
-                del line[guest]
-            guest.line = line = company.receiving
-            line[guest] = None
-            if len(line) > self._bodies and company is self._strangers:
-                self._end(next(iter(line)), "bodies")
+            _stand(guest, company.receiving)
+            if len(company.receiving) > self._bodies and company is self._strangers:
+                self._end(next(iter(company.receiving)), "bodies")
 
     def work(self, guest: Guest) -> None:
         """From now on its request is being answered: it does not give way."""
@@ -215,6 +208,14 @@ class Places:
             _logger.warning(_WORDS[why], connections=self.most, since_the_last_line=count)
             at, count = now, 0
         self._told[why] = at, count
+
+
+def _stand(guest: Guest, line: dict[Guest, None]) -> None:
+    """Puts a connection at the end of a line, out of the one in which it stood."""
+    if guest.line is not None:
+        del guest.line[guest]
+    guest.line = line
+    line[guest] = None
 
 
 def _part(guest: Guest, company: Company, address: str) -> None:
