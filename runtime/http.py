@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from runtime.settings.settings import SettingsError
 
 TICK_S = 0.5
+DATE_S = 1.0  # so old the date of an answer may be
 
 
 class HttpLimits(Struct, frozen=True, kw_only=True):
@@ -176,8 +177,33 @@ _WORDS = {
 }
 
 
-class HttpServer(Server):
-    """A server over a socket that is bound already; the process has its own signal handlers."""
+class OwnServer(Server):
+    """uvicorn's server in a process with signal handlers of its own, which tells it when to leave."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Keeps the date of answers, until it is told to leave. uvicorn's own looks for that ten times a second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_S):
+                    await self._leaving.wait()
+
+    def leave(self) -> None:
+        """Takes no more connections, and ends once those that there are have been answered."""
+        self.should_exit = True
+        self._leaving.set()
+
+
+class HttpServer(OwnServer):
+    """A server over a socket that is bound already."""
 
     def __init__(self, app: ASGIApp, limits: HttpLimits) -> None:
         super().__init__(
@@ -199,11 +225,6 @@ class HttpServer(Server):
             )
         )
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves signals alone."""
-        yield
-
     async def run_until(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Serves until `stop` is set and what is being answered is done, or its time is over."""
         serving = asyncio.create_task(self.serve(sockets=[listener]))
@@ -214,7 +235,7 @@ class HttpServer(Server):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if sweeping.done():
                 await sweeping  # it never ends by itself: this raises what ended it
-            self.should_exit = True
+            self.leave()
             await serving
         finally:
             for task in tasks:
